@@ -1,1 +1,4 @@
-//! The multi-version store.
+//! The replicated multi-version store: etcd's data model as a library.
+
+pub mod key_range;
+pub mod types;
