@@ -120,6 +120,9 @@ pub enum SortOrder {
     Ascend,
     /// Largest first.
     Descend,
+    /// Smallest first, but a limit takes the first keys *before* they are sorted: what etcd makes
+    /// of a request that names what to compare and no order.
+    AscendAfterLimit,
 }
 
 /// Inclusive bounds on the revisions of the key-values that an answer keeps.
@@ -255,7 +258,7 @@ pub struct LeaseRevoke {
 pub struct AlarmChange {
     /// Raise, or clear.
     pub raise: bool,
-    /// The member it concerns; clearing with 0 clears it for every member.
+    /// The member it concerns.
     pub member: u64,
     /// What is wrong.
     pub kind: AlarmKind,
