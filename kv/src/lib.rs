@@ -1,4 +1,5 @@
 //! The replicated multi-version store: etcd's data model as a library.
 
+pub mod engine;
 pub mod key_range;
 pub mod types;
