@@ -2,8 +2,12 @@
 
 pub mod codec;
 pub mod command;
+pub mod engine;
+pub mod error;
 mod format;
 pub mod key_range;
+pub mod lease;
+pub mod limits;
 pub mod record;
 pub mod reply;
 pub mod types;
