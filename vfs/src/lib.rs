@@ -38,8 +38,11 @@ mod clock;
 mod mem;
 mod os;
 mod path;
+mod sim;
 
 pub use clock::{Clock, OsClock, SimClock};
 pub use mem::MemVfs;
 pub use os::OsVfs;
+pub use sim::SimVfs;
+pub use sim::fault::{Counts, Fault, Harm, Op};
 pub use vfs::{File, Lock, OpenMode, Vfs};

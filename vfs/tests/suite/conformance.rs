@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use drystone_vfs::{File, MemVfs, OpenMode, OsVfs, Vfs};
+use drystone_vfs::{File, MemVfs, OpenMode, OsVfs, SimVfs, Vfs};
 
 /// A fresh disk, a directory on it to play in, and what must be kept alive meanwhile.
 struct Ground {
@@ -17,7 +17,7 @@ struct Ground {
 fn grounds() -> Vec<Ground> {
     let temp = tempfile::tempdir().unwrap();
     let dir = PathBuf::from("/play/ground");
-    let disks: [Arc<dyn Vfs>; 1] = [Arc::new(MemVfs::new())];
+    let disks: [Arc<dyn Vfs>; 2] = [Arc::new(MemVfs::new()), Arc::new(SimVfs::new(1))];
     let mut grounds: Vec<Ground> =
         disks.into_iter().map(|vfs| Ground { vfs, dir: dir.clone(), _keep: None }).collect();
     let real = temp.path().join("play/ground");
@@ -30,7 +30,6 @@ fn grounds() -> Vec<Ground> {
 
 fn check(claim: impl Fn(&dyn Vfs, &Path)) {
     for ground in grounds() {
-        println!("on {:?}", ground.vfs);
         claim(&*ground.vfs, &ground.dir);
     }
 }
