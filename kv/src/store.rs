@@ -31,7 +31,7 @@ use crate::pins::Pins;
 use crate::range::Plan;
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
 use crate::state::State;
-use crate::sweep::{self, Sweep};
+use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
 use crate::watch::Hub;
@@ -228,6 +228,11 @@ impl<E: Engine> Store<E> {
         self.state.read().revision
     }
 
+    /// The newest compaction whose garbage is all gone.
+    pub fn swept(&self) -> Option<u64> {
+        self.state.read().swept
+    }
+
     /// A lease, if it stands.
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
         self.state.read().leases.get(id).cloned()
@@ -264,7 +269,9 @@ impl<E: Engine> Store<E> {
         self.check_usable()?;
         let mut sweep = self.sweep.lock();
         let batch = sweep.step(&mut self.state.write(), &self.pins);
-        sweep::write(&self.engine, batch)
+        let Some(batch) = batch else { return Ok(Progress::Done) };
+        self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        Ok(Progress::More)
     }
 
     /// The engine underneath.

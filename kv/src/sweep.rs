@@ -12,8 +12,7 @@
 
 use bytes::Bytes;
 
-use crate::engine::{Batch, Engine, Progress, Space};
-use crate::error::Error;
+use crate::engine::{Batch, Space};
 use crate::pins::Pins;
 use crate::state::State;
 
@@ -61,11 +60,4 @@ impl Sweep {
         }
         Some(batch)
     }
-}
-
-/// Writes what a step found, and says whether to go on.
-pub(crate) fn write(engine: &impl Engine, batch: Option<Batch>) -> Result<Progress, Error> {
-    let Some(batch) = batch else { return Ok(Progress::Done) };
-    engine.write(batch)?;
-    Ok(Progress::More)
 }
