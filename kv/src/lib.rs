@@ -2,4 +2,5 @@
 
 pub mod engine;
 pub mod key_range;
+pub mod mem;
 pub mod types;

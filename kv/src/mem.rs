@@ -1,0 +1,3 @@
+//! The in-memory engine.
+
+mod tree;
