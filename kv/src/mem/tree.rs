@@ -48,7 +48,6 @@ use bytes::Bytes;
 use crate::engine::Key;
 
 pub(crate) use build::Builder;
-pub(crate) use iter::Iter;
 use node::{Branch, Leaf, Needle, Node};
 
 /// A persistent ordered map of keys to values. Cloning it takes constant time.
