@@ -18,8 +18,9 @@ use crate::command::{
     AlarmChange, AlarmKind, Command, Compact, Compare, DeleteRange, LeaseGrant, LeaseRevoke, Put,
     RangeRequest, Txn, TxnOp,
 };
-use crate::engine::{Batch, Change, Direction, Engine, Space};
+use crate::engine::{Batch, Change, Engine, Space};
 use crate::error::{Error, Refusal};
+use crate::index::{Direction, Index};
 use crate::key_range::KeyRange;
 use crate::lease::TTL_SECONDS_MAX;
 use crate::range::Plan;
@@ -149,7 +150,7 @@ impl<'a, E: Engine> Applier<'a, E> {
         let mut keys = Vec::new();
         let at = self.newest();
         let visit = |key: &[u8], revision| keys.push((Bytes::copy_from_slice(key), revision));
-        self.state.index.range(&delete.range, at, Direction::Forward, usize::MAX, visit);
+        self.state.index.range(&delete.range, at, Direction::Ascending, usize::MAX, visit);
         let mut prev_kvs = Vec::new();
         for (key, revision) in &keys {
             if delete.prev_kv {
@@ -295,7 +296,7 @@ impl<E: Engine> Lookup for Applier<'_, E> {
 
 /// The live key-values of a range; a single key without its value needs no record.
 pub(crate) fn live_of(
-    index: &crate::index::Index,
+    index: &Index,
     range: &KeyRange,
     at: u64,
     values: bool,
@@ -303,10 +304,20 @@ pub(crate) fn live_of(
 ) -> Result<Vec<KeyValue>, Error> {
     if let (Some(key), false) = (range.as_single(), values) {
         let latest = index.latest(key);
-        return Ok(latest.into_iter().map(|latest| latest.without_value(key)).collect());
+        return Ok(latest
+            .into_iter()
+            .map(|latest| KeyValue {
+                key: key.clone(),
+                value: Bytes::new(),
+                create_revision: latest.created,
+                mod_revision: latest.modified.main,
+                version: latest.version,
+                lease: latest.lease,
+            })
+            .collect());
     }
     let mut revisions = Vec::new();
-    index.range(range, at, Direction::Forward, usize::MAX, |_: &[u8], revision| {
+    index.range(range, at, Direction::Ascending, usize::MAX, |_: &[u8], revision| {
         revisions.push(revision);
     });
     revisions.into_iter().map(load).collect()

@@ -12,8 +12,8 @@
 //! see the whole range first: that is what the request means.
 
 use crate::command::{RangeRequest, Sort, SortBy, SortOrder};
-use crate::engine::Direction;
 use crate::error::Refusal;
+use crate::index::Direction;
 use crate::reply::RangeReply;
 use crate::state::State;
 use crate::types::KeyValue;
@@ -40,8 +40,8 @@ impl Plan {
     ) -> Result<Plan, Refusal> {
         let at = state.readable(request.revision, newest)?;
         let direction = match request.sort {
-            Some(Sort { by: SortBy::Key, order: SortOrder::Descend }) => Direction::Backward,
-            _ => Direction::Forward,
+            Some(Sort { by: SortBy::Key, order: SortOrder::Descend }) => Direction::Descending,
+            _ => Direction::Ascending,
         };
         let fetch_max = match request.limit {
             _ if request.count_only => 0,

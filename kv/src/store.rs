@@ -25,6 +25,7 @@ use crate::apply::{Applier, Outcome, live_of, load_put, read_txn_path};
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use crate::engine::{Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
+use crate::index::Direction;
 use crate::key_range::successor;
 use crate::lease::Lease;
 use crate::pins::Pins;
@@ -179,8 +180,8 @@ impl<E: Engine> Store<E> {
             }
             let last = &kvs.last().expect("a full turn found a key").key;
             match plan.direction {
-                crate::engine::Direction::Forward => rest.start = successor(last),
-                crate::engine::Direction::Backward => rest.end = Some(last.clone()),
+                Direction::Ascending => rest.start = successor(last),
+                Direction::Descending => rest.end = Some(last.clone()),
             }
         }
         Ok(kvs)
