@@ -22,11 +22,9 @@ pub mod engine;
 pub mod error;
 mod index;
 pub mod mem;
-pub mod conformance;
-pub mod options;
-mod proposal;
-mod bell;
-mod data_dir;
-mod replay;
-mod threads;
-pub mod kv;
+mod watch;
+
+pub use apply::Outcome;
+pub use error::{Error, Refusal};
+pub use hash::HashReply;
+pub use store::{Status, Store};
