@@ -22,6 +22,7 @@ pub mod engine;
 pub mod error;
 mod index;
 pub mod mem;
+pub mod conformance;
 mod watch;
 
 pub use apply::Outcome;
