@@ -49,76 +49,47 @@
 
 #![forbid(unsafe_code)]
 
-/// Keys as the store holds them, and the events that change them.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod mvccpb {
-    tonic::include_proto!("mvccpb");
+/// A module of generated code: its style is the generator's, and so are the lints it would trip.
+macro_rules! generated {
+    ($(#[$doc:meta])* $module:ident, $package:literal) => {
+        $(#[$doc])*
+        #[allow(
+            missing_docs,
+            unused_qualifications,
+            clippy::all,
+            clippy::allow_attributes,
+            clippy::allow_attributes_without_reason,
+            reason = "generated"
+        )]
+        pub mod $module {
+            tonic::include_proto!($package);
+        }
+    };
 }
 
-/// The services that make up etcd, with their messages.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod etcdserverpb {
-    tonic::include_proto!("etcdserverpb");
+generated! {
+    /// Keys as the store holds them, and the events that change them.
+    mvccpb, "mvccpb"
 }
-
-/// Users, roles and permissions.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod authpb {
-    tonic::include_proto!("authpb");
+generated! {
+    /// The services that make up etcd, with their messages.
+    etcdserverpb, "etcdserverpb"
 }
-
-/// Locks kept by the server.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod v3lockpb {
-    tonic::include_proto!("v3lockpb");
+generated! {
+    /// Users, roles and permissions.
+    authpb, "authpb"
 }
-
-/// Elections kept by the server.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod v3electionpb {
-    tonic::include_proto!("v3electionpb");
+generated! {
+    /// Locks kept by the server.
+    v3lockpb, "v3lockpb"
 }
-
-/// gRPC's health check, package `grpc.health.v1`.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    clippy::all,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-pub mod health {
-    tonic::include_proto!("grpc.health.v1");
+generated! {
+    /// Elections kept by the server.
+    v3electionpb, "v3electionpb"
+}
+generated! {
+    /// gRPC's health check, package `grpc.health.v1`.
+    health, "grpc.health.v1"
 }
 
 pub mod client;

@@ -49,7 +49,7 @@ fn a_range_request_decodes() {
 #[test]
 fn a_guarded_put_decodes() {
     // compare: result EQUAL is 0 and thus left out; field 64 is tag 0x82 0x04.
-    let wire = b"\x0a\x0d\x10\x02\x1a\x01k\x30\x2a\x82\x04\x02\x00\x01\
+    let wire = b"\x0a\x0c\x10\x02\x1a\x01k\x30\x2a\x82\x04\x02\x00\x01\
         \x12\x08\x12\x06\x0a\x01k\x12\x01v";
     let guard = Compare {
         result: CompareResult::Equal.into(),
