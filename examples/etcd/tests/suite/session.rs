@@ -109,7 +109,10 @@ fn check_recorded(name: &str) {
 fn check_ours(name: &str) {
     let Some(real) = programs::real_or_skip(&format!("session::ours::{name}")) else { return };
     if !real.recorded_release {
-        return crate::support::skip(name, "etcdctl is of another release than the recorded answers");
+        return crate::support::skip(
+            name,
+            "etcdctl is of another release than the recorded answers",
+        );
     }
     let script = Script::read(name);
     let mut player = fresh(&programs::ours(), &real);

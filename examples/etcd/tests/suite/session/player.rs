@@ -56,7 +56,8 @@ impl Player {
         };
         let mut words: Vec<String> = words(command).iter().map(|word| expand(word)).collect();
         for word in &mut words {
-            for (name, value) in &self.kept {
+            // Backwards, so that a name is tried before one that it starts with.
+            for (name, value) in self.kept.iter().rev() {
                 *word = word.replace(name, value);
             }
         }
@@ -110,7 +111,7 @@ impl Player {
 
     fn spawn(&self, arguments: &[&str], input: &[String]) -> Running {
         let mut command = Command::new(&self.etcdctl);
-        command.env_clear().env("ETCDCTL_API", "3");
+        command.env_clear().env("ETCDCTL_API", "3").env("PATH", "/usr/bin:/bin");
         // The limits of the client are for people; a busy machine needs more.
         command.args(["--command-timeout=40s", "--dial-timeout=20s", "--endpoints"]);
         command.arg(self.server.client_url()).args(arguments);
@@ -146,11 +147,12 @@ impl Player {
         let mut shown = Vec::new();
         let dot = |line: &str| if line.is_empty() { ".".to_owned() } else { line.to_owned() };
         for line in said.stdout.lines() {
-            shown.extend(self.mask.line(line).lines().map(dot));
             if line.is_empty() {
                 shown.push(dot(line));
             }
+            shown.extend(self.mask.line(line).lines().map(dot));
         }
+        let mut shown = without_repeats(shown);
         for line in said.stderr.lines() {
             shown.extend(self.mask.line(line).lines().map(|line| format!("! {line}")));
         }
@@ -161,6 +163,25 @@ impl Player {
         }
         shown
     }
+}
+
+/// A pair of lines that comes many times in a row is shown once, with its count.
+fn without_repeats(lines: Vec<String>) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    let mut rest = lines.as_slice();
+    while let Some(first) = rest.first() {
+        let pair = rest.get(..2).unwrap_or(rest);
+        let count = rest.chunks(2).take_while(|chunk| *chunk == pair).count();
+        if count > 8 {
+            shown.extend_from_slice(pair);
+            shown.push(format!("(these two lines {count} times)"));
+            rest = &rest[count * 2..];
+        } else {
+            shown.push(first.clone());
+            rest = &rest[1..];
+        }
+    }
+    shown
 }
 
 impl Said {

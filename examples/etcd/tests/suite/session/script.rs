@@ -179,7 +179,8 @@ pub(crate) fn words(command: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = "# Story.\n\nput a\n< one\n----\nOK\n\nget a -w json\n----\n! Error\nexit 1\n";
+    const SAMPLE: &str =
+        "# Story.\n\nput a\n< one\n----\nOK\n\nget a -w json\n----\n! Error\nexit 1\n";
 
     /// Recording must not lose the story or the commands.
     #[test]

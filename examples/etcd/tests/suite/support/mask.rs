@@ -36,6 +36,10 @@ const MEASURES: [(&str, &str); 14] = [
 const TEXT_MEASURES: [(&str, &str); 2] =
     [("version", "the release of the server"), ("Version", "the release of the server")];
 
+/// Seconds until a lease ends, in JSON and in the `fields` format; a lease that is gone has -1.
+/// What was granted, and what a keep-alive renewed to, stays visible.
+const SECONDS_LEFT: [&str; 2] = ["ttl", "TTL"];
+
 /// Fields that hold bytes as base64 and are shown as what they say, for the reader.
 const BYTES: [&str; 4] = ["key", "value", "range_end", "blob"];
 
@@ -69,8 +73,10 @@ impl Mask {
     }
 
     fn hide_text(&mut self, text: String, word: &str) {
-        assert!(text.len() >= 8, "a short text would hide what it should not: {text}");
-        self.texts.push((text, word.to_owned()));
+        // A short text would hide what it should not.
+        if text.len() >= 8 {
+            self.texts.push((text, word.to_owned()));
+        }
     }
 
     /// A text with every name of the run hidden.
@@ -102,6 +108,7 @@ impl Mask {
             let bare = name.trim_matches('"');
             let quoted = value.starts_with('"');
             let masked = MEASURES.iter().any(|(field, _)| *field == bare)
+                || bare == SECONDS_LEFT[1] && value != "-1"
                 || quoted && TEXT_MEASURES.iter().any(|(field, _)| *field == bare);
             if masked && name.starts_with('"') {
                 return format!("{name} : <{bare}>");
@@ -132,10 +139,11 @@ impl Mask {
 
     fn field(&self, name: &str, value: &mut Value) {
         let measure = MEASURES.iter().any(|(field, _)| *field == name)
-            || value.is_string() && TEXT_MEASURES.iter().any(|(field, _)| *field == name);
+            || value.is_string() && TEXT_MEASURES.iter().any(|(field, _)| *field == name)
+            || value.as_i64().is_some_and(|left| left > 0) && name == SECONDS_LEFT[0];
         if measure {
-            let kind = if value.is_number() { "number" } else { "text" };
-            *value = Value::String(format!("<{name}: {kind}>"));
+            let kind = if value.is_number() { "<number>" } else { "<text>" };
+            *value = Value::String(kind.to_owned());
         } else if let (true, Some(text)) = (BYTES.contains(&name), value.as_str()) {
             *value = Value::String(self.text(&readable(text)));
         } else if let ("keys", Some(keys)) = (name, value.as_array()) {
@@ -216,7 +224,9 @@ pub(crate) fn lay_out(value: &Value, indent: usize) -> String {
     let inner: Vec<String> = match value {
         Value::Object(fields) => {
             let shown = fields.iter();
-            shown.map(|(name, field)| format!("{pad}\"{name}\":{}", lay_out(field, indent + 2))).collect()
+            shown
+                .map(|(name, field)| format!("{pad}\"{name}\":{}", lay_out(field, indent + 2)))
+                .collect()
         }
         Value::Array(items) => {
             items.iter().map(|item| format!("{pad}{}", lay_out(item, indent + 2))).collect()
@@ -246,13 +256,15 @@ mod tests {
             assert!(shown.contains(fact), "{fact} is hidden in {shown}");
         }
         assert!(shown.contains(r#""member_id":"<member>""#), "{shown}");
-        assert!(shown.contains(r#""raft_term":"<raft_term: number>""#), "{shown}");
+        assert!(shown.contains(r#""raft_term":"<number>""#), "{shown}");
     }
 
     /// Another member's id is a difference, not a name of this run.
     #[test]
     fn other_ids_stay_visible() {
-        assert!(mask().line(r#"{"member_id":7616583982444832910}"#).contains("7616583982444832910"));
+        assert!(
+            mask().line(r#"{"member_id":7616583982444832910}"#).contains("7616583982444832910")
+        );
         assert_eq!(mask().line("69b38ac7138de88d, started"), "<member>, started");
     }
 

@@ -112,8 +112,9 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("the child is ours to wait for") {
                 panic!("{} ended: {status}\n{}", self.program.display(), self.log());
             }
-            let asked = tokio::time::timeout(Duration::from_secs(2), ask(self.client_url()));
-            if let Ok(Some(ids)) = runtime.block_on(async { asked.await }) {
+            let (url, limit) = (self.client_url(), Duration::from_secs(2));
+            let asked = runtime.block_on(async { tokio::time::timeout(limit, ask(url)).await });
+            if let Ok(Some(ids)) = asked {
                 self.ids = ids;
                 return;
             }
