@@ -20,7 +20,7 @@
 //! log (or the histories of the keys, in a leaf) holds after the floor. Splitting and merging lean
 //! on that: the child's log says which half a turn belongs to.
 //!
-//! Cost: 7.2 bytes a turn and level (a run is 904 bytes with its entry in the list, for 128 turns),
+//! Cost: 6.2 bytes a turn and level (a run is 792 bytes with its entry in the list, for 128 turns),
 //! nothing for overwrites. Up to 4 thousand keys have one level, up to 262 thousand two.
 
 use std::collections::VecDeque;
@@ -29,10 +29,7 @@ use std::collections::VecDeque;
 pub(super) const SLOTS: usize = 64;
 /// Turns in a run. Larger saves memory on counts, and costs additions in a search.
 const RUN_TURNS_MAX: usize = 128;
-const DEATH: u8 = 0x80;
-const SLOT_MASK: u8 = 0x7f;
-const _: () = assert!(SLOTS <= u64::BITS as usize && SLOTS <= DEATH as usize);
-const _: () = assert!(RUN_TURNS_MAX <= u8::MAX as usize);
+const _: () = assert!(SLOTS <= u64::BITS as usize && SLOTS <= 1 << Entry::SLOT_BITS);
 
 /// Live keys by slot.
 pub(super) type Counts = [u32; SLOTS];
@@ -87,21 +84,22 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Run {
-    /// Main revision that the deltas of the block count from; not above its first event.
+    /// Main revision that the entries count from; not above the first of them.
     first: u64,
+    len: usize,
     block: Box<Block>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Block {
-    /// Before the first event.
+    /// Before the first entry.
     counts: Counts,
-    /// Main revisions, less `Run::first`.
-    mains: [u32; RUN_TURNS_MAX],
-    /// Slots, with [`DEATH`] or without.
-    turns: [u8; RUN_TURNS_MAX],
-    len: u8,
+    entries: [Entry; RUN_TURNS_MAX],
 }
+
+/// An event in four bytes: main revision less `Run::first`, one bit for a death, slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry(u32);
 
 impl History {
     /// No events yet; nothing at or below `floor` will be asked for.
@@ -184,11 +182,11 @@ impl History {
         for run in &mut self.runs {
             run.block.counts[usize::from(slot)] = left_count;
             run.block.counts[usize::from(new)] = right_count;
-            for entry in run.block.entries_of(slot) {
+            for entry in run.entries_mut().iter_mut().filter(|entry| entry.slot() == slot) {
                 let (turn, right) = sides.next().expect("a child logs what its parent does");
-                debug_assert_eq!(turn, turn_of(*entry), "both log in the same order");
+                debug_assert_eq!(turn, entry.turn(), "both log in the same order");
                 if right {
-                    *entry = entry_of(new, turn);
+                    *entry = entry.renamed(new);
                     right_count = turn.apply(right_count);
                 } else {
                     left_count = turn.apply(left_count);
@@ -207,12 +205,11 @@ impl History {
             let more = std::mem::take(&mut counts[usize::from(gone)]);
             let count = &mut counts[usize::from(slot)];
             *count += more;
-            let len = usize::from(run.block.len);
-            for entry in &mut run.block.turns[..len] {
-                if *entry & SLOT_MASK == gone {
-                    *entry = entry_of(slot, turn_of(*entry));
+            for entry in run.entries_mut() {
+                if entry.slot() == gone {
+                    *entry = entry.renamed(slot);
                     order(true);
-                } else if *entry & SLOT_MASK == slot {
+                } else if entry.slot() == slot {
                     order(false);
                 }
             }
@@ -225,7 +222,7 @@ impl History {
         let mut main = self.floor + 1;
         for run in &self.runs {
             assert_eq!(run.block.counts, counts, "a run begins with the counts so far");
-            assert_ne!(run.block.len, 0, "no run is empty");
+            assert_ne!(run.len, 0, "no run is empty");
             for event in run.events() {
                 assert!(main <= event.main, "events are after the floor and never descend");
                 assert_ne!(used & 1 << event.slot, 0, "an event belongs to a child");
@@ -248,68 +245,77 @@ impl History {
     fn log(&mut self, event: Event, live: &Counts) {
         let room = self.runs.back().is_some_and(|run| {
             assert!(run.last() <= event.main, "mains never descend");
-            usize::from(run.block.len) < RUN_TURNS_MAX
-                && event.main - run.first <= u64::from(u32::MAX)
+            run.len < RUN_TURNS_MAX && event.main - run.first <= Entry::MAIN_MAX
         });
         if !room {
-            let mains = [0; RUN_TURNS_MAX];
-            let block = Block { counts: *live, mains, turns: [0; RUN_TURNS_MAX], len: 0 };
-            self.runs.push_back(Run { first: event.main, block: Box::new(block) });
+            let block = Block { counts: *live, entries: [Entry::default(); RUN_TURNS_MAX] };
+            self.runs.push_back(Run { first: event.main, len: 0, block: Box::new(block) });
         }
         let run = self.runs.back_mut().expect("there is room in the last run");
-        let at = usize::from(run.block.len);
-        run.block.mains[at] =
-            u32::try_from(event.main - run.first).expect("a run spans less than 2^32 revisions");
-        run.block.turns[at] = entry_of(event.slot, event.turn);
-        run.block.len += 1;
+        run.block.entries[run.len] = Entry::new(event, run.first);
+        run.len += 1;
     }
 }
 
 impl Run {
+    /// Main revision of the last event.
     fn last(&self) -> u64 {
-        self.first + u64::from(self.block.mains[usize::from(self.block.len) - 1])
+        self.first + self.block.entries[self.len - 1].main()
     }
 
     fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        let len = usize::from(self.block.len);
-        let mains = self.block.mains[..len].iter();
-        mains.zip(&self.block.turns[..len]).map(|(&main, &entry)| Event {
-            main: self.first + u64::from(main),
-            slot: entry & SLOT_MASK,
-            turn: turn_of(entry),
+        self.block.entries[..self.len].iter().map(|entry| Event {
+            main: self.first + entry.main(),
+            slot: entry.slot(),
+            turn: entry.turn(),
         })
+    }
+
+    fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.block.entries[..self.len]
     }
 
     /// Counts the events up to `floor` and forgets them; at least one is later.
     fn trim(&mut self, floor: u64) {
         let gone = self.events().take_while(|event| event.main <= floor).count();
         let block = &mut *self.block;
-        for &entry in &block.turns[..gone] {
-            let count = &mut block.counts[usize::from(entry & SLOT_MASK)];
-            *count = turn_of(entry).apply(*count);
+        for &entry in &block.entries[..gone] {
+            let count = &mut block.counts[usize::from(entry.slot())];
+            *count = entry.turn().apply(*count);
         }
-        block.mains.copy_within(gone.., 0);
-        block.turns.copy_within(gone.., 0);
-        block.len -= u8::try_from(gone).expect("a run is short");
-        assert_ne!(block.len, 0, "a run with nothing after the floor is dropped whole");
+        block.entries.copy_within(gone.., 0);
+        self.len -= gone;
+        assert_ne!(self.len, 0, "a run with nothing after the floor is dropped whole");
     }
 }
 
-impl Block {
-    /// The entries of one slot, in order.
-    fn entries_of(&mut self, slot: u8) -> impl Iterator<Item = &mut u8> {
-        let len = usize::from(self.len);
-        self.turns[..len].iter_mut().filter(move |entry| **entry & SLOT_MASK == slot)
-    }
-}
+impl Entry {
+    const SLOT_BITS: u32 = 6;
+    const SLOT_MASK: u32 = (1 << Entry::SLOT_BITS) - 1;
+    const DEATH: u32 = 1 << Entry::SLOT_BITS;
+    const MAIN_SHIFT: u32 = Entry::SLOT_BITS + 1;
+    /// The largest difference of main revisions; a run that would need a larger one ends.
+    const MAIN_MAX: u64 = (u32::MAX >> Entry::MAIN_SHIFT) as u64;
 
-fn entry_of(slot: u8, turn: Turn) -> u8 {
-    match turn {
-        Turn::Birth => slot,
-        Turn::Death => slot | DEATH,
+    fn new(event: Event, first: u64) -> Entry {
+        let main = u32::try_from(event.main - first).expect("a run spans less than 2^25");
+        let death = if event.turn == Turn::Death { Entry::DEATH } else { 0 };
+        Entry(main << Entry::MAIN_SHIFT | death | u32::from(event.slot))
     }
-}
 
-fn turn_of(entry: u8) -> Turn {
-    if entry & DEATH == 0 { Turn::Birth } else { Turn::Death }
+    fn main(self) -> u64 {
+        u64::from(self.0 >> Entry::MAIN_SHIFT)
+    }
+
+    fn slot(self) -> u8 {
+        (self.0 & Entry::SLOT_MASK) as u8
+    }
+
+    fn turn(self) -> Turn {
+        if self.0 & Entry::DEATH == 0 { Turn::Birth } else { Turn::Death }
+    }
+
+    fn renamed(self, slot: u8) -> Entry {
+        Entry(self.0 & !Entry::SLOT_MASK | u32::from(slot))
+    }
 }
