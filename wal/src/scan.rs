@@ -176,15 +176,16 @@ impl<'a> Scanner<'a> {
             return Ok(true);
         }
         let mut at = stop.offset.next_multiple_of(ALIGN_BYTES);
+        let room = (self.window.end() - stop.offset) / FRAME_HEAD_BYTES as u64;
         loop {
             let bytes = self.window.bytes(at, WINDOW_BYTES)?;
             if bytes.len() < FRAME_HEAD_BYTES {
                 return Ok(false);
             }
             let positions = bytes.len() - FRAME_HEAD_BYTES + 1;
-            let witness = (0..positions)
-                .step_by(ALIGN_BYTES as usize)
-                .find_map(|i| could_testify(&bytes[i..], stop.lsn).map(|head| (i as u64, head)));
+            let witness = (0..positions).step_by(ALIGN_BYTES as usize).find_map(|i| {
+                could_testify(&bytes[i..], stop.lsn, room).map(|head| (i as u64, head))
+            });
             match witness {
                 Some((i, head)) => {
                     let here = at + i;
@@ -202,14 +203,17 @@ impl<'a> Scanner<'a> {
 }
 
 /// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would prove
-/// that what stood at the stop had been durable.
-fn could_testify(bytes: &[u8], lost: Lsn) -> Option<FrameHead> {
+/// that what stood at the stop had been durable. At most `room` frames fit behind the stop.
+fn could_testify(bytes: &[u8], lost: Lsn, room: u64) -> Option<FrameHead> {
     // Most of what is looked at is zeros.
     if bytes[8..12] == [0; 4] {
         return None;
     }
     let head = FrameHead::decode(bytes).ok()?;
     let lsn = head.lsn_from(lost.previous());
+    if lsn.0 > lost.0 + room {
+        return None;
+    }
     let watermark = lsn.0.checked_sub(u64::from(head.behind))?;
     // A frame that opens its write proves all that stands before it, even where no record is lost:
     // what is damaged at the stop is then a mark.
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn only_frames_written_after_the_lost_one_was_durable_testify() {
         let testifies = |kind, lsn, durable, lost| {
-            could_testify(&head_of(kind, lsn, durable), Lsn(lost)).is_some()
+            could_testify(&head_of(kind, lsn, durable), Lsn(lost), 100).is_some()
         };
         assert!(testifies(Kind::GroupEnd, 9, 8, 7), "8 was durable, so was 7");
         assert!(testifies(Kind::GroupEnd, 8, 7, 7), "7 itself was durable");
@@ -244,6 +248,6 @@ mod tests {
         assert!(testifies(Kind::Close, 7, 7, 7), "a close mark speaks for all before it");
         assert!(testifies(Kind::Close, 6, 6, 7), "a mark before this mark is lost");
         assert!(!testifies(Kind::Close, 5, 5, 7), "older than the loss");
-        assert!(could_testify(&[0; 16], Lsn(1)).is_none());
+        assert!(could_testify(&[0; 16], Lsn(1), 100).is_none());
     }
 }
