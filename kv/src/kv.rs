@@ -44,7 +44,7 @@ use crate::reply::{RangeReply, TxnReply};
 use crate::store::{Status, Store};
 use crate::threads::Threads;
 use crate::types::LeaseId;
-use crate::watch::WatchStream;
+use crate::watch::{StreamOptions, WatchStream};
 
 /// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
 /// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
@@ -195,9 +195,9 @@ impl<E: Engine> Kv<E> {
     }
 
     /// Opens a stream of watches.
-    pub fn watch(&self) -> WatchStream {
+    pub fn watch(&self, options: StreamOptions) -> WatchStream {
         let store = self.shared().store.clone();
-        self.shared().store.hub.stream(store)
+        self.shared().store.hub.stream(store, options)
     }
 
     /// Where the store stands.
@@ -290,8 +290,9 @@ impl<E: Engine> Running<E> {
     fn stop(&self) {
         self.shared.close();
         self.threads.join();
-        // The journal may be poisoned; what it could keep, it has kept.
-        let _ = self.shared.journal.close();
+        // The journal may be poisoned, and have told everyone: what it could keep, it has kept.
+        let _ = self.shared.journal.clone().close();
+        self.shared.store.hub.end();
         self.shared.bell.ring();
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::engine::{Direction, Engine, Records, Snapshot, Space};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Record, decode, load, revision_of};
 use crate::store::Store;
 use crate::types::{KeyValue, Revision};
 use crate::watch::{Change, History, HistoryError, ReadLimits, Unreadable};
@@ -38,7 +38,8 @@ impl<E: Engine> History for Store<E> {
         let start = Revision::new(from, 0).to_bytes();
         let end = Revision::new(last.saturating_add(1), 0).to_bytes();
         let records = snapshot.range(Space::Record, &start, Some(&end), Direction::Forward);
-        let stopped = take_changes(records, limits.bytes_max, want, out).map_err(Unreadable::new)?;
+        let stopped =
+            take_changes(records, limits.bytes_max, want, out).map_err(Unreadable::new)?;
         Ok(stopped.unwrap_or(last + 1).max(from))
     }
 
@@ -74,7 +75,7 @@ impl<E: Engine> History for Store<E> {
                 return Ok(revision.main);
             }
             previous = Some(revision.main);
-            let record = self.record(revision).map_err(Unreadable::new)?;
+            let record = load(&self.engine, revision).map_err(Unreadable::new)?;
             let change = Change { revision, record };
             bytes += change.bytes();
             out.push(change);
@@ -91,20 +92,10 @@ impl<E: Engine> History for Store<E> {
         let Some(revision) = state.index.at(key, at) else { return Ok(None) };
         let _pin = self.pins.pin(at);
         drop(state);
-        match self.record(revision).map_err(Unreadable::new)? {
+        match load(&self.engine, revision).map_err(Unreadable::new)? {
             Record::Put(kv) => Ok(Some(kv)),
             Record::Tombstone { .. } => Ok(None),
         }
-    }
-}
-
-impl<E: Engine> Store<E> {
-    fn record(&self, revision: Revision) -> Result<Record, Error> {
-        let bytes = self.engine.get(Space::Record, &revision.to_bytes())?;
-        let reason = "the index knows the record, the engine does not";
-        let bytes = bytes.ok_or(Error::BadRecord { revision, reason })?;
-        let record = Record::decode(revision.main, bytes);
-        record.map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })
     }
 }
 
@@ -127,15 +118,12 @@ fn take_changes(
     let mut previous = None;
     for entry in records {
         let (key, value) = entry?;
-        let reason = "the record's key is not a revision";
-        let revision = Revision::from_bytes(&key)
-            .ok_or(Error::BadRecord { revision: Revision::default(), reason })?;
+        let revision = revision_of(&key)?;
         if bytes >= bytes_max && previous.is_some_and(|main| main != revision.main) {
             return Ok(Some(revision.main));
         }
         previous = Some(revision.main);
-        let record = Record::decode(revision.main, value)
-            .map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })?;
+        let record = decode(revision, value)?;
         if want(record.key()) {
             let change = Change { revision, record };
             bytes += change.bytes();

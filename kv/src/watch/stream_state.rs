@@ -109,7 +109,10 @@ impl StreamState {
     ) -> Vec<(Arc<Watcher>, Standing)> {
         let above = self.members.range(after.map_or(WatchId(i64::MIN), |id| id)..);
         let above = above.filter(|(id, _)| Some(**id) != after);
-        above.take(count).map(|(_, member)| (Arc::clone(&member.watcher), member.standing)).collect()
+        above
+            .take(count)
+            .map(|(_, member)| (Arc::clone(&member.watcher), member.standing))
+            .collect()
     }
 
     // Waking.

@@ -128,15 +128,15 @@ fn tmp_btree() {
     let count: u64 = 1_000_000;
     let keys: Vec<_> = (0..count).map(key).collect();
     for _ in 0..2 {
-    let mut map = std::collections::BTreeMap::new();
-    time("BTreeMap insert", count, |i| {
-        map.insert(keys[i as usize].clone(), [i; 6]);
-    });
-    let mut sum = 0;
-    time("BTreeMap get", count, |i| {
-        sum += map.get(&keys[(i * 7919 % count) as usize]).unwrap()[0];
-    });
-    println!("{sum}");
+        let mut map = std::collections::BTreeMap::new();
+        time("BTreeMap insert", count, |i| {
+            map.insert(keys[i as usize].clone(), [i; 6]);
+        });
+        let mut sum = 0;
+        time("BTreeMap get", count, |i| {
+            sum += map.get(&keys[(i * 7919 % count) as usize]).unwrap()[0];
+        });
+        println!("{sum}");
     }
 }
 
@@ -145,13 +145,13 @@ fn tmp_put() {
     let count: u64 = 1_000_000;
     let keys: Vec<_> = (0..count).map(key).collect();
     for _ in 0..3 {
-    let mut index = Index::new(0);
-    time("put of a new key", count, |i| {
-        index.put(&keys[i as usize], revision(2 + i), LeaseId::NONE);
-    });
-    time("latest", count, |i| {
-        assert!(index.latest(&keys[(i * 7919 % count) as usize]).is_some());
-    });
+        let mut index = Index::new(0);
+        time("put of a new key", count, |i| {
+            index.put(&keys[i as usize], revision(2 + i), LeaseId::NONE);
+        });
+        time("latest", count, |i| {
+            assert!(index.latest(&keys[(i * 7919 % count) as usize]).is_some());
+        });
     }
 }
 
@@ -162,9 +162,9 @@ fn tmp_seq() {
     keys.sort();
     let keys: Vec<_> = keys.iter().map(|k| k.clone()).collect();
     for _ in 0..5 {
-    let mut index = Index::new(0);
-    time("put of a new key", count, |i| {
-        index.put(&keys[i as usize], revision(2 + i), LeaseId::NONE);
-    });
+        let mut index = Index::new(0);
+        time("put of a new key", count, |i| {
+            index.put(&keys[i as usize], revision(2 + i), LeaseId::NONE);
+        });
     }
 }

@@ -308,7 +308,8 @@ pub(super) fn lines(messages: &[WatchMessage]) -> Vec<String> {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let event = |event: &Event| {
         let at = format!("{}@{}", text(&event.kv.key), event.kv.mod_revision);
-        let prev = event.prev.as_ref().map_or(String::new(), |kv| format!(" was {}", text(&kv.value)));
+        let prev =
+            event.prev.as_ref().map_or(String::new(), |kv| format!(" was {}", text(&kv.value)));
         match event.kind {
             EventKind::Put => format!("{at}={}{prev}", text(&event.kv.value)),
             EventKind::Delete => format!("{at} gone{prev}"),
@@ -321,7 +322,9 @@ pub(super) fn lines(messages: &[WatchMessage]) -> Vec<String> {
             let events: Vec<String> = events.iter().map(event).collect();
             format!("{} [{revision}] {}{more}", id.0, events.join(", "))
         }
-        WatchMessage::Progress { id: Some(id), revision } => format!("{} progress {revision}", id.0),
+        WatchMessage::Progress { id: Some(id), revision } => {
+            format!("{} progress {revision}", id.0)
+        }
         WatchMessage::Progress { id: None, revision } => format!("progress {revision}"),
         WatchMessage::Canceled { id, reason: CancelReason::Requested, .. } => {
             format!("{} canceled", id.0)
