@@ -11,10 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(OsClock::new()));
     let kv = Kv::open(disk, clock, "data".as_ref(), Options::default())?;
 
-    let put = |value: &'static str| {
-        let key = "greeting".into();
-        kv.propose(Command::Put(Put { key, value: Some(value.into()), ..Put::default() }))
-    };
+    let put = |value: &'static str| kv.propose(Command::Put(Put::new("greeting", value)));
     put("hello").wait()?;
     let first = kv.revision();
     put("hello again").wait()?;

@@ -33,8 +33,7 @@
 //! let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(OsClock::new()));
 //! let kv = Kv::open(disk, clock, "data".as_ref(), Options::default())?;
 //!
-//! let put = Put { key: "k".into(), value: Some("v".into()), ..Put::default() };
-//! kv.propose(Command::Put(put)).wait()?;
+//! kv.propose(Command::Put(Put::new("k", "v"))).wait()?;
 //!
 //! let read = kv.range(&RangeRequest::new(KeyRange::single("k")))?;
 //! assert_eq!(read.kvs[0].value, "v");
