@@ -95,6 +95,12 @@ impl Batch {
         self.bytes
     }
 
+    /// The change that was added as number `at`, from 0. Panics beyond the end, as indexing does.
+    #[must_use]
+    pub fn change(&self, at: usize) -> &Change {
+        &self.changes[at]
+    }
+
     /// The changes, in the order in which they apply.
     pub fn iter(&self) -> std::slice::Iter<'_, Change> {
         self.changes.iter()
