@@ -8,7 +8,7 @@
 //!
 //! # The idea
 //!
-//! One copy-on-write [tree](tree) for each space, all behind one lock. The lock is held for a few
+//! One copy-on-write tree for each space, all behind one lock. The lock is held for a few
 //! pointers to be copied or a small batch to be applied, never while anything waits:
 //!
 //! ```text
