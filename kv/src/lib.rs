@@ -1,28 +1,28 @@
 //! The replicated multi-version store: etcd's data model as a library.
 
-pub mod types;
-pub mod key_range;
-pub mod command;
-pub mod reply;
-mod format;
-pub mod codec;
-pub mod limits;
-pub mod record;
-pub mod lease;
-mod expiry;
-mod range;
-mod txn;
-mod state;
 mod apply;
-mod pins;
-mod sweep;
-mod hash;
-pub mod store;
+pub mod codec;
+pub mod command;
+pub mod conformance;
 pub mod engine;
 pub mod error;
+mod expiry;
+mod format;
+mod hash;
 mod index;
+pub mod key_range;
+pub mod lease;
+pub mod limits;
 pub mod mem;
-pub mod conformance;
+mod pins;
+mod range;
+pub mod record;
+pub mod reply;
+mod state;
+pub mod store;
+mod sweep;
+mod txn;
+pub mod types;
 mod watch;
 
 pub use apply::Outcome;

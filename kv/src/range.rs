@@ -33,11 +33,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// What `request` needs of `state`, of which `newest` is the newest visible revision.
-    pub(crate) fn new(
-        request: &RangeRequest,
-        state: &State,
-        newest: u64,
-    ) -> Result<Plan, Refusal> {
+    pub(crate) fn new(request: &RangeRequest, state: &State, newest: u64) -> Result<Plan, Refusal> {
         let at = state.readable(request.revision, newest)?;
         let direction = match request.sort {
             Some(Sort { by: SortBy::Key, order: SortOrder::Descend }) => Direction::Descending,

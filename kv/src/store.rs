@@ -309,4 +309,3 @@ impl<E: Engine> Lookup for Live<'_, E> {
         })
     }
 }
-
