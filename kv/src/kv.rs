@@ -53,9 +53,14 @@ const EXPIRIES_MAX: usize = 500;
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
-#[derive(Clone)]
 pub struct Kv<E: Engine = Mem> {
     running: Arc<Running<E>>,
+}
+
+impl<E: Engine> Clone for Kv<E> {
+    fn clone(&self) -> Kv<E> {
+        Kv { running: self.running.clone() }
+    }
 }
 
 /// Stops the threads when the last handle goes. The threads themselves hold only `shared`.
