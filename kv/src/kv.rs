@@ -84,6 +84,8 @@ pub(crate) struct Shared<E: Engine> {
     pub(crate) bell: Bell,
     /// Why the last attempt to persist failed, if it did.
     persist_error: Mutex<Option<Error>>,
+    /// Why the store has ended by itself, if it has.
+    pub(crate) failure: Mutex<Option<Error>>,
     _dir: DataDir,
 }
 
@@ -164,6 +166,7 @@ impl<E: Engine> Kv<E> {
             journaled: AtomicU64::new(replayed),
             bell: Bell::default(),
             persist_error: Mutex::default(),
+            failure: Mutex::default(),
             _dir: dir,
         });
         let threads = Threads::start(&shared);
@@ -282,6 +285,14 @@ impl<E: Engine> Kv<E> {
     /// lost by it, but the journal grows until it succeeds.
     pub fn persist_error(&self) -> Option<Error> {
         self.shared().persist_error.lock().clone()
+    }
+
+    /// Resolves with the reason when the store ends by itself: its journal or engine failed, nothing
+    /// is acknowledged any more, and the process should end, so that a restart reads back what the
+    /// disk really holds. Never resolves otherwise, not even after a shutdown.
+    pub fn failed(&self) -> impl Future<Output = Error> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move { shared.bell.until(|| shared.failure.lock().clone()).await }
     }
 
     /// Takes no more commands, answers those under way, and closes the journal cleanly. Every

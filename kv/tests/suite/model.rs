@@ -168,7 +168,9 @@ fn random_commands_reach_every_kind_of_answer() {
         };
         *refused.entry(name).or_default() += 1;
     }
-    println!("answered {replies:?}, nested {nested}, with compares {compared}, refused {refused:?}");
+    println!(
+        "answered {replies:?}, nested {nested}, with compares {compared}, refused {refused:?}"
+    );
     assert!(replies.iter().all(|&count| count >= 20), "{replies:?}");
     assert!(nested >= 50 && compared >= 50, "{nested} {compared}");
     assert_eq!(refused.len(), 11, "{refused:?}");
