@@ -33,7 +33,7 @@ use drystone_etcd_api::client::{Client, Config, connect};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use self::chronicle::{Chronicle, Record};
+use self::chronicle::Chronicle;
 use self::op::Outcome;
 use self::workload::{Aftermath, Burst, Moment, Shape};
 use crate::support::programs;
@@ -118,12 +118,10 @@ impl Trial {
     ) -> Result<(), String> {
         let known = self.chronicle.state.revision;
         let mark = format!("mark {}", self.round);
-        let mut record: Record = aftermath.record.clone();
         in_a_runtime(async {
             let client = client_of(&self.server).await;
-            let (observed, note) = observe::observe(&client, known, &mark, started).await;
-            record.notes.push(note);
-            self.chronicle.extend(&record, &observed)?;
+            let observed = observe::observe(&client, known, &mark, started).await;
+            self.chronicle.extend(&aftermath.record, &observed)?;
             let compacted = observe::compacted(&client).await;
             let possible = match (compact, aftermath.compacted) {
                 (Some(revision), Some(true)) => vec![revision],
