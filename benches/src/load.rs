@@ -35,7 +35,6 @@ mod schedule;
 mod unary;
 mod watch;
 
-pub use connection::{Connection, Target};
 pub use options::{Options, Span, Workload};
 pub use report::Report;
 pub use run::{STALL, run};

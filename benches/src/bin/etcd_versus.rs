@@ -166,7 +166,7 @@ async fn measure(arguments: &Arguments, mut arena: Arena) -> Result<ExitCode> {
 /// What the numbers below it are worth.
 fn preamble(arguments: &Arguments, machine: &Machine) -> String {
     let Machine { cpu, cores, kernel, file_system, date, commit } = machine;
-    let command: Vec<_> = env::args().skip(1).collect();
+    let command: Vec<_> = env::args().skip(1).map(|argument| without_folders(&argument)).collect();
     format!(
         "{date}, commit {commit}; {cpu}, {cores} cores shared by server and client, Linux {kernel}, \
          {file_system}.\n{} rounds of `etcd-versus {}`: the same load on both, turn by turn, \
@@ -174,6 +174,14 @@ fn preamble(arguments: &Arguments, machine: &Machine) -> String {
         arguments.rounds,
         command.join(" ")
     )
+}
+
+/// Where things lie on this machine is of no use to a reader of the table.
+fn without_folders(argument: &str) -> String {
+    match (argument.find('/'), argument.rfind('/')) {
+        (Some(first), Some(last)) => [&argument[..first], &argument[last + 1..]].concat(),
+        _ => argument.to_owned(),
+    }
 }
 
 /// Cargo's target directory: this program lies in a folder of it, named after the profile.
@@ -197,4 +205,17 @@ fn built(target: &Path, program: &str, package: &str) -> Result<PathBuf> {
         ensure!(status.success() && path.exists(), "cargo cannot build {program}");
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command stands above a published table; the folders of whoever ran it do not.
+    #[test]
+    fn published_commands_name_programs_without_their_folders() {
+        assert_eq!(without_folders("--ours=/home/me/bin/etcd"), "--ours=etcd");
+        assert_eq!(without_folders("/home/me/bin/etcd"), "etcd");
+        assert_eq!(without_folders("put-100x100"), "put-100x100");
+    }
 }
