@@ -2,8 +2,8 @@
 //!
 //! # Problem
 //! The generated stubs queue a request for a task that keeps the connection, and send its headers,
-//! its message and its end in a packet each. The client then costs more than the server it measures,
-//! and the server pays for packets that no other client sends it: etcd's own sends one.
+//! its message and its end in a packet each. The client then costs more than the server it
+//! measures, and the server pays for packets that no other client sends it: etcd's own sends one.
 //!
 //! # Idea
 //! A unary call is a few bytes of frame around a message. The call is handed to `h2` whole, before

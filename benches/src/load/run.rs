@@ -45,8 +45,8 @@ pub(crate) struct Shared {
 ///
 /// # Errors
 /// If the options contradict each other, the server cannot be reached, or it falls silent for
-/// [`STALL`] (threads that still wait for it then end with the process). An error to a single request
-/// only counts as one in the report.
+/// [`STALL`] (threads that still wait for it then end with the process). An error to a single
+/// request only counts as one in the report.
 pub fn run(
     options: &Options,
     workload: &Workload,

@@ -1,8 +1,8 @@
 //! Watchers that follow every key, and the one writer that gives them something to see.
 //!
-//! The watchers of one connection share a stream, as etcd's own client does it. The first eight bytes
-//! of every value say when it was sent, in microseconds since the start of the run, so an event tells
-//! how long it took from the writer through the server to the watcher.
+//! The watchers of one connection share a stream, as etcd's own client does it. The first eight
+//! bytes of every value say when it was sent, in microseconds since the start of the run, so an
+//! event tells how long it took from the writer through the server to the watcher.
 
 use std::{
     sync::Mutex,
@@ -60,8 +60,8 @@ impl Watchers {
         Ok(Some(Watchers { count: count as u64, stream }))
     }
 
-    /// Receives until every watcher has seen every put. The watch has no limit in seconds of its own:
-    /// it ends when the writer's puts, fewer if its time was up, have all arrived.
+    /// Receives until every watcher has seen every put. The watch has no limit in seconds of its
+    /// own: it ends when the writer's puts, fewer if its time was up, have all arrived.
     pub(crate) async fn run(
         mut self,
         shared: &Shared,
