@@ -266,7 +266,11 @@ impl<T: Copy> IntervalMap<T> {
     pub(crate) fn check(&self) -> usize {
         let mut last: Option<&KeyRange> = None;
         let items = self.check_under(self.root, &mut last);
-        assert_eq!(self.nodes.len() - self.free.len(), self.count_nodes(self.root), "no node leaks");
+        assert_eq!(
+            self.nodes.len() - self.free.len(),
+            self.count_nodes(self.root),
+            "no node leaks"
+        );
         items
     }
 
@@ -286,10 +290,7 @@ impl<T: Copy> IntervalMap<T> {
         }
         let node = &self.nodes[at as usize];
         let mut items = self.check_under(node.left, last);
-        assert!(
-            last.is_none_or(|last| order(last, &node.range) == Ordering::Less),
-            "nodes ascend"
-        );
+        assert!(last.is_none_or(|last| order(last, &node.range) == Ordering::Less), "nodes ascend");
         *last = Some(&node.range);
         items += self.check_under(node.right, last) + node.items.len();
         assert!(!node.items.is_empty(), "a node has items");

@@ -65,7 +65,11 @@ impl Slice {
         };
         if from < compacted {
             let rest = turn.split_off(turn.partition_point(|in_hand| in_hand.cursor < compacted));
-            return Ok(Reading { slice: None, unreached: rest, compacted: Some((compacted, turn)) });
+            return Ok(Reading {
+                slice: None,
+                unreached: rest,
+                compacted: Some((compacted, turn)),
+            });
         }
         let next = read?;
         changes.retain(|change| change.revision.main < next);
@@ -100,9 +104,8 @@ impl Slice {
         let mut seen: Vec<u32> = self.by_key[first..last].to_vec();
         seen.sort_unstable();
         let seen = seen.into_iter().map(|index| &self.changes[index as usize]);
-        let seen = seen.filter(|change| {
-            cursor <= change.revision.main && watcher.request.passes(change)
-        });
+        let seen =
+            seen.filter(|change| cursor <= change.revision.main && watcher.request.passes(change));
         let seen = seen.cloned().collect();
         (watcher, seen)
     }

@@ -214,8 +214,8 @@ impl WatchStream {
         let (mut bytes, mut revisions) = (0, 0);
         while let Some(main) = speech.next_revision() {
             let new = events.last().is_none_or(|last| last.kv.mod_revision != main);
-            let full = revisions >= options.message_revisions_max
-                || bytes >= options.message_bytes_max;
+            let full =
+                revisions >= options.message_revisions_max || bytes >= options.message_bytes_max;
             if new && full {
                 break;
             }

@@ -55,7 +55,8 @@ pub(crate) struct Member {
 ///   stand in line;
 /// - `unready` names members, each with its `ready_from`;
 /// - once `closed`, the outbox is empty and stays so;
-/// - revisions told by live messages, catch-ups and progress never go back: `told` is the newest.
+/// - `told` is the newest revision given to any message but `Created`. The messages of one watcher,
+///   and progress of the whole stream, have revisions that never go back.
 #[derive(Default)]
 pub(crate) struct StreamState {
     outbox: Outbox,
@@ -109,7 +110,10 @@ impl StreamState {
     ) -> Vec<(Arc<Watcher>, Standing)> {
         let above = self.members.range(after.map_or(WatchId(i64::MIN), |id| id)..);
         let above = above.filter(|(id, _)| Some(**id) != after);
-        above.take(count).map(|(_, member)| (Arc::clone(&member.watcher), member.standing)).collect()
+        above
+            .take(count)
+            .map(|(_, member)| (Arc::clone(&member.watcher), member.standing))
+            .collect()
     }
 
     // Waking.
@@ -179,7 +183,6 @@ impl StreamState {
 
     /// Says that a watcher stands.
     pub(crate) fn announce(&mut self, id: WatchId, revision: u64) {
-        self.told = self.told.max(revision);
         self.outbox.push_control(WatchMessage::Created { id, revision });
     }
 

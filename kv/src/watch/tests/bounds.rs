@@ -51,8 +51,7 @@ fn never_reading_consumer_holds_bounded_memory_over_a_million_changes() {
 #[test]
 fn unread_answers_stop_further_creations() {
     let world = World::new();
-    let options =
-        StreamOptions { controls_max: 3, watchers_max: 4, ..StreamOptions::default() };
+    let options = StreamOptions { controls_max: 3, watchers_max: 4, ..StreamOptions::default() };
     let mut stream = world.stream_with(options);
     let control = stream.control().clone();
     for _ in 0..3 {
@@ -144,8 +143,7 @@ fn wakers_are_called_with_no_lock_held() {
     let control = stream.control().clone();
     let nosy = Arc::new(Nosy(control.clone(), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&nosy));
-    let mut wait =
-        || while stream.poll_next(&mut Context::from_waker(&waker)).is_ready() {};
+    let mut wait = || while stream.poll_next(&mut Context::from_waker(&waker)).is_ready() {};
     wait();
     control.create(key("a")).unwrap();
     wait();

@@ -58,7 +58,10 @@ fn lagging_range_watchers_share_their_reads() {
         let start = format!("k{number:05}");
         let range = KeyRange { start: start.clone().into(), end: Some(format!("{start}~").into()) };
         let from = 2 + (number * 7919) % 5000;
-        stream.control().create(WatchRequest { start: Some(from), ..WatchRequest::new(range) }).unwrap();
+        stream
+            .control()
+            .create(WatchRequest { start: Some(from), ..WatchRequest::new(range) })
+            .unwrap();
     }
     let events = drain(&mut stream).into_iter().map(|message| match message {
         WatchMessage::Events { events, .. } => events.len() as u64,

@@ -13,10 +13,7 @@ fn created_comes_before_events_of_its_id() {
     stream.control().create(WatchRequest { start: Some(2), ..key("a") }).unwrap();
     stream.control().create(key("a")).unwrap();
     world.write([put("a", "2")]);
-    expect(
-        &mut stream,
-        &["0 created 2", "1 created 2", "1 [3] a@3=2", "0 [3] a@2=1, a@3=2"],
-    );
+    expect(&mut stream, &["0 created 2", "1 created 2", "1 [3] a@3=2", "0 [3] a@2=1, a@3=2"]);
 }
 
 // A put that was acknowledged before the watch began must not be seen by it, even if the hub has
@@ -223,7 +220,10 @@ fn filters_drop_events_but_not_positions() {
     let no_deletes = WatchRequest { skip_deletes: true, ..prefix("a") };
     stream.control().create(no_puts).unwrap();
     stream.control().create(no_deletes).unwrap();
-    stream.control().create(WatchRequest { skip_puts: true, skip_deletes: true, ..key("a") }).unwrap();
+    stream
+        .control()
+        .create(WatchRequest { skip_puts: true, skip_deletes: true, ..key("a") })
+        .unwrap();
     for op in [put("a", "1"), delete("a"), put("a", "2"), delete("a")] {
         world.write([op]);
     }
