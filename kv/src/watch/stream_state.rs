@@ -4,6 +4,7 @@
 //! is read or a waker is called.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -102,18 +103,11 @@ impl StreamState {
         Arc::ptr_eq(&member.watcher, watcher).then_some(member)
     }
 
-    /// Up to `count` members whose ids lie above `after`.
-    pub(crate) fn members_after(
-        &self,
-        after: Option<WatchId>,
-        count: usize,
-    ) -> Vec<(Arc<Watcher>, Standing)> {
-        let above = self.members.range(after.map_or(WatchId(i64::MIN), |id| id)..);
-        let above = above.filter(|(id, _)| Some(**id) != after);
-        above
-            .take(count)
-            .map(|(_, member)| (Arc::clone(&member.watcher), member.standing))
-            .collect()
+    /// Up to `count` watchers whose ids lie above `after`.
+    pub(crate) fn watchers_after(&self, after: Option<WatchId>, count: usize) -> Vec<Arc<Watcher>> {
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = self.members.range((above, Bound::Unbounded));
+        members.take(count).map(|(_, member)| Arc::clone(&member.watcher)).collect()
     }
 
     // Waking.
@@ -202,22 +196,38 @@ impl StreamState {
         self.members.insert(watcher.id, Member { watcher, standing, ready_from });
     }
 
-    /// Removes a watcher and says so; returns how it stood. `None` if nobody has that name.
+    /// Removes a watcher and says so; returns how it stood. `None` if nobody has that name, or if
+    /// nobody reads.
     pub(crate) fn cancel(
         &mut self,
         id: WatchId,
         notified: u64,
         reason: CancelReason,
     ) -> Option<Standing> {
+        if self.closed {
+            return None;
+        }
+        let standing = self.remove(id)?;
+        let revision = self.tell(notified);
+        self.outbox.push_control(WatchMessage::Canceled { id, revision, reason });
+        Some(standing)
+    }
+
+    fn remove(&mut self, id: WatchId) -> Option<Standing> {
         let member = self.members.remove(&id)?;
         self.unready.remove(&(member.ready_from, id));
         if matches!(member.standing, Standing::Lagging { .. }) {
             self.lagging_count -= 1;
         }
         self.lagging.remove(id, member.standing);
-        let revision = self.tell(notified);
-        self.outbox.push_control(WatchMessage::Canceled { id, revision, reason });
         Some(member.standing)
+    }
+
+    /// Removes up to `count` watchers of a closed stream; returns how they stood.
+    pub(crate) fn dismiss(&mut self, count: usize) -> Vec<Standing> {
+        assert!(self.closed, "watchers are dismissed when nobody reads");
+        let ids: Vec<WatchId> = self.members.keys().take(count).copied().collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     // Events.
@@ -232,7 +242,7 @@ impl StreamState {
         changes: Changes,
         options: &StreamOptions,
     ) -> bool {
-        if self.closed {
+        if self.ended {
             return true;
         }
         if self.outbox.push_live(watcher, revision, changes, options) {

@@ -75,6 +75,8 @@ struct Model {
     untold: Vec<Change>,
     clients: Vec<Client>,
     largest_revision_bytes: usize,
+    /// How often a step that would compact does; often, hardly any watcher gets far.
+    compacts: f64,
     totals: Totals,
 }
 
@@ -131,11 +133,12 @@ impl View {
 
 impl Model {
     fn new(seed: u64) -> Model {
-        let rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let compacts = [0.0, 0.1, 1.0][rng.random_range(0..3)];
         let world = World::new();
         let (untold, clients) = (Vec::new(), Vec::new());
         let totals = Totals::default();
-        Model { rng, world, untold, clients, largest_revision_bytes: 0, totals }
+        Model { rng, world, untold, clients, largest_revision_bytes: 0, compacts, totals }
     }
 
     fn step(&mut self) {
@@ -189,6 +192,9 @@ impl Model {
     }
 
     fn compact(&mut self) {
+        if !self.rng.random_bool(self.compacts) {
+            return;
+        }
         let (low, high) = (self.world.oracle.compacted(), self.world.oracle.newest());
         let revision = self.rng.random_range(low.max(high.saturating_sub(30))..=high);
         if self.rng.random_bool(0.5) {
