@@ -1,0 +1,3 @@
+//! The tests of the store's public face.
+
+mod engine;
