@@ -110,7 +110,8 @@ mod tests {
     fn long_periods_compact_hourly() {
         let mut compactor = Compactor::new(Retention::Period(24 * HOUR));
         assert_eq!(compactor.step(), 6 * MINUTE);
-        let ticks = (0..=260u32).filter(|&n| compactor.tick(n * 6 * MINUTE, u64::from(n) + 2).is_some());
+        let ticks =
+            (0..=260u32).filter(|&n| compactor.tick(n * 6 * MINUTE, u64::from(n) + 2).is_some());
         assert_eq!(ticks.collect::<Vec<_>>(), [240, 250, 260]);
     }
 

@@ -387,7 +387,7 @@ mod tests {
     fn retention_depends_on_the_mode() {
         let check = |line: &str, retention| assert_eq!(serve(line).retention, retention, "{line}");
         check("--auto-compaction-retention 0", None);
-        let hours = |n| Some(Retention::Period(Duration::from_secs(3600 * n)));
+        let hours = |n: u64| Some(Retention::Period(Duration::from_secs(3600 * n)));
         check("--auto-compaction-retention 2", hours(2));
         check("--auto-compaction-retention 120m", hours(2));
         check("--auto-compaction-mode revision --auto-compaction-retention 0", None);

@@ -88,10 +88,10 @@ impl Server {
         let io = TokioIo::new(stream);
         let result = if is_http2 {
             let connection = self.http2.serve_connection(io, dispatch);
-            drive(connection, |connection| connection.graceful_shutdown(), shutdown).await
+            drive(connection, http2::Connection::graceful_shutdown, shutdown).await
         } else {
             let connection = self.http1.serve_connection(io, dispatch);
-            drive(connection, |connection| connection.graceful_shutdown(), shutdown).await
+            drive(connection, http1::Connection::graceful_shutdown, shutdown).await
         };
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended with an error");
@@ -130,4 +130,3 @@ async fn sniff(mut stream: Stream) -> Option<(Sniffed, bool)> {
     let is_http2 = head == *PREFACE;
     Some((Sniffed::new(stream, head, filled), is_http2))
 }
-

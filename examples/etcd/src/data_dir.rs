@@ -159,7 +159,8 @@ impl DataDirError {
 
 fn encode(identity: Identity) -> String {
     let (cluster, member) = (identity.cluster.0, identity.member.0);
-    let line = format!("{FORMAT_NAME} {FORMAT_VERSION} cluster={cluster:016x} member={member:016x}");
+    let line =
+        format!("{FORMAT_NAME} {FORMAT_VERSION} cluster={cluster:016x} member={member:016x}");
     let crc = crc32fast::hash(line.as_bytes());
     format!("{line} crc={crc:08x}\n")
 }

@@ -144,8 +144,16 @@ mod tests {
         use Code::{DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
         check(Refusal::EmptyKey, InvalidArgument, "etcdserver: key is not provided");
         check(Refusal::KeyNotFound, InvalidArgument, "etcdserver: key not found");
-        check(Refusal::TooManyOps, InvalidArgument, "etcdserver: too many operations in txn request");
-        check(Refusal::DuplicateKey, InvalidArgument, "etcdserver: duplicate key given in txn request");
+        check(
+            Refusal::TooManyOps,
+            InvalidArgument,
+            "etcdserver: too many operations in txn request",
+        );
+        check(
+            Refusal::DuplicateKey,
+            InvalidArgument,
+            "etcdserver: duplicate key given in txn request",
+        );
         check(Refusal::TooLarge, InvalidArgument, "etcdserver: request is too large");
         let compacted = Refusal::Compacted { compacted: 7 };
         check(compacted, OutOfRange, "etcdserver: mvcc: required revision has been compacted");

@@ -57,13 +57,6 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A member over an open store.
-    pub(crate) fn new(kv: Kv, identity: Identity, config: Config, shutdown: Shutdown) -> Shared {
-        let request_timeout = config.request_timeout();
-        let metrics = Metrics::new();
-        Shared(Arc::new(Member { kv, identity, config, metrics, shutdown, request_timeout }))
-    }
-
     /// The header of an answer that stands at `revision`.
     pub(crate) fn header(&self, revision: u64) -> pb::ResponseHeader {
         pb::ResponseHeader {
@@ -106,6 +99,13 @@ impl Member {
 }
 
 impl Shared {
+    /// A member over an open store.
+    pub(crate) fn new(kv: Kv, identity: Identity, config: Config, shutdown: Shutdown) -> Shared {
+        let request_timeout = config.request_timeout();
+        let metrics = Metrics::new();
+        Shared(Arc::new(Member { kv, identity, config, metrics, shutdown, request_timeout }))
+    }
+
     /// Runs `read` where it may take its time: on a thread that serves no connections.
     pub(crate) async fn off_thread<T: Send + 'static>(
         &self,

@@ -27,7 +27,7 @@ use crate::data_dir::DataDir;
 use crate::dispatch::{Dispatch, Scope};
 use crate::error_text;
 use crate::listener::Listener;
-use crate::member::{Member, Shared};
+use crate::member::Shared;
 use crate::notify;
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Error, Kv, Limits, Options, Refusal};
@@ -51,7 +51,7 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (trigger, stop) = shutdown::channel();
-    let member = Member::new(kv.clone(), identity, config.clone(), stop.clone());
+    let member = Shared::new(kv, identity, config.clone(), stop.clone());
     let signal = runtime.block_on(async {
         let clients = bind_all(&config.listen_client)?;
         let monitors = bind_all(&config.listen_metrics)?;
@@ -63,8 +63,7 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
         let scoped = |listeners: Vec<Listener>, scope| {
             listeners.into_iter().map(move |listener| (listener, scope))
         };
-        let listeners =
-            scoped(clients, Scope::Clients).chain(scoped(monitors, Scope::Metrics));
+        let listeners = scoped(clients, Scope::Clients).chain(scoped(monitors, Scope::Metrics));
         for (listener, scope) in listeners {
             let dispatch = Dispatch::new(member.clone(), scope);
             tokio::spawn(listener.serve(workers.clone(), dispatch, room.clone(), stop.clone()));
@@ -84,16 +83,14 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
     join(threads);
     // Closes the listeners, which removes the socket files.
     drop(runtime);
-    kv.shutdown();
+    member.kv.shutdown();
     tracing::info!("closed etcd server");
     Ok(signal)
 }
 
 fn open_store(config: &Config, data_dir: &DataDir, member: u64) -> Result<Kv> {
-    let limits = Limits {
-        txn_ops_max: config.max_txn_ops,
-        command_bytes_max: config.max_request_bytes,
-    };
+    let limits =
+        Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
     let mut options =
         Options { limits, quota_bytes: config.quota_bytes, member, ..Options::default() };
     // The queue must fit the largest command.

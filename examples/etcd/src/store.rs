@@ -5,7 +5,7 @@ pub(crate) use drystone_kv::{
     error::{Error, Refusal},
     limits::Limits,
     watch::{
-        CancelReason, CreateError, Event, EventKind, WatchId, WatchMessage, WatchRequest,
-        WatchStream,
+        CancelReason, CreateError, Event, EventKind, StreamOptions, WatchId, WatchMessage,
+        WatchRequest, WatchStream,
     },
 };

@@ -177,7 +177,10 @@ pub(crate) const IDLE: &[Extra] = &[
     boolean("enable-distributed-tracing", "no traces are sent"),
     boolean("experimental-enable-distributed-tracing", "no traces are sent"),
     boolean("experimental-enable-lease-checkpoint", "leases keep their remaining time anyway"),
-    boolean("experimental-enable-lease-checkpoint-persist", "leases keep their remaining time anyway"),
+    boolean(
+        "experimental-enable-lease-checkpoint-persist",
+        "leases keep their remaining time anyway",
+    ),
     boolean("unsafe-no-fsync", "every write is synced all the same"),
 ];
 
@@ -231,7 +234,6 @@ pub(crate) fn command() -> Command {
     Flags::command()
         .args(IDLE.iter().map(|flag| extra(flag, "Accepted without effect, because")))
         .args(REFUSED.iter().map(|flag| extra(flag, "Refused when set, because")))
-        .mut_args(|arg| if arg.get_id() == "help" { arg } else { arg.hide_possible_values(true) })
 }
 
 /// The flags in `matches`, unless one of [`REFUSED`] is set.

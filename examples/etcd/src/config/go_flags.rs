@@ -47,7 +47,7 @@ pub(crate) fn normalise(
     let mut given = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let arg = arg.into_string().map_err(not_utf8)?;
+        let arg = arg.into_string().map_err(|text| not_utf8(&text))?;
         let Some(flag) = strip_dashes(&arg) else { return Err(FlagError::Stray(arg)) };
         let (name, value) = match flag.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -60,7 +60,7 @@ pub(crate) fn normalise(
                 args.next()
                     .ok_or_else(|| FlagError::NeedsValue(name.to_owned()))?
                     .into_string()
-                    .map_err(not_utf8)?,
+                    .map_err(|text| not_utf8(&text))?,
             ),
         };
         out.words.push(word(name, value.as_deref()));
@@ -131,14 +131,14 @@ fn add_environment(
                 "environment variable {variable} is shadowed by corresponding command-line flag --{flag}"
             ));
         } else {
-            let value = value.into_string().map_err(not_utf8)?;
+            let value = value.into_string().map_err(|text| not_utf8(&text))?;
             out.words.push(word(&flag, Some(&value)));
         }
     }
     Ok(())
 }
 
-fn not_utf8(text: OsString) -> FlagError {
+fn not_utf8(text: &OsString) -> FlagError {
     FlagError::NotUtf8(text.to_string_lossy().into_owned())
 }
 

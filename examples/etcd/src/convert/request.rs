@@ -170,7 +170,8 @@ mod tests {
     fn sentinels_become_none() {
         for number in [0, -1, i64::MIN] {
             let request =
-                range(pb::RangeRequest { revision: number, limit: number, ..range_of("k") }).unwrap();
+                range(pb::RangeRequest { revision: number, limit: number, ..range_of("k") })
+                    .unwrap();
             assert_eq!((request.revision, request.limit), (None, 0));
         }
         let request = range(pb::RangeRequest { revision: 7, limit: 9, ..range_of("k") }).unwrap();
@@ -180,11 +181,8 @@ mod tests {
     // A negative maximum keeps nothing, a negative minimum everything.
     #[test]
     fn negative_revision_bounds_keep_their_meaning() {
-        let request = pb::RangeRequest {
-            min_mod_revision: -5,
-            max_create_revision: -5,
-            ..range_of("k")
-        };
+        let request =
+            pb::RangeRequest { min_mod_revision: -5, max_create_revision: -5, ..range_of("k") };
         let bounds = range(request).unwrap().bounds;
         assert_eq!(bounds.mod_min, None);
         assert!(!bounds.keep(2, 2));
@@ -262,7 +260,10 @@ mod tests {
             .unwrap()
         };
         let version = of(0, 0, TargetUnion::Version(4));
-        assert_eq!((version.relation, version.target), (Relation::Equal, CompareTarget::Version(4)));
+        assert_eq!(
+            (version.relation, version.target),
+            (Relation::Equal, CompareTarget::Version(4))
+        );
         assert_eq!(of(0, 2, TargetUnion::Version(4)).target, CompareTarget::Mod(0));
         let unknown = of(9, 9, TargetUnion::Version(4));
         assert_eq!((unknown.relation, unknown.target), (Relation::Any, CompareTarget::Unknown));

@@ -49,7 +49,8 @@ fn cpu_seconds() -> Option<f64> {
 fn memory_bytes() -> Option<(u64, u64)> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let mut fields = statm.split_ascii_whitespace();
-    let mut bytes = || Some(fields.next()?.parse::<u64>().ok()? * rustix::param::page_size() as u64);
+    let mut bytes =
+        || Some(fields.next()?.parse::<u64>().ok()? * rustix::param::page_size() as u64);
     Some((bytes()?, bytes()?))
 }
 

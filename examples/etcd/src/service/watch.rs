@@ -32,7 +32,7 @@ use crate::error_text;
 use crate::member::Shared;
 use crate::shutdown::Fired;
 use crate::store::{
-    CancelReason, CreateError, WatchId, WatchMessage, WatchRequest, WatchStream,
+    CancelReason, CreateError, StreamOptions, WatchId, WatchMessage, WatchRequest, WatchStream,
 };
 
 /// What stands for a watcher in an answer that is about none.
@@ -72,7 +72,7 @@ impl Session {
     fn new(member: Shared, requests: Streaming<pb::WatchRequest>) -> Session {
         member.metrics.watch_streams.fetch_add(1, Ordering::Relaxed);
         Session {
-            watches: member.kv.watch(),
+            watches: member.kv.watch(stream_options(&member)),
             shutdown: member.shutdown.pollable(),
             member,
             requests: Some(requests),
@@ -128,7 +128,7 @@ impl Session {
 
     fn take(&mut self, request: pb::WatchRequest) {
         match request.request_union {
-            Some(RequestUnion::CreateRequest(create)) => self.create(create),
+            Some(RequestUnion::CreateRequest(create)) => self.create(&create),
             Some(RequestUnion::CancelRequest(cancel)) => {
                 self.watches.control().cancel(WatchId(cancel.watch_id));
             }
@@ -140,8 +140,8 @@ impl Session {
         }
     }
 
-    fn create(&mut self, create: pb::WatchCreateRequest) {
-        let Some(request) = watch_request(&create) else {
+    fn create(&mut self, create: &pb::WatchCreateRequest) {
+        let Some(request) = watch_request(create) else {
             self.refuse(error_text::COMPACTED);
             return;
         };
@@ -260,6 +260,11 @@ fn watch_request(create: &pb::WatchCreateRequest) -> Option<WatchRequest> {
         skip_deletes: has(FilterType::Nodelete),
         fragment: create.fragment,
     })
+}
+
+/// etcd cuts fragments to what a client's message limit is by default.
+fn stream_options(member: &Shared) -> StreamOptions {
+    StreamOptions { fragment_bytes_max: member.message_bytes_max(), ..StreamOptions::default() }
 }
 
 fn ticks(interval: Duration) -> Interval {
