@@ -31,7 +31,7 @@
 pub mod keys;
 pub mod latency;
 pub mod load;
-//pub mod machine;
+pub mod machine;
 pub mod proc;
-//pub mod server;
-//pub mod versus;
+pub mod server;
+pub mod versus;

@@ -53,9 +53,14 @@ const EXPIRIES_MAX: usize = 500;
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
-#[derive(Clone)]
 pub struct Kv<E: Engine = Mem> {
     running: Arc<Running<E>>,
+}
+
+impl<E: Engine> Clone for Kv<E> {
+    fn clone(&self) -> Kv<E> {
+        Kv { running: self.running.clone() }
+    }
 }
 
 /// Stops the threads when the last handle goes. The threads themselves hold only `shared`.
@@ -79,6 +84,8 @@ pub(crate) struct Shared<E: Engine> {
     pub(crate) bell: Bell,
     /// Why the last attempt to persist failed, if it did.
     persist_error: Mutex<Option<Error>>,
+    /// Why the store has ended by itself, if it has.
+    pub(crate) failure: Mutex<Option<Error>>,
     _dir: DataDir,
 }
 
@@ -159,6 +166,7 @@ impl<E: Engine> Kv<E> {
             journaled: AtomicU64::new(replayed),
             bell: Bell::default(),
             persist_error: Mutex::default(),
+            failure: Mutex::default(),
             _dir: dir,
         });
         let threads = Threads::start(&shared);
@@ -277,6 +285,14 @@ impl<E: Engine> Kv<E> {
     /// lost by it, but the journal grows until it succeeds.
     pub fn persist_error(&self) -> Option<Error> {
         self.shared().persist_error.lock().clone()
+    }
+
+    /// Resolves with the reason when the store ends by itself: its journal or engine failed, nothing
+    /// is acknowledged any more, and the process should end, so that a restart reads back what the
+    /// disk really holds. Never resolves otherwise, not even after a shutdown.
+    pub fn failed(&self) -> impl Future<Output = Error> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move { shared.bell.until(|| shared.failure.lock().clone()).await }
     }
 
     /// Takes no more commands, answers those under way, and closes the journal cleanly. Every

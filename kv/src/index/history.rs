@@ -74,25 +74,22 @@ pub(super) struct Event {
 ///
 /// Invariants:
 /// - every event is after `floor`, and mains never descend
-/// - a run is never empty, and only the last may grow
+/// - a closed run is not empty, and the open one only if there is none
 /// - the counts of a run plus its events are the counts of the next, and those of the last `live`
 #[derive(Debug)]
 pub(super) struct History {
     floor: u64,
-    runs: VecDeque<Run>,
+    closed: VecDeque<Box<Run>>,
+    /// The last run, the only one that grows; inline, so that a write stays within the node.
+    open: Run,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Run {
     /// Main revision that the entries count from; not above the first of them.
     first: u64,
     len: usize,
-    block: Box<Block>,
-}
-
-#[derive(Debug)]
-struct Block {
-    /// Before the first entry.
+    /// Before the first entry; of no meaning without one.
     counts: Counts,
     entries: [Entry; RUN_TURNS_MAX],
 }
@@ -104,7 +101,7 @@ struct Entry(u32);
 impl History {
     /// No events yet; nothing at or below `floor` will be asked for.
     pub(super) fn new(floor: u64) -> History {
-        History { floor, runs: VecDeque::new() }
+        History { floor, closed: VecDeque::new(), open: Run::new(0, &[0; SLOTS]) }
     }
 
     /// Logs an event and counts it in `live`. At or below the floor it is counted only.
@@ -113,7 +110,7 @@ impl History {
         if self.floor < main {
             self.log(event, live);
         } else {
-            assert!(self.runs.is_empty(), "mains never descend");
+            assert_eq!(self.open.len, 0, "mains never descend");
         }
         live[usize::from(slot)] = turn.apply(live[usize::from(slot)]);
     }
@@ -121,14 +118,19 @@ impl History {
     /// The counts when the store stood at main revision `main`, not below the floor.
     pub(super) fn at(&self, main: u64, live: &Counts) -> Counts {
         assert!(self.floor <= main, "a compacted revision has no counts");
-        if self.runs.back().is_none_or(|run| run.last() <= main) {
+        if self.open.last().is_none_or(|last| last <= main) {
             return *live;
         }
-        let after = self.runs.partition_point(|run| run.first <= main);
-        let Some(run) = after.checked_sub(1).map(|at| &self.runs[at]) else {
-            return self.base(live);
+        let run = if self.open.first <= main {
+            &self.open
+        } else {
+            let after = self.closed.partition_point(|run| run.first <= main);
+            let Some(run) = after.checked_sub(1).map(|at| &self.closed[at]) else {
+                return self.base(live);
+            };
+            run
         };
-        let mut counts = run.block.counts;
+        let mut counts = run.counts;
         for event in run.events().take_while(|event| event.main <= main) {
             let count = &mut counts[usize::from(event.slot)];
             *count = event.turn.apply(*count);
@@ -138,12 +140,12 @@ impl History {
 
     /// The counts at the floor.
     pub(super) fn base(&self, live: &Counts) -> Counts {
-        self.runs.front().map_or(*live, |run| run.block.counts)
+        self.runs().next().map_or(*live, |run| run.counts)
     }
 
     /// Every event after the floor, in order.
     pub(super) fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.runs.iter().flat_map(Run::events)
+        self.runs().flat_map(Run::events)
     }
 
     /// The revision below which the log forgot.
@@ -157,14 +159,12 @@ impl History {
             return;
         }
         self.floor = floor;
-        // The whole runs first: those that end where the next begins, at or below the floor.
-        let whole = self.runs.partition_point(|run| run.last() <= floor);
-        self.runs.drain(..whole);
-        if let Some(run) = self.runs.front_mut() {
-            run.trim(floor);
-        }
-        if self.runs.len() * 4 + 4 <= self.runs.capacity() {
-            self.runs.shrink_to_fit();
+        let whole = self.closed.partition_point(|run| run.last().is_some_and(|last| last <= floor));
+        self.closed.drain(..whole);
+        let first = self.closed.front_mut().map_or(&mut self.open, |run| run);
+        first.trim(floor);
+        if self.closed.len() * 4 + 4 <= self.closed.capacity() {
+            self.closed.shrink_to_fit();
         }
     }
 
@@ -179,9 +179,9 @@ impl History {
         mut sides: impl Iterator<Item = (Turn, bool)>,
     ) -> (u32, u32) {
         let (mut left_count, mut right_count) = base;
-        for run in &mut self.runs {
-            run.block.counts[usize::from(slot)] = left_count;
-            run.block.counts[usize::from(new)] = right_count;
+        for run in self.runs_mut() {
+            run.counts[usize::from(slot)] = left_count;
+            run.counts[usize::from(new)] = right_count;
             for entry in run.entries_mut().iter_mut().filter(|entry| entry.slot() == slot) {
                 let (turn, right) = sides.next().expect("a child logs what its parent does");
                 debug_assert_eq!(turn, entry.turn(), "both log in the same order");
@@ -200,8 +200,8 @@ impl History {
     /// Gives the events of `gone` to `slot`. Calls `order` for each event of either, in order, with
     /// whether it was of `gone`.
     pub(super) fn merge_slots(&mut self, slot: u8, gone: u8, mut order: impl FnMut(bool)) {
-        for run in &mut self.runs {
-            let counts = &mut run.block.counts;
+        for run in self.runs_mut() {
+            let counts = &mut run.counts;
             let more = std::mem::take(&mut counts[usize::from(gone)]);
             let count = &mut counts[usize::from(slot)];
             *count += more;
@@ -220,9 +220,10 @@ impl History {
     pub(super) fn check(&self, used: u64, live: &Counts) {
         let mut counts = self.base(live);
         let mut main = self.floor + 1;
-        for run in &self.runs {
-            assert_eq!(run.block.counts, counts, "a run begins with the counts so far");
-            assert_ne!(run.len, 0, "no run is empty");
+        assert!(self.closed.iter().all(|run| run.len > 0), "no closed run is empty");
+        assert!(self.open.len > 0 || self.closed.is_empty(), "nor the open one after a closed one");
+        for run in self.runs() {
+            assert_eq!(run.counts, counts, "a run begins with the counts so far");
             for event in run.events() {
                 assert!(main <= event.main, "events are after the floor and never descend");
                 assert_ne!(used & 1 << event.slot, 0, "an event belongs to a child");
@@ -239,32 +240,47 @@ impl History {
     /// Bytes on the heap.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>() + self.runs.len() * size_of::<Block>()
+        self.closed.capacity() * size_of::<Box<Run>>() + self.closed.len() * size_of::<Run>()
     }
 
     fn log(&mut self, event: Event, live: &Counts) {
-        let room = self.runs.back().is_some_and(|run| {
-            assert!(run.last() <= event.main, "mains never descend");
-            run.len < RUN_TURNS_MAX && event.main - run.first <= Entry::MAIN_MAX
-        });
-        if !room {
-            let block = Block { counts: *live, entries: [Entry::default(); RUN_TURNS_MAX] };
-            self.runs.push_back(Run { first: event.main, len: 0, block: Box::new(block) });
+        assert!(self.open.last().is_none_or(|last| last <= event.main), "mains never descend");
+        let open = &self.open;
+        if open.len == 0 {
+            self.open = Run::new(event.main, live);
+        } else if open.len == RUN_TURNS_MAX || event.main - open.first > Entry::MAIN_MAX {
+            let full = std::mem::replace(&mut self.open, Run::new(event.main, live));
+            self.closed.push_back(Box::new(full));
         }
-        let run = self.runs.back_mut().expect("there is room in the last run");
-        run.block.entries[run.len] = Entry::new(event, run.first);
-        run.len += 1;
+        self.open.entries[self.open.len] = Entry::new(event, self.open.first);
+        self.open.len += 1;
+    }
+
+    /// The runs that are not empty.
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        let open = (self.open.len > 0).then_some(&self.open);
+        self.closed.iter().map(|run| &**run).chain(open)
+    }
+
+    fn runs_mut(&mut self) -> impl Iterator<Item = &mut Run> {
+        let open = (self.open.len > 0).then_some(&mut self.open);
+        self.closed.iter_mut().map(|run| &mut **run).chain(open)
     }
 }
 
 impl Run {
-    /// Main revision of the last event.
-    fn last(&self) -> u64 {
-        self.first + self.block.entries[self.len - 1].main()
+    fn new(first: u64, counts: &Counts) -> Run {
+        Run { first, len: 0, counts: *counts, entries: [Entry::default(); RUN_TURNS_MAX] }
+    }
+
+    /// Main revision of the last event, if there is one.
+    fn last(&self) -> Option<u64> {
+        let entry = self.entries[..self.len].last()?;
+        Some(self.first + entry.main())
     }
 
     fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.block.entries[..self.len].iter().map(|entry| Event {
+        self.entries[..self.len].iter().map(|entry| Event {
             main: self.first + entry.main(),
             slot: entry.slot(),
             turn: entry.turn(),
@@ -272,20 +288,18 @@ impl Run {
     }
 
     fn entries_mut(&mut self) -> &mut [Entry] {
-        &mut self.block.entries[..self.len]
+        &mut self.entries[..self.len]
     }
 
-    /// Counts the events up to `floor` and forgets them; at least one is later.
+    /// Counts the events up to `floor` and forgets them.
     fn trim(&mut self, floor: u64) {
         let gone = self.events().take_while(|event| event.main <= floor).count();
-        let block = &mut *self.block;
-        for &entry in &block.entries[..gone] {
-            let count = &mut block.counts[usize::from(entry.slot())];
+        for &entry in &self.entries[..gone] {
+            let count = &mut self.counts[usize::from(entry.slot())];
             *count = entry.turn().apply(*count);
         }
-        block.entries.copy_within(gone.., 0);
+        self.entries.copy_within(gone.., 0);
         self.len -= gone;
-        assert_ne!(self.len, 0, "a run with nothing after the floor is dropped whole");
     }
 }
 

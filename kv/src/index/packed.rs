@@ -16,6 +16,10 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
+use super::history::SLOTS;
+
 /// See the module. Positions count from 0.
 ///
 /// Invariants:
@@ -25,7 +29,8 @@ use std::ops::Range;
 pub(super) struct Packed {
     prefix: u32,
     bytes: Vec<u8>,
-    words: Vec<Word>,
+    /// Inline, so that a search finds them in the same page of memory as the node.
+    words: SmallVec<[Word; SLOTS]>,
 }
 
 /// Head in the upper half, end in the lower: one comparison orders by head.
@@ -130,7 +135,6 @@ impl Packed {
         self.bytes.resize(old_end + suffix.len(), 0);
         self.bytes.copy_within(start..old_end, start + suffix.len());
         self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
-        grow(&mut self.words, 1);
         self.words.insert(at, Word::new(suffix, start + suffix.len()));
         for word in &mut self.words[at + 1..] {
             word.0 += suffix.len() as u64;
@@ -183,7 +187,7 @@ impl Packed {
     /// Bytes on the heap.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.words.capacity() * size_of::<Word>()
+        self.bytes.capacity()
     }
 
     fn prefix(&self) -> &[u8] {
@@ -203,7 +207,7 @@ impl Packed {
         let mut first = Vec::new();
         self.read(span.start, &mut first);
         let mut bytes = first[..prefix].to_vec();
-        let mut words = Vec::with_capacity(span.len());
+        let mut words = SmallVec::new();
         for at in span {
             let (head, tail) = self.parts(at);
             let start = bytes.len();

@@ -75,7 +75,7 @@ fn expect_none(differences: &[Difference<'_>], log: &str) {
 }
 
 /// Lines of both answers; `-` stands in the expected one only, `+` in the found one only.
-fn diff(expected: &[String], found: &[String]) -> String {
+pub(crate) fn diff(expected: &[String], found: &[String]) -> String {
     let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
     let (left, right) = (&expected[same..], &found[same..]);
     let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a == b).count();

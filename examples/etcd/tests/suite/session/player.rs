@@ -152,7 +152,9 @@ impl Player {
             }
             shown.extend(self.mask.line(line).lines().map(dot));
         }
-        let mut shown = without_repeats(shown);
+        // A lease is renewed as often as time allows.
+        shown.dedup_by(|a, b| a == b && a.contains(" keepalived with "));
+        let mut shown = without_repeats(&shown);
         for line in said.stderr.lines() {
             shown.extend(self.mask.line(line).lines().map(|line| format!("! {line}")));
         }
@@ -166,9 +168,9 @@ impl Player {
 }
 
 /// A pair of lines that comes many times in a row is shown once, with its count.
-fn without_repeats(lines: Vec<String>) -> Vec<String> {
+fn without_repeats(lines: &[String]) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
-    let mut rest = lines.as_slice();
+    let mut rest = lines;
     while let Some(first) = rest.first() {
         let pair = rest.get(..2).unwrap_or(rest);
         let count = rest.chunks(2).take_while(|chunk| *chunk == pair).count();

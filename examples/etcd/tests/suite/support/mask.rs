@@ -7,6 +7,7 @@
 //!   that Status named still shows as a difference.
 //! * **Measures**: times taken, bytes on disk, raft positions. They are hidden by *field*; that the
 //!   field is there, and is of the same type, is still compared.
+//!   How often a lease was renewed in the background is a measure too.
 //! * **Noise of the client**: the warnings of `etcdctl` carry a time, a source line and a random
 //!   target; only the error in them is kept.
 
@@ -14,8 +15,9 @@ use serde_json::Value;
 
 use super::server::Server;
 
-/// Fields that measure, in JSON and in the `fields` format of `etcdctl`, and why each may differ.
-const MEASURES: [(&str, &str); 14] = [
+/// Fields that measure, as they are called in JSON, in the `fields` format of `etcdctl`, and in raw
+/// messages, and why each may differ.
+const MEASURES: [(&str, &str); 18] = [
     ("raft_term", "elections before this one"),
     ("raftTerm", "elections before this one"),
     ("RaftTerm", "elections before this one"),
@@ -23,6 +25,10 @@ const MEASURES: [(&str, &str); 14] = [
     ("RaftIndex", "as raftIndex"),
     ("raftAppliedIndex", "as raftIndex"),
     ("RaftAppliedIndex", "as raftIndex"),
+    ("raft_index", "as raftIndex"),
+    ("raft_applied_index", "as raftIndex"),
+    ("db_size", "another storage engine"),
+    ("db_size_in_use", "another storage engine"),
     ("dbSize", "another storage engine"),
     ("DBSize", "another storage engine"),
     ("dbSizeInUse", "another storage engine"),
@@ -115,6 +121,25 @@ impl Mask {
             }
         }
         line
+    }
+
+    /// A message in the `{:#?}` form of Rust, one line a field.
+    pub(crate) fn message(&self, message: &str) -> Vec<String> {
+        message.lines().map(|line| self.message_line(line)).collect()
+    }
+
+    fn message_line(&self, line: &str) -> String {
+        let Some((name, value)) = line.split_once(": ") else { return self.text(line) };
+        let (bare, quoted) = (name.trim_start(), value.starts_with('"'));
+        let masked = MEASURES.iter().any(|(field, _)| *field == bare)
+            || quoted && TEXT_MEASURES.iter().any(|(field, _)| *field == bare);
+        if masked {
+            return format!("{name}: {}", if quoted { "<text>" } else { "<number>" });
+        }
+        match value.char_indices().nth(200) {
+            Some((cut, _)) => format!("{name}: {}.. ({} characters)", &value[..cut], value.len()),
+            None => self.text(line),
+        }
     }
 
     /// Hides what is to be hidden in a JSON value, at any depth.
@@ -279,6 +304,17 @@ mod tests {
         assert_eq!(mask().line(lease), shown);
         assert_eq!(mask().line("\"RaftTerm\" : 2"), "\"RaftTerm\" : <RaftTerm>");
         assert_eq!(mask().line("\"Version\" : 2"), "\"Version\" : 2");
+    }
+
+    /// Raw messages are masked by the same list.
+    #[test]
+    fn raw_message_is_masked() {
+        let shown = mask().message("member_id: 7616583982444832909,\nraft_term: 2,\nrevision: 3,");
+        assert_eq!(shown, ["member_id: <member>,", "raft_term: <number>", "revision: 3,"]);
+        assert_eq!(
+            mask().message("version: \"3.4.23\",\nversion: 2,"),
+            ["version: <text>", "version: 2,"]
+        );
     }
 
     /// The client's own log lines are cut down to the error they carry.
