@@ -68,6 +68,8 @@ pub(super) struct KeyHistory {
     older: Option<Box<Vec<Past>>>,
 }
 
+const _: () = assert!(size_of::<KeyHistory>() == 48 && size_of::<Past>() == 12);
+
 impl KeyHistory {
     /// The history that `change` begins on a key that has none; `None` if it leaves none.
     pub(super) fn begin(at: Revision, change: Change) -> Option<KeyHistory> {
