@@ -203,6 +203,7 @@ fn decode_sort(input: &mut Decoder) -> Result<Sort, Malformed> {
     let order = match input.byte()? {
         0 => SortOrder::Ascend,
         1 => SortOrder::Descend,
+        2 => SortOrder::AscendAfterLimit,
         _ => return Err(Malformed("unknown sort order")),
     };
     Ok(Sort { by, order })
