@@ -68,6 +68,8 @@ pub(super) struct KeyHistory {
     older: Option<Box<Vec<Past>>>,
 }
 
+const _: () = assert!(size_of::<KeyHistory>() == 48 && size_of::<Past>() == 12);
+
 impl KeyHistory {
     /// The history that `change` begins on a key that has none; `None` if it leaves none.
     pub(super) fn begin(at: Revision, change: Change) -> Option<KeyHistory> {
@@ -92,7 +94,8 @@ impl KeyHistory {
             Change::RestorePut { created, version, lease } => (created, version, lease),
         };
         let past = Past::new(self.newest(), !was_live);
-        self.older.get_or_insert_default().push(past);
+        // A `Vec` would begin with room for four.
+        self.older.get_or_insert_with(|| Box::new(Vec::with_capacity(2))).push(past);
         let older = self.older.take();
         *self = KeyHistory { main: at.main, sub: at.sub, created, version, lease, older };
         Turn::between(was_live, self.is_live())
