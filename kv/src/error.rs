@@ -1,0 +1,152 @@
+//! Why a request was not done: the store said no, or the world did.
+//!
+//! A [`Refusal`] is an answer. It depends on the request and the state alone, so every copy of the
+//! store gives the same one, and it leaves no trace. Every other [`Error`] is trouble: the disk,
+//! the journal, a store that has shut down.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+
+/// Why the store refuses a request. The variants are etcd's; its texts belong to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The request names no key.
+    #[error("the key is empty")]
+    EmptyKey,
+    /// A put keeps the value or the lease of a key that is not there, or an operation is empty.
+    #[error("the key is not there")]
+    KeyNotFound,
+    /// A transaction has more operations than the limit, nested ones counted.
+    #[error("too many operations in one transaction")]
+    TooManyOps,
+    /// A transaction could set a key twice, or set a key that it also deletes.
+    #[error("a transaction changes a key twice")]
+    DuplicateKey,
+    /// The command is larger than the limit.
+    #[error("the request is too large")]
+    TooLarge,
+    /// The revision has been compacted away.
+    #[error("revision compacted: the oldest readable one is {compacted}")]
+    Compacted {
+        /// The oldest main revision that is still readable.
+        compacted: u64,
+    },
+    /// The revision has not happened yet.
+    #[error("revision is in the future: the newest one is {newest}")]
+    FutureRevision {
+        /// The newest main revision.
+        newest: u64,
+    },
+    /// No lease of that name stands.
+    #[error("no such lease")]
+    LeaseNotFound,
+    /// A lease of that name stands already.
+    #[error("the lease exists already")]
+    LeaseExists,
+    /// The time to live exceeds [`crate::lease::TTL_SECONDS_MAX`].
+    #[error("the lease's time to live is too large")]
+    LeaseTtlTooLarge,
+    /// The store is over its quota.
+    #[error("the store is over its quota")]
+    NoSpace,
+    /// The members' data differ.
+    #[error("the store is marked corrupt")]
+    Corrupt,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store said no; the state is as before.
+    #[error("refused")]
+    Refused(#[from] Refusal),
+    /// The engine failed. The store takes no more writes.
+    #[error("storage engine failed")]
+    Engine(#[from] EngineError),
+    /// The journal failed. The store takes no more writes.
+    #[error("journal failed")]
+    Journal(#[from] drystone_wal::Error),
+    /// The journal does not begin where the engine's state ends.
+    #[error("the journal lacks command {expected}: the next one it holds is {found}")]
+    JournalGap {
+        /// The position that comes after what the engine holds.
+        expected: u64,
+        /// The position that the journal goes on with.
+        found: u64,
+    },
+    /// A journaled command cannot be understood.
+    #[error("journal record {index} is not a command: {reason}")]
+    BadCommand {
+        /// The record's position in the journal.
+        index: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A record of the engine cannot be understood.
+    #[error("record {revision} in the engine is damaged: {reason}")]
+    BadRecord {
+        /// The record's key as a revision, or what there is of it.
+        revision: crate::types::Revision,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Too many commands are under way; try again later.
+    #[error("too many requests")]
+    Busy,
+    /// An option cannot be as it is.
+    #[error("bad option: {0}")]
+    Options(&'static str),
+    /// Another process, or another store in this one, uses the data folder.
+    #[error("the data folder is in use: {} is locked", file.display())]
+    Locked {
+        /// The lock file.
+        file: PathBuf,
+    },
+    /// The data folder holds something that is not ours.
+    #[error("{} is not a drystone data folder: it holds {:?}", dir.display(), found)]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+        /// A file or folder in it that we did not make.
+        found: PathBuf,
+    },
+    /// The data folder was written by another version of this crate.
+    #[error("{} names format version {version}, which this build does not know", file.display())]
+    Unsupported {
+        /// The file that says so.
+        file: PathBuf,
+        /// The version it names.
+        version: u32,
+    },
+    /// A file of the data folder is not what was written.
+    #[error("{} is damaged: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file system refused.
+    #[error("input or output failed on {}", file.display())]
+    Io {
+        /// The file or folder concerned.
+        file: PathBuf,
+        /// What it said.
+        source: Arc<io::Error>,
+    },
+    /// The store has shut down, or is poisoned by an earlier failure.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl Error {
+    /// The error for `source`, met while working on `file`.
+    pub(crate) fn io(file: &Path, source: io::Error) -> Error {
+        Error::Io { file: file.to_path_buf(), source: Arc::new(source) }
+    }
+}

@@ -1,0 +1,232 @@
+//! What a request may cost, and the checks that need no state.
+//!
+//! These run before a command is journaled, in etcd's order, so that a request that can never
+//! succeed costs nothing and answers as etcd's would. What depends on the state is checked again,
+//! by [`crate::apply`], in the order of the journal.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use crate::command::{Command, RangeRequest, Txn, TxnOp};
+use crate::error::Refusal;
+use crate::key_range::KeyRange;
+
+/// Bounds on one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most compares, and most operations in either branch, of a transaction. A nested transaction
+    /// has what its parent left.
+    pub txn_ops_max: usize,
+    /// Most bytes of an encoded command.
+    pub command_bytes_max: usize,
+}
+
+impl Default for Limits {
+    /// etcd's: 128 operations, 1.5 MiB.
+    fn default() -> Limits {
+        Limits { txn_ops_max: 128, command_bytes_max: 1536 * 1024 }
+    }
+}
+
+impl Limits {
+    /// Whether the command may be tried at all. Its encoded size is the caller's to check, with
+    /// [`Limits::check_bytes`], since the caller has the bytes.
+    pub fn check(&self, command: &Command) -> Result<(), Refusal> {
+        match command {
+            Command::Put(put) => check_key(&put.key),
+            Command::DeleteRange(delete) => check_key(&delete.range.start),
+            Command::Txn(txn) => self.check_txn(txn),
+            Command::LeaseGrant(grant) if grant.id.0 == 0 => Err(Refusal::LeaseNotFound),
+            Command::Compact(_)
+            | Command::LeaseGrant(_)
+            | Command::LeaseRevoke(_)
+            | Command::Alarm(_) => Ok(()),
+        }
+    }
+
+    /// Whether a read may be tried at all.
+    pub fn check_range(&self, request: &RangeRequest) -> Result<(), Refusal> {
+        check_key(&request.range.start)
+    }
+
+    /// Whether a transaction may be tried at all: its size first, then every key, then whether it
+    /// changes a key twice.
+    pub fn check_txn(&self, txn: &Txn) -> Result<(), Refusal> {
+        check_ops(txn, self.txn_ops_max)?;
+        touched(&txn.success)?;
+        touched(&txn.failure)?;
+        Ok(())
+    }
+
+    /// Whether an encoded command is small enough.
+    pub fn check_bytes(&self, command_bytes: usize) -> Result<(), Refusal> {
+        if command_bytes > self.command_bytes_max { Err(Refusal::TooLarge) } else { Ok(()) }
+    }
+}
+
+fn check_key(key: &Bytes) -> Result<(), Refusal> {
+    if key.is_empty() { Err(Refusal::EmptyKey) } else { Ok(()) }
+}
+
+/// Counts operations and looks at keys. The largest of the three lists is what a transaction
+/// costs; a nested one has to fit in what is left.
+fn check_ops(txn: &Txn, ops_max: usize) -> Result<(), Refusal> {
+    let ops = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
+    if ops > ops_max {
+        return Err(Refusal::TooManyOps);
+    }
+    for compare in &txn.compares {
+        check_key(&compare.range.start)?;
+    }
+    for op in txn.success.iter().chain(&txn.failure) {
+        match op {
+            TxnOp::Range(request) => check_key(&request.range.start)?,
+            TxnOp::Put(put) => check_key(&put.key)?,
+            TxnOp::DeleteRange(delete) => check_key(&delete.range.start)?,
+            TxnOp::Txn(nested) => check_ops(nested, ops_max - ops)?,
+        }
+    }
+    Ok(())
+}
+
+/// What a list of operations may change.
+#[derive(Default)]
+struct Touched {
+    puts: HashSet<Bytes>,
+    deletes: Vec<KeyRange>,
+}
+
+impl Touched {
+    /// Adds a key that is set; refused where it lies in what is deleted.
+    fn put(&mut self, key: &Bytes) -> Result<(), Refusal> {
+        if self.deletes.iter().any(|range| range.contains(key)) {
+            return Err(Refusal::DuplicateKey);
+        }
+        self.puts.insert(key.clone());
+        Ok(())
+    }
+}
+
+/// Collects what one list of operations may change, and refuses a list that could set a key twice,
+/// or set a key that it deletes. Deleting a key twice is fine.
+///
+/// A nested transaction runs either of its branches: both count, and a key that both set is fine.
+/// Following etcd, this list's own deletes count wherever they stand in it, and a nested delete
+/// counts against what comes after it alone.
+fn touched(ops: &[TxnOp]) -> Result<Touched, Refusal> {
+    let mut all = Touched::default();
+    for op in ops {
+        if let TxnOp::DeleteRange(delete) = op {
+            all.deletes.push(delete.range.clone());
+        }
+    }
+    for op in ops {
+        if let TxnOp::Txn(nested) = op {
+            let success = touched(&nested.success)?;
+            let failure = touched(&nested.failure)?;
+            for key in success.puts.union(&failure.puts) {
+                if all.puts.contains(key) {
+                    return Err(Refusal::DuplicateKey);
+                }
+            }
+            for key in success.puts.iter().chain(&failure.puts) {
+                all.put(key)?;
+            }
+            all.deletes.extend(success.deletes);
+            all.deletes.extend(failure.deletes);
+        }
+    }
+    for op in ops {
+        if let TxnOp::Put(put) = op {
+            if all.puts.contains(&put.key) {
+                return Err(Refusal::DuplicateKey);
+            }
+            all.put(&put.key)?;
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{DeleteRange, Put};
+
+    fn put(key: &'static str) -> TxnOp {
+        TxnOp::Put(Put { key: key.into(), value: Some(Bytes::new()), ..Put::default() })
+    }
+
+    fn delete(key: &'static str, end: &'static str) -> TxnOp {
+        let range = KeyRange::from_etcd(key.into(), end.into());
+        TxnOp::DeleteRange(DeleteRange { range, prev_kv: false })
+    }
+
+    fn nested(success: Vec<TxnOp>, failure: Vec<TxnOp>) -> TxnOp {
+        TxnOp::Txn(Txn { compares: Vec::new(), success, failure })
+    }
+
+    fn check(success: Vec<TxnOp>, failure: Vec<TxnOp>) -> Result<(), Refusal> {
+        Limits::default().check_txn(&Txn { compares: Vec::new(), success, failure })
+    }
+
+    // etcd's trap 9: a put may meet neither another put nor a delete of its own list.
+    #[test]
+    fn a_key_is_changed_once_in_a_branch() {
+        assert_eq!(check(vec![put("a"), put("a")], vec![]), Err(Refusal::DuplicateKey));
+        assert_eq!(check(vec![delete("a", "c"), put("b")], vec![]), Err(Refusal::DuplicateKey));
+        assert_eq!(check(vec![put("b"), delete("a", "c")], vec![]), Err(Refusal::DuplicateKey));
+        assert_eq!(check(vec![], vec![put("a"), put("a")]), Err(Refusal::DuplicateKey));
+        assert_eq!(check(vec![delete("a", "c"), delete("b", "")], vec![]), Ok(()));
+        assert_eq!(check(vec![put("a")], vec![put("a")]), Ok(()));
+        assert_eq!(check(vec![put("a"), delete("b", "")], vec![]), Ok(()));
+    }
+
+    // The check reaches into nested transactions, whose branches exclude each other.
+    #[test]
+    fn a_nested_branch_counts_and_its_twin_does_not_clash() {
+        assert_eq!(check(vec![nested(vec![put("a")], vec![put("a")])], vec![]), Ok(()));
+        assert_eq!(
+            check(vec![nested(vec![put("a")], vec![]), put("a")], vec![]),
+            Err(Refusal::DuplicateKey)
+        );
+        assert_eq!(
+            check(vec![nested(vec![], vec![put("a")]), nested(vec![put("a")], vec![])], vec![]),
+            Err(Refusal::DuplicateKey)
+        );
+        assert_eq!(
+            check(vec![delete("a", ""), nested(vec![], vec![put("a")])], vec![]),
+            Err(Refusal::DuplicateKey)
+        );
+        assert_eq!(
+            check(vec![nested(vec![delete("a", "")], vec![]), put("a")], vec![]),
+            Err(Refusal::DuplicateKey)
+        );
+    }
+
+    // etcd's trap 10: the longest list is the cost, and nesting has only what is left.
+    #[test]
+    fn the_budget_of_operations_shrinks_with_nesting() {
+        let reads = |count: usize| {
+            let range = KeyRange::single("r");
+            vec![TxnOp::Range(RangeRequest::new(range)); count]
+        };
+        assert_eq!(check(reads(128), reads(128)), Ok(()));
+        assert_eq!(check(reads(129), vec![]), Err(Refusal::TooManyOps));
+        let mut outer = reads(99);
+        outer.push(nested(reads(28), vec![]));
+        assert_eq!(check(outer.clone(), vec![]), Ok(()));
+        outer[99] = nested(reads(29), vec![]);
+        assert_eq!(check(outer, vec![]), Err(Refusal::TooManyOps));
+    }
+
+    // Keys are looked at before duplicates, everywhere.
+    #[test]
+    fn an_empty_key_is_refused_wherever_it_stands() {
+        assert_eq!(check(vec![put("a"), put("a"), put("")], vec![]), Err(Refusal::EmptyKey));
+        assert_eq!(
+            check(vec![nested(vec![delete("", "a")], vec![])], vec![]),
+            Err(Refusal::EmptyKey)
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! The multi-version store: applies commands, answers reads, feeds watches.
+//!
+//! ```text
+//!    apply (one caller) ───► State ◄─── reads (many)
+//!            │                 │            │
+//!            │ records         │ revisions  │ records by revision
+//!            ▼                 ▼            ▼
+//!          Engine            Index        Engine
+//!            │
+//!            └── then the watch hub is told what changed
+//! ```
+//!
+//! One lock guards the state. Applying a group of commands takes it for writing once; a read takes
+//! it for reading, finds the revisions it needs, and loads the records after letting go. A read of
+//! many keys does so in turns of [`TURN_KEYS_MAX`] keys at one pinned revision, so that neither a
+//! full scan nor a count ever keeps a write waiting.
+//!
+//! The store knows nothing of journals or quorums: [`Store::apply`] is told what is committed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
+use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
+use crate::engine::{Batch, Engine, EngineStats, Progress};
+use crate::error::{Error, Refusal};
+use crate::index::Direction;
+use crate::key_range::successor;
+use crate::lease::Lease;
+use crate::pins::Pins;
+use crate::range::Plan;
+use crate::record::{decode, load_put};
+use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
+use crate::state::State;
+use crate::sweep::Sweep;
+use crate::txn::{self, Lookup};
+use crate::types::{KeyValue, LeaseId, Revision};
+use crate::watch::{Change, Hub};
+
+/// How many keys a read looks up before it lets writers in.
+const TURN_KEYS_MAX: usize = 1024;
+
+/// A multi-version store over an engine.
+pub struct Store<E: Engine> {
+    pub(crate) engine: E,
+    pub(crate) state: RwLock<State>,
+    pub(crate) pins: Pins,
+    pub(crate) hub: Hub,
+    sweep: Mutex<Sweep>,
+    /// Set when the engine failed in the middle of a group: memory and engine may differ.
+    broken: AtomicBool,
+}
+
+/// Where a store stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The newest main revision.
+    pub revision: u64,
+    /// The oldest readable main revision; `None` until the first compaction.
+    pub compacted: Option<u64>,
+    /// The newest compaction whose garbage is all gone.
+    pub swept: Option<u64>,
+    /// Journal position of the newest command applied.
+    pub applied: u64,
+    /// Keys that are alive.
+    pub keys: u64,
+    /// Leases that stand.
+    pub leases: usize,
+    /// Alarms that stand, sorted.
+    pub alarms: Vec<Alarm>,
+    /// What the engine holds.
+    pub engine: EngineStats,
+}
+
+impl<E: Engine> Store<E> {
+    /// The store that `engine` holds; an empty engine holds a fresh one.
+    pub fn open(engine: E) -> Result<Store<E>, Error> {
+        let state = State::load(&engine)?;
+        Ok(Store {
+            hub: Hub::new(state.revision),
+            engine,
+            state: RwLock::new(state),
+            pins: Pins::default(),
+            sweep: Mutex::default(),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// Applies committed commands, each with its journal position, in order; one outcome each.
+    ///
+    /// The positions must ascend from beyond [`Status::applied`]. There is one caller at a time:
+    /// the order of commands is the caller's to know.
+    ///
+    /// # Errors
+    ///
+    /// Only when the engine fails. The store then refuses everything from there on.
+    pub fn apply<'c>(
+        &self,
+        commands: impl IntoIterator<Item = (u64, &'c Command)>,
+    ) -> Result<Vec<Outcome>, Error> {
+        self.check_usable()?;
+        let applied = self.apply_group(commands);
+        if applied.is_err() {
+            self.broken.store(true, Ordering::Release);
+        }
+        applied
+    }
+
+    fn apply_group<'c>(
+        &self,
+        commands: impl IntoIterator<Item = (u64, &'c Command)>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut state = self.state.write();
+        let mut applier = Applier::new(&mut state, &self.engine);
+        let mut outcomes = Vec::new();
+        for (index, command) in commands {
+            outcomes.push(applier.apply(index, command)?);
+        }
+        let (batch, written) = applier.finish();
+        // A watcher that comes right after this look reads the changes from the past.
+        let watched = !self.hub.is_idle();
+        let changes = if watched { changes(&batch, &written)? } else { Vec::new() };
+        let revision = state.revision;
+        self.engine.write(batch)?;
+        drop(state);
+        if watched {
+            self.hub.notify(&changes);
+        } else {
+            self.hub.pass(revision);
+        }
+        Ok(outcomes)
+    }
+
+    fn check_usable(&self) -> Result<(), Error> {
+        if self.broken.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Reads a range, without going through the journal.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
+        self.check_usable()?;
+        let state = self.state.read();
+        state.refuse_if_corrupt()?;
+        let plan = Plan::new(request, &state, state.revision)?;
+        if let Some(key) = request.range.as_single() {
+            let found = state.index.at(key, plan.at);
+            let _pin = self.pins.pin(plan.at);
+            drop(state);
+            let fetched = found.filter(|_| plan.fetch_max > 0);
+            let kvs = fetched.map(|revision| load_put(&self.engine, revision)).transpose()?;
+            let count = u64::from(found.is_some());
+            return Ok(plan.finish(request, kvs.into_iter().collect(), count));
+        }
+        let count = state.index.count(&request.range, plan.at);
+        let _pin = self.pins.pin(plan.at);
+        drop(state);
+        let fetch_max = plan.fetch_max.min(usize::try_from(count).unwrap_or(usize::MAX));
+        let kvs = self.fetch(request, &plan, fetch_max)?;
+        Ok(plan.finish(request, kvs, count))
+    }
+
+    /// Loads up to `fetch_max` live key-values at the plan's pinned revision, in turns.
+    fn fetch(
+        &self,
+        request: &RangeRequest,
+        plan: &Plan,
+        fetch_max: usize,
+    ) -> Result<Vec<KeyValue>, Error> {
+        let mut rest = request.range.clone();
+        let mut kvs = Vec::with_capacity(fetch_max.min(TURN_KEYS_MAX));
+        while kvs.len() < fetch_max {
+            let turn_max = TURN_KEYS_MAX.min(fetch_max - kvs.len());
+            let mut revisions: Vec<Revision> = Vec::with_capacity(turn_max);
+            self.state.read().index.range(
+                &rest,
+                plan.at,
+                plan.direction,
+                turn_max,
+                |_: &[u8], revision| revisions.push(revision),
+            );
+            let found = revisions.len();
+            for revision in revisions {
+                kvs.push(load_put(&self.engine, revision)?);
+            }
+            if found < turn_max {
+                break;
+            }
+            let last = &kvs.last().expect("a full turn found a key").key;
+            match plan.direction {
+                Direction::Ascending => rest.start = successor(last),
+                Direction::Descending => rest.end = Some(last.clone()),
+            }
+        }
+        Ok(kvs)
+    }
+
+    /// Runs a transaction that only reads, at one revision, without going through the journal.
+    ///
+    /// # Panics
+    ///
+    /// If the transaction could write: such a one has to be journaled.
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
+        assert!(txn.is_read_only(), "a transaction that writes is a command");
+        self.check_usable()?;
+        let state = self.state.read();
+        state.refuse_if_corrupt()?;
+        let lookup = Live { state: &state, engine: &self.engine };
+        let path = read_txn_path(txn, &lookup, &state)?;
+        let succeeded = path[0];
+        let mut replies = Vec::new();
+        for op in txn::branch(txn, succeeded) {
+            let TxnOp::Range(request) = op else { unreachable!("checked to be read-only") };
+            replies.push(TxnOpReply::Range(lookup.range(request)?));
+        }
+        Ok(TxnReply { revision: state.revision, succeeded, replies })
+    }
+
+    /// Where the store stands.
+    pub fn status(&self) -> Status {
+        let engine = self.engine.stats();
+        let state = self.state.read();
+        Status {
+            revision: state.revision,
+            compacted: state.compacted,
+            swept: state.swept,
+            applied: state.applied,
+            keys: state.index.live(),
+            leases: state.leases.len(),
+            alarms: state.alarms.iter().copied().collect(),
+            engine,
+        }
+    }
+
+    /// The newest main revision.
+    pub fn revision(&self) -> u64 {
+        self.state.read().revision
+    }
+
+    /// The newest compaction whose garbage is all gone.
+    pub fn swept(&self) -> Option<u64> {
+        self.state.read().swept
+    }
+
+    /// A lease, if it stands.
+    pub fn lease(&self, id: LeaseId) -> Option<Lease> {
+        self.state.read().leases.get(id).cloned()
+    }
+
+    /// Every lease that stands, with its time to live in seconds.
+    pub fn leases(&self) -> Vec<(LeaseId, i64)> {
+        self.state.read().leases.iter().map(|(id, lease)| (id, lease.ttl)).collect()
+    }
+
+    /// Whether the store refuses what needs space, or everything.
+    pub fn refuses(&self, needs_space: bool) -> Option<Refusal> {
+        use crate::command::AlarmKind::{Corrupt, NoSpace};
+        let state = self.state.read();
+        if state.has_alarm(Corrupt) {
+            Some(Refusal::Corrupt)
+        } else if needs_space && state.has_alarm(NoSpace) {
+            Some(Refusal::NoSpace)
+        } else {
+            None
+        }
+    }
+
+    /// Makes everything applied so far durable in the engine; returns the journal position up to
+    /// which the journal is no longer needed. Runs beside reads and writes.
+    pub fn persist(&self) -> Result<u64, Error> {
+        let applied = self.state.read().applied;
+        self.engine.persist()?;
+        Ok(applied)
+    }
+
+    /// Takes the garbage of a few keys out of the index and the engine.
+    pub fn sweep_step(&self) -> Result<Progress, Error> {
+        self.check_usable()?;
+        let mut sweep = self.sweep.lock();
+        let batch = sweep.step(&mut self.state.write(), &self.pins);
+        let Some(batch) = batch else { return Ok(Progress::Done) };
+        self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        Ok(Progress::More)
+    }
+
+    /// The engine underneath.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+}
+
+/// The records of a batch as watchers hear of them; they share the batch's memory.
+fn changes(batch: &Batch, written: &[(Revision, usize)]) -> Result<Vec<Change>, Error> {
+    let change = |&(revision, at): &(Revision, usize)| {
+        let record = decode(revision, batch_record(batch, at))?;
+        Ok(Change { revision, record })
+    };
+    written.iter().map(change).collect()
+}
+
+/// A state that nobody is changing, and the records under it.
+struct Live<'a, E> {
+    state: &'a State,
+    engine: &'a E,
+}
+
+impl<E: Engine> Live<'_, E> {
+    fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
+        let plan = Plan::new(request, self.state, self.state.revision)?;
+        let mut kvs = Vec::new();
+        let mut revisions = Vec::new();
+        let visit = |_: &[u8], revision| revisions.push(revision);
+        let index = &self.state.index;
+        index.range(&request.range, plan.at, plan.direction, plan.fetch_max, visit);
+        for revision in revisions {
+            kvs.push(load_put(self.engine, revision)?);
+        }
+        Ok(plan.finish(request, kvs, index.count(&request.range, plan.at)))
+    }
+}
+
+impl<E: Engine> Lookup for Live<'_, E> {
+    fn live(&self, compare: &Compare, values: bool) -> Result<Vec<KeyValue>, Error> {
+        live_of(&self.state.index, &compare.range, self.state.revision, values, |revision| {
+            load_put(self.engine, revision)
+        })
+    }
+}

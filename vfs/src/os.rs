@@ -1,0 +1,233 @@
+//! The real disk: [`Vfs`] over the operating system's own calls.
+//!
+//! | trait call       | system call                         |
+//! |------------------|-------------------------------------|
+//! | `write_at`       | `pwritev`, repeated until all is written |
+//! | `read_at`        | `pread`, repeated until full or at the end |
+//! | `sync_data`      | `fdatasync`                         |
+//! | `sync_dir`       | `fsync` on the directory            |
+//! | `lock`           | `flock(LOCK_EX, LOCK_NB)`           |
+//!
+//! `EINTR` and short counts are retried here, so that no engine ever sees them; every other error is
+//! passed on untouched and never retried. `flock` belongs to the open file, therefore it also keeps
+//! out a second opener in the same process, whatever path (link or not) it came by, and the kernel
+//! drops it when the process dies.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::vfs::{File, Lock, OpenMode, Vfs};
+
+/// Linux accepts at most this many buffers in one call.
+const BUFS_PER_CALL_MAX: usize = 1024;
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsVfs;
+
+impl OsVfs {
+    /// The one there is.
+    pub fn new() -> OsVfs {
+        OsVfs
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the seam the bans point to")]
+impl Vfs for OsVfs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::Write => options.write(true),
+            OpenMode::Create => options.write(true).create(true).truncate(false),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+        };
+        Ok(Arc::new(OsFile { file: options.open(path)? }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            names.push(entry?.file_name());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let handle = fs::File::open(here_if_empty(dir))?;
+        retry_on_intr(|| rustix::fs::fsync(&handle)).map_err(io::Error::from)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        // Which ancestors are missing must be known before any is made: each one's parent holds a
+        // name that is not durable until that parent is synced.
+        let mut missing: Vec<PathBuf> = Vec::new();
+        let mut at = dir;
+        while !at.as_os_str().is_empty() && !at.exists() {
+            missing.push(at.to_path_buf());
+            let Some(parent) = at.parent() else { break };
+            at = parent;
+        }
+        fs::create_dir_all(dir)?;
+        for made in missing.iter().rev() {
+            if let Some(parent) = made.parent() {
+                self.sync_dir(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        let taken =
+            retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive));
+        match taken {
+            Ok(()) => Ok(Lock::new(file)),
+            Err(Errno::WOULDBLOCK) => {
+                let text = format!("{} is locked by another opener", path.display());
+                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// `Path::parent` of a bare name is the empty path, which the system does not know as "here".
+fn here_if_empty(dir: &Path) -> &Path {
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
+}
+
+#[derive(Debug)]
+struct OsFile {
+    file: fs::File,
+}
+
+impl File for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let at = offset + filled as u64;
+            let count = retry_on_intr(|| rustix::io::pread(&self.file, &mut buf[filled..], at))?;
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        write_all(bufs, offset, |bufs, at| {
+            retry_on_intr(|| rustix::io::pwritev(&self.file, bufs, at)).map_err(io::Error::from)
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        retry_on_intr(|| rustix::fs::fdatasync(&self.file)).map_err(io::Error::from)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+}
+
+/// Drives `write`, which may write less than it is given, until every buffer is written.
+fn write_all(
+    bufs: &[IoSlice<'_>],
+    offset: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut at = offset;
+    let mut next = 0;
+    // Bytes of `bufs[next]` that are already written.
+    let mut skip = 0;
+    loop {
+        while next < bufs.len() && skip == bufs[next].len() {
+            next += 1;
+            skip = 0;
+        }
+        if next == bufs.len() {
+            return Ok(());
+        }
+        let mut count = if skip == 0 {
+            let end = bufs.len().min(next + BUFS_PER_CALL_MAX);
+            write(&bufs[next..end], at)?
+        } else {
+            write(&[IoSlice::new(&bufs[next][skip..])], at)?
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        at += count as u64;
+        while count > 0 {
+            let step = count.min(bufs[next].len() - skip);
+            skip += step;
+            count -= step;
+            if skip == bufs[next].len() {
+                next += 1;
+                skip = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A kernel may write any part of what it is given (a signal, a nearly full disk): the rest must
+    // follow at the right place, wherever in whichever buffer it stopped.
+    #[test]
+    fn short_writes_are_continued_where_they_stopped() {
+        let parts: [&[u8]; 5] = [b"drystone", b"", b"walls", b"x", b"stand"];
+        let bufs = parts.map(IoSlice::new);
+        for step in 1..=20 {
+            let mut disk = [0; 32];
+            write_all(&bufs, 3, |bufs, at| {
+                let mut left = step;
+                let mut at = at as usize;
+                for buf in bufs {
+                    let count = buf.len().min(left);
+                    disk[at..at + count].copy_from_slice(&buf[..count]);
+                    at += count;
+                    left -= count;
+                }
+                Ok(step - left)
+            })
+            .unwrap();
+            assert_eq!(&disk[3..22], b"drystonewallsxstand");
+        }
+    }
+
+    // A device that accepts nothing must end in an error, not in a spin.
+    #[test]
+    fn a_write_of_nothing_is_an_error() {
+        let result = write_all(&[IoSlice::new(b"a")], 0, |_, _| Ok(0));
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+}

@@ -1,0 +1,122 @@
+//! The seam between a storage engine and a disk: two small traits.
+//!
+//! **The problem.** A storage engine is only as good as its behaviour on a bad day: a torn write, a
+//! full disk, a sync that fails, a machine that loses power between two calls. None of these can be
+//! ordered from a real disk.
+//!
+//! **The idea.** Engines talk to [`Vfs`] and [`File`], never to `std::fs`. The traits hold exactly
+//! the calls an engine needs to reason about durability, and nothing that hides a system call.
+//!
+//! What a crash may and may not do is part of the seam: see [`Vfs`].
+//!
+//! **Left out:** append mode, seek positions, permissions, links, memory maps, asynchronous calls.
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How [`Vfs::open`] treats a file that is there, or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OpenMode {
+    /// An existing file, for reading alone; writes through the handle fail.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// For reading and writing; made empty if it is not there yet.
+    Create,
+    /// For reading and writing; it must not be there yet (`AlreadyExists` otherwise).
+    CreateNew,
+}
+
+/// A file system, as far as a storage engine needs one. Calls block.
+///
+/// The contract with a crash, which every implementation keeps and every engine may lean on:
+///
+/// * `write_at` changes what later reads see, at once; it promises nothing about a crash.
+/// * `sync_data` makes the bytes *and the length* of that file survive a crash. It says nothing about
+///   the file's name.
+/// * `sync_dir` makes the names in one directory (created, renamed, removed) survive a crash. It says
+///   nothing about the bytes.
+/// * A 512-byte sector that a write only partly covers keeps its other bytes through a crash (disk
+///   makers call it power-safe overwrite). Within the bytes being written anything may be found.
+/// * After an error from `sync_data` nothing is known about the bytes written since the last
+///   success: the kernel may have dropped them, and a second call may answer `Ok` regardless.
+///
+/// Errors are `std::io::Error`; the kinds an engine may branch on are `NotFound`, `AlreadyExists`,
+/// `WouldBlock` (from [`lock`](Vfs::lock) alone) and `StorageFull`.
+pub trait Vfs: fmt::Debug + Send + Sync + 'static {
+    /// Opens one file. A new file's name is durable only after [`sync_dir`](Vfs::sync_dir).
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Renames a file atomically, replacing any file at `to`. Durable after `sync_dir`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes one file. Open handles to it stay usable. Durable after `sync_dir`.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The names of the files and directories in `dir`, sorted.
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Makes every create, rename and remove in `dir` survive a crash.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes `dir` and its missing ancestors, durably: on return they survive a crash. No error if
+    /// it is there already.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock named by the file at `path`, making the file if needed. Held until
+    /// the [`Lock`] is dropped or the process dies, however it dies. `WouldBlock` at once if anyone,
+    /// this process included, holds it.
+    fn lock(&self, path: &Path) -> io::Result<Lock>;
+}
+
+/// An open file. Positions are absolute, so that one handle serves many threads.
+#[expect(clippy::len_without_is_empty, reason = "a file's length is a question to the disk")]
+pub trait File: fmt::Debug + Send + Sync + 'static {
+    /// Reads into `buf` from byte `offset`; returns how many bytes, 0 at or past the end. May return
+    /// fewer than asked only at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all the buffers one after the other from byte `offset`, growing the file as needed; a
+    /// gap reads as zeros. After an error any part of the bytes may have been written.
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Makes bytes and length survive a crash. See the module's contract about errors.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts or extends (with zeros) to `len` bytes. Durable after `sync_data`.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Fills `buf` from byte `offset`, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.read_at(buf, offset)? == buf.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}
+
+/// A held lock; dropping it lets go.
+pub struct Lock {
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Lock {
+    /// A lock that lasts until `guard` is dropped. For implementers of [`Vfs`].
+    pub fn new(guard: impl Any + Send + Sync) -> Lock {
+        Lock { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lock")
+    }
+}
