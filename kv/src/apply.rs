@@ -18,12 +18,13 @@ use crate::command::{
     AlarmChange, AlarmKind, Command, Compact, Compare, DeleteRange, LeaseGrant, LeaseRevoke, Put,
     RangeRequest, Txn, TxnOp,
 };
-use crate::engine::{Batch, Change, Direction, Engine, Space};
+use crate::engine::{Batch, Change, Engine, Space};
 use crate::error::{Error, Refusal};
+use crate::index::{Direction, Index};
 use crate::key_range::KeyRange;
 use crate::lease::TTL_SECONDS_MAX;
 use crate::range::Plan;
-use crate::record::Record;
+use crate::record::{Record, decode_put, load_put};
 use crate::reply::{
     Alarm, AlarmReply, CompactReply, DeleteRangeReply, LeaseGrantReply, LeaseRevokeReply, PutReply,
     RangeReply, Reply, TxnOpReply, TxnReply,
@@ -149,7 +150,7 @@ impl<'a, E: Engine> Applier<'a, E> {
         let mut keys = Vec::new();
         let at = self.newest();
         let visit = |key: &[u8], revision| keys.push((Bytes::copy_from_slice(key), revision));
-        self.state.index.range(&delete.range, at, Direction::Forward, usize::MAX, visit);
+        self.state.index.range(&delete.range, at, Direction::Ascending, usize::MAX, visit);
         let mut prev_kvs = Vec::new();
         for (key, revision) in &keys {
             if delete.prev_kv {
@@ -278,10 +279,7 @@ impl<'a, E: Engine> Applier<'a, E> {
     fn load(&self, revision: Revision) -> Result<KeyValue, Error> {
         let found = self.written.binary_search_by_key(&revision, |&(revision, _)| revision);
         let Ok(found) = found else { return load_put(self.engine, revision) };
-        match self.batch.change(self.written[found].1) {
-            Change::Put { value, .. } => decode_put(revision, value.clone()),
-            Change::Delete { .. } => unreachable!("`written` points at puts of records alone"),
-        }
+        decode_put(revision, batch_record(&self.batch, self.written[found].1))
     }
 }
 
@@ -295,7 +293,7 @@ impl<E: Engine> Lookup for Applier<'_, E> {
 
 /// The live key-values of a range; a single key without its value needs no record.
 pub(crate) fn live_of(
-    index: &crate::index::Index,
+    index: &Index,
     range: &KeyRange,
     at: u64,
     values: bool,
@@ -303,30 +301,30 @@ pub(crate) fn live_of(
 ) -> Result<Vec<KeyValue>, Error> {
     if let (Some(key), false) = (range.as_single(), values) {
         let latest = index.latest(key);
-        return Ok(latest.into_iter().map(|latest| latest.without_value(key)).collect());
+        return Ok(latest
+            .into_iter()
+            .map(|latest| KeyValue {
+                key: key.clone(),
+                value: Bytes::new(),
+                create_revision: latest.created,
+                mod_revision: latest.modified.main,
+                version: latest.version,
+                lease: latest.lease,
+            })
+            .collect());
     }
     let mut revisions = Vec::new();
-    index.range(range, at, Direction::Forward, usize::MAX, |_: &[u8], revision| {
+    index.range(range, at, Direction::Ascending, usize::MAX, |_: &[u8], revision| {
         revisions.push(revision);
     });
     revisions.into_iter().map(load).collect()
 }
 
-/// The key-value that the engine holds for a put at `revision`.
-pub(crate) fn load_put(engine: &impl Engine, revision: Revision) -> Result<KeyValue, Error> {
-    let bytes = engine.get(Space::Record, &revision.to_bytes())?;
-    let reason = "the index knows the record, the engine does not";
-    decode_put(revision, bytes.ok_or(Error::BadRecord { revision, reason })?)
-}
-
-fn decode_put(revision: Revision, bytes: Bytes) -> Result<KeyValue, Error> {
-    let record = Record::decode(revision.main, bytes);
-    match record.map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })? {
-        Record::Put(kv) => Ok(kv),
-        Record::Tombstone { .. } => {
-            let reason = "a tombstone stands where the index knows a live key";
-            Err(Error::BadRecord { revision, reason })
-        }
+/// The record that a batch puts as its change number `at`.
+pub(crate) fn batch_record(batch: &Batch, at: usize) -> Bytes {
+    match batch.change(at) {
+        Change::Put { value, .. } => value.clone(),
+        Change::Delete { .. } => unreachable!("only puts of records are noted as written"),
     }
 }
 
@@ -348,11 +346,7 @@ fn txn_puts(txn: &Txn) -> bool {
 }
 
 /// The outcomes of transactions that only read, decided on a state nobody is changing.
-pub(crate) fn read_txn_path(
-    txn: &Txn,
-    lookup: &impl Lookup,
-    state: &State,
-) -> Result<Path, Error> {
+pub(crate) fn read_txn_path(txn: &Txn, lookup: &impl Lookup, state: &State) -> Result<Path, Error> {
     let path = txn::decide(txn, lookup)?;
     txn::check_reads(txn, &path, state)?;
     Ok(path)

@@ -4,6 +4,10 @@
 //! store gives the same one, and it leaves no trace. Every other [`Error`] is trouble: the disk,
 //! the journal, a store that has shut down.
 
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use crate::engine::EngineError;
 
 /// Why the store refuses a request. The variants are etcd's; its texts belong to the server.
@@ -67,6 +71,14 @@ pub enum Error {
     /// The journal failed. The store takes no more writes.
     #[error("journal failed")]
     Journal(#[from] drystone_wal::Error),
+    /// The journal does not begin where the engine's state ends.
+    #[error("the journal lacks command {expected}: the next one it holds is {found}")]
+    JournalGap {
+        /// The position that comes after what the engine holds.
+        expected: u64,
+        /// The position that the journal goes on with.
+        found: u64,
+    },
     /// A journaled command cannot be understood.
     #[error("journal record {index} is not a command: {reason}")]
     BadCommand {
@@ -83,7 +95,58 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Too many commands are under way; try again later.
+    #[error("too many requests")]
+    Busy,
+    /// An option cannot be as it is.
+    #[error("bad option: {0}")]
+    Options(&'static str),
+    /// Another process, or another store in this one, uses the data folder.
+    #[error("the data folder is in use: {} is locked", file.display())]
+    Locked {
+        /// The lock file.
+        file: PathBuf,
+    },
+    /// The data folder holds something that is not ours.
+    #[error("{} is not a drystone data folder: it holds {:?}", dir.display(), found)]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+        /// A file or folder in it that we did not make.
+        found: PathBuf,
+    },
+    /// The data folder was written by another version of this crate.
+    #[error("{} names format version {version}, which this build does not know", file.display())]
+    Unsupported {
+        /// The file that says so.
+        file: PathBuf,
+        /// The version it names.
+        version: u32,
+    },
+    /// A file of the data folder is not what was written.
+    #[error("{} is damaged: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The file system refused.
+    #[error("input or output failed on {}", file.display())]
+    Io {
+        /// The file or folder concerned.
+        file: PathBuf,
+        /// What it said.
+        source: Arc<io::Error>,
+    },
     /// The store has shut down, or is poisoned by an earlier failure.
     #[error("the store has stopped")]
     Stopped,
+}
+
+impl Error {
+    /// The error for `source`, met while working on `file`.
+    pub(crate) fn io(file: &Path, source: io::Error) -> Error {
+        Error::Io { file: file.to_path_buf(), source: Arc::new(source) }
+    }
 }

@@ -224,6 +224,9 @@ mod tests {
     #[test]
     fn an_empty_key_is_refused_wherever_it_stands() {
         assert_eq!(check(vec![put("a"), put("a"), put("")], vec![]), Err(Refusal::EmptyKey));
-        assert_eq!(check(vec![nested(vec![delete("", "a")], vec![])], vec![]), Err(Refusal::EmptyKey));
+        assert_eq!(
+            check(vec![nested(vec![delete("", "a")], vec![])], vec![]),
+            Err(Refusal::EmptyKey)
+        );
     }
 }

@@ -12,8 +12,8 @@
 //! see the whole range first: that is what the request means.
 
 use crate::command::{RangeRequest, Sort, SortBy, SortOrder};
-use crate::engine::Direction;
 use crate::error::Refusal;
+use crate::index::Direction;
 use crate::reply::RangeReply;
 use crate::state::State;
 use crate::types::KeyValue;
@@ -33,15 +33,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// What `request` needs of `state`, of which `newest` is the newest visible revision.
-    pub(crate) fn new(
-        request: &RangeRequest,
-        state: &State,
-        newest: u64,
-    ) -> Result<Plan, Refusal> {
+    pub(crate) fn new(request: &RangeRequest, state: &State, newest: u64) -> Result<Plan, Refusal> {
         let at = state.readable(request.revision, newest)?;
         let direction = match request.sort {
-            Some(Sort { by: SortBy::Key, order: SortOrder::Descend }) => Direction::Backward,
-            _ => Direction::Forward,
+            Some(Sort { by: SortBy::Key, order: SortOrder::Descend }) => Direction::Descending,
+            _ => Direction::Ascending,
         };
         let fetch_max = match request.limit {
             _ if request.count_only => 0,

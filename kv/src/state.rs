@@ -24,11 +24,11 @@ use bytes::Bytes;
 use crate::command::AlarmKind;
 use crate::engine::{Batch, Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
-use crate::index::Index;
+use crate::index::{Index, Restored};
 use crate::lease::Leases;
-use crate::record::Record;
+use crate::record::{Record, decode, revision_of};
 use crate::reply::Alarm;
-use crate::types::{LeaseId, REVISION_FRESH, Revision};
+use crate::types::{KeyValue, LeaseId, REVISION_FRESH, Revision};
 
 const META_APPLIED: &[u8] = b"applied";
 const META_REVISION: &[u8] = b"revision";
@@ -54,13 +54,14 @@ impl State {
     /// The state that `engine` holds.
     pub(crate) fn load<E: Engine>(engine: &E) -> Result<State, Error> {
         let snapshot = engine.snapshot();
+        let compacted = load_number(&snapshot, META_COMPACTED)?;
         let mut state = State {
-            index: Index::new(),
+            index: Index::new(compacted.unwrap_or(0)),
             leases: load_leases(&snapshot)?,
             alarms: load_alarms(&snapshot)?,
             applied: load_number(&snapshot, META_APPLIED)?.unwrap_or(0),
             revision: load_number(&snapshot, META_REVISION)?.unwrap_or(REVISION_FRESH),
-            compacted: load_number(&snapshot, META_COMPACTED)?,
+            compacted,
             swept: load_number(&snapshot, META_SWEPT)?,
         };
         state.load_records(&snapshot)?;
@@ -72,26 +73,22 @@ impl State {
         let mut leased: HashMap<Bytes, (Revision, LeaseId)> = HashMap::new();
         for entry in snapshot.range(Space::Record, &[], None, Direction::Forward) {
             let (key, bytes) = entry?;
-            let revision = Revision::from_bytes(&key).ok_or(Error::BadRecord {
-                revision: Revision::default(),
-                reason: "the record's key is not a revision",
-            })?;
-            let record = Record::decode(revision.main, bytes)
-                .map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })?;
+            let revision = revision_of(&key)?;
+            let record = decode(revision, bytes)?;
             if revision.main > self.revision {
                 let reason = "the record is newer than the store";
                 return Err(Error::BadRecord { revision, reason });
             }
-            let (key, lease) = match &record {
-                Record::Put(kv) => {
-                    self.index.restore_put(revision, kv);
-                    (&kv.key, kv.lease)
-                }
-                Record::Tombstone { key } => {
-                    self.index.restore_tombstone(revision, key);
-                    (key, LeaseId::NONE)
+            let key = record.key();
+            let (lease, restored) = match &record {
+                Record::Tombstone { .. } => (LeaseId::NONE, Restored::Tombstone),
+                &Record::Put(KeyValue { create_revision: created, version, lease, .. }) => {
+                    (lease, Restored::Put { created, version, lease })
                 }
             };
+            self.index
+                .restore(key, revision, restored)
+                .map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })?;
             if lease.is_some() {
                 leased.insert(Bytes::copy_from_slice(key), (revision, lease));
             } else if !leased.is_empty() {

@@ -21,20 +21,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::apply::{Applier, Outcome, live_of, load_put, read_txn_path};
+use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
-use crate::engine::{Engine, EngineStats, Progress};
+use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
+use crate::index::Direction;
 use crate::key_range::successor;
 use crate::lease::Lease;
 use crate::pins::Pins;
 use crate::range::Plan;
+use crate::record::{decode, load_put};
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
 use crate::state::State;
-use crate::sweep::{self, Sweep};
+use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
-use crate::watch::Hub;
+use crate::watch::{Change, Hub};
 
 /// How many keys a read looks up before it lets writers in.
 const TURN_KEYS_MAX: usize = 1024;
@@ -116,11 +118,17 @@ impl<E: Engine> Store<E> {
             outcomes.push(applier.apply(index, command)?);
         }
         let (batch, written) = applier.finish();
-        let changes = self.hub.changes(&batch, &written);
+        // A watcher that comes right after this look reads the changes from the past.
+        let watched = !self.hub.is_idle();
+        let changes = if watched { changes(&batch, &written)? } else { Vec::new() };
         let revision = state.revision;
         self.engine.write(batch)?;
         drop(state);
-        self.hub.notify(changes, revision);
+        if watched {
+            self.hub.notify(&changes);
+        } else {
+            self.hub.pass(revision);
+        }
         Ok(outcomes)
     }
 
@@ -179,8 +187,8 @@ impl<E: Engine> Store<E> {
             }
             let last = &kvs.last().expect("a full turn found a key").key;
             match plan.direction {
-                crate::engine::Direction::Forward => rest.start = successor(last),
-                crate::engine::Direction::Backward => rest.end = Some(last.clone()),
+                Direction::Ascending => rest.start = successor(last),
+                Direction::Descending => rest.end = Some(last.clone()),
             }
         }
         Ok(kvs)
@@ -228,6 +236,11 @@ impl<E: Engine> Store<E> {
         self.state.read().revision
     }
 
+    /// The newest compaction whose garbage is all gone.
+    pub fn swept(&self) -> Option<u64> {
+        self.state.read().swept
+    }
+
     /// A lease, if it stands.
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
         self.state.read().leases.get(id).cloned()
@@ -264,13 +277,24 @@ impl<E: Engine> Store<E> {
         self.check_usable()?;
         let mut sweep = self.sweep.lock();
         let batch = sweep.step(&mut self.state.write(), &self.pins);
-        sweep::write(&self.engine, batch)
+        let Some(batch) = batch else { return Ok(Progress::Done) };
+        self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        Ok(Progress::More)
     }
 
     /// The engine underneath.
     pub fn engine(&self) -> &E {
         &self.engine
     }
+}
+
+/// The records of a batch as watchers hear of them; they share the batch's memory.
+fn changes(batch: &Batch, written: &[(Revision, usize)]) -> Result<Vec<Change>, Error> {
+    let change = |&(revision, at): &(Revision, usize)| {
+        let record = decode(revision, batch_record(batch, at))?;
+        Ok(Change { revision, record })
+    };
+    written.iter().map(change).collect()
 }
 
 /// A state that nobody is changing, and the records under it.
@@ -301,4 +325,3 @@ impl<E: Engine> Lookup for Live<'_, E> {
         })
     }
 }
-

@@ -10,10 +10,7 @@
 //! is still visible there, or a tombstone if it is exactly that revision's own (a watch that starts
 //! at the compacted revision has yet to see it).
 
-use bytes::Bytes;
-
-use crate::engine::{Batch, Engine, Progress, Space};
-use crate::error::Error;
+use crate::engine::{Batch, Space};
 use crate::pins::Pins;
 use crate::state::State;
 
@@ -24,7 +21,7 @@ pub(crate) const SWEEP_KEYS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     /// The compaction that the present pass sweeps for, and the last key it looked at.
-    pass: Option<(u64, Option<Bytes>)>,
+    pass: Option<(u64, Option<Vec<u8>>)>,
 }
 
 impl Sweep {
@@ -61,11 +58,4 @@ impl Sweep {
         }
         Some(batch)
     }
-}
-
-/// Writes what a step found, and says whether to go on.
-pub(crate) fn write(engine: &impl Engine, batch: Option<Batch>) -> Result<Progress, Error> {
-    let Some(batch) = batch else { return Ok(Progress::Done) };
-    engine.write(batch)?;
-    Ok(Progress::More)
 }

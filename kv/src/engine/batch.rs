@@ -50,8 +50,17 @@ impl Batch {
         Self { changes: Vec::with_capacity(count), bytes: 0 }
     }
 
+    /// The most bytes a key and its value may have together.
+    pub const RECORD_BYTES_MAX: usize = 1 << 30;
+
     /// Adds: set `key` to `value`.
+    ///
+    /// # Panics
+    ///
+    /// If the two are longer than [`Batch::RECORD_BYTES_MAX`]; the store bounds its requests far
+    /// below that.
     pub fn put(&mut self, space: Space, key: &[u8], value: Bytes) {
+        assert!(key.len() + value.len() <= Self::RECORD_BYTES_MAX, "the store bounds its records");
         self.bytes += key.len() + value.len();
         self.changes.push(Change::Put { space, key: Key::new(key), value });
     }

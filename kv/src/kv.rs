@@ -1,0 +1,471 @@
+//! A store that runs: commands are journaled, made durable, applied and answered, in that order.
+//!
+//! ```text
+//!  caller ── propose ──► check, encode ──► journal.append ──► queue        (caller's thread)
+//!                                              │ one sync for all that came meanwhile
+//!                                              ▼
+//!                                           durable                        (journal's thread)
+//!                                              │
+//!             answer ◄── apply ◄── take from the queue up to there         (apply thread)
+//! ```
+//!
+//! Nothing is applied before it is durable, so nothing that a reader has seen can be lost, and
+//! every write that was answered is visible to every read that starts after: reads are
+//! linearizable without touching the journal.
+//!
+//! The journal is the only thing synced for a write. Now and then the engine is persisted, and the
+//! journal before that point dropped; a restart loads the engine and replays the rest.
+//!
+//! This room drives a single member. Where it says "durable", a quorum will say "committed".
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use drystone_vfs::{Clock, Vfs};
+use drystone_wal::{Lsn, Wal};
+use parking_lot::{Condvar, Mutex};
+
+use crate::bell::Bell;
+use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
+use crate::data_dir::DataDir;
+use crate::engine::{Engine, Progress};
+use crate::error::{Error, Refusal};
+use crate::expiry::{Expiry, Renewal};
+use crate::hash::HashReply;
+use crate::mem::Mem;
+use crate::options::Options;
+use crate::proposal::{Answer, Proposal, block_on, proposal};
+use crate::reply::{RangeReply, TxnReply};
+use crate::store::{Status, Store};
+use crate::threads::Threads;
+use crate::types::LeaseId;
+use crate::watch::{StreamOptions, WatchStream};
+
+/// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
+/// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
+const EXPIRIES_MAX: usize = 500;
+/// What etcd adds to the size of a key and value when it weighs a put against the quota.
+const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
+
+/// A running store. Cheap to clone; the last clone to go stops it.
+pub struct Kv<E: Engine = Mem> {
+    running: Arc<Running<E>>,
+}
+
+impl<E: Engine> Clone for Kv<E> {
+    fn clone(&self) -> Kv<E> {
+        Kv { running: self.running.clone() }
+    }
+}
+
+/// Stops the threads when the last handle goes. The threads themselves hold only `shared`.
+struct Running<E: Engine> {
+    shared: Arc<Shared<E>>,
+    threads: Threads,
+}
+
+pub(crate) struct Shared<E: Engine> {
+    pub(crate) store: Arc<Store<E>>,
+    pub(crate) journal: Wal,
+    pub(crate) queue: Mutex<Queue>,
+    /// Rung when the queue gets its first proposal, or closes.
+    pub(crate) arrived: Condvar,
+    pub(crate) expiry: Mutex<Expiry>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    /// Encoded bytes journaled since the engine was last persisted.
+    pub(crate) journaled: AtomicU64,
+    /// Rung when leases went, a sweep ended, or the store stopped.
+    pub(crate) bell: Bell,
+    /// Why the last attempt to persist failed, if it did.
+    persist_error: Mutex<Option<Error>>,
+    /// Why the store has ended by itself, if it has.
+    pub(crate) failure: Mutex<Option<Error>>,
+    _dir: DataDir,
+}
+
+/// Commands that are journaled and not yet answered, oldest first.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) proposals: VecDeque<Queued>,
+    pub(crate) bytes: usize,
+    /// No more come in; what is there is still answered.
+    pub(crate) closed: bool,
+}
+
+pub(crate) struct Queued {
+    pub(crate) index: u64,
+    pub(crate) bytes: usize,
+    pub(crate) command: Command,
+    pub(crate) answer: Answer,
+}
+
+/// A lease and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseInfo {
+    /// Its name.
+    pub id: LeaseId,
+    /// Time to live as granted, seconds.
+    pub granted: i64,
+    /// Time left, seconds; 0 or negative when it is overdue.
+    pub remaining: i64,
+    /// The keys that hang on it, sorted; empty unless asked for.
+    pub keys: Vec<bytes::Bytes>,
+}
+
+impl Kv<Mem> {
+    /// Opens the store in `dir` with the memory engine, creating it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`] or [`Error::Damaged`] for a
+    /// folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
+    /// the file. In all these cases no data file was changed.
+    pub fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<Kv<Mem>, Error> {
+        options.check().map_err(Error::Options)?;
+        let data_dir = DataDir::open(&vfs, dir)?;
+        let engine = Mem::open(vfs.clone(), &data_dir.engine())?;
+        Kv::start(vfs, clock, data_dir, engine, options)
+    }
+}
+
+impl<E: Engine> Kv<E> {
+    /// Replays the journal over the engine, and starts.
+    fn start(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        dir: DataDir,
+        engine: E,
+        options: Options,
+    ) -> Result<Kv<E>, Error> {
+        let store = Arc::new(Store::open(engine)?);
+        let (journal, replayed) = crate::replay::replay(vfs, &dir, &store, &options)?;
+        let mut expiry = Expiry::default();
+        let now = clock.monotonic();
+        for (id, ttl) in store.leases() {
+            expiry.grant(id, ttl, now);
+        }
+        let shared = Arc::new(Shared {
+            store,
+            journal,
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            expiry: Mutex::new(expiry),
+            clock,
+            options,
+            journaled: AtomicU64::new(replayed),
+            bell: Bell::default(),
+            persist_error: Mutex::default(),
+            failure: Mutex::default(),
+            _dir: dir,
+        });
+        let threads = Threads::start(&shared);
+        Ok(Kv { running: Arc::new(Running { shared, threads }) })
+    }
+
+    fn shared(&self) -> &Arc<Shared<E>> {
+        &self.running.shared
+    }
+
+    /// Journals a command; the answer comes once it is durable and applied.
+    pub fn propose(&self, command: Command) -> Proposal {
+        match self.shared().propose(command) {
+            Ok(proposal) => proposal,
+            Err(error) => Proposal::answered(Err(error)),
+        }
+    }
+
+    /// Reads a range; sees every write that was answered before the call.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
+        self.shared().options.limits.check_range(request)?;
+        self.shared().store.range(request)
+    }
+
+    /// Runs a transaction that only reads; see [`Txn::is_read_only`].
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
+        self.shared().options.limits.check_txn(txn)?;
+        self.shared().store.read_txn(txn)
+    }
+
+    /// Hashes the history up to `revision`; `None` is the newest.
+    pub fn hash(&self, revision: Option<u64>) -> Result<HashReply, Error> {
+        self.shared().store.hash(revision)
+    }
+
+    /// Opens a stream of watches.
+    pub fn watch(&self, options: StreamOptions) -> WatchStream {
+        let store = self.shared().store.clone();
+        self.shared().store.hub.stream(store, options)
+    }
+
+    /// Where the store stands.
+    pub fn status(&self) -> Status {
+        self.shared().store.status()
+    }
+
+    /// The newest main revision.
+    pub fn revision(&self) -> u64 {
+        self.shared().store.revision()
+    }
+
+    /// Commands that are journaled and not yet answered.
+    pub fn proposals_pending(&self) -> usize {
+        self.shared().queue.lock().proposals.len()
+    }
+
+    /// Renews a lease: its full time to live in seconds, or `None` when there is no such lease. A
+    /// lease that is due cannot be renewed any more; the answer then comes once it is gone.
+    pub fn keep_alive(&self, id: LeaseId) -> impl Future<Output = Option<i64>> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move {
+            let renew = || {
+                let now = shared.clock.monotonic();
+                match shared.expiry.lock().renew(id, now) {
+                    Renewal::Renewed(ttl) => Some(Some(ttl)),
+                    Renewal::Missing => Some(None),
+                    Renewal::Dying => shared.is_closed().then_some(None),
+                }
+            };
+            shared.bell.until(renew).await
+        }
+    }
+
+    /// A lease and its time, if it stands.
+    pub fn lease(&self, id: LeaseId, with_keys: bool) -> Option<LeaseInfo> {
+        let lease = self.shared().store.lease(id)?;
+        let now = self.shared().clock.monotonic();
+        let remaining = self.shared().expiry.lock().remaining(id, now)?;
+        let keys = if with_keys { lease.keys.into_iter().collect() } else { Vec::new() };
+        Some(LeaseInfo { id, granted: lease.ttl, remaining, keys })
+    }
+
+    /// All leases, the one that expires first in front.
+    pub fn leases(&self) -> Vec<LeaseId> {
+        self.shared().expiry.lock().by_deadline()
+    }
+
+    /// Resolves once the garbage of a compaction at `revision` is gone from the engine.
+    pub fn swept(&self, revision: u64) -> impl Future<Output = ()> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move {
+            let condition = || {
+                let swept = shared.store.swept() >= Some(revision);
+                (swept || shared.is_closed()).then_some(())
+            };
+            shared.bell.until(condition).await;
+        }
+    }
+
+    /// Revokes leases that are due. The background threads call it twice a second.
+    pub fn expire_leases(&self) {
+        self.shared().expire_leases();
+    }
+
+    /// Does a small step of removing garbage. The background threads call it until it is done.
+    pub fn sweep_step(&self) -> Result<Progress, Error> {
+        self.shared().sweep_step()
+    }
+
+    /// Makes the engine durable and drops the journal that it covers.
+    pub fn persist(&self) -> Result<(), Error> {
+        self.shared().persist()
+    }
+
+    /// Why the background threads could not persist the engine the last time they tried. Nothing is
+    /// lost by it, but the journal grows until it succeeds.
+    pub fn persist_error(&self) -> Option<Error> {
+        self.shared().persist_error.lock().clone()
+    }
+
+    /// Resolves with the reason when the store ends by itself: its journal or engine failed, nothing
+    /// is acknowledged any more, and the process should end, so that a restart reads back what the
+    /// disk really holds. Never resolves otherwise, not even after a shutdown.
+    pub fn failed(&self) -> impl Future<Output = Error> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move { shared.bell.until(|| shared.failure.lock().clone()).await }
+    }
+
+    /// Takes no more commands, answers those under way, and closes the journal cleanly. Every
+    /// later proposal gets [`Error::Stopped`].
+    pub fn shutdown(&self) {
+        self.running.stop();
+    }
+}
+
+impl<E: Engine> Running<E> {
+    fn stop(&self) {
+        self.shared.close();
+        self.threads.join();
+        // The journal may be poisoned, and have told everyone: what it could keep, it has kept.
+        let _ = self.shared.journal.clone().close();
+        self.shared.store.hub.end();
+        self.shared.bell.ring();
+    }
+}
+
+impl<E: Engine> Drop for Running<E> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+thread_local! {
+    /// Where a command is encoded before the queue is locked.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer that grew beyond this for one large command is given back.
+const ENCODED_BYTES_KEPT: usize = 64 * 1024;
+
+impl<E: Engine> Shared<E> {
+    pub(crate) fn propose(&self, command: Command) -> Result<Proposal, Error> {
+        self.options.limits.check(&command)?;
+        self.check_quota(&command)?;
+        ENCODED.with_borrow_mut(|encoded| {
+            encoded.clear();
+            command.encode(encoded);
+            let proposed = self.enqueue(command, encoded);
+            encoded.shrink_to(ENCODED_BYTES_KEPT);
+            proposed
+        })
+    }
+
+    /// Appends to the journal and the queue as one step, so that both have the same order.
+    fn enqueue(&self, command: Command, encoded: &[u8]) -> Result<Proposal, Error> {
+        self.options.limits.check_bytes(encoded.len())?;
+        let (proposal, answer) = proposal();
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(Error::Stopped);
+        }
+        let full = queue.proposals.len() >= self.options.proposals_max
+            || queue.bytes + encoded.len() > self.options.proposals_bytes_max;
+        if full {
+            return Err(Error::Busy);
+        }
+        let index = self.journal.append(&[encoded])?.lsn().0;
+        let idle = queue.proposals.is_empty();
+        queue.bytes += encoded.len();
+        queue.proposals.push_back(Queued { index, bytes: encoded.len(), command, answer });
+        drop(queue);
+        if idle {
+            self.arrived.notify_all();
+        }
+        self.journaled.fetch_add(encoded.len() as u64, Ordering::Relaxed);
+        Ok(proposal)
+    }
+
+    /// Refuses what would outgrow the quota, and raises the alarm that then stands until an
+    /// operator clears it.
+    fn check_quota(&self, command: &Command) -> Result<(), Error> {
+        let Some(quota) = self.options.quota_bytes else { return Ok(()) };
+        let cost = quota_cost(command);
+        if cost == 0 || self.store.engine().stats().bytes_in_use + cost <= quota {
+            return Ok(());
+        }
+        if self.store.refuses(true).is_none() {
+            let kind = AlarmKind::NoSpace;
+            let change = AlarmChange { raise: true, member: self.options.member, kind };
+            // Nobody waits for the alarm; the client is refused whether or not it came through.
+            drop(self.propose(Command::Alarm(change))?);
+        }
+        Err(Refusal::NoSpace.into())
+    }
+
+    /// Refuses further proposals and wakes the threads.
+    pub(crate) fn close(&self) {
+        self.queue.lock().closed = true;
+        self.arrived.notify_all();
+        self.bell.ring();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
+    pub(crate) fn expire_leases(&self) {
+        let now = self.clock.monotonic();
+        let due = self.expiry.lock().take_due(now, EXPIRIES_MAX);
+        let revoke = |id| self.propose(Command::LeaseRevoke(LeaseRevoke { id }));
+        let revocations: Vec<_> = due.into_iter().map(|id| (id, revoke(id))).collect();
+        for (id, proposed) in revocations {
+            let gone = match proposed.and_then(block_on) {
+                Ok(_) | Err(Error::Refused(Refusal::LeaseNotFound)) => true,
+                Err(_) => false,
+            };
+            if !gone {
+                self.expiry.lock().retry(id);
+            }
+        }
+    }
+
+    pub(crate) fn sweep_step(&self) -> Result<Progress, Error> {
+        let progress = self.store.sweep_step()?;
+        if progress == Progress::Done {
+            self.bell.ring();
+        }
+        Ok(progress)
+    }
+
+    /// Whether enough was journaled since the engine was last durable.
+    pub(crate) fn persist_is_due(&self) -> bool {
+        let engine_bytes = self.store.engine().stats().bytes_in_use;
+        let threshold =
+            self.options.persist_bytes_min.max(engine_bytes / self.options.persist_fraction);
+        self.journaled.load(Ordering::Relaxed) >= threshold
+    }
+
+    pub(crate) fn persist(&self) -> Result<(), Error> {
+        let journaled = self.journaled.load(Ordering::Relaxed);
+        let applied = self.store.persist()?;
+        self.journal.truncate_prefix(Lsn(applied + 1))?;
+        self.journaled.fetch_sub(journaled, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn note_persist(&self, result: Result<(), Error>) {
+        *self.persist_error.lock() = result.err();
+    }
+
+    /// Time until the next lease is due.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        let deadline = self.expiry.lock().next_deadline()?;
+        Some(deadline.saturating_sub(self.clock.monotonic()))
+    }
+}
+
+/// What a command weighs against the quota, bytes: etcd's estimate.
+fn quota_cost(command: &Command) -> u64 {
+    use crate::command::{Put, TxnOp};
+    fn put_cost(put: &Put) -> u64 {
+        let value_bytes = put.value.as_ref().map_or(0, bytes::Bytes::len);
+        QUOTA_PUT_OVERHEAD_BYTES + (put.key.len() + value_bytes) as u64
+    }
+    fn ops_cost(ops: &[TxnOp]) -> u64 {
+        let cost = |op: &TxnOp| match op {
+            TxnOp::Put(put) => put_cost(put),
+            TxnOp::Txn(nested) => txn_cost(nested),
+            TxnOp::Range(_) | TxnOp::DeleteRange(_) => 0,
+        };
+        ops.iter().map(cost).sum()
+    }
+    fn txn_cost(txn: &Txn) -> u64 {
+        ops_cost(&txn.success).max(ops_cost(&txn.failure))
+    }
+    match command {
+        Command::Put(put) => put_cost(put),
+        Command::Txn(txn) => txn_cost(txn),
+        Command::LeaseGrant(_) => 64,
+        _ => 0,
+    }
+}
