@@ -1,6 +1,8 @@
 //! The tests of the store's public face.
 
+mod bytes;
 mod common;
+mod determinism;
 mod engine;
 mod model;
 mod oracle;
