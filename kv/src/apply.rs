@@ -24,7 +24,7 @@ use crate::index::{Direction, Index};
 use crate::key_range::KeyRange;
 use crate::lease::TTL_SECONDS_MAX;
 use crate::range::Plan;
-use crate::record::Record;
+use crate::record::{Record, decode_put, load_put};
 use crate::reply::{
     Alarm, AlarmReply, CompactReply, DeleteRangeReply, LeaseGrantReply, LeaseRevokeReply, PutReply,
     RangeReply, Reply, TxnOpReply, TxnReply,
@@ -279,10 +279,7 @@ impl<'a, E: Engine> Applier<'a, E> {
     fn load(&self, revision: Revision) -> Result<KeyValue, Error> {
         let found = self.written.binary_search_by_key(&revision, |&(revision, _)| revision);
         let Ok(found) = found else { return load_put(self.engine, revision) };
-        match self.batch.change(self.written[found].1) {
-            Change::Put { value, .. } => decode_put(revision, value.clone()),
-            Change::Delete { .. } => unreachable!("`written` points at puts of records alone"),
-        }
+        decode_put(revision, batch_record(&self.batch, self.written[found].1))
     }
 }
 
@@ -323,21 +320,11 @@ pub(crate) fn live_of(
     revisions.into_iter().map(load).collect()
 }
 
-/// The key-value that the engine holds for a put at `revision`.
-pub(crate) fn load_put(engine: &impl Engine, revision: Revision) -> Result<KeyValue, Error> {
-    let bytes = engine.get(Space::Record, &revision.to_bytes())?;
-    let reason = "the index knows the record, the engine does not";
-    decode_put(revision, bytes.ok_or(Error::BadRecord { revision, reason })?)
-}
-
-fn decode_put(revision: Revision, bytes: Bytes) -> Result<KeyValue, Error> {
-    let record = Record::decode(revision.main, bytes);
-    match record.map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })? {
-        Record::Put(kv) => Ok(kv),
-        Record::Tombstone { .. } => {
-            let reason = "a tombstone stands where the index knows a live key";
-            Err(Error::BadRecord { revision, reason })
-        }
+/// The record that a batch puts as its change number `at`.
+pub(crate) fn batch_record(batch: &Batch, at: usize) -> Bytes {
+    match batch.change(at) {
+        Change::Put { value, .. } => value.clone(),
+        Change::Delete { .. } => unreachable!("only puts of records are noted as written"),
     }
 }
 

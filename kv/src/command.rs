@@ -33,7 +33,7 @@ pub enum Command {
 }
 
 /// Sets one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
     /// The key; empty is refused.
     pub key: Bytes,
@@ -44,6 +44,21 @@ pub struct Put {
     pub lease: Option<LeaseId>,
     /// Whether the reply carries what stood there before.
     pub prev_kv: bool,
+}
+
+impl Put {
+    /// Sets `key` to `value`, on no lease, and wants nothing back.
+    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put {
+        let (key, value) = (key.into(), Some(value.into()));
+        Put { key, value, lease: Some(LeaseId::NONE), prev_kv: false }
+    }
+}
+
+impl Default for Put {
+    /// An empty key (which is refused) set to an empty value on no lease.
+    fn default() -> Put {
+        Put::new(Bytes::new(), Bytes::new())
+    }
 }
 
 /// Deletes every key of a range.

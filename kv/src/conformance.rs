@@ -53,10 +53,12 @@ macro_rules! engine_conformance {
             statistics_follow_the_records
             a_snapshot_never_changes
             a_batch_is_seen_whole
+            racing_writers_lose_nothing
             persist_runs_beside_writers
             what_was_persisted_is_there_after_reopening
             a_power_cut_at_any_call_leaves_a_prefix
             a_failed_call_harms_nothing
+            a_restart_does_not_trust_what_is_not_synced
             a_full_disk_harms_nothing
             a_checkpoint_opens_at_one_point
             a_failed_checkpoint_never_opens_as_a_whole_one

@@ -67,11 +67,7 @@ impl DataDir {
 
 /// Whether the folder is ours; an error if it is somebody else's. A crash while it was being made
 /// may have left a lock and half a format file: that is as good as empty.
-fn check_ours(
-    vfs: &Arc<dyn Vfs>,
-    dir: &Path,
-    names: &[std::ffi::OsString],
-) -> Result<bool, Error> {
+fn check_ours(vfs: &Arc<dyn Vfs>, dir: &Path, names: &[std::ffi::OsString]) -> Result<bool, Error> {
     if names.iter().any(|name| name == FORMAT_FILE) {
         check_format(vfs, &dir.join(FORMAT_FILE))?;
         return Ok(true);

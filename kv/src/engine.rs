@@ -37,7 +37,7 @@
 //!   an engine that cannot open changes no byte on disk.
 //! - **Unhurried**: `persist`, `checkpoint` and `maintain` run beside readers and writers.
 //!
-//! The suite in `conformance` tests these promises on any engine.
+//! The suite in [`conformance`](crate::conformance) tests these promises on any engine.
 //!
 //! # What is left out
 //!

@@ -70,7 +70,7 @@ pub enum Error {
     Engine(#[from] EngineError),
     /// The journal failed. The store takes no more writes.
     #[error("journal failed")]
-    Journal(#[from] Arc<io::Error>),
+    Journal(#[from] drystone_wal::Error),
     /// The journal does not begin where the engine's state ends.
     #[error("the journal lacks command {expected}: the next one it holds is {found}")]
     JournalGap {

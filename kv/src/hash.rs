@@ -6,7 +6,7 @@
 
 use crate::engine::{Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
-use crate::record::Record;
+use crate::record::{decode, revision_of};
 use crate::store::Store;
 use crate::types::Revision;
 
@@ -47,11 +47,7 @@ impl<E: Engine> Store<E> {
         let mut turn = Vec::with_capacity(TURN_RECORDS_MAX);
         for entry in snapshot.range(Space::Record, &[], Some(&end), Direction::Forward) {
             let (key, bytes) = entry?;
-            let revision = Revision::from_bytes(&key).ok_or(Error::BadRecord {
-                revision: Revision::default(),
-                reason: "the record's key is not a revision",
-            })?;
-            turn.push((revision, bytes));
+            turn.push((revision_of(&key)?, bytes));
             if turn.len() == TURN_RECORDS_MAX {
                 self.hash_turn(&mut turn, compacted, &mut hasher)?;
             }
@@ -69,8 +65,7 @@ impl<E: Engine> Store<E> {
         let state = self.state.read();
         for (revision, bytes) in turn.drain(..) {
             if let Some(compacted) = compacted.filter(|&compacted| revision.main <= compacted) {
-                let record = Record::decode(revision.main, bytes.clone())
-                    .map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })?;
+                let record = decode(revision, bytes.clone())?;
                 if !state.index.kept(record.key(), revision, compacted) {
                     continue;
                 }

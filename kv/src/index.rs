@@ -76,7 +76,7 @@ use crate::types::{LeaseId, Revision};
 use compact::Sweep;
 pub(crate) use key::Latest;
 use key::{Change, MAIN_MAX};
-use node::{Applied, Branch, Leaf, Node};
+use node::{Applied, Branch, Node};
 pub(crate) use read::Direction;
 use read::{Scan, Span};
 
@@ -113,7 +113,7 @@ impl Index {
     /// An index without keys, of a store that was compacted at main revision `compacted` (0 for
     /// never): nothing below will be asked for.
     pub(crate) fn new(compacted: u64) -> Index {
-        let root = Node::Leaf(Leaf::default());
+        let root = Node::Leaf(Box::default());
         Index { root, keys: 0, live: 0, last: Revision::default(), compacted }
     }
 
@@ -281,7 +281,7 @@ impl Index {
 impl Node {
     /// Splits a root, putting a new one on top.
     fn raise(&mut self, last: bool, floor: u64) {
-        let root = std::mem::replace(self, Node::Leaf(Leaf::default()));
+        let root = std::mem::replace(self, Node::Leaf(Box::default()));
         let mut top = Branch::above(root, floor);
         top.split_child(0, last, floor);
         *self = Node::Branch(Box::new(top));
@@ -293,7 +293,7 @@ impl Node {
             if branch.children.len() > 1 {
                 break;
             }
-            *self = branch.children.pop().unwrap_or(Node::Leaf(Leaf::default()));
+            *self = branch.children.pop().unwrap_or(Node::Leaf(Box::default()));
         }
     }
 }

@@ -44,7 +44,7 @@ use crate::reply::{RangeReply, TxnReply};
 use crate::store::{Status, Store};
 use crate::threads::Threads;
 use crate::types::LeaseId;
-use crate::watch::WatchStream;
+use crate::watch::{StreamOptions, WatchStream};
 
 /// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
 /// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
@@ -53,9 +53,14 @@ const EXPIRIES_MAX: usize = 500;
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
-#[derive(Clone)]
 pub struct Kv<E: Engine = Mem> {
     running: Arc<Running<E>>,
+}
+
+impl<E: Engine> Clone for Kv<E> {
+    fn clone(&self) -> Kv<E> {
+        Kv { running: self.running.clone() }
+    }
 }
 
 /// Stops the threads when the last handle goes. The threads themselves hold only `shared`.
@@ -79,6 +84,8 @@ pub(crate) struct Shared<E: Engine> {
     pub(crate) bell: Bell,
     /// Why the last attempt to persist failed, if it did.
     persist_error: Mutex<Option<Error>>,
+    /// Why the store has ended by itself, if it has.
+    pub(crate) failure: Mutex<Option<Error>>,
     _dir: DataDir,
 }
 
@@ -159,6 +166,7 @@ impl<E: Engine> Kv<E> {
             journaled: AtomicU64::new(replayed),
             bell: Bell::default(),
             persist_error: Mutex::default(),
+            failure: Mutex::default(),
             _dir: dir,
         });
         let threads = Threads::start(&shared);
@@ -195,9 +203,9 @@ impl<E: Engine> Kv<E> {
     }
 
     /// Opens a stream of watches.
-    pub fn watch(&self) -> WatchStream {
+    pub fn watch(&self, options: StreamOptions) -> WatchStream {
         let store = self.shared().store.clone();
-        self.shared().store.hub.stream(store)
+        self.shared().store.hub.stream(store, options)
     }
 
     /// Where the store stands.
@@ -279,6 +287,14 @@ impl<E: Engine> Kv<E> {
         self.shared().persist_error.lock().clone()
     }
 
+    /// Resolves with the reason when the store ends by itself: its journal or engine failed, nothing
+    /// is acknowledged any more, and the process should end, so that a restart reads back what the
+    /// disk really holds. Never resolves otherwise, not even after a shutdown.
+    pub fn failed(&self) -> impl Future<Output = Error> + Send + use<E> {
+        let shared = self.shared().clone();
+        async move { shared.bell.until(|| shared.failure.lock().clone()).await }
+    }
+
     /// Takes no more commands, answers those under way, and closes the journal cleanly. Every
     /// later proposal gets [`Error::Stopped`].
     pub fn shutdown(&self) {
@@ -290,8 +306,9 @@ impl<E: Engine> Running<E> {
     fn stop(&self) {
         self.shared.close();
         self.threads.join();
-        // The journal may be poisoned; what it could keep, it has kept.
-        let _ = self.shared.journal.close();
+        // The journal may be poisoned, and have told everyone: what it could keep, it has kept.
+        let _ = self.shared.journal.clone().close();
+        self.shared.store.hub.end();
         self.shared.bell.ring();
     }
 }

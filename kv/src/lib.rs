@@ -1,31 +1,114 @@
-//! The replicated multi-version store: etcd's data model as a library.
+//! etcd's data model as a library: revisions, transactions, compaction, leases and watches, over a
+//! journal that makes every command durable before it is answered.
+//!
+//! # The problem
+//!
+//! Systems that coordinate others (schedulers, lock services, service registries) need a small
+//! store with strong promises: a write that was acknowledged is never lost, every reader sees one
+//! order of events, the past can be read, and whoever waits for a change hears of each exactly
+//! once. etcd's data model is the one they have agreed on.
+//!
+//! # The idea
+//!
+//! Every change has a *revision*, and nothing is overwritten: a put adds a record under the next
+//! revision, an index says which record of a key is the newest at any revision, and a compaction
+//! later forgets what can no longer be asked for. Reading the past is then as easy as reading the
+//! present, and a watch is a read that has not happened yet.
+//!
+//! ```text
+//!   propose ──► journal ──► apply ──┬──► index    key -> revisions, live counts     (memory)
+//!     (wal: one sync for many)      ├──► engine   revision -> record                (memory or disk)
+//!                                   └──► watches  whoever waits for these keys
+//!   range ──► index ──► engine
+//! ```
+//!
+//! # Try it
+//!
+//! ```
+//! use std::sync::Arc;
+//! use drystone_kv::{Command, KeyRange, Kv, Options, Put, RangeRequest};
+//! use drystone_vfs::{MemVfs, OsClock};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(OsClock::new()));
+//! let kv = Kv::open(disk, clock, "data".as_ref(), Options::default())?;
+//!
+//! kv.propose(Command::Put(Put::new("k", "v"))).wait()?;
+//!
+//! let read = kv.range(&RangeRequest::new(KeyRange::single("k")))?;
+//! assert_eq!(read.kvs[0].value, "v");
+//! assert_eq!(read.kvs[0].mod_revision, 2); // a fresh store stands at 1
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Promises
+//!
+//! - Nothing is visible before it is durable; nothing refused leaves a trace.
+//! - Commands are applied by one deterministic function ([`Store::apply`]).
+//! - A limited range costs what it returns and a count O(log n), at any readable revision.
+//! - Watches lose nothing and repeat nothing, in bounded memory.
+//!
+//! # Left out
+//!
+//! Replication: [`Kv`] drives one member. Authentication: that is for whoever serves the store.
+//!
+//! # Reading order
+//!
+//! The modules below stand in the order in which a newcomer should read them.
 
-mod apply;
+#![forbid(unsafe_code)]
+
+// What is said: the nouns, the requests, the answers, their bytes.
 pub mod codec;
 pub mod command;
-pub mod conformance;
-pub mod engine;
 pub mod error;
-mod expiry;
 mod format;
-mod hash;
-mod index;
 pub mod key_range;
-pub mod lease;
 pub mod limits;
-pub mod mem;
-mod pins;
-mod range;
 pub mod record;
 pub mod reply;
+pub mod types;
+
+// What is decided: the state, and the one function that changes it.
+mod apply;
+mod index;
+pub mod lease;
+mod range;
 mod state;
+mod txn;
+
+// What is kept: engines.
+pub mod conformance;
+pub mod engine;
+pub mod mem;
+
+// What is served: reads, watches, hashes, and the removal of garbage.
+mod hash;
+mod past;
+mod pins;
 pub mod store;
 mod sweep;
-mod txn;
-pub mod types;
-mod watch;
+pub mod watch;
+
+// What runs: the journal, the clock, the threads.
+mod bell;
+mod data_dir;
+mod expiry;
+pub mod kv;
+pub mod options;
+mod proposal;
+mod replay;
+mod threads;
 
 pub use apply::Outcome;
+pub use command::{Command, DeleteRange, Put, RangeRequest, Txn};
 pub use error::{Error, Refusal};
 pub use hash::HashReply;
+pub use key_range::KeyRange;
+pub use kv::{Kv, LeaseInfo};
+pub use options::Options;
+pub use proposal::Proposal;
+pub use reply::Reply;
 pub use store::{Status, Store};
+pub use types::{KeyValue, LeaseId, Revision};

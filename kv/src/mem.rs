@@ -8,7 +8,7 @@
 //!
 //! # The idea
 //!
-//! One copy-on-write [tree](tree) for each space, all behind one lock. The lock is held for a few
+//! One copy-on-write tree for each space, all behind one lock. The lock is held for a few
 //! pointers to be copied or a small batch to be applied, never while anything waits:
 //!
 //! ```text
@@ -28,7 +28,7 @@
 //! # Left out
 //!
 //! Saving only what changed: a state file is always whole, so `persist` writes as much as
-//! [`EngineStats::bytes_in_use`] says, and half as much space again must be free. Engines for
+//! [`EngineStats::bytes_in_use`] says, and the disk must have room for the old file and the new one side by side. Engines for
 //! states that are too large for that write pages instead.
 //!
 //! What old snapshots alone keep alive is not in the statistics.

@@ -16,7 +16,9 @@
 use bytes::Bytes;
 
 use crate::codec::{Decoder, Malformed, put_bytes, put_varint, varint_len, zigzag};
-use crate::types::{KeyValue, LeaseId};
+use crate::engine::{Engine, Space};
+use crate::error::Error;
+use crate::types::{KeyValue, LeaseId, Revision};
 
 const KIND_TOMBSTONE: u8 = 0;
 const KIND_PUT: u8 = 1;
@@ -86,6 +88,45 @@ impl Record {
         match self {
             Record::Tombstone { key } => key,
             Record::Put(kv) => &kv.key,
+        }
+    }
+}
+
+/// The record that the engine holds at `revision`, of which the index knows.
+pub(crate) fn load(engine: &impl Engine, revision: Revision) -> Result<Record, Error> {
+    let bytes = engine.get(Space::Record, &revision.to_bytes())?;
+    let reason = "the index knows the record, the engine does not";
+    decode(revision, bytes.ok_or(Error::BadRecord { revision, reason })?)
+}
+
+/// The put that the engine holds at `revision`.
+pub(crate) fn load_put(engine: &impl Engine, revision: Revision) -> Result<KeyValue, Error> {
+    live(revision, load(engine, revision)?)
+}
+
+/// The record at `revision`, from its bytes.
+pub(crate) fn decode(revision: Revision, bytes: Bytes) -> Result<Record, Error> {
+    let record = Record::decode(revision.main, bytes);
+    record.map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })
+}
+
+/// The put at `revision`, from its bytes.
+pub(crate) fn decode_put(revision: Revision, bytes: Bytes) -> Result<KeyValue, Error> {
+    live(revision, decode(revision, bytes)?)
+}
+
+/// The revision that a record's key names.
+pub(crate) fn revision_of(key: &[u8]) -> Result<Revision, Error> {
+    let reason = "the record's key is not a revision";
+    Revision::from_bytes(key).ok_or(Error::BadRecord { revision: Revision::default(), reason })
+}
+
+fn live(revision: Revision, record: Record) -> Result<KeyValue, Error> {
+    match record {
+        Record::Put(kv) => Ok(kv),
+        Record::Tombstone { .. } => {
+            let reason = "a tombstone stands where the index knows a live key";
+            Err(Error::BadRecord { revision, reason })
         }
     }
 }

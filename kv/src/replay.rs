@@ -30,11 +30,8 @@ pub(crate) fn replay<E: Engine>(
     options: &Options,
 ) -> Result<(Wal, u64), Error> {
     let applied = store.status().applied;
-    let wal_options = WalOptions {
-        min_lsn: Lsn(applied),
-        segment_bytes: options.segment_bytes,
-        ..WalOptions::default()
-    };
+    let wal_options =
+        WalOptions::default().min_lsn(Lsn(applied)).segment_bytes(options.segment_bytes);
     let (journal, recovered) = Wal::open(vfs, &dir.journal(), wal_options)?;
     let mut replayed_bytes = 0;
     let mut group = Vec::with_capacity(GROUP_MAX);

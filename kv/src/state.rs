@@ -26,7 +26,7 @@ use crate::engine::{Batch, Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
 use crate::index::{Index, Restored};
 use crate::lease::Leases;
-use crate::record::Record;
+use crate::record::{Record, decode, revision_of};
 use crate::reply::Alarm;
 use crate::types::{KeyValue, LeaseId, REVISION_FRESH, Revision};
 
@@ -73,12 +73,8 @@ impl State {
         let mut leased: HashMap<Bytes, (Revision, LeaseId)> = HashMap::new();
         for entry in snapshot.range(Space::Record, &[], None, Direction::Forward) {
             let (key, bytes) = entry?;
-            let revision = Revision::from_bytes(&key).ok_or(Error::BadRecord {
-                revision: Revision::default(),
-                reason: "the record's key is not a revision",
-            })?;
-            let record = Record::decode(revision.main, bytes)
-                .map_err(|malformed| Error::BadRecord { revision, reason: malformed.0 })?;
+            let revision = revision_of(&key)?;
+            let record = decode(revision, bytes)?;
             if revision.main > self.revision {
                 let reason = "the record is newer than the store";
                 return Err(Error::BadRecord { revision, reason });

@@ -21,21 +21,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::apply::{Applier, Outcome, live_of, load_put, read_txn_path};
+use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
-use crate::engine::{Engine, EngineStats, Progress};
+use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
 use crate::index::Direction;
 use crate::key_range::successor;
 use crate::lease::Lease;
 use crate::pins::Pins;
 use crate::range::Plan;
+use crate::record::{decode, load_put};
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
 use crate::state::State;
 use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
-use crate::watch::Hub;
+use crate::watch::{Change, Hub};
 
 /// How many keys a read looks up before it lets writers in.
 const TURN_KEYS_MAX: usize = 1024;
@@ -117,11 +118,17 @@ impl<E: Engine> Store<E> {
             outcomes.push(applier.apply(index, command)?);
         }
         let (batch, written) = applier.finish();
-        let changes = self.hub.changes(&batch, &written);
+        // A watcher that comes right after this look reads the changes from the past.
+        let watched = !self.hub.is_idle();
+        let changes = if watched { changes(&batch, &written)? } else { Vec::new() };
         let revision = state.revision;
         self.engine.write(batch)?;
         drop(state);
-        self.hub.notify(changes, revision);
+        if watched {
+            self.hub.notify(&changes);
+        } else {
+            self.hub.pass(revision);
+        }
         Ok(outcomes)
     }
 
@@ -279,6 +286,15 @@ impl<E: Engine> Store<E> {
     pub fn engine(&self) -> &E {
         &self.engine
     }
+}
+
+/// The records of a batch as watchers hear of them; they share the batch's memory.
+fn changes(batch: &Batch, written: &[(Revision, usize)]) -> Result<Vec<Change>, Error> {
+    let change = |&(revision, at): &(Revision, usize)| {
+        let record = decode(revision, batch_record(batch, at))?;
+        Ok(Change { revision, record })
+    };
+    written.iter().map(change).collect()
 }
 
 /// A state that nobody is changing, and the records under it.

@@ -120,6 +120,38 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// Batches that threads write at the same time, small and large, all take effect.
+///
+/// # Panics
+///
+/// If the claim does not hold.
+pub fn racing_writers_lose_nothing<E: Engine>(open: &Open<E>) {
+    const WRITERS: u32 = 3;
+    const BATCHES: u32 = 200;
+    let engine = open_sound(open, &SimVfs::new(0));
+    let records = |number: u32| if number.is_multiple_of(2) { 400_u32 } else { 2 };
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let engine = &engine;
+            scope.spawn(move || {
+                for number in 0..BATCHES {
+                    let mut batch = Batch::new();
+                    for record in 0..records(number) {
+                        let key = [writer, number, record].map(u32::to_be_bytes).concat();
+                        batch.put(Space::Record, &key, Bytes::new());
+                    }
+                    engine.write(batch).expect("writable");
+                }
+            });
+        }
+    });
+    let expected = u64::from(WRITERS * (0..BATCHES).map(records).sum::<u32>());
+    assert_eq!(engine.stats().records[Space::Record.index()], expected);
+    let snapshot = engine.snapshot();
+    let found = snapshot.range(Space::Record, b"", None, Direction::Forward).count();
+    assert_eq!(found as u64, expected);
+}
+
 /// While one thread persists again and again and another writes, each persist covers all that was
 /// written before it began, and what is on disk is whole batches.
 ///

@@ -131,7 +131,7 @@ impl Branch {
         left.trim(floor);
         right.trim(floor);
         match (left, right) {
-            (Node::Leaf(left), Node::Leaf(right)) => left.absorb(right),
+            (Node::Leaf(left), Node::Leaf(right)) => left.absorb(*right),
             (Node::Branch(left), Node::Branch(right)) => left.absorb(&middle, *right, &order),
             _ => unreachable!("all leaves are at one depth"),
         }

@@ -20,7 +20,7 @@
 //! log (or the histories of the keys, in a leaf) holds after the floor. Splitting and merging lean
 //! on that: the child's log says which half a turn belongs to.
 //!
-//! Cost: 7.2 bytes a turn and level (a run is 904 bytes with its entry in the list, for 128 turns),
+//! Cost: 6.2 bytes a turn and level (a run is 792 bytes with its entry in the list, for 128 turns),
 //! nothing for overwrites. Up to 4 thousand keys have one level, up to 262 thousand two.
 
 use std::collections::VecDeque;
@@ -29,10 +29,7 @@ use std::collections::VecDeque;
 pub(super) const SLOTS: usize = 64;
 /// Turns in a run. Larger saves memory on counts, and costs additions in a search.
 const RUN_TURNS_MAX: usize = 128;
-const DEATH: u8 = 0x80;
-const SLOT_MASK: u8 = 0x7f;
-const _: () = assert!(SLOTS <= u64::BITS as usize && SLOTS <= DEATH as usize);
-const _: () = assert!(RUN_TURNS_MAX <= u8::MAX as usize);
+const _: () = assert!(SLOTS <= u64::BITS as usize && SLOTS <= 1 << Entry::SLOT_BITS);
 
 /// Live keys by slot.
 pub(super) type Counts = [u32; SLOTS];
@@ -77,36 +74,34 @@ pub(super) struct Event {
 ///
 /// Invariants:
 /// - every event is after `floor`, and mains never descend
-/// - a run is never empty, and only the last may grow
+/// - a closed run is not empty, and the open one only if there is none
 /// - the counts of a run plus its events are the counts of the next, and those of the last `live`
 #[derive(Debug)]
 pub(super) struct History {
     floor: u64,
-    runs: VecDeque<Run>,
-}
-
-#[derive(Debug)]
-struct Run {
-    /// Main revision that the deltas of the block count from; not above its first event.
-    first: u64,
-    block: Box<Block>,
+    closed: VecDeque<Box<Run>>,
+    /// The last run, the only one that grows; inline, so that a write stays within the node.
+    open: Run,
 }
 
 #[derive(Clone, Debug)]
-struct Block {
-    /// Before the first event.
+struct Run {
+    /// Main revision that the entries count from; not above the first of them.
+    first: u64,
+    len: usize,
+    /// Before the first entry; of no meaning without one.
     counts: Counts,
-    /// Main revisions, less `Run::first`.
-    mains: [u32; RUN_TURNS_MAX],
-    /// Slots, with [`DEATH`] or without.
-    turns: [u8; RUN_TURNS_MAX],
-    len: u8,
+    entries: [Entry; RUN_TURNS_MAX],
 }
+
+/// An event in four bytes: main revision less `Run::first`, one bit for a death, slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry(u32);
 
 impl History {
     /// No events yet; nothing at or below `floor` will be asked for.
     pub(super) fn new(floor: u64) -> History {
-        History { floor, runs: VecDeque::new() }
+        History { floor, closed: VecDeque::new(), open: Run::new(0, &[0; SLOTS]) }
     }
 
     /// Logs an event and counts it in `live`. At or below the floor it is counted only.
@@ -115,7 +110,7 @@ impl History {
         if self.floor < main {
             self.log(event, live);
         } else {
-            assert!(self.runs.is_empty(), "mains never descend");
+            assert_eq!(self.open.len, 0, "mains never descend");
         }
         live[usize::from(slot)] = turn.apply(live[usize::from(slot)]);
     }
@@ -123,14 +118,19 @@ impl History {
     /// The counts when the store stood at main revision `main`, not below the floor.
     pub(super) fn at(&self, main: u64, live: &Counts) -> Counts {
         assert!(self.floor <= main, "a compacted revision has no counts");
-        if self.runs.back().is_none_or(|run| run.last() <= main) {
+        if self.open.last().is_none_or(|last| last <= main) {
             return *live;
         }
-        let after = self.runs.partition_point(|run| run.first <= main);
-        let Some(run) = after.checked_sub(1).map(|at| &self.runs[at]) else {
-            return self.base(live);
+        let run = if self.open.first <= main {
+            &self.open
+        } else {
+            let after = self.closed.partition_point(|run| run.first <= main);
+            let Some(run) = after.checked_sub(1).map(|at| &self.closed[at]) else {
+                return self.base(live);
+            };
+            run
         };
-        let mut counts = run.block.counts;
+        let mut counts = run.counts;
         for event in run.events().take_while(|event| event.main <= main) {
             let count = &mut counts[usize::from(event.slot)];
             *count = event.turn.apply(*count);
@@ -140,12 +140,12 @@ impl History {
 
     /// The counts at the floor.
     pub(super) fn base(&self, live: &Counts) -> Counts {
-        self.runs.front().map_or(*live, |run| run.block.counts)
+        self.runs().next().map_or(*live, |run| run.counts)
     }
 
     /// Every event after the floor, in order.
     pub(super) fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        self.runs.iter().flat_map(Run::events)
+        self.runs().flat_map(Run::events)
     }
 
     /// The revision below which the log forgot.
@@ -159,14 +159,12 @@ impl History {
             return;
         }
         self.floor = floor;
-        // The whole runs first: those that end where the next begins, at or below the floor.
-        let whole = self.runs.partition_point(|run| run.last() <= floor);
-        self.runs.drain(..whole);
-        if let Some(run) = self.runs.front_mut() {
-            run.trim(floor);
-        }
-        if self.runs.len() * 4 + 4 <= self.runs.capacity() {
-            self.runs.shrink_to_fit();
+        let whole = self.closed.partition_point(|run| run.last().is_some_and(|last| last <= floor));
+        self.closed.drain(..whole);
+        let first = self.closed.front_mut().map_or(&mut self.open, |run| run);
+        first.trim(floor);
+        if self.closed.len() * 4 + 4 <= self.closed.capacity() {
+            self.closed.shrink_to_fit();
         }
     }
 
@@ -181,14 +179,14 @@ impl History {
         mut sides: impl Iterator<Item = (Turn, bool)>,
     ) -> (u32, u32) {
         let (mut left_count, mut right_count) = base;
-        for run in &mut self.runs {
-            run.block.counts[usize::from(slot)] = left_count;
-            run.block.counts[usize::from(new)] = right_count;
-            for entry in run.block.entries_of(slot) {
+        for run in self.runs_mut() {
+            run.counts[usize::from(slot)] = left_count;
+            run.counts[usize::from(new)] = right_count;
+            for entry in run.entries_of(slot) {
                 let (turn, right) = sides.next().expect("a child logs what its parent does");
-                debug_assert_eq!(turn, turn_of(*entry), "both log in the same order");
+                debug_assert_eq!(turn, entry.turn(), "both log in the same order");
                 if right {
-                    *entry = entry_of(new, turn);
+                    *entry = entry.renamed(new);
                     right_count = turn.apply(right_count);
                 } else {
                     left_count = turn.apply(left_count);
@@ -202,17 +200,16 @@ impl History {
     /// Gives the events of `gone` to `slot`. Calls `order` for each event of either, in order, with
     /// whether it was of `gone`.
     pub(super) fn merge_slots(&mut self, slot: u8, gone: u8, mut order: impl FnMut(bool)) {
-        for run in &mut self.runs {
-            let counts = &mut run.block.counts;
+        for run in self.runs_mut() {
+            let counts = &mut run.counts;
             let more = std::mem::take(&mut counts[usize::from(gone)]);
             let count = &mut counts[usize::from(slot)];
             *count += more;
-            let len = usize::from(run.block.len);
-            for entry in &mut run.block.turns[..len] {
-                if *entry & SLOT_MASK == gone {
-                    *entry = entry_of(slot, turn_of(*entry));
+            for entry in run.entries_mut() {
+                if entry.slot() == gone {
+                    *entry = entry.renamed(slot);
                     order(true);
-                } else if *entry & SLOT_MASK == slot {
+                } else if entry.slot() == slot {
                     order(false);
                 }
             }
@@ -223,9 +220,10 @@ impl History {
     pub(super) fn check(&self, used: u64, live: &Counts) {
         let mut counts = self.base(live);
         let mut main = self.floor + 1;
-        for run in &self.runs {
-            assert_eq!(run.block.counts, counts, "a run begins with the counts so far");
-            assert_ne!(run.block.len, 0, "no run is empty");
+        assert!(self.closed.iter().all(|run| run.len > 0), "no closed run is empty");
+        assert!(self.open.len > 0 || self.closed.is_empty(), "nor the open one after a closed one");
+        for run in self.runs() {
+            assert_eq!(run.counts, counts, "a run begins with the counts so far");
             for event in run.events() {
                 assert!(main <= event.main, "events are after the floor and never descend");
                 assert_ne!(used & 1 << event.slot, 0, "an event belongs to a child");
@@ -242,74 +240,101 @@ impl History {
     /// Bytes on the heap.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>() + self.runs.len() * size_of::<Block>()
+        self.closed.capacity() * size_of::<Box<Run>>() + self.closed.len() * size_of::<Run>()
     }
 
     fn log(&mut self, event: Event, live: &Counts) {
-        let room = self.runs.back().is_some_and(|run| {
-            assert!(run.last() <= event.main, "mains never descend");
-            usize::from(run.block.len) < RUN_TURNS_MAX
-                && event.main - run.first <= u64::from(u32::MAX)
-        });
-        if !room {
-            let mains = [0; RUN_TURNS_MAX];
-            let block = Block { counts: *live, mains, turns: [0; RUN_TURNS_MAX], len: 0 };
-            self.runs.push_back(Run { first: event.main, block: Box::new(block) });
+        assert!(self.open.last().is_none_or(|last| last <= event.main), "mains never descend");
+        let open = &self.open;
+        if open.len == 0 {
+            self.open = Run::new(event.main, live);
+        } else if open.len == RUN_TURNS_MAX || event.main - open.first > Entry::MAIN_MAX {
+            let full = std::mem::replace(&mut self.open, Run::new(event.main, live));
+            self.closed.push_back(Box::new(full));
         }
-        let run = self.runs.back_mut().expect("there is room in the last run");
-        let at = usize::from(run.block.len);
-        run.block.mains[at] =
-            u32::try_from(event.main - run.first).expect("a run spans less than 2^32 revisions");
-        run.block.turns[at] = entry_of(event.slot, event.turn);
-        run.block.len += 1;
+        self.open.entries[self.open.len] = Entry::new(event, self.open.first);
+        self.open.len += 1;
+    }
+
+    /// The runs that are not empty.
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        let open = (self.open.len > 0).then_some(&self.open);
+        self.closed.iter().map(|run| &**run).chain(open)
+    }
+
+    fn runs_mut(&mut self) -> impl Iterator<Item = &mut Run> {
+        let open = (self.open.len > 0).then_some(&mut self.open);
+        self.closed.iter_mut().map(|run| &mut **run).chain(open)
     }
 }
 
 impl Run {
-    fn last(&self) -> u64 {
-        self.first + u64::from(self.block.mains[usize::from(self.block.len) - 1])
+    fn new(first: u64, counts: &Counts) -> Run {
+        Run { first, len: 0, counts: *counts, entries: [Entry::default(); RUN_TURNS_MAX] }
+    }
+
+    /// Main revision of the last event, if there is one.
+    fn last(&self) -> Option<u64> {
+        let entry = self.entries[..self.len].last()?;
+        Some(self.first + entry.main())
     }
 
     fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        let len = usize::from(self.block.len);
-        let mains = self.block.mains[..len].iter();
-        mains.zip(&self.block.turns[..len]).map(|(&main, &entry)| Event {
-            main: self.first + u64::from(main),
-            slot: entry & SLOT_MASK,
-            turn: turn_of(entry),
+        self.entries[..self.len].iter().map(|entry| Event {
+            main: self.first + entry.main(),
+            slot: entry.slot(),
+            turn: entry.turn(),
         })
     }
 
-    /// Counts the events up to `floor` and forgets them; at least one is later.
+    fn entries_mut(&mut self) -> &mut [Entry] {
+        &mut self.entries[..self.len]
+    }
+
+    /// The entries of one slot, in order.
+    fn entries_of(&mut self, slot: u8) -> impl Iterator<Item = &mut Entry> {
+        self.entries_mut().iter_mut().filter(move |entry| entry.slot() == slot)
+    }
+
+    /// Counts the events up to `floor` and forgets them.
     fn trim(&mut self, floor: u64) {
         let gone = self.events().take_while(|event| event.main <= floor).count();
-        let block = &mut *self.block;
-        for &entry in &block.turns[..gone] {
-            let count = &mut block.counts[usize::from(entry & SLOT_MASK)];
-            *count = turn_of(entry).apply(*count);
+        for &entry in &self.entries[..gone] {
+            let count = &mut self.counts[usize::from(entry.slot())];
+            *count = entry.turn().apply(*count);
         }
-        block.mains.copy_within(gone.., 0);
-        block.turns.copy_within(gone.., 0);
-        block.len -= u8::try_from(gone).expect("a run is short");
-        assert_ne!(block.len, 0, "a run with nothing after the floor is dropped whole");
+        self.entries.copy_within(gone.., 0);
+        self.len -= gone;
     }
 }
 
-impl Block {
-    /// The entries of one slot, in order.
-    fn entries_of(&mut self, slot: u8) -> impl Iterator<Item = &mut u8> {
-        let len = usize::from(self.len);
-        self.turns[..len].iter_mut().filter(move |entry| **entry & SLOT_MASK == slot)
-    }
-}
+impl Entry {
+    const SLOT_BITS: u32 = 6;
+    const SLOT_MASK: u32 = (1 << Entry::SLOT_BITS) - 1;
+    const DEATH: u32 = 1 << Entry::SLOT_BITS;
+    const MAIN_SHIFT: u32 = Entry::SLOT_BITS + 1;
+    /// The largest difference of main revisions; a run that would need a larger one ends.
+    const MAIN_MAX: u64 = (u32::MAX >> Entry::MAIN_SHIFT) as u64;
 
-fn entry_of(slot: u8, turn: Turn) -> u8 {
-    match turn {
-        Turn::Birth => slot,
-        Turn::Death => slot | DEATH,
+    fn new(event: Event, first: u64) -> Entry {
+        let main = u32::try_from(event.main - first).expect("a run spans less than 2^25");
+        let death = if event.turn == Turn::Death { Entry::DEATH } else { 0 };
+        Entry(main << Entry::MAIN_SHIFT | death | u32::from(event.slot))
     }
-}
 
-fn turn_of(entry: u8) -> Turn {
-    if entry & DEATH == 0 { Turn::Birth } else { Turn::Death }
+    fn main(self) -> u64 {
+        u64::from(self.0 >> Entry::MAIN_SHIFT)
+    }
+
+    fn slot(self) -> u8 {
+        (self.0 & Entry::SLOT_MASK) as u8
+    }
+
+    fn turn(self) -> Turn {
+        if self.0 & Entry::DEATH == 0 { Turn::Birth } else { Turn::Death }
+    }
+
+    fn renamed(self, slot: u8) -> Entry {
+        Entry(self.0 & !Entry::SLOT_MASK | u32::from(slot))
+    }
 }

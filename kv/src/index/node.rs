@@ -13,6 +13,8 @@
 //! way up, so at rest it has fewer; merging is left to compaction, the only thing that takes keys
 //! out ([`super::compact`]). Nothing is ever moved between siblings but by splitting and merging.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::types::Revision;
 
 use super::history::{Counts, Event, History, SLOTS, Turn};
@@ -25,7 +27,7 @@ const LEAF_KEY_BYTES_MAX: usize = 64 << 10;
 /// A subtree.
 #[derive(Debug)]
 pub(super) enum Node {
-    Leaf(Leaf),
+    Leaf(Box<Leaf>),
     Branch(Box<Branch>),
 }
 
@@ -46,7 +48,7 @@ pub(super) struct Leaf {
 pub(super) struct Branch {
     pub(super) separators: Packed,
     pub(super) children: Vec<Node>,
-    pub(super) slots: Vec<u8>,
+    pub(super) slots: SmallVec<[u8; SLOTS]>,
     pub(super) live: Counts,
     pub(super) history: History,
 }
@@ -162,7 +164,7 @@ impl Node {
         match self {
             Node::Leaf(leaf) => {
                 let (middle, right) = leaf.split(cut);
-                (middle, Node::Leaf(right))
+                (middle, Node::Leaf(Box::new(right)))
             }
             Node::Branch(branch) => {
                 let (middle, right) = branch.split(cut);
@@ -187,7 +189,7 @@ impl Leaf {
                 };
                 let latest = history.latest();
                 self.keys.insert(position, key);
-                grow(&mut self.histories, 1);
+                grow(&mut self.histories, 1, SLOTS / 8);
                 self.histories.insert(position, history);
                 Applied {
                     previous: None,
@@ -237,7 +239,7 @@ impl Branch {
             history.record(Event { slot: 0, ..event }, &mut live);
         }
         let separators = Packed::default();
-        Branch { separators, children: vec![child], slots: vec![0], live, history }
+        Branch { separators, children: vec![child], slots: smallvec![0], live, history }
     }
 
     /// Which child `key` belongs under.
@@ -302,7 +304,7 @@ impl Branch {
         let mut right = Branch {
             separators: self.separators.slice(cut..self.separators.len()),
             children: self.children.split_off(cut),
-            slots: self.slots.split_off(cut),
+            slots: self.slots.drain(cut..).collect(),
             live: [0; SLOTS],
             history: History::new(floor),
         };

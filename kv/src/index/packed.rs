@@ -6,27 +6,59 @@
 //!
 //! ```text
 //!   bytes   /registry/pods/ a/web-0 a/web-1 kube-system/dns     <- prefix, then suffixes
-//!   ends                           22      29              44   <- one u32 per key
+//!   words                  a/we|22 a/we|29 kube|44              <- head, end; 8 bytes a string
 //! ```
+//!
+//! The *head* of a string is its first four bytes after the prefix, as a number that sorts as they
+//! do. A search runs over the heads, which lie close together, and looks at the bytes themselves
+//! only where heads are equal: mostly once.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::history::SLOTS;
+
+/// Bytes are reserved in such steps.
+const BYTES_STEP: usize = 128;
 
 /// See the module. Positions count from 0.
 ///
 /// Invariants:
-/// - the strings ascend strictly
-/// - `ends` ascend, the last is `bytes.len()`, none is below `prefix`
+/// - the strings ascend strictly, hence heads ascend
+/// - ends ascend, the last is `bytes.len()`, none is below `prefix`
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     prefix: u32,
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    /// Inline, so that a search finds them in the same page of memory as the node.
+    words: SmallVec<[Word; SLOTS]>,
+}
+
+/// Head in the upper half, end in the lower: one comparison orders by head.
+#[derive(Clone, Copy, Debug)]
+struct Word(u64);
+
+impl Word {
+    fn new(suffix: &[u8], end: usize) -> Word {
+        let end = u32::try_from(end).expect("the keys of one node take less than 4 GiB");
+        Word(u64::from(head_of(suffix)) << 32 | u64::from(end))
+    }
+
+    fn head(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn end(self) -> usize {
+        self.0 as u32 as usize
+    }
 }
 
 impl Packed {
     /// How many strings.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.words.len()
     }
 
     /// How many bytes they take.
@@ -40,9 +72,13 @@ impl Packed {
         let Some(rest) = key.strip_prefix(prefix) else {
             return Err(if key < prefix { 0 } else { self.len() });
         };
-        let (mut low, mut high) = (0, self.len());
+        let head = head_of(rest);
+        let words = self.words.as_slice();
+        let mut low = words.partition_point(|word| word.head() < head);
+        let equal = words[low..].iter().take_while(|word| word.head() == head).count();
+        let mut high = low + equal;
         while low < high {
-            let middle = (low + high) / 2;
+            let middle = low.midpoint(high);
             match self.suffix(middle).cmp(rest) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
@@ -87,42 +123,39 @@ impl Packed {
     /// Puts `key` at `at`, where [`Packed::search`] said that it belongs.
     pub(super) fn insert(&mut self, at: usize, key: &[u8]) {
         debug_assert_eq!(self.search(key), Err(at), "a string goes where it belongs");
-        if self.ends.is_empty() {
+        if self.words.is_empty() {
             self.bytes.clear();
             self.prefix = 0;
         }
-        let shared = common(self.prefix(), key);
-        if shared < self.prefix as usize {
-            *self = self.with_prefix(shared, 0..self.len());
+        if !key.starts_with(self.prefix()) {
+            *self = self.with_prefix(common(self.prefix(), key), 0..self.len());
         }
-        let suffix = &key[shared..];
+        let suffix = &key[self.prefix as usize..];
         let (start, old_end) = (self.start(at), self.bytes.len());
-        grow(&mut self.bytes, suffix.len());
+        assert!(old_end + suffix.len() <= u32::MAX as usize, "keys of one node take below 4 GiB");
+        grow(&mut self.bytes, suffix.len(), BYTES_STEP);
         self.bytes.resize(old_end + suffix.len(), 0);
         self.bytes.copy_within(start..old_end, start + suffix.len());
         self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
-        // Offsets fit: a node splits at NODE_KEY_BYTES_MAX, and the longest key is far below 4 GiB.
-        let width = u32::try_from(suffix.len()).expect("a key is shorter than 4 GiB");
-        grow(&mut self.ends, 1);
-        self.ends.insert(at, width_end(start) + width);
-        for end in &mut self.ends[at + 1..] {
-            *end += width;
+        self.words.insert(at, Word::new(suffix, start + suffix.len()));
+        for word in &mut self.words[at + 1..] {
+            word.0 += suffix.len() as u64;
         }
     }
 
     /// Takes the string at `at` out.
     pub(super) fn remove(&mut self, at: usize) {
-        let (start, end) = (self.start(at), self.ends[at] as usize);
+        let (start, end) = (self.start(at), self.words[at].end());
         self.bytes.copy_within(end.., start);
         self.bytes.truncate(self.bytes.len() - (end - start));
-        self.ends.remove(at);
-        for later in &mut self.ends[at..] {
-            *later -= width_end(end - start);
+        self.words.remove(at);
+        for word in &mut self.words[at..] {
+            word.0 -= (end - start) as u64;
         }
     }
 
     /// A list of the strings in `span` alone, packed anew.
-    pub(super) fn slice(&self, span: std::ops::Range<usize>) -> Packed {
+    pub(super) fn slice(&self, span: Range<usize>) -> Packed {
         if span.is_empty() {
             return Packed::default();
         }
@@ -145,16 +178,18 @@ impl Packed {
         for at in 1..self.len() {
             assert!(self.suffix(at - 1) < self.suffix(at), "strings ascend strictly");
         }
-        if let Some(&last) = self.ends.last() {
-            assert_eq!(last as usize, self.bytes.len(), "every byte belongs to a string");
-            assert!(self.prefix <= self.ends[0], "the prefix comes first");
+        for (at, word) in self.words.iter().enumerate() {
+            assert!(self.start(at) <= word.end(), "ends ascend from the prefix on");
+            assert_eq!(word.head(), head_of(self.suffix(at)), "a head repeats its string");
         }
+        let last = self.words.last().map_or(self.bytes.len(), |word| word.end());
+        assert_eq!(last, self.bytes.len(), "every byte belongs to a string");
     }
 
     /// Bytes on the heap.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+        self.bytes.capacity()
     }
 
     fn prefix(&self) -> &[u8] {
@@ -162,27 +197,29 @@ impl Packed {
     }
 
     fn suffix(&self, at: usize) -> &[u8] {
-        &self.bytes[self.start(at)..self.ends[at] as usize]
+        &self.bytes[self.start(at)..self.words[at].end()]
     }
 
     fn start(&self, at: usize) -> usize {
-        if at == 0 { self.prefix as usize } else { self.ends[at - 1] as usize }
+        if at == 0 { self.prefix as usize } else { self.words[at - 1].end() }
     }
 
     /// The strings in `span`, of which the first `prefix` bytes are known to be alike.
-    fn with_prefix(&self, prefix: usize, span: std::ops::Range<usize>) -> Packed {
+    fn with_prefix(&self, prefix: usize, span: Range<usize>) -> Packed {
         let mut first = Vec::new();
         self.read(span.start, &mut first);
         let mut bytes = first[..prefix].to_vec();
-        let mut ends = Vec::with_capacity(span.len());
+        let mut words = SmallVec::new();
         for at in span {
             let (head, tail) = self.parts(at);
+            let start = bytes.len();
             let skip = prefix.saturating_sub(head.len());
             bytes.extend_from_slice(&head[prefix.min(head.len())..]);
             bytes.extend_from_slice(&tail[skip..]);
-            ends.push(width_end(bytes.len()));
+            words.push(Word::new(&bytes[start..], bytes.len()));
         }
-        Packed { prefix: width_end(prefix), bytes, ends }
+        let prefix = u32::try_from(prefix).expect("a key is shorter than 4 GiB");
+        Packed { prefix, bytes, words }
     }
 }
 
@@ -192,11 +229,12 @@ pub(super) fn separator(left: &[u8], right: &[u8]) -> Vec<u8> {
     right[..common(left, right) + 1].to_vec()
 }
 
-/// Makes room for `more` items with a margin of an eighth, where `Vec` itself would double: a full
-/// node is never larger than 64 keys, and a million half-empty ones are what memory goes to.
-pub(super) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    if list.capacity() - list.len() < more {
-        list.reserve_exact(more + list.len() / 8 + 2);
+/// Makes room for `more` items in steps of `step`, where `Vec` itself would double: a node at rest
+/// is three quarters full, and a million half-empty lists are what memory goes to.
+pub(super) fn grow<T>(list: &mut Vec<T>, more: usize, step: usize) {
+    let needed = list.len() + more;
+    if list.capacity() < needed {
+        list.reserve_exact(needed.next_multiple_of(step) - list.len());
     }
 }
 
@@ -204,6 +242,10 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-fn width_end(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("the keys of one node take less than 4 GiB")
+/// The first four bytes as a number; what is missing counts as zero bytes.
+fn head_of(suffix: &[u8]) -> u32 {
+    let mut head = [0; 4];
+    let shared = suffix.len().min(head.len());
+    head[..shared].copy_from_slice(&suffix[..shared]);
+    u32::from_be_bytes(head)
 }

@@ -145,3 +145,52 @@ impl<'a> Input<'a> {
         self.file.read_exact_at(&mut self.buf[have..], self.offset + have as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use drystone_vfs::MemVfs;
+
+    use super::*;
+
+    /// Loads a file of these blocks, all with a right checksum.
+    fn load_blocks(blocks: &[(Kind, &[u8])]) -> Result<Trees, EngineError> {
+        let mut bytes = file::header(1).to_vec();
+        for (number, (kind, payload)) in (0..).zip(blocks) {
+            bytes.extend(file::frame(*kind, payload, 1, number));
+            bytes.extend(*payload);
+        }
+        let disk = MemVfs::new();
+        let dir = Path::new("d");
+        disk.create_dir_all(dir).unwrap();
+        let file = disk.open(&file::path(dir, 1), OpenMode::CreateNew).unwrap();
+        file.write_at(&[IoSlice::new(&bytes)], 0).unwrap();
+        load(&disk, dir, 1)
+    }
+
+    #[test]
+    fn a_right_checksum_over_wrong_content_is_not_believed() {
+        // A checksum proves what was written, not that the writer was sane.
+        let mut records = Vec::new();
+        file::put_record(&mut records, b"a", b"1");
+        file::put_record(&mut records, b"b", b"2");
+        let swapped = [&records[10..], &records[..10]].concat();
+        let meta = Kind::Records(Space::Meta);
+        let right = Totals { records: [2, 0, 0, 0], blocks: 1, file_bytes: 32 + 32 + 60 };
+        let check = |payload: &[u8], totals: Totals, reason: &str| {
+            let result = load_blocks(&[(meta, payload), (Kind::End, &totals.encode())]);
+            match result {
+                Err(EngineError::Corrupt { reason: found, .. }) => assert_eq!(found, reason),
+                _ => panic!("{reason}: {result:?}"),
+            }
+        };
+        assert!(load_blocks(&[(meta, &records), (Kind::End, &right.encode())]).is_ok());
+        check(&swapped, right, "the keys do not ascend");
+        check(&records[..19], right, "a record reaches beyond its block");
+        let wrong = "the end block states other totals";
+        check(&records, Totals { records: [1, 1, 0, 0], ..right }, wrong);
+        check(&records, Totals { blocks: 2, ..right }, wrong);
+        check(&records, Totals { file_bytes: 0, ..right }, wrong);
+    }
+}

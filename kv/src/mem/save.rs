@@ -1,8 +1,8 @@
 //! Writing a state to a file, piece by piece, so that it is either complete or not there.
 //!
 //! ```text
-//!     create .snap.tmp ─► write blocks, sync now and then ─► sync ─► rename to .snap ─► sync folder
-//!     └──────────── a crash leaves a .tmp, which nobody loads ─────┘ └─ either name, whole ─┘
+//!     create .tmp ─► write blocks, sync now and then ─► sync ─► rename to .snap ─► sync folder
+//!     └────────── a crash leaves a .tmp, which nobody loads ───┘ └─ either name, whole ──┘
 //! ```
 //!
 //! The file is new each time, and is written from memory: an attempt after a failed one, even one

@@ -144,6 +144,40 @@ fn leftovers_go_only_after_a_good_load_and_strangers_stay() {
 }
 
 #[test]
+fn blocks_in_another_order_are_corrupt() {
+    // Storage fault 26: a block that is sound but not in its place, as a misdirected write leaves.
+    let disk = SimVfs::new(1);
+    let engine = open(&disk).expect("a new disk");
+    for space in [Space::Lease, Space::Alarm] {
+        let mut batch = Batch::new();
+        batch.put(space, b"key", Bytes::from_static(b"value"));
+        engine.write(batch).expect("writable");
+    }
+    engine.persist().expect("the disk is in order");
+    let (path, bytes) = disk.files().remove(0);
+    // Behind the header: two blocks of one length, for the two spaces, and the end block.
+    let (header, blocks) = bytes.split_at(32);
+    let block_bytes = 12 + 8 + 3 + 5;
+    let (first, rest) = blocks.split_at(block_bytes);
+    let (second, end) = rest.split_at(block_bytes);
+    assert!(open(&disk_with(&path, &[header, first, second, end].concat())).is_ok());
+    check_damaged(&path, &[header, second, first, end].concat(), "swapped");
+    check_damaged(&path, &[header, first, first, end].concat(), "repeated");
+    check_damaged(&path, &[header, first, end].concat(), "left out");
+}
+
+#[test]
+fn a_failed_persist_gives_its_space_back() {
+    // On a full disk a partial file would keep the journal from writing its next record.
+    let (disk, path, bytes) = saved();
+    let engine = open(&disk).expect("sound");
+    disk.set_capacity_bytes(Some(bytes.len() as u64 * 3));
+    engine.write(put(b"large", &vec![1; 300_000])).expect("writable");
+    assert!(matches!(engine.persist(), Err(EngineError::NoSpace { .. })));
+    assert_eq!(disk.files(), [(path, bytes)]);
+}
+
+#[test]
 fn an_unchanged_state_is_not_written_again() {
     // Persist is called by the clock; an idle store must not wear out the disk.
     let (disk, _, _) = saved();

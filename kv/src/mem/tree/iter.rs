@@ -80,7 +80,7 @@ impl<'a> Iter<'a> {
                 self.hi = leaf.find(&Needle::new(limit)).unwrap_or_else(|at| at);
                 self.more = false;
             }
-            Direction::Backward if leaf.keys.first().is_some_and(|first| first < limit) => {
+            Direction::Backward if leaf.keys.first().is_some_and(|first| first <= limit) => {
                 self.lo = leaf.find(&Needle::new(limit)).unwrap_or_else(|at| at);
                 self.more = false;
             }

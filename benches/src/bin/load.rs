@@ -1,0 +1,44 @@
+//! `load`: makes load for a server that speaks etcd v3, and says how it went.
+//!
+//! Prints throughput, latency percentiles, errors and its own CPU time per request to standard
+//! output, for people or with `--json` for programs. A bar on standard error shows progress when
+//! that is a terminal. Ends with status 1 if any request failed.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use drystone_benches::load::{self, Options, Workload};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Load for anything that speaks etcd v3
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Arguments {
+    #[command(subcommand)]
+    workload: Workload,
+    #[command(flatten)]
+    options: Options,
+    /// Print the report as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    // Draws nothing unless standard error is a terminal.
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}")?);
+    let report = load::run(&arguments.options, &arguments.workload, |done, expected| {
+        bar.set_length(expected);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,113 @@
+//! CPU time and memory of a process, as the kernel counts them.
+//!
+//! ```text
+//!   /proc/PID/stat     1234 (name) S 1 ... utime stime ...     fields 14 and 15, in clock ticks
+//!   /proc/PID/status   VmHWM:     102400 kB                    most memory it ever had in RAM
+//! ```
+//!
+//! The ticks of `stat` cover all threads, those that have ended too. They are 10 ms each, so
+//! measure over seconds. Linux only.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+/// User and system time that process `pid` has used, over all its threads.
+///
+/// # Errors
+/// If there is no such process, or the kernel writes its file in another form.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let ticks = cpu_ticks(&stat).with_context(|| format!("{path} has another form"))?;
+    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+}
+
+/// Most bytes of RAM that process `pid` has had so far.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    peak_rss(&status).with_context(|| format!("{path} has another form"))
+}
+
+/// CPU time that this process has used, to the nanosecond.
+#[must_use]
+pub fn own_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).expect("CPU time is not negative"),
+        u32::try_from(time.tv_nsec).expect("nanoseconds stay below a second"),
+    )
+}
+
+/// `utime + stime`. The name in parentheses may hold blanks and parentheses, so count from the
+/// last.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    // The first field behind the name is number 3, the state.
+    let mut fields = rest.split_ascii_whitespace().skip(14 - 3);
+    let utime: u64 = fields.next()?.parse().ok()?;
+    let stime: u64 = fields.next()?.parse().ok()?;
+    utime.checked_add(stime)
+}
+
+fn peak_rss(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Off by one field and the page faults of the children would be called CPU time.
+    #[test]
+    fn cpu_ticks_are_fields_14_and_15() {
+        let stat =
+            "4242 (etcd) S 1 4242 4242 0 -1 4194560 8000 17 9 3 1500 250 7 5 20 0 12 0 99 1 2";
+        assert_eq!(cpu_ticks(stat), Some(1750));
+    }
+
+    /// A program may call itself anything.
+    #[test]
+    fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
+        let stat = "1 (a) b) (c) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14";
+        assert_eq!(cpu_ticks(stat), Some(11 + 12));
+    }
+
+    /// A kernel that changes the file must give an error, not a panic and not a zero.
+    #[test]
+    fn a_file_of_another_form_is_no_number() {
+        for stat in ["", "1 no name", "1 (x) S 1 2", "1 (x) S 1 2 3 4 5 6 7 8 9 10 x 12"] {
+            assert_eq!(cpu_ticks(stat), None, "{stat}");
+        }
+        for status in ["", "VmRSS:\t 10 kB", "VmHWM:\t ten kB", "VmHWM:\t 10 MB"] {
+            assert_eq!(peak_rss(status), None, "{status}");
+        }
+    }
+
+    /// The peak, not the memory of the moment, which stands two lines further down.
+    #[test]
+    fn peak_rss_is_read_in_bytes() {
+        let status = "Name:\tetcd\nVmPeak:\t  999 kB\nVmHWM:\t  102400 kB\nVmRSS:\t     5 kB\n";
+        assert_eq!(peak_rss(status), Some(100 << 20));
+    }
+
+    /// The two clocks must agree, or server and client could not be put side by side.
+    #[test]
+    fn both_clocks_see_the_work_of_this_process() {
+        let pid = std::process::id();
+        let (file, clock) = (cpu_time(pid).unwrap(), own_cpu_time());
+        let mut sum = 0u64;
+        while own_cpu_time() - clock < Duration::from_millis(100) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        let file = cpu_time(pid).unwrap() - file;
+        assert!(file >= Duration::from_millis(80), "100 ms of work, but the file saw {file:?}");
+        assert!(peak_rss_bytes(pid).unwrap() > 100 << 10);
+    }
+}

@@ -1,0 +1,194 @@
+//! The differential session: what the real `etcdctl` says to real etcd and to ours.
+//!
+//! The scripts in `tests/scripts` are transcripts: commands, and below each what real etcd 3.4
+//! answered. They can be read as an introduction to etcd. Each is played three ways:
+//!
+//! * `recorded`: on a fresh real etcd, whose answers must be those in the file. `UPDATE=1` writes
+//!   them into it.
+//! * `ours`: on a fresh server of ours, whose answers must be those in the file too.
+//! * `one_long_session`: all scripts one after another on one real etcd and one server of ours,
+//!   compared step by step, so that nothing rests on an empty store or on what was once recorded.
+//!
+//! What may differ is hidden by [`crate::support::mask`]. Where our server, which follows etcd 3.6,
+//! answers otherwise on purpose, [`exceptions`] says so and why.
+
+mod exceptions;
+mod player;
+mod script;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use self::player::Player;
+use self::script::{Script, Step};
+use crate::support::programs::{self, Real};
+use crate::support::server::Server;
+
+/// A difference at one step.
+struct Difference<'a> {
+    script: &'a Script,
+    step: &'a Step,
+    expected: Vec<String>,
+    found: Vec<String>,
+}
+
+/// Plays all steps of `script` and returns the answers.
+fn answers(player: &mut Player, script: &Script) -> Vec<Vec<String>> {
+    script.steps.iter().map(|step| player.play(step)).collect()
+}
+
+fn fresh(program: &Path, real: &Real) -> Player {
+    Player::new(real.etcdctl.clone(), Server::start(program, &[]))
+}
+
+/// Where the two lists of answers differ without an exception that says so.
+fn differences<'a>(
+    script: &'a Script,
+    expected: &[Vec<String>],
+    found: &[Vec<String>],
+) -> Vec<Difference<'a>> {
+    let mut list = Vec::new();
+    for ((step, expected), found) in script.steps.iter().zip(expected).zip(found) {
+        let excepted = exceptions::find(&script.name, &step.command);
+        let expected = excepted.map_or(expected.clone(), |it| it.rewrite(expected));
+        if expected != *found {
+            list.push(Difference { script, step, expected, found: found.clone() });
+        }
+    }
+    list
+}
+
+/// Fails with every difference: the step, its command, and the answers line by line.
+fn expect_none(differences: &[Difference<'_>], log: &str) {
+    let mut text = String::new();
+    for Difference { script, step, expected, found } in differences {
+        let path = script.path.display();
+        writeln!(text, "\n{path}:{}\n  {}", step.line, step.command).expect("memory suffices");
+        for line in &step.input {
+            writeln!(text, "  < {line:.100}").expect("memory suffices");
+        }
+        writeln!(text, "{}", diff(expected, found)).expect("memory suffices");
+    }
+    let count = differences.len();
+    assert!(count == 0, "{count} steps differ (- etcd, + ours){text}\nlog of ours:\n{log}");
+}
+
+/// Lines of both answers; `-` stands in the expected one only, `+` in the found one only.
+pub(crate) fn diff(expected: &[String], found: &[String]) -> String {
+    let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
+    let (left, right) = (&expected[same..], &found[same..]);
+    let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a == b).count();
+    let mut text: Vec<String> = expected[..same].iter().map(|l| format!("    {l}")).collect();
+    text.extend(left[..left.len() - tail].iter().map(|line| format!("  - {line}")));
+    text.extend(right[..right.len() - tail].iter().map(|line| format!("  + {line}")));
+    text.extend(left[left.len() - tail..].iter().map(|line| format!("    {line}")));
+    text.join("\n")
+}
+
+/// The answers in the file are real etcd's, not ours.
+fn check_recorded(name: &str) {
+    let Some(real) = programs::real_or_skip(&format!("session::recorded::{name}")) else { return };
+    let mut script = Script::read(name);
+    let found = answers(&mut fresh(&real.etcd, &real), &script);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&script.path, script.with_answers(&found)).expect("scripts can be written");
+        script = Script::read(name);
+    }
+    if !real.recorded_release {
+        return;
+    }
+    for (step, found) in script.steps.iter().zip(&found) {
+        let place = format!("{}:{}", script.path.display(), step.line);
+        let shown = diff(&step.answer, found);
+        assert!(step.answer == *found, "{place}: {}\n{shown}", step.command);
+    }
+}
+
+/// Our server, fresh, answers what the file says.
+fn check_ours(name: &str) {
+    let Some(real) = programs::real_or_skip(&format!("session::ours::{name}")) else { return };
+    if !real.recorded_release {
+        return crate::support::skip(
+            name,
+            "etcdctl is of another release than the recorded answers",
+        );
+    }
+    let script = Script::read(name);
+    let mut player = fresh(&programs::ours(), &real);
+    let found = answers(&mut player, &script);
+    let expected: Vec<Vec<String>> = script.steps.iter().map(|step| step.answer.clone()).collect();
+    expect_none(&differences(&script, &expected, &found), &player.log());
+}
+
+/// One test a script, twice: against real etcd and against ours.
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        const SCRIPTS: &[&str] = &[$(stringify!($name)),*];
+
+        /// The scripts are what etcd says, or they teach something false.
+        mod recorded {
+            $(#[test] fn $name() { super::check_recorded(stringify!($name)); })*
+        }
+
+        /// A client of etcd must not notice that it talks to us.
+        mod ours {
+            $(#[test] fn $name() { super::check_ours(stringify!($name)); })*
+        }
+    };
+}
+
+scripts! {
+    put get range_options delete txn txn_errors watch lease lease_expiry
+    compaction maintenance errors restart
+}
+
+/// A script that no test plays says nothing.
+#[test]
+fn every_script_is_played() {
+    let known: BTreeSet<String> = SCRIPTS.iter().map(|name| (*name).to_owned()).collect();
+    let there: BTreeSet<String> = script::names().into_iter().collect();
+    assert_eq!(known, there, "the list in session.rs and the folder agree");
+}
+
+/// The session is long enough to mean something.
+#[test]
+fn session_has_two_hundred_steps() {
+    let count: usize = SCRIPTS.iter().map(|name| Script::read(name).steps.len()).sum();
+    assert!(count >= 200, "{count} steps");
+}
+
+/// All scripts on one store: answers agree also after thousands of revisions of history.
+#[test]
+fn one_long_session() {
+    let Some(real) = programs::real_or_skip("session::one_long_session") else { return };
+    let all: Vec<Script> = SCRIPTS.iter().map(|name| Script::read(name)).collect();
+    let play = |program: &Path| {
+        let mut player = fresh(program, &real);
+        let answers: Vec<_> = all.iter().map(|script| answers(&mut player, script)).collect();
+        (answers, player.log())
+    };
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| play(&real.etcd));
+        let ours = scope.spawn(|| play(&programs::ours()));
+        (theirs.join().expect("real etcd plays"), ours.join().expect("ours plays"))
+    });
+    let mut list = Vec::new();
+    for ((script, expected), found) in all.iter().zip(&theirs.0).zip(&ours.0) {
+        list.extend(differences(script, expected, found));
+    }
+    expect_none(&list, &ours.1);
+}
+
+/// The comparison must see a difference in any line, or agreement says nothing.
+#[test]
+fn difference_is_seen() {
+    let script = Script::read("put");
+    let expected: Vec<Vec<String>> = script.steps.iter().map(|step| step.answer.clone()).collect();
+    assert!(differences(&script, &expected, &expected).is_empty());
+    for i in 0..expected.len() {
+        let mut found = expected.clone();
+        found[i].push("one line more".to_owned());
+        assert_eq!(differences(&script, &expected, &found).len(), 1, "step {i}");
+    }
+}

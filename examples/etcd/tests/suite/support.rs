@@ -1,0 +1,19 @@
+//! What every suite needs: programs to run, servers that clean up after themselves, and the one
+//! list of what two honest servers may answer differently.
+//!
+//! Everything listens on loopback, on ports and in data folders of its own, so suites can run side
+//! by side and next to an etcd that somebody uses.
+
+pub(crate) mod mask;
+pub(crate) mod programs;
+pub(crate) mod server;
+
+use std::io::Write as _;
+
+/// Says that a test was left out, past the capture of the test harness; fails it when `CI=true`.
+pub(crate) fn skip(test: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot run: {reason}");
+    let line = format!("SKIPPED {test}: {reason}\n");
+    // Nothing better can be done about a broken standard error than to go on.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

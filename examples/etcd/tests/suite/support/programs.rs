@@ -1,0 +1,90 @@
+//! The programs under comparison: ours, real etcd, and the real `etcdctl`.
+//!
+//! | program | variable that names it | otherwise |
+//! |---|---|---|
+//! | our server | `DRYSTONE_ETCD_BIN` | the one cargo built for this test |
+//! | real etcd | `REFERENCE_ETCD_BIN` | `/usr/bin/etcd`, then the `PATH` |
+//! | `etcdctl` | `REFERENCE_ETCDCTL_BIN` | `/usr/bin/etcdctl`, then the `PATH` |
+//!
+//! `/usr/bin` goes first because that is where the distribution puts its packages; other etcd
+//! builds tend to sit earlier in a `PATH`. Where a package is missing, `apt-get` is asked once.
+//!
+//! The recorded scripts hold the answers of etcd 3.4, the release in Debian 12. A reference of
+//! another release is still compared live, but not with what was recorded.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The real programs, found or installed.
+#[derive(Debug, Clone)]
+pub(crate) struct Real {
+    pub(crate) etcd: PathBuf,
+    pub(crate) etcdctl: PathBuf,
+    /// Both are of the release whose answers are recorded.
+    pub(crate) recorded_release: bool,
+}
+
+const RECORDED_RELEASE: &str = "3.4.";
+
+/// The server under test.
+pub(crate) fn ours() -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_drystone-etcd");
+    std::env::var_os("DRYSTONE_ETCD_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
+/// The real programs, or the reason why there are none. Looks (and installs) once a process.
+pub(crate) fn real() -> Result<Real, String> {
+    static REAL: OnceLock<Result<Real, String>> = OnceLock::new();
+    REAL.get_or_init(|| find().or_else(|_| install().and_then(|()| find()))).clone()
+}
+
+/// The real programs; without them the test is reported as left out.
+pub(crate) fn real_or_skip(test: &str) -> Option<Real> {
+    real().map_err(|reason| super::skip(test, &reason)).ok()
+}
+
+fn find() -> Result<Real, String> {
+    let etcd = locate("REFERENCE_ETCD_BIN", "etcd")?;
+    let etcdctl = locate("REFERENCE_ETCDCTL_BIN", "etcdctl")?;
+    let releases = [first_line(&etcd, "--version"), first_line(&etcdctl, "version")];
+    let recorded_release = releases.iter().all(|line| {
+        line.rsplit(' ').next().is_some_and(|release| release.starts_with(RECORDED_RELEASE))
+    });
+    Ok(Real { etcd, etcdctl, recorded_release })
+}
+
+fn locate(variable: &str, name: &str) -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os(variable) {
+        let named = PathBuf::from(named);
+        let there = named.is_file();
+        return if there { Ok(named) } else { Err(format!("{variable} names no file")) };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
+    let mut candidates = folders.map(|folder| folder.join(name));
+    candidates.find(|candidate| candidate.is_file()).ok_or_else(|| format!("no {name} installed"))
+}
+
+fn first_line(program: &Path, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).env("ETCDCTL_API", "3").output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+}
+
+/// Asks Debian's package manager for both programs.
+fn install() -> Result<(), String> {
+    let steps: [&[&str]; 2] = [&["update"], &["install", "-y", "etcd-server", "etcd-client"]];
+    for arguments in steps {
+        let mut apt = Command::new("apt-get");
+        // Run level 1 keeps the package from starting a service of its own.
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        apt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match apt.status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("no etcd, and apt-get {arguments:?}: {status}")),
+            Err(_) => return Err("no etcd, and no apt-get to install it with".to_owned()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! A running server, real or ours, that ends with the test.
+//!
+//! ```text
+//!     start ──► answering ──► restart (SIGTERM) or crash (SIGKILL) ──► answering ──► drop (SIGKILL)
+//! ```
+//!
+//! Both programs get the same flags. A server counts as started when its Status call names a
+//! leader; that call also tells the ids which differ from one run to the next.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use drystone_etcd_api::client::{Config, connect};
+use drystone_etcd_api::etcdserverpb::StatusRequest;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a server may take to start or to stop. Generous: machines that test are busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server process with its own ports and data folder.
+#[derive(Debug)]
+pub(crate) struct Server {
+    program: PathBuf,
+    flags: Vec<String>,
+    child: Child,
+    folder: TempDir,
+    client_port: u16,
+    peer_port: u16,
+    ids: Ids,
+}
+
+/// Ids that a member makes up or derives from its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) cluster: u64,
+    pub(crate) member: u64,
+}
+
+impl Server {
+    /// Starts a member of a cluster of one on a fresh data folder, with `flags` after the usual
+    /// ones, and waits until it answers.
+    pub(crate) fn start(program: &Path, flags: &[&str]) -> Server {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (client_port, peer_port) = (free_port(), free_port());
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let child = spawn(program, folder.path(), client_port, peer_port, &flags);
+        let ids = Ids { cluster: 0, member: 0 };
+        let program = program.to_owned();
+        let mut server = Server { program, flags, child, folder, client_port, peer_port, ids };
+        server.wait_until_answering();
+        server
+    }
+
+    /// Where clients connect, as `http://127.0.0.1:port`.
+    pub(crate) fn client_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Where members connect.
+    pub(crate) fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// The ids of this member and its cluster.
+    pub(crate) fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    /// Asks the server to stop, waits, and starts it again on the same data.
+    pub(crate) fn restart(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
+        self.again()
+    }
+
+    /// Kills the server as a power cut would, and starts it again on the same data.
+    pub(crate) fn crash(&mut self) -> ExitStatus {
+        self.child.kill().expect("the server runs");
+        self.again()
+    }
+
+    fn again(&mut self) -> ExitStatus {
+        let status = self.wait_for_exit();
+        let (client, peer) = (self.client_port, self.peer_port);
+        self.child = spawn(&self.program, self.folder.path(), client, peer, &self.flags);
+        let before = self.ids;
+        self.wait_until_answering();
+        assert_eq!(before, self.ids, "a member keeps its ids over a restart");
+        status
+    }
+
+    fn wait_for_exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("the child is ours to wait for") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} does not stop\n{}", self.program.display(), self.log());
+    }
+
+    fn wait_until_answering(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("the child is ours to wait for") {
+                panic!("{} ended: {status}\n{}", self.program.display(), self.log());
+            }
+            let (url, limit) = (self.client_url(), Duration::from_secs(2));
+            let asked = runtime.block_on(async { tokio::time::timeout(limit, ask(url)).await });
+            if let Ok(Some(ids)) = asked {
+                self.ids = ids;
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{} does not answer\n{}", self.program.display(), self.log());
+    }
+
+    /// The last lines the server wrote.
+    pub(crate) fn log(&self) -> String {
+        let text = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(program: &Path, folder: &Path, client: u16, peer: u16, flags: &[String]) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log"));
+    let log = log.expect("the log can be opened");
+    let client = format!("http://127.0.0.1:{client}");
+    let peer = format!("http://127.0.0.1:{peer}");
+    let data = folder.join("data");
+    let mut command = Command::new(program);
+    // Settings of the shell that runs the tests must not reach the servers.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ETCD") {
+            command.env_remove(name);
+        }
+    }
+    command.args(["--name", "solo", "--data-dir"]).arg(data);
+    command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+    command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+    command.args(["--initial-cluster", &format!("solo={peer}")]);
+    command.args(["--initial-cluster-state", "new", "--initial-cluster-token", "suite"]);
+    command.args(flags).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+}
+
+/// The ids of the member at `url`, once it has a leader.
+async fn ask(url: String) -> Option<Ids> {
+    let client = connect(&url, &Config::default()).await.ok()?;
+    let status = client.maintenance().status(StatusRequest::default()).await.ok()?.into_inner();
+    let header = status.header?;
+    let ids = Ids { cluster: header.cluster_id, member: header.member_id };
+    (status.leader != 0).then_some(ids)
+}
+
+/// A port on loopback that nobody listens on, outside the range from which the kernel gives ports
+/// to outgoing connections, and never the same twice in a process.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let spread = u16::try_from(std::process::id() % 100).expect("below a hundred") * 100;
+    loop {
+        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

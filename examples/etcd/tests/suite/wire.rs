@@ -1,0 +1,200 @@
+//! Raw requests, for what `etcdctl` cannot ask: the same calls to real etcd and to ours.
+//!
+//! A scenario is an async function that makes calls through [`Wire`], which notes each answer under
+//! the name of the step: the whole message, or the code and text of the error. It is run on both
+//! servers side by side, and the notes must agree line by line once the same masks are on that the
+//! sessions use.
+//!
+//! | room | asks about |
+//! |---|---|
+//! | [`range`] | bounds, limits, revisions, filters, orders |
+//! | [`txn`] | compares on keys and ranges, nesting, budgets, refusals that leave no trace |
+//! | [`lease`] | odd times and ids, streams of keep-alives |
+//! | [`watch`] | the order of messages, ids, filters, starts before and after history |
+//! | [`service`] | sizes, alarms, members, hashes |
+//!
+//! etcd 3.4 can be brought down by some requests, and some answers changed until 3.6, which ours
+//! follows. Those are asked of ours alone, in [`since36`], against the text of etcd 3.6.
+
+mod lease;
+mod range;
+mod service;
+mod since36;
+mod txn;
+mod watch;
+
+use std::fmt::{Debug, Write as _};
+use std::path::Path;
+
+use drystone_etcd_api::client::{Client, Config, connect};
+use drystone_etcd_api::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest,
+};
+use tonic::{Response, Status};
+
+use crate::support::mask::Mask;
+use crate::support::programs;
+use crate::support::server::Server;
+
+/// A connection to one server, and the answers noted so far.
+struct Wire {
+    client: Client,
+    mask: Mask,
+    notes: Vec<Note>,
+}
+
+/// The answer to one step, masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Note {
+    step: String,
+    answer: Vec<String>,
+}
+
+impl Wire {
+    async fn new(server: &Server) -> Wire {
+        let client = connect(&server.client_url(), &Config::default()).await;
+        let client = client.expect("a server that answers accepts connections");
+        Wire { client, mask: Mask::new(server), notes: Vec::new() }
+    }
+
+    /// Notes the answer to `step` and hands the message on.
+    fn note<T: Debug>(&mut self, step: &str, result: Result<Response<T>, Status>) -> Option<T> {
+        let result = result.map(Response::into_inner);
+        let answer = match &result {
+            Ok(message) => self.mask.message(&format!("{message:#?}")),
+            Err(status) => {
+                let text = self.mask.text(status.message());
+                vec![format!("error {:?}: {text}", status.code())]
+            }
+        };
+        self.notes.push(Note { step: step.to_owned(), answer });
+        result.ok()
+    }
+
+    async fn range(&mut self, step: &str, request: RangeRequest) {
+        let result = self.client.kv().range(request).await;
+        self.note(step, result);
+    }
+
+    async fn put(&mut self, step: &str, request: PutRequest) {
+        let result = self.client.kv().put(request).await;
+        self.note(step, result);
+    }
+
+    async fn delete(&mut self, step: &str, request: DeleteRangeRequest) {
+        let result = self.client.kv().delete_range(request).await;
+        self.note(step, result);
+    }
+
+    async fn txn(&mut self, step: &str, request: TxnRequest) {
+        let result = self.client.kv().txn(request).await;
+        self.note(step, result);
+    }
+
+    async fn compact(&mut self, step: &str, revision: i64) {
+        let request = CompactionRequest { revision, physical: true };
+        let result = self.client.kv().compact(request).await;
+        self.note(step, result);
+    }
+}
+
+/// A put of `value` at `key`.
+fn put(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+/// A read of one key.
+fn get(key: &str) -> RangeRequest {
+    RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() }
+}
+
+/// A read of `[key, end)`.
+fn span(key: &str, end: &str) -> RangeRequest {
+    RangeRequest { range_end: end.to_owned().into(), ..get(key) }
+}
+
+/// A deletion of one key.
+fn del(key: &str) -> DeleteRangeRequest {
+    DeleteRangeRequest { key: key.to_owned().into(), ..DeleteRangeRequest::default() }
+}
+
+/// The notes of `scenario` on a fresh server.
+fn play(program: &Path, scenario: &impl AsyncFn(&mut Wire)) -> Vec<Note> {
+    let server = Server::start(program, &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let mut wire = Wire::new(&server).await;
+        scenario(&mut wire).await;
+        wire.notes
+    })
+}
+
+/// Plays `scenario` on both servers; fails with each step at which they disagree.
+fn agree(name: &str, scenario: impl AsyncFn(&mut Wire) + Sync) {
+    let Some(real) = programs::real_or_skip(&format!("wire::{name}")) else { return };
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| play(&real.etcd, &scenario));
+        let ours = scope.spawn(|| play(&programs::ours(), &scenario));
+        (theirs.join().expect("real etcd plays"), ours.join().expect("ours plays"))
+    });
+    let text = disagreement(&theirs, &ours);
+    assert!(text.is_empty(), "{name} (- etcd, + ours){text}");
+}
+
+/// The steps at which two lists of notes differ, as text.
+fn disagreement(theirs: &[Note], ours: &[Note]) -> String {
+    let mut text = String::new();
+    for (theirs, ours) in theirs.iter().zip(ours).filter(|(theirs, ours)| theirs != ours) {
+        let shown = crate::session::diff(&theirs.answer, &ours.answer);
+        writeln!(text, "\n{}\n{shown}", theirs.step).expect("memory suffices");
+    }
+    if theirs.len() != ours.len() {
+        writeln!(text, "\n{} steps, {} steps", theirs.len(), ours.len()).expect("memory suffices");
+    }
+    text
+}
+
+/// One test a scenario.
+macro_rules! scenarios {
+    ($($room:ident::$name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                agree(stringify!($name), $room::$name);
+            }
+        )*
+
+        /// Steps of all scenarios, counted against one server.
+        #[test]
+        fn raw_steps_are_more_than_a_hundred() {
+            let Some(real) = programs::real_or_skip("wire::raw_steps") else { return };
+            let mut count = 0;
+            $( count += play(&real.etcd, &$room::$name).len(); )*
+            assert!(count > 100, "{count} steps");
+        }
+    };
+}
+
+scenarios! {
+    range::bounds range::limits range::revisions range::filters range::orders
+    txn::compares txn::ranges_compared txn::nesting txn::budgets txn::refusals
+    lease::grants lease::attachments lease::keep_alives
+    watch::ids watch::events watch::filtered watch::past watch::future watch::compacted
+    watch::fragments watch::progress
+    service::writes service::sizes service::alarms service::cluster service::hashes
+}
+
+/// The comparison must see a difference in any step, or agreement says nothing.
+#[test]
+fn disagreement_is_seen() {
+    let note = |step: &str, line: &str| Note { step: step.into(), answer: vec![line.into()] };
+    let theirs = [note("one", "a"), note("two", "b")];
+    assert_eq!(disagreement(&theirs, &theirs), "");
+    let ours = [note("one", "a"), note("two", "c")];
+    assert!(disagreement(&theirs, &ours).contains("two"));
+    assert!(disagreement(&theirs, &ours[..1]).contains("2 steps, 1 steps"));
+}

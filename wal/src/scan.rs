@@ -1,0 +1,253 @@
+//! Walking one segment's frames, and judging what stands where they stop.
+//!
+//! **The problem.** Frames end somewhere. Behind the last sound one there may be nothing, the ruins
+//! of a write that the power cut short (a *torn tail*: nobody was told it is safe, cut it), or frames
+//! that were promised and have since been damaged (*corruption*: cutting here would silently lose
+//! acknowledged records). The bytes at the stop look the same in all three cases.
+//!
+//! **The idea.** One write is in flight at a time, and every frame names the last record that was
+//! durable when it was written. So a sound frame anywhere *behind* the stop testifies:
+//!
+//! ```text
+//!       sound     stop at record 7                          sound, says "5 was durable"
+//!     ┌───┬───┬───┬╌╌╌╌╌╌╌┬╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┬───┐   7 was in the same write: torn tail
+//!     │ 4 │ 5 │ 6 ┊ ????  ┊                               │ 9 │
+//!     └───┴───┴───┴╌╌╌╌╌╌╌┴╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┴───┘   says "8 was durable": corruption
+//! ```
+//!
+//! The search behind the stop goes by 8-byte steps and looks only at heads that could testify, so
+//! its cost is that of reading the segment once. Two more witnesses need no search: a later segment,
+//! and the header's own "born end".
+
+use std::io;
+use std::sync::Arc;
+
+use drystone_vfs::File;
+
+use crate::error::Damage;
+use crate::format::{
+    ALIGN_BYTES, FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, u64_at,
+};
+use crate::types::{Lsn, SegmentId};
+use crate::window::{WINDOW_BYTES, Window};
+
+/// One entry of a segment's sparse index is made for at least this many bytes of frames.
+pub(crate) const INDEX_STEP_BYTES: u64 = 64 << 10;
+
+/// Where some frames of a segment start: `(lsn, offset)`, ascending.
+pub(crate) type Index = Vec<(Lsn, u64)>;
+
+/// What the walk found.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// The last record of the last complete group; one before the segment's first if there is none.
+    pub(crate) last: Lsn,
+    /// Just behind that group, and any marks after it.
+    pub(crate) end: u64,
+    /// The frames before this byte are covered by a later frame's watermark.
+    pub(crate) unproven_from: u64,
+    /// The last sound frame is a close mark.
+    pub(crate) closed: bool,
+    /// The highest start segment named by header or marks.
+    pub(crate) start_segment: SegmentId,
+    pub(crate) index: Index,
+    /// Why and where the walk stopped.
+    pub(crate) stop: Stop,
+}
+
+/// The first place that is not a sound frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) offset: u64,
+    /// The record expected there.
+    pub(crate) lsn: Lsn,
+    /// `None`: the walk reached the end it was given.
+    pub(crate) damage: Option<Damage>,
+}
+
+/// A walk through one segment.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    window: Window,
+    header: &'a SegmentHeader,
+    seed: u32,
+}
+
+impl<'a> Scanner<'a> {
+    /// For the frames of `file[..end]`.
+    pub(crate) fn new(file: Arc<dyn File>, header: &'a SegmentHeader, end: u64) -> Scanner<'a> {
+        Scanner { window: Window::new(file, end), header, seed: header.seed() }
+    }
+
+    /// Walks sound frames from the first on. Fails only if the disk cannot be read.
+    pub(crate) fn run(&mut self) -> io::Result<Scan> {
+        let before = self.header.first_lsn.previous();
+        let mut scan = Scan {
+            last: before,
+            end: HEADER_BYTES,
+            unproven_from: self.header.born_end,
+            closed: false,
+            start_segment: self.header.start_segment,
+            index: Vec::new(),
+            stop: Stop { offset: HEADER_BYTES, lsn: before.next(), damage: None },
+        };
+        let mut watermark = before;
+        loop {
+            let (at, next) = (scan.stop.offset, scan.stop.lsn);
+            if at == self.window.end() {
+                break;
+            }
+            let (head, lsn) = match self.frame(at, next)? {
+                Ok(found) => found,
+                Err(damage) => {
+                    scan.stop.damage = Some(damage);
+                    break;
+                }
+            };
+            if !head.kind.is_record() && scan.last.next() != next {
+                scan.stop.damage = Some(Damage::Group);
+                break;
+            }
+            let said = Lsn(lsn.0.saturating_sub(u64::from(head.behind)));
+            if said > watermark || head.kind == Kind::Close {
+                watermark = said;
+                scan.unproven_from = scan.unproven_from.max(at);
+            }
+            self.note(&mut scan, head, lsn)?;
+        }
+        if scan.stop.damage.is_none() && scan.last.next() != scan.stop.lsn {
+            scan.stop.damage = Some(Damage::Group);
+        }
+        Ok(scan)
+    }
+
+    /// Takes one sound frame into account.
+    fn note(&mut self, scan: &mut Scan, head: FrameHead, lsn: Lsn) -> io::Result<()> {
+        let at = scan.stop.offset;
+        let indexed = scan.index.last().map_or(0, |(_, offset)| offset + INDEX_STEP_BYTES);
+        if head.kind.is_record() && at >= indexed {
+            scan.index.push((lsn, at));
+        }
+        scan.stop.offset = at + head.bytes();
+        scan.closed = head.kind == Kind::Close;
+        match head.kind {
+            Kind::Record => scan.stop.lsn = lsn.next(),
+            Kind::GroupEnd => {
+                scan.stop.lsn = lsn.next();
+                scan.last = lsn;
+                scan.end = scan.stop.offset;
+            }
+            Kind::Close => scan.end = scan.stop.offset,
+            Kind::Start => {
+                let payload = self.window.bytes(at + FRAME_HEAD_BYTES as u64, 8)?;
+                scan.start_segment = scan.start_segment.max(SegmentId(u64_at(payload, 0)));
+                scan.end = scan.stop.offset;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sound frame at `at`, where record `next` is expected, or what is wrong with it.
+    fn frame(&mut self, at: u64, next: Lsn) -> io::Result<Result<(FrameHead, Lsn), Damage>> {
+        let bytes = self.window.bytes(at, FRAME_HEAD_BYTES)?;
+        if bytes.len() < FRAME_HEAD_BYTES {
+            let zeros = bytes.iter().all(|byte| *byte == 0);
+            return Ok(Err(if zeros { Damage::Zeros } else { Damage::FileEnds }));
+        }
+        let head = match FrameHead::decode(bytes) {
+            Ok(head) => head,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let lsn = head.lsn_from(next.previous());
+        let expected = if head.kind.is_record() { next } else { next.previous() };
+        let damage = match self.window.check(at, &head, self.seed)? {
+            None => Some(Damage::FileEnds),
+            Some(false) => Some(Damage::Checksum),
+            Some(true) if lsn != expected => Some(Damage::Sequence),
+            Some(true) if head.kind == Kind::Start && head.len != 8 => Some(Damage::FrameHeader),
+            Some(true) => None,
+        };
+        Ok(damage.map_or(Ok((head, lsn)), Err))
+    }
+
+    /// Whether the frames at `stop` are known to have been durable.
+    pub(crate) fn was_promised(&mut self, stop: Stop) -> io::Result<bool> {
+        if stop.offset < self.header.born_end {
+            return Ok(true);
+        }
+        let mut at = stop.offset.next_multiple_of(ALIGN_BYTES);
+        let room = (self.window.end() - stop.offset) / FRAME_HEAD_BYTES as u64;
+        loop {
+            let bytes = self.window.bytes(at, WINDOW_BYTES)?;
+            if bytes.len() < FRAME_HEAD_BYTES {
+                return Ok(false);
+            }
+            let positions = bytes.len() - FRAME_HEAD_BYTES + 1;
+            let witness = (0..positions).step_by(ALIGN_BYTES as usize).find_map(|i| {
+                could_testify(&bytes[i..], stop.lsn, room).map(|head| (i as u64, head))
+            });
+            match witness {
+                Some((i, head)) => {
+                    let here = at + i;
+                    if here > stop.offset
+                        && self.window.check(here, &head, self.seed)? == Some(true)
+                    {
+                        return Ok(true);
+                    }
+                    at = here + ALIGN_BYTES;
+                }
+                None => at += (positions as u64).next_multiple_of(ALIGN_BYTES),
+            }
+        }
+    }
+}
+
+/// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would prove
+/// that what stood at the stop had been durable. At most `room` frames fit behind the stop.
+fn could_testify(bytes: &[u8], lost: Lsn, room: u64) -> Option<FrameHead> {
+    // Most of what is looked at is zeros.
+    if bytes[8..12] == [0; 4] {
+        return None;
+    }
+    let head = FrameHead::decode(bytes).ok()?;
+    let lsn = head.lsn_from(lost.previous());
+    if lsn.0 > lost.0 + room {
+        return None;
+    }
+    let watermark = lsn.0.checked_sub(u64::from(head.behind))?;
+    // A frame that opens its write proves all that stands before it, even where no record is lost:
+    // what is damaged at the stop is then a mark.
+    let opens = u64::from(head.behind) == u64::from(head.kind.is_record());
+    (watermark >= lost.0 || (opens && watermark + 1 == lost.0)).then_some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{push_frame, seal};
+
+    fn head_of(kind: Kind, lsn: u64, durable: u64) -> Vec<u8> {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, kind, Lsn(lsn), b"");
+        seal(&mut frame, Lsn(durable), 7);
+        frame
+    }
+
+    // The whole difference between losing acknowledged records and refusing to start after every
+    // power cut lies in this predicate.
+    #[test]
+    fn only_frames_written_after_the_lost_one_was_durable_testify() {
+        let testifies = |kind, lsn, durable, lost| {
+            could_testify(&head_of(kind, lsn, durable), Lsn(lost), 100).is_some()
+        };
+        assert!(testifies(Kind::GroupEnd, 9, 8, 7), "8 was durable, so was 7");
+        assert!(testifies(Kind::GroupEnd, 8, 7, 7), "7 itself was durable");
+        assert!(!testifies(Kind::GroupEnd, 9, 5, 7), "7 to 9 were one write");
+        assert!(!testifies(Kind::Record, 8, 6, 7), "7 and 8 were one write");
+        assert!(testifies(Kind::GroupEnd, 7, 6, 7), "7 is here, so a mark is lost");
+        assert!(testifies(Kind::Close, 7, 7, 7), "a close mark speaks for all before it");
+        assert!(testifies(Kind::Close, 6, 6, 7), "a mark before this mark is lost");
+        assert!(!testifies(Kind::Close, 5, 5, 7), "older than the loss");
+        assert!(could_testify(&[0; 16], Lsn(1), 100).is_none());
+    }
+}

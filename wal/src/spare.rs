@@ -1,0 +1,155 @@
+//! Segments made before they are needed.
+//!
+//! A write into a file that is already as long as it will ever be, over blocks that are already
+//! there, needs one trip to the disk to become durable; a write that grows the file needs the file
+//! system's journal as well. So segments are filled with zeros and synced first. That takes a while,
+//! and is done here, ahead: by a thread of its own, or by whoever needs the segment if there is none.
+//!
+//! A segment that [`truncate_prefix`](crate::Wal::truncate_prefix) gives back is as good as a new
+//! one, its old frames notwithstanding: see [`format`](crate::format) on "creation".
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use drystone_vfs::{File, OpenMode, Vfs};
+use parking_lot::{Condvar, Mutex};
+
+use crate::recovery::SPARE_NAME;
+
+/// Zeros are written this many bytes at a time, and synced after each, so that a record's sync
+/// never waits for the disk to swallow a whole segment.
+const STEP_BYTES: usize = 1 << 20;
+
+/// A file of the right size under the name [`SPARE_NAME`].
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) capacity: u64,
+}
+
+/// The place where at most one spare lies.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    vfs: Arc<dyn Vfs>,
+    pub(crate) path: PathBuf,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// There is a thread that runs [`prepare`](Spares::prepare).
+    threaded: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    None,
+    Wanted(u64),
+    Making,
+    Ready(Spare),
+    Stopped,
+}
+
+impl Spares {
+    pub(crate) fn new(vfs: Arc<dyn Vfs>, dir: &std::path::Path, threaded: bool) -> Spares {
+        Spares {
+            vfs,
+            path: dir.join(SPARE_NAME),
+            state: Mutex::new(State::None),
+            changed: Condvar::new(),
+            threaded,
+        }
+    }
+
+    /// Asks for a spare to be made ready, if none is.
+    pub(crate) fn want(&self, capacity: u64) {
+        let mut state = self.state.lock();
+        if self.threaded && matches!(*state, State::None) {
+            *state = State::Wanted(capacity);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Whether a used segment file may be renamed to become the spare.
+    pub(crate) fn has_room(&self) -> bool {
+        matches!(*self.state.lock(), State::None | State::Wanted(_))
+    }
+
+    /// Lays down a file that now has the spare's name.
+    pub(crate) fn offer(&self, spare: Spare) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::None | State::Wanted(_)) {
+            *state = State::Ready(spare);
+        }
+    }
+
+    /// The spare, of at least `capacity` bytes; made here and now if need be.
+    pub(crate) fn take(&self, capacity: u64) -> io::Result<Spare> {
+        let mut state = self.state.lock();
+        while matches!(*state, State::Making) {
+            self.changed.wait(&mut state);
+        }
+        match std::mem::replace(&mut *state, State::None) {
+            State::Ready(spare) if spare.capacity >= capacity => return Ok(spare),
+            State::Stopped => *state = State::Stopped,
+            State::None | State::Wanted(_) | State::Making | State::Ready(_) => {}
+        }
+        // Nobody else may make the file meanwhile: the lock is held, and `None` starts no one.
+        make(&*self.vfs, &self.path, capacity)
+    }
+
+    /// Bytes of the spare that lies ready.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &*self.state.lock() {
+            State::Ready(spare) => spare.capacity,
+            _ => 0,
+        }
+    }
+
+    /// Makes spares as they are wanted, until [`stop`](Spares::stop). For a thread.
+    pub(crate) fn prepare(&self) {
+        let mut state = self.state.lock();
+        loop {
+            match *state {
+                State::Stopped => return,
+                State::Wanted(capacity) => {
+                    *state = State::Making;
+                    drop(state);
+                    // If it fails, whoever needs the segment will try again and report.
+                    let made = make(&*self.vfs, &self.path, capacity);
+                    state = self.state.lock();
+                    if matches!(*state, State::Making) {
+                        *state = made.map_or(State::None, State::Ready);
+                    }
+                    self.changed.notify_all();
+                }
+                State::None | State::Making | State::Ready(_) => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Ends [`prepare`](Spares::prepare).
+    pub(crate) fn stop(&self) {
+        *self.state.lock() = State::Stopped;
+        self.changed.notify_all();
+    }
+}
+
+/// Makes, or lengthens, the spare.
+fn make(vfs: &dyn Vfs, path: &std::path::Path, capacity: u64) -> io::Result<Spare> {
+    let file = vfs.open(path, OpenMode::Create)?;
+    fill(&*file, file.len()?, capacity)?;
+    let capacity = file.len()?;
+    Ok(Spare { file, capacity })
+}
+
+/// Writes zeros from byte `from` up to `to`, durably.
+pub(crate) fn fill(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; STEP_BYTES.min(to.saturating_sub(from) as usize)];
+    let mut at = from;
+    while at < to {
+        let count = zeros.len().min((to - at) as usize);
+        file.write_at(&[IoSlice::new(&zeros[..count])], at)?;
+        file.sync_data()?;
+        at += count as u64;
+    }
+    Ok(())
+}

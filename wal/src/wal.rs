@@ -1,0 +1,287 @@
+//! The handle users hold.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use drystone_vfs::{Lock, Vfs};
+use parking_lot::Mutex;
+
+use crate::catalog::Catalog;
+use crate::commit::Commit;
+use crate::config::{Options, Writer as Mode};
+use crate::core::Core;
+use crate::error::{Damage, Error, Result};
+use crate::queue::{Append, Queue, Ticket};
+use crate::reader::{Iter, Recovered};
+use crate::recovery::{self, Report, Verified};
+use crate::spare::Spares;
+use crate::types::Lsn;
+use crate::writer::{Writer, first_segment};
+
+/// The file whose lock keeps a second opener out.
+const LOCK_NAME: &str = "LOCK";
+
+/// An open write-ahead log. Clones share it; the last one dropped closes it.
+#[derive(Debug, Clone)]
+pub struct Wal {
+    open: Arc<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    core: Arc<Core>,
+    spares: Arc<Spares>,
+    /// Taken when the log is closed.
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    threads: Vec<JoinHandle<()>>,
+    _lock: Lock,
+}
+
+impl Wal {
+    /// Opens the log in `dir`, making it if there is none, and recovers it: verifies every frame,
+    /// then cuts a torn tail. If it fails with [`Error::Corrupt`] or [`Error::Unsupported`], no byte
+    /// of the log has changed.
+    ///
+    /// The records found come as an iterator of bounded memory; it need not be drained, and the log
+    /// can be appended to at once.
+    ///
+    /// # Errors
+    /// [`Locked`](Error::Locked) if the log is open already, here or in another process;
+    /// [`Corrupt`](Error::Corrupt) if promised bytes are damaged, or the log ends before
+    /// [`Options::min_lsn`]; [`Unsupported`](Error::Unsupported); [`Options`](Error::Options);
+    /// [`Io`](Error::Io); [`NoSpace`](Error::NoSpace) for a fresh log on a full disk.
+    pub fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<(Wal, Recovered)> {
+        options.validate()?;
+        let lock = lock_dir(&*vfs, dir, &options)?;
+        let found = match recovery::verify(&*vfs, dir)? {
+            Some(mut found) => {
+                recovery::check_min(&found, options.min_lsn)?;
+                recovery::repair(&*vfs, dir, &mut found)?;
+                found
+            }
+            None => fresh(&vfs, dir, &options)?,
+        };
+        let segments = found.segments.clone();
+        let catalog = Catalog::new(Arc::clone(&vfs), dir.to_path_buf(), segments, found.last);
+        let catalog = Arc::new(catalog);
+        let threaded = options.writer == Mode::Thread;
+        let spares = Arc::new(Spares::new(vfs, dir, threaded));
+        let writer = Writer::resume(Arc::clone(&catalog), Arc::clone(&spares), &found, &options)?;
+        let core = Arc::new(Core {
+            queue: Queue::new(found.last, &options),
+            writer: Mutex::new(writer),
+            catalog: Arc::clone(&catalog),
+            mode: options.writer,
+        });
+        let threads = if threaded { start_threads(&core, &spares, dir)? } else { Vec::new() };
+        let held = Mutex::new(Some(Held { threads, _lock: lock }));
+        let wal = Wal { open: Arc::new(Open { core, spares, held }) };
+        Ok((wal, Recovered::new(catalog, found.report)))
+    }
+
+    /// Appends `records` as one atomic group: after a crash all of them are there, or none. Returns
+    /// as soon as they are in memory, ordered behind everything appended before; blocks only while
+    /// the buffer is full. An empty group appends nothing, and resolves when everything before is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge) for a record above [`Options::record_bytes_max`] or a group
+    /// above 1 GiB; [`Poisoned`](Error::Poisoned) or [`NoSpace`](Error::NoSpace) once any write has
+    /// failed; [`Closed`](Error::Closed).
+    pub fn append(&self, records: &[&[u8]]) -> Result<Commit> {
+        let core = &self.open.core;
+        loop {
+            match core.queue.append(records)? {
+                Append::Done(ticket) => return Ok(Commit::new(Arc::clone(core), ticket)),
+                Append::Full if core.mode == Mode::Caller => {
+                    core.writer.lock().step(&core.queue);
+                }
+                Append::Full => core.queue.wait_room(),
+            }
+        }
+    }
+
+    /// The last durable record.
+    pub fn durable(&self) -> Lsn {
+        self.open.core.catalog.durable()
+    }
+
+    /// Blocks until record `lsn` is durable and returns the last durable record. `lsn` may be one
+    /// that has not been appended yet: this is how a reader follows the log.
+    pub fn wait_durable(&self, lsn: Lsn) -> Result<Lsn> {
+        loop {
+            let durable = self.open.core.wait(self.ticket(lsn))?;
+            // A suffix cut also ends the wait; then the record is waited for under its new meaning.
+            if durable >= lsn {
+                return Ok(durable);
+            }
+        }
+    }
+
+    fn ticket(&self, lsn: Lsn) -> Ticket {
+        self.open.core.queue.ticket(lsn)
+    }
+
+    /// The position that the next record appended will get.
+    pub fn next_lsn(&self) -> Lsn {
+        self.open.core.queue.next_lsn()
+    }
+
+    /// The first record still in the log; one past the last if it is empty.
+    pub fn first_lsn(&self) -> Lsn {
+        self.open.core.catalog.first_lsn()
+    }
+
+    /// The durable records from `from` on. See [`Iter`] on following the log.
+    pub fn iter(&self, from: Lsn) -> Iter {
+        Iter::new(Arc::clone(&self.open.core.catalog), from)
+    }
+
+    /// One durable record.
+    ///
+    /// # Errors
+    /// [`Missing`](Error::Missing) if it was cut away or is not durable yet.
+    pub fn read(&self, lsn: Lsn) -> Result<Bytes> {
+        match self.iter(lsn).next() {
+            Some(Ok((found, payload))) if found == lsn => Ok(payload),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Err(self.open.core.catalog.missing(lsn)),
+        }
+    }
+
+    /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may stay,
+    /// as long as their segment is needed.
+    pub fn truncate_prefix(&self, lsn: Lsn) -> Result<()> {
+        let core = &self.open.core;
+        core.writer.lock().truncate_prefix(&core.queue, lsn)
+    }
+
+    /// Drops every record after `last`; the next one appended follows it. Durable on return; a crash
+    /// meanwhile leaves the log as it was, or cut.
+    ///
+    /// # Errors
+    /// [`Missing`](Error::Missing) if `last` lies before the record before the first.
+    pub fn truncate_suffix(&self, last: Lsn) -> Result<()> {
+        let core = &self.open.core;
+        core.writer.lock().truncate_suffix(&core.queue, last)
+    }
+
+    /// Bytes the log takes on disk, prepared segments included.
+    pub fn bytes(&self) -> u64 {
+        self.open.core.catalog.bytes() + self.open.spares.bytes()
+    }
+
+    /// Writes everything appended, marks the end as meant, and lets go of the directory. Other
+    /// clones get [`Closed`](Error::Closed) from then on. Dropping the last clone does the same, but
+    /// has nobody to tell if it fails.
+    pub fn close(self) -> Result<()> {
+        self.open.close()
+    }
+}
+
+impl Open {
+    fn close(&self) -> Result<()> {
+        let Some(held) = self.held.lock().take() else {
+            return Err(Error::Closed);
+        };
+        let core = &self.core;
+        core.queue.stop();
+        self.spares.stop();
+        for thread in held.threads {
+            // A waker run by the writer may have dropped the last handle: a thread cannot join
+            // itself, and ends soon.
+            if thread.thread().id() != thread::current().id() {
+                // A panic in the thread has failed the queue; that is reported below.
+                drop(thread.join());
+            }
+        }
+        let mut writer = core.writer.lock();
+        while writer.step(&core.queue) {}
+        let outcome = core.queue.failed().map_or_else(|| writer.close(), Err);
+        core.queue.fail(Error::Closed);
+        outcome
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Nobody is left to hear of a failure, and the log recovers from it.
+        drop(self.close());
+    }
+}
+
+/// Locks the directory, making it first unless the log must be there already.
+fn lock_dir(vfs: &dyn Vfs, dir: &Path, options: &Options) -> Result<Lock> {
+    match vfs.list(dir) {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            check_may_be_fresh(dir, options)?;
+            vfs.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        }
+        Err(e) => return Err(Error::io("list", dir, e)),
+    }
+    vfs.lock(&dir.join(LOCK_NAME)).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { dir: dir.to_path_buf() },
+        _ => Error::io("lock", dir, e),
+    })
+}
+
+/// A directory without a log is refused if the caller knows that there was one.
+fn check_may_be_fresh(dir: &Path, options: &Options) -> Result<()> {
+    if options.min_lsn == Lsn::NONE || options.first_lsn.is_some() {
+        return Ok(());
+    }
+    let reason = Damage::EndsEarly { found: Lsn::NONE, expected: options.min_lsn };
+    Err(Error::Corrupt { file: dir.to_path_buf(), offset: 0, lsn: Lsn(1), reason })
+}
+
+/// Makes a log in a directory that holds none.
+fn fresh(vfs: &Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<Verified> {
+    check_may_be_fresh(dir, options)?;
+    recovery::remove_leftovers(&**vfs, dir)?;
+    let log_id = options.log_id.unwrap_or_else(|| RandomState::new().hash_one(dir));
+    let segment = first_segment(vfs, dir, options, log_id)?;
+    let first = segment.first_lsn();
+    let report = Report {
+        first,
+        last: first.previous(),
+        segments: 1,
+        closed: false,
+        fresh: true,
+        cut: None,
+    };
+    Ok(Verified::fresh(segment, report))
+}
+
+fn start_threads(
+    core: &Arc<Core>,
+    spares: &Arc<Spares>,
+    dir: &Path,
+) -> Result<Vec<JoinHandle<()>>> {
+    let failed = |e| Error::io("start a thread for", dir, e);
+    let spares_for_thread = Arc::clone(spares);
+    let core_for_thread = Arc::clone(core);
+    let prepare = thread::Builder::new()
+        .name("wal-prepare".into())
+        .spawn(move || spares_for_thread.prepare())
+        .map_err(failed)?;
+    let write =
+        thread::Builder::new().name("wal-write".into()).spawn(move || core_for_thread.run());
+    match write {
+        Ok(write) => Ok(vec![write, prepare]),
+        Err(e) => {
+            spares.stop();
+            drop(prepare.join());
+            Err(failed(e))
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Sequential reading of one file through a bounded buffer.
+
+use std::io;
+use std::sync::Arc;
+
+use drystone_vfs::File;
+
+use crate::format::{FRAME_HEAD_BYTES, FrameHead, frame_crc};
+
+/// How much is read at once.
+pub(crate) const WINDOW_BYTES: usize = 256 << 10;
+
+/// A view of `file[..end]` that moves forward, a window at a time.
+#[derive(Debug)]
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    end: u64,
+    buf: Vec<u8>,
+    start: u64,
+}
+
+impl Window {
+    pub(crate) fn new(file: Arc<dyn File>, end: u64) -> Window {
+        Window { file, end, buf: Vec::new(), start: 0 }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The bytes at `offset`: as many as `len`, which is at most a window, or fewer at the end.
+    pub(crate) fn bytes(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        assert!(len <= WINDOW_BYTES, "asked for more than a window");
+        let left = self.end.saturating_sub(offset);
+        let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let buffered = self.start + self.buf.len() as u64;
+        if !(self.start <= offset && offset + len as u64 <= buffered) {
+            let want = WINDOW_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.buf.resize(want, 0);
+            let count = self.file.read_at(&mut self.buf, offset)?;
+            self.buf.truncate(count);
+            self.start = offset;
+        }
+        let at = (offset - self.start) as usize;
+        let end = (at + len).min(self.buf.len());
+        Ok(&self.buf[at..end])
+    }
+
+    /// Whether the frame at `offset`, whose head is `head`, passes its checksum. `None` if it does
+    /// not fit before the end. Memory does not grow with the frame.
+    pub(crate) fn check(
+        &mut self,
+        offset: u64,
+        head: &FrameHead,
+        seed: u32,
+    ) -> io::Result<Option<bool>> {
+        if head.bytes() > self.end.saturating_sub(offset) {
+            return Ok(None);
+        }
+        let mut hasher = frame_crc(self.bytes(offset, FRAME_HEAD_BYTES)?, seed);
+        let stop = offset + head.bytes();
+        let mut at = offset + FRAME_HEAD_BYTES as u64;
+        while at < stop {
+            let piece = self.bytes(at, WINDOW_BYTES.min((stop - at) as usize))?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            hasher.update(piece);
+            at += piece.len() as u64;
+        }
+        Ok(Some(hasher.finalize() == head.crc))
+    }
+}

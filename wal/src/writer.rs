@@ -1,0 +1,244 @@
+//! The only one who writes: takes what the queue holds, puts it behind the last frame, syncs.
+//!
+//! ```text
+//!              fits                  seal, one write, one sync
+//!     take ──►      ──────────────►  ─────────────────────────► durable, wake
+//!              does not: rotate      spare + header + frames, sync, rename, sync the directory
+//! ```
+//!
+//! A new segment gets its name only when its header and first frames are durable, and nothing in it
+//! is acknowledged before the directory is: a segment that has a name is never half made, and one
+//! that holds acknowledged records never loses its name.
+//!
+//! The first error ends it: what is on disk is unknown from then on, so nothing is retried, and the
+//! queue tells everyone.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Waker;
+
+use drystone_vfs::{File, OpenMode, Vfs};
+
+use crate::catalog::Catalog;
+use crate::config::Options;
+use crate::error::{Error, Result};
+use crate::format::{HEADER_BYTES, Kind, MARKS_BYTES, SegmentHeader, push_frame, seal};
+use crate::queue::{Load, Queue};
+use crate::recovery::Verified;
+use crate::segment::Segment;
+use crate::spare::{Spare, Spares};
+use crate::types::{Lsn, SegmentId};
+
+/// A fresh log starts with a segment this small, so that opening it is quick and a log that stays
+/// small takes little room; each later one is twice as large, up to `segment_bytes`.
+pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Invariants, between calls:
+/// * Everything before `tail` in `segment`, and all of the segments before it, is durable.
+/// * `segment` is the catalog's last.
+/// * No other thread writes to any file of the log, save the spare.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) spares: Arc<Spares>,
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) tail: u64,
+    /// The last record written.
+    pub(crate) last: Lsn,
+    /// Segments made in this log so far.
+    pub(crate) creation: u64,
+    /// The oldest segment needed.
+    pub(crate) start: SegmentId,
+    segment_bytes: u64,
+    /// The last frame is a close mark.
+    closed: bool,
+    woken: Vec<Waker>,
+}
+
+impl Writer {
+    /// Goes on behind what recovery found.
+    pub(crate) fn resume(
+        catalog: Arc<Catalog>,
+        spares: Arc<Spares>,
+        found: &Verified,
+        options: &Options,
+    ) -> Result<Writer> {
+        let segment = Arc::clone(found.segments.last().expect("a log has a segment"));
+        let file = catalog
+            .vfs
+            .open(&segment.path, OpenMode::Write)
+            .map_err(|e| Error::io("open segment", &segment.path, e))?;
+        Ok(Writer {
+            catalog,
+            spares,
+            file,
+            tail: segment.end(),
+            segment,
+            last: found.last,
+            creation: found.creation,
+            start: found.start_segment,
+            segment_bytes: options.segment_bytes,
+            closed: found.report.closed,
+            woken: Vec::new(),
+        })
+    }
+
+    /// Writes what is queued. `false` if there was nothing, or the log has failed.
+    pub(crate) fn step(&mut self, queue: &Queue) -> bool {
+        let Some(mut load) = queue.take() else {
+            return false;
+        };
+        assert!(load.first == self.last.next(), "records are written in order");
+        match self.write(&mut load) {
+            Ok(()) => {
+                self.last = load.last;
+                self.catalog.set_durable(load.last);
+                queue.finish(load, &mut self.woken);
+                true
+            }
+            Err(error) => {
+                queue.fail(error);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, load: &mut Load) -> Result<()> {
+        let end = self.tail + load.bytes.len() as u64;
+        self.closed = false;
+        if end + MARKS_BYTES > self.segment.capacity {
+            return self.rotate(&mut load.bytes, load.first);
+        }
+        self.put(&mut load.bytes)?;
+        self.segment.extend(load.first, self.tail);
+        if self.tail > self.segment.capacity / 2 {
+            self.spares.want(self.next_capacity());
+        }
+        Ok(())
+    }
+
+    /// Puts sealed frames at the tail, durably.
+    fn put(&mut self, frames: &mut [u8]) -> Result<()> {
+        seal(frames, self.last, self.segment.header.seed());
+        self.file
+            .write_at(&[IoSlice::new(frames)], self.tail)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|e| Error::poison(&self.segment.path, e))?;
+        self.tail += frames.len() as u64;
+        Ok(())
+    }
+
+    /// Writes a mark and makes it durable. A full segment makes way for a new one.
+    pub(crate) fn mark(&mut self, kind: Kind, payload: &[u8]) -> Result<()> {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, kind, self.last, payload);
+        if self.tail + frame.len() as u64 > self.segment.capacity {
+            return self.rotate(&mut frame, self.last.next());
+        }
+        self.put(&mut frame)?;
+        self.segment.extend(self.last.next(), self.tail);
+        Ok(())
+    }
+
+    /// Says that the log ends here on purpose.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        if !self.closed {
+            self.mark(Kind::Close, b"")?;
+            self.closed = true;
+        }
+        Ok(())
+    }
+
+    /// The size of the segment after this one.
+    pub(crate) fn next_capacity(&self) -> u64 {
+        let first = FIRST_SEGMENT_BYTES.min(self.segment_bytes);
+        (self.segment.capacity.saturating_mul(2)).clamp(first, self.segment_bytes)
+    }
+
+    /// Starts a new segment with `frames`, whose first record, if any, is `first`.
+    fn rotate(&mut self, frames: &mut [u8], first: Lsn) -> Result<()> {
+        let need = HEADER_BYTES + frames.len() as u64 + MARKS_BYTES;
+        let capacity = self.next_capacity().max(need);
+        let spare = self.spares.take(capacity).map_err(|e| Error::poison(&self.spares.path, e))?;
+        self.creation += 1;
+        let header = SegmentHeader {
+            log_id: self.segment.header.log_id,
+            segment: self.segment.id().next(),
+            first_lsn: first,
+            creation: self.creation,
+            previous_end: self.tail,
+            start_segment: self.start,
+            born_end: HEADER_BYTES + frames.len() as u64,
+        };
+        seal(frames, self.last, header.seed());
+        let (segment, file) = name_segment(&self.catalog, &self.spares, spare, header, frames)?;
+        self.tail = segment.end();
+        self.segment = Arc::clone(&segment);
+        self.file = file;
+        self.catalog.push(segment);
+        Ok(())
+    }
+}
+
+/// The first segment of a fresh log.
+pub(crate) fn first_segment(
+    vfs: &Arc<dyn Vfs>,
+    dir: &std::path::Path,
+    options: &Options,
+    log_id: u64,
+) -> Result<Arc<Segment>> {
+    let first_lsn = options.first_lsn.unwrap_or(Lsn(1));
+    let header = SegmentHeader {
+        log_id,
+        segment: SegmentId::FIRST,
+        first_lsn,
+        creation: 1,
+        previous_end: 0,
+        start_segment: SegmentId::FIRST,
+        born_end: HEADER_BYTES,
+    };
+    let spares = Spares::new(Arc::clone(vfs), dir, false);
+    let capacity = FIRST_SEGMENT_BYTES.min(options.segment_bytes);
+    let make = || -> io::Result<(PathBuf, u64)> {
+        let spare = spares.take(capacity)?;
+        let path = dir.join(header.segment.file_name());
+        publish(&**vfs, &spares, &spare, &path, &header, &[])?;
+        vfs.sync_dir(dir)?;
+        Ok((path, spare.capacity))
+    };
+    let (path, capacity) = make().map_err(|e| Error::poison(&spares.path, e))?;
+    Ok(Arc::new(Segment::new(header, path, capacity, HEADER_BYTES, Vec::new())))
+}
+
+/// Turns a spare into a segment that holds `frames`, durable in every way.
+fn name_segment(
+    catalog: &Catalog,
+    spares: &Spares,
+    spare: Spare,
+    header: SegmentHeader,
+    frames: &[u8],
+) -> Result<(Arc<Segment>, Arc<dyn File>)> {
+    let path = catalog.dir.join(header.segment.file_name());
+    publish(&*catalog.vfs, spares, &spare, &path, &header, frames)
+        .and_then(|()| catalog.sync_dir())
+        .map_err(|e| Error::poison(&path, e))?;
+    let (end, first) = (header.born_end, header.first_lsn);
+    let segment = Segment::new(header, path, spare.capacity, end, vec![(first, HEADER_BYTES)]);
+    Ok((Arc::new(segment), spare.file))
+}
+
+fn publish(
+    vfs: &dyn Vfs,
+    spares: &Spares,
+    spare: &Spare,
+    path: &std::path::Path,
+    header: &SegmentHeader,
+    frames: &[u8],
+) -> io::Result<()> {
+    let block = header.encode();
+    spare.file.write_at(&[IoSlice::new(&block), IoSlice::new(frames)], 0)?;
+    spare.file.sync_data()?;
+    vfs.rename(&spares.path, path)
+}

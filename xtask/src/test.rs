@@ -1,0 +1,165 @@
+//! The one test command: the steps, in order, and what decides that the whole passed.
+//!
+//! ```text
+//!     format ─ clippy ─ build ─ test ─ doctest ─ doc ─ deny ─ summary
+//! ```
+//!
+//! Cheap steps come first, so that a slip in formatting is seen within a second. The server is
+//! built in the release profile before the tests because its suites start the real program many
+//! times and compare it with real etcd; they find it through `DRYSTONE_ETCD_BIN`.
+//!
+//! `cargo deny` is run when it is installed. Its `advisories` check fetches a database from the
+//! network, and is reported as skipped when that database cannot be had; the checks of licences,
+//! bans and sources need no network and always count.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::step::{Outcome, Report, Step};
+
+/// How much is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Formatting, lints and tests against the dev build.
+    Fast,
+    /// Everything but the tests that ask for `SLOW=1`.
+    Usual,
+    /// Everything.
+    Slow,
+}
+
+/// Runs the steps, prints the summary, and says whether nothing failed.
+pub(crate) fn run(pace: Pace) -> anyhow::Result<bool> {
+    let root = root();
+    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))?;
+    let steps = plan(pace, &target_dir()?);
+    let start = Instant::now();
+    let mut done: Vec<Report> = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        let position = format!("{}/{}", i + 1, steps.len());
+        let report = step.run(&position, &done);
+        done.push(report);
+    }
+    println!("\n{}", summary(&done, start.elapsed()));
+    Ok(passed(&done))
+}
+
+/// The steps of a run, in order.
+pub(crate) fn plan(pace: Pace, target_dir: &Path) -> Vec<Step> {
+    let mut steps = vec![
+        Step::new("format", "cargo fmt --all -- --check"),
+        Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"),
+    ];
+    let tests =
+        Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
+    if pace == Pace::Fast {
+        steps.push(tests);
+        return steps;
+    }
+    let server = target_dir.join("release").join("drystone-etcd");
+    let mut tests = tests.needs("build").env("DRYSTONE_ETCD_BIN", server.display().to_string());
+    if pace == Pace::Slow {
+        tests = tests.env("SLOW", "1");
+    }
+    steps.push(Step::new("build", "cargo build --release -p drystone-etcd"));
+    steps.push(tests);
+    steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
+    let doc = Step::new("doc", "cargo doc --workspace --no-deps");
+    steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
+    steps.extend(deny());
+    steps
+}
+
+/// The two halves of `cargo deny`: the one that works offline, and the one that needs a database.
+fn deny() -> [Step; 2] {
+    let missing = (!answers(&["deny", "--version"]))
+        .then(|| "cargo-deny is not installed: cargo install cargo-deny --locked".to_owned());
+    let offline = Step::new("deny", "cargo deny --offline check licenses bans sources");
+    let advisories = Step::new("advisories", "cargo deny check advisories");
+    let unreachable = || {
+        let fetched = answers(&["deny", "fetch", "db"]);
+        (!fetched).then(|| "the advisory database cannot be fetched from here".to_owned())
+    };
+    let why = missing.clone().or_else(unreachable);
+    [offline.skip(missing), advisories.skip(why)]
+}
+
+/// Whether `cargo <arguments>` runs and succeeds, silently.
+fn answers(arguments: &[&str]) -> bool {
+    let mut command = Command::new("cargo");
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Every step in one line each, then the verdict.
+fn summary(done: &[Report], time: Duration) -> String {
+    let lines: String = done.iter().map(|report| report.line() + "\n").collect();
+    let skipped = done.iter().filter(|r| matches!(r.outcome, Outcome::Skipped(_))).count();
+    let verdict = if passed(done) { "all steps that ran passed" } else { "FAILED" };
+    let seconds = time.as_secs_f64();
+    format!("{lines}{verdict} ({} steps, {skipped} skipped) in {seconds:.1} s", done.len())
+}
+
+/// Nothing failed. A step that was skipped because another failed is covered by that other one.
+fn passed(done: &[Report]) -> bool {
+    !done.iter().any(|report| matches!(report.outcome, Outcome::Failed(_)))
+}
+
+/// The root of the repository: the folder above this crate.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies one folder below the root").to_owned()
+}
+
+/// Where cargo puts what it builds, read off the place of this very program:
+/// `<target>/<profile>/xtask`.
+fn target_dir() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let target = program.ancestors().nth(2).context("this program lies outside a target folder")?;
+    Ok(target.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(pace: Pace) -> Vec<&'static str> {
+        plan(pace, Path::new("/t")).iter().map(|step| step.name).collect()
+    }
+
+    /// Whoever shortens the list must change this line, and say why in the commit.
+    #[test]
+    fn usual_run_covers_every_step_in_order() {
+        let all = ["format", "clippy", "build", "test", "doctest", "doc", "deny", "advisories"];
+        assert_eq!(names(Pace::Usual), all);
+        assert_eq!(names(Pace::Slow), all);
+        assert_eq!(names(Pace::Fast), ["format", "clippy", "test"]);
+    }
+
+    /// The suites of the server must meet the program that users run, not the dev build.
+    #[test]
+    fn tests_run_against_the_release_server() {
+        let steps = plan(Pace::Usual, Path::new("/t"));
+        let test = steps.iter().find(|step| step.name == "test").unwrap();
+        let server = ("DRYSTONE_ETCD_BIN", "/t/release/drystone-etcd".to_owned());
+        assert!(test.env.contains(&server), "{:?}", test.env);
+        assert_eq!(test.needs, Some("build"));
+    }
+
+    /// One failed step fails the run, whatever comes after it; a skipped one alone does not.
+    #[test]
+    fn one_failure_fails_the_run() {
+        let report = |outcome| Report { name: "x", outcome, time: Duration::ZERO };
+        let fine = report(Outcome::Passed);
+        let skipped = report(Outcome::Skipped("no".to_owned()));
+        let failed = report(Outcome::Failed("exit status: 1".to_owned()));
+        let mut done = vec![fine, skipped];
+        assert!(passed(&done));
+        done.insert(0, failed);
+        assert!(!passed(&done));
+        assert!(summary(&done, Duration::ZERO).contains("FAILED (3 steps, 1 skipped)"));
+    }
+}
