@@ -7,3 +7,4 @@ mod engine;
 mod model;
 mod oracle;
 mod requests;
+mod traps;
