@@ -114,12 +114,15 @@ impl Touched {
 /// or set a key that it deletes. Deleting a key twice is fine.
 ///
 /// A nested transaction runs either of its branches: both count, and a key that both set is fine.
-/// Following etcd, this list's own deletes count wherever they stand in it, and a nested delete
-/// counts against what comes after it alone.
+/// Following etcd, this list's own deletes count wherever they stand in it, a nested delete counts
+/// against what comes after it alone, and a delete that has no end does not count at all: clients
+/// clear "everything from here on" and write in one transaction.
 fn touched(ops: &[TxnOp]) -> Result<Touched, Refusal> {
     let mut all = Touched::default();
     for op in ops {
-        if let TxnOp::DeleteRange(delete) = op {
+        if let TxnOp::DeleteRange(delete) = op
+            && delete.range.end.is_some()
+        {
             all.deletes.push(delete.range.clone());
         }
     }
