@@ -173,8 +173,31 @@ fn a_key_set_twice_is_refused_before_compares_are_looked_at() {
     assert_eq!(check(vec![set("a", "")], vec![set("a", "")]), Ok(()));
     assert_eq!(check(vec![inner(vec![set("a", "")], vec![set("a", "")])], vec![]), Ok(()));
     assert_eq!(check(vec![inner(vec![], vec![set("a", "")]), set("a", "")], vec![]), duplicate);
-    let deep = inner(vec![inner(vec![drop_keys("a", "\0")], vec![])], vec![]);
+    let deep = inner(vec![inner(vec![drop_keys("a", "c")], vec![])], vec![]);
     assert_eq!(check(vec![deep, set("b", "")], vec![]), duplicate);
+}
+
+// Trap 9. etcd builds its interval of a delete "from here on" the wrong way round, so that it meets
+// nothing, and clients that clear all before they write have come to rely on it (etcd 3.5.1 answers
+// as is asserted here). The delete and the put then happen in the order in which they stand.
+#[test]
+fn a_delete_without_an_end_clashes_with_no_put() {
+    let bench = Bench::new();
+    bench.ok(&put("a", "old"));
+    bench.ok(&put("b", "old"));
+    for all in ["\0", "a"] {
+        let txn = then(vec![drop_keys(all, "\0"), set("b", "new")]);
+        assert_eq!(Limits::default().check_txn(&txn), Ok(()));
+        run(&bench, txn);
+        let left = bench.range(&read("\0", "\0")).unwrap();
+        assert_eq!((keys(&left), left.kvs[0].version), (vec!["b"], 1), "a new generation");
+    }
+    let txn = then(vec![set("c", "new"), nest(then(vec![drop_keys("a", "\0")]))]);
+    assert_eq!(Limits::default().check_txn(&txn), Ok(()));
+    let TxnOpReply::Txn(nested) = &run(&bench, txn).replies[1] else { unreachable!() };
+    let TxnOpReply::DeleteRange(gone) = &nested.replies[0] else { unreachable!() };
+    assert_eq!(gone.deleted, 2);
+    assert_eq!(bench.range(&read("\0", "\0")).unwrap().count, 0);
 }
 
 // Trap 10. The budget of operations is shared with what is nested.
@@ -241,19 +264,21 @@ fn only_the_branch_that_runs_is_checked() {
     assert!(reply.succeeded);
 }
 
-// Puts are checked before reads, whatever their order: which of two refusals a client gets must be
-// the same on every member, and is etcd's.
+// Which of two refusals a client gets must be the same on every member: that of the operation which
+// stands first, as in etcd since 3.6. (3.5 looks at the puts first.)
 #[test]
-fn puts_are_checked_before_reads() {
+fn operations_are_checked_in_their_order() {
     let bench = Bench::new();
-    let keep = TxnOp::Put(Put { value: None, ..Put::new("absent", "") });
-    let future = look(read_at("k", "", 99));
-    let txn = then(vec![future, keep]);
-    assert_eq!(bench.apply(&Command::Txn(txn)), Err(Refusal::KeyNotFound));
+    let future = || look(read_at("k", "", 99));
+    let keep = || TxnOp::Put(Put { value: None, ..Put::new("absent", "") });
+    let apply = |ops| bench.apply(&Command::Txn(then(ops)));
+    let refused = Err(Refusal::FutureRevision { newest: 1 });
+    assert_eq!(apply(vec![future(), keep()]), refused);
+    assert_eq!(apply(vec![nest(then(vec![future()])), keep()]), refused);
+    assert_eq!(apply(vec![keep(), future()]), Err(Refusal::KeyNotFound));
     // Of one put, the key comes before the lease, though a put that stands alone has it reversed.
     let put = Put { value: None, lease: Some(LeaseId(9)), ..Put::new("absent", "") };
-    let txn = then(vec![TxnOp::Put(put.clone())]);
-    assert_eq!(bench.apply(&Command::Txn(txn)), Err(Refusal::KeyNotFound));
+    assert_eq!(apply(vec![TxnOp::Put(put.clone())]), Err(Refusal::KeyNotFound));
     assert_eq!(bench.apply(&Command::Put(put)), Err(Refusal::LeaseNotFound));
 }
 
