@@ -182,7 +182,7 @@ impl History {
         for run in self.runs_mut() {
             run.counts[usize::from(slot)] = left_count;
             run.counts[usize::from(new)] = right_count;
-            for entry in run.entries_mut().iter_mut().filter(|entry| entry.slot() == slot) {
+            for entry in run.entries_of(slot) {
                 let (turn, right) = sides.next().expect("a child logs what its parent does");
                 debug_assert_eq!(turn, entry.turn(), "both log in the same order");
                 if right {
@@ -289,6 +289,11 @@ impl Run {
 
     fn entries_mut(&mut self) -> &mut [Entry] {
         &mut self.entries[..self.len]
+    }
+
+    /// The entries of one slot, in order.
+    fn entries_of(&mut self, slot: u8) -> impl Iterator<Item = &mut Entry> {
+        self.entries_mut().iter_mut().filter(move |entry| entry.slot() == slot)
     }
 
     /// Counts the events up to `floor` and forgets them.

@@ -20,6 +20,9 @@ use smallvec::SmallVec;
 
 use super::history::SLOTS;
 
+/// Bytes are reserved in such steps.
+const BYTES_STEP: usize = 128;
+
 /// See the module. Positions count from 0.
 ///
 /// Invariants:
@@ -70,9 +73,9 @@ impl Packed {
             return Err(if key < prefix { 0 } else { self.len() });
         };
         let head = head_of(rest);
-        // Counting beats a binary search here: it takes no branches, and all memory at once.
-        let mut low = self.words.iter().map(|word| usize::from(word.head() < head)).sum();
-        let equal = self.words[low..].iter().take_while(|word| word.head() == head).count();
+        let words = self.words.as_slice();
+        let mut low = words.partition_point(|word| word.head() < head);
+        let equal = words[low..].iter().take_while(|word| word.head() == head).count();
         let mut high = low + equal;
         while low < high {
             let middle = low.midpoint(high);
@@ -124,14 +127,13 @@ impl Packed {
             self.bytes.clear();
             self.prefix = 0;
         }
-        let shared = common(self.prefix(), key);
-        if shared < self.prefix as usize {
-            *self = self.with_prefix(shared, 0..self.len());
+        if !key.starts_with(self.prefix()) {
+            *self = self.with_prefix(common(self.prefix(), key), 0..self.len());
         }
-        let suffix = &key[shared..];
+        let suffix = &key[self.prefix as usize..];
         let (start, old_end) = (self.start(at), self.bytes.len());
         assert!(old_end + suffix.len() <= u32::MAX as usize, "keys of one node take below 4 GiB");
-        grow(&mut self.bytes, suffix.len());
+        grow(&mut self.bytes, suffix.len(), BYTES_STEP);
         self.bytes.resize(old_end + suffix.len(), 0);
         self.bytes.copy_within(start..old_end, start + suffix.len());
         self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
@@ -227,11 +229,12 @@ pub(super) fn separator(left: &[u8], right: &[u8]) -> Vec<u8> {
     right[..common(left, right) + 1].to_vec()
 }
 
-/// Makes room for `more` items with a margin of an eighth, where `Vec` itself would double: a full
-/// node is never larger than 64 keys, and a million half-empty ones are what memory goes to.
-pub(super) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    if list.capacity() - list.len() < more {
-        list.reserve_exact(more + list.len() / 8 + 2);
+/// Makes room for `more` items in steps of `step`, where `Vec` itself would double: a node at rest
+/// is three quarters full, and a million half-empty lists are what memory goes to.
+pub(super) fn grow<T>(list: &mut Vec<T>, more: usize, step: usize) {
+    let needed = list.len() + more;
+    if list.capacity() < needed {
+        list.reserve_exact(needed.next_multiple_of(step) - list.len());
     }
 }
 
