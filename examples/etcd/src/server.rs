@@ -75,7 +75,8 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
         let signals = wait_for_signal()?;
         announce(config, &data_dir, &member, &urls);
         let signal = signals.await;
-        tracing::info!(signal = ?signal, "received signal; shutting down");
+        let name = if signal == Signal::INT { "interrupt" } else { "terminated" };
+        tracing::info!(signal = name, "received signal; shutting down");
         trigger.fire();
         Ok::<_, anyhow::Error>((signal, threads))
     });
