@@ -101,7 +101,8 @@ impl Trial {
         let burst = Burst { shape: shape.clone(), seed, round, compact };
         let aftermath = burst.run(&mut self.server, &self.chronicle.state, moment);
         let record = &aftermath.record;
-        let unanswered = record.notes.iter().filter(|note| note.outcome == Outcome::Unknown).count();
+        let unanswered =
+            record.notes.iter().filter(|note| note.outcome == Outcome::Unknown).count();
         self.counts.acknowledged += record.notes.len() - unanswered;
         self.counts.unanswered += unanswered;
         self.counts.reads += record.reads.len();
@@ -182,4 +183,3 @@ fn fifty_crashes_lose_nothing_that_was_acknowledged() {
     assert!(counts.acknowledged > rounds * 20, "too little was written to prove anything");
     assert!(counts.unanswered > rounds, "the crashes came when nothing was under way");
 }
-
