@@ -1,8 +1,8 @@
 //! Times of many requests, kept as counts.
 //!
-//! A list of every time would grow with the run and a mean would hide the slow ones. An HDR histogram
-//! keeps counts in buckets whose width is a thousandth of the time they stand for, so a percentile
-//! is right to 0.1 % at any scale.
+//! A list of every time would grow with the run and a mean would hide the slow ones. An HDR
+//! histogram keeps counts in buckets whose width is a thousandth of the time they stand for, so a
+//! percentile is right to 0.1 % at any scale.
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@
 //! times differ by a factor between two runs. A number alone says little.
 //!
 //! # Idea
-//! Compare, never time: the same load against both servers, turn by turn in one run, and look at the
-//! ratio within each round. Look at CPU per request first, for it moves least. Keep the client
+//! Compare, never time: the same load against both servers, turn by turn in one run, and look at
+//! the ratio within each round. Look at CPU per request first, for it moves least. Keep the client
 //! cheap and in a process of its own, so that its cost is seen and not charged to the server.
 //!
 //! ```text

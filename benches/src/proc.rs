@@ -5,8 +5,8 @@
 //!   /proc/PID/status   VmHWM:     102400 kB                    most memory it ever had in RAM
 //! ```
 //!
-//! The ticks of `stat` cover all threads, those that have ended too. They are 10 ms each, so measure
-//! over seconds. Linux only.
+//! The ticks of `stat` cover all threads, those that have ended too. They are 10 ms each, so
+//! measure over seconds. Linux only.
 
 use std::{fs, time::Duration};
 
@@ -43,7 +43,8 @@ pub fn own_cpu_time() -> Duration {
     )
 }
 
-/// `utime + stime`. The name in parentheses may hold blanks and parentheses, so count from the last.
+/// `utime + stime`. The name in parentheses may hold blanks and parentheses, so count from the
+/// last.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     // The first field behind the name is number 3, the state.

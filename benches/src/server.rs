@@ -1,8 +1,8 @@
 //! A server process under measurement, from free port to clean end.
 //!
-//! Any program will do that speaks etcd v3 and knows etcd's flags. It listens on loopback ports that
-//! were free a moment ago, writes its log beside its data, and is killed whenever the [`Server`] goes
-//! out of scope: an error or an interrupt leaves no process behind.
+//! Any program will do that speaks etcd v3 and knows etcd's flags. It listens on loopback ports
+//! that were free a moment ago, writes its log beside its data, and is killed whenever the
+//! [`Server`] goes out of scope: an error or an interrupt leaves no process behind.
 
 use std::{
     env,

@@ -3,8 +3,8 @@
 //! # Fairness
 //! * One server lives at a time, freshly started for every run. Two at once would share the cores
 //!   and the disk, and an old process would carry its heap and its files from round to round.
-//! * Who begins changes with every round (etcd, ours, ours, etcd, ...), so that a machine that grows
-//!   slower does not favour either.
+//! * Who begins changes with every round (etcd, ours, ours, etcd, ...), so that a machine that
+//!   grows slower does not favour either.
 //! * A run that writes begins with an empty store. Runs that only read use a store that was filled
 //!   once and is read again after every start.
 //! * Before the clock starts the server has a warm-up of a tenth of the load, and everything dirty

@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors.clone())?;
 
-    // Comments have done their work once the Rust exists; the descriptors are for names and numbers.
+    // Comments have done their work once the Rust exists; only names and numbers are left to tell.
     for file in &mut descriptors.file {
         file.source_code_info = None;
     }

@@ -82,11 +82,11 @@ impl Catalog {
         Error::Missing { lsn, first: self.first_lsn(), last: self.durable() }
     }
 
-    /// The segment after `id`, if there is one.
-    pub(crate) fn after(&self, id: SegmentId) -> Option<Arc<Segment>> {
+    /// The segment `id`, if the log still has it.
+    pub(crate) fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
         let segments = self.segments.lock();
-        let at = segments.partition_point(|segment| segment.id() <= id);
-        segments.get(at).cloned()
+        let at = segments.partition_point(|segment| segment.id() < id);
+        segments.get(at).filter(|segment| segment.id() == id).cloned()
     }
 
     /// Forgets the segments before `id` and returns them, oldest first.

@@ -79,9 +79,8 @@ impl Iter {
             let place = self.place.as_mut().expect("opened above");
             if place.offset >= place.segment.end() {
                 let id = place.segment.id();
-                let Some(segment) = self.catalog.after(id) else {
-                    return Err(place.corrupt(self.next, Damage::FileEnds));
-                };
+                let segment =
+                    self.catalog.get(id.next()).ok_or_else(|| self.catalog.missing(self.next))?;
                 self.place =
                     Some(Place::open(&self.catalog, segment, crate::format::HEADER_BYTES)?);
                 continue;

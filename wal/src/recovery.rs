@@ -1,12 +1,13 @@
 //! From a directory to a log: verify everything, then repair, never the other way round.
 //!
 //! ```text
-//!     list ─► last segment: header, walk, start segment
+//!     list ─► is there a finished cut.tmp? then it stands for its segment, and later ones are gone
+//!          ─► last segment: header, walk, start segment
 //!          ─► segments from the start on: headers chain, every frame sound up to "previous end"
 //!          ─► the stop in the last segment: end of log, torn tail, or corruption
 //!          ─► min_lsn
 //!     ──────────────────────────────────────── nothing was written up to here ──────────────
-//!          ─► remove leftovers, rewrite what no later frame vouches for, zero what is cut, sync
+//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for, zero what is cut, sync
 //! ```
 //!
 //! Two repairs need a word. **Zeroing**: bytes behind the cut are zeroed and synced before anything
@@ -78,6 +79,31 @@ pub(crate) struct Verified {
     pub(crate) report: Report,
     unproven_from: u64,
     leftovers: Vec<PathBuf>,
+    /// The last segment is still called [`CUT_NAME`].
+    cut_open: bool,
+}
+
+/// The files in a log's directory.
+#[derive(Debug)]
+struct Layout {
+    dir: PathBuf,
+    /// Ascending.
+    ids: Vec<SegmentId>,
+    /// The segment, the last one, for which a shorter edition stands ready.
+    cut: Option<SegmentId>,
+    /// Temporary files, and segments behind a cut.
+    leftovers: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// Where the bytes of segment `id` are now.
+    fn path(&self, id: SegmentId) -> PathBuf {
+        if self.cut == Some(id) { self.dir.join(CUT_NAME) } else { self.final_path(id) }
+    }
+
+    fn final_path(&self, id: SegmentId) -> PathBuf {
+        self.dir.join(id.file_name())
+    }
 }
 
 impl Verified {
@@ -89,6 +115,7 @@ impl Verified {
             creation: segment.header.creation,
             unproven_from: segment.end(),
             leftovers: Vec::new(),
+            cut_open: false,
             segments: vec![segment],
             report,
         }
@@ -97,50 +124,54 @@ impl Verified {
 
 /// Reads the whole log in `dir`. `None` if there is none. Writes nothing.
 pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
-    let (ids, mut leftovers) = list(vfs, dir)?;
-    let Some(&last_id) = ids.last() else {
+    let layout = list(vfs, dir)?;
+    let Some(&last_id) = layout.ids.last() else {
         return Ok(None);
     };
-    let tail = read_tail(vfs, dir, last_id)?;
+    let tail = read_tail(vfs, &layout, last_id)?;
     let start = tail.scan.start_segment;
-    let (old, needed) = ids.split_at(ids.partition_point(|id| *id < start));
-    leftovers.extend(old.iter().map(|id| dir.join(id.file_name())));
-
-    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(needed.len());
+    let (old, needed) = layout.ids.split_at(layout.ids.partition_point(|id| *id < start));
+    let mut headers: Vec<SegmentHeader> = Vec::with_capacity(needed.len());
     let mut at = start;
-    let mut headers = Vec::with_capacity(needed.len());
     while at <= last_id {
         if needed.get(headers.len()) != Some(&at) {
-            let lsn = headers.last().map_or(Lsn(1), |h: &SegmentHeader| h.first_lsn.next());
-            let file = dir.join(at.file_name());
-            return Err(Error::Corrupt { file, offset: 0, lsn, reason: Damage::SegmentMissing });
+            let lsn = headers.last().map_or(Lsn(1), |header| header.first_lsn.next());
+            let (file, reason) = (layout.final_path(at), Damage::SegmentMissing);
+            return Err(Error::Corrupt { file, offset: 0, lsn, reason });
         }
-        headers.push(if at == last_id {
-            tail.header.clone()
-        } else {
-            read_header(vfs, dir, at)?.1
-        });
+        let is_last = at == last_id;
+        headers.push(if is_last { tail.header.clone() } else { read_header(vfs, &layout, at)?.1 });
         at = at.next();
     }
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(needed.len());
     for pair in headers.windows(2) {
-        segments.push(verify_sealed(vfs, dir, &pair[0], &pair[1])?);
+        segments.push(verify_sealed(vfs, &layout, &pair[0], &pair[1])?);
     }
-    let last = tail.scan.last;
     let report = Report {
         first: headers[0].first_lsn,
-        last,
+        last: tail.scan.last,
         segments: headers.len(),
         closed: tail.scan.closed && tail.cut.is_none(),
         fresh: false,
         cut: tail.cut,
     };
-    let creation = tail.header.creation;
-    let unproven_from = tail.scan.unproven_from;
-    let end = tail.scan.end;
-    let path = dir.join(last_id.file_name());
-    segments.push(Arc::new(Segment::new(tail.header, path, tail.capacity, end, tail.scan.index)));
+    let (creation, path) = (tail.header.creation, layout.final_path(last_id));
+    let Scan { last, end, unproven_from, index, .. } = tail.scan;
+    segments.push(Arc::new(Segment::new(tail.header, path, tail.capacity, end, index)));
+    let cut_open = layout.cut.is_some();
+    let old = old.iter().map(|id| layout.final_path(*id));
+    let leftovers = layout.leftovers.iter().cloned().chain(old).collect();
     let start_segment = start;
-    Ok(Some(Verified { segments, last, start_segment, creation, report, unproven_from, leftovers }))
+    Ok(Some(Verified {
+        segments,
+        last,
+        start_segment,
+        creation,
+        report,
+        unproven_from,
+        leftovers,
+        cut_open,
+    }))
 }
 
 /// Checks what the caller knows against what was found.
@@ -159,7 +190,16 @@ pub(crate) fn check_min(verified: &Verified, min: Lsn) -> Result<()> {
 
 /// Makes the directory agree with what [`verify`] found, durably.
 pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Result<()> {
+    for path in &verified.leftovers {
+        vfs.remove(path).map_err(|e| Error::io("remove", path, e))?;
+    }
     let tail = verified.segments.last().expect("a log has a segment");
+    if verified.cut_open {
+        // See `truncate.rs` for why the removals must be durable first.
+        vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
+        vfs.rename(&dir.join(CUT_NAME), &tail.path)
+            .map_err(|e| Error::io("rename to", &tail.path, e))?;
+    }
     let file = vfs
         .open(&tail.path, OpenMode::Write)
         .map_err(|e| Error::io("open segment", &tail.path, e))?;
@@ -168,16 +208,13 @@ pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Resu
     if let Some(cut) = &mut verified.report.cut {
         cut.bytes = settled;
     }
-    for path in &verified.leftovers {
-        vfs.remove(path).map_err(|e| Error::io("remove", path, e))?;
-    }
     // The names found may be as new as the crash; nothing may be acknowledged before they are safe.
     vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
 }
 
 /// Removes what an unfinished rotation or truncation left, where there is no log besides.
 pub(crate) fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-    for path in list(vfs, dir)?.1 {
+    for path in list(vfs, dir)?.leftovers {
         vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
     }
     Ok(())
@@ -210,33 +247,66 @@ fn settle(file: &dyn File, shared: Arc<dyn File>, from: u64, tail: &Segment) -> 
     Ok(dirty_end - end)
 }
 
-/// Segment ids in `dir`, ascending, and the temporary files of this crate. Other names are not ours.
-fn list(vfs: &dyn Vfs, dir: &Path) -> Result<(Vec<SegmentId>, Vec<PathBuf>)> {
-    let mut ids = Vec::new();
-    let mut leftovers = Vec::new();
+/// What is in `dir`. Names that are not ours are passed over.
+fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Layout> {
+    let mut layout =
+        Layout { dir: dir.to_path_buf(), ids: Vec::new(), cut: None, leftovers: Vec::new() };
+    let mut cut_found = false;
     for name in vfs.list(dir).map_err(|e| Error::io("list", dir, e))? {
         let Some(name) = name.to_str() else { continue };
         if let Some(id) = SegmentId::from_file_name(name) {
-            ids.push(id);
-        } else if [SPARE_NAME, CUT_NAME].contains(&name) {
-            leftovers.push(dir.join(name));
+            layout.ids.push(id);
+        } else if name == SPARE_NAME {
+            layout.leftovers.push(dir.join(name));
+        }
+        cut_found |= name == CUT_NAME;
+    }
+    layout.ids.sort_unstable();
+    if cut_found {
+        match decode_header(vfs, &dir.join(CUT_NAME))?.1 {
+            Ok(header) => {
+                let id = header.segment;
+                let behind = layout.ids.split_off(layout.ids.partition_point(|other| *other < id));
+                let later = behind.into_iter().filter(|other| *other > id);
+                layout.leftovers.extend(later.map(|other| dir.join(other.file_name())));
+                layout.ids.push(id);
+                layout.cut = Some(id);
+            }
+            // It was not finished, so the cut has not happened.
+            Err(HeaderFault::Damaged) => layout.leftovers.push(dir.join(CUT_NAME)),
+            Err(HeaderFault::Version(version)) => {
+                return Err(Error::Unsupported { file: dir.join(CUT_NAME), version });
+            }
         }
     }
-    ids.sort_unstable();
-    Ok((ids, leftovers))
+    Ok(layout)
 }
 
-fn read_header(vfs: &dyn Vfs, dir: &Path, id: SegmentId) -> Result<(Arc<dyn File>, SegmentHeader)> {
-    let path = dir.join(id.file_name());
-    let file = vfs.open(&path, OpenMode::Read).map_err(|e| Error::io("open segment", &path, e))?;
+type Decoded = std::result::Result<SegmentHeader, HeaderFault>;
+
+fn decode_header(vfs: &dyn Vfs, path: &Path) -> Result<(Arc<dyn File>, Decoded)> {
+    let file = vfs.open(path, OpenMode::Read).map_err(|e| Error::io("open segment", path, e))?;
     let mut block = vec![0; HEADER_BYTES as usize];
-    let count = file.read_at(&mut block, 0).map_err(|e| Error::io("read segment", &path, e))?;
-    let corrupt = |reason| Error::Corrupt { file: path.clone(), offset: 0, lsn: Lsn::NONE, reason };
-    let header = SegmentHeader::decode(&block[..count]).map_err(|fault| match fault {
-        HeaderFault::Damaged => corrupt(Damage::Header),
-        HeaderFault::Version(version) => Error::Unsupported { file: path.clone(), version },
-    })?;
-    if header.segment != id { Err(corrupt(Damage::Misplaced)) } else { Ok((file, header)) }
+    let count = file.read_at(&mut block, 0).map_err(|e| Error::io("read segment", path, e))?;
+    Ok((file, SegmentHeader::decode(&block[..count])))
+}
+
+fn read_header(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    id: SegmentId,
+) -> Result<(Arc<dyn File>, SegmentHeader)> {
+    let path = layout.path(id);
+    let (file, decoded) = decode_header(vfs, &path)?;
+    let reason = match decoded {
+        Ok(header) if header.segment == id => return Ok((file, header)),
+        Ok(_) => Damage::Misplaced,
+        Err(HeaderFault::Damaged) => Damage::Header,
+        Err(HeaderFault::Version(version)) => {
+            return Err(Error::Unsupported { file: path, version });
+        }
+    };
+    Err(Error::Corrupt { file: path, offset: 0, lsn: Lsn::NONE, reason })
 }
 
 struct Tail {
@@ -247,9 +317,9 @@ struct Tail {
 }
 
 /// Walks the last segment and judges its stop.
-fn read_tail(vfs: &dyn Vfs, dir: &Path, id: SegmentId) -> Result<Tail> {
-    let (file, header) = read_header(vfs, dir, id)?;
-    let path = dir.join(id.file_name());
+fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
+    let (file, header) = read_header(vfs, layout, id)?;
+    let path = layout.path(id);
     let failed = |e| Error::io("read segment", &path, e);
     let length = file.len().map_err(failed)?;
     let mut scanner = Scanner::new(Arc::clone(&file), &header, length);
@@ -284,18 +354,16 @@ fn all_zero(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<bool> {
 /// header names.
 fn verify_sealed(
     vfs: &dyn Vfs,
-    dir: &Path,
+    layout: &Layout,
     header: &SegmentHeader,
     next: &SegmentHeader,
 ) -> Result<Arc<Segment>> {
-    let path = dir.join(header.segment.file_name());
-    let next_path = dir.join(next.segment.file_name());
+    let path = layout.path(header.segment);
     if next.log_id != header.log_id || next.creation <= header.creation {
-        let lsn = next.first_lsn;
-        let reason = Damage::Misplaced;
-        return Err(Error::Corrupt { file: next_path, offset: 0, lsn, reason });
+        let (file, reason) = (layout.path(next.segment), Damage::Misplaced);
+        return Err(Error::Corrupt { file, offset: 0, lsn: next.first_lsn, reason });
     }
-    let (file, _) = read_header(vfs, dir, header.segment)?;
+    let (file, _) = read_header(vfs, layout, header.segment)?;
     let failed = |e| Error::io("read segment", &path, e);
     let length = file.len().map_err(failed)?;
     let end = next.previous_end;

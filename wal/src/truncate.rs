@@ -5,10 +5,18 @@
 //! is known to start at the mark's segment, older files are leftovers, and a missing one at or after
 //! it is corruption.
 //!
-//! **Suffix** (records that a new leader overrules): segments behind the cut go one by one, newest
-//! first, each removal made durable before the next, so that what is left is always a gapless log.
-//! The segment that is cut through is written anew, up to the cut, and replaces the old edition by
-//! one rename. Either edition is whole; the old suffix is gone with the file that held it.
+//! **Suffix** (records that a new leader overrules): the segment that is cut through is written anew,
+//! up to the cut, under a temporary name. From the moment that file and its name are durable, the cut
+//! has happened: whoever opens the log finishes it. Before that moment it has not.
+//!
+//! ```text
+//!     cut.tmp: frames, sync, header, sync, name ─┤ the cut has happened
+//!                                                ├─ remove later segments, sync the directory
+//!                                                ├─ rename cut.tmp over the old edition, sync
+//! ```
+//!
+//! The header goes in last, after the frames are durable: a temporary file with a sound header is
+//! complete. The old suffix is gone with the files that held it.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -93,14 +101,19 @@ impl Writer {
     fn drop_suffix(&mut self, last: Lsn) -> Result<()> {
         assert!(last < self.last, "there is something to drop");
         let target = self.catalog.find(last.next())?;
-        while let Some(segment) = self.catalog.pop_after(target.id()) {
-            self.catalog
-                .vfs
-                .remove(&segment.path)
-                .and_then(|()| self.catalog.sync_dir())
-                .map_err(|e| Error::poison(&segment.path, e))?;
-        }
         let (segment, file) = self.shorter_edition(&target, last)?;
+        let catalog = &self.catalog;
+        let finish = || -> io::Result<()> {
+            catalog.sync_dir()?;
+            while let Some(segment) = catalog.pop_after(target.id()) {
+                catalog.vfs.remove(&segment.path)?;
+            }
+            // Once the temporary name is gone, nothing would tell these segments from valid ones.
+            catalog.sync_dir()?;
+            catalog.vfs.rename(&catalog.dir.join(CUT_NAME), &target.path)?;
+            catalog.sync_dir()
+        };
+        finish().map_err(|e| Error::poison(&target.path, e))?;
         self.tail = segment.end();
         self.segment = Arc::clone(&segment);
         self.file = file;
@@ -109,7 +122,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces `old` by a file that holds its records up to `last`.
+    /// Writes a file under [`CUT_NAME`] that holds the records of `old` up to `last`, durably but for
+    /// its name.
     fn shorter_edition(
         &mut self,
         old: &Segment,
@@ -122,19 +136,18 @@ impl Writer {
             born_end: HEADER_BYTES,
             ..old.header.clone()
         };
-        let vfs = &self.catalog.vfs;
         let path = self.catalog.dir.join(CUT_NAME);
-        let file = vfs.open(&path, OpenMode::CreateNew).map_err(|e| Error::poison(&path, e))?;
+        let failed = |e| Error::poison(&path, e);
+        let file = self.catalog.vfs.open(&path, OpenMode::CreateNew).map_err(failed)?;
         header.born_end = self.copy(&*file, &header, last)?;
         let finish = || -> io::Result<u64> {
             fill(&*file, header.born_end, old.capacity)?;
+            file.sync_data()?;
             file.write_at(&[IoSlice::new(&header.encode())], 0)?;
             file.sync_data()?;
-            vfs.rename(&path, &old.path)?;
-            self.catalog.sync_dir()?;
             file.len()
         };
-        let capacity = finish().map_err(|e| Error::poison(&old.path, e))?;
+        let capacity = finish().map_err(failed)?;
         let index = vec![(header.first_lsn, HEADER_BYTES)];
         let end = header.born_end;
         let segment = Segment::new(header, old.path.clone(), capacity, end, index);

@@ -165,8 +165,8 @@ impl Wal {
         core.writer.lock().truncate_prefix(&core.queue, lsn)
     }
 
-    /// Drops every record after `last`; the next one appended follows it. Durable on return, and
-    /// all or nothing but for this: a crash meanwhile may leave any prefix that includes `last`.
+    /// Drops every record after `last`; the next one appended follows it. Durable on return; a crash
+    /// meanwhile leaves the log as it was, or cut.
     ///
     /// # Errors
     /// [`Missing`](Error::Missing) if `last` lies before the record before the first.

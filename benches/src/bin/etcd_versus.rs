@@ -8,8 +8,8 @@
 //!
 //! # Method
 //! Both servers get the same load from a `load` process, turn by turn in one run; see
-//! [`drystone_benches::versus`] for what makes it fair. CPU time and peak memory of the servers come
-//! from `/proc`.
+//! [`drystone_benches::versus`] for what makes it fair. CPU time and peak memory of the servers
+//! come from `/proc`.
 //!
 //! # Back of the envelope
 //! etcd takes 50 to 70 us of CPU for such a put. A bare gRPC server without storage takes 7 us on
@@ -28,19 +28,26 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
 use drystone_benches::{
     machine::{Machine, ensure_disk},
     server::find_program,
     versus::{Arena, Goals, Rounds, SCENARIOS, Scenario, Side, table, verdicts},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 /// The scenario that the goals are about.
 const GOALS_SCENARIO: &str = "put-100x100";
+
+/// How long killed child processes get to be gone.
+const LAST_BREATH: Duration = Duration::from_millis(200);
 
 /// Compares our server with real etcd under the same load
 #[derive(Debug, Parser)]
@@ -49,8 +56,8 @@ struct Arguments {
     /// The real etcd [default: the first on the PATH that is not a script]
     #[arg(long)]
     etcd: Option<PathBuf>,
-    /// Our server, or any other that knows etcd's flags [default: drystone-etcd beside this program,
-    /// built with cargo if it is not there]
+    /// Our server, or any other that knows etcd's flags [default: drystone-etcd beside this
+    /// program, built with cargo if it is not there]
     #[arg(long)]
     ours: Option<PathBuf>,
     /// Where to put the data, on a real disk [default: cargo's target directory]
@@ -112,11 +119,16 @@ fn main() -> Result<ExitCode> {
         let (mut int, mut term) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         // Dropping the measurement kills its child processes.
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = measure(&arguments, arena) => outcome,
-            _ = int.recv() => bail!("interrupted"),
-            _ = term.recv() => bail!("terminated"),
+            _ = int.recv() => Err(anyhow!("interrupted")),
+            _ = term.recv() => Err(anyhow!("terminated")),
+        };
+        if outcome.is_err() {
+            // The runtime takes the exit status of those it killed, and none stays a zombie.
+            sleep(LAST_BREATH).await;
         }
+        outcome
     })
 }
 
@@ -166,14 +178,23 @@ async fn measure(arguments: &Arguments, mut arena: Arena) -> Result<ExitCode> {
 /// What the numbers below it are worth.
 fn preamble(arguments: &Arguments, machine: &Machine) -> String {
     let Machine { cpu, cores, kernel, file_system, date, commit } = machine;
-    let command: Vec<_> = env::args().skip(1).collect();
+    let command: Vec<_> = env::args().skip(1).map(|argument| without_folders(&argument)).collect();
     format!(
-        "{date}, commit {commit}; {cpu}, {cores} cores shared by server and client, Linux {kernel}, \
-         {file_system}.\n{} rounds of `etcd-versus {}`: the same load on both, turn by turn, \
-         each run with a freshly started server and durable defaults; ratios within a round.\n",
+        "{date}, commit {commit}; {cpu}, {cores} cores shared by server and client, \
+         Linux {kernel}, {file_system}.\n\
+         {} rounds of `etcd-versus {}`: the same load on both, turn by turn, each run \
+         with a freshly started server and durable defaults; ratios within a round.\n",
         arguments.rounds,
         command.join(" ")
     )
+}
+
+/// Where things lie on this machine is of no use to a reader of the table.
+fn without_folders(argument: &str) -> String {
+    match (argument.find('/'), argument.rfind('/')) {
+        (Some(first), Some(last)) => [&argument[..first], &argument[last + 1..]].concat(),
+        _ => argument.to_owned(),
+    }
 }
 
 /// Cargo's target directory: this program lies in a folder of it, named after the profile.
@@ -197,4 +218,17 @@ fn built(target: &Path, program: &str, package: &str) -> Result<PathBuf> {
         ensure!(status.success() && path.exists(), "cargo cannot build {program}");
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command stands above a published table; the folders of whoever ran it do not.
+    #[test]
+    fn published_commands_name_programs_without_their_folders() {
+        assert_eq!(without_folders("--ours=/home/me/bin/etcd"), "--ours=etcd");
+        assert_eq!(without_folders("/home/me/bin/etcd"), "etcd");
+        assert_eq!(without_folders("put-100x100"), "put-100x100");
+    }
 }

@@ -1,8 +1,8 @@
 //! `load`: makes load for a server that speaks etcd v3, and says how it went.
 //!
 //! Prints throughput, latency percentiles, errors and its own CPU time per request to standard
-//! output, for people or with `--json` for programs. A bar on standard error shows progress when that
-//! is a terminal. Ends with status 1 if any request failed.
+//! output, for people or with `--json` for programs. A bar on standard error shows progress when
+//! that is a terminal. Ends with status 1 if any request failed.
 
 use std::process::ExitCode;
 

@@ -9,9 +9,9 @@ use drystone_etcd_api::etcdserverpb::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
-use super::{Connection, report::Tally, run::Shared};
+use super::{report::Tally, run::Shared};
 
 /// Long enough that no lease ends during a run.
 const TTL_SECONDS: i64 = 3600;
@@ -19,7 +19,7 @@ const TTL_SECONDS: i64 = 3600;
 /// One client with its lease and its stream.
 #[derive(Debug)]
 pub(crate) struct LeaseClient {
-    lease: lease_client::LeaseClient<Connection>,
+    lease: lease_client::LeaseClient<Channel>,
     id: i64,
     to_server: mpsc::Sender<LeaseKeepAliveRequest>,
     from_server: Streaming<LeaseKeepAliveResponse>,
@@ -27,9 +27,7 @@ pub(crate) struct LeaseClient {
 
 impl LeaseClient {
     /// Takes a lease and opens the stream that will keep it alive.
-    pub(crate) async fn open(connection: Connection, shared: &Shared) -> Result<LeaseClient> {
-        let origin = shared.target.origin.clone();
-        let mut lease = lease_client::LeaseClient::with_origin(connection, origin);
+    pub(crate) async fn open(mut lease: lease_client::LeaseClient<Channel>) -> Result<LeaseClient> {
         let grant = LeaseGrantRequest { ttl: TTL_SECONDS, id: 0 };
         let id = lease.lease_grant(grant).await.context("granting a lease")?.into_inner().id;
         let (to_server, requests) = mpsc::channel(1);

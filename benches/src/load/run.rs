@@ -10,10 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use drystone_etcd_api::client;
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
-    Connection, Options, Report, Target, Workload,
+    Options, Report, Workload,
+    connection::{Connection, Target},
     lease::LeaseClient,
     report::Tally,
     schedule::Schedule,
@@ -43,8 +45,8 @@ pub(crate) struct Shared {
 ///
 /// # Errors
 /// If the options contradict each other, the server cannot be reached, or it falls silent for
-/// [`STALL`] (threads that still wait for it then end with the process). An error to a single request
-/// only counts as one in the report.
+/// [`STALL`] (threads that still wait for it then end with the process). An error to a single
+/// request only counts as one in the report.
 pub fn run(
     options: &Options,
     workload: &Workload,
@@ -212,24 +214,27 @@ impl Task {
 /// Opens every `count`th connection, beginning with `number`, and makes the clients that use it.
 async fn set_up(number: usize, count: usize, shared: &Arc<Shared>) -> Result<Vec<Task>> {
     let (clients, connections) = (shared.options.clients.get(), shared.options.connections.get());
+    let config = client::Config::default();
     let mut tasks = Vec::new();
     for connection_number in (number..connections).step_by(count) {
-        let connection = Connection::open(&shared.target).await?;
         let mine = (connection_number..clients).step_by(connections);
         match shared.workload {
             Workload::Put | Workload::Range { .. } | Workload::TxnMixed { .. } => {
+                let connection = Connection::open(&shared.target).await?;
                 tasks.extend(mine.map(|client| {
                     Task::Unary(UnaryClient::new(client as u64, connection.clone(), shared))
                 }));
             }
             Workload::LeaseKeepalive => {
+                let stubs = client::connect(shared.target.address(), &config).await?;
                 for _ in mine {
-                    let client = LeaseClient::open(connection.clone(), shared).await?;
+                    let client = LeaseClient::open(stubs.lease()).await?;
                     tasks.push(Task::Lease(Box::new(client)));
                 }
             }
             Workload::Watch => {
-                let watchers = Watchers::open(mine.count(), connection, shared).await?;
+                let stubs = client::connect(shared.target.address(), &config).await?;
+                let watchers = Watchers::open(mine.count(), stubs.watch(), shared).await?;
                 tasks.extend(watchers.map(|watchers| Task::Watchers(Box::new(watchers))));
             }
         }

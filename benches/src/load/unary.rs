@@ -3,21 +3,26 @@
 use std::{sync::Mutex, time::Instant};
 
 use drystone_etcd_api::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    Compare, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, TxnRequest,
+    TxnResponse,
     compare::{CompareResult, CompareTarget, TargetUnion},
-    kv_client::KvClient,
     request_op::Request,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tonic::Status;
 
-use super::{Connection, Span, Workload, report::Tally, run::Shared};
+use super::{
+    Span, Workload,
+    connection::{Call, Connection},
+    report::Tally,
+    run::Shared,
+};
 
 /// One client of many.
 #[derive(Debug)]
 pub(crate) struct UnaryClient {
-    kv: KvClient<Connection>,
+    connection: Connection,
     rng: ChaCha8Rng,
 }
 
@@ -26,9 +31,7 @@ impl UnaryClient {
     pub(crate) fn new(number: u64, connection: Connection, shared: &Shared) -> UnaryClient {
         let mut rng = ChaCha8Rng::seed_from_u64(shared.options.seed);
         rng.set_stream(number);
-        let kv = KvClient::with_origin(connection, shared.target.origin.clone())
-            .max_decoding_message_size(usize::MAX);
-        UnaryClient { kv, rng }
+        UnaryClient { connection, rng }
     }
 
     /// Takes tickets until there are none.
@@ -52,7 +55,7 @@ impl UnaryClient {
         match shared.workload {
             Workload::Put => {
                 let put = PutRequest { key, value: keys.value(ticket), ..PutRequest::default() };
-                self.kv.put(put).await.map(drop)
+                self.connection.unary::<PutResponse>(Call::Put, &put).await.map(drop)
             }
             Workload::Range { serializable, limit, count_only, span } => {
                 let (key, range_end) = match span {
@@ -68,7 +71,7 @@ impl UnaryClient {
                     count_only,
                     ..RangeRequest::default()
                 };
-                self.kv.range(range).await.map(drop)
+                self.connection.unary::<RangeResponse>(Call::Range, &range).await.map(drop)
             }
             Workload::TxnMixed { reads } => {
                 let op = if self.rng.random_range(0..100) < reads {
@@ -78,7 +81,8 @@ impl UnaryClient {
                     let (key, value) = (key.clone(), keys.value(ticket));
                     Request::RequestPut(PutRequest { key, value, ..PutRequest::default() })
                 };
-                self.kv.txn(guarded(key, op)).await.map(drop)
+                let txn = guarded(key, op);
+                self.connection.unary::<TxnResponse>(Call::Txn, &txn).await.map(drop)
             }
             Workload::Watch | Workload::LeaseKeepalive => {
                 unreachable!("these have clients of their own")

@@ -1,8 +1,8 @@
 //! Watchers that follow every key, and the one writer that gives them something to see.
 //!
-//! The watchers of one connection share a stream, as etcd's own client does it. The first eight bytes
-//! of every value say when it was sent, in microseconds since the start of the run, so an event tells
-//! how long it took from the writer through the server to the watcher.
+//! The watchers of one connection share a stream, as etcd's own client does it. The first eight
+//! bytes of every value say when it was sent, in microseconds since the start of the run, so an
+//! event tells how long it took from the writer through the server to the watcher.
 
 use std::{
     sync::Mutex,
@@ -12,15 +12,19 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use drystone_etcd_api::etcdserverpb::{
-    PutRequest, WatchCreateRequest, WatchRequest, WatchResponse, kv_client::KvClient,
+    PutRequest, PutResponse, WatchCreateRequest, WatchRequest, WatchResponse,
     watch_client::WatchClient, watch_request::RequestUnion,
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio_stream::StreamExt as _;
-use tonic::Streaming;
+use tonic::{Streaming, transport::Channel};
 
-use super::{Connection, report::Tally, run::Shared};
+use super::{
+    connection::{Call, Connection},
+    report::Tally,
+    run::Shared,
+};
 
 /// Watchers on one stream.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl Watchers {
     /// Makes `count` watchers of the whole key space; none for none.
     pub(crate) async fn open(
         count: usize,
-        connection: Connection,
+        mut watch: WatchClient<Channel>,
         shared: &Shared,
     ) -> Result<Option<Watchers>> {
         if count == 0 {
@@ -48,12 +52,7 @@ impl Watchers {
         };
         // The stream of requests stays open, for its end would end the watch.
         let requests = tokio_stream::iter(vec![create; count]).chain(tokio_stream::pending());
-        let mut stream = WatchClient::with_origin(connection, shared.target.origin.clone())
-            .max_decoding_message_size(usize::MAX)
-            .watch(requests)
-            .await
-            .context("opening a watch")?
-            .into_inner();
+        let mut stream = watch.watch(requests).await.context("opening a watch")?.into_inner();
         for _ in 0..count {
             let answer = stream.message().await?.context("the server ended the watch")?;
             ensure!(answer.created && !answer.canceled, "no watcher: {}", answer.cancel_reason);
@@ -61,8 +60,8 @@ impl Watchers {
         Ok(Some(Watchers { count: count as u64, stream }))
     }
 
-    /// Receives until every watcher has seen every put. The watch has no limit in seconds of its own:
-    /// it ends when the writer's puts, fewer if its time was up, have all arrived.
+    /// Receives until every watcher has seen every put. The watch has no limit in seconds of its
+    /// own: it ends when the writer's puts, fewer if its time was up, have all arrived.
     pub(crate) async fn run(
         mut self,
         shared: &Shared,
@@ -98,15 +97,14 @@ impl Watchers {
 /// Puts one key after the other, over a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    kv: KvClient<Connection>,
+    connection: Connection,
     rng: ChaCha8Rng,
 }
 
 impl Writer {
     pub(crate) async fn open(shared: &Shared) -> Result<Writer> {
         let connection = Connection::open(&shared.target).await?;
-        let kv = KvClient::with_origin(connection, shared.target.origin.clone());
-        Ok(Writer { kv, rng: ChaCha8Rng::seed_from_u64(shared.options.seed) })
+        Ok(Writer { connection, rng: ChaCha8Rng::seed_from_u64(shared.options.seed) })
     }
 
     /// Takes tickets until there are none. The put with the last ticket says that it is the last.
@@ -123,7 +121,10 @@ impl Writer {
             let stamp = Stamp { sent: due - start, last: next.is_none() };
             let value = stamp.write(&shared.keys.value(ticket));
             let put = PutRequest { key, value, ..PutRequest::default() };
-            self.kv.put(put).await.context("the writer's put")?;
+            self.connection
+                .unary::<PutResponse>(Call::Put, &put)
+                .await
+                .context("the writer's put")?;
         }
         Ok(())
     }

@@ -28,14 +28,15 @@
 //! | [`client`] | a connection with settings that suit etcd |
 //!
 //! # Names
-//! Rust spells the fields its own way: `ID` is `id`, `grantedTTL` is `granted_ttl`, and the generator
-//! makes `peer_ur_ls` of `peerURLs`. On the wire nothing changes, and for JSON the original names are
-//! in [`FILE_DESCRIPTOR_SET`]. All `bytes` fields are [`bytes::Bytes`], so a decoded message shares
-//! the buffer it came in.
+//! Rust spells the fields its own way: `ID` is `id`, `grantedTTL` is `granted_ttl`, and the
+//! generator makes `peer_ur_ls` of `peerURLs`. On the wire nothing changes, and for JSON the
+//! original names are in [`FILE_DESCRIPTOR_SET`]. All `bytes` fields are [`bytes::Bytes`], so a
+//! decoded message shares the buffer it came in.
 //!
 //! # Promises
-//! The interface of etcd 3.6, and `RangeStream` of 3.7. Missing on purpose: the messages that members
-//! send each other (`LeaseCheckpoint` and the Raft ones), which are a server's own business.
+//! The interface of etcd 3.6, and `RangeStream` of 3.7. Missing on purpose: the messages that
+//! members send each other (`LeaseCheckpoint` and the Raft ones), which are a server's own
+//! business.
 //!
 //! ```
 //! use drystone_etcd_api::etcdserverpb::PutRequest;

@@ -1,3 +1,98 @@
-//! Not yet built.
+//! `drystone-etcd`: an etcd v3 server with one member, assembled from drystone crates.
+//!
+//! **The problem.** Programs that speak etcd v3 exist by the hundred, and what they rely on is not
+//! written down in one place: codes, texts, headers, the order of checks, what a flag means.
+//!
+//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, made durable.
+//! This program is the skin that makes it etcd. It adds no state and no semantics of its own.
+//!
+//! ```text
+//!   TCP, Unix ──► listener ──► worker (one a core) ──► connection (HTTP/1, HTTP/2)
+//!                                                         │
+//!                        http_routes ◄── dispatch ────────┤ gRPC
+//!                                                         ▼
+//!         error_text ◄── service::{kv, watch, lease, …} ──► convert ──► drystone_kv
+//! ```
+//!
+//! Start reading at [`server`] for its life, at [`dispatch`] for the life of a request. `README.md`
+//! says what is there and what is not.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod config;
+mod logging;
+mod version;
+
+mod data_dir;
+mod identity;
+mod store;
+
+mod compactor;
+mod member;
+mod server;
+mod shutdown;
+
+mod connection;
+mod listener;
+mod notify;
+mod worker;
+
+mod call;
+mod dispatch;
+mod grpc_method;
+mod http_routes;
+mod metrics;
+
+mod convert;
+mod error_text;
+mod service;
+
+use std::process::ExitCode;
+
+use config::{Config, Start};
+use rustix::process::{Signal, getpid};
+
+fn main() -> ExitCode {
+    match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
+        Start::Print(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Start::Refuse(error, status) => {
+            eprintln!("error verifying flags, {error}. See 'drystone-etcd --help'.");
+            ExitCode::from(status)
+        }
+        Start::Serve(config, warnings) => serve(&config, &warnings),
+    }
+}
+
+fn serve(config: &Config, warnings: &[String]) -> ExitCode {
+    if let Err(error) = logging::start(&config.log) {
+        eprintln!("cannot open the log: {error}");
+        return ExitCode::FAILURE;
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match server::run(config) {
+        Ok(signal) => die_by(signal),
+        Err(error) => {
+            // The log may be hidden or in a file; whoever started us must see why we are gone.
+            tracing::error!(error = format!("{error:#}"), "failed to start etcd");
+            eprintln!("drystone-etcd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the process the way the signal would have: a supervisor sees that it was obeyed. The first
+/// process of a container cannot die by a signal, and leaves with success.
+fn die_by(signal: Signal) -> ExitCode {
+    if getpid().is_init() {
+        return ExitCode::SUCCESS;
+    }
+    match signal_hook::low_level::emulate_default_handler(signal.as_raw()) {
+        // It returns only when the signal did not kill us.
+        Ok(()) | Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -189,7 +189,7 @@ impl Leaf {
                 };
                 let latest = history.latest();
                 self.keys.insert(position, key);
-                grow(&mut self.histories, 1);
+                grow(&mut self.histories, 1, SLOTS / 8);
                 self.histories.insert(position, history);
                 Applied {
                     previous: None,

@@ -20,6 +20,9 @@ use smallvec::SmallVec;
 
 use super::history::SLOTS;
 
+/// Bytes are reserved in such steps.
+const BYTES_STEP: usize = 128;
+
 /// See the module. Positions count from 0.
 ///
 /// Invariants:
@@ -70,9 +73,9 @@ impl Packed {
             return Err(if key < prefix { 0 } else { self.len() });
         };
         let head = head_of(rest);
-        // Counting beats a binary search here: it takes no branches, and all memory at once.
-        let mut low = self.words.iter().map(|word| usize::from(word.head() < head)).sum();
-        let equal = self.words[low..].iter().take_while(|word| word.head() == head).count();
+        let words = self.words.as_slice();
+        let mut low = words.partition_point(|word| word.head() < head);
+        let equal = words[low..].iter().take_while(|word| word.head() == head).count();
         let mut high = low + equal;
         while low < high {
             let middle = low.midpoint(high);
@@ -124,14 +127,13 @@ impl Packed {
             self.bytes.clear();
             self.prefix = 0;
         }
-        let shared = common(self.prefix(), key);
-        if shared < self.prefix as usize {
-            *self = self.with_prefix(shared, 0..self.len());
+        if !key.starts_with(self.prefix()) {
+            *self = self.with_prefix(common(self.prefix(), key), 0..self.len());
         }
-        let suffix = &key[shared..];
+        let suffix = &key[self.prefix as usize..];
         let (start, old_end) = (self.start(at), self.bytes.len());
         assert!(old_end + suffix.len() <= u32::MAX as usize, "keys of one node take below 4 GiB");
-        grow(&mut self.bytes, suffix.len());
+        grow(&mut self.bytes, suffix.len(), BYTES_STEP);
         self.bytes.resize(old_end + suffix.len(), 0);
         self.bytes.copy_within(start..old_end, start + suffix.len());
         self.bytes[start..start + suffix.len()].copy_from_slice(suffix);
@@ -172,6 +174,7 @@ impl Packed {
     }
 
     /// Asserts the invariants.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         for at in 1..self.len() {
             assert!(self.suffix(at - 1) < self.suffix(at), "strings ascend strictly");
@@ -227,11 +230,12 @@ pub(super) fn separator(left: &[u8], right: &[u8]) -> Vec<u8> {
     right[..common(left, right) + 1].to_vec()
 }
 
-/// Makes room for `more` items with a margin of an eighth, where `Vec` itself would double: a full
-/// node is never larger than 64 keys, and a million half-empty ones are what memory goes to.
-pub(super) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    if list.capacity() - list.len() < more {
-        list.reserve_exact(more + list.len() / 8 + 2);
+/// Makes room for `more` items in steps of `step`, where `Vec` itself would double: a node at rest
+/// is three quarters full, and a million half-empty lists are what memory goes to.
+pub(super) fn grow<T>(list: &mut Vec<T>, more: usize, step: usize) {
+    let needed = list.len() + more;
+    if list.capacity() < needed {
+        list.reserve_exact(needed.next_multiple_of(step) - list.len());
     }
 }
 
@@ -245,4 +249,61 @@ fn head_of(suffix: &[u8]) -> u32 {
     let shared = suffix.len().min(head.len());
     head[..shared].copy_from_slice(&suffix[..shared]);
     u32::from_be_bytes(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(keys: &[&str]) -> Packed {
+        let mut packed = Packed::default();
+        for key in keys {
+            let at = packed.search(key.as_bytes()).unwrap_err();
+            packed.insert(at, key.as_bytes());
+            packed.check();
+        }
+        packed
+    }
+
+    // The memory of a large store is its keys: what neighbours share must be held once.
+    #[test]
+    fn what_all_strings_share_is_stored_once() {
+        let all = packed(&["/registry/pods/b", "/registry/pods/a", "/other", "/registry/pods/c"]);
+        let pods = all.slice(1..4);
+        pods.check();
+        assert_eq!(pods.bytes(), "/registry/pods/".len() + 3);
+        assert_eq!(pods.get(1), b"/registry/pods/b");
+    }
+
+    // A string that does not share the beginning may come at either end of the list.
+    #[test]
+    fn strings_without_the_prefix_find_their_place() {
+        let mut pods = packed(&["/pods/a", "/pods/b"]).slice(0..2);
+        assert_eq!(pods.search(b"/pods"), Err(0));
+        assert_eq!(pods.search(b"/pods/"), Err(0));
+        assert_eq!(pods.search(b"/qods/a"), Err(2));
+        pods.insert(0, b"/p");
+        pods.insert(3, b"/z");
+        pods.check();
+        assert_eq!((0..4).map(|at| pods.get(at).len()).sum::<usize>(), 2 + 7 + 7 + 2);
+    }
+
+    // Heads are equal for strings of zero bytes and for ends that differ late.
+    #[test]
+    fn equal_heads_are_told_apart_by_the_rest() {
+        let keys = ["", "\0", "\0\0", "abcd", "abcde", "abcdf", "abcdf\0"];
+        let list = packed(&keys);
+        for (at, key) in keys.iter().enumerate() {
+            assert_eq!(list.search(key.as_bytes()), Ok(at));
+        }
+        assert_eq!(list.search(b"abcdee"), Err(5));
+    }
+
+    // A branch needs just enough to tell two keys apart.
+    #[test]
+    fn separator_is_the_shortest_between_two_strings() {
+        assert_eq!(separator(b"abc", b"abfgh"), b"abf");
+        assert_eq!(separator(b"ab", b"abc"), b"abc");
+        assert_eq!(separator(b"", b"xyz"), b"x");
+    }
 }

@@ -110,7 +110,7 @@ impl WatchControl {
         if !state.member_of(id).is_some_and(is_meant) {
             return false;
         }
-        let standing = state.cancel(id, table.notified, reason).expect("the watcher was found");
+        let Some(standing) = state.cancel(id, table.notified, reason) else { return false };
         if let Standing::Synced(slot) = standing {
             table.dispatch.remove(slot);
             self.hub.mirror(&table);
@@ -143,11 +143,11 @@ impl WatchControl {
         loop {
             let notified = self.hub.notified();
             let mut state = self.stream.lock();
-            let batch = state.members_after(after, BATCH_MAX);
-            let Some((last, _)) = batch.last() else { return };
+            let batch = state.watchers_after(after, BATCH_MAX);
+            let Some(last) = batch.last() else { return };
             after = Some(last.id);
             let mut told = false;
-            for (watcher, _) in &batch {
+            for watcher in &batch {
                 if watcher.request.progress {
                     told |= state.progress_of(watcher, notified, &self.stream.options);
                 }
@@ -198,18 +198,18 @@ impl WatchControl {
         Some(state.tell(table.notified))
     }
 
-    /// Takes the stream's watchers out of the hub, a few at a time. The stream is closed already,
-    /// so none comes in behind.
+    /// Takes the watchers of a closed stream out of the hub, a few at a time, so that the writer
+    /// gets in between.
     pub(crate) fn unregister(&self) {
-        let mut after = None;
         loop {
             let mut table = self.hub.lock();
-            let batch = self.stream.lock().members_after(after, BATCH_MAX);
-            let Some((last, _)) = batch.last() else { return };
-            after = Some(last.id);
-            for (_, standing) in &batch {
+            let batch = self.stream.lock().dismiss(BATCH_MAX);
+            if batch.is_empty() {
+                return;
+            }
+            for standing in batch {
                 if let Standing::Synced(slot) = standing {
-                    table.dispatch.remove(*slot);
+                    table.dispatch.remove(slot);
                 }
             }
             self.hub.mirror(&table);

@@ -30,7 +30,7 @@ use super::watcher::Watcher;
 /// How many messages may leave the outbox before catching up has a turn.
 const LIVE_IN_A_ROW_MAX: u32 = 8;
 /// How many steps that bring no message one poll takes before it lets others run.
-const STEPS_MAX: u32 = 4;
+const STEPS_MAX: u32 = 2;
 /// How many watchers one step looks through for one that has something in the slice.
 const SERVED_MAX: u32 = 64;
 
@@ -125,12 +125,11 @@ impl WatchStream {
         }
         let mut state = self.control.stream.lock();
         let behind = !state.has_ended() && (self.slice.is_some() || state.has_turn());
-        if !behind || self.live_in_a_row < LIVE_IN_A_ROW_MAX {
-            if let Some(entry) = state.outbox().pop() {
-                drop(state);
-                self.live_in_a_row += 1;
-                return self.open(entry);
-            }
+        let live_first = !behind || self.live_in_a_row < LIVE_IN_A_ROW_MAX;
+        if live_first && let Some(entry) = state.outbox().pop() {
+            drop(state);
+            self.live_in_a_row += 1;
+            return self.open(entry);
         }
         self.live_in_a_row = 0;
         if !behind {

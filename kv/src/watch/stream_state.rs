@@ -4,6 +4,7 @@
 //! is read or a waker is called.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -55,7 +56,8 @@ pub(crate) struct Member {
 ///   stand in line;
 /// - `unready` names members, each with its `ready_from`;
 /// - once `closed`, the outbox is empty and stays so;
-/// - revisions told by live messages, catch-ups and progress never go back: `told` is the newest.
+/// - `told` is the newest revision given to any message but `Created`. The messages of one watcher,
+///   and progress of the whole stream, have revisions that never go back.
 #[derive(Default)]
 pub(crate) struct StreamState {
     outbox: Outbox,
@@ -101,18 +103,11 @@ impl StreamState {
         Arc::ptr_eq(&member.watcher, watcher).then_some(member)
     }
 
-    /// Up to `count` members whose ids lie above `after`.
-    pub(crate) fn members_after(
-        &self,
-        after: Option<WatchId>,
-        count: usize,
-    ) -> Vec<(Arc<Watcher>, Standing)> {
-        let above = self.members.range(after.map_or(WatchId(i64::MIN), |id| id)..);
-        let above = above.filter(|(id, _)| Some(**id) != after);
-        above
-            .take(count)
-            .map(|(_, member)| (Arc::clone(&member.watcher), member.standing))
-            .collect()
+    /// Up to `count` watchers whose ids lie above `after`.
+    pub(crate) fn watchers_after(&self, after: Option<WatchId>, count: usize) -> Vec<Arc<Watcher>> {
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = self.members.range((above, Bound::Unbounded));
+        members.take(count).map(|(_, member)| Arc::clone(&member.watcher)).collect()
     }
 
     // Waking.
@@ -182,7 +177,6 @@ impl StreamState {
 
     /// Says that a watcher stands.
     pub(crate) fn announce(&mut self, id: WatchId, revision: u64) {
-        self.told = self.told.max(revision);
         self.outbox.push_control(WatchMessage::Created { id, revision });
     }
 
@@ -202,22 +196,38 @@ impl StreamState {
         self.members.insert(watcher.id, Member { watcher, standing, ready_from });
     }
 
-    /// Removes a watcher and says so; returns how it stood. `None` if nobody has that name.
+    /// Removes a watcher and says so; returns how it stood. `None` if nobody has that name, or if
+    /// nobody reads.
     pub(crate) fn cancel(
         &mut self,
         id: WatchId,
         notified: u64,
         reason: CancelReason,
     ) -> Option<Standing> {
+        if self.closed {
+            return None;
+        }
+        let standing = self.remove(id)?;
+        let revision = self.tell(notified);
+        self.outbox.push_control(WatchMessage::Canceled { id, revision, reason });
+        Some(standing)
+    }
+
+    fn remove(&mut self, id: WatchId) -> Option<Standing> {
         let member = self.members.remove(&id)?;
         self.unready.remove(&(member.ready_from, id));
         if matches!(member.standing, Standing::Lagging { .. }) {
             self.lagging_count -= 1;
         }
         self.lagging.remove(id, member.standing);
-        let revision = self.tell(notified);
-        self.outbox.push_control(WatchMessage::Canceled { id, revision, reason });
         Some(member.standing)
+    }
+
+    /// Removes up to `count` watchers of a closed stream; returns how they stood.
+    pub(crate) fn dismiss(&mut self, count: usize) -> Vec<Standing> {
+        assert!(self.closed, "watchers are dismissed when nobody reads");
+        let ids: Vec<WatchId> = self.members.keys().take(count).copied().collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     // Events.
@@ -232,7 +242,7 @@ impl StreamState {
         changes: Changes,
         options: &StreamOptions,
     ) -> bool {
-        if self.closed {
+        if self.ended {
             return true;
         }
         if self.outbox.push_live(watcher, revision, changes, options) {

@@ -168,6 +168,6 @@ fn journal_end(data: &Path) -> (PathBuf, usize) {
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         (file, end)
     });
-    let used = ends.filter(|(_, end)| *end > 0);
-    used.last().expect("the journal has a file")
+    let mut used = ends.filter(|(_, end)| *end > 0);
+    used.next_back().expect("the journal has a file")
 }

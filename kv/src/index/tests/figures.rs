@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::super::node::{Branch, Leaf};
 use super::*;
 
 /// The time that one of `count` calls takes, in nanoseconds.
@@ -46,7 +47,8 @@ fn sizes(node: &Node) -> Sizes {
             let keys = leaf.keys.heap_bytes();
             let older: usize = leaf.histories.iter().map(key::KeyHistory::heap_bytes).sum();
             let own = leaf.histories.capacity() * size_of::<key::KeyHistory>();
-            Sizes { total: keys + older + own, history: 0, keys }
+            let total = size_of::<Leaf>() + keys + older + own;
+            Sizes { total, history: 0, keys }
         }
         Node::Branch(branch) => {
             let history = branch.history.heap_bytes();
@@ -68,13 +70,13 @@ fn reads(index: &Index, last: u64) {
     let mut sum = 0;
     time("count of a random half-range now", 100_000, |i| sum += index.count(&half(i), last));
     time("count of a random half-range, random old revision", 100_000, |i| {
-        sum += index.count(&half(i), index.compacted().max(2) + i * 7919 % last);
+        sum += index.count(&half(i), index.compacted.max(2) + i * 7919 % last);
     });
     time("latest of a random key", 1_000_000, |i| {
         sum += u64::from(index.latest(&key(i * 7919 % 1_000_000)).is_some());
     });
     time("range of 10 from a random key, old revision", 100_000, |i| {
-        let main = index.compacted().max(2) + i * 7919 % last;
+        let main = index.compacted.max(2) + i * 7919 % last;
         index.range(&half(i), main, Direction::Ascending, 10, |_, at| sum += at.main);
     });
     time("range of 1000 from a random key now, each key", 1000, |i| {
@@ -88,6 +90,11 @@ fn reads(index: &Index, last: u64) {
 fn figures_of_a_million_keys() {
     let count: u64 = if std::env::var_os("SLOW").is_some() { 1_000_000 } else { 10_000 };
     let keys: Vec<_> = (0..count).map(key).collect();
+    let mut map = std::collections::BTreeMap::new();
+    time("for scale: insertion in a BTreeMap of 48-byte values", count, |i| {
+        map.insert(keys[i as usize].clone(), [i; 6]);
+    });
+    drop(map);
     let mut index = Index::new(0);
     time("making a key (part of some figures below)", count, |i| assert!(!key(i).is_empty()));
     time("put of a new key", count, |i| {

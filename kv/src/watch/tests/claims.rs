@@ -335,6 +335,10 @@ fn dropped_stream_unregisters_its_watchers() {
     world.write([put("a", "2")]);
     expect(&mut other, &["0 created 1", "0 [2] a@2=1", "0 [3] a@3=2"]);
     assert_eq!(control.create(key("a")), Err(CreateError::Ended));
+    assert!(!control.cancel(WatchId(0)) && !control.request_progress());
+    control.tick_progress();
+    let nothing = Backlog { messages: 0, bytes: 0, lagging: 0, watchers: 0 };
+    assert_eq!(control.backlog(), nothing);
     drop(other);
     assert!(world.hub.is_idle());
 }

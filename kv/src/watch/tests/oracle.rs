@@ -127,10 +127,20 @@ impl Oracle {
         self.list.lock().strike = Some(revision);
     }
 
-    /// All changes from `from` on, as if nothing had ever been compacted.
-    pub(super) fn all(&self, from: u64) -> Vec<Change> {
+    /// How many changes were made before `main`, compacted or not.
+    pub(super) fn count_before(&self, main: u64) -> usize {
+        self.list.lock().first_at(main)
+    }
+
+    /// The first change from the `index`-th on that passes, compacted or not, and its index.
+    pub(super) fn find(
+        &self,
+        index: usize,
+        passes: impl Fn(&Change) -> bool,
+    ) -> Option<(usize, Change)> {
         let list = self.list.lock();
-        list.changes[list.first_at(from)..].to_vec()
+        let mut rest = (index..).zip(&list.changes[index..]);
+        rest.find(|(_, change)| passes(change)).map(|(index, change)| (index, change.clone()))
     }
 
     /// The key as it stood before `main`, as if nothing had ever been compacted.
@@ -154,7 +164,7 @@ impl Oracle {
             return Err(HistoryError::Compacted { compacted: list.compacted });
         }
         if let Some(revision) = list.strike.take() {
-            list.compacted = revision;
+            list.compacted = list.compacted.max(revision);
         }
         let (mut bytes, mut revisions, mut last) = (0, 0, None);
         let first = list.first_at(from);

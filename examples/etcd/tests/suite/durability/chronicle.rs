@@ -134,7 +134,10 @@ impl Chronicle {
 
     /// All events from revision `start` on, which is at least 2.
     pub(super) fn since(&self, start: i64) -> Vec<Event> {
-        (start..=self.state.revision).flat_map(|revision| self.events_of(revision)).cloned().collect()
+        (start..=self.state.revision)
+            .flat_map(|revision| self.events_of(revision))
+            .cloned()
+            .collect()
     }
 
     fn events_of(&self, revision: i64) -> impl Iterator<Item = &Event> {
@@ -220,10 +223,7 @@ impl Chronicle {
 }
 
 impl<'a> Open<'a> {
-    fn new(
-        notes: impl Iterator<Item = &'a Note>,
-        reads: &'a [Read],
-    ) -> Result<Open<'a>, String> {
+    fn new(notes: impl Iterator<Item = &'a Note>, reads: &'a [Read]) -> Result<Open<'a>, String> {
         let mut open = Open {
             made: BTreeMap::new(),
             loose: Vec::new(),
@@ -248,7 +248,12 @@ impl<'a> Open<'a> {
     }
 
     /// The note that made `revision`, which had these effects.
-    fn take(&mut self, revision: i64, effects: &[Effect], state: &State) -> Result<&'a Note, String> {
+    fn take(
+        &mut self,
+        revision: i64,
+        effects: &[Effect],
+        state: &State,
+    ) -> Result<&'a Note, String> {
         if let Some(note) = self.made.remove(&revision) {
             let expected = note.op.effects(state);
             if expected == effects {

@@ -45,11 +45,8 @@ impl State {
             lease.keys.remove(key);
         }
         let Some((value, lease)) = put else {
-            let kv = KeyValue {
-                key: key.clone(),
-                mod_revision: self.revision,
-                ..KeyValue::default()
-            };
+            let kv =
+                KeyValue { key: key.clone(), mod_revision: self.revision, ..KeyValue::default() };
             return event(EventType::Delete, kv);
         };
         if let Some(lease) = self.leases.get_mut(lease) {

@@ -68,7 +68,12 @@ impl Writer {
     }
 
     /// Writes until the crash; the last request may be without an answer.
-    pub(super) async fn run(mut self, client: Client, state: State, common: Arc<Common>) -> Vec<Note> {
+    pub(super) async fn run(
+        mut self,
+        client: Client,
+        state: State,
+        common: Arc<Common>,
+    ) -> Vec<Note> {
         let first = self.number as i64 * LEASES_PER_WRITER + 1;
         let mine = first..first + LEASES_PER_WRITER - 1;
         self.leases = state.leases.range(mine.clone()).map(|(id, _)| *id).collect();
@@ -110,10 +115,9 @@ impl Writer {
                 let keys = (0..GROUP_KEYS).map(|n| format!("{group}/{n}").into());
                 Op::SetGroup { keys: keys.collect(), value }
             }
-            68..73 => Op::DropGroup {
-                key: format!("{group}/").into(),
-                end: format!("{group}0").into(),
-            },
+            68..73 => {
+                Op::DropGroup { key: format!("{group}/").into(), end: format!("{group}0").into() }
+            }
             73..80 => {
                 let key = Bytes::from(format!("s/{}", self.dice.random_range(0..SHARED_KEYS)));
                 let request = RangeRequest { key: key.clone(), ..RangeRequest::default() };
@@ -148,7 +152,8 @@ impl Writer {
 
 /// Asks for `op`, and says what the answer promises.
 async fn ask(client: &Client, op: &Op, common: &Common) -> Result<Outcome, Status> {
-    let revision = |header: Option<ResponseHeader>| header.expect("an answer has a header").revision;
+    let revision =
+        |header: Option<ResponseHeader>| header.expect("an answer has a header").revision;
     Ok(match op {
         Op::Put { key, value, lease } => {
             let answer = client.kv().put(put(key, value, *lease)).await?.into_inner();

@@ -63,6 +63,11 @@ impl Server {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
+    /// Where clients connect, as `127.0.0.1:port`.
+    pub(crate) fn client_address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
     /// Where members connect.
     pub(crate) fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)

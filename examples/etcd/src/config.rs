@@ -1,0 +1,397 @@
+//! What the operator asked for, checked.
+//!
+//! ```text
+//!   words + environment --go_flags--> one form --flags (clap)--> Flags --Config::new--> Config
+//!        Go's syntax                              names, types            rules between flags
+//! ```
+//!
+//! The first two steps fail with exit status 2, as Go's flag package does; broken rules with 1.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::compactor::Retention;
+use crate::identity::Identity;
+
+mod duration;
+pub(crate) mod flags;
+mod go_flags;
+pub(crate) mod url;
+
+pub(crate) use url::ListenAddress;
+
+use flags::Flags;
+
+/// etcd's default quota.
+const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
+/// A larger election timeout is a typing error.
+const ELECTION_MILLIS_MAX: u64 = 50_000;
+/// A shorter one would be a busy loop.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// All that the member needs to know to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The member's name, for people.
+    pub(crate) name: String,
+    /// Where the data is.
+    pub(crate) data_dir: PathBuf,
+    /// Whether the data directory must hold data already.
+    pub(crate) existing: bool,
+    /// Where clients connect.
+    pub(crate) listen_client: Vec<ListenAddress>,
+    /// Where the plain HTTP routes are served alone.
+    pub(crate) listen_metrics: Vec<ListenAddress>,
+    /// What clients are told to connect to.
+    pub(crate) client_urls: Vec<String>,
+    /// What other members would connect to.
+    pub(crate) peer_urls: Vec<String>,
+    /// Who the member becomes if the data directory is new.
+    pub(crate) identity: Identity,
+    /// Bytes at which writes stop; `None` is never.
+    pub(crate) quota_bytes: Option<u64>,
+    /// Operations allowed in a transaction.
+    pub(crate) max_txn_ops: usize,
+    /// Bytes allowed in a request.
+    pub(crate) max_request_bytes: usize,
+    /// Calls at once on one connection.
+    pub(crate) max_concurrent_streams: u32,
+    /// Bounds leases from below and requests from above.
+    pub(crate) election_timeout: Duration,
+    /// What automatic compaction keeps; `None` is everything.
+    pub(crate) retention: Option<Retention>,
+    /// How often idle watchers hear the revision.
+    pub(crate) watch_progress_interval: Duration,
+    /// Pings on idle connections; `None` is never.
+    pub(crate) keepalive_interval: Option<Duration>,
+    /// How long a ping may stay unanswered.
+    pub(crate) keepalive_timeout: Duration,
+    /// What is logged, how and where.
+    pub(crate) log: LogConfig,
+}
+
+/// What is logged, how and where.
+#[derive(Clone, Debug)]
+pub(crate) struct LogConfig {
+    /// zap's name of the lowest level shown.
+    pub(crate) level: String,
+    /// JSON objects; otherwise columns.
+    pub(crate) json: bool,
+    /// default, stderr, stdout or paths.
+    pub(crate) outputs: Vec<String>,
+}
+
+/// What to do after reading the command line.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// Serve. The warnings are logged once a log exists.
+    Serve(Box<Config>, Vec<String>),
+    /// Print to standard output, and exit with success.
+    Print(String),
+    /// Print to standard error, and exit with this status.
+    Refuse(String, u8),
+}
+
+/// Reads the command line (without the program's name) and the environment.
+pub(crate) fn read(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Start {
+    let mut command = flags::command();
+    command.build();
+    let normalised = match go_flags::normalise(&command, args, env) {
+        Ok(normalised) => normalised,
+        Err(error @ go_flags::FlagError::Stray(_)) => return Start::Refuse(error.to_string(), 1),
+        Err(error) => return Start::Refuse(error.to_string(), 2),
+    };
+    let matches = match command.try_get_matches_from(normalised.words) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => {
+            return Start::Refuse(error.to_string().trim_end().to_owned(), 2);
+        }
+        Err(help) => return Start::Print(help.to_string()),
+    };
+    let flags = match flags::from_matches(&matches) {
+        Ok(flags) => flags,
+        Err(error) => return Start::Refuse(error, 1),
+    };
+    if flags.version {
+        return Start::Print(crate::version::banner());
+    }
+    let mut warnings = normalised.warnings;
+    let idle = flags::idle_in(&matches);
+    warnings.extend(idle.iter().map(|name| format!("flag --{name} is accepted without effect")));
+    match Config::new(&flags) {
+        Ok(config) => Start::Serve(Box::new(config), warnings),
+        Err(error) => Start::Refuse(error, 1),
+    }
+}
+
+impl Config {
+    fn new(flags: &Flags) -> Result<Config, String> {
+        if flags.listen_client_urls.is_some() && flags.advertise_client_urls.is_none() {
+            return Err("--advertise-client-urls is required when --listen-client-urls is set \
+                explicitly"
+                .to_owned());
+        }
+        let client_default = "http://localhost:2379";
+        let listen_client = flags.listen_client_urls.as_deref().unwrap_or(client_default);
+        let advertised = flags.advertise_client_urls.as_deref().unwrap_or(client_default);
+        let peer_urls = advertised_urls(&flags.initial_advertise_peer_urls)?;
+        check_times(flags)?;
+        check_cluster(flags, &peer_urls)?;
+        listen_urls(&flags.listen_peer_urls)?;
+        let election_timeout = Duration::from_millis(flags.election_timeout);
+        let data_dir = match flags.data_dir.as_str() {
+            "" => format!("{}.etcd", flags.name),
+            given => given.to_owned(),
+        };
+        Ok(Config {
+            name: flags.name.clone(),
+            data_dir: data_dir.into(),
+            existing: flags.initial_cluster_state == "existing",
+            listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
+            listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
+            client_urls: nonempty(advertised_urls(advertised)?, "--advertise-client-urls")?,
+            identity: Identity::of_single_member(&peer_urls, &flags.initial_cluster_token),
+            peer_urls: nonempty(peer_urls, "--initial-advertise-peer-urls")?,
+            quota_bytes: match flags.quota_backend_bytes {
+                0 => Some(QUOTA_BYTES_DEFAULT),
+                // A negative quota is none.
+                bytes => u64::try_from(bytes).ok(),
+            },
+            max_txn_ops: flags.max_txn_ops as usize,
+            max_request_bytes: flags.max_request_bytes as usize,
+            max_concurrent_streams: flags.max_concurrent_streams,
+            election_timeout,
+            retention: retention(flags)?,
+            watch_progress_interval: flags.watch_progress_notify_interval,
+            keepalive_interval: Some(flags.grpc_keepalive_interval).filter(|t| !t.is_zero()),
+            keepalive_timeout: flags.grpc_keepalive_timeout,
+            log: LogConfig {
+                level: flags.log_level.clone(),
+                json: flags.log_format == "json",
+                outputs: url::split_list(&flags.log_outputs),
+            },
+        })
+    }
+
+    /// The shortest life of a lease, whole seconds: one that an election cannot outlast.
+    pub(crate) fn lease_ttl_min(&self) -> i64 {
+        let millis = self.election_timeout.as_millis() * 3 / 2;
+        i64::try_from(millis.div_ceil(1000)).expect("the election timeout is at most 50 s")
+    }
+
+    /// How long a request may take: five seconds, and two elections.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election_timeout
+    }
+}
+
+fn check_times(flags: &Flags) -> Result<(), String> {
+    let (heartbeat, election) = (flags.heartbeat_interval, flags.election_timeout);
+    if heartbeat == 0 || election == 0 {
+        return Err(format!(
+            "--heartbeat-interval and --election-timeout must be >0 (set to {heartbeat}ms and {election}ms)"
+        ));
+    }
+    if heartbeat.saturating_mul(5) > election {
+        return Err(format!(
+            "--election-timeout[{election}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat}ms]"
+        ));
+    }
+    if election > ELECTION_MILLIS_MAX {
+        return Err(format!(
+            "--election-timeout[{election}ms] is too long, and should be set less than {ELECTION_MILLIS_MAX}ms"
+        ));
+    }
+    if flags.watch_progress_notify_interval < PROGRESS_INTERVAL_MIN {
+        return Err("--watch-progress-notify-interval must be at least 100ms".to_owned());
+    }
+    Ok(())
+}
+
+/// One member is all there can be, and it must be this one.
+fn check_cluster(flags: &Flags, peer_urls: &[String]) -> Result<(), String> {
+    if !matches!(flags.initial_cluster_state.as_str(), "new" | "existing") {
+        return Err(format!(
+            "invalid value {:?} for --initial-cluster-state: must be new or existing",
+            flags.initial_cluster_state
+        ));
+    }
+    let mut own_urls = Vec::new();
+    for entry in url::split_list(&flags.initial_cluster) {
+        let Some((name, url)) = entry.split_once('=') else {
+            return Err(format!("--initial-cluster: {entry:?} is not NAME=URL"));
+        };
+        if name != flags.name {
+            let local = format!("{}=", flags.name);
+            let listed = url::split_list(&flags.initial_cluster);
+            return Err(match listed.iter().any(|entry| entry.starts_with(&local)) {
+                true => format!(
+                    "--initial-cluster names member {name:?} beside {:?}: clusters of several \
+                     members are not implemented yet",
+                    flags.name
+                ),
+                false => format!(
+                    "couldn't find local name {:?} in the initial cluster configuration",
+                    flags.name
+                ),
+            });
+        }
+        own_urls.push(url.to_owned());
+    }
+    let mut advertised = peer_urls.to_vec();
+    advertised.sort_unstable();
+    own_urls.sort_unstable();
+    if !own_urls.is_empty() && own_urls != advertised {
+        return Err(format!(
+            "--initial-cluster has {}={} but --initial-advertise-peer-urls has {}",
+            flags.name,
+            own_urls.join(","),
+            advertised.join(",")
+        ));
+    }
+    Ok(())
+}
+
+fn retention(flags: &Flags) -> Result<Option<Retention>, String> {
+    let text = flags.auto_compaction_retention.as_str();
+    let bad = |reason: String| format!("--auto-compaction-retention {text:?}: {reason}");
+    match flags.auto_compaction_mode.as_str() {
+        "revision" => {
+            let count: u64 = text.parse().map_err(|_| bad("not a count of revisions".into()))?;
+            Ok((count > 0).then_some(Retention::Revisions(count)))
+        }
+        "periodic" => {
+            // A bare number is hours, for historical reasons.
+            let period = match text.parse::<u32>() {
+                Ok(hours) => Duration::from_secs(3600) * hours,
+                Err(_) => duration::parse(text).map_err(bad)?,
+            };
+            Ok((!period.is_zero()).then_some(Retention::Period(period)))
+        }
+        other => Err(format!("undefined auto-compaction-mode ({other})")),
+    }
+}
+
+fn listen_urls(list: &str) -> Result<Vec<ListenAddress>, String> {
+    url::split_list(list).iter().map(|url| url::parse_listen(url)).collect()
+}
+
+fn advertised_urls(list: &str) -> Result<Vec<String>, String> {
+    let urls = url::split_list(list);
+    urls.iter().try_for_each(|url| url::check_advertised(url))?;
+    Ok(urls)
+}
+
+fn nonempty<T>(list: Vec<T>, flag: &str) -> Result<Vec<T>, String> {
+    match list.is_empty() {
+        true => Err(format!("{flag} is empty")),
+        false => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(line: &str) -> Start {
+        read(line.split_whitespace().map(OsString::from), [])
+    }
+
+    fn serve(line: &str) -> Config {
+        match start(line) {
+            Start::Serve(config, _) => *config,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refuse(line: &str) -> (String, u8) {
+        match start(line) {
+            Start::Refuse(text, status) => (text, status),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    // No flags at all is how most people meet a database.
+    #[test]
+    fn defaults_are_etcds() {
+        let config = serve("");
+        assert_eq!(config.name, "default");
+        assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
+        assert_eq!(config.client_urls, ["http://localhost:2379"]);
+        assert_eq!(config.quota_bytes, Some(2 << 30));
+        assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
+        assert_eq!(config.lease_ttl_min(), 2);
+        assert_eq!(config.request_timeout(), Duration::from_secs(7));
+        assert_eq!(config.identity.member.to_string(), "8e9e05c52164694d");
+    }
+
+    // The command line of the kubernetes integration tests, single dash included.
+    #[test]
+    fn kubernetes_test_flags_start() {
+        let config = serve(
+            "--data-dir /x --listen-client-urls unix:///x/etcd.sock --advertise-client-urls \
+             http://127.0.0.111:0 --listen-peer-urls http://127.0.0.1:0 -log-level warn \
+             --quota-backend-bytes 8589934592",
+        );
+        assert_eq!(config.listen_client, [ListenAddress::Unix("/x/etcd.sock".into())]);
+        assert_eq!(config.quota_bytes, Some(8 << 30));
+        assert_eq!(config.log.level, "warn");
+    }
+
+    // Tools that test a configuration look at the status and the text.
+    #[test]
+    fn broken_rules_exit_with_one() {
+        let check = |line: &str, part: &str| {
+            let (text, status) = refuse(line);
+            assert_eq!(status, 1, "{line}: {text}");
+            assert!(text.contains(part), "{line}: {text}");
+        };
+        check("--listen-client-urls http://127.0.0.1:1", "is required when");
+        check("--heartbeat-interval 500", "at least as 5 times");
+        check("--election-timeout 60000", "too long");
+        check("--initial-cluster a=http://x:1,default=http://localhost:2380", "several members");
+        check("--initial-cluster a=http://x:1", "couldn't find local name");
+        check("--initial-cluster default=http://x:1", "--initial-advertise-peer-urls");
+        check("--listen-metrics-urls ftp://x", "URL scheme");
+        check("--auto-compaction-retention x", "retention");
+        check("--auto-compaction-mode x", "undefined");
+        check("stray", "'stray' is not a valid flag");
+    }
+
+    // Go's flag package exits with 2.
+    #[test]
+    fn unreadable_flags_exit_with_two() {
+        assert_eq!(refuse("--enable-v2").1, 2);
+        assert_eq!(refuse("--max-txn-ops many").1, 2);
+        assert_eq!(refuse("--name").1, 2);
+        assert_eq!(refuse("--log-level loud").1, 2);
+    }
+
+    // Both are asked before anything else is looked at.
+    #[test]
+    fn help_and_version_print() {
+        for line in ["--help", "-h", "-help"] {
+            assert!(matches!(start(line), Start::Print(text) if text.contains("--data-dir")));
+        }
+        for line in ["--version", "-version"] {
+            assert!(matches!(start(line), Start::Print(text) if text.starts_with("etcd Version")));
+        }
+    }
+
+    // Two modes share one flag, and a bare number means hours in one of them.
+    #[test]
+    fn retention_depends_on_the_mode() {
+        let check = |line: &str, retention| assert_eq!(serve(line).retention, retention, "{line}");
+        check("--auto-compaction-retention 0", None);
+        let hours = |n: u64| Some(Retention::Period(Duration::from_secs(3600 * n)));
+        check("--auto-compaction-retention 2", hours(2));
+        check("--auto-compaction-retention 120m", hours(2));
+        check("--auto-compaction-mode revision --auto-compaction-retention 0", None);
+        let mode = "--auto-compaction-mode=revision --auto-compaction-retention=1000";
+        check(mode, Some(Retention::Revisions(1000)));
+    }
+}

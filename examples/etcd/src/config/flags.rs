@@ -1,0 +1,305 @@
+//! Every flag, under etcd's name, with etcd's default.
+//!
+//! A flag falls in one of three classes, and `--help` says which. [`Flags`] are those that do
+//! something. [`IDLE`] are accepted so that a command line written for etcd starts, and have no
+//! effect; the help text says why that is harmless. [`REFUSED`] ask for something that this server
+//! cannot do yet and whose silent absence would hurt, such as TLS: they stop the start.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+
+const BOOLS: &str = "1 t T TRUE true True 0 f F FALSE false False";
+
+/// The flags that have an effect.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "drystone-etcd",
+    disable_version_flag = true,
+    args_override_self = true,
+    about = "One etcd v3 member, assembled from drystone crates.",
+    after_help = "Flags follow Go's rules: -x v, -x=v, --x v, --x=v; booleans --x or --x=false.\n\
+        Every flag can be given as ETCD_<NAME> in the environment; the command line wins.\n\
+        There is one member: nothing listens on the peer URLs yet."
+)]
+pub(crate) struct Flags {
+    /// Print the version and exit
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(crate) version: bool,
+    /// Human-readable name of this member
+    #[arg(long, default_value = "default")]
+    pub(crate) name: String,
+    /// Directory for the data [default: <name>.etcd]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) data_dir: String,
+    /// URLs to accept clients on: http://IP:PORT or unix://PATH
+    #[arg(long)]
+    pub(crate) listen_client_urls: Option<String>,
+    /// Client URLs told to others; required when --listen-client-urls is given
+    #[arg(long)]
+    pub(crate) advertise_client_urls: Option<String>,
+    /// URLs for other members; checked, but nothing listens there yet
+    #[arg(long, default_value = "http://localhost:2380")]
+    pub(crate) listen_peer_urls: String,
+    /// Peer URLs of this member; with the token they make its number
+    #[arg(long, default_value = "http://localhost:2380")]
+    pub(crate) initial_advertise_peer_urls: String,
+    /// Members of a new cluster, NAME=URL,...; must be this one alone [default: <name>=<peer URLs>]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) initial_cluster: String,
+    /// new or existing; existing needs a data directory with data
+    #[arg(long, default_value = "new")]
+    pub(crate) initial_cluster_state: String,
+    /// Tells clusters with equal URLs apart
+    #[arg(long, default_value = "etcd-cluster")]
+    pub(crate) initial_cluster_token: String,
+    /// Further URLs that answer /metrics, /health, /livez and /readyz alone
+    #[arg(long, default_value = "")]
+    pub(crate) listen_metrics_urls: String,
+    /// Bytes at which writes stop with an alarm; 0 is 2 GiB, negative is none
+    #[arg(long, default_value_t = 0)]
+    pub(crate) quota_backend_bytes: i64,
+    /// Operations allowed in a transaction
+    #[arg(long, default_value_t = 128)]
+    pub(crate) max_txn_ops: u32,
+    /// Bytes allowed in a request
+    #[arg(long, default_value_t = 1_572_864)]
+    pub(crate) max_request_bytes: u32,
+    /// Calls at once on one connection
+    #[arg(long, default_value_t = u32::MAX)]
+    pub(crate) max_concurrent_streams: u32,
+    /// Milliseconds between heartbeats; one member sends none, but it bounds --election-timeout
+    #[arg(long, default_value_t = 100)]
+    pub(crate) heartbeat_interval: u64,
+    /// Milliseconds; leases live at least 1.5 times as long, requests time out after 5 s and twice this
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) election_timeout: u64,
+    /// periodic or revision
+    #[arg(long, default_value = "periodic")]
+    pub(crate) auto_compaction_mode: String,
+    /// What to keep: hours or a duration (periodic), or a count (revision); 0 is off
+    #[arg(long, default_value = "0")]
+    pub(crate) auto_compaction_retention: String,
+    /// How often idle watchers that asked for it are told the revision
+    #[arg(long, alias = "experimental-watch-progress-notify-interval", default_value = "10m")]
+    #[arg(value_parser = super::duration::parse)]
+    pub(crate) watch_progress_notify_interval: std::time::Duration,
+    /// How often to ping an idle connection; 0 is never
+    #[arg(long, default_value = "2h", value_parser = super::duration::parse)]
+    pub(crate) grpc_keepalive_interval: std::time::Duration,
+    /// How long a ping may stay unanswered
+    #[arg(long, default_value = "20s", value_parser = super::duration::parse)]
+    pub(crate) grpc_keepalive_timeout: std::time::Duration,
+    /// zap is the only one: one JSON object a line
+    #[arg(long, default_value = "zap", value_parser = ["zap"])]
+    pub(crate) logger: String,
+    /// debug, info, warn, error, panic or fatal
+    #[arg(long, default_value = "info")]
+    #[arg(value_parser = ["debug", "info", "warn", "error", "dpanic", "panic", "fatal"])]
+    pub(crate) log_level: String,
+    /// json or console
+    #[arg(long, default_value = "json", value_parser = ["json", "console"])]
+    pub(crate) log_format: String,
+    /// default, stderr, stdout or files, separated by commas
+    #[arg(long, default_value = "default")]
+    pub(crate) log_outputs: String,
+}
+
+/// A flag outside [`Flags`]: its name, whether it is a boolean, and what to say about it.
+pub(crate) struct Extra {
+    /// Without dashes.
+    pub(crate) name: &'static str,
+    is_bool: bool,
+    help: &'static str,
+}
+
+const fn value(name: &'static str, help: &'static str) -> Extra {
+    Extra { name, is_bool: false, help }
+}
+
+const fn boolean(name: &'static str, help: &'static str) -> Extra {
+    Extra { name, is_bool: true, help }
+}
+
+const ONE: &str = "there is one member";
+const OWN_STORE: &str = "tunes etcd's storage, which this server does not have";
+
+/// Accepted without effect, and why that does no harm.
+pub(crate) const IDLE: &[Extra] = &[
+    value("snapshot-count", "the journal is trimmed by its size, not by a count of entries"),
+    value("snapshot-catchup-entries", ONE),
+    value("experimental-snapshot-catchup-entries", ONE),
+    value("max-snapshots", OWN_STORE),
+    value("max-wals", OWN_STORE),
+    boolean("strict-reconfig-check", ONE),
+    boolean("force-new-cluster", ONE),
+    boolean("pre-vote", ONE),
+    boolean("initial-election-tick-advance", ONE),
+    value("max-learners", ONE),
+    value("experimental-max-learners", ONE),
+    value("backend-batch-limit", OWN_STORE),
+    value("backend-batch-interval", OWN_STORE),
+    value("backend-bbolt-freelist-type", OWN_STORE),
+    boolean("experimental-memory-mlock", OWN_STORE),
+    boolean("memory-mlock", OWN_STORE),
+    value("compaction-batch-limit", OWN_STORE),
+    value("experimental-compaction-batch-limit", OWN_STORE),
+    value("compaction-sleep-interval", OWN_STORE),
+    value("experimental-compaction-sleep-interval", OWN_STORE),
+    value("bootstrap-defrag-threshold-megabytes", OWN_STORE),
+    value("experimental-bootstrap-defrag-threshold-megabytes", OWN_STORE),
+    boolean("initial-corrupt-check", "checksums are verified at every start"),
+    boolean("experimental-initial-corrupt-check", "checksums are verified at every start"),
+    value("corrupt-check-time", ONE),
+    value("experimental-corrupt-check-time", ONE),
+    boolean("compact-hash-check-enabled", ONE),
+    boolean("experimental-compact-hash-check-enabled", ONE),
+    value("compact-hash-check-time", ONE),
+    value("experimental-compact-hash-check-time", ONE),
+    value("downgrade-check-time", ONE),
+    value("experimental-downgrade-check-time", ONE),
+    value("feature-gates", "no gate changes what one member does here"),
+    value("v2-deprecation", "there is no v2 store"),
+    value("warning-apply-duration", "slow requests are not logged yet"),
+    value("experimental-warning-apply-duration", "slow requests are not logged yet"),
+    value("warning-unary-request-duration", "slow requests are not logged yet"),
+    value("experimental-warning-unary-request-duration", "slow requests are not logged yet"),
+    value("grpc-keepalive-min-time", "clients may ping as often as they like"),
+    boolean("socket-reuse-port", "one listener hands connections to all cores"),
+    boolean("socket-reuse-address", "always on"),
+    value("cors", "no cross-origin headers are sent"),
+    value("host-whitelist", "the Host header is not looked at"),
+    boolean("enable-pprof", "there is no Go runtime to profile"),
+    value("metrics", "/metrics has one level of detail"),
+    value("auth-token", "authentication is not implemented yet"),
+    value("auth-token-ttl", "authentication is not implemented yet"),
+    value("bcrypt-cost", "authentication is not implemented yet"),
+    boolean("enable-log-rotation", "log files are not rotated"),
+    value("log-rotation-config-json", "log files are not rotated"),
+    boolean("enable-distributed-tracing", "no traces are sent"),
+    boolean("experimental-enable-distributed-tracing", "no traces are sent"),
+    boolean("experimental-enable-lease-checkpoint", "leases keep their remaining time anyway"),
+    boolean(
+        "experimental-enable-lease-checkpoint-persist",
+        "leases keep their remaining time anyway",
+    ),
+    boolean("unsafe-no-fsync", "every write is synced all the same"),
+];
+
+const TLS: &str = "TLS is not implemented yet";
+const DISCOVERY: &str = "discovery is not implemented yet";
+
+/// Known to etcd, and refused here when set.
+pub(crate) const REFUSED: &[Extra] = &[
+    value("config-file", "configuration files are not implemented yet"),
+    value("wal-dir", "a separate directory for the journal is not implemented yet"),
+    value("listen-client-http-urls", "splitting HTTP from gRPC is not implemented yet"),
+    value("cert-file", TLS),
+    value("key-file", TLS),
+    value("trusted-ca-file", TLS),
+    boolean("client-cert-auth", TLS),
+    value("client-crl-file", TLS),
+    value("client-cert-allowed-hostname", TLS),
+    boolean("auto-tls", TLS),
+    value("peer-cert-file", TLS),
+    value("peer-key-file", TLS),
+    value("peer-trusted-ca-file", TLS),
+    boolean("peer-client-cert-auth", TLS),
+    value("peer-client-cert-file", TLS),
+    value("peer-client-key-file", TLS),
+    value("peer-crl-file", TLS),
+    value("peer-cert-allowed-cn", TLS),
+    value("peer-cert-allowed-hostname", TLS),
+    boolean("peer-auto-tls", TLS),
+    value("cipher-suites", TLS),
+    value("tls-min-version", TLS),
+    value("tls-max-version", TLS),
+    value("discovery", DISCOVERY),
+    value("discovery-srv", DISCOVERY),
+    value("discovery-token", DISCOVERY),
+    value("discovery-endpoints", DISCOVERY),
+];
+
+/// The whole command line, for clap.
+pub(crate) fn command() -> Command {
+    let extra = |flag: &Extra, heading: &'static str| {
+        let arg = Arg::new(flag.name).long(flag.name).help(flag.help).help_heading(heading);
+        match flag.is_bool {
+            true => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(parse_bool),
+            false => arg.allow_hyphen_values(true),
+        }
+    };
+    Flags::command()
+        .args(IDLE.iter().map(|flag| extra(flag, "Accepted without effect, because")))
+        .args(REFUSED.iter().map(|flag| extra(flag, "Refused when set, because")))
+}
+
+/// The flags in `matches`, unless one of [`REFUSED`] is set.
+pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Flags, String> {
+    for flag in REFUSED {
+        let set = match flag.is_bool {
+            true => matches.get_one::<bool>(flag.name) == Some(&true),
+            false => matches.get_one::<String>(flag.name).is_some_and(|value| !value.is_empty()),
+        };
+        if set {
+            return Err(format!("--{}: {}", flag.name, flag.help));
+        }
+    }
+    Flags::from_arg_matches(matches).map_err(|error| error.to_string())
+}
+
+/// The idle flags that `matches` holds: the operator is told once that they do nothing.
+pub(crate) fn idle_in(matches: &ArgMatches) -> Vec<&'static str> {
+    let given = |flag: &&Extra| matches.contains_id(flag.name);
+    IDLE.iter().filter(given).map(|flag| flag.name).collect()
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    let place = BOOLS.split(' ').position(|word| word == text);
+    place.map(|place| place < 6).ok_or_else(|| "parse error".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // clap checks its own consistency only when asked: doubled names, bad defaults.
+    #[test]
+    fn command_is_consistent() {
+        command().debug_assert();
+    }
+
+    // Go reads twelve words as a boolean, and etcd's users write all of them.
+    #[test]
+    fn go_booleans_are_read() {
+        for text in ["1", "t", "TRUE", "true", "True"] {
+            assert_eq!(parse_bool(text), Ok(true));
+        }
+        for text in ["0", "f", "FALSE", "false", "False"] {
+            assert_eq!(parse_bool(text), Ok(false));
+        }
+        assert!(parse_bool("yes").is_err());
+    }
+
+    // A member that silently served plain text where TLS was asked for would leak everything.
+    #[test]
+    fn tls_is_refused_rather_than_ignored() {
+        let refused = |words: &[&str]| {
+            let matches = command().try_get_matches_from(words).unwrap();
+            from_matches(&matches).err()
+        };
+        assert!(refused(&["e", "--cert-file=a.pem"]).unwrap().contains("TLS"));
+        assert!(refused(&["e", "--client-cert-auth"]).is_some());
+        assert_eq!(refused(&["e", "--client-cert-auth=false", "--cert-file="]), None);
+    }
+
+    // An idle flag must be told, else its user believes in it.
+    #[test]
+    fn idle_flags_are_reported() {
+        let matches = command().try_get_matches_from(["e", "--snapshot-count=9"]).unwrap();
+        assert_eq!(idle_in(&matches), ["snapshot-count"]);
+        assert!(from_matches(&matches).is_ok());
+    }
+}

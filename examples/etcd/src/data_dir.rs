@@ -1,0 +1,260 @@
+//! The data directory: whose it is, and who the member in it is.
+//!
+//! ```text
+//! <data-dir>/            mode 0700
+//!     identity           one line, written once: who this member is, for good
+//!     identity.tmp       the same on its way
+//!     kv/                the store's own folder; it checks and locks it
+//! ```
+//!
+//! ```text
+//! identity = "drystone-etcd 1 cluster=<16 hex> member=<16 hex> crc=<8 hex>\n"
+//!            crc is the CRC-32 of all bytes before " crc="
+//! ```
+//!
+//! A directory that real etcd has written is refused: its files mean nothing here, and a member that
+//! started empty on top of them would look like one that has lost its data.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::identity::{ClusterId, Identity, MemberId};
+
+const IDENTITY_FILE: &str = "identity";
+const IDENTITY_TMP: &str = "identity.tmp";
+const FORMAT_NAME: &str = "drystone-etcd";
+const FORMAT_VERSION: u32 = 1;
+/// More than an identity line takes; a longer file is not one.
+const IDENTITY_BYTES_MAX: u64 = 128;
+/// Where etcd keeps its database and its journal.
+const ETCD_FILES: [&str; 2] = ["member/snap/db", "member/wal"];
+
+/// A directory that may be used.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+/// Why a data directory cannot be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    /// It is something else.
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// etcd's own.
+    #[error("{} was written by etcd itself, which this server cannot read: found {}", dir.display(), found.display())]
+    Etcd {
+        /// The directory.
+        dir: PathBuf,
+        /// What gives it away.
+        found: PathBuf,
+    },
+    /// A newer program's.
+    #[error("{} names format version {version}, which this build does not know", file.display())]
+    Version {
+        /// The file that says so.
+        file: PathBuf,
+        /// The version it names.
+        version: u32,
+    },
+    /// Not what was written.
+    #[error("{} is damaged: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// `--initial-cluster-state existing` without a member to go on with.
+    #[error("{} holds no member, and joining an existing cluster is not implemented yet", .0.display())]
+    NoMember(PathBuf),
+    /// The file system refused.
+    #[error("cannot use {}", file.display())]
+    Io {
+        /// The file or directory concerned.
+        file: PathBuf,
+        /// What it said.
+        source: Arc<io::Error>,
+    },
+}
+
+impl DataDir {
+    /// Takes `path`, creating it where there is nothing. With `existing`, there must be a member.
+    pub(crate) fn open(path: &Path, existing: bool) -> Result<DataDir, DataDirError> {
+        let io_error = |error| DataDirError::io(path, error);
+        match fs::metadata(path) {
+            Ok(found) if !found.is_dir() => {
+                return Err(DataDirError::NotADirectory(path.to_path_buf()));
+            }
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                let mode = format!("{:o}", found.permissions().mode() & 0o777);
+                tracing::warn!(dir = %path.display(), mode, "data directory is open to others");
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && existing => {
+                return Err(DataDirError::NoMember(path.to_path_buf()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error)?;
+            }
+            Err(error) => return Err(io_error(error)),
+        }
+        let path = path.canonicalize().map_err(io_error)?;
+        for found in ETCD_FILES.map(|file| path.join(file)) {
+            if found.exists() {
+                return Err(DataDirError::Etcd { dir: path, found });
+            }
+        }
+        let identity = read_identity(&path.join(IDENTITY_FILE))?;
+        if identity.is_none() && existing {
+            return Err(DataDirError::NoMember(path));
+        }
+        Ok(DataDir { path, identity })
+    }
+
+    /// The directory, without symbolic links or dots.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the store lives.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path.join("kv")
+    }
+
+    /// Who the member is: what the directory says, else what the flags say.
+    pub(crate) fn identity(&self, from_flags: Identity) -> Identity {
+        self.identity.unwrap_or(from_flags)
+    }
+
+    /// Writes down who the member is, if that has not been done. The store must be open, and thereby
+    /// locked: two processes must not both do this.
+    pub(crate) fn keep_identity(&mut self, identity: Identity) -> Result<(), DataDirError> {
+        if self.identity.is_some() {
+            return Ok(());
+        }
+        let tmp = self.path.join(IDENTITY_TMP);
+        let write = || {
+            let mut file = File::create(&tmp)?;
+            file.write_all(encode(identity).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&tmp, self.path.join(IDENTITY_FILE))?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| DataDirError::io(&tmp, error))?;
+        self.identity = Some(identity);
+        Ok(())
+    }
+}
+
+impl DataDirError {
+    fn io(file: &Path, error: io::Error) -> DataDirError {
+        DataDirError::Io { file: file.to_path_buf(), source: Arc::new(error) }
+    }
+}
+
+fn encode(identity: Identity) -> String {
+    let (cluster, member) = (identity.cluster.0, identity.member.0);
+    let line =
+        format!("{FORMAT_NAME} {FORMAT_VERSION} cluster={cluster:016x} member={member:016x}");
+    let crc = crc32fast::hash(line.as_bytes());
+    format!("{line} crc={crc:08x}\n")
+}
+
+fn read_identity(file: &Path) -> Result<Option<Identity>, DataDirError> {
+    let mut text = String::new();
+    match File::open(file).and_then(|f| f.take(IDENTITY_BYTES_MAX).read_to_string(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let reason = "it is not text";
+            return Err(DataDirError::Damaged { file: file.to_path_buf(), reason });
+        }
+        Err(error) => return Err(DataDirError::io(file, error)),
+    }
+    decode(&text).map(Some).map_err(|problem| match problem {
+        Problem::Version(version) => DataDirError::Version { file: file.to_path_buf(), version },
+        Problem::Damaged(reason) => DataDirError::Damaged { file: file.to_path_buf(), reason },
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Problem {
+    Version(u32),
+    Damaged(&'static str),
+}
+
+fn decode(text: &str) -> Result<Identity, Problem> {
+    let damaged = || Problem::Damaged("it does not hold the line that was written");
+    let rest = text.strip_prefix(FORMAT_NAME).and_then(|rest| rest.strip_prefix(' '));
+    let (version, _) = rest.and_then(|rest| rest.split_once(' ')).ok_or_else(damaged)?;
+    let version: u32 = version.parse().map_err(|_| damaged())?;
+    if version != FORMAT_VERSION {
+        return Err(Problem::Version(version));
+    }
+    let mut fields = text.trim_end().split(' ').skip(2);
+    let mut number = |name: &str| {
+        let value = fields.next()?.strip_prefix(name)?.strip_prefix('=')?;
+        u64::from_str_radix(value, 16).ok()
+    };
+    let cluster = ClusterId(number("cluster").ok_or_else(damaged)?);
+    let member = MemberId(number("member").ok_or_else(damaged)?);
+    let identity = Identity { cluster, member };
+    // One line has one spelling: the checksum, and that nothing follows, are checked at once.
+    if encode(identity) == text { Ok(identity) } else { Err(damaged()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: Identity = Identity { cluster: ClusterId(0x1), member: MemberId(0xab) };
+
+    // The numbers are kept for ever; a changed byte must not become another member.
+    #[test]
+    fn identity_survives_and_no_changed_byte_passes() {
+        let line = encode(IDENTITY);
+        assert_eq!(decode(&line), Ok(IDENTITY));
+        for at in 0..line.len() {
+            let mut bytes = line.clone().into_bytes();
+            bytes[at] ^= 1;
+            let Ok(text) = String::from_utf8(bytes) else { continue };
+            assert!(decode(&text).is_err(), "byte {at}");
+            assert!(decode(&line[..at]).is_err(), "cut at {at}");
+        }
+        assert_eq!(decode("drystone-etcd 7 x\n"), Err(Problem::Version(7)));
+    }
+
+    // The first start decides; later flags must not rename a member.
+    #[test]
+    fn first_start_decides_who_the_member_is() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a/b");
+        let mut dir = DataDir::open(&path, false).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(dir.identity(IDENTITY), IDENTITY);
+        dir.keep_identity(IDENTITY).unwrap();
+        let other = Identity { cluster: ClusterId(9), member: MemberId(9) };
+        assert_eq!(DataDir::open(&path, true).unwrap().identity(other), IDENTITY);
+    }
+
+    // Every refusal names the file and leaves the directory as it was.
+    #[test]
+    fn foreign_directories_are_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let file = tmp.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(matches!(DataDir::open(&file, false), Err(DataDirError::NotADirectory(_))));
+        let etcd = tmp.path().join("etcd");
+        fs::create_dir_all(etcd.join("member/snap")).unwrap();
+        fs::write(etcd.join("member/snap/db"), "x").unwrap();
+        assert!(matches!(DataDir::open(&etcd, false), Err(DataDirError::Etcd { .. })));
+        let missing = tmp.path().join("missing");
+        assert!(matches!(DataDir::open(&missing, true), Err(DataDirError::NoMember(_))));
+        assert!(!missing.exists());
+    }
+}

@@ -1,0 +1,197 @@
+//! Where a request goes: gRPC to the services, everything else to the HTTP routes.
+//!
+//! Both share a port. A request is gRPC when its content type says so:
+//!
+//! ```text
+//!             content-type: application/grpc…
+//!   request ──────────┬──── yes ──► method table ──► tonic's server for the service ──► count code
+//!                     └──── no ───► crate::http
+//! ```
+//!
+//! The services are called directly, without a router between: the path is looked up once, in the
+//! table that also counts calls. What tonic says differently from gRPC in Go is put right on the way
+//! out.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use drystone_etcd_api::etcdserverpb::{
+    auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
+    lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+};
+use drystone_etcd_api::health::health_server::HealthServer;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service as _};
+use tonic::{Code, Status};
+
+use crate::call::{Call, CountedBody};
+use crate::error_text;
+use crate::grpc_method::{Service, Unknown};
+use crate::http_routes;
+use crate::member::Shared;
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// gRPC and all HTTP routes.
+    Clients,
+    /// The HTTP routes that monitoring needs, alone.
+    Metrics,
+}
+
+/// Takes the requests of one connection. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Dispatch {
+    member: Shared,
+    scope: Scope,
+    servers: Arc<Servers>,
+}
+
+/// tonic's face of each service.
+struct Servers {
+    kv: KvServer<Shared>,
+    watch: WatchServer<Shared>,
+    lease: LeaseServer<Shared>,
+    maintenance: MaintenanceServer<Shared>,
+    cluster: ClusterServer<Shared>,
+    auth: AuthServer<Shared>,
+    health: HealthServer<Shared>,
+}
+
+impl Dispatch {
+    /// Serves `member` within `scope`.
+    pub(crate) fn new(member: Shared, scope: Scope) -> Dispatch {
+        let max = member.message_bytes_max();
+        let shared = Arc::new(member.clone());
+        let servers = Servers {
+            kv: KvServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            watch: WatchServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            lease: LeaseServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            maintenance: MaintenanceServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            cluster: ClusterServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            auth: AuthServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            health: HealthServer::from_arc(shared).max_decoding_message_size(max),
+        };
+        Dispatch { member, scope, servers: Arc::new(servers) }
+    }
+
+    fn call_grpc(&self, request: Request<Incoming>) -> Answer {
+        let methods = &self.member.metrics.grpc;
+        let (service, id) = match methods.find(request.uri().path()) {
+            Ok(found) => found,
+            Err(unknown) => return Answer::now(unknown_method(unknown).into_http()),
+        };
+        let method = methods.get(id);
+        method.start();
+        let servers = &self.servers;
+        let future = match service {
+            Service::Kv => servers.kv.clone().call(request),
+            Service::Watch => servers.watch.clone().call(request),
+            Service::Lease => servers.lease.clone().call(request),
+            Service::Maintenance => servers.maintenance.clone().call(request),
+            Service::Cluster => servers.cluster.clone().call(request),
+            Service::Auth => servers.auth.clone().call(request),
+            Service::Health => servers.health.clone().call(request),
+            Service::Missing => {
+                method.end(Code::Unimplemented);
+                return Answer::now(error_text::unimplemented(method.name).into_http());
+            }
+        };
+        Answer::Grpc { future, call: Call::new(self.member.clone(), id) }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Dispatch {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        if self.scope == Scope::Clients && is_grpc(&request) {
+            return self.call_grpc(request);
+        }
+        Answer::now(http_routes::answer(&self.member, self.scope, &request))
+    }
+}
+
+/// A response on its way.
+pub(crate) enum Answer {
+    /// Of an HTTP route: it is there at once.
+    Now(Option<Response<Body>>),
+    /// Of a gRPC method.
+    Grpc {
+        /// tonic's.
+        future: BoxFuture<Response<Body>, Infallible>,
+        /// What it answers.
+        call: Call,
+    },
+}
+
+impl Answer {
+    fn now(response: Response<Body>) -> Answer {
+        Answer::Now(Some(response))
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Answer::Now(response) => {
+                Poll::Ready(Ok(response.take().expect("a future is not polled after its end")))
+            }
+            Answer::Grpc { future, call } => {
+                let Ok(response) = ready!(future.as_mut().poll(cx));
+                Poll::Ready(Ok(finish(call, response)))
+            }
+        }
+    }
+}
+
+/// tonic puts an error that comes before any message into the headers, and everything else into the
+/// trailers. So a unary response without a status in its headers has succeeded, and a stream's
+/// status is known when its body ends.
+fn finish(call: &mut Call, response: Response<Body>) -> Response<Body> {
+    let Some(code) = response.headers().get(Status::GRPC_STATUS) else {
+        if call.is_unary() {
+            call.end(Code::Ok);
+            return response;
+        }
+        let call = call.take();
+        return response.map(|body| Body::new(CountedBody::new(body, call)));
+    };
+    let code = Code::from_bytes(code.as_bytes());
+    if code != Code::OutOfRange {
+        call.end(code);
+        return response;
+    }
+    let status = Status::from_header_map(response.headers());
+    match status.as_ref().and_then(error_text::too_large) {
+        Some(status) => {
+            call.end(status.code());
+            status.into_http()
+        }
+        None => {
+            call.end(code);
+            response
+        }
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn unknown_method(unknown: Unknown<'_>) -> Status {
+    Status::unimplemented(match unknown {
+        Unknown::Path => "malformed method name".to_owned(),
+        Unknown::Service(service) => format!("unknown service {service}"),
+        Unknown::Method(service, name) => format!("unknown method {name} for service {service}"),
+    })
+}

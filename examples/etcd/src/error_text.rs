@@ -1,0 +1,177 @@
+//! What a client is told when something is refused or fails: etcd's codes and etcd's words.
+//!
+//! Client libraries compare the text, letter by letter, to tell one failure from another. So every
+//! text stands here, and nowhere else.
+//!
+//! ```text
+//!   Invalid        the request makes no sense       found by crate::convert, before the store
+//!   store::Error   the store refuses, or fails      found by the store
+//!   tonic's own    the message is too large         rewritten by `too_large`
+//! ```
+
+use tonic::{Code, Status};
+
+use crate::store::{Error, Refusal};
+
+/// Why a request makes no sense, whatever the store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// There is no key.
+    EmptyKey,
+    /// A value beside `ignore_value`.
+    ValueProvided,
+    /// A lease beside `ignore_lease`.
+    LeaseProvided,
+    /// A number that names no order or no target.
+    SortOption,
+    /// More operations than the limit.
+    TooManyOps,
+    /// An operation that is none of the four.
+    EmptyOp,
+}
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Status {
+        Status::invalid_argument(match invalid {
+            Invalid::EmptyKey => "etcdserver: key is not provided",
+            Invalid::ValueProvided => "etcdserver: value is provided",
+            Invalid::LeaseProvided => "etcdserver: lease is provided",
+            Invalid::SortOption => "etcdserver: invalid sort option",
+            Invalid::TooManyOps => "etcdserver: too many operations in txn request",
+            Invalid::EmptyOp => KEY_NOT_FOUND,
+        })
+    }
+}
+
+const KEY_NOT_FOUND: &str = "etcdserver: key not found";
+/// What a watcher below the compacted revision is told, here and in a watch's cancel reason.
+pub(crate) const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+/// What a client is told that asks for a token.
+pub(crate) const AUTH_NOT_ENABLED: &str = "etcdserver: authentication is not enabled";
+const STOPPED: &str = "etcdserver: server stopped";
+
+/// The answer to a request that the store refused or could not do.
+pub(crate) fn status(error: &Error) -> Status {
+    match error {
+        Error::Refused(refusal) => refused(refusal),
+        // etcd's own slip: the error leaves without a code, and clients know it by its words.
+        Error::Busy => Status::unknown("etcdserver: too many requests"),
+        // Stopped, or storage that is not to be trusted any more. What became of the request is
+        // unknown, which is what this code tells a client; the cause is for the operator's log.
+        _ => stopped(),
+    }
+}
+
+/// The answer while shutting down.
+pub(crate) fn stopped() -> Status {
+    Status::unavailable(STOPPED)
+}
+
+/// The answer to a request that took too long; it may still be done.
+pub(crate) fn timed_out() -> Status {
+    Status::unavailable("etcdserver: request timed out")
+}
+
+/// The answer to what etcd can do and this server cannot.
+pub(crate) fn unimplemented(what: &str) -> Status {
+    Status::unimplemented(format!("drystone-etcd: {what} is not implemented yet"))
+}
+
+fn refused(refusal: &Refusal) -> Status {
+    let (code, text) = match refusal {
+        Refusal::EmptyKey => return Invalid::EmptyKey.into(),
+        Refusal::TooManyOps => return Invalid::TooManyOps.into(),
+        Refusal::KeyNotFound => (Code::InvalidArgument, KEY_NOT_FOUND),
+        Refusal::DuplicateKey => {
+            (Code::InvalidArgument, "etcdserver: duplicate key given in txn request")
+        }
+        Refusal::TooLarge => (Code::InvalidArgument, "etcdserver: request is too large"),
+        Refusal::Compacted { .. } => (Code::OutOfRange, COMPACTED),
+        Refusal::FutureRevision { .. } => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+        }
+        Refusal::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+        Refusal::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+        Refusal::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
+        Refusal::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        // `Refusal` may grow; a new one must get its own line here, and until then a true answer.
+        other => return Status::unknown(format!("etcdserver: {other}")),
+    };
+    Status::new(code, text)
+}
+
+/// The answer to a message above the limit: gRPC in Go has another code and other words for it than
+/// tonic. `None` when `status` is about something else.
+pub(crate) fn too_large(status: &Status) -> Option<Status> {
+    let text = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (found, rest) = text.split_once(" bytes, the limit is: ")?;
+    let limit = rest.strip_suffix(" bytes")?;
+    (status.code() == Code::OutOfRange).then(|| {
+        Status::resource_exhausted(format!(
+            "grpc: received message larger than max ({found} vs. {limit})"
+        ))
+    })
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // clientv3 and jetcd look these up by text; one changed letter turns a known error to unknown.
+    #[test]
+    fn refusals_have_etcds_codes_and_texts() {
+        let check = |refusal: Refusal, code: Code, text: &str| {
+            let status = status(&Error::Refused(refusal));
+            assert_eq!((status.code(), status.message()), (code, text));
+        };
+        use Code::{DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
+        check(Refusal::EmptyKey, InvalidArgument, "etcdserver: key is not provided");
+        check(Refusal::KeyNotFound, InvalidArgument, "etcdserver: key not found");
+        check(
+            Refusal::TooManyOps,
+            InvalidArgument,
+            "etcdserver: too many operations in txn request",
+        );
+        check(
+            Refusal::DuplicateKey,
+            InvalidArgument,
+            "etcdserver: duplicate key given in txn request",
+        );
+        check(Refusal::TooLarge, InvalidArgument, "etcdserver: request is too large");
+        let compacted = Refusal::Compacted { compacted: 7 };
+        check(compacted, OutOfRange, "etcdserver: mvcc: required revision has been compacted");
+        let future = Refusal::FutureRevision { newest: 7 };
+        check(future, OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+        check(Refusal::LeaseNotFound, NotFound, "etcdserver: requested lease not found");
+        check(Refusal::LeaseExists, FailedPrecondition, "etcdserver: lease already exists");
+        check(Refusal::LeaseTtlTooLarge, OutOfRange, "etcdserver: too large lease TTL");
+        let space = "etcdserver: mvcc: database space exceeded";
+        check(Refusal::NoSpace, Code::ResourceExhausted, space);
+        check(Refusal::Corrupt, DataLoss, "etcdserver: corrupt cluster");
+    }
+
+    // clientv3 maps this text to "request is too large" for its caller.
+    #[test]
+    fn oversized_messages_speak_go() {
+        let tonics = Status::out_of_range(
+            "Error, decoded message length too large: found 3000000 bytes, the limit is: 2097152 bytes",
+        );
+        let ours = too_large(&tonics).unwrap();
+        assert_eq!(ours.code(), Code::ResourceExhausted);
+        assert_eq!(ours.message(), "grpc: received message larger than max (3000000 vs. 2097152)");
+        assert!(too_large(&Status::out_of_range(COMPACTED)).is_none());
+    }
+}

@@ -1,0 +1,19 @@
+//! etcd's gRPC services, one file each. [`crate::member::Shared`] implements them all.
+//!
+//! Locks and elections have no file: [`crate::dispatch`] answers that they are not there yet.
+
+mod auth;
+mod cluster;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+use std::pin::Pin;
+
+use tokio_stream::Stream;
+use tonic::Status;
+
+/// A stream of answers whose type nobody needs to name.
+type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

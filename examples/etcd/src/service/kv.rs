@@ -1,0 +1,185 @@
+//! Keys: range, put, delete, transaction, compaction.
+//!
+//! Writes go to the store's journal and come back when they are durable. Reads are answered on the
+//! thread of the connection while they are small; a read that could keep that thread from its other
+//! connections for long is sent elsewhere:
+//!
+//! ```text
+//!   one key, a count, or a limit of at most INLINE_KEYS_MAX ─────────────► here
+//!   no such limit: read INLINE_KEYS_MAX keys here; if there are more ────► blocking thread
+//!   a sort or a filter: reads everything, whatever the limit ────────────► blocking thread
+//! ```
+//!
+//! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how many
+//! large answers are held in memory at once.
+
+use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
+use drystone_kv::command::{Command, Compare, RangeRequest, SortBy, Txn, TxnOp};
+use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
+use tonic::{Request, Response, Status};
+
+use super::BoxStream;
+use crate::convert;
+use crate::error_text;
+use crate::member::{self, Shared};
+use crate::store::Error;
+
+/// Keys that a read may fetch on the thread of its connection.
+const INLINE_KEYS_MAX: usize = 256;
+
+#[tonic::async_trait]
+impl kv_server::Kv for Shared {
+    async fn range(
+        &self,
+        request: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let request = convert::range(request.into_inner())?;
+        self.metrics.ranges.add(1);
+        let reply = match read_inline(self, &request) {
+            Some(read) => read,
+            None => self.off_thread(move |member| member.kv.range(&request)).await?,
+        };
+        let reply = reply.map_err(|error| self.failed(&error))?;
+        Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
+    }
+
+    type RangeStreamStream = BoxStream<pb::RangeStreamResponse>;
+
+    async fn range_stream(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        Err(error_text::unimplemented("RangeStream"))
+    }
+
+    async fn put(
+        &self,
+        request: Request<pb::PutRequest>,
+    ) -> Result<Response<pb::PutResponse>, Status> {
+        let put = convert::put(request.into_inner())?;
+        let reply = member::put_reply(self.propose(Command::Put(put)).await?);
+        self.metrics.puts.add(1);
+        Ok(Response::new(convert::put_response(self.header(reply.revision), reply)))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        let delete = convert::delete_range(request.into_inner())?;
+        let reply = member::delete_reply(self.propose(Command::DeleteRange(delete)).await?);
+        self.metrics.deletes.add(reply.deleted);
+        Ok(Response::new(convert::delete_response(self.header(reply.revision), reply)))
+    }
+
+    async fn txn(
+        &self,
+        request: Request<pb::TxnRequest>,
+    ) -> Result<Response<pb::TxnResponse>, Status> {
+        let txn = convert::txn(request.into_inner(), self.config.max_txn_ops)?;
+        let reply = if txn.is_read_only() {
+            let read = self.off_thread_if(!is_small(&txn), move |member| member.kv.read_txn(&txn));
+            read.await?.map_err(|error| self.failed(&error))?
+        } else {
+            member::txn_reply(self.propose(Command::Txn(txn)).await?)
+        };
+        self.metrics.txns.add(1);
+        count_ops(self, &reply);
+        Ok(Response::new(convert::txn_response(self.header(reply.revision), reply)))
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        let request = request.into_inner();
+        let physical = request.physical;
+        let Some(compact) = convert::compact(request) else {
+            return Err(Status::out_of_range(error_text::COMPACTED));
+        };
+        let reply = member::compact_reply(self.propose(Command::Compact(compact)).await?);
+        if physical {
+            self.kv.swept(compact.revision).await;
+        }
+        Ok(Response::new(pb::CompactionResponse { header: Some(self.header(reply.revision)) }))
+    }
+}
+
+/// The answer, if it can be had without keeping the thread for long.
+fn read_inline(member: &Shared, request: &RangeRequest) -> Option<Result<RangeReply, Error>> {
+    if is_bounded(request) {
+        return Some(member.kv.range(request));
+    }
+    if !is_native(request) {
+        return None;
+    }
+    // Most ranges without a limit are small. The few that are not pay for this look.
+    let probe = RangeRequest { limit: INLINE_KEYS_MAX, ..request.clone() };
+    match member.kv.range(&probe) {
+        Ok(reply) if reply.more => None,
+        // Below the limit, the probe's answer is the answer.
+        whole => Some(whole),
+    }
+}
+
+/// Whether a read fetches few keys, whatever the store holds.
+fn is_bounded(request: &RangeRequest) -> bool {
+    let native = is_native(request);
+    request.range.as_single().is_some()
+        || (native && request.count_only)
+        || (native && (1..=INLINE_KEYS_MAX).contains(&request.limit))
+}
+
+/// Whether the store finds the answer in the order in which it keeps keys, from either end.
+fn is_native(request: &RangeRequest) -> bool {
+    let by_key = request.sort.is_none_or(|sort| sort.by == SortBy::Key);
+    by_key && request.bounds.is_open()
+}
+
+fn is_small(txn: &Txn) -> bool {
+    let bounded = |op: &TxnOp| matches!(op, TxnOp::Range(request) if is_bounded(request));
+    let single = |compare: &Compare| compare.range.as_single().is_some();
+    txn.compares.iter().all(single) && txn.success.iter().chain(&txn.failure).all(bounded)
+}
+
+fn count_ops(member: &Shared, reply: &TxnReply) {
+    for op in &reply.replies {
+        match op {
+            TxnOpReply::Range(_) => member.metrics.ranges.add(1),
+            TxnOpReply::Put(_) => member.metrics.puts.add(1),
+            TxnOpReply::DeleteRange(reply) => member.metrics.deletes.add(reply.deleted),
+            TxnOpReply::Txn(nested) => count_ops(member, nested),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drystone_kv::key_range::KeyRange;
+
+    use super::*;
+
+    // A read that is taken for small and is not stops every connection of its thread.
+    #[test]
+    fn only_reads_with_a_bound_count_as_small() {
+        let all = RangeRequest::new(KeyRange::all());
+        assert!(is_bounded(&RangeRequest::new(KeyRange::single("k"))));
+        assert!(is_bounded(&RangeRequest { count_only: true, ..all.clone() }));
+        assert!(is_bounded(&RangeRequest { limit: INLINE_KEYS_MAX, ..all.clone() }));
+        assert!(!is_bounded(&all));
+        assert!(!is_bounded(&RangeRequest { limit: INLINE_KEYS_MAX + 1, ..all.clone() }));
+        let sorted = |sort_target| {
+            let request = pb::RangeRequest {
+                key: "a".into(),
+                range_end: "b".into(),
+                limit: 1,
+                sort_order: 2,
+                sort_target,
+                ..Default::default()
+            };
+            is_bounded(&convert::range(request).unwrap())
+        };
+        assert!(sorted(0), "the last key is at an end");
+        assert!(!sorted(4), "the largest value may be anywhere");
+    }
+}

@@ -1,0 +1,114 @@
+//! Leases: grant, revoke, keep alive, look.
+//!
+//! A lease that is not there is an error to whoever revokes it, and an answer to everybody else:
+//! keeping it alive says 0 seconds, looking at it says -1.
+
+use drystone_etcd_api::etcdserverpb::{self as pb, lease_server};
+use drystone_kv::command::{Command, LeaseGrant, LeaseRevoke};
+use drystone_kv::types::LeaseId;
+use futures_util::StreamExt;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::BoxStream;
+use crate::error_text;
+use crate::member::{self, Shared};
+
+#[tonic::async_trait]
+impl lease_server::Lease for Shared {
+    async fn lease_grant(
+        &self,
+        request: Request<pb::LeaseGrantRequest>,
+    ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let request = request.into_inner();
+        // Short leases would die in an election.
+        let ttl = request.ttl.max(self.config.lease_ttl_min());
+        let id = LeaseId(if request.id == 0 { random_id() } else { request.id });
+        let grant = Command::LeaseGrant(LeaseGrant { id, ttl });
+        let reply = member::lease_grant_reply(self.propose(grant).await?);
+        self.metrics.leases_granted.add(1);
+        Ok(Response::new(pb::LeaseGrantResponse {
+            header: Some(self.header(reply.revision)),
+            id: reply.id.0,
+            ttl: reply.ttl,
+            error: String::new(),
+        }))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<pb::LeaseRevokeRequest>,
+    ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        let id = LeaseId(request.into_inner().id);
+        let revoke = Command::LeaseRevoke(LeaseRevoke { id });
+        let reply = member::lease_revoke_reply(self.propose(revoke).await?);
+        self.metrics.leases_revoked.add(1);
+        Ok(Response::new(pb::LeaseRevokeResponse { header: Some(self.header(reply.revision)) }))
+    }
+
+    type LeaseKeepAliveStream = BoxStream<pb::LeaseKeepAliveResponse>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let member = self.clone();
+        let answers = request.into_inner().then(move |request| {
+            let member = member.clone();
+            async move {
+                let request =
+                    request.map_err(|status| error_text::too_large(&status).unwrap_or(status))?;
+                Ok(keep_alive(&member, request.id).await)
+            }
+        });
+        let mut shutdown = self.shutdown.clone();
+        let stop = async move { shutdown.fired().await };
+        Ok(Response::new(Box::pin(answers.take_until(Box::pin(stop)))))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        let request = request.into_inner();
+        let lease = self.kv.lease(LeaseId(request.id), request.keys);
+        let header = Some(self.header_now());
+        Ok(Response::new(match lease {
+            Some(lease) => pb::LeaseTimeToLiveResponse {
+                header,
+                id: request.id,
+                ttl: lease.remaining,
+                granted_ttl: lease.granted,
+                keys: lease.keys,
+            },
+            None => pb::LeaseTimeToLiveResponse {
+                header,
+                id: request.id,
+                ttl: -1,
+                ..Default::default()
+            },
+        }))
+    }
+
+    async fn lease_leases(
+        &self,
+        _: Request<pb::LeaseLeasesRequest>,
+    ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        let leases = self.kv.leases().into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
+        Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.header_now()), leases }))
+    }
+}
+
+/// The header is taken before the renewal: what a client concludes from it was true then.
+async fn keep_alive(member: &Shared, id: i64) -> pb::LeaseKeepAliveResponse {
+    let header = Some(member.header_now());
+    let ttl = member.kv.keep_alive(LeaseId(id)).await;
+    if ttl.is_some() {
+        member.metrics.leases_renewed.add(1);
+    }
+    pb::LeaseKeepAliveResponse { header, id, ttl: ttl.unwrap_or(0) }
+}
+
+/// A number from 1 to 2^63 - 1: clients print and parse lease ids as positive.
+fn random_id() -> i64 {
+    rand::random_range(1..=i64::MAX)
+}

@@ -1,0 +1,155 @@
+//! Maintenance: status, alarms, hashes.
+
+use drystone_etcd_api::etcdserverpb::{self as pb, maintenance_server};
+use drystone_kv::command::{AlarmChange, AlarmKind, Command};
+use drystone_kv::reply::Alarm;
+use pb::AlarmType;
+use pb::alarm_request::AlarmAction;
+use tonic::{Request, Response, Status};
+
+use super::BoxStream;
+use crate::convert::signed;
+use crate::error_text::{self, unimplemented};
+use crate::member::{self, Shared};
+use crate::version;
+
+#[tonic::async_trait]
+impl maintenance_server::Maintenance for Shared {
+    async fn alarm(
+        &self,
+        request: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        let request = request.into_inner();
+        let kind = match AlarmType::try_from(request.alarm) {
+            Ok(AlarmType::None) => None,
+            Ok(AlarmType::Nospace) => Some(AlarmKind::NoSpace),
+            Ok(AlarmType::Corrupt) => Some(AlarmKind::Corrupt),
+            Err(_) => return Err(Status::invalid_argument("drystone-etcd: unknown alarm type")),
+        };
+        let raise = match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => {
+                let alarms = self.kv.status().alarms.into_iter();
+                let wanted = alarms.filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
+                return Ok(self.alarms(wanted.collect(), self.kv.revision()));
+            }
+            Ok(AlarmAction::Activate) => true,
+            Ok(AlarmAction::Deactivate) => false,
+            // An etcd of version 3.5 crashes on this one.
+            Err(_) => return Err(Status::invalid_argument("drystone-etcd: unknown alarm action")),
+        };
+        let Some(kind) = kind else { return Ok(self.alarms(Vec::new(), self.kv.revision())) };
+        let change = AlarmChange { raise, member: request.member_id, kind };
+        let reply = member::alarm_reply(self.propose(Command::Alarm(change)).await?);
+        Ok(self.alarms(reply.alarms, reply.revision))
+    }
+
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        let status = self.kv.status();
+        Ok(Response::new(pb::StatusResponse {
+            header: Some(self.header(status.revision)),
+            version: version::SERVER.to_owned(),
+            db_size: signed(status.engine.bytes),
+            leader: self.identity.member.0,
+            raft_index: status.applied,
+            raft_term: self.term(),
+            raft_applied_index: status.applied,
+            errors: status.alarms.iter().map(alarm_text).collect(),
+            db_size_in_use: signed(status.engine.bytes_in_use),
+            is_learner: false,
+            storage_version: version::STORAGE.to_owned(),
+            db_size_quota: self.config.quota_bytes.map_or(0, signed),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
+        }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        let revision = request.into_inner().revision;
+        let at = u64::try_from(revision).ok().filter(|&revision| revision > 0);
+        let hash = self.off_thread(move |member| member.kv.hash(at)).await?;
+        let hash = hash.map_err(|error| self.failed(&error))?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(self.header(hash.revision)),
+            hash: hash.hash,
+            compact_revision: hash.compacted.map_or(-1, signed),
+            hash_revision: signed(hash.hash_revision),
+        }))
+    }
+
+    async fn defragment(
+        &self,
+        _: Request<pb::DefragmentRequest>,
+    ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        Err(unimplemented("Defragment"))
+    }
+
+    async fn hash(
+        &self,
+        _: Request<pb::HashRequest>,
+    ) -> Result<Response<pb::HashResponse>, Status> {
+        Err(unimplemented("Hash"))
+    }
+
+    type SnapshotStream = BoxStream<pb::SnapshotResponse>;
+
+    async fn snapshot(
+        &self,
+        _: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(unimplemented("Snapshot"))
+    }
+
+    async fn move_leader(
+        &self,
+        _: Request<pb::MoveLeaderRequest>,
+    ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        Err(unimplemented("MoveLeader"))
+    }
+
+    async fn downgrade(
+        &self,
+        _: Request<pb::DowngradeRequest>,
+    ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        Err(unimplemented("Downgrade"))
+    }
+}
+
+impl Shared {
+    fn alarms(&self, alarms: Vec<Alarm>, revision: u64) -> Response<pb::AlarmResponse> {
+        let alarms = alarms.into_iter().map(|alarm| pb::AlarmMember {
+            member_id: alarm.member,
+            alarm: alarm_type(alarm.kind).into(),
+        });
+        let header = Some(self.header(revision));
+        Response::new(pb::AlarmResponse { header, alarms: alarms.collect() })
+    }
+}
+
+fn alarm_type(kind: AlarmKind) -> AlarmType {
+    match kind {
+        AlarmKind::NoSpace => AlarmType::Nospace,
+        AlarmKind::Corrupt => AlarmType::Corrupt,
+    }
+}
+
+/// Go's text of the message, with the blank at its end: tools compare it.
+fn alarm_text(alarm: &Alarm) -> String {
+    format!("memberID:{} alarm:{} ", alarm.member, alarm_type(alarm.kind).as_str_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Operators' scripts match on this line, trailing blank included.
+    #[test]
+    fn alarms_read_as_go_prints_them() {
+        let alarm = Alarm { member: 10276657743932975437, kind: AlarmKind::NoSpace };
+        assert_eq!(alarm_text(&alarm), "memberID:10276657743932975437 alarm:NOSPACE ");
+    }
+}

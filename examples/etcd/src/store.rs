@@ -1,0 +1,11 @@
+//! The store as the rest of this program names it: one place that says which crate it comes from.
+
+pub(crate) use drystone_kv::{
+    Kv, Options,
+    error::{Error, Refusal},
+    limits::Limits,
+    watch::{
+        CancelReason, CreateError, Event, EventKind, StreamOptions, WatchId, WatchMessage,
+        WatchRequest, WatchStream,
+    },
+};

@@ -1,0 +1,16 @@
+//! The log against a hostile disk, a model, and many threads. Numbers in the tests' first lines are
+//! those of the crash scenarios that the storage crates share.
+
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
+
+mod support;
+
+mod basics;
+mod damage;
+mod enumerate;
+mod fault;
+mod group;
+mod model;
+mod open;
+mod tail;
+mod truncate;
