@@ -52,13 +52,15 @@
 //!
 //! # Invariants
 //!
-//! They are listed at the types that keep them, and asserted by [`Index::check`].
+//! They are listed at the types that keep them, and asserted by `Index::check`, which tests call.
 //!
 //! # What is not here
 //!
-//! Values, and locks: reads take `&self`, writes `&mut self`. Neither can the index tell whether a
-//! revision is still readable: the caller compares with [`Index::compacted`] under the same lock.
+//! Values, and locks: reads take `&self`, writes `&mut self`. Neither does the index
+//! refuse a revision that is compacted politely: it panics. The caller knows where the store is
+//! compacted, and compares under the same lock.
 
+#[cfg(test)]
 mod check;
 mod compact;
 mod cost;
@@ -124,13 +126,9 @@ impl Index {
     }
 
     /// Keys that have a revision left, live or deleted.
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> u64 {
         self.keys
-    }
-
-    /// The lowest main revision that may be asked for.
-    pub(crate) fn compacted(&self) -> u64 {
-        self.compacted
     }
 
     /// `key` now; `None` if it does not exist or is deleted.

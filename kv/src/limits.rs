@@ -2,7 +2,7 @@
 //!
 //! These run before a command is journaled, in etcd's order, so that a request that can never
 //! succeed costs nothing and answers as etcd's would. What depends on the state is checked again,
-//! by [`crate::apply`], in the order of the journal.
+//! by the apply room, in the order of the journal.
 
 use std::collections::HashSet;
 

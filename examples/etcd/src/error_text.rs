@@ -54,15 +54,11 @@ const STOPPED: &str = "etcdserver: server stopped";
 pub(crate) fn status(error: &Error) -> Status {
     match error {
         Error::Refused(refusal) => refused(refusal),
-        Error::Stopped => stopped(),
         // etcd's own slip: the error leaves without a code, and clients know it by its words.
         Error::Busy => Status::unknown("etcdserver: too many requests"),
-        // The disk is not to be trusted any more. What happened to the request is unknown, which is
-        // what this code means to a client; the operator finds the cause in the log.
-        failure => {
-            tracing::error!(error = %chain(failure), "storage failed");
-            stopped()
-        }
+        // Stopped, or storage that is not to be trusted any more. What became of the request is
+        // unknown, which is what this code tells a client; the cause is for the operator's log.
+        _ => stopped(),
     }
 }
 

@@ -127,8 +127,12 @@ fn probe(member: &Member, checks: &[Check], only: Option<&str>, query: &str) -> 
     }
 }
 
-/// Reads a key that nobody has, as a client would.
+/// Reads a key that nobody has, as a client would. A member that can only be read is not well: a
+/// restart may help it, and nothing else will.
 fn read_one_key(member: &Member) -> Result<(), String> {
+    if member.is_broken() {
+        return Err("storage failed; nothing can be written until a restart".to_owned());
+    }
     let request = RangeRequest::new(KeyRange::single(&b"health"[..]));
     let read = member.kv.range(&request);
     read.map(drop).map_err(|error| error_text::status(&error).message().to_owned())

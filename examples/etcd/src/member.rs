@@ -9,6 +9,8 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use drystone_etcd_api::etcdserverpb as pb;
@@ -22,7 +24,7 @@ use crate::error_text;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
-use crate::store::Kv;
+use crate::store::{Error, Kv};
 
 /// What gRPC itself adds to a request, by etcd's reckoning.
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -54,6 +56,8 @@ pub(crate) struct Member {
     /// Tells streams to end.
     pub(crate) shutdown: Shutdown,
     request_timeout: Duration,
+    /// Set once the storage has failed: from then on nothing can be written.
+    broken: AtomicBool,
 }
 
 impl Member {
@@ -83,13 +87,28 @@ impl Member {
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Status> {
         let outcome = tokio::time::timeout(self.request_timeout, self.kv.propose(command)).await;
         let result = match outcome {
-            Ok(result) => result.map_err(|error| error_text::status(&error)),
+            Ok(result) => result.map_err(|error| self.failed(&error)),
             Err(_) => Err(error_text::timed_out()),
         };
         if result.is_err() {
             self.metrics.proposals_failed.add(1);
         }
         result
+    }
+
+    /// The answer to a request that the store did not do; notes if that is because storage failed.
+    pub(crate) fn failed(&self, error: &Error) -> Status {
+        let is_answer = matches!(error, Error::Refused(_) | Error::Busy);
+        if !is_answer && !self.shutdown.has_fired() && !self.broken.swap(true, Relaxed) {
+            let error = error_text::chain(error);
+            tracing::error!(error, "storage failed; nothing can be written until a restart");
+        }
+        error_text::status(error)
+    }
+
+    /// Whether the storage has failed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
 
     /// The largest message that is read, bytes.
@@ -103,7 +122,16 @@ impl Shared {
     pub(crate) fn new(kv: Kv, identity: Identity, config: Config, shutdown: Shutdown) -> Shared {
         let request_timeout = config.request_timeout();
         let metrics = Metrics::new();
-        Shared(Arc::new(Member { kv, identity, config, metrics, shutdown, request_timeout }))
+        let broken = AtomicBool::new(false);
+        Shared(Arc::new(Member {
+            kv,
+            identity,
+            config,
+            metrics,
+            shutdown,
+            request_timeout,
+            broken,
+        }))
     }
 
     /// Runs `read` where it may take its time: on a thread that serves no connections.

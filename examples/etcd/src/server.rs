@@ -36,6 +36,8 @@ use crate::worker::Workers;
 
 /// File descriptors kept back for the store's files and the odd pipe, as etcd does.
 const FDS_RESERVED: u64 = 150;
+/// How often the store is asked whether it could write its state out.
+const PERSIST_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves until a signal comes; returns which.
 ///
@@ -72,6 +74,7 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
             let compactor = Compactor::new(retention);
             tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
         }
+        tokio::spawn(report_persist_errors(member.clone(), stop.clone()));
         let signals = wait_for_signal()?;
         announce(config, &data_dir, &member, &urls);
         let signal = signals.await;
@@ -177,6 +180,22 @@ async fn compact_for_ever(mut compactor: Compactor, member: Shared, mut stop: Sh
         let step: Duration = compactor.step();
         tokio::select! {
             () = tokio::time::sleep(step) => {}
+            () = stop.fired() => return,
+        }
+    }
+}
+
+/// The store goes on when it cannot write its state out, and its journal grows: somebody has to know.
+async fn report_persist_errors(member: Shared, mut stop: Shutdown) {
+    let mut last = None;
+    loop {
+        let error = member.kv.persist_error().map(|error| error_text::chain(&error));
+        if let Some(error) = error.as_ref().filter(|_| error != last) {
+            tracing::error!(error, "cannot persist the store; the journal grows until it succeeds");
+        }
+        last = error;
+        tokio::select! {
+            () = tokio::time::sleep(PERSIST_REPORT_INTERVAL) => {}
             () = stop.fired() => return,
         }
     }

@@ -42,7 +42,12 @@ impl Shutdown {
         let _ = self.0.wait_for(|fired| *fired).await;
     }
 
-    /// The same, to be polled.
+    /// Whether the signal was fired.
+    pub(crate) fn has_fired(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// The same as [`Shutdown::fired`], to be polled.
     pub(crate) fn pollable(&self) -> Fired {
         let mut shutdown = self.clone();
         Fired(Box::pin(async move { shutdown.fired().await }))

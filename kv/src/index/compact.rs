@@ -98,7 +98,7 @@ impl Branch {
         debug_assert!(self.history.events().all(|event| event.slot != slot), "nor did it lately");
         self.children.remove(position);
         if self.separators.len() > 0 {
-            self.separators.remove(position.min(self.separators.len() - 1));
+            self.separators.remove(position.saturating_sub(1));
         }
     }
 

@@ -217,6 +217,7 @@ impl History {
     }
 
     /// Asserts the invariants, as well as that only `used` slots occur.
+    #[cfg(test)]
     pub(super) fn check(&self, used: u64, live: &Counts) {
         let mut counts = self.base(live);
         let mut main = self.floor + 1;

@@ -179,11 +179,13 @@ impl KeyHistory {
     }
 
     /// How many revisions there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.older().len() + 1
     }
 
     /// Asserts the invariants.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         let revisions: Vec<_> = self.since(0).map(|(revision, _)| revision).collect();
         assert_eq!(revisions.len(), self.len(), "every revision is reported");

@@ -174,6 +174,7 @@ impl Packed {
     }
 
     /// Asserts the invariants.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         for at in 1..self.len() {
             assert!(self.suffix(at - 1) < self.suffix(at), "strings ascend strictly");

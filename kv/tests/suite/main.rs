@@ -2,6 +2,7 @@
 
 mod bytes;
 mod common;
+mod cost;
 mod determinism;
 mod engine;
 mod model;

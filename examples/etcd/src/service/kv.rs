@@ -14,7 +14,7 @@
 //! large answers are held in memory at once.
 
 use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
-use drystone_kv::command::{Command, RangeRequest};
+use drystone_kv::command::{Command, Compare, RangeRequest, SortBy, Txn, TxnOp};
 use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
 use tonic::{Request, Response, Status};
 
@@ -39,7 +39,7 @@ impl kv_server::Kv for Shared {
             Some(read) => read,
             None => self.off_thread(move |member| member.kv.range(&request)).await?,
         };
-        let reply = reply.map_err(|error| error_text::status(&error))?;
+        let reply = reply.map_err(|error| self.failed(&error))?;
         Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
     }
 
@@ -79,7 +79,7 @@ impl kv_server::Kv for Shared {
         let txn = convert::txn(request.into_inner(), self.config.max_txn_ops)?;
         let reply = if txn.is_read_only() {
             let read = self.off_thread_if(!is_small(&txn), move |member| member.kv.read_txn(&txn));
-            read.await?.map_err(|error| error_text::status(&error))?
+            read.await?.map_err(|error| self.failed(&error))?
         } else {
             member::txn_reply(self.propose(Command::Txn(txn)).await?)
         };
@@ -110,7 +110,7 @@ fn read_inline(member: &Shared, request: &RangeRequest) -> Option<Result<RangeRe
     if is_bounded(request) {
         return Some(member.kv.range(request));
     }
-    if request.sort.is_some() || !request.bounds.is_open() {
+    if !is_native(request) {
         return None;
     }
     // Most ranges without a limit are small. The few that are not pay for this look.
@@ -124,16 +124,21 @@ fn read_inline(member: &Shared, request: &RangeRequest) -> Option<Result<RangeRe
 
 /// Whether a read fetches few keys, whatever the store holds.
 fn is_bounded(request: &RangeRequest) -> bool {
-    let native = request.sort.is_none() && request.bounds.is_open();
+    let native = is_native(request);
     request.range.as_single().is_some()
         || (native && request.count_only)
         || (native && (1..=INLINE_KEYS_MAX).contains(&request.limit))
 }
 
-fn is_small(txn: &drystone_kv::command::Txn) -> bool {
-    use drystone_kv::command::TxnOp;
+/// Whether the store finds the answer in the order in which it keeps keys, from either end.
+fn is_native(request: &RangeRequest) -> bool {
+    let by_key = request.sort.is_none_or(|sort| sort.by == SortBy::Key);
+    by_key && request.bounds.is_open()
+}
+
+fn is_small(txn: &Txn) -> bool {
     let bounded = |op: &TxnOp| matches!(op, TxnOp::Range(request) if is_bounded(request));
-    let single = |compare: &drystone_kv::command::Compare| compare.range.as_single().is_some();
+    let single = |compare: &Compare| compare.range.as_single().is_some();
     txn.compares.iter().all(single) && txn.success.iter().chain(&txn.failure).all(bounded)
 }
 
@@ -163,14 +168,18 @@ mod tests {
         assert!(is_bounded(&RangeRequest { limit: INLINE_KEYS_MAX, ..all.clone() }));
         assert!(!is_bounded(&all));
         assert!(!is_bounded(&RangeRequest { limit: INLINE_KEYS_MAX + 1, ..all.clone() }));
-        let sort = convert::range(pb::RangeRequest {
-            key: "a".into(),
-            range_end: "b".into(),
-            limit: 1,
-            sort_order: 2,
-            sort_target: 4,
-            ..Default::default()
-        });
-        assert!(!is_bounded(&sort.unwrap()));
+        let sorted = |sort_target| {
+            let request = pb::RangeRequest {
+                key: "a".into(),
+                range_end: "b".into(),
+                limit: 1,
+                sort_order: 2,
+                sort_target,
+                ..Default::default()
+            };
+            is_bounded(&convert::range(request).unwrap())
+        };
+        assert!(sorted(0), "the last key is at an end");
+        assert!(!sorted(4), "the largest value may be anywhere");
     }
 }

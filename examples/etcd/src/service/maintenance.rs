@@ -72,7 +72,7 @@ impl maintenance_server::Maintenance for Shared {
         let revision = request.into_inner().revision;
         let at = u64::try_from(revision).ok().filter(|&revision| revision > 0);
         let hash = self.off_thread(move |member| member.kv.hash(at)).await?;
-        let hash = hash.map_err(|error| error_text::status(&error))?;
+        let hash = hash.map_err(|error| self.failed(&error))?;
         Ok(Response::new(pb::HashKvResponse {
             header: Some(self.header(hash.revision)),
             hash: hash.hash,

@@ -56,7 +56,7 @@ fn watcher_is_not_synced_into_a_revision_that_is_being_told() {
     assert!(matches!(next(&mut stream), Some(WatchMessage::Created { .. })));
     world.oracle.publish([put("a", "2")]);
     control.hub.lock().notified = 3;
-    assert_eq!(lines(&[next(&mut stream).unwrap()]), ["0 [2] a@2=1"]);
+    assert_eq!(lines(&[next(&mut stream).unwrap()]), ["0 [3] a@2=1"]);
     assert_eq!(control.backlog().lagging, 1, "it has yet to read revision 3");
 }
 
