@@ -348,6 +348,6 @@ fn txn_puts(txn: &Txn) -> bool {
 /// The outcomes of transactions that only read, decided on a state nobody is changing.
 pub(crate) fn read_txn_path(txn: &Txn, lookup: &impl Lookup, state: &State) -> Result<Path, Error> {
     let path = txn::decide(txn, lookup)?;
-    txn::check_reads(txn, &path, state)?;
+    txn::check(txn, &path, state)?;
     Ok(path)
 }

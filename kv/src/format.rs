@@ -33,9 +33,10 @@ use crate::types::LeaseId;
 
 /// The only version there is.
 const FORMAT_VERSION: u8 = 1;
-/// Transactions nest no deeper in a journal. Every level costs at least one operation of the limit
-/// on operations, so no accepted command comes near; it bounds the decoder's stack.
-const NESTING_MAX: usize = 256;
+/// Transactions nest no deeper in a journal, which bounds the decoder's stack; [`crate::limits`]
+/// refuses what does. With etcd's limit on operations, of which every level costs at least one, no
+/// command comes near.
+pub(crate) const NESTING_MAX: usize = 256;
 
 const KIND_PUT: u8 = 1;
 const KIND_DELETE_RANGE: u8 = 2;

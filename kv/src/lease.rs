@@ -2,7 +2,7 @@
 //!
 //! A lease has a name, a time to live and a set of keys that hang on it. This room holds the part
 //! that every copy of the store agrees on: which leases stand, and which keys hang on which. It
-//! knows no clock. When a lease dies is for its [`crate::expiry`] to say, which then *proposes*
+//! knows no clock. When a lease dies is for the expiry room to say, which then *proposes*
 //! a revocation like any other client: the keys go because a journaled command says so, never
 //! because a clock moved.
 

@@ -2,7 +2,7 @@
 //!
 //! These run before a command is journaled, in etcd's order, so that a request that can never
 //! succeed costs nothing and answers as etcd's would. What depends on the state is checked again,
-//! by [`crate::apply`], in the order of the journal.
+//! by the apply room, in the order of the journal.
 
 use std::collections::HashSet;
 
@@ -10,13 +10,14 @@ use bytes::Bytes;
 
 use crate::command::{Command, RangeRequest, Txn, TxnOp};
 use crate::error::Refusal;
+use crate::format::NESTING_MAX;
 use crate::key_range::KeyRange;
 
 /// Bounds on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most compares, and most operations in either branch, of a transaction. A nested transaction
-    /// has what its parent left.
+    /// has what its parent left. Whatever stands here, transactions nest at most 256 deep.
     pub txn_ops_max: usize,
     /// Most bytes of an encoded command.
     pub command_bytes_max: usize,
@@ -53,7 +54,7 @@ impl Limits {
     /// Whether a transaction may be tried at all: its size first, then every key, then whether it
     /// changes a key twice.
     pub fn check_txn(&self, txn: &Txn) -> Result<(), Refusal> {
-        check_ops(txn, self.txn_ops_max)?;
+        check_ops(txn, self.txn_ops_max, NESTING_MAX)?;
         touched(&txn.success)?;
         touched(&txn.failure)?;
         Ok(())
@@ -70,10 +71,11 @@ fn check_key(key: &Bytes) -> Result<(), Refusal> {
 }
 
 /// Counts operations and looks at keys. The largest of the three lists is what a transaction
-/// costs; a nested one has to fit in what is left.
-fn check_ops(txn: &Txn, ops_max: usize) -> Result<(), Refusal> {
+/// costs; a nested one has to fit in what is left. A nesting that the journal could not be read
+/// back with is refused alike, or a store that has accepted it would never open again.
+fn check_ops(txn: &Txn, ops_max: usize, nesting_max: usize) -> Result<(), Refusal> {
     let ops = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
-    if ops > ops_max {
+    if ops > ops_max || nesting_max == 0 {
         return Err(Refusal::TooManyOps);
     }
     for compare in &txn.compares {
@@ -84,7 +86,7 @@ fn check_ops(txn: &Txn, ops_max: usize) -> Result<(), Refusal> {
             TxnOp::Range(request) => check_key(&request.range.start)?,
             TxnOp::Put(put) => check_key(&put.key)?,
             TxnOp::DeleteRange(delete) => check_key(&delete.range.start)?,
-            TxnOp::Txn(nested) => check_ops(nested, ops_max - ops)?,
+            TxnOp::Txn(nested) => check_ops(nested, ops_max - ops, nesting_max - 1)?,
         }
     }
     Ok(())
@@ -112,12 +114,15 @@ impl Touched {
 /// or set a key that it deletes. Deleting a key twice is fine.
 ///
 /// A nested transaction runs either of its branches: both count, and a key that both set is fine.
-/// Following etcd, this list's own deletes count wherever they stand in it, and a nested delete
-/// counts against what comes after it alone.
+/// Following etcd, this list's own deletes count wherever they stand in it, a nested delete counts
+/// against what comes after it alone, and a delete that has no end does not count at all: clients
+/// clear "everything from here on" and write in one transaction.
 fn touched(ops: &[TxnOp]) -> Result<Touched, Refusal> {
     let mut all = Touched::default();
     for op in ops {
-        if let TxnOp::DeleteRange(delete) = op {
+        if let TxnOp::DeleteRange(delete) = op
+            && delete.range.end.is_some()
+        {
             all.deletes.push(delete.range.clone());
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! One lock guards the state. Applying a group of commands takes it for writing once; a read takes
 //! it for reading, finds the revisions it needs, and loads the records after letting go. A read of
-//! many keys does so in turns of [`TURN_KEYS_MAX`] keys at one pinned revision, so that neither a
+//! many keys does so in turns of `TURN_KEYS_MAX` keys at one pinned revision, so that neither a
 //! full scan nor a count ever keeps a write waiting.
 //!
 //! The store knows nothing of journals or quorums: [`Store::apply`] is told what is committed.

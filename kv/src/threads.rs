@@ -121,7 +121,9 @@ fn apply_group<E: Engine>(shared: &Shared<E>, group: Vec<Queued>) -> Result<(), 
         Ok(outcomes) => outcomes,
         Err(error) => {
             for queued in group {
-                queued.answer.give(Err(error.clone())).inspect(|waker| waker.wake_by_ref());
+                if let Some(waker) = queued.answer.give(Err(error.clone())) {
+                    waker.wake();
+                }
             }
             return Err(error);
         }

@@ -5,8 +5,8 @@
 //! 1. *Path.* Every compare of the whole nested tree is evaluated against the state as it was
 //!    before the outermost transaction. The result is one truth value for each transaction that
 //!    will run.
-//! 2. *Checks* along the path: that puts which keep something find it, that leases stand, that the
-//!    revisions of reads are readable. All puts are checked before any read is, as in etcd.
+//! 2. *Checks* along the path, in its order: that puts which keep something find it, that leases
+//!    stand, that the revisions of reads are readable.
 //! 3. *Run.* Nothing can be refused any more, so a refused transaction has left no trace, and
 //!    every copy of the store refuses it alike.
 
@@ -93,17 +93,9 @@ fn compare_revision(ours: u64, theirs: i64) -> Ordering {
 /// Step 2: checks everything on `path` that could be refused.
 pub(crate) fn check(txn: &Txn, path: &Path, state: &State) -> Result<(), Refusal> {
     walk(txn, &mut path.iter(), &mut |op| match op {
-        TxnOp::Put(put) => check_put(put, state),
-        _ => Ok(()),
-    })?;
-    check_reads(txn, path, state)
-}
-
-/// The part of [`check`] that a transaction which only reads needs.
-pub(crate) fn check_reads(txn: &Txn, path: &Path, state: &State) -> Result<(), Refusal> {
-    walk(txn, &mut path.iter(), &mut |op| match op {
         TxnOp::Range(request) => check_range(request, state),
-        _ => Ok(()),
+        TxnOp::Put(put) => check_put(put, state),
+        TxnOp::DeleteRange(_) | TxnOp::Txn(_) => Ok(()),
     })
 }
 

@@ -257,6 +257,10 @@ impl File for SimFile {
                 image.revert();
                 Err(fault::eio())
             }
+            Some(Harm::Forgets) => {
+                image.forget();
+                Err(fault::eio())
+            }
             _ => {
                 image.sync();
                 Ok(())

@@ -181,8 +181,9 @@ fn preamble(arguments: &Arguments, machine: &Machine) -> String {
     let command: Vec<_> = env::args().skip(1).map(|argument| without_folders(&argument)).collect();
     format!(
         "{date}, commit {commit}; {cpu}, {cores} cores shared by server and client, \
-         Linux {kernel}, {file_system}.\n{} rounds of `etcd-versus {}`: the same load on both, turn by turn, \
-         each run with a freshly started server and durable defaults; ratios within a round.\n",
+         Linux {kernel}, {file_system}.\n\
+         {} rounds of `etcd-versus {}`: the same load on both, turn by turn, each run \
+         with a freshly started server and durable defaults; ratios within a round.\n",
         arguments.rounds,
         command.join(" ")
     )

@@ -68,6 +68,8 @@ pub(super) struct KeyHistory {
     older: Option<Box<Vec<Past>>>,
 }
 
+const _: () = assert!(size_of::<KeyHistory>() == 48 && size_of::<Past>() == 12);
+
 impl KeyHistory {
     /// The history that `change` begins on a key that has none; `None` if it leaves none.
     pub(super) fn begin(at: Revision, change: Change) -> Option<KeyHistory> {
@@ -92,7 +94,8 @@ impl KeyHistory {
             Change::RestorePut { created, version, lease } => (created, version, lease),
         };
         let past = Past::new(self.newest(), !was_live);
-        self.older.get_or_insert_default().push(past);
+        // A `Vec` would begin with room for four.
+        self.older.get_or_insert_with(|| Box::new(Vec::with_capacity(2))).push(past);
         let older = self.older.take();
         *self = KeyHistory { main: at.main, sub: at.sub, created, version, lease, older };
         Turn::between(was_live, self.is_live())
@@ -176,11 +179,13 @@ impl KeyHistory {
     }
 
     /// How many revisions there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.older().len() + 1
     }
 
     /// Asserts the invariants.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         let revisions: Vec<_> = self.since(0).map(|(revision, _)| revision).collect();
         assert_eq!(revisions.len(), self.len(), "every revision is reported");

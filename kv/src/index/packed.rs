@@ -174,6 +174,7 @@ impl Packed {
     }
 
     /// Asserts the invariants.
+    #[cfg(test)]
     pub(super) fn check(&self) {
         for at in 1..self.len() {
             assert!(self.suffix(at - 1) < self.suffix(at), "strings ascend strictly");
@@ -248,4 +249,61 @@ fn head_of(suffix: &[u8]) -> u32 {
     let shared = suffix.len().min(head.len());
     head[..shared].copy_from_slice(&suffix[..shared]);
     u32::from_be_bytes(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(keys: &[&str]) -> Packed {
+        let mut packed = Packed::default();
+        for key in keys {
+            let at = packed.search(key.as_bytes()).unwrap_err();
+            packed.insert(at, key.as_bytes());
+            packed.check();
+        }
+        packed
+    }
+
+    // The memory of a large store is its keys: what neighbours share must be held once.
+    #[test]
+    fn what_all_strings_share_is_stored_once() {
+        let all = packed(&["/registry/pods/b", "/registry/pods/a", "/other", "/registry/pods/c"]);
+        let pods = all.slice(1..4);
+        pods.check();
+        assert_eq!(pods.bytes(), "/registry/pods/".len() + 3);
+        assert_eq!(pods.get(1), b"/registry/pods/b");
+    }
+
+    // A string that does not share the beginning may come at either end of the list.
+    #[test]
+    fn strings_without_the_prefix_find_their_place() {
+        let mut pods = packed(&["/pods/a", "/pods/b"]).slice(0..2);
+        assert_eq!(pods.search(b"/pods"), Err(0));
+        assert_eq!(pods.search(b"/pods/"), Err(0));
+        assert_eq!(pods.search(b"/qods/a"), Err(2));
+        pods.insert(0, b"/p");
+        pods.insert(3, b"/z");
+        pods.check();
+        assert_eq!((0..4).map(|at| pods.get(at).len()).sum::<usize>(), 2 + 7 + 7 + 2);
+    }
+
+    // Heads are equal for strings of zero bytes and for ends that differ late.
+    #[test]
+    fn equal_heads_are_told_apart_by_the_rest() {
+        let keys = ["", "\0", "\0\0", "abcd", "abcde", "abcdf", "abcdf\0"];
+        let list = packed(&keys);
+        for (at, key) in keys.iter().enumerate() {
+            assert_eq!(list.search(key.as_bytes()), Ok(at));
+        }
+        assert_eq!(list.search(b"abcdee"), Err(5));
+    }
+
+    // A branch needs just enough to tell two keys apart.
+    #[test]
+    fn separator_is_the_shortest_between_two_strings() {
+        assert_eq!(separator(b"abc", b"abfgh"), b"abf");
+        assert_eq!(separator(b"ab", b"abc"), b"abc");
+        assert_eq!(separator(b"", b"xyz"), b"x");
+    }
 }

@@ -185,7 +185,8 @@ impl Hub {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// A new stream, which reads its past from `history`.
+    /// A new stream, which reads its past from `history` and keeps it alive: a store that owns its
+    /// hub and is its own history has to [end](Hub::end) its streams when it stops.
     pub fn stream(&self, history: Arc<dyn History>, options: StreamOptions) -> WatchStream {
         let stream = Arc::new(Stream::new(options));
         let mut table = self.shared.lock();

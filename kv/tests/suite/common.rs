@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use drystone_kv::command::{Command, Put, RangeRequest};
+use drystone_kv::command::{
+    Command, Compact, DeleteRange, LeaseGrant, LeaseRevoke, Put, RangeRequest,
+};
 use drystone_kv::engine::{Direction, Engine, Progress, Snapshot as _, Space};
 use drystone_kv::key_range::KeyRange;
 use drystone_kv::mem::Mem;
@@ -100,12 +102,57 @@ pub(crate) fn dump(engine: &impl Engine) -> Vec<(Space, Vec<u8>, Bytes)> {
     all
 }
 
-/// A put of `value` under `key`, with no frills.
-pub(crate) fn put(key: &'static str, value: &'static str) -> Put {
-    Put { key: key.into(), value: Some(value.into()), lease: Some(LeaseId::NONE), prev_kv: false }
+/// A put with no frills.
+pub(crate) fn put(key: &'static str, value: &'static str) -> Command {
+    Command::Put(Put::new(key, value))
+}
+
+/// A delete of a range as etcd writes it, asking for what went.
+pub(crate) fn delete(key: &'static str, end: &'static str) -> Command {
+    Command::DeleteRange(DeleteRange { range: range(key, end), prev_kv: true })
+}
+
+/// A compaction.
+pub(crate) fn compact(revision: u64) -> Command {
+    Command::Compact(Compact { revision })
+}
+
+/// A grant of a lease for a minute.
+pub(crate) fn grant(id: i64) -> Command {
+    Command::LeaseGrant(LeaseGrant { id: LeaseId(id), ttl: 60 })
+}
+
+/// The end of a lease.
+pub(crate) fn revoke(id: i64) -> Command {
+    Command::LeaseRevoke(LeaseRevoke { id: LeaseId(id) })
+}
+
+/// A put that hangs on a lease.
+pub(crate) fn put_on(key: &'static str, value: &'static str, lease: i64) -> Command {
+    Command::Put(Put { lease: Some(LeaseId(lease)), ..Put::new(key, value) })
 }
 
 /// A range as etcd writes it.
 pub(crate) fn range(key: &'static str, end: &'static str) -> KeyRange {
     KeyRange::from_etcd(key.into(), end.into())
+}
+
+/// A read of a range as etcd writes it.
+pub(crate) fn read(key: &'static str, end: &'static str) -> RangeRequest {
+    RangeRequest::new(range(key, end))
+}
+
+/// A read of a range in the past.
+pub(crate) fn read_at(key: &'static str, end: &'static str, revision: u64) -> RangeRequest {
+    RangeRequest { revision: Some(revision), ..read(key, end) }
+}
+
+/// The keys of a reply, for comparing at a glance.
+pub(crate) fn keys(reply: &RangeReply) -> Vec<&str> {
+    reply.kvs.iter().map(|kv| text(&kv.key)).collect()
+}
+
+/// Bytes that the test wrote as text.
+pub(crate) fn text(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).expect("the test writes text")
 }

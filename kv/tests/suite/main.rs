@@ -1,7 +1,11 @@
 //! The tests of the store's public face.
 
+mod bytes;
 mod common;
+mod cost;
+mod determinism;
 mod engine;
 mod model;
 mod oracle;
 mod requests;
+mod traps;

@@ -96,8 +96,8 @@ impl World {
 // as the model does, now and at every revision that is still readable.
 #[test]
 fn a_store_answers_as_the_model_does() {
-    let steps = if is_slow() { 1000 } else { 250 };
-    each_seed("a_store_answers_as_the_model_does", 40, 4000, |seed| {
+    let steps = if is_slow() { 400 } else { 250 };
+    each_seed("a_store_answers_as_the_model_does", 40, 1500, |seed| {
         let mut world = World::new(seed);
         for _ in 0..steps {
             world.step();

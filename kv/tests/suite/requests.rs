@@ -159,11 +159,13 @@ impl Requests {
 
     pub(crate) fn put(&mut self, oracle: &Oracle) -> Put {
         let mut key = self.key();
-        let mut keeps = self.percent(15);
-        if keeps && let Some(kv) = self.standing(oracle) {
+        let keeps = self.percent(20);
+        if keeps
+            && self.percent(80)
+            && let Some(kv) = self.standing(oracle)
+        {
             // Mostly of a key that is there: elsewhere it is refused.
             key = kv.key;
-            keeps = self.percent(80);
         }
         let lease = match self.random.random_range(0..10) {
             0..5 => LeaseId::NONE,

@@ -145,10 +145,11 @@ impl Disk {
         let struck = self.faults.iter_mut().find_map(|f| f.strikes(op, path).then_some(f.harm));
         match (struck, op) {
             (None, _) | (Some(Harm::Lies), Op::Sync | Op::SyncDir) => Ok(struck),
-            (Some(Harm::Torn), Op::Write) | (Some(Harm::Drops), Op::Sync) => Ok(struck),
+            (Some(Harm::Torn), Op::Write) => Ok(struck),
+            (Some(Harm::Drops | Harm::Forgets), Op::Sync) => Ok(struck),
             (Some(Harm::Lies), _) => Ok(None),
             (Some(Harm::NoSpace), _) => Err(io::ErrorKind::StorageFull.into()),
-            (Some(Harm::Error | Harm::Torn | Harm::Drops), _) => Err(eio()),
+            (Some(Harm::Error | Harm::Torn | Harm::Drops | Harm::Forgets), _) => Err(eio()),
         }
     }
 

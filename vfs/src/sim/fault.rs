@@ -37,6 +37,10 @@ pub enum Harm {
     /// A sync fails, and the bytes it should have saved revert to the last durable state, so that
     /// the next sync "succeeds" without them. Other calls: as `Error`.
     Drops,
+    /// A sync fails, and the kernel calls the bytes clean all the same: reads go on seeing them, no
+    /// later sync saves them (unless they are written again), a crash loses them. Other calls: as
+    /// `Error`.
+    Forgets,
     /// A sync answers `Ok` and makes nothing durable. Other calls go through unharmed.
     Lies,
 }

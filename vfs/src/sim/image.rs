@@ -87,13 +87,18 @@ impl Image {
         self.durable.resize(self.cache.len(), 0);
         self.versions.clear();
         self.lengths.clear();
-        debug_assert!(self.durable == self.cache, "a sync makes the two images equal");
     }
 
     /// Drops what was not synced, as a kernel does that failed to write its dirty pages and then
     /// calls them clean.
     pub(crate) fn revert(&mut self) {
         self.cache.clone_from(&self.durable);
+        self.versions.clear();
+        self.lengths.clear();
+    }
+
+    /// Calls every dirty page clean without saving it; reads still see it.
+    pub(crate) fn forget(&mut self) {
         self.versions.clear();
         self.lengths.clear();
     }

@@ -213,6 +213,24 @@ fn a_failed_sync_can_drop_the_bytes_and_then_succeed() {
     assert_eq!(content(&disk, &path).unwrap(), b"old");
 }
 
+// The other surprise: the page cache shows what the disk never got, and calls it clean. Writing it
+// again is the only cure.
+#[test]
+fn a_failed_sync_can_leave_bytes_that_are_seen_and_never_saved() {
+    let disk = disk();
+    let path = dir().join("a");
+    let file = durable(&disk, &path, b"old");
+    write(&*file, b"new", 0);
+    disk.fail(Fault::new(Op::Sync, Harm::Forgets));
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    assert_eq!(content(&disk, &path).unwrap(), b"new");
+    assert_eq!(content(&disk.crash_copy(1), &path).unwrap(), b"old");
+    write(&*file, b"new", 0);
+    file.sync_data().unwrap();
+    assert_eq!(content(&disk.crash_copy(1), &path).unwrap(), b"new");
+}
+
 // A disk that lies cannot be survived, only noticed (scenario 47): the test needs one that does.
 #[test]
 fn a_lying_sync_says_yes_and_saves_nothing() {

@@ -146,21 +146,55 @@ fn a_log_shorter_than_known_is_refused() {
     try_open(&copy, options()).unwrap();
 }
 
-// A damaged start mark must not let a cut prefix look like a lost one, nor hide what follows it.
+// Marks hold no record, but what follows one was acknowledged: cutting there would lose it.
 #[test]
 fn a_damaged_mark_before_a_record_is_corruption() {
-    let disk = long(62);
+    let disk = disk();
     let (wal, _) = open(&disk);
-    wal.truncate_prefix(Lsn(30)).unwrap();
-    let names = disk.list(&dir()).unwrap();
-    let tail = names.iter().rfind(|name| name.to_string_lossy().ends_with(".wal")).unwrap();
-    let tail = dir().join(tail);
-    let marked = load(&disk, &tail);
+    put(&wal, b"one");
+    wal.close().unwrap();
+    let (wal, _) = open(&disk);
     put(&wal, b"after the mark");
-    let grown = load(&disk, &tail);
-    let end = (0..grown.len()).find(|&i| marked[i] != grown[i]).unwrap();
-    let hurt = hurt(&disk.crash(), &tail, |bytes| bytes[end - 4] ^= 1);
-    assert_corrupt(&hurt, options());
+    let mark = HEADER + frame(3);
+    for at in mark..mark + frame(0) {
+        let hurt = hurt(&disk, &segment(1), |bytes| bytes[at as usize] ^= 1);
+        let error = assert_corrupt(&hurt, options());
+        assert!(matches!(error, Error::Corrupt { offset, .. } if offset == mark), "{error}");
+    }
+}
+
+// A lost start mark must not be taken for a log without a prefix cut.
+#[test]
+fn a_lost_start_mark_is_corruption() {
+    let disk = long(30);
+    let (wal, _) = open(&disk);
+    let before = load(&disk, &segment(3));
+    wal.truncate_prefix(Lsn(28)).unwrap();
+    let after = load(&disk, &segment(3));
+    let mark = (0..after.len()).find(|&i| before[i] != after[i]).unwrap();
+    let hurt = hurt(&disk, &segment(3), |bytes| bytes[mark..].fill(0));
+    let error = assert_corrupt(&hurt, options());
+    assert!(matches!(error, Error::Corrupt { reason: Damage::SegmentMissing, .. }), "{error}");
+}
+
+// A disk that writes the right bytes to the wrong place passes every checksum (scenario 26).
+#[test]
+fn a_sound_frame_in_the_wrong_place_is_corruption() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    for text in [b"one", b"two", b"six", b"ten"] {
+        put(&wal, text);
+    }
+    let (size, start) = (frame(3) as usize, HEADER as usize);
+    for (from, to) in [(0, 1), (0, 2), (1, 2), (2, 0), (3, 1)] {
+        let hurt = hurt(&disk, &segment(1), |bytes| {
+            bytes.copy_within(start + from * size..start + (from + 1) * size, start + to * size);
+        });
+        let error = assert_corrupt(&hurt, options());
+        let named = matches!(&error, Error::Corrupt { reason: Damage::Sequence, lsn, .. }
+            if lsn.0 == to as u64 + 1);
+        assert!(named, "{error}");
+    }
 }
 
 // Damage that appears while the log is open is noticed by whoever reads it.

@@ -180,16 +180,20 @@ fn records_found_are_durable_before_they_are_reported() {
     let disk = disk();
     let (wal, _) = open(&disk);
     put(&wal, b"one");
-    disk.fail(Fault::new(Op::Sync, Harm::Error));
-    wal.append(&[b"two"]).unwrap().wait().unwrap_err();
-    drop(wal);
-    // The process lives on, or a new one comes, without a power cut: "two" is still in the cache.
-    let (wal, found) = open(&disk);
-    assert_eq!(found, numbered(&[b"one", b"two"]));
-    assert_eq!(wal.durable(), Lsn(2));
-    for seed in 0..50 {
-        let (_wal, found) = open(&disk.crash_copy(seed));
-        assert_eq!(found, numbered(&[b"one", b"two"]), "seed {seed}");
+    for (i, harm) in [Harm::Error, Harm::Forgets].into_iter().enumerate() {
+        let disk = disk.crash_copy(i as u64);
+        let (wal, _) = open(&disk);
+        disk.fail(Fault::new(Op::Sync, harm));
+        wal.append(&[b"two"]).unwrap().wait().unwrap_err();
+        drop(wal);
+        // A new process comes without a power cut: "two" is still in the cache.
+        let (wal, found) = open(&disk);
+        assert_eq!(found, numbered(&[b"one", b"two"]));
+        assert_eq!(wal.durable(), Lsn(2));
+        for seed in 0..50 {
+            let (_wal, found) = open(&disk.crash_copy(seed));
+            assert_eq!(found, numbered(&[b"one", b"two"]), "{harm:?}, seed {seed}");
+        }
     }
 }
 

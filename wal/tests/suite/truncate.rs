@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drystone_vfs::Vfs;
+use drystone_vfs::{SimVfs, Vfs};
 use drystone_wal::{Error, Lsn, Options, Wal};
 
 use crate::support::{dir, disk, open, put, segment, try_open};
@@ -94,6 +94,39 @@ fn a_cut_suffix_is_replaced_and_never_comes_back() {
     }
 }
 
+// Scenarios 15 and 45: the power fails at every call of a cut, and again at every call of the
+// recovery that finishes it. The log is as it was, or cut; never anything else.
+#[test]
+fn an_interrupted_cut_has_happened_or_has_not() {
+    let full = expected(1, 40);
+    let cut = expected(1, 5);
+    let mut outcomes = [0, 0];
+    for calls in 0..40 {
+        let disk = SimVfs::new(calls);
+        let (wal, _) = open(&disk);
+        fill(&wal, 40);
+        disk.power_cut_after(calls);
+        let done = wal.truncate_suffix(Lsn(5)).is_ok();
+        for seed in 0..6 {
+            for again in 0..14 {
+                let once = disk.crash_copy(seed);
+                once.power_cut_after(again);
+                drop(try_open(&once, crate::support::options()));
+                for second in 0..6 {
+                    let (_wal, found) = open(&once.crash_copy(second));
+                    assert!(found == cut || (!done && found == full), "{calls} {seed} {again}");
+                    outcomes[usize::from(found == cut)] += 1;
+                }
+            }
+        }
+        if done {
+            break;
+        }
+        assert!(calls < 39, "a cut ends");
+    }
+    assert!(outcomes.iter().all(|count| *count > 100), "{outcomes:?}");
+}
+
 // Cutting at or behind the end is no change at all.
 #[test]
 fn cutting_nothing_changes_nothing() {
@@ -158,14 +191,22 @@ fn a_commit_from_before_a_cut_resolves() {
 // would have been recycled under it.
 #[test]
 fn a_reader_is_not_disturbed_by_prefix_truncation() {
-    let disk = disk();
-    let (wal, _) = open(&disk);
-    fill(&wal, 40);
+    let options = crate::support::options().segment_bytes(1 << 20);
+    let (wal, _) = try_open(&disk(), options).unwrap();
+    // Larger than what a reader takes in at once.
+    let big = |lsn: u64| vec![lsn as u8; 100_000];
+    for lsn in 1..=30 {
+        put(&wal, &big(lsn));
+    }
     let mut iter = wal.iter(Lsn(1));
-    assert_eq!(iter.next().unwrap().unwrap().1, text(1));
-    wal.truncate_prefix(Lsn(39)).unwrap();
-    fill(&wal, 30);
-    assert_eq!(iter.next().unwrap().unwrap().1, text(2));
+    assert_eq!(iter.next().unwrap().unwrap().1, big(1));
+    wal.truncate_prefix(Lsn(30)).unwrap();
+    for lsn in 31..=60 {
+        put(&wal, &big(lsn));
+    }
+    for lsn in 2..=10 {
+        assert_eq!(iter.next().unwrap().unwrap(), (Lsn(lsn), big(lsn).into()));
+    }
     let rest: Result<Vec<_>, _> = iter.collect();
     assert!(matches!(rest, Err(Error::Missing { .. })), "the segments after that one are gone");
 }

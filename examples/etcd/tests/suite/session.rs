@@ -140,7 +140,7 @@ macro_rules! scripts {
 
 scripts! {
     put get range_options delete txn txn_errors watch lease lease_expiry
-    compaction maintenance errors restart
+    compaction maintenance members auth endpoint_url errors restart
 }
 
 /// A script that no test plays says nothing.

@@ -7,8 +7,19 @@
 pub(crate) mod mask;
 pub(crate) mod programs;
 pub(crate) mod server;
+pub(crate) mod tree;
+pub(crate) mod watch;
 
 use std::io::Write as _;
+
+/// The seed of a random test: the one in `SEED`, or a new one. Prints how to play it again.
+pub(crate) fn seed(test: &str) -> u64 {
+    let named = std::env::var("SEED").ok();
+    let named = named.map(|seed| seed.parse().expect("SEED is a number"));
+    let seed = named.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    println!("replay: SEED={seed} cargo test -p drystone-etcd --test suite {test}");
+    seed
+}
 
 /// Says that a test was left out, past the capture of the test harness; fails it when `CI=true`.
 pub(crate) fn skip(test: &str, reason: &str) {

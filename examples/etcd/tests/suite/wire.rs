@@ -1,5 +1,7 @@
 //! Raw requests, for what `etcdctl` cannot ask: the same calls to real etcd and to ours.
 //!
+//! `SHOW=1 cargo test -p drystone-etcd wire::alarms -- --nocapture` prints what was answered.
+//!
 //! A scenario is an async function that makes calls through [`Wire`], which notes each answer under
 //! the name of the step: the whole message, or the code and text of the error. It is run on both
 //! servers side by side, and the notes must agree line by line once the same masks are on that the
@@ -25,6 +27,7 @@ mod watch;
 
 use std::fmt::{Debug, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{
@@ -35,6 +38,9 @@ use tonic::{Response, Status};
 use crate::support::mask::Mask;
 use crate::support::programs;
 use crate::support::server::Server;
+
+/// How long a scenario may take; most take a second.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connection to one server, and the answers noted so far.
 struct Wire {
@@ -128,7 +134,15 @@ fn play(program: &Path, scenario: &impl AsyncFn(&mut Wire)) -> Vec<Note> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
         let mut wire = Wire::new(&server).await;
-        scenario(&mut wire).await;
+        if tokio::time::timeout(PATIENCE, scenario(&mut wire)).await.is_err() {
+            let answer = vec!["no answer".to_owned()];
+            wire.notes.push(Note { step: "the step after the last one".to_owned(), answer });
+        }
+        if std::env::var_os("SHOW").is_some() {
+            for Note { step, answer } in &wire.notes {
+                println!("== {step}\n{}", answer.join("\n"));
+            }
+        }
         wire.notes
     })
 }

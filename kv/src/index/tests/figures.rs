@@ -70,13 +70,13 @@ fn reads(index: &Index, last: u64) {
     let mut sum = 0;
     time("count of a random half-range now", 100_000, |i| sum += index.count(&half(i), last));
     time("count of a random half-range, random old revision", 100_000, |i| {
-        sum += index.count(&half(i), index.compacted().max(2) + i * 7919 % last);
+        sum += index.count(&half(i), index.compacted.max(2) + i * 7919 % last);
     });
     time("latest of a random key", 1_000_000, |i| {
         sum += u64::from(index.latest(&key(i * 7919 % 1_000_000)).is_some());
     });
     time("range of 10 from a random key, old revision", 100_000, |i| {
-        let main = index.compacted().max(2) + i * 7919 % last;
+        let main = index.compacted.max(2) + i * 7919 % last;
         index.range(&half(i), main, Direction::Ascending, 10, |_, at| sum += at.main);
     });
     time("range of 1000 from a random key now, each key", 1000, |i| {

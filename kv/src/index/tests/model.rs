@@ -142,7 +142,7 @@ impl World {
     }
 
     fn compact(&mut self) {
-        let mut at = self.index.compacted();
+        let mut at = self.index.compacted;
         if !self.compacting || self.random.random_range(0..20) == 0 {
             // A new one, which may overtake the one under way.
             at = self.random.random_range(at..=self.main);
@@ -182,7 +182,7 @@ impl World {
     }
 
     fn read(&mut self) {
-        let main = self.random.random_range(self.index.compacted()..=self.main + 1);
+        let main = self.random.random_range(self.index.compacted..=self.main + 1);
         let (key, range) = (self.key(), self.any_range());
         assert_eq!(self.index.latest(&key), self.oracle.latest(&key));
         assert_eq!(self.index.at(&key, main), self.oracle.at(&key, main));
@@ -208,7 +208,7 @@ impl World {
             let left = facts.iter().filter(|(at, _)| removed.binary_search(at).is_err());
             records.extend(left.map(|&(at, fact)| (at, (key, fact))));
         }
-        let mut index = Index::new(self.index.compacted());
+        let mut index = Index::new(self.index.compacted);
         for (at, (key, fact)) in records {
             let record = fact.map_or(Restored::Tombstone, |(version, created, lease)| {
                 Restored::Put { created, version, lease }

@@ -44,6 +44,22 @@ fn watcher_falls_behind_and_catches_up_without_a_seam() {
     world.hub.check();
 }
 
+// A notice holds the hub's lock from the first watcher it tells to the last; one that catches up
+// meanwhile must not be counted among those who have been told.
+#[test]
+fn watcher_is_not_synced_into_a_revision_that_is_being_told() {
+    let world = World::new();
+    world.write([put("a", "1")]);
+    let mut stream = world.stream();
+    let control = stream.control().clone();
+    control.create(WatchRequest { start: Some(2), ..key("a") }).unwrap();
+    assert!(matches!(next(&mut stream), Some(WatchMessage::Created { .. })));
+    world.oracle.publish([put("a", "2")]);
+    control.hub.lock().notified = 3;
+    assert_eq!(lines(&[next(&mut stream).unwrap()]), ["0 [3] a@2=1"]);
+    assert_eq!(control.backlog().lagging, 1, "it has yet to read revision 3");
+}
+
 // etcd reads the history once for all; a stream of a busy proxy has thousands of watchers.
 #[test]
 fn lagging_range_watchers_share_their_reads() {

@@ -1,6 +1,8 @@
 //! Progress: what it promises, and when it is silent. A client resumes from the revision told, so
 //! an untrue one loses events for good.
 
+use std::sync::Arc;
+
 use super::oracle::*;
 use crate::watch::*;
 
@@ -45,6 +47,22 @@ fn progress_waits_until_the_hub_has_reached_what_created_said() {
     world.hub.notify(&published);
     assert!(stream.control().request_progress());
     expect(&mut stream, &["0 created 2", "progress 2"]);
+}
+
+// While a revision is being told, some watchers have heard of it and others have not.
+#[test]
+fn progress_is_silent_while_a_revision_is_being_told() {
+    let world = World::new();
+    let stream = world.stream();
+    let control = stream.control().clone();
+    control.create(key("a")).unwrap();
+    let changes = world.oracle.publish([put("a", "1")]);
+    let mut state = control.stream.lock();
+    let watcher = Arc::clone(state.member_of(WatchId(0)).unwrap());
+    let changes = changes.into_iter().map(Arc::new).collect();
+    assert!(state.deliver(&watcher, 2, changes, &control.stream.options));
+    drop(state);
+    assert!(!control.request_progress());
 }
 
 // etcd answers nothing here, and clients are built to ask again.

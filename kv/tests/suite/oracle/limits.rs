@@ -73,6 +73,8 @@ fn touches(ops: &[TxnOp]) -> Result<Vec<Touch>, Refusal> {
     for op in ops {
         match op {
             TxnOp::Range(_) => {}
+            // etcd does not see a delete that has no end.
+            TxnOp::DeleteRange(delete) if delete.range.end.is_none() => {}
             TxnOp::DeleteRange(delete) => {
                 all.push(Touch { what: What::Delete(delete.range.clone()), turn: 0 });
             }

@@ -34,13 +34,7 @@ impl Oracle {
     /// A transaction as a command.
     pub(super) fn txn(&mut self, txn: &Txn) -> Result<TxnReply, Refusal> {
         let decided = self.decide(txn);
-        for op in decided.ops() {
-            if let TxnOp::Put(put) = op {
-                self.check_kept(put)?;
-                self.check_lease(put)?;
-            }
-        }
-        self.check_reads(&decided)?;
+        self.check(&decided)?;
         Ok(self.run_txn(&decided))
     }
 
@@ -48,15 +42,22 @@ impl Oracle {
     pub(crate) fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Refusal> {
         self.refuse_if_corrupt()?;
         let decided = self.decide(txn);
-        self.check_reads(&decided)?;
+        self.check(&decided)?;
         Ok(self.clone().run_txn(&decided))
     }
 
-    fn check_reads(&self, decided: &Decided<'_>) -> Result<(), Refusal> {
-        decided.ops().into_iter().try_for_each(|op| match op {
-            TxnOp::Range(request) => self.check_revision(request),
-            _ => Ok(()),
-        })
+    fn check(&self, decided: &Decided<'_>) -> Result<(), Refusal> {
+        for op in decided.ops() {
+            match op {
+                TxnOp::Range(request) => self.check_revision(request)?,
+                TxnOp::Put(put) => {
+                    self.check_kept(put)?;
+                    self.check_lease(put)?;
+                }
+                TxnOp::DeleteRange(_) | TxnOp::Txn(_) => {}
+            }
+        }
+        Ok(())
     }
 
     fn decide<'t>(&self, txn: &'t Txn) -> Decided<'t> {

@@ -56,6 +56,7 @@ impl Player {
         };
         let mut words: Vec<String> = words(command).iter().map(|word| expand(word)).collect();
         for word in &mut words {
+            *word = word.replace("$URL", &self.server.client_url());
             // Backwards, so that a name is tried before one that it starts with.
             for (name, value) in self.kept.iter().rev() {
                 *word = word.replace(name, value);
@@ -113,8 +114,9 @@ impl Player {
         let mut command = Command::new(&self.etcdctl);
         command.env_clear().env("ETCDCTL_API", "3").env("PATH", "/usr/bin:/bin");
         // The limits of the client are for people; a busy machine needs more.
-        command.args(["--command-timeout=40s", "--dial-timeout=20s", "--endpoints"]);
-        command.arg(self.server.client_url()).args(arguments);
+        command.args(["--command-timeout=40s", "--dial-timeout=20s"]);
+        // An endpoint given by the script comes later and wins.
+        command.arg(format!("--endpoints={}", self.server.client_address())).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("etcdctl starts");
         let mut stdin = child.stdin.take().expect("stdin is piped");

@@ -24,7 +24,7 @@
 //! | `gone <key>` | waits until the key is there no more, as when a lease ends |
 //! | `restart`, `crash` | stops the server politely, or kills it, and starts it again on its data |
 //!
-//! In arguments and input `{a*3}` stands for `aaa`; an input line `<*3 put k# v` stands for three
+//! `$URL` is the address of the server as a URL. In arguments and input `{a*3}` stands for `aaa`; an input line `<*3 put k# v` stands for three
 //! lines with `#` counting up from 0.
 
 use std::path::{Path, PathBuf};

@@ -65,6 +65,7 @@ impl Mask {
         let mut mask = Mask::default();
         mask.hide_text(server.client_url(), "<client-url>");
         mask.hide_text(server.peer_url(), "<peer-url>");
+        mask.hide_text(server.client_address(), "<client>");
         mask.hide_id(ids.cluster, "<cluster>");
         mask.hide_id(ids.member, "<member>");
         mask

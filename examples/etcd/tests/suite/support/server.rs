@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!     start ──► answering ──► restart (SIGTERM) or crash (SIGKILL) ──► answering ──► drop (SIGKILL)
+//!                   │                                                    ▲
+//!                   └──► terminate or kill ──► (the data lies still) ──► start_again
 //! ```
 //!
 //! Both programs get the same flags. A server counts as started when its Status call names a
@@ -61,6 +63,11 @@ impl Server {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
+    /// Where clients connect, as `127.0.0.1:port`.
+    pub(crate) fn client_address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
     /// Where members connect.
     pub(crate) fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer_port)
@@ -71,26 +78,60 @@ impl Server {
         self.ids
     }
 
+    /// The folder that the server keeps its data in.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the process that was started last is still there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours to wait for").is_none()
+    }
+
     /// Asks the server to stop, waits, and starts it again on the same data.
     pub(crate) fn restart(&mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
-        self.again()
+        let status = self.terminate();
+        self.start_again();
+        status
     }
 
-    /// Kills the server as a power cut would, and starts it again on the same data.
+    /// Kills the server, and starts it again on the same data.
     pub(crate) fn crash(&mut self) -> ExitStatus {
-        self.child.kill().expect("the server runs");
-        self.again()
+        let status = self.kill();
+        self.start_again();
+        status
     }
 
-    fn again(&mut self) -> ExitStatus {
-        let status = self.wait_for_exit();
-        let (client, peer) = (self.client_port, self.peer_port);
-        self.child = spawn(&self.program, self.folder.path(), client, peer, &self.flags);
+    /// Asks the server to stop (SIGTERM), and waits until it has.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
+        self.wait_for_exit()
+    }
+
+    /// Ends the server where it stands (SIGKILL).
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.child.kill().expect("the server runs");
+        self.wait_for_exit()
+    }
+
+    /// Starts the server, which has ended, on the data it left, and waits until it answers.
+    pub(crate) fn start_again(&mut self) {
         let before = self.ids;
+        self.launch();
         self.wait_until_answering();
         assert_eq!(before, self.ids, "a member keeps its ids over a restart");
-        status
+    }
+
+    /// Starts the server, which has ended, on the data it left, and does not wait.
+    pub(crate) fn launch(&mut self) {
+        assert!(!self.is_running(), "two servers cannot share their data");
+        let (client, peer) = (self.client_port, self.peer_port);
+        self.child = spawn(&self.program, self.folder.path(), client, peer, &self.flags);
     }
 
     fn wait_for_exit(&mut self) -> ExitStatus {

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// A server may send the head of its answer with the first message only, so the stream counts as
 /// open only after something was asked.
-struct Watches {
+pub(super) struct Watches {
     requests: mpsc::Sender<WatchRequest>,
     opening: Option<JoinHandle<Opened>>,
     answers: Option<Streaming<WatchResponse>>,
@@ -34,7 +34,7 @@ struct Watches {
 type Opened = Result<Response<Streaming<WatchResponse>>, Status>;
 
 impl Watches {
-    fn open(w: &Wire) -> Watches {
+    pub(super) fn open(w: &Wire) -> Watches {
         let (requests, receiver) = mpsc::channel(16);
         let mut client = w.client.watch();
         let call = async move { client.watch(ReceiverStream::new(receiver)).await };
@@ -46,14 +46,19 @@ impl Watches {
         self.requests.send(request).await.expect("the stream is open");
     }
 
+    /// Asks how far the stream is.
+    pub(super) async fn ask_progress(&self) {
+        self.ask(RequestUnion::ProgressRequest(WatchProgressRequest {})).await;
+    }
+
     /// Asks for a watch and notes the answer that it is there.
-    async fn create(&mut self, w: &mut Wire, step: &str, request: WatchCreateRequest) {
+    pub(super) async fn create(&mut self, w: &mut Wire, step: &str, request: WatchCreateRequest) {
         self.ask(RequestUnion::CreateRequest(request)).await;
         self.next(w, step).await;
     }
 
     /// Notes the next answer, whatever it is.
-    async fn next(&mut self, w: &mut Wire, step: &str) {
+    pub(super) async fn next(&mut self, w: &mut Wire, step: &str) {
         let answer = tokio::time::timeout(PATIENCE, self.message()).await;
         let answer = match answer {
             Ok(Ok(Some(message))) => Ok(Response::new(message)),
@@ -76,7 +81,7 @@ impl Watches {
     }
 }
 
-fn on(key: &str) -> WatchCreateRequest {
+pub(super) fn on(key: &str) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), ..WatchCreateRequest::default() }
 }
 
@@ -84,7 +89,7 @@ fn over(key: &str, end: &str) -> WatchCreateRequest {
     WatchCreateRequest { range_end: end.to_owned().into(), ..on(key) }
 }
 
-fn since(request: WatchCreateRequest, start_revision: i64) -> WatchCreateRequest {
+pub(super) fn since(request: WatchCreateRequest, start_revision: i64) -> WatchCreateRequest {
     WatchCreateRequest { start_revision, ..request }
 }
 
@@ -238,21 +243,26 @@ pub(super) async fn compacted(w: &mut Wire) {
     watches.create(w, "the stream goes on", on("b")).await;
 }
 
-/// Answers too large for one message come in pieces, if asked for.
+/// The events of one revision come in pieces if they are large and pieces were asked for. Three
+/// large keys cannot be written at once, but deleted, and the watch wants to know what they held.
 pub(super) async fn fragments(w: &mut Wire) {
     let large = "x".repeat(1_200_000);
     for key in ["a", "b", "c"] {
         w.put("write", put(key, &large)).await;
     }
-    let mut watches = Watches::open(w);
-    let pieces = WatchCreateRequest { fragment: true, ..since(over("a", "d"), 2) };
-    watches.create(w, "in pieces", pieces).await;
+    let previous = WatchCreateRequest { prev_kv: true, ..over("a", "d") };
+    let mut in_pieces = Watches::open(w);
+    let fragment = WatchCreateRequest { fragment: true, ..previous.clone() };
+    in_pieces.create(w, "in pieces", fragment).await;
+    let mut whole = Watches::open(w);
+    whole.create(w, "whole", previous).await;
+    w.delete("delete", DeleteRangeRequest { range_end: "d".into(), ..del("a") }).await;
     for i in 1..=3 {
-        watches.next(w, &format!("piece {i}")).await;
+        in_pieces.next(w, &format!("piece {i}")).await;
     }
-    watches.create(w, "whole", since(over("a", "d"), 2)).await;
-    watches.next(w, "all in one").await;
-    watches.create(w, "nothing is left over", on("e")).await;
+    whole.next(w, "all in one").await;
+    in_pieces.create(w, "no piece is left over", on("e")).await;
+    whole.create(w, "nor another whole", on("e")).await;
 }
 
 /// A progress request is answered for the whole stream, after all events before it.
@@ -261,9 +271,9 @@ pub(super) async fn progress(w: &mut Wire) {
     watches.create(w, "create", on("a")).await;
     w.put("write", put("a", "1")).await;
     watches.next(w, "event").await;
-    watches.ask(RequestUnion::ProgressRequest(WatchProgressRequest {})).await;
+    watches.ask_progress().await;
     watches.next(w, "progress").await;
     w.put("write elsewhere", put("b", "1")).await;
-    watches.ask(RequestUnion::ProgressRequest(WatchProgressRequest {})).await;
+    watches.ask_progress().await;
     watches.next(w, "progress over what is not watched").await;
 }
