@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::BoxStream;
 use crate::convert::signed;
-use crate::error_text::{self, unimplemented};
+use crate::error_text::unimplemented;
 use crate::member::{self, Shared};
 use crate::version;
 
