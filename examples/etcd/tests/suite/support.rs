@@ -4,6 +4,7 @@
 //! Everything listens on loopback, on ports and in data folders of its own, so suites can run side
 //! by side and next to an etcd that somebody uses.
 
+pub(crate) mod calls;
 pub(crate) mod mask;
 pub(crate) mod programs;
 pub(crate) mod server;

@@ -33,6 +33,11 @@ pub(crate) fn ours() -> PathBuf {
     std::env::var_os("DRYSTONE_ETCD_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
 }
 
+/// Whether the server under test is ours, and not real etcd in its place to try the harness.
+pub(crate) fn is_ours() -> bool {
+    first_line(&ours(), "--help").contains("drystone")
+}
+
 /// The real programs, or the reason why there are none. Looks (and installs) once a process.
 pub(crate) fn real() -> Result<Real, String> {
     static REAL: OnceLock<Result<Real, String>> = OnceLock::new();
