@@ -35,6 +35,7 @@ mod shutdown;
 mod connection;
 mod listener;
 mod notify;
+mod relay;
 mod worker;
 
 mod call;
