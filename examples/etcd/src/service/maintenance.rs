@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::BoxStream;
 use crate::convert::signed;
-use crate::error_text::unimplemented;
+use crate::error_text::{self, unimplemented};
 use crate::member::{self, Shared};
 use crate::version;
 
@@ -85,7 +85,12 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(unimplemented("Defragment"))
+        // Space is reused as it becomes free; what can be done at once is to write the state out
+        // and drop the journal that it covers.
+        let persisted = self.off_thread(|member| member.kv.persist()).await?;
+        // Nothing is lost when that fails: the journal stays.
+        persisted.map_err(|error| Status::internal(error_text::chain(&error)))?;
+        Ok(Response::new(pb::DefragmentResponse::default()))
     }
 
     async fn hash(
@@ -106,9 +111,13 @@ impl maintenance_server::Maintenance for Shared {
 
     async fn move_leader(
         &self,
-        _: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        Err(unimplemented("MoveLeader"))
+        // The one member leads already; nobody else can.
+        match request.into_inner().target_id == self.identity.member.0 {
+            true => Ok(Response::new(pb::MoveLeaderResponse::default())),
+            false => Err(Status::failed_precondition(error_text::BAD_TRANSFEREE)),
+        }
     }
 
     async fn downgrade(
