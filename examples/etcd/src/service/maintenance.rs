@@ -13,6 +13,10 @@ use crate::error_text::{self, unimplemented};
 use crate::member::{self, Shared};
 use crate::version;
 
+/// A leader begins its term with an entry of its own, so that no index that stands is ever 0. The
+/// store counts commands alone.
+const ELECTION_ENTRIES: u64 = 1;
+
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Shared {
     async fn alarm(
@@ -53,9 +57,9 @@ impl maintenance_server::Maintenance for Shared {
             version: version::SERVER.to_owned(),
             db_size: signed(status.engine.bytes),
             leader: self.identity.member.0,
-            raft_index: status.applied,
+            raft_index: status.applied + ELECTION_ENTRIES,
             raft_term: self.term(),
-            raft_applied_index: status.applied,
+            raft_applied_index: status.applied + ELECTION_ENTRIES,
             errors: status.alarms.iter().map(alarm_text).collect(),
             db_size_in_use: signed(status.engine.bytes_in_use),
             is_learner: false,

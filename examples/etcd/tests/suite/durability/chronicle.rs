@@ -223,10 +223,7 @@ impl Chronicle {
 }
 
 impl<'a> Open<'a> {
-    fn new(
-        notes: impl Iterator<Item = &'a Note>,
-        reads: &'a [Read],
-    ) -> Result<Open<'a>, String> {
+    fn new(notes: impl Iterator<Item = &'a Note>, reads: &'a [Read]) -> Result<Open<'a>, String> {
         let mut open = Open {
             made: BTreeMap::new(),
             loose: Vec::new(),

@@ -53,7 +53,8 @@ fn lease_starts_anew_after_a_crash_and_ends_in_one_revision() {
         let lived = started.elapsed();
         let told = told.expect("it ends some time").expect("the watch goes on");
         assert!(lived >= Duration::from_secs(TTL_SECONDS.unsigned_abs()), "ended after {lived:?}");
-        let gone: Vec<_> = told.events.iter().map(|event| (event.r#type(), event.kv.clone())).collect();
+        let gone: Vec<_> =
+            told.events.iter().map(|event| (event.r#type(), event.kv.clone())).collect();
         let keys: Vec<_> = gone.iter().flat_map(|(_, kv)| kv).map(|kv| kv.key.clone()).collect();
         assert_eq!(keys, ["a", "b", "c"], "all keys in one message, in order");
         for (kind, kv) in gone {

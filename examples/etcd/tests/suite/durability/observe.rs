@@ -23,12 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// First it writes: a store that has come back must take writes, and a watch that tells of this one
 /// has told everything before.
-pub(super) async fn observe(
-    client: &Client,
-    known: i64,
-    mark: &str,
-    started: Instant,
-) -> Observed {
+pub(super) async fn observe(client: &Client, known: i64, mark: &str, started: Instant) -> Observed {
     let revision_first = revision(&everything(client, 0).await.expect("a range is answered"));
     let (key, value) = (Bytes::from("mark"), Bytes::from(mark.to_owned()));
     let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse, PutRequest, RangeRequest, RangeResponse, ResponseHeader,
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest, RangeResponse,
+    ResponseHeader,
 };
 
 use super::server::Server;
@@ -26,12 +27,7 @@ fn revision_of(header: Option<ResponseHeader>) -> i64 {
 }
 
 /// Sets a key, on a lease unless that is 0; the new revision.
-pub(crate) async fn put(
-    client: &Client,
-    key: &str,
-    value: impl Into<Bytes>,
-    lease: i64,
-) -> i64 {
+pub(crate) async fn put(client: &Client, key: &str, value: impl Into<Bytes>, lease: i64) -> i64 {
     let (key, value) = (key.to_owned().into(), value.into());
     let request = PutRequest { key, value, lease, ..PutRequest::default() };
     let answer = client.kv().put(request).await.expect("a put is answered");
