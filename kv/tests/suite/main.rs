@@ -8,4 +8,5 @@ mod engine;
 mod model;
 mod oracle;
 mod requests;
+mod running;
 mod traps;

@@ -1,0 +1,306 @@
+//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The store
+//! refuses each with its reason, and leaves every byte where it was.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drystone_kv::command::Put;
+use drystone_kv::engine::EngineError;
+use drystone_kv::{Command, Error, Kv};
+use drystone_vfs::{OpenMode, SimVfs, Vfs};
+use drystone_wal::{Options as WalOptions, Wal};
+
+use crate::common::{delete, put};
+use crate::running::{DIR, Machine, ok, options};
+
+fn path(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
+}
+
+/// Writes a file as it is to be, in place of what was there.
+fn write(disk: &SimVfs, path: &Path, bytes: &[u8]) {
+    let file = disk.open(path, OpenMode::Create).expect("the folder is there");
+    file.set_len(0).expect("writable");
+    file.write_at(&[IoSlice::new(bytes)], 0).expect("writable");
+    file.sync_data().expect("writable");
+    disk.sync_dir(path.parent().expect("in a folder")).expect("writable");
+}
+
+/// A folder with a persisted engine, and a journal that goes on after it over several segments.
+fn used() -> Machine {
+    let machine = Machine::new(1);
+    let kv = machine.open();
+    for n in 0..80 {
+        ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 300])));
+        if n == 40 {
+            kv.persist().unwrap();
+        }
+    }
+    for n in 0..200 {
+        ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 300])));
+    }
+    drop(kv);
+    machine
+}
+
+/// Everything that holds something: all files but locks, and the journal's stock of empty ones.
+fn data(machine: &Machine) -> Vec<(PathBuf, Vec<u8>)> {
+    let empty = |file: &Path| file.ends_with("LOCK") || file.ends_with("spare.tmp");
+    machine.disk.files().into_iter().filter(|(file, _)| !empty(file)).collect()
+}
+
+/// Opens, and asserts that the refusal left no trace.
+#[track_caller]
+fn refused(machine: &Machine) -> Error {
+    let before = data(machine);
+    let error = match machine.try_open(options()) {
+        Ok(_) => panic!("a folder in this state must not open"),
+        Err(error) => error,
+    };
+    let after = data(machine);
+    let names =
+        |files: &[(PathBuf, _)]| files.iter().map(|file| file.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&after), names(&before), "{error:?}");
+    for (after, before) in after.iter().zip(&before) {
+        assert!(after == before, "{} was changed by a refusal: {error:?}", before.0.display());
+    }
+    error
+}
+
+/// The files below a folder of the store, with their bytes.
+fn files_in(machine: &Machine, folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = data(machine).into_iter();
+    files.filter(|(file, _)| file.starts_with(path(folder))).collect()
+}
+
+// Two stores over one journal would acknowledge what the other overwrites.
+#[test]
+fn a_folder_is_used_once_at_a_time() {
+    let machine = used();
+    let kv: Kv = machine.open();
+    ok(&kv, put("k", "v"));
+    let error = refused(&machine);
+    assert!(matches!(&error, Error::Locked { file } if *file == path("LOCK")), "{error:?}");
+    ok(&kv, put("k", "still at work"));
+    drop(kv);
+    machine.open();
+}
+
+// A slip in the configuration must not turn somebody's home folder into a store.
+#[test]
+fn a_folder_of_somebody_else_is_left_alone() {
+    for name in ["notes.txt", "member", "0000.snap"] {
+        let machine = Machine::new(2);
+        machine.disk.create_dir_all(Path::new(DIR)).unwrap();
+        write(&machine.disk, &path(name), b"precious");
+        let error = refused(&machine);
+        assert!(matches!(&error, Error::Foreign { found, .. } if *found == Path::new(name)));
+    }
+    let machine = Machine::new(2);
+    machine.disk.create_dir_all(&path("member/wal")).unwrap();
+    write(&machine.disk, &path("member/wal/0.wal"), b"etcd's own");
+    assert!(matches!(refused(&machine), Error::Foreign { .. }));
+}
+
+// What a crash leaves of a folder that was just being made is as good as nothing.
+#[test]
+fn a_folder_half_made_is_made_whole() {
+    let machine = Machine::new(3);
+    machine.disk.create_dir_all(Path::new(DIR)).unwrap();
+    write(&machine.disk, &path("LOCK"), b"");
+    write(&machine.disk, &path("FORMAT.tmp"), b"dryst");
+    ok(&machine.open(), put("k", "v"));
+    assert_eq!(machine.open().revision(), 2);
+}
+
+// An older build must not touch what a newer one has written, and must say what it is.
+#[test]
+fn a_folder_of_another_version_is_left_alone() {
+    let machine = used();
+    write(&machine.disk, &path("FORMAT"), b"drystone-kv 2\n");
+    let error = refused(&machine);
+    assert!(
+        matches!(&error, Error::Unsupported { file, version: 2 } if *file == path("FORMAT")),
+        "{error:?}"
+    );
+    write(&machine.disk, &path("FORMAT"), b"drystone-kv 1\n");
+    machine.open();
+}
+
+// The one line that says whose the folder is, damaged in every way.
+#[test]
+fn a_damaged_format_file_is_reported() {
+    let machine = used();
+    let sound = b"drystone-kv 1\n";
+    let mut damaged: Vec<Vec<u8>> = (0..sound.len()).map(|len| sound[..len].to_vec()).collect();
+    damaged.push([&sound[..], b"x"].concat());
+    damaged.push([&sound[..], sound].concat());
+    damaged.push(vec![0; 500]);
+    damaged.push(b"drystone-kv -1\n".to_vec());
+    damaged.push(b"drystone-kv 99999999999\n".to_vec());
+    for bytes in damaged {
+        write(&machine.disk, &path("FORMAT"), &bytes);
+        let error = refused(&machine);
+        let names_it = matches!(&error, Error::Damaged { file, .. } if *file == path("FORMAT"));
+        assert!(names_it, "{:?}: {error:?}", String::from_utf8_lossy(&bytes));
+    }
+    // Flipped bits make it another name, another version, or no text at all.
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        write(&machine.disk, &path("FORMAT"), &bytes);
+        let error = refused(&machine);
+        let told = matches!(&error, Error::Damaged { .. } | Error::Unsupported { .. });
+        assert!(told, "bit {bit}: {error:?}");
+    }
+    write(&machine.disk, &path("FORMAT"), sound);
+    machine.open();
+}
+
+// A bit of the engine's file that rots is found before anything is served or written.
+#[test]
+fn a_damaged_engine_is_reported_with_its_file() {
+    let machine = used();
+    let (file, sound) = files_in(&machine, "engine").remove(0);
+    let places = [0, 9, 40, sound.len() / 2, sound.len() - 1];
+    for place in places {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 0x10;
+        write(&machine.disk, &file, &bytes);
+        let error = refused(&machine);
+        let named = matches!(&error, Error::Engine(EngineError::Corrupt { file: named, .. })
+            if *named == file);
+        assert!(named, "byte {place}: {error:?}");
+    }
+    for len in [0, 1, 31, sound.len() / 2, sound.len() - 1] {
+        write(&machine.disk, &file, &sound[..len]);
+        let error = refused(&machine);
+        assert!(matches!(&error, Error::Engine(_)), "cut to {len}: {error:?}");
+    }
+    write(&machine.disk, &file, &sound);
+    machine.open();
+}
+
+// A journal is trusted from where the engine ends to its last acknowledged record, and no further.
+#[test]
+fn a_damaged_journal_is_reported() {
+    let machine = used();
+    let journal = files_in(&machine, "journal");
+    let segments: Vec<_> = journal.iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
+    assert!(segments.len() > 3, "the journal has turned");
+    let middle = segments[segments.len() / 2];
+    for place in [0, 100, 5000, 8000] {
+        let mut bytes = middle.1.clone();
+        bytes[place] ^= 0x10;
+        write(&machine.disk, &middle.0, &bytes);
+        let error = refused(&machine);
+        assert!(matches!(&error, Error::Journal(_)), "byte {place}: {error:?}");
+    }
+    write(&machine.disk, &middle.0, &middle.1);
+    machine.open();
+}
+
+// A file that is gone is damage too: a store that started without it would start with a hole. (Of
+// the last one alone nothing tells, unless the engine has seen beyond it.)
+#[test]
+fn a_missing_journal_segment_is_reported() {
+    let machine = used();
+    let journal = files_in(&machine, "journal");
+    for (file, _) in &journal[..journal.len() - 1] {
+        let copy = Machine::on(machine.disk.crash_copy(7));
+        copy.disk.remove(file).unwrap();
+        copy.disk.sync_dir(&path("journal")).unwrap();
+        let error = refused(&copy);
+        let told = matches!(&error, Error::Journal(_) | Error::JournalGap { .. });
+        assert!(told, "{}: {error:?}", file.display());
+    }
+}
+
+// An engine that knows more than its journal means that a journal was lost; a fresh one in its place
+// would give old positions to new commands.
+#[test]
+fn a_lost_journal_is_not_a_fresh_start() {
+    let machine = used();
+    for (file, _) in files_in(&machine, "journal") {
+        machine.disk.remove(&file).unwrap();
+    }
+    machine.disk.sync_dir(&path("journal")).unwrap();
+    let error = refused(&machine);
+    assert!(matches!(&error, Error::Journal(_)), "{error:?}");
+}
+
+// And a journal whose beginning was cut away needs its engine.
+#[test]
+fn a_lost_engine_is_not_a_fresh_start() {
+    let machine = used();
+    for (file, _) in files_in(&machine, "engine") {
+        machine.disk.remove(&file).unwrap();
+    }
+    machine.disk.sync_dir(&path("engine")).unwrap();
+    let error = refused(&machine);
+    let told = matches!(&error, Error::JournalGap { expected: 1, found } if *found > 1);
+    assert!(told, "{error:?}");
+}
+
+// A journal may be sound and its record still no command that this build knows.
+#[test]
+fn a_record_that_is_no_command_is_reported_with_its_place() {
+    for bytes in [&b""[..], b"\x02\x01", b"\x01\x63", b"\x01\x04\x02trailing"] {
+        let machine = Machine::new(4);
+        ok(&machine.open(), put("k", "v"));
+        let vfs: Arc<dyn Vfs> = Arc::new(machine.disk.clone());
+        let (wal, _) = Wal::open(vfs, &path("journal"), WalOptions::default()).unwrap();
+        wal.append(&[bytes]).unwrap().wait().unwrap();
+        wal.close().unwrap();
+        let error = refused(&machine);
+        assert!(matches!(&error, Error::BadCommand { index: 2, .. }), "{bytes:?}: {error:?}");
+    }
+}
+
+// Records in the engine that the store above cannot make sense of: the engine's own checksums are
+// right, what they protect is not.
+#[test]
+fn records_that_no_store_wrote_are_reported() {
+    use drystone_kv::engine::{Batch, Engine as _, Space};
+    use drystone_kv::mem::Mem;
+    use drystone_kv::record::Record;
+    use drystone_kv::types::{KeyValue, LeaseId, Revision};
+    let kv = |version, created, lease| {
+        let (key, value) = ("other".into(), "v".into());
+        let lease = LeaseId(lease);
+        let kv = KeyValue { key, value, create_revision: created, mod_revision: 0, version, lease };
+        Record::encode_put(&kv)
+    };
+    let at = |main| Revision::new(main, 0).to_bytes();
+    let mut damages: Vec<(&str, Batch)> = Vec::new();
+    let mut damage = |what, space, key: &[u8], value: bytes::Bytes| {
+        let mut batch = Batch::new();
+        batch.put(space, key, value);
+        damages.push((what, batch));
+    };
+    damage("a key that is no revision", Space::Record, b"short", kv(1, 2, 0));
+    damage("a record of nothing", Space::Record, &at(2), bytes::Bytes::new());
+    damage("a record of an unknown kind", Space::Record, &at(2), "\x09".into());
+    damage("a record of the future", Space::Record, &at(99), kv(1, 99, 0));
+    damage("a record with no version", Space::Record, &at(2), kv(0, 2, 0));
+    damage("a record older than its creation", Space::Record, &at(2), kv(1, 3, 0));
+    damage("a record on no lease", Space::Record, &at(2), kv(1, 2, 7));
+    damage("a narrow position", Space::Meta, b"revision", "1234567".into());
+    damage("a narrow lease", Space::Lease, b"1234567", "12345678".into());
+    damage("an unknown alarm", Space::Alarm, b"12345678\x09", bytes::Bytes::new());
+    for (what, batch) in damages {
+        let machine = Machine::new(5);
+        let store = machine.open();
+        ok(&store, put("k", "v"));
+        ok(&store, delete("k", ""));
+        store.persist().unwrap();
+        drop(store);
+        let mem = Mem::open(Arc::new(machine.disk.clone()), &path("engine")).unwrap();
+        mem.write(batch).unwrap();
+        mem.persist().unwrap();
+        drop(mem);
+        let error = refused(&machine);
+        assert!(matches!(&error, Error::BadRecord { .. }), "{what}: {error:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The quota: a store that outgrows it says so until an operator has made room.
+
+use drystone_kv::command::{AlarmChange, AlarmKind, Put, Txn, TxnOp};
+use drystone_kv::reply::Alarm;
+use drystone_kv::{Command, Kv, Options, Refusal};
+
+use crate::common::{compact, delete, grant, put, read as request};
+use crate::running::{Machine, apply, ok, options, read, sweep};
+
+const QUOTA: u64 = 100_000;
+const MEMBER: u64 = 42;
+
+fn small(machine: &Machine) -> Kv {
+    let quota_bytes = Some(QUOTA);
+    machine.try_open(Options { quota_bytes, member: MEMBER, ..options() }).unwrap()
+}
+
+fn large() -> Command {
+    Command::Put(Put::new("k", vec![7; 1000]))
+}
+
+/// Puts until the store is full; returns how many fitted.
+fn fill(kv: &Kv) -> u64 {
+    let mut puts = 0;
+    loop {
+        match apply(kv, large()) {
+            Ok(_) => puts += 1,
+            Err(refusal) => {
+                assert_eq!(refusal, Refusal::NoSpace);
+                return puts;
+            }
+        }
+    }
+}
+
+fn clear() -> Command {
+    let kind = AlarmKind::NoSpace;
+    Command::Alarm(AlarmChange { raise: false, member: MEMBER, kind })
+}
+
+// Trap 26. The put that would not fit is refused, and from then on every put, though it would.
+#[test]
+fn outgrowing_the_quota_raises_an_alarm_in_the_members_name() {
+    let machine = Machine::new(1);
+    let kv = small(&machine);
+    let puts = fill(&kv);
+    assert!((70..100).contains(&puts), "{puts} puts of about a kilobyte in {QUOTA} bytes");
+    // The alarm was journaled before this command, so it stands when this one is answered.
+    ok(&kv, delete("x", ""));
+    let alarm = Alarm { member: MEMBER, kind: AlarmKind::NoSpace };
+    assert_eq!(kv.status().alarms, [alarm]);
+    assert_eq!(apply(&kv, put("tiny", "")), Err(Refusal::NoSpace));
+    assert_eq!(apply(&kv, grant(7)), Err(Refusal::NoSpace));
+    assert_eq!(kv.revision(), puts + 1);
+    assert!(kv.status().engine.bytes_in_use <= QUOTA);
+    // It is the store's, not the process's: it stands after a restart.
+    drop(kv);
+    let kv = small(&machine);
+    assert_eq!(kv.status().alarms, [alarm]);
+    assert_eq!(apply(&kv, put("tiny", "")), Err(Refusal::NoSpace));
+}
+
+// Trap 26. The way out: compact, sweep, clear the alarm.
+#[test]
+fn a_full_store_can_be_emptied_and_used_again() {
+    let machine = Machine::new(2);
+    let kv = small(&machine);
+    fill(&kv);
+    ok(&kv, delete("x", ""));
+    ok(&kv, clear());
+    assert_eq!(apply(&kv, large()), Err(Refusal::NoSpace), "cleared too early: raised again");
+    ok(&kv, compact(kv.revision()));
+    ok(&kv, delete("k", ""));
+    assert_eq!(kv.status().alarms.len(), 1);
+    sweep(&kv);
+    assert!(kv.status().engine.bytes_in_use < QUOTA / 10);
+    assert_eq!(apply(&kv, put("tiny", "")), Err(Refusal::NoSpace), "sticky");
+    ok(&kv, clear());
+    assert!(fill(&kv) > 60);
+    assert_eq!(read(&kv, &request("k", "")).unwrap().count, 1);
+}
+
+// A transaction weighs what its heavier branch would put, nested ones counted.
+#[test]
+fn a_transaction_is_weighed_by_its_heavier_branch() {
+    let machine = Machine::new(3);
+    let kv = small(&machine);
+    let half = || TxnOp::Put(Put::new("h", vec![7; 60_000]));
+    let nested = |ops| TxnOp::Txn(Txn { success: ops, ..Txn::default() });
+    let both = Txn { success: vec![half()], failure: vec![half()], ..Txn::default() };
+    ok(&kv, Command::Txn(both));
+    ok(&kv, delete("h", ""));
+    ok(&kv, compact(kv.revision()));
+    sweep(&kv);
+    let deep = Txn {
+        failure: vec![
+            nested(vec![half()]),
+            nested(vec![TxnOp::Put(Put::new("i", vec![7; 60_000]))]),
+        ],
+        ..Txn::default()
+    };
+    assert_eq!(apply(&kv, Command::Txn(deep)), Err(Refusal::NoSpace));
+}
+
+// Without a quota there is no bound.
+#[test]
+fn no_quota_is_no_bound() {
+    let machine = Machine::new(4);
+    let kv = machine.try_open(Options { quota_bytes: None, ..options() }).unwrap();
+    for _ in 0..200 {
+        ok(&kv, large());
+    }
+    assert!(kv.status().engine.bytes_in_use > 2 * QUOTA);
+}

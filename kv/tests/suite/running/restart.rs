@@ -1,0 +1,125 @@
+//! Restarts: what was answered is there again, from the journal, the engine, or both.
+
+use std::path::{Path, PathBuf};
+
+use drystone_kv::command::Put;
+use drystone_kv::{Command, Options};
+
+use crate::common::{each_seed, grant, put, put_on};
+use crate::oracle::Oracle;
+use crate::requests::Requests;
+use crate::running::{Machine, apply, assert_stands, ok, options, sweep};
+
+fn journal_bytes(machine: &Machine) -> u64 {
+    let journal = Path::new(super::DIR).join("journal");
+    let files: Vec<(PathBuf, Vec<u8>)> = machine.disk.files();
+    files
+        .iter()
+        .filter(|(path, _)| path.starts_with(&journal))
+        .map(|file| file.1.len() as u64)
+        .sum()
+}
+
+// All of the store is in its journal until it is persisted.
+#[test]
+fn a_restart_replays_the_journal() {
+    let machine = Machine::new(1);
+    let kv = machine.open();
+    let mut oracle = Oracle::new();
+    for command in [grant(7), put("a", "1"), put_on("b", "2", 7), put("a", "3")] {
+        assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
+    }
+    let hash = kv.hash(None).unwrap();
+    drop(kv);
+    let kv = machine.open();
+    assert_stands(&kv, &oracle);
+    assert_eq!(kv.hash(None).unwrap(), hash);
+    assert_eq!(kv.status().applied, 4);
+}
+
+// The journal would grow for ever; after the engine is durable, what it covers goes.
+#[test]
+fn persisting_cuts_the_journal_and_a_restart_needs_no_more() {
+    let machine = Machine::new(2);
+    let kv = machine.open();
+    let mut oracle = Oracle::new();
+    for n in 0..200 {
+        let command = Command::Put(Put::new(format!("k{}", n % 10), vec![n; 500]));
+        assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
+    }
+    let before = journal_bytes(&machine);
+    kv.persist().unwrap();
+    assert!(journal_bytes(&machine) < before / 2, "{before} bytes before");
+    let last = put("k0", "after");
+    assert_eq!(apply(&kv, last.clone()), oracle.apply(&last));
+    drop(kv);
+    let kv = machine.open();
+    assert_stands(&kv, &oracle);
+    kv.persist().unwrap();
+    drop(kv);
+    let kv = machine.open();
+    assert_stands(&kv, &oracle);
+    assert_eq!(kv.status().applied, 201);
+    ok(&kv, put("k", "and on it goes"));
+    assert_eq!(kv.status().applied, 202);
+}
+
+// The owner of the threads decides when; left alone, the store persists when enough was journaled.
+#[test]
+fn the_background_persists_when_enough_was_journaled() {
+    let machine = Machine::new(3);
+    let lively = Options { background: true, persist_bytes_min: 50_000, ..options() };
+    let kv = machine.try_open(lively).unwrap();
+    let state_file = || {
+        let engine = Path::new(super::DIR).join("engine");
+        machine.disk.files().iter().any(|(path, _)| path.starts_with(&engine))
+    };
+    assert!(!state_file());
+    for n in 0..200 {
+        ok(&kv, Command::Put(Put::new(format!("k{}", n % 10), vec![n; 500])));
+    }
+    while !state_file() {
+        std::thread::yield_now();
+    }
+    drop(kv);
+    assert_eq!(machine.open().revision(), 201);
+}
+
+// Everything at once, in one long life of many restarts: commands, sweeps, persists, closings.
+#[test]
+fn many_restarts_lose_nothing_and_invent_nothing() {
+    each_seed("many_restarts_lose_nothing_and_invent_nothing", 6, 300, |seed| {
+        let machine = Machine::new(seed);
+        let mut requests = Requests::new(seed);
+        let mut oracle = Oracle::new();
+        let mut kv = machine.open();
+        for _ in 0..300 {
+            let command = requests.command(&oracle);
+            if kv_allows(&command) {
+                assert_eq!(apply(&kv, command.clone()), oracle.apply(&command), "{command:?}");
+            }
+            if requests.percent(10) {
+                kv.sweep_step().unwrap();
+            }
+            if requests.percent(4) {
+                kv.persist().unwrap();
+            }
+            if requests.percent(4) {
+                let before = kv.status();
+                drop(kv);
+                kv = machine.open();
+                let mut after = kv.status();
+                // How far a sweep had come is not journaled, nor is slack kept.
+                (after.swept, after.engine) = (before.swept, before.engine);
+                assert_eq!(after, before);
+            }
+        }
+        assert_stands(&kv, &oracle);
+        sweep(&kv);
+        assert_stands(&kv, &oracle);
+    });
+}
+
+fn kv_allows(command: &Command) -> bool {
+    options().limits.check(command).is_ok()
+}

@@ -1,0 +1,237 @@
+//! Random watchers over a store that does random things: each sees exactly what the model's history
+//! holds for it.
+
+use std::collections::BTreeMap;
+
+use drystone_kv::types::KeyValue;
+use drystone_kv::watch::{
+    CancelReason, CreateError, Event, EventKind, StreamOptions, WatchId, WatchMessage,
+    WatchRequest, WatchStream,
+};
+use drystone_kv::{Kv, Options};
+use rand::RngExt as _;
+
+use super::said;
+use crate::common::each_seed;
+use crate::oracle::{Oracle, is_inside};
+use crate::requests::Requests;
+use crate::running::{Machine, apply, options};
+
+/// A watcher, and how far it must have come.
+struct Watching {
+    request: WatchRequest,
+    /// The next main revision that it has to see.
+    next: u64,
+}
+
+struct World {
+    requests: Requests,
+    machine: Machine,
+    kv: Kv,
+    oracle: Oracle,
+    stream: WatchStream,
+    watching: BTreeMap<WatchId, Watching>,
+    events: u64,
+}
+
+/// Small enough that messages, slices and the outbox all overflow now and then.
+fn stream_options(requests: &mut Requests) -> StreamOptions {
+    let default = StreamOptions::default();
+    if requests.percent(50) {
+        return default;
+    }
+    StreamOptions {
+        outbox_messages_max: requests.random.random_range(1..8),
+        outbox_bytes_max: requests.random.random_range(1..2000),
+        message_revisions_max: requests.random.random_range(1..8),
+        message_bytes_max: requests.random.random_range(1..2000),
+        fragment_bytes_max: requests.random.random_range(1..600),
+        scan_revisions_max: requests.random.random_range(1..20),
+        scan_bytes_max: requests.random.random_range(1..2000),
+        ..default
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut requests = Requests::new(seed);
+        let machine = Machine::new(seed);
+        let kv = machine.try_open(Options { quota_bytes: None, ..options() }).expect("fresh");
+        let stream = kv.watch(stream_options(&mut requests));
+        let (oracle, watching) = (Oracle::new(), BTreeMap::new());
+        World { requests, machine, kv, oracle, stream, watching, events: 0 }
+    }
+
+    fn command(&mut self) {
+        let command = self.requests.command(&self.oracle);
+        if options().limits.check(&command).is_ok() {
+            assert_eq!(apply(&self.kv, command.clone()), self.oracle.apply(&command));
+        }
+        if self.requests.percent(30) {
+            self.kv.sweep_step().expect("memory does not fail");
+        }
+    }
+
+    fn create(&mut self) {
+        let requests = &mut self.requests;
+        let request = WatchRequest {
+            range: requests.range(),
+            start: match requests.random.random_range(0..4) {
+                0 => None,
+                1 => Some(self.oracle.revision + requests.random.random_range(0..4)),
+                _ => Some(requests.random.random_range(0..=self.oracle.revision)),
+            },
+            id: requests.percent(20).then(|| WatchId(requests.random.random_range(-3..6))),
+            prev_kv: requests.percent(50),
+            progress: requests.percent(20),
+            skip_puts: requests.percent(10),
+            skip_deletes: requests.percent(10),
+            fragment: requests.percent(30),
+        };
+        match self.stream.control().create(request.clone()) {
+            Ok(id) => {
+                let next = request.start.unwrap_or(self.oracle.revision + 1);
+                let before = self.watching.insert(id, Watching { request, next });
+                assert!(before.is_none(), "a name is given once");
+            }
+            Err(CreateError::EmptyRange) => {
+                let end = request.range.end.expect("without an end there is room");
+                assert!(end <= request.range.start);
+            }
+            Err(CreateError::DuplicateId) => {
+                assert!(self.watching.contains_key(&request.id.expect("it was named")));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Reads all that the stream says, and compares it with the history.
+    fn read(&mut self) {
+        let mut told: BTreeMap<WatchId, Vec<Event>> = BTreeMap::new();
+        for message in said(&mut self.stream) {
+            match message {
+                WatchMessage::Created { id, .. } => {
+                    told.insert(id, Vec::new());
+                }
+                WatchMessage::Events { id, revision, events, .. } => {
+                    assert!(revision <= self.oracle.revision);
+                    assert!(events.iter().all(|event| event.kv.mod_revision <= revision));
+                    self.events += events.len() as u64;
+                    told.entry(id).or_default().extend(events);
+                }
+                WatchMessage::Canceled { id, reason, .. } => {
+                    let events = told.remove(&id).unwrap_or_default();
+                    let lost = self.watching.remove(&id).expect("it stood");
+                    let expected = expect(&self.oracle, &lost);
+                    assert!(expected.starts_with(&events), "{id:?}\n{events:?}\n{expected:?}");
+                    let CancelReason::Compacted { compacted } = reason else {
+                        panic!("nobody asked for the end of {id:?}")
+                    };
+                    assert!(Some(compacted) <= self.oracle.compacted);
+                    assert!(lost.next < compacted, "it could have been served");
+                }
+                WatchMessage::Progress { revision, .. } => panic!("progress {revision} unasked"),
+            }
+        }
+        for (id, watching) in &mut self.watching {
+            let events = told.remove(id).unwrap_or_default();
+            let expected = expect(&self.oracle, watching);
+            if events != expected {
+                // At the compacted revision itself, a sweep leaves of each key only the last change.
+                let compacted = self.oracle.compacted.unwrap_or(0);
+                let swept = without_superseded(expected.clone(), compacted);
+                let swept_in_part =
+                    events.len() >= swept.len() && is_subsequence(&events, &expected);
+                assert!(swept_in_part, "{id:?} {:?}\n{events:?}\n{expected:?}", watching.request);
+            }
+            watching.next = watching.next.max(self.oracle.revision + 1);
+        }
+        assert!(told.is_empty(), "events of nobody: {told:?}");
+    }
+
+    /// Closes the store and opens it again, with a new stream and no watchers.
+    fn restart(&mut self) {
+        if self.requests.percent(50) {
+            self.kv.persist().expect("the disk is in order");
+        }
+        self.kv.shutdown();
+        self.kv = {
+            // Two stores may not use the folder at once.
+            let closed = std::mem::replace(&mut self.kv, Machine::new(0).open());
+            drop(closed);
+            self.stream = self.kv.watch(StreamOptions::default());
+            self.machine.open()
+        };
+        self.stream = self.kv.watch(stream_options(&mut self.requests));
+        self.watching.clear();
+    }
+}
+
+/// What a watcher has to be told.
+fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
+    let request = &watching.request;
+    let concerned = oracle.history.iter().filter(|fact| {
+        let skipped = if fact.after.is_some() { request.skip_puts } else { request.skip_deletes };
+        fact.main >= watching.next && is_inside(&fact.key, &request.range) && !skipped
+    });
+    let event = |fact: &crate::oracle::Fact| {
+        let before = fact.main - 1;
+        let readable = oracle.compacted.is_none_or(|compacted| compacted <= before);
+        let created = fact.after.as_ref().is_some_and(|kv| kv.create_revision == fact.main);
+        let prev = (request.prev_kv && readable && !created)
+            .then(|| oracle.world(before).remove(&fact.key))
+            .flatten();
+        match &fact.after {
+            Some(kv) => Event { kind: EventKind::Put, kv: kv.clone(), prev },
+            None => {
+                let (key, mod_revision) = (fact.key.clone(), fact.main);
+                let kv = KeyValue { key, mod_revision, ..KeyValue::default() };
+                Event { kind: EventKind::Delete, kv, prev }
+            }
+        }
+    };
+    concerned.map(event).collect()
+}
+
+/// Leaves out what a later change of the same key in the revision `main` superseded.
+fn without_superseded(events: Vec<Event>, main: u64) -> Vec<Event> {
+    let superseded = |position: usize| {
+        let event = &events[position].kv;
+        event.mod_revision == main
+            && events[position + 1..]
+                .iter()
+                .any(|later| later.kv.key == event.key && later.kv.mod_revision == main)
+    };
+    let left = (0..events.len()).filter(|&position| !superseded(position));
+    left.map(|position| events[position].clone()).collect()
+}
+
+fn is_subsequence(part: &[Event], whole: &[Event]) -> bool {
+    let mut whole = whole.iter();
+    part.iter().all(|event| whole.any(|other| other == event))
+}
+
+// Everything a watch promises, over a store that compacts, sweeps and restarts: no event is lost,
+// none comes twice, none comes that should not.
+#[test]
+fn watchers_of_a_store_see_what_its_model_remembers() {
+    each_seed("watchers_of_a_store_see_what_its_model_remembers", 12, 1000, |seed| {
+        let mut world = World::new(seed);
+        for _ in 0..200 {
+            for _ in 0..world.requests.random.random_range(1..4) {
+                world.command();
+            }
+            if world.requests.percent(30) && world.watching.len() < 20 {
+                world.create();
+            }
+            if world.requests.percent(60) {
+                world.read();
+            }
+            if world.requests.percent(2) {
+                world.restart();
+            }
+        }
+        world.read();
+        assert!(world.events > 50, "the watchers had something to see: {}", world.events);
+    });
+}
