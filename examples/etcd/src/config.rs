@@ -30,6 +30,8 @@ const ELECTION_MILLIS_MAX: u64 = 50_000;
 /// A shorter one would be a busy loop.
 const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
+const SEE_HELP: &str = "See 'drystone-etcd --help'.";
+
 /// All that the member needs to know to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -82,6 +84,13 @@ pub(crate) struct LogConfig {
     pub(crate) outputs: Vec<String>,
 }
 
+impl LogConfig {
+    /// Whether log lines appear on standard error.
+    pub(crate) fn is_on_stderr(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output.as_str(), "default" | "stderr"))
+    }
+}
+
 /// What to do after reading the command line.
 #[derive(Debug)]
 pub(crate) enum Start {
@@ -102,8 +111,8 @@ pub(crate) fn read(
     command.build();
     let normalised = match go_flags::normalise(&command, args, env) {
         Ok(normalised) => normalised,
-        Err(error @ go_flags::FlagError::Stray(_)) => return Start::Refuse(error.to_string(), 1),
-        Err(error) => return Start::Refuse(error.to_string(), 2),
+        Err(error @ go_flags::FlagError::Stray(_)) => return refuse(&error.to_string()),
+        Err(error) => return Start::Refuse(format!("{error}\n{SEE_HELP}"), 2),
     };
     let matches = match command.try_get_matches_from(normalised.words) {
         Ok(matches) => matches,
@@ -114,7 +123,7 @@ pub(crate) fn read(
     };
     let flags = match flags::from_matches(&matches) {
         Ok(flags) => flags,
-        Err(error) => return Start::Refuse(error, 1),
+        Err(error) => return refuse(&error),
     };
     if flags.version {
         return Start::Print(crate::version::banner());
@@ -124,8 +133,12 @@ pub(crate) fn read(
     warnings.extend(idle.iter().map(|name| format!("flag --{name} is accepted without effect")));
     match Config::new(&flags) {
         Ok(config) => Start::Serve(Box::new(config), warnings),
-        Err(error) => Start::Refuse(error, 1),
+        Err(error) => refuse(&error),
     }
+}
+
+fn refuse(error: &str) -> Start {
+    Start::Refuse(format!("error verifying flags, {error}. {SEE_HELP}"), 1)
 }
 
 impl Config {

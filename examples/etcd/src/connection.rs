@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::shutdown::Shutdown;
 
+mod authority;
 mod stream;
 
 pub(crate) use stream::{Plain, Sniffed, Stream};
@@ -128,5 +129,5 @@ async fn sniff(mut stream: Stream) -> Option<(Sniffed, bool)> {
         }
     }
     let is_http2 = head == *PREFACE;
-    Some((Sniffed::new(stream, head, filled), is_http2))
+    Some((Sniffed::new(stream, &head[..filled], is_http2), is_http2))
 }

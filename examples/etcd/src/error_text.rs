@@ -48,6 +48,20 @@ const KEY_NOT_FOUND: &str = "etcdserver: key not found";
 pub(crate) const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 /// What a client is told that asks for a token.
 pub(crate) const AUTH_NOT_ENABLED: &str = "etcdserver: authentication is not enabled";
+/// The answer about a user when there is none.
+pub(crate) const NO_SUCH_USER: &str = "etcdserver: user name not found";
+/// The answer about a role when there is none.
+pub(crate) const NO_SUCH_ROLE: &str = "etcdserver: role name not found";
+/// What stands before switching authentication on.
+pub(crate) const NO_ROOT_USER: &str = "etcdserver: root user does not exist";
+/// The answer about a member that is not this one.
+pub(crate) const NO_SUCH_MEMBER: &str = "etcdserver: member not found";
+/// What a promotion finds that is not needed.
+pub(crate) const NOT_A_LEARNER: &str = "etcdserver: can only promote a learner member";
+/// What is told about addresses that cannot be a member's.
+pub(crate) const BAD_MEMBER_URLS: &str = "etcdserver: given member URLs are invalid";
+/// What a leader is told that is to hand over to nobody.
+pub(crate) const BAD_TRANSFEREE: &str = "etcdserver: bad leader transferee";
 const STOPPED: &str = "etcdserver: server stopped";
 
 /// The answer to a request that the store refused or could not do.

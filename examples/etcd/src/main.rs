@@ -35,6 +35,7 @@ mod shutdown;
 mod connection;
 mod listener;
 mod notify;
+mod relay;
 mod worker;
 
 mod call;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Start::Refuse(error, status) => {
-            eprintln!("error verifying flags, {error}. See 'drystone-etcd --help'.");
+            eprintln!("{error}");
             ExitCode::from(status)
         }
         Start::Serve(config, warnings) => serve(&config, &warnings),
@@ -77,8 +78,10 @@ fn serve(config: &Config, warnings: &[String]) -> ExitCode {
     match server::run(config) {
         Ok(signal) => die_by(signal),
         Err(error) => {
-            // The log may be hidden or in a file; whoever started us must see why we are gone.
-            tracing::error!(error = format!("{error:#}"), "failed to start etcd");
+            // One line, where whoever started us looks, and in the log if that is elsewhere.
+            if !config.log.is_on_stderr() {
+                tracing::error!(error = format!("{error:#}"), "failed to start etcd");
+            }
             eprintln!("drystone-etcd: {error:#}");
             ExitCode::FAILURE
         }

@@ -23,6 +23,7 @@ use crate::convert::signed;
 use crate::error_text;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::relay::relayed;
 use crate::shutdown::Shutdown;
 use crate::store::{Error, Kv};
 
@@ -85,7 +86,8 @@ impl Member {
     ///
     /// The caller may go away while it waits; the command is done all the same.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Status> {
-        let outcome = tokio::time::timeout(self.request_timeout, self.kv.propose(command)).await;
+        let answer = relayed(self.kv.propose(command));
+        let outcome = tokio::time::timeout(self.request_timeout, answer).await;
         let result = match outcome {
             Ok(result) => result.map_err(|error| self.failed(&error)),
             Err(_) => Err(error_text::timed_out()),

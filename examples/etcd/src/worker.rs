@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender};
 use crate::config::Config;
 use crate::connection::{DRAIN_TIMEOUT, Plain, Server};
 use crate::dispatch::Dispatch;
+use crate::relay;
 use crate::shutdown::Shutdown;
 
 /// Long reads at once on one worker; each may hold its whole answer in memory.
@@ -85,6 +86,7 @@ async fn serve(
     connections: Arc<AtomicUsize>,
     mut shutdown: Shutdown,
 ) {
+    relay::install();
     // Every connection holds a sender; when all are gone, so are the connections.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     loop {

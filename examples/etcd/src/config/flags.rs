@@ -27,7 +27,7 @@ pub(crate) struct Flags {
     /// Human-readable name of this member
     #[arg(long, default_value = "default")]
     pub(crate) name: String,
-    /// Directory for the data [default: <name>.etcd]
+    /// Directory for the data [default: NAME.etcd]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) data_dir: String,
     /// URLs to accept clients on: http://IP:PORT or unix://PATH
@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     /// Peer URLs of this member; with the token they make its number
     #[arg(long, default_value = "http://localhost:2380")]
     pub(crate) initial_advertise_peer_urls: String,
-    /// Members of a new cluster, NAME=URL,...; must be this one alone [default: <name>=<peer URLs>]
+    /// Members of a new cluster, NAME=URL,...; must be this one alone [default: NAME=URLS]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) initial_cluster: String,
     /// new or existing; existing needs a data directory with data

@@ -1,14 +1,18 @@
 //! The bytes of a connection, whatever carries them.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How many bytes are looked at before the protocol is known.
-const HEAD_BYTES: usize = 24;
+use super::authority::Mender;
+
+/// Bytes that are read at once while requests may need mending.
+const MENDED_BYTES_MAX: usize = 4096;
 
 /// A connection that belongs to no runtime yet.
 #[derive(Debug)]
@@ -93,20 +97,39 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A connection whose first bytes have been looked at and are to be read again.
+/// A connection whose first bytes have been looked at and are to be read again, and whose requests
+/// may need mending.
 #[derive(Debug)]
 pub(crate) struct Sniffed {
     stream: Stream,
-    head: [u8; HEAD_BYTES],
-    /// What of `head` is still to be read: `from..to`.
-    from: usize,
-    to: usize,
+    /// Bytes that are to be read before those of `stream`.
+    ahead: BytesMut,
+    mender: Option<Mender>,
 }
 
 impl Sniffed {
-    /// `stream`, with the first `filled` bytes of `head` put back in front.
-    pub(crate) fn new(stream: Stream, head: [u8; HEAD_BYTES], filled: usize) -> Sniffed {
-        Sniffed { stream, head, from: 0, to: filled }
+    /// `stream`, with `head` put back in front. What comes after the head is HTTP/2 or it is not.
+    pub(crate) fn new(stream: Stream, head: &[u8], is_http2: bool) -> Sniffed {
+        Sniffed { stream, ahead: BytesMut::from(head), mender: is_http2.then(Mender::new) }
+    }
+
+    /// Reads through the mender until something comes out of it.
+    fn poll_mend(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mender = self.mender.as_mut().expect("the caller has seen it");
+        let mut bytes = [MaybeUninit::uninit(); MENDED_BYTES_MAX];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        while self.ahead.is_empty() {
+            buf.clear();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            mender.take(buf.filled(), &mut self.ahead);
+        }
+        if mender.is_aside() {
+            self.mender = None;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -116,13 +139,17 @@ impl AsyncRead for Sniffed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.from < self.to {
-            let take = buf.remaining().min(self.to - self.from);
-            buf.put_slice(&self.head[self.from..self.from + take]);
-            self.from += take;
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        if this.ahead.is_empty() {
+            if this.mender.is_none() {
+                return Pin::new(&mut this.stream).poll_read(cx, buf);
+            }
+            ready!(this.poll_mend(cx))?;
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let take = buf.remaining().min(this.ahead.len());
+        buf.put_slice(&this.ahead[..take]);
+        this.ahead.advance(take);
+        Poll::Ready(Ok(()))
     }
 }
 

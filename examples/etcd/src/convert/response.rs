@@ -108,7 +108,7 @@ mod tests {
             replies: vec![put(), TxnOpReply::Txn(nested)],
         };
         let full = pb::ResponseHeader { cluster_id: 1, member_id: 2, revision: 7, raft_term: 3 };
-        let response = txn_response(full.clone(), reply);
+        let response = txn_response(full, reply);
         assert_eq!(response.header, Some(full));
         let only = |revision| Some(pb::ResponseHeader { revision, ..Default::default() });
         let [put, txn] = &response.responses[..] else { panic!("two answers") };

@@ -13,6 +13,10 @@ use crate::error_text::{self, unimplemented};
 use crate::member::{self, Shared};
 use crate::version;
 
+/// A leader begins its term with an entry of its own, so that no index that stands is ever 0. The
+/// store counts commands alone.
+const ELECTION_ENTRIES: u64 = 1;
+
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Shared {
     async fn alarm(
@@ -53,9 +57,9 @@ impl maintenance_server::Maintenance for Shared {
             version: version::SERVER.to_owned(),
             db_size: signed(status.engine.bytes),
             leader: self.identity.member.0,
-            raft_index: status.applied,
+            raft_index: status.applied + ELECTION_ENTRIES,
             raft_term: self.term(),
-            raft_applied_index: status.applied,
+            raft_applied_index: status.applied + ELECTION_ENTRIES,
             errors: status.alarms.iter().map(alarm_text).collect(),
             db_size_in_use: signed(status.engine.bytes_in_use),
             is_learner: false,
@@ -85,7 +89,12 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(unimplemented("Defragment"))
+        // Space is reused as it becomes free; what can be done at once is to write the state out
+        // and drop the journal that it covers.
+        let persisted = self.off_thread(|member| member.kv.persist()).await?;
+        // Nothing is lost when that fails: the journal stays.
+        persisted.map_err(|error| Status::internal(error_text::chain(&error)))?;
+        Ok(Response::new(pb::DefragmentResponse::default()))
     }
 
     async fn hash(
@@ -106,9 +115,13 @@ impl maintenance_server::Maintenance for Shared {
 
     async fn move_leader(
         &self,
-        _: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        Err(unimplemented("MoveLeader"))
+        // The one member leads already; nobody else can.
+        match request.into_inner().target_id == self.identity.member.0 {
+            true => Ok(Response::new(pb::MoveLeaderResponse::default())),
+            false => Err(Status::failed_precondition(error_text::BAD_TRANSFEREE)),
+        }
     }
 
     async fn downgrade(

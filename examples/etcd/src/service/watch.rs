@@ -1,7 +1,6 @@
 //! Watches: one stream of requests in, one stream of events out.
 //!
-//! A [`Session`] is both ends of one call. The connection polls it when there is room to send, and
-//! then it takes, in this order, what there is:
+//! A [`Session`] is both ends of one call. The connection polls it when there is room to send:
 //!
 //! ```text
 //!   client ── requests ──► ┌─────────┐ ── create, cancel, progress ──► store's WatchStream
@@ -83,23 +82,29 @@ impl Session {
         }
     }
 
-    /// The next answer; `None` where the client hung up in good order.
+    /// The next answer. Between two answers one request is taken, if there is one: a watcher that is
+    /// always busy must not keep the client from canceling it, nor requests keep answers back.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<pb::WatchResponse, Status>> {
         loop {
+            if self.member.shutdown.has_fired() {
+                return Poll::Ready(Err(error_text::stopped()));
+            }
+            let asked = self.poll_request(cx)?.is_ready();
             if let Some(refusal) = self.refusal.take() {
                 return Poll::Ready(Ok(refusal));
             }
-            if let Poll::Ready(Some(message)) = self.watches.poll_next(cx) {
+            if let Poll::Ready(message) = self.watches.poll_next(cx) {
+                let Some(message) = message else {
+                    return Poll::Ready(Err(error_text::stopped()));
+                };
                 let message = message.map_err(|error| {
                     tracing::error!(error = %error_text::chain(&error), "watch failed");
                     error_text::stopped()
                 })?;
                 return Poll::Ready(Ok(self.answer(message)));
             }
-            let asked = self.poll_request(cx)?.is_ready();
             if !asked && !self.poll_tick(cx) {
                 ready!(self.shutdown.poll(cx));
-                return Poll::Ready(Err(error_text::stopped()));
             }
         }
     }

@@ -6,7 +6,9 @@
 //!
 //! To try the harness itself, put real etcd on both sides: `DRYSTONE_ETCD_BIN=/usr/bin/etcd`.
 
+mod data_dir;
 mod durability;
+mod restart;
 mod session;
 mod support;
 mod wire;

@@ -4,6 +4,7 @@
 //! Everything listens on loopback, on ports and in data folders of its own, so suites can run side
 //! by side and next to an etcd that somebody uses.
 
+pub(crate) mod calls;
 pub(crate) mod mask;
 pub(crate) mod programs;
 pub(crate) mod server;
@@ -11,6 +12,14 @@ pub(crate) mod tree;
 pub(crate) mod watch;
 
 use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// For tests that measure the whole machine or fill it: no two of them run at once.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind that could hurt the next.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The seed of a random test: the one in `SEED`, or a new one. Prints how to play it again.
 pub(crate) fn seed(test: &str) -> u64 {
@@ -24,7 +33,11 @@ pub(crate) fn seed(test: &str) -> u64 {
 /// Says that a test was left out, past the capture of the test harness; fails it when `CI=true`.
 pub(crate) fn skip(test: &str, reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot run: {reason}");
-    let line = format!("SKIPPED {test}: {reason}\n");
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Writes a line past the capture of the test harness.
+pub(crate) fn say(line: &str) {
     // Nothing better can be done about a broken standard error than to go on.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -22,28 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Asks for the history since revision `known`, for what stands, and for the leases.
 ///
 /// First it writes: a store that has come back must take writes, and a watch that tells of this one
-/// has told everything before. The write is to be added to what clients noted.
-pub(super) async fn observe(
-    client: &Client,
-    known: i64,
-    mark: &str,
-    started: Instant,
-) -> (Observed, Note) {
+/// has told everything before.
+pub(super) async fn observe(client: &Client, known: i64, mark: &str, started: Instant) -> Observed {
     let revision_first = revision(&everything(client, 0).await.expect("a range is answered"));
     let (key, value) = (Bytes::from("mark"), Bytes::from(mark.to_owned()));
     let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
     let put = client.kv().put(put).await.expect("a put is answered").into_inner();
     let marked = put.header.expect("an answer has a header").revision;
-    let note = Note {
-        op: Op::Put { key, value, lease: 0 },
-        sent_after: revision_first,
-        outcome: Outcome::Made(marked),
-    };
+    let op = Op::Put { key, value, lease: 0 };
+    let mark = Some(Note { op, sent_after: revision_first, outcome: Outcome::Made(marked) });
     let content = everything(client, 0).await.expect("a range is answered").kvs;
     let events = if marked > known { history(client, known + 1, marked).await } else { Vec::new() };
     let leases = leases(client).await;
     let uptime_max = i64::try_from(started.elapsed().as_secs()).expect("a short while") + 1;
-    (Observed { revision_first, events, content, leases, uptime_max }, note)
+    Observed { revision_first, mark, events, content, leases, uptime_max }
 }
 
 /// What a watch from `start` tells, up to revision `end` or until it falls silent.

@@ -115,8 +115,10 @@ impl Player {
         command.env_clear().env("ETCDCTL_API", "3").env("PATH", "/usr/bin:/bin");
         // The limits of the client are for people; a busy machine needs more.
         command.args(["--command-timeout=40s", "--dial-timeout=20s"]);
-        // An endpoint given by the script comes later and wins.
-        command.arg(format!("--endpoints={}", self.server.client_address())).args(arguments);
+        if !arguments.iter().any(|argument| argument.starts_with("--endpoints")) {
+            command.arg(format!("--endpoints={}", self.server.client_address()));
+        }
+        command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("etcdctl starts");
         let mut stdin = child.stdin.take().expect("stdin is piped");

@@ -48,6 +48,11 @@ impl Server {
     /// ones, and waits until it answers.
     pub(crate) fn start(program: &Path, flags: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Server::start_in(folder, program, flags)
+    }
+
+    /// The same in a folder of which `data` is what an earlier server left.
+    pub(crate) fn start_in(folder: TempDir, program: &Path, flags: &[&str]) -> Server {
         let (client_port, peer_port) = (free_port(), free_port());
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let child = spawn(program, folder.path(), client_port, peer_port, &flags);
@@ -184,9 +189,16 @@ impl Drop for Server {
 fn spawn(program: &Path, folder: &Path, client: u16, peer: u16, flags: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log"));
     let log = log.expect("the log can be opened");
+    let mut command = command(program, &folder.join("data"), client, peer);
+    command.args(flags);
+    command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+}
+
+/// The command that starts `program` as the only member of a cluster.
+pub(crate) fn command(program: &Path, data: &Path, client: u16, peer: u16) -> Command {
     let client = format!("http://127.0.0.1:{client}");
     let peer = format!("http://127.0.0.1:{peer}");
-    let data = folder.join("data");
     let mut command = Command::new(program);
     // Settings of the shell that runs the tests must not reach the servers.
     for (name, _) in std::env::vars_os() {
@@ -199,9 +211,8 @@ fn spawn(program: &Path, folder: &Path, client: u16, peer: u16, flags: &[String]
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--initial-cluster", &format!("solo={peer}")]);
     command.args(["--initial-cluster-state", "new", "--initial-cluster-token", "suite"]);
-    command.args(flags).stdin(Stdio::null());
-    command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
-    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+    command.stdin(Stdio::null());
+    command
 }
 
 /// The ids of the member at `url`, once it has a leader.
@@ -215,7 +226,7 @@ async fn ask(url: String) -> Option<Ids> {
 
 /// A port on loopback that nobody listens on, outside the range from which the kernel gives ports
 /// to outgoing connections, and never the same twice in a process.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = u16::try_from(std::process::id() % 100).expect("below a hundred") * 100;
     loop {

@@ -1,0 +1,95 @@
+//! One attempt to start a server that must not start.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use sha1::{Digest as _, Sha1};
+
+use crate::support::programs;
+use crate::support::server::{command, free_port};
+
+/// A refusal is quick: it comes before anything is served.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a server that did not start ended.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) code: Option<i32>,
+    /// The lines for people on standard error; those for machines are JSON.
+    pub(super) lines: Vec<String>,
+    pub(super) log: String,
+}
+
+/// Starts our server on `data` and waits until it has ended.
+pub(super) fn attempt(data: &Path) -> Attempt {
+    attempt_with(data, &[])
+}
+
+/// The same with more flags.
+pub(super) fn attempt_with(data: &Path, flags: &[&str]) -> Attempt {
+    let outside = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = outside.path().join("log");
+    let log = File::create(&path).expect("the log can be made");
+    let mut command = command(&programs::ours(), data, free_port(), free_port());
+    command.args(flags);
+    command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
+    let mut running = Running(command.spawn().expect("the server can be started"));
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = running.0.try_wait().expect("the child is ours to wait for") {
+            break status;
+        }
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        assert!(Instant::now() < deadline, "the server goes on\n{log}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let log = fs::read_to_string(&path).expect("the log is text");
+    let lines = log.lines().filter(|line| !line.starts_with('{')).map(str::to_owned).collect();
+    Attempt { code: status.code(), lines, log }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended by itself in a test that passes.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Everything about a folder that a start could change: names, sizes, content, times.
+pub(super) fn picture(folder: &Path) -> BTreeMap<PathBuf, Entry> {
+    let mut entries = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder can be read") {
+            let path = entry.expect("the folder can be read").path();
+            let found = fs::symlink_metadata(&path).expect("the entry is there");
+            let hash = found.is_file().then(|| {
+                let bytes = fs::read(&path).expect("the file can be read");
+                Sha1::digest(&bytes).into()
+            });
+            let changed = (found.mtime(), found.mtime_nsec());
+            if found.is_dir() {
+                folders.push(path.clone());
+            }
+            let (mode, bytes) = (found.mode(), found.is_file().then_some(found.len()));
+            entries.insert(path, Entry { mode, bytes, hash, changed });
+        }
+    }
+    entries
+}
+
+/// A file, a folder, or whatever else lies in one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    mode: u32,
+    bytes: Option<u64>,
+    hash: Option<[u8; 20]>,
+    changed: (i64, i64),
+}

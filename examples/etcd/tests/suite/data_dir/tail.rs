@@ -1,0 +1,101 @@
+//! The torn tail: what a crash may leave at the end of a journal, and what must open in spite of it.
+//!
+//! ```text
+//!   ... │ record │ record │ record │ 0 0 0 0        what was synced
+//!   ... │ record │ record │ reco     (the end)      cut
+//!   ... │ record │ record │ 0 0 0 0 0 0 0 0         zeroed
+//!   ... │ record │ record │ record │ x ? 9 #        more than was written
+//! ```
+//!
+//! The last record that was written may be lost this way, since nothing after it says that it was
+//! durable; on a real disk a synced record does not tear. All before it must be there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::sample::{KEYS, Sample, edit, end, flip};
+use super::{attempt, count};
+
+/// The journal's last segment that was written to.
+fn last(sample: &Sample) -> PathBuf {
+    let mut files = sample.all("kv/journal", ".wal");
+    files.retain(|file| end(file) > 4096);
+    files.pop().expect("the journal was written to")
+}
+
+/// The server starts on `sample` and has all keys but `lost`.
+#[track_caller]
+fn opens(sample: Sample, lost: usize) {
+    let mut server = sample.serve();
+    assert_eq!(count(&server), KEYS - lost, "{}", server.log());
+    // What was repaired stays repaired.
+    server.crash();
+    assert_eq!(count(&server), KEYS - lost);
+}
+
+/// A crash in the middle of a write is no damage.
+#[test]
+fn torn_tail_is_cut_off() {
+    // A record of the sample's last writes takes about 40 bytes.
+    for torn in [1, 5, 13, 20] {
+        let sample = Sample::new();
+        let (file, end) = (last(&sample), end(&last(&sample)));
+        edit(&file, |bytes| bytes[end - torn..].fill(0));
+        opens(sample, 1);
+
+        let sample = Sample::new();
+        edit(&last(&sample), |bytes| bytes.truncate(end - torn));
+        opens(sample, 1);
+    }
+}
+
+/// A bit of the last record itself, which nothing vouches for yet.
+#[test]
+fn damaged_last_record_is_cut_off() {
+    let sample = Sample::new();
+    let file = last(&sample);
+    flip(&file, end(&file) - 4);
+    opens(sample, 1);
+}
+
+/// Blocks that were never written may hold anything.
+#[test]
+fn noise_behind_the_end_is_ignored() {
+    let sample = Sample::new();
+    let (file, end) = (last(&sample), end(&last(&sample)).next_multiple_of(8));
+    edit(&file, |bytes| {
+        for (at, byte) in bytes[end..].iter_mut().take(5000).enumerate() {
+            *byte = (at * 31 % 251) as u8 + 1;
+        }
+    });
+    opens(sample, 0);
+}
+
+/// Files that a crash leaves half made are removed or finished, not complained about.
+#[test]
+fn half_made_files_are_no_damage() {
+    let sample = Sample::new();
+    let whole = sample.one("kv/engine", ".snap");
+    let half = whole.with_file_name("mem-00000000000000000078.snap.tmp");
+    let bytes = fs::read(&whole).expect("it can be read");
+    fs::write(&half, &bytes[..bytes.len() / 2]).expect("it can be written");
+    fs::write(sample.data().join("kv/FORMAT.tmp"), "dryst").expect("it can be written");
+    fs::write(sample.data().join("identity.tmp"), "dryst").expect("it can be written");
+    fs::write(sample.data().join("kv/journal/spare.tmp"), [0; 5000]).expect("it can be written");
+    opens(sample, 0);
+}
+
+/// A crash in the very first start leaves folders without content; the next start makes a store.
+#[test]
+fn unfinished_first_start_is_finished() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let kv = folder.path().join("data/kv");
+    fs::create_dir_all(&kv).expect("a folder can be made");
+    fs::write(kv.join("LOCK"), "").expect("it can be written");
+    fs::write(kv.join("FORMAT.tmp"), "dry").expect("it can be written");
+    let server =
+        crate::support::server::Server::start_in(folder, &crate::support::programs::ours(), &[]);
+    assert_eq!(count(&server), 0);
+    // And it is a real one: another server is kept out.
+    assert_eq!(attempt::attempt(&server.data_dir()).code, Some(1));
+}
