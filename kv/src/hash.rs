@@ -13,10 +13,13 @@ use crate::types::Revision;
 /// How many records are judged in one turn of the store's lock.
 const TURN_RECORDS_MAX: usize = 1024;
 
+/// What every hash begins with.
+const SEED: &[u8] = b"drystone-kv history";
+
 /// The hash of a store's history, and what it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashReply {
-    /// CRC-32 (IEEE) over the pairs of revision and record, in order.
+    /// CRC-32 (IEEE) over a fixed seed and the pairs of revision and record, in order.
     pub hash: u32,
     /// The newest main revision when it was taken.
     pub revision: u64,
@@ -43,7 +46,9 @@ impl<E: Engine> Store<E> {
 
         let end = at.checked_add(1).ok_or(Refusal::FutureRevision { newest })?;
         let end = Revision::new(end, 0).to_bytes();
+        // Seeded, so that an empty history has a hash too: 0 reads as "none" on many wires.
         let mut hasher = crc32fast::Hasher::new();
+        hasher.update(SEED);
         let mut turn = Vec::with_capacity(TURN_RECORDS_MAX);
         for entry in snapshot.range(Space::Record, &[], Some(&end), Direction::Forward) {
             let (key, bytes) = entry?;

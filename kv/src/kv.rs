@@ -82,6 +82,8 @@ pub(crate) struct Shared<E: Engine> {
     pub(crate) journaled: AtomicU64,
     /// Rung when leases went, a sweep ended, or the store stopped.
     pub(crate) bell: Bell,
+    /// Held while the engine is persisted.
+    persisting: Mutex<()>,
     /// Why the last attempt to persist failed, if it did.
     persist_error: Mutex<Option<Error>>,
     /// Why the store has ended by itself, if it has.
@@ -165,6 +167,7 @@ impl<E: Engine> Kv<E> {
             options,
             journaled: AtomicU64::new(replayed),
             bell: Bell::default(),
+            persisting: Mutex::default(),
             persist_error: Mutex::default(),
             failure: Mutex::default(),
             _dir: dir,
@@ -426,6 +429,8 @@ impl<E: Engine> Shared<E> {
     }
 
     pub(crate) fn persist(&self) -> Result<(), Error> {
+        // One at a time: what one of two took off the count, the other would take off again.
+        let _alone = self.persisting.lock();
         let journaled = self.journaled.load(Ordering::Relaxed);
         let applied = self.store.persist()?;
         self.journal.truncate_prefix(Lsn(applied + 1))?;

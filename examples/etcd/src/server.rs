@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use drystone_kv::command::{Command, Compact};
 use drystone_vfs::{Clock, OsClock, OsVfs};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -77,7 +77,13 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
         tokio::spawn(report_persist_errors(member.clone(), stop.clone()));
         let signals = wait_for_signal()?;
         announce(config, &data_dir, &member, &urls);
-        let signal = signals.await;
+        let signal = tokio::select! {
+            signal = signals => signal,
+            error = member.kv.failed() => {
+                // What the disk holds now, only a restart can tell: end, as etcd does.
+                bail!("storage failed: {}", error_text::chain(&error));
+            }
+        };
         let name = if signal == Signal::INT { "interrupt" } else { "terminated" };
         tracing::info!(signal = name, "received signal; shutting down");
         trigger.fire();

@@ -7,6 +7,7 @@ mod determinism;
 mod engine;
 mod model;
 mod oracle;
+mod overtaken;
 mod requests;
 mod running;
 mod traps;

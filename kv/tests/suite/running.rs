@@ -7,6 +7,7 @@ mod basics;
 mod crash;
 mod failure;
 mod folder;
+mod gated;
 mod leases;
 mod quota;
 mod restart;

@@ -136,7 +136,8 @@ fn sort(order: i32, target: i32) -> Result<Option<Sort>, Invalid> {
     };
     Ok(match (order, by) {
         (Order::None | Order::Ascend, SortBy::Key) => None,
-        (Order::None | Order::Ascend, _) => Some(Sort { by, order: SortOrder::Ascend }),
+        (Order::None, _) => Some(Sort { by, order: SortOrder::AscendAfterLimit }),
+        (Order::Ascend, _) => Some(Sort { by, order: SortOrder::Ascend }),
         (Order::Descend, _) => Some(Sort { by, order: SortOrder::Descend }),
     })
 }
@@ -189,14 +190,16 @@ mod tests {
         assert!(range(range_of("k")).unwrap().bounds.is_open());
     }
 
-    // etcd's trap 3: a target without an order sorts ascending; key order needs no sort at all.
+    // etcd's trap 3: a target without an order sorts ascending, and what a limit cut first; key
+    // order needs no sort at all.
     #[test]
     fn sort_defaults_are_etcds() {
         let by_mod = |order| Some(Sort { by: SortBy::Mod, order });
         assert_eq!(sort(0, 0), Ok(None));
         assert_eq!(sort(1, 0), Ok(None));
         assert_eq!(sort(2, 0), Ok(Some(Sort { by: SortBy::Key, order: SortOrder::Descend })));
-        assert_eq!(sort(0, 3), Ok(by_mod(SortOrder::Ascend)));
+        assert_eq!(sort(0, 3), Ok(by_mod(SortOrder::AscendAfterLimit)));
+        assert_eq!(sort(1, 3), Ok(by_mod(SortOrder::Ascend)));
         assert_eq!(sort(2, 3), Ok(by_mod(SortOrder::Descend)));
         for (order, target) in [(3, 0), (0, 5), (-1, 0), (0, -1)] {
             assert_eq!(sort(order, target), Err(Invalid::SortOption));

@@ -155,6 +155,7 @@ fn agree(name: &str, scenario: impl AsyncFn(&mut Wire) + Sync) {
         let ours = scope.spawn(|| play(&programs::ours(), &scenario));
         (theirs.join().expect("real etcd plays"), ours.join().expect("ours plays"))
     });
+    assert!(theirs.len() >= 5, "{name} asks too little: {} steps", theirs.len());
     let text = disagreement(&theirs, &ours);
     assert!(text.is_empty(), "{name} (- etcd, + ours){text}");
 }
@@ -181,15 +182,6 @@ macro_rules! scenarios {
                 agree(stringify!($name), $room::$name);
             }
         )*
-
-        /// Steps of all scenarios, counted against one server.
-        #[test]
-        fn raw_steps_are_more_than_a_hundred() {
-            let Some(real) = programs::real_or_skip("wire::raw_steps") else { return };
-            let mut count = 0;
-            $( count += play(&real.etcd, &$room::$name).len(); )*
-            assert!(count > 100, "{count} steps");
-        }
     };
 }
 

@@ -1,8 +1,6 @@
 //! Proposing and being answered.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -12,104 +10,15 @@ use drystone_kv::command::{Put, Txn, TxnOp};
 use drystone_kv::limits::Limits;
 use drystone_kv::reply::{PutReply, Reply};
 use drystone_kv::{Command, Error, Kv, Options, Proposal, Refusal};
-use drystone_vfs::{File, Lock, MemVfs, OpenMode, SimClock, Vfs};
-use parking_lot::{Condvar, Mutex};
+use drystone_vfs::{MemVfs, SimClock};
 
 use crate::common::{compact, delete, put, read as request};
+use crate::running::gated::{Gate, Gated};
 use crate::running::{Machine, apply, ok, open, options, read};
-
-/// A disk in memory whose syncs wait while the gate is shut.
-#[derive(Debug, Default, Clone)]
-struct Gated {
-    mem: Arc<MemVfs>,
-    gate: Arc<Gate>,
-}
-
-#[derive(Debug, Default)]
-struct Gate {
-    shut: Mutex<bool>,
-    moved: Condvar,
-}
-
-#[derive(Debug)]
-struct GatedFile {
-    file: Arc<dyn File>,
-    gate: Arc<Gate>,
-}
-
-impl Gate {
-    fn set(&self, shut: bool) {
-        *self.shut.lock() = shut;
-        self.moved.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut shut = self.shut.lock();
-        while *shut {
-            self.moved.wait(&mut shut);
-        }
-    }
-}
-
-impl Vfs for Gated {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let file = self.mem.open(path, mode)?;
-        Ok(Arc::new(GatedFile { file, gate: self.gate.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.mem.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.mem.remove(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-        self.mem.list(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.gate.pass();
-        self.mem.sync_dir(dir)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.mem.create_dir_all(dir)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.mem.lock(path)
-    }
-}
-
-impl File for GatedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-
-    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.file.write_at(bufs, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.gate.pass();
-        self.file.sync_data()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-}
 
 /// A store on a disk that can be stopped.
 fn gated(options: Options) -> (Kv, Arc<Gate>) {
-    let disk = Gated::default();
-    let gate = disk.gate.clone();
+    let (disk, gate) = Gated::new(Arc::new(MemVfs::new()), "journal");
     let kv = open(Arc::new(disk), Arc::new(SimClock::new()), options).unwrap();
     (kv, gate)
 }

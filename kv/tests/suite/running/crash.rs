@@ -187,7 +187,13 @@ fn concurrent_proposals_survive_in_their_order() {
                     scope.spawn(move || {
                         let mut requests = Requests::new(seed ^ (client << 32));
                         while !dead.load(Ordering::Relaxed) {
-                            let command = command(&mut requests, &Oracle::new());
+                            let command = if requests.percent(30) {
+                                // Large, so that the journal turns to a new segment every moment.
+                                let bytes = requests.random.random_range(6_000..20_000);
+                                Command::Put(Put::new("large", vec![7; bytes]))
+                            } else {
+                                command(&mut requests, &Oracle::new())
+                            };
                             // The lock makes the record's order the journal's.
                             let mut locked = record.lock();
                             let position = locked.commands.len();

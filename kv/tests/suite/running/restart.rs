@@ -1,6 +1,8 @@
 //! Restarts: what was answered is there again, from the journal, the engine, or both.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
 use drystone_kv::command::Put;
 use drystone_kv::{Command, Options};
@@ -8,7 +10,8 @@ use drystone_kv::{Command, Options};
 use crate::common::{each_seed, grant, put, put_on};
 use crate::oracle::Oracle;
 use crate::requests::Requests;
-use crate::running::{Machine, apply, assert_stands, ok, options, sweep};
+use crate::running::gated::Gated;
+use crate::running::{Machine, apply, assert_stands, ok, open, options, sweep};
 
 fn journal_bytes(machine: &Machine) -> u64 {
     let journal = Path::new(super::DIR).join("journal");
@@ -64,6 +67,34 @@ fn persisting_cuts_the_journal_and_a_restart_needs_no_more() {
     assert_eq!(kv.status().applied, 202);
 }
 
+// The engine takes its time to become durable, and clients do not wait: what they write meanwhile is
+// in the journal alone, and a cut that went too far would lose it.
+#[test]
+fn what_comes_while_the_engine_persists_stays_in_the_journal() {
+    let machine = Machine::new(4);
+    let (disk, gate) = Gated::new(Arc::new(machine.disk.clone()), "engine");
+    let kv = open(Arc::new(disk), machine.clock.clone(), options()).unwrap();
+    // Each larger than a segment, so that each has one to itself.
+    let large = |n: u8| Command::Put(Put::new(format!("k{n}"), vec![n; 20_000]));
+    let mut oracle = Oracle::new();
+    let put = |n, oracle: &mut Oracle| assert_eq!(apply(&kv, large(n)), oracle.apply(&large(n)));
+    put(1, &mut oracle);
+    gate.set(true);
+    thread::scope(|scope| {
+        let persisted = scope.spawn(|| kv.persist());
+        gate.wait_for_one();
+        (2..6).for_each(|n| put(n, &mut oracle));
+        gate.set(false);
+        persisted.join().expect("no panic").expect("the disk is in order");
+    });
+    let copy = Machine::on(machine.disk.crash_copy(5)).open();
+    assert_stands(&copy, &oracle);
+    put(6, &mut oracle);
+    kv.persist().unwrap();
+    let copy = Machine::on(machine.disk.crash_copy(6)).open();
+    assert_stands(&copy, &oracle);
+}
+
 // The owner of the threads decides when; left alone, the store persists when enough was journaled.
 #[test]
 fn the_background_persists_when_enough_was_journaled() {
@@ -79,7 +110,7 @@ fn the_background_persists_when_enough_was_journaled() {
         ok(&kv, Command::Put(Put::new(format!("k{}", n % 10), vec![n; 500])));
     }
     while !state_file() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     drop(kv);
     assert_eq!(machine.open().revision(), 201);

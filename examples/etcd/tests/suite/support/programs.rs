@@ -41,7 +41,14 @@ pub(crate) fn is_ours() -> bool {
 /// The real programs, or the reason why there are none. Looks (and installs) once a process.
 pub(crate) fn real() -> Result<Real, String> {
     static REAL: OnceLock<Result<Real, String>> = OnceLock::new();
-    REAL.get_or_init(|| find().or_else(|_| install().and_then(|()| find()))).clone()
+    let named = ["REFERENCE_ETCD_BIN", "REFERENCE_ETCDCTL_BIN"].map(std::env::var_os);
+    // Whoever names a program wants that one, not another from a package.
+    let installable = named.iter().all(Option::is_none);
+    let look = || match find() {
+        Err(_) if installable => install().and_then(|()| find()),
+        found => found,
+    };
+    REAL.get_or_init(look).clone()
 }
 
 /// The real programs; without them the test is reported as left out.
