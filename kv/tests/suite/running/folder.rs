@@ -1,5 +1,5 @@
-//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The store
-//! refuses each with its reason, and leaves every byte where it was.
+//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The
+//! store refuses each with its reason, and leaves every byte where it was.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -217,8 +217,8 @@ fn a_missing_journal_segment_is_reported() {
     }
 }
 
-// An engine that knows more than its journal means that a journal was lost; a fresh one in its place
-// would give old positions to new commands.
+// An engine that knows more than its journal means that a journal was lost; a fresh one in its
+// place would give old positions to new commands.
 #[test]
 fn a_lost_journal_is_not_a_fresh_start() {
     let machine = used();

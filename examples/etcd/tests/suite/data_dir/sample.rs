@@ -1,5 +1,5 @@
-//! A data folder with everything in it: a saved engine, several segments of journal, and a tail that
-//! a killed server left.
+//! A data folder with everything in it: a saved engine, several segments of journal, and a tail
+//! that a killed server left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
