@@ -47,14 +47,15 @@
 //!   the damage is. Without a clean close, one case cannot be told from the log alone: damage to
 //!   the very last write. Pass what you know as [`Options::min_lsn`] and it is caught too.
 //! * What is found is a prefix of what was appended, groups whole, nothing else.
-//! * Opening changes nothing on disk before the whole log is verified.
+//! * Opening changes nothing on disk before the whole log is verified; with [`Wal::find`], not
+//!   before the caller has looked at the records either.
 //! * The first failed write or sync ends the log for everyone ([`Error::Poisoned`]); nothing is
 //!   ever written twice in the hope that it works.
 //! * Memory is bounded: two buffers, one window for each reader, and the largest record.
 //!
 //! # Absent, on purpose or for now
 //!
-//! Salvage of a corrupt log, read-only open, memory-mapped reading, a command line to look into
+//! Salvage of a corrupt log, opening beside a writer, memory-mapped reading, a command line to look into
 //! segments, direct I/O, compression, encryption. None of them needs another format on disk.
 //!
 //! Read on in [`Wal`], then [`Commit`]; in the source, `format.rs`, then `scan.rs` for the verdict.
@@ -76,6 +77,7 @@ mod spare;
 mod truncate;
 mod writer;
 
+mod found;
 mod recovery;
 mod scan;
 mod window;
@@ -87,6 +89,7 @@ mod segment;
 pub use commit::Commit;
 pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
+pub use found::Found;
 pub use reader::{Iter, Recovered};
 pub use recovery::{Cut, Report};
 pub use types::Lsn;

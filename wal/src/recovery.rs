@@ -109,6 +109,16 @@ impl Layout {
 }
 
 impl Verified {
+    /// The segments under the names that their files have before the repair.
+    pub(crate) fn segments_as_named(&self, dir: &Path) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.clone();
+        if self.cut_open {
+            let last = segments.last_mut().expect("a log has a segment");
+            *last = Arc::new(last.at(dir.join(CUT_NAME)));
+        }
+        segments
+    }
+
     /// A log that has just been made.
     pub(crate) fn fresh(segment: Arc<Segment>, report: Report) -> Verified {
         Verified {

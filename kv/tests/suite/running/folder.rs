@@ -239,7 +239,7 @@ fn a_lost_engine_is_not_a_fresh_start() {
     }
     machine.disk.sync_dir(&path("engine")).unwrap();
     let error = refused(&machine);
-    let told = matches!(&error, Error::JournalGap { expected: 1, found } if *found > 1);
+    let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);
     assert!(told, "{error:?}");
 }
 
