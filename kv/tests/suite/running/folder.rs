@@ -34,7 +34,7 @@ fn used() -> Machine {
     for n in 0..80 {
         ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 300])));
         if n == 40 {
-            kv.persist().unwrap();
+            kv.persist().expect("the disk is in order");
         }
     }
     for n in 0..200 {
@@ -54,9 +54,8 @@ fn data(machine: &Machine) -> Vec<(PathBuf, Vec<u8>)> {
 #[track_caller]
 fn refused(machine: &Machine) -> Error {
     let before = data(machine);
-    let error = match machine.try_open(options()) {
-        Ok(_) => panic!("a folder in this state must not open"),
-        Err(error) => error,
+    let Err(error) = machine.try_open(options()) else {
+        panic!("a folder in this state must not open")
     };
     let after = data(machine);
     let names =

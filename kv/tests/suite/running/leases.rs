@@ -35,7 +35,7 @@ fn grant_for(id: i64, ttl: i64) -> Command {
 }
 
 fn alive(kv: &Kv) -> Vec<String> {
-    let reply = read(kv, &request("\0", "\0")).unwrap();
+    let reply = read(kv, &request("\0", "\0")).expect("the present is readable");
     keys(&reply).into_iter().map(str::to_owned).collect()
 }
 
