@@ -55,8 +55,8 @@
 //!
 //! # Absent, on purpose or for now
 //!
-//! Salvage of a corrupt log, opening beside a writer, memory-mapped reading, a command line to look into
-//! segments, direct I/O, compression, encryption. None of them needs another format on disk.
+//! Salvage of a corrupt log, opening beside a writer, memory-mapped reading, a command line to look
+//! into segments, direct I/O, compression, encryption. None of them needs another format on disk.
 //!
 //! Read on in [`Wal`], then [`Commit`]; in the source, `format.rs`, then `scan.rs` for the verdict.
 
