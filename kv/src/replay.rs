@@ -3,8 +3,8 @@
 //! The engine says which command it applied last; the journal holds everything after it, and often
 //! some of what came before. Between the two there must be no gap, and the journal must reach at
 //! least as far as the engine: an engine that knows more than its journal means that a journal was
-//! lost, and is an error, not a fresh start. The journal is read before it is taken over, so that one
-//! that does not fit is left as it was found.
+//! lost, and is an error, not a fresh start. The journal is read before it is taken over, so that
+//! one that does not fit is left as it was found.
 
 use std::sync::Arc;
 

@@ -43,8 +43,8 @@ struct Held {
 
 impl Wal {
     /// Opens the log in `dir`, making it if there is none, and recovers it: verifies every frame,
-    /// then cuts a torn tail. If it fails with [`Error::Corrupt`] or [`Error::Unsupported`], no byte
-    /// of the log has changed.
+    /// then cuts a torn tail. If it fails with [`Error::Corrupt`] or [`Error::Unsupported`], no
+    /// byte of the log has changed.
     ///
     /// The records found come as an iterator of bounded memory; it need not be drained, and the log
     /// can be appended to at once.
@@ -164,15 +164,15 @@ impl Wal {
         }
     }
 
-    /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may stay,
-    /// as long as their segment is needed.
+    /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may
+    /// stay, as long as their segment is needed.
     pub fn truncate_prefix(&self, lsn: Lsn) -> Result<()> {
         let core = &self.open.core;
         core.writer.lock().truncate_prefix(&core.queue, lsn)
     }
 
-    /// Drops every record after `last`; the next one appended follows it. Durable on return; a crash
-    /// meanwhile leaves the log as it was, or cut.
+    /// Drops every record after `last`; the next one appended follows it. Durable on return; a
+    /// crash meanwhile leaves the log as it was, or cut.
     ///
     /// # Errors
     /// [`Missing`](Error::Missing) if `last` lies before the record before the first.
@@ -187,8 +187,8 @@ impl Wal {
     }
 
     /// Writes everything appended, marks the end as meant, and lets go of the directory. Other
-    /// clones get [`Closed`](Error::Closed) from then on. Dropping the last clone does the same, but
-    /// has nobody to tell if it fails.
+    /// clones get [`Closed`](Error::Closed) from then on. Dropping the last clone does the same,
+    /// but has nobody to tell if it fails.
     pub fn close(self) -> Result<()> {
         self.open.close()
     }

@@ -190,8 +190,8 @@ fn a_sweep_of_many_steps_meets_writes_and_restarts() {
     };
     let compact = |revision| Command::Compact(drystone_kv::command::Compact { revision });
     let plain = Bench::new();
-    let mut swept = open();
-    let mut both = |commands: &[Command], swept: &Bench| {
+    let swept = open();
+    let both = |commands: &[Command], swept: &Bench| {
         assert_eq!(plain.apply_all(commands), swept.apply_all(commands));
     };
     for round in 0..3 {

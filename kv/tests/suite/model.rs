@@ -130,27 +130,23 @@ fn random_commands_reach_every_kind_of_answer() {
         if oracle.history.len() > 2000 {
             oracle = Oracle::new();
         }
-        let refusal = match outcome {
-            Ok(_) => {
-                let kind = match &command {
-                    Command::Put(_) => 0,
-                    Command::DeleteRange(_) => 1,
-                    Command::Txn(txn) => {
-                        let has_txn =
-                            |ops: &[TxnOp]| ops.iter().any(|op| matches!(op, TxnOp::Txn(_)));
-                        nested += u32::from(has_txn(&txn.success) || has_txn(&txn.failure));
-                        compared += u32::from(!txn.compares.is_empty());
-                        2
-                    }
-                    Command::Compact(_) => 3,
-                    Command::LeaseGrant(_) => 4,
-                    Command::LeaseRevoke(_) => 5,
-                    Command::Alarm(_) => 6,
-                };
-                replies[kind] += 1;
-                continue;
-            }
-            Err(refusal) => refusal,
+        let Err(refusal) = outcome else {
+            let kind = match &command {
+                Command::Put(_) => 0,
+                Command::DeleteRange(_) => 1,
+                Command::Txn(txn) => {
+                    let has_txn = |ops: &[TxnOp]| ops.iter().any(|op| matches!(op, TxnOp::Txn(_)));
+                    nested += u32::from(has_txn(&txn.success) || has_txn(&txn.failure));
+                    compared += u32::from(!txn.compares.is_empty());
+                    2
+                }
+                Command::Compact(_) => 3,
+                Command::LeaseGrant(_) => 4,
+                Command::LeaseRevoke(_) => 5,
+                Command::Alarm(_) => 6,
+            };
+            replies[kind] += 1;
+            continue;
         };
         let name = match refusal {
             Refusal::EmptyKey => "empty key",

@@ -19,7 +19,7 @@ use crate::running::{Machine, apply, ok, open, options, read};
 /// A store on a disk that can be stopped.
 fn gated(options: Options) -> (Kv, Arc<Gate>) {
     let (disk, gate) = Gated::new(Arc::new(MemVfs::new()), "journal");
-    let kv = open(Arc::new(disk), Arc::new(SimClock::new()), options).unwrap();
+    let kv = open(Arc::new(disk), Arc::new(SimClock::new()), options).expect("a fresh folder");
     (kv, gate)
 }
 

@@ -1,5 +1,5 @@
-//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The store
-//! refuses each with its reason, and leaves every byte where it was.
+//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The
+//! store refuses each with its reason, and leaves every byte where it was.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn used() -> Machine {
     for n in 0..80 {
         ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 300])));
         if n == 40 {
-            kv.persist().unwrap();
+            kv.persist().expect("the disk is in order");
         }
     }
     for n in 0..200 {
@@ -54,9 +54,8 @@ fn data(machine: &Machine) -> Vec<(PathBuf, Vec<u8>)> {
 #[track_caller]
 fn refused(machine: &Machine) -> Error {
     let before = data(machine);
-    let error = match machine.try_open(options()) {
-        Ok(_) => panic!("a folder in this state must not open"),
-        Err(error) => error,
+    let Err(error) = machine.try_open(options()) else {
+        panic!("a folder in this state must not open")
     };
     let after = data(machine);
     let names =
@@ -217,8 +216,8 @@ fn a_missing_journal_segment_is_reported() {
     }
 }
 
-// An engine that knows more than its journal means that a journal was lost; a fresh one in its place
-// would give old positions to new commands.
+// An engine that knows more than its journal means that a journal was lost; a fresh one in its
+// place would give old positions to new commands.
 #[test]
 fn a_lost_journal_is_not_a_fresh_start() {
     let machine = used();

@@ -35,7 +35,7 @@ fn grant_for(id: i64, ttl: i64) -> Command {
 }
 
 fn alive(kv: &Kv) -> Vec<String> {
-    let reply = read(kv, &request("\0", "\0")).unwrap();
+    let reply = read(kv, &request("\0", "\0")).expect("the present is readable");
     keys(&reply).into_iter().map(str::to_owned).collect()
 }
 
@@ -79,8 +79,8 @@ fn a_lease_that_nobody_expires_lives_on() {
     assert_eq!(kv.lease(LeaseId(7), true), Some(expected), "overdue, and said to be");
 }
 
-// Trap 14. Holders renew by the name and read the full time; of a lease that is not there they learn
-// just that.
+// Trap 14. Holders renew by the name and read the full time; of a lease that is not there they
+// learn just that.
 #[test]
 fn a_renewal_gives_the_full_time_again() {
     let machine = Machine::new(3);

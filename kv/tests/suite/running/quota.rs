@@ -12,7 +12,9 @@ const MEMBER: u64 = 42;
 
 fn small(machine: &Machine) -> Kv {
     let quota_bytes = Some(QUOTA);
-    machine.try_open(Options { quota_bytes, member: MEMBER, ..options() }).unwrap()
+    machine
+        .try_open(Options { quota_bytes, member: MEMBER, ..options() })
+        .expect("the folder is in order")
 }
 
 fn large() -> Command {

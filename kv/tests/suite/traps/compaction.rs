@@ -21,7 +21,7 @@ fn history() -> Bench {
 }
 
 fn hash(bench: &Bench, at: Option<u64>) -> HashReply {
-    refusal(bench.store.hash(at)).unwrap()
+    refusal(bench.store.hash(at)).expect("readable")
 }
 
 // Trap 5. A pager compacts at the revision that it pages at.

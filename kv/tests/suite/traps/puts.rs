@@ -20,7 +20,7 @@ fn kv(value: &'static str, created: u64, modified: u64, version: u64, lease: i64
 }
 
 fn standing(bench: &Bench) -> KeyValue {
-    bench.range(&read("k", "")).unwrap().kvs.remove(0)
+    bench.range(&read("k", "")).expect("the present is readable").kvs.remove(0)
 }
 
 fn keep_value(lease: i64) -> Command {

@@ -3,8 +3,8 @@
 //! | part of the sample | what vouches for it |
 //! |---|---|
 //! | engine's file | a checksum for each block, and totals at its end |
-//! | journal's sealed segments | a checksum for each frame; the next segment's header names their end |
-//! | journal's last segment | the same, up to the last record that a later one knows to be durable |
+//! | journal's sealed segments | a checksum a frame; the next segment's header names their end |
+//! | journal's last segment | the same, up to the last record that a later one vouches for |
 //! | that there is a journal | the engine, which knows the last record it has applied |
 //!
 //! A last segment that only the journal itself knew of cannot be missed; see [`super::tail`].

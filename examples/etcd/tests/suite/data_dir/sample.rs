@@ -1,5 +1,5 @@
-//! A data folder with everything in it: a saved engine, several segments of journal, and a tail that
-//! a killed server left.
+//! A data folder with everything in it: a saved engine, several segments of journal, and a tail
+//! that a killed server left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -152,8 +152,8 @@ pub(super) fn len(file: &Path) -> usize {
     usize::try_from(found.len()).expect("it fits into memory")
 }
 
-/// Where the frames of a segment end, and where the last of them begins: each is a head of 16 bytes,
-/// of which the first 4 are the length of what follows, padded to 8.
+/// Where the frames of a segment end, and where the last of them begins: each is a head of 16
+/// bytes, of which the first 4 are the length of what follows, padded to 8.
 pub(super) fn frames_end(segment: &Path) -> (usize, usize) {
     let bytes = fs::read(segment).expect("the segment can be read");
     let (mut last, mut at) = (HEADER_BYTES, HEADER_BYTES);

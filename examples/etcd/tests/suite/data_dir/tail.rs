@@ -1,4 +1,5 @@
-//! The torn tail: what a crash may leave at the end of a journal, and what must open in spite of it.
+//! The torn tail: what a crash may leave at the end of a journal, and what must open in spite of
+//! it.
 //!
 //! ```text
 //!   ... │ record │ record │ record │ 0 0 0 0        what was synced

@@ -137,9 +137,10 @@ impl World {
             let events = told.remove(id).unwrap_or_default();
             let expected = expect(&self.oracle, watching);
             if events != expected {
-                // At the compacted revision itself, a sweep leaves of each key only the last change.
+                // At the compacted revision itself, a sweep leaves of each key only the last
+                // change.
                 let compacted = self.oracle.compacted.unwrap_or(0);
-                let swept = without_superseded(expected.clone(), compacted);
+                let swept = without_superseded(&expected, compacted);
                 let swept_in_part =
                     events.len() >= swept.len() && is_subsequence(&events, &expected);
                 assert!(swept_in_part, "{id:?} {:?}\n{events:?}\n{expected:?}", watching.request);
@@ -194,7 +195,7 @@ fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
 }
 
 /// Leaves out what a later change of the same key in the revision `main` superseded.
-fn without_superseded(events: Vec<Event>, main: u64) -> Vec<Event> {
+fn without_superseded(events: &[Event], main: u64) -> Vec<Event> {
     let superseded = |position: usize| {
         let event = &events[position].kv;
         event.mod_revision == main
