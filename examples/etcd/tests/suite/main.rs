@@ -6,6 +6,7 @@
 //!
 //! To try the harness itself, put real etcd on both sides: `DRYSTONE_ETCD_BIN=/usr/bin/etcd`.
 
+mod abuse;
 mod data_dir;
 mod durability;
 mod restart;

@@ -54,6 +54,11 @@ pub(crate) async fn get(client: &Client, key: &str) -> RangeResponse {
     client.kv().range(request).await.expect("a range is answered").into_inner()
 }
 
+/// Reads a key, for the sake of it.
+pub(crate) async fn get_once(client: &Client, key: &str) {
+    drop(get(client, key).await);
+}
+
 /// The newest revision.
 pub(crate) async fn revision(client: &Client) -> i64 {
     revision_of(get(client, "none").await.header)
