@@ -88,6 +88,10 @@ impl World {
             skip_deletes: requests.percent(10),
             fragment: requests.percent(30),
         };
+        if request.id.is_some() {
+            // It may be the name of a watcher whose end has not been read yet.
+            self.read();
+        }
         match self.stream.control().create(request.clone()) {
             Ok(id) => {
                 let next = request.start.unwrap_or(self.oracle.revision + 1);
