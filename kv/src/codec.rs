@@ -98,7 +98,8 @@ impl Decoder {
         }
     }
 
-    /// A varint. An encoding longer than needed is malformed, so that equal values have equal bytes.
+    /// A varint. An encoding longer than needed is malformed, so that equal values have equal
+    /// bytes.
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

@@ -72,16 +72,20 @@ pub enum Error {
     #[error("journal failed")]
     Journal(#[from] drystone_wal::Error),
     /// The journal does not begin where the engine's state ends.
-    #[error("the journal lacks command {expected}: the next one it holds is {found}")]
+    #[error("{} lacks command {expected}: the next one it holds is {found}", journal.display())]
     JournalGap {
+        /// The journal's folder.
+        journal: PathBuf,
         /// The position that comes after what the engine holds.
         expected: u64,
         /// The position that the journal goes on with.
         found: u64,
     },
     /// A journaled command cannot be understood.
-    #[error("journal record {index} is not a command: {reason}")]
+    #[error("record {index} in {} is not a command: {reason}", journal.display())]
     BadCommand {
+        /// The journal's folder.
+        journal: PathBuf,
         /// The record's position in the journal.
         index: u64,
         /// What is wrong with it.

@@ -40,14 +40,14 @@
 //!
 //! | call | nodes looked at | in each branch |
 //! |---|---|---|
-//! | [`Index::latest`], [`Index::at`], [`Index::put`], [`Index::delete`] | log n | a search for the key |
+//! | [`Index::latest`], [`Index::at`], [`Index::put`], [`Index::delete`] | log n | a search |
 //! | [`Index::count`] | 2 log n | the same, and O(log e) for the counts |
 //! | [`Index::range`] of `k` keys | at most k log n, near k/40 if they lie together | the same |
 //!
-//! Memory, measured on a million keys of 57 bytes that came in no order: 86 bytes a key, of which 48
-//! are the newest revision, 18 the bytes that a key does not share with its neighbours, and the rest
-//! search heads and slack. A key's first older revision takes 48 bytes more, the next 12 each. Each
-//! turn since the last compaction takes 6.2 bytes a level of branches: one level up to about 3
+//! Memory, measured on a million keys of 57 bytes that came in no order: 86 bytes a key, of which
+//! 48 are the newest revision, 18 the bytes that a key does not share with its neighbours, and the
+//! rest search heads and slack. A key's first older revision takes 48 bytes more, the next 12 each.
+//! Each turn since the last compaction takes 6.2 bytes a level of branches: one level up to about 3
 //! thousand keys, two up to 130 thousand, three up to 6 million.
 //!
 //! # Invariants
@@ -236,9 +236,9 @@ impl Index {
     }
 
     /// One step of a compaction at main revision `compacted`, which is not below an earlier one nor
-    /// above the revision of the store: drops what [`Index::kept`] is false for from the `keys_max` keys
-    /// after `after`, adding the revisions to `removed`. Returns where the next step goes on, or
-    /// `None` at the end. From the first step on, nothing below `compacted` may be asked for.
+    /// above the revision of the store: drops what [`Index::kept`] is false for from the `keys_max`
+    /// keys after `after`, adding the revisions to `removed`. Returns where the next step goes on,
+    /// or `None` at the end. From the first step on, nothing below `compacted` may be asked for.
     pub(crate) fn compact_step(
         &mut self,
         compacted: u64,

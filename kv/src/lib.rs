@@ -16,8 +16,8 @@
 //! present, and a watch is a read that has not happened yet.
 //!
 //! ```text
-//!   propose ──► journal ──► apply ──┬──► index    key -> revisions, live counts     (memory)
-//!     (wal: one sync for many)      ├──► engine   revision -> record                (memory or disk)
+//!   propose ──► journal ──► apply ──┬──► index    key -> revisions, live counts   (memory)
+//!     (wal: one sync for many)      ├──► engine   revision -> record              (memory or disk)
 //!                                   └──► watches  whoever waits for these keys
 //!   range ──► index ──► engine
 //! ```

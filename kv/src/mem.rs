@@ -28,8 +28,8 @@
 //! # Left out
 //!
 //! Saving only what changed: a state file is always whole, so `persist` writes as much as
-//! [`EngineStats::bytes_in_use`] says, and the disk must have room for the old file and the new one side by side. Engines for
-//! states that are too large for that write pages instead.
+//! [`EngineStats::bytes_in_use`] says, and the disk must have room for the old file and the new one
+//! side by side. Engines for states that are too large for that write pages instead.
 //!
 //! What old snapshots alone keep alive is not in the statistics.
 

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A limit without filter or foreign order fetches `limit + 1` keys and no more; the one beyond the
-//! limit tells `more`. Reading backwards by key is as cheap. Any other order, and any filter, has to
-//! see the whole range first: that is what the request means.
+//! limit tells `more`. Reading backwards by key is as cheap. Any other order, and any filter, has
+//! to see the whole range first: that is what the request means.
 
 use crate::command::{RangeRequest, Sort, SortBy, SortOrder};
 use crate::error::Refusal;

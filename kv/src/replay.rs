@@ -3,11 +3,11 @@
 //! The engine says which command it applied last; the journal holds everything after it, and often
 //! some of what came before. Between the two there must be no gap, and the journal must reach at
 //! least as far as the engine: an engine that knows more than its journal means that a journal was
-//! lost, and is an error, not a fresh start.
+//! lost, and is an error, not a fresh start. The journal is read before it is taken over, so that
+//! one that does not fit is left as it was found.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use drystone_vfs::Vfs;
 use drystone_wal::{Lsn, Options as WalOptions, Wal};
 
@@ -32,31 +32,33 @@ pub(crate) fn replay<E: Engine>(
     let applied = store.status().applied;
     let wal_options =
         WalOptions::default().min_lsn(Lsn(applied)).segment_bytes(options.segment_bytes);
-    let (journal, recovered) = Wal::open(vfs, &dir.journal(), wal_options)?;
+    let found = Wal::find(vfs, &dir.journal(), wal_options)?;
     let mut replayed_bytes = 0;
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut expected = applied + 1;
-    for entry in recovered {
+    for entry in found.records() {
         let (lsn, bytes) = entry?;
         if lsn.0 <= applied {
             continue;
         }
         if lsn.0 != expected {
-            return Err(Error::JournalGap { expected, found: lsn.0 });
+            return Err(Error::JournalGap { journal: dir.journal(), expected, found: lsn.0 });
         }
         expected += 1;
         replayed_bytes += bytes.len() as u64;
-        group.push((lsn.0, decode(lsn.0, bytes)?));
+        let command = Command::decode(bytes).map_err(|malformed| Error::BadCommand {
+            journal: dir.journal(),
+            index: lsn.0,
+            reason: malformed.0,
+        })?;
+        group.push((lsn.0, command));
         if group.len() == GROUP_MAX {
             apply(store, &mut group)?;
         }
     }
     apply(store, &mut group)?;
+    let (journal, _) = found.open()?;
     Ok((journal, replayed_bytes))
-}
-
-fn decode(index: u64, bytes: Bytes) -> Result<Command, Error> {
-    Command::decode(bytes).map_err(|malformed| Error::BadCommand { index, reason: malformed.0 })
 }
 
 fn apply<E: Engine>(store: &Store<E>, group: &mut Vec<(u64, Command)>) -> Result<(), Error> {

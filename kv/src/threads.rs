@@ -21,6 +21,9 @@ use crate::reply::Reply;
 const GROUP_MAX: usize = 512;
 /// How often leases are looked at, at least.
 const HOUSE_PERIOD: Duration = Duration::from_millis(500);
+/// How often they are looked at, at most. Without it a lease that is due and cannot be revoked (a
+/// full queue, an alarm) would be tried again without a pause.
+const HOUSE_PERIOD_MIN: Duration = Duration::from_millis(10);
 
 /// The threads that have been started, until they are joined.
 pub(crate) struct Threads {
@@ -188,7 +191,7 @@ fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
             }
             Ok(Progress::Done) | Err(_) => shared.next_expiry(),
         };
-        house.pause(pause.unwrap_or(HOUSE_PERIOD).min(HOUSE_PERIOD));
+        house.pause(pause.unwrap_or(HOUSE_PERIOD).clamp(HOUSE_PERIOD_MIN, HOUSE_PERIOD));
     }
 }
 

@@ -8,10 +8,10 @@
 //! | `sync_dir`       | `fsync` on the directory            |
 //! | `lock`           | `flock(LOCK_EX, LOCK_NB)`           |
 //!
-//! `EINTR` and short counts are retried here, so that no engine ever sees them; every other error is
-//! passed on untouched and never retried. `flock` belongs to the open file, therefore it also keeps
-//! out a second opener in the same process, whatever path (link or not) it came by, and the kernel
-//! drops it when the process dies.
+//! `EINTR` and short counts are retried here, so that no engine ever sees them; every other error
+//! is passed on untouched and never retried. `flock` belongs to the open file, therefore it also
+//! keeps out a second opener in the same process, whatever path (link or not) it came by, and the
+//! kernel drops it when the process dies.
 
 use std::ffi::OsString;
 use std::fs;

@@ -36,10 +36,10 @@ pub enum OpenMode {
 /// The contract with a crash, which every implementation keeps and every engine may lean on:
 ///
 /// * `write_at` changes what later reads see, at once; it promises nothing about a crash.
-/// * `sync_data` makes the bytes *and the length* of that file survive a crash. It says nothing about
-///   the file's name.
-/// * `sync_dir` makes the names in one directory (created, renamed, removed) survive a crash. It says
-///   nothing about the bytes.
+/// * `sync_data` makes the bytes *and the length* of that file survive a crash. It says nothing
+///   about the file's name.
+/// * `sync_dir` makes the names in one directory (created, renamed, removed) survive a crash. It
+///   says nothing about the bytes.
 /// * A 512-byte sector that a write only partly covers keeps its other bytes through a crash (disk
 ///   makers call it power-safe overwrite). Within the bytes being written anything may be found.
 /// * After an error from `sync_data` nothing is known about the bytes written since the last
@@ -68,16 +68,16 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the exclusive lock named by the file at `path`, making the file if needed. Held until
-    /// the [`Lock`] is dropped or the process dies, however it dies. `WouldBlock` at once if anyone,
-    /// this process included, holds it.
+    /// the [`Lock`] is dropped or the process dies, however it dies. `WouldBlock` at once if
+    /// anyone, this process included, holds it.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 }
 
 /// An open file. Positions are absolute, so that one handle serves many threads.
 #[expect(clippy::len_without_is_empty, reason = "a file's length is a question to the disk")]
 pub trait File: fmt::Debug + Send + Sync + 'static {
-    /// Reads into `buf` from byte `offset`; returns how many bytes, 0 at or past the end. May return
-    /// fewer than asked only at the end of the file.
+    /// Reads into `buf` from byte `offset`; returns how many bytes, 0 at or past the end. May
+    /// return fewer than asked only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all the buffers one after the other from byte `offset`, growing the file as needed; a

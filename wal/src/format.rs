@@ -1,7 +1,7 @@
 //! The bytes on disk. All numbers are little-endian.
 //!
-//! A log is a directory of segment files `<id, 16 hex digits>.wal`, each one a header block and then
-//! frames, end to end, up to the file's end or the first bytes that are not a frame:
+//! A log is a directory of segment files `<id, 16 hex digits>.wal`, each one a header block and
+//! then frames, end to end, up to the file's end or the first bytes that are not a frame:
 //!
 //! ```text
 //!     0            4096                                                       file end
@@ -23,21 +23,22 @@
 //!     72     zeros
 //! ```
 //!
-//! * **creation** counts the segments ever made in this log. It seeds the frames' checksum, together
-//!   with the log id, so that frames left in a recycled file, or brought in from another log by a
-//!   file system that hands out dirty blocks, cannot pass: two seeds never give one checksum for the
-//!   same frame.
+//! * **creation** counts the segments ever made in this log. It seeds the frames' checksum,
+//!   together with the log id, so that frames left in a recycled file, or brought in from another
+//!   log by a file system that hands out dirty blocks, cannot pass: two seeds never give one
+//!   checksum for the same frame.
 //! * **previous end** is the byte at which the frames of the segment before end. All of them were
 //!   durable before this header was written.
-//! * **start segment** is the oldest segment still needed when this one was made; start marks (whose
-//!   payload is a segment id) raise it later.
+//! * **start segment** is the oldest segment still needed when this one was made; start marks
+//!   (whose payload is a segment id) raise it later.
 //! * **born end**: the frames before this byte were synced before the file got its name.
 //! * **watermark**: the last record known durable when the frame was written. A sound frame thereby
-//!   testifies for everything at or below its watermark. That is what tells damage from a torn tail.
+//!   testifies for everything at or below its watermark. That is what tells damage from a torn
+//!   tail.
 //! * Marks carry the LSN of the last record before them and are a group of their own.
 //!
-//! The first 16 header bytes and the checksum's reach stay the same in every future version, so that
-//! an old program can tell "too new" from "damaged".
+//! The first 16 header bytes and the checksum's reach stay the same in every future version, so
+//! that an old program can tell "too new" from "damaged".
 
 use crc32fast::Hasher;
 

@@ -33,7 +33,8 @@
 //! wal.close()?;
 //!
 //! let (wal, recovered) = Wal::open(disk, Path::new("log"), Options::default().min_lsn(Lsn(3)))?;
-//! let texts: Vec<_> = recovered.map(|record| record.map(|(_, text)| text)).collect::<Result<_, _>>()?;
+//! let texts = recovered.map(|record| record.map(|(_, text)| text));
+//! let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
 //! assert_eq!(texts[2], "unrelated");
 //! assert_eq!(wal.next_lsn(), Lsn(4));
 //! # Ok(())
@@ -43,18 +44,19 @@
 //! # Promises
 //!
 //! * A record whose commit resolved is found by every later open, or the open fails and says where
-//!   the damage is. Without a clean close, one case cannot be told from the log alone: damage to the
-//!   very last write. Pass what you know as [`Options::min_lsn`] and it is caught too.
+//!   the damage is. Without a clean close, one case cannot be told from the log alone: damage to
+//!   the very last write. Pass what you know as [`Options::min_lsn`] and it is caught too.
 //! * What is found is a prefix of what was appended, groups whole, nothing else.
-//! * Opening changes nothing on disk before the whole log is verified.
-//! * The first failed write or sync ends the log for everyone ([`Error::Poisoned`]); nothing is ever
-//!   written twice in the hope that it works.
+//! * Opening changes nothing on disk before the whole log is verified; with [`Wal::find`], not
+//!   before the caller has looked at the records either.
+//! * The first failed write or sync ends the log for everyone ([`Error::Poisoned`]); nothing is
+//!   ever written twice in the hope that it works.
 //! * Memory is bounded: two buffers, one window for each reader, and the largest record.
 //!
 //! # Absent, on purpose or for now
 //!
-//! Salvage of a corrupt log, read-only open, memory-mapped reading, a command line to look into
-//! segments, direct I/O, compression, encryption. None of them needs another format on disk.
+//! Salvage of a corrupt log, opening beside a writer, memory-mapped reading, a command line to look
+//! into segments, direct I/O, compression, encryption. None of them needs another format on disk.
 //!
 //! Read on in [`Wal`], then [`Commit`]; in the source, `format.rs`, then `scan.rs` for the verdict.
 
@@ -75,6 +77,7 @@ mod spare;
 mod truncate;
 mod writer;
 
+mod found;
 mod recovery;
 mod scan;
 mod window;
@@ -86,6 +89,7 @@ mod segment;
 pub use commit::Commit;
 pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
+pub use found::Found;
 pub use reader::{Iter, Recovered};
 pub use recovery::{Cut, Report};
 pub use types::Lsn;

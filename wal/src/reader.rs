@@ -138,7 +138,8 @@ struct Place {
     file: Arc<dyn File>,
     seed: u32,
     offset: u64,
-    /// Durable bytes of the file from `start`; never any beyond the segment's end, which may change.
+    /// Durable bytes of the file from `start`; never any beyond the segment's end, which may
+    /// change.
     block: Bytes,
     start: u64,
 }

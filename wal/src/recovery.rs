@@ -7,17 +7,19 @@
 //!          ─► the stop in the last segment: end of log, torn tail, or corruption
 //!          ─► min_lsn
 //!     ──────────────────────────────────────── nothing was written up to here ──────────────
-//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for, zero what is cut, sync
+//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for,
+//!              zero what is cut, sync
 //! ```
 //!
 //! Two repairs need a word. **Zeroing**: bytes behind the cut are zeroed and synced before anything
 //! is appended, because a sound frame left there could otherwise, once the log has grown up to it,
 //! count as its continuation. **Rewriting**: frames that no later frame vouches for may be sound in
-//! the page cache and absent from the disk (their sync failed, then the process died, and the kernel
-//! has since called the pages clean). They are written again, unchanged, and synced; only then are
-//! they called durable.
+//! the page cache and absent from the disk (their sync failed, then the process died, and the
+//! kernel has since called the pages clean). They are written again, unchanged, and synced; only
+//! then are they called durable.
 //!
-//! Both are idempotent: a crash within leaves the same log, or the same torn tail, to the next open.
+//! Both are idempotent: a crash within leaves the same log, or the same torn tail, to the next
+//! open.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -107,6 +109,16 @@ impl Layout {
 }
 
 impl Verified {
+    /// The segments under the names that their files have before the repair.
+    pub(crate) fn segments_as_named(&self, dir: &Path) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.clone();
+        if self.cut_open {
+            let last = segments.last_mut().expect("a log has a segment");
+            *last = Arc::new(last.at(dir.join(CUT_NAME)));
+        }
+        segments
+    }
+
     /// A log that has just been made.
     pub(crate) fn fresh(segment: Arc<Segment>, report: Report) -> Verified {
         Verified {
@@ -220,8 +232,8 @@ pub(crate) fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites unproven frames, zeroes everything behind the end, syncs. Returns how far behind the end
-/// there was anything but zeros.
+/// Rewrites unproven frames, zeroes everything behind the end, syncs. Returns how far behind the
+/// end there was anything but zeros.
 fn settle(file: &dyn File, shared: Arc<dyn File>, from: u64, tail: &Segment) -> io::Result<u64> {
     let end = tail.end();
     let length = file.len()?;

@@ -1,23 +1,23 @@
 //! Walking one segment's frames, and judging what stands where they stop.
 //!
 //! **The problem.** Frames end somewhere. Behind the last sound one there may be nothing, the ruins
-//! of a write that the power cut short (a *torn tail*: nobody was told it is safe, cut it), or frames
-//! that were promised and have since been damaged (*corruption*: cutting here would silently lose
-//! acknowledged records). The bytes at the stop look the same in all three cases.
+//! of a write that the power cut short (a *torn tail*: nobody was told it is safe, cut it), or
+//! frames that were promised and have since been damaged (*corruption*: cutting here would silently
+//! lose acknowledged records). The bytes at the stop look the same in all three cases.
 //!
 //! **The idea.** One write is in flight at a time, and every frame names the last record that was
 //! durable when it was written. So a sound frame anywhere *behind* the stop testifies:
 //!
 //! ```text
 //!       sound     stop at record 7                          sound, says "5 was durable"
-//!     ┌───┬───┬───┬╌╌╌╌╌╌╌┬╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┬───┐   7 was in the same write: torn tail
+//!     ┌───┬───┬───┬╌╌╌╌╌╌╌┬╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┬───┐   7 of the same write: torn
 //!     │ 4 │ 5 │ 6 ┊ ????  ┊                               │ 9 │
 //!     └───┴───┴───┴╌╌╌╌╌╌╌┴╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┴───┘   says "8 was durable": corruption
 //! ```
 //!
 //! The search behind the stop goes by 8-byte steps and looks only at heads that could testify, so
-//! its cost is that of reading the segment once. Two more witnesses need no search: a later segment,
-//! and the header's own "born end".
+//! its cost is that of reading the segment once. Two more witnesses need no search: a later
+//! segment, and the header's own "born end".
 
 use std::io;
 use std::sync::Arc;
@@ -202,8 +202,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would prove
-/// that what stood at the stop had been durable. At most `room` frames fit behind the stop.
+/// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would
+/// prove that what stood at the stop had been durable. At most `room` frames fit behind the stop.
 fn could_testify(bytes: &[u8], lost: Lsn, room: u64) -> Option<FrameHead> {
     // Most of what is looked at is zeros.
     if bytes[8..12] == [0; 4] {

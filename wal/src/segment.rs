@@ -32,6 +32,12 @@ impl Segment {
         Segment { header, path, capacity, end: AtomicU64::new(end), index: Mutex::new(index) }
     }
 
+    /// The same segment in a file of another name.
+    pub(crate) fn at(&self, path: PathBuf) -> Segment {
+        let index = self.index.lock().clone();
+        Segment::new(self.header.clone(), path, self.capacity, self.end(), index)
+    }
+
     pub(crate) fn id(&self) -> SegmentId {
         self.header.segment
     }

@@ -2,8 +2,9 @@
 //!
 //! A write into a file that is already as long as it will ever be, over blocks that are already
 //! there, needs one trip to the disk to become durable; a write that grows the file needs the file
-//! system's journal as well. So segments are filled with zeros and synced first. That takes a while,
-//! and is done here, ahead: by a thread of its own, or by whoever needs the segment if there is none.
+//! system's journal as well. So segments are filled with zeros and synced first. That takes a
+//! while, and is done here, ahead: by a thread of its own, or by whoever needs the segment if there
+//! is none.
 //!
 //! A segment that [`truncate_prefix`](crate::Wal::truncate_prefix) gives back is as good as a new
 //! one, its old frames notwithstanding: see [`format`](crate::format) on "creation".

@@ -1,13 +1,13 @@
 //! Cutting the log at either end.
 //!
 //! **Prefix** (records that a snapshot made unnecessary): whole segments go. A start mark is made
-//! durable *first*, because a file system may carry out removals in any order: after a crash the log
-//! is known to start at the mark's segment, older files are leftovers, and a missing one at or after
-//! it is corruption.
+//! durable *first*, because a file system may carry out removals in any order: after a crash the
+//! log is known to start at the mark's segment, older files are leftovers, and a missing one at or
+//! after it is corruption.
 //!
-//! **Suffix** (records that a new leader overrules): the segment that is cut through is written anew,
-//! up to the cut, under a temporary name. From the moment that file and its name are durable, the cut
-//! has happened: whoever opens the log finishes it. Before that moment it has not.
+//! **Suffix** (records that a new leader overrules): the segment that is cut through is written
+//! anew, up to the cut, under a temporary name. From the moment that file and its name are durable,
+//! the cut has happened: whoever opens the log finishes it. Before that moment it has not.
 //!
 //! ```text
 //!     cut.tmp: frames, sync, header, sync, name ─┤ the cut has happened
@@ -122,8 +122,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a file under [`CUT_NAME`] that holds the records of `old` up to `last`, durably but for
-    /// its name.
+    /// Writes a file under [`CUT_NAME`] that holds the records of `old` up to `last`, durably but
+    /// for its name.
     fn shorter_edition(
         &mut self,
         old: &Segment,

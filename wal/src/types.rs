@@ -29,7 +29,8 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The number of a segment file. Numbers grow by one and are never used twice for different records.
+/// The number of a segment file. Numbers grow by one and are never used twice for different
+/// records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SegmentId(pub(crate) u64);
 

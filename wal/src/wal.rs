@@ -1,8 +1,5 @@
 //! The handle users hold.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -15,16 +12,14 @@ use crate::catalog::Catalog;
 use crate::commit::Commit;
 use crate::config::{Options, Writer as Mode};
 use crate::core::Core;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
+use crate::found::Found;
 use crate::queue::{Append, Queue, Ticket};
 use crate::reader::{Iter, Recovered};
-use crate::recovery::{self, Report, Verified};
+use crate::recovery::Verified;
 use crate::spare::Spares;
 use crate::types::Lsn;
-use crate::writer::{Writer, first_segment};
-
-/// The file whose lock keeps a second opener out.
-const LOCK_NAME: &str = "LOCK";
+use crate::writer::Writer;
 
 /// An open write-ahead log. Clones share it; the last one dropped closes it.
 #[derive(Debug, Clone)]
@@ -48,8 +43,8 @@ struct Held {
 
 impl Wal {
     /// Opens the log in `dir`, making it if there is none, and recovers it: verifies every frame,
-    /// then cuts a torn tail. If it fails with [`Error::Corrupt`] or [`Error::Unsupported`], no byte
-    /// of the log has changed.
+    /// then cuts a torn tail. If it fails with [`Error::Corrupt`] or [`Error::Unsupported`], no
+    /// byte of the log has changed.
     ///
     /// The records found come as an iterator of bounded memory; it need not be drained, and the log
     /// can be appended to at once.
@@ -60,24 +55,35 @@ impl Wal {
     /// [`Options::min_lsn`]; [`Unsupported`](Error::Unsupported); [`Options`](Error::Options);
     /// [`Io`](Error::Io); [`NoSpace`](Error::NoSpace) for a fresh log on a full disk.
     pub fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<(Wal, Recovered)> {
-        options.validate()?;
-        let lock = lock_dir(&*vfs, dir, &options)?;
-        let found = match recovery::verify(&*vfs, dir)? {
-            Some(mut found) => {
-                recovery::check_min(&found, options.min_lsn)?;
-                recovery::repair(&*vfs, dir, &mut found)?;
-                found
-            }
-            None => fresh(&vfs, dir, &options)?,
-        };
-        let segments = found.segments.clone();
-        let catalog = Catalog::new(Arc::clone(&vfs), dir.to_path_buf(), segments, found.last);
+        Wal::find(vfs, dir, options)?.open()
+    }
+
+    /// The first half of [`open`](Wal::open): locks and verifies the log in `dir`, and changes
+    /// nothing. Whoever finds that the records are not what they should be lets go of it, and the
+    /// log is as it was.
+    ///
+    /// # Errors
+    /// Those of [`open`](Wal::open).
+    pub fn find(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Found> {
+        Found::find(vfs, dir, options)
+    }
+
+    /// Takes over a log that has been repaired.
+    pub(crate) fn resume(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        options: &Options,
+        lock: Lock,
+        found: Verified,
+    ) -> Result<(Wal, Recovered)> {
+        let catalog =
+            Catalog::new(Arc::clone(&vfs), dir.to_path_buf(), found.segments.clone(), found.last);
         let catalog = Arc::new(catalog);
         let threaded = options.writer == Mode::Thread;
         let spares = Arc::new(Spares::new(vfs, dir, threaded));
-        let writer = Writer::resume(Arc::clone(&catalog), Arc::clone(&spares), &found, &options)?;
+        let writer = Writer::resume(Arc::clone(&catalog), Arc::clone(&spares), &found, options)?;
         let core = Arc::new(Core {
-            queue: Queue::new(found.last, &options),
+            queue: Queue::new(found.last, options),
             writer: Mutex::new(writer),
             catalog: Arc::clone(&catalog),
             mode: options.writer,
@@ -158,15 +164,15 @@ impl Wal {
         }
     }
 
-    /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may stay,
-    /// as long as their segment is needed.
+    /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may
+    /// stay, as long as their segment is needed.
     pub fn truncate_prefix(&self, lsn: Lsn) -> Result<()> {
         let core = &self.open.core;
         core.writer.lock().truncate_prefix(&core.queue, lsn)
     }
 
-    /// Drops every record after `last`; the next one appended follows it. Durable on return; a crash
-    /// meanwhile leaves the log as it was, or cut.
+    /// Drops every record after `last`; the next one appended follows it. Durable on return; a
+    /// crash meanwhile leaves the log as it was, or cut.
     ///
     /// # Errors
     /// [`Missing`](Error::Missing) if `last` lies before the record before the first.
@@ -181,8 +187,8 @@ impl Wal {
     }
 
     /// Writes everything appended, marks the end as meant, and lets go of the directory. Other
-    /// clones get [`Closed`](Error::Closed) from then on. Dropping the last clone does the same, but
-    /// has nobody to tell if it fails.
+    /// clones get [`Closed`](Error::Closed) from then on. Dropping the last clone does the same,
+    /// but has nobody to tell if it fails.
     pub fn close(self) -> Result<()> {
         self.open.close()
     }
@@ -217,49 +223,6 @@ impl Drop for Open {
         // Nobody is left to hear of a failure, and the log recovers from it.
         drop(self.close());
     }
-}
-
-/// Locks the directory, making it first unless the log must be there already.
-fn lock_dir(vfs: &dyn Vfs, dir: &Path, options: &Options) -> Result<Lock> {
-    match vfs.list(dir) {
-        Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            check_may_be_fresh(dir, options)?;
-            vfs.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
-        }
-        Err(e) => return Err(Error::io("list", dir, e)),
-    }
-    vfs.lock(&dir.join(LOCK_NAME)).map_err(|e| match e.kind() {
-        io::ErrorKind::WouldBlock => Error::Locked { dir: dir.to_path_buf() },
-        _ => Error::io("lock", dir, e),
-    })
-}
-
-/// A directory without a log is refused if the caller knows that there was one.
-fn check_may_be_fresh(dir: &Path, options: &Options) -> Result<()> {
-    if options.min_lsn == Lsn::NONE || options.first_lsn.is_some() {
-        return Ok(());
-    }
-    let reason = Damage::EndsEarly { found: Lsn::NONE, expected: options.min_lsn };
-    Err(Error::Corrupt { file: dir.to_path_buf(), offset: 0, lsn: Lsn(1), reason })
-}
-
-/// Makes a log in a directory that holds none.
-fn fresh(vfs: &Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<Verified> {
-    check_may_be_fresh(dir, options)?;
-    recovery::remove_leftovers(&**vfs, dir)?;
-    let log_id = options.log_id.unwrap_or_else(|| RandomState::new().hash_one(dir));
-    let segment = first_segment(vfs, dir, options, log_id)?;
-    let first = segment.first_lsn();
-    let report = Report {
-        first,
-        last: first.previous(),
-        segments: 1,
-        closed: false,
-        fresh: true,
-        cut: None,
-    };
-    Ok(Verified::fresh(segment, report))
 }
 
 fn start_threads(

@@ -74,8 +74,8 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path) -> Vec<Step> {
     steps
 }
 
-/// The two halves of `cargo deny`: the one that needs nothing but the crates themselves, and the one
-/// that needs a database.
+/// The two halves of `cargo deny`: the one that needs nothing but the crates themselves, and the
+/// one that needs a database.
 fn deny() -> [Step; 2] {
     let missing = (!answers(&["deny", "--version"]))
         .then(|| "cargo-deny is not installed: cargo install cargo-deny --locked".to_owned());

@@ -206,17 +206,20 @@ fn check_times(flags: &Flags) -> Result<(), String> {
     let (heartbeat, election) = (flags.heartbeat_interval, flags.election_timeout);
     if heartbeat == 0 || election == 0 {
         return Err(format!(
-            "--heartbeat-interval and --election-timeout must be >0 (set to {heartbeat}ms and {election}ms)"
+            "--heartbeat-interval and --election-timeout must be >0 \
+             (set to {heartbeat}ms and {election}ms)"
         ));
     }
     if heartbeat.saturating_mul(5) > election {
         return Err(format!(
-            "--election-timeout[{election}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat}ms]"
+            "--election-timeout[{election}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat}ms]"
         ));
     }
     if election > ELECTION_MILLIS_MAX {
         return Err(format!(
-            "--election-timeout[{election}ms] is too long, and should be set less than {ELECTION_MILLIS_MAX}ms"
+            "--election-timeout[{election}ms] is too long, and should be set \
+             less than {ELECTION_MILLIS_MAX}ms"
         ));
     }
     if flags.watch_progress_notify_interval < PROGRESS_INTERVAL_MIN {

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its last.
 //!
-//! HTTP/1 and HTTP/2 share the port. Which one it is shows in the first bytes, which have to come in
-//! time:
+//! HTTP/1 and HTTP/2 share the port. Which one it is shows in the first bytes, which have to come
+//! in time:
 //!
 //! ```text
 //!   accept ──► first bytes ──┬── "PRI * HTTP/2.0…" ──► HTTP/2: gRPC, and HTTP routes
@@ -10,10 +10,11 @@
 //!   shutdown ──► GOAWAY / connection: close ──► finish what is under way, within DRAIN_TIMEOUT
 //! ```
 //!
-//! **Bounds.** Until the first bytes are there a connection costs a task and 24 bytes. HTTP/1 headers
-//! have 30 s and 16 KiB. On HTTP/2 the peer may send [`STREAM_WINDOW_BYTES`] ahead on one call and
-//! [`CONNECTION_WINDOW_BYTES`] in all; what we send waits for the peer's window, so a peer that does
-//! not read costs one message per call above that.
+//! **Bounds.** Until the first bytes are there a connection costs a task and 24 bytes. HTTP/1
+//! headers have 30 s and 16 KiB. On HTTP/2 the peer may send [`STREAM_WINDOW_BYTES`] ahead on one
+//! call and
+//! [`CONNECTION_WINDOW_BYTES`] in all; what we send waits for the peer's window, so a peer that
+//! does not read costs one message per call above that.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Between etcd's messages and the store's own words, both ways.
 //!
 //! ```text
-//!   pb::PutRequest ---request.rs---> Command ---> store ---> Reply ---response.rs---> pb::PutResponse
+//!   pb::PutRequest --request.rs--> Command --> store --> Reply --response.rs--> pb::PutResponse
 //!        etcd's sentinels (0, "", -1)     Option, enums              signed numbers again
 //! ```
 //!

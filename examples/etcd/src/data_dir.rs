@@ -12,8 +12,8 @@
 //!            crc is the CRC-32 of all bytes before " crc="
 //! ```
 //!
-//! A directory that real etcd has written is refused: its files mean nothing here, and a member that
-//! started empty on top of them would look like one that has lost its data.
+//! A directory that real etcd has written is refused: its files mean nothing here, and a member
+//! that started empty on top of them would look like one that has lost its data.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -46,7 +46,11 @@ pub(crate) enum DataDirError {
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
     /// etcd's own.
-    #[error("{} was written by etcd itself, which this server cannot read: found {}", dir.display(), found.display())]
+    #[error(
+        "{} was written by etcd itself, which this server cannot read: found {}",
+        dir.display(),
+        found.display()
+    )]
     Etcd {
         /// The directory.
         dir: PathBuf,
@@ -70,7 +74,10 @@ pub(crate) enum DataDirError {
         reason: &'static str,
     },
     /// `--initial-cluster-state existing` without a member to go on with.
-    #[error("{} holds no member, and joining an existing cluster is not implemented yet", .0.display())]
+    #[error(
+        "{} holds no member, and joining an existing cluster is not implemented yet",
+        .0.display()
+    )]
     NoMember(PathBuf),
     /// The file system refused.
     #[error("cannot use {}", file.display())]
@@ -131,8 +138,8 @@ impl DataDir {
         self.identity.unwrap_or(from_flags)
     }
 
-    /// Writes down who the member is, if that has not been done. The store must be open, and thereby
-    /// locked: two processes must not both do this.
+    /// Writes down who the member is, if that has not been done. The store must be open, and
+    /// thereby locked: two processes must not both do this.
     pub(crate) fn keep_identity(&mut self, identity: Identity) -> Result<(), DataDirError> {
         if self.identity.is_some() {
             return Ok(());

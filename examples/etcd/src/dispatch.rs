@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The services are called directly, without a router between: the path is looked up once, in the
-//! table that also counts calls. What tonic says differently from gRPC in Go is put right on the way
-//! out.
+//! table that also counts calls. What tonic says differently from gRPC in Go is put right on the
+//! way out.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn oversized_messages_speak_go() {
         let tonics = Status::out_of_range(
-            "Error, decoded message length too large: found 3000000 bytes, the limit is: 2097152 bytes",
+            "Error, decoded message length too large: found 3000000 bytes, \
+             the limit is: 2097152 bytes",
         );
         let ours = too_large(&tonics).unwrap();
         assert_eq!(ours.code(), Code::ResourceExhausted);

@@ -3,7 +3,7 @@
 //! | route | answers |
 //! |---|---|
 //! | `/health` | `{"health":"true","reason":""}`, or 503 with the reason; `?exclude=NOSPACE` |
-//! | `/livez`, `/readyz` | `ok`, or 503 with the failed checks; `?verbose`, `?exclude=`, one check by path |
+//! | `/livez`, `/readyz` | `ok`, or 503 with what failed; `?verbose`, `?exclude=`, or by path |
 //! | `/version` | what this server is, as JSON |
 //! | `/metrics` | Prometheus' text format |
 //!

@@ -4,9 +4,10 @@
 //!   port ──► one listener ──► the worker with the fewest connections
 //! ```
 //!
-//! The other way, a listener per worker on one port (SO_REUSEPORT), lets the kernel deal connections
-//! out by a hash of their addresses. With the handful of connections that a cluster's clients keep
-//! open for days, a hash puts most of them on one core often enough; counting never does.
+//! The other way, a listener per worker on one port (SO_REUSEPORT), lets the kernel deal
+//! connections out by a hash of their addresses. With the handful of connections that a cluster's
+//! clients keep open for days, a hash puts most of them on one core often enough; counting never
+//! does.
 
 use std::fs;
 use std::io;

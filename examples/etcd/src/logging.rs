@@ -1,12 +1,13 @@
 //! The log: one JSON object a line on standard error, in the shape that etcd's has.
 //!
 //! ```text
-//!   {"level":"info","ts":"2026-11-20T11:02:03.004005Z","caller":"src/server.rs:77","msg":"…","name":"default"}
-//!   2026-11-20T11:02:03.004005Z  info  src/server.rs:77  …  {"name":"default"}     --log-format console
+//!   {"level":"info","ts":"2026-11-20T11:02:03Z","caller":"src/server.rs:77","msg":"…","name":"m1"}
+//!   2026-11-20T11:02:03Z  info  src/server.rs:77  …  {"name":"m1"}     --log-format console
 //! ```
 //!
-//! Tools wait for the words of a message (`ready to serve client requests`) and parse the four first
-//! fields; everything after them is for people. Nothing is logged for a request that went well.
+//! Tools wait for the words of a message (`ready to serve client requests`) and parse the four
+//! first fields; everything after them is for people. Nothing is logged for a request that went
+//! well.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

@@ -3,8 +3,9 @@
 //! **The problem.** Programs that speak etcd v3 exist by the hundred, and what they rely on is not
 //! written down in one place: codes, texts, headers, the order of checks, what a flag means.
 //!
-//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, made durable.
-//! This program is the skin that makes it etcd. It adds no state and no semantics of its own.
+//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, made
+//! durable. This program is the skin that makes it etcd. It adds no state and no semantics of its
+//! own.
 //!
 //! ```text
 //!   TCP, Unix ──► listener ──► worker (one a core) ──► connection (HTTP/1, HTTP/2)

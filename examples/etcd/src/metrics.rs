@@ -1,8 +1,8 @@
 //! What /metrics shows, under etcd's names.
 //!
 //! Counters that calls move are kept here; everything else is read from the store when somebody
-//! asks. A metric appears only if it means here what it means in etcd: dashboards made for etcd show
-//! true numbers or none.
+//! asks. A metric appears only if it means here what it means in etcd: dashboards made for etcd
+//! show true numbers or none.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

@@ -1,13 +1,13 @@
 //! The whole member: opens the data, serves, and comes to a clean end.
 //!
 //! ```text
-//!   open data dir ──► open store ──► bind ports ──► start workers ──► "ready" ──► wait for a signal
-//!                                                                                      │
-//!   die by the signal ◄── close store ◄── connections finish ◄── stop accepting ◄──────┘
+//!   open data dir ──► open store ──► bind ports ──► workers ──► "ready" ──► wait for a signal
+//!                                                                                │
+//!   die by the signal ◄── close store ◄── connections finish ◄── stop accepting ◄┘
 //! ```
 //!
-//! Everything that can fail does so before the first connection is accepted, with one line that says
-//! what and where.
+//! Everything that can fail does so before the first connection is accepted, with one line that
+//! says what and where.
 
 use std::io;
 use std::sync::Arc;
@@ -191,7 +191,8 @@ async fn compact_for_ever(mut compactor: Compactor, member: Shared, mut stop: Sh
     }
 }
 
-/// The store goes on when it cannot write its state out, and its journal grows: somebody has to know.
+/// The store goes on when it cannot write its state out, and its journal grows: somebody has to
+/// know.
 async fn report_persist_errors(member: Shared, mut stop: Shutdown) {
     let mut last = None;
     loop {

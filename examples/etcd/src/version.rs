@@ -17,7 +17,8 @@ pub(crate) const OWN: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn banner() -> String {
     let (os, arch) = (std::env::consts::OS, go_arch());
     format!(
-        "etcd Version: {SERVER}\nGit SHA: drystone-etcd-{OWN}\nGo Version: none (Rust)\nGo OS/Arch: {os}/{arch}\n"
+        "etcd Version: {SERVER}\nGit SHA: drystone-etcd-{OWN}\n\
+         Go Version: none (Rust)\nGo OS/Arch: {os}/{arch}\n"
     )
 }
 

@@ -43,7 +43,8 @@ struct Handover {
 }
 
 impl Workers {
-    /// Starts a worker for each core. They end when `shutdown` fires and their connections are done.
+    /// Starts a worker for each core. They end when `shutdown` fires and their connections are
+    /// done.
     pub(crate) fn start(
         config: &Config,
         shutdown: &Shutdown,

@@ -1,4 +1,5 @@
-//! Counts the nodes that reads look at, for the tests that bound it. Outside of tests it is nothing.
+//! Counts the nodes that reads look at, for the tests that bound it. Outside of tests it is
+//! nothing.
 
 #[cfg(test)]
 use std::cell::Cell;

@@ -20,8 +20,8 @@
 //! log (or the histories of the keys, in a leaf) holds after the floor. Splitting and merging lean
 //! on that: the child's log says which half a turn belongs to.
 //!
-//! Cost: 6.2 bytes a turn and level (a run is 784 bytes and its place in the list 8, for 128 turns),
-//! nothing for overwrites. Up to 4 thousand keys have one level, up to 262 thousand two.
+//! Cost: 6.2 bytes a turn and level (a run is 784 bytes and its place in the list 8, for 128
+//! turns), nothing for overwrites. Up to 4 thousand keys have one level, up to 262 thousand two.
 
 use std::collections::VecDeque;
 

@@ -90,7 +90,8 @@ pub struct StreamOptions {
     pub outbox_bytes_max: usize,
     /// Main revisions of one catch-up message.
     pub message_revisions_max: usize,
-    /// Bytes of one message after which no further revision is added ([`super::Event::wire_bytes`]).
+    /// Bytes of one message after which no further revision is added
+    /// ([`super::Event::wire_bytes`]).
     pub message_bytes_max: usize,
     /// Bytes that a fragment does not exceed, unless one event does.
     pub fragment_bytes_max: usize,

@@ -1,9 +1,9 @@
 //! The state of the hostile disk: files, names, and the name changes a crash may lose.
 //!
-//! Names live apart from files, as on a real disk. `names` is what the process sees; `durable_names`
-//! is what survives; `pending` holds the changes between the two, in order. `sync_dir` moves the
-//! changes of one directory over. A crash keeps any subset of the pending ones, because file systems
-//! reorder them.
+//! Names live apart from files, as on a real disk. `names` is what the process sees;
+//! `durable_names` is what survives; `pending` holds the changes between the two, in order.
+//! `sync_dir` moves the changes of one directory over. A crash keeps any subset of the pending
+//! ones, because file systems reorder them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

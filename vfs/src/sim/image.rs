@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The kernel writes back whenever it likes, so a crash may find any version of any sector beside
-//! any length. Bytes that were durable and that no later write covered never change: that is the one
-//! kindness of this disk (power-safe overwrite, see [`Vfs`](crate::Vfs)).
+//! any length. Bytes that were durable and that no later write covered never change: that is the
+//! one kindness of this disk (power-safe overwrite, see [`Vfs`](crate::Vfs)).
 
 use std::collections::BTreeMap;
 

@@ -69,8 +69,8 @@ fn run(disk: &SimVfs, acked: &mut Acked) -> Result<(), Error> {
     wal.close()
 }
 
-/// The disk opens with all that was acknowledged, nothing that was not written, nothing that was cut
-/// away; and again, the same.
+/// The disk opens with all that was acknowledged, nothing that was not written, nothing that was
+/// cut away; and again, the same.
 #[track_caller]
 pub(crate) fn check(disk: &SimVfs, acked: &Acked, what: &str) {
     let reopen = || match try_open(disk, options().min_lsn(Lsn(acked.durable))) {

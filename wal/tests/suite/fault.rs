@@ -1,4 +1,5 @@
-//! Calls that fail: the first failure ends the log for everyone, and loses nothing that was promised.
+//! Calls that fail: the first failure ends the log for everyone, and loses nothing that was
+//! promised.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use drystone_vfs::{Fault, Harm, Op, OsVfs, Vfs};
+use drystone_vfs::{Fault, Harm, Op, OsVfs, SimVfs, Vfs};
 use drystone_wal::{Damage, Error, Lsn, Options, Wal};
 
 use crate::support::{
@@ -220,4 +220,69 @@ fn nothing_is_removed_before_everything_is_verified() {
     store(&disk, &dir().join("spare.tmp"), b"left over");
     let disk = hurt(&disk.crash(), &segment(1), |bytes| bytes[5000] ^= 1);
     assert_corrupt(&disk, options());
+}
+
+// A caller that does not like what it reads must be able to leave without a trace.
+#[test]
+fn a_found_log_can_be_read_and_left_as_it_was() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    for i in 0..30_u8 {
+        put(&wal, &[i; 1000]);
+    }
+    wal.append(&[b"torn"]).unwrap().wait().unwrap();
+    store(&disk, &dir().join("spare.tmp"), b"left over");
+    let names = disk.list(&dir()).unwrap();
+    let newest = names.iter().rfind(|name| name.to_string_lossy().ends_with(".wal")).unwrap();
+    let torn = hurt(&disk.crash(), &dir().join(newest), |bytes| {
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[end] ^= 1;
+    });
+    look_and_leave(&torn, 30);
+}
+
+// The same in the middle of a suffix cut, where the last segment is called otherwise.
+#[test]
+fn a_found_log_in_the_middle_of_a_cut_can_be_read() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    for i in 0..30_u8 {
+        put(&wal, &[i; 1000]);
+    }
+    disk.fail(Fault::new(Op::Rename, Harm::Error));
+    wal.truncate_suffix(Lsn(20)).unwrap_err();
+    let disk = disk.crash();
+    assert!(disk.list(&dir()).unwrap().contains(&"cut.tmp".into()), "the cut is not finished");
+    look_and_leave(&disk, 20);
+}
+
+/// Finds a log of `count` records, reads it twice, leaves it; and opens it in the end.
+#[track_caller]
+fn look_and_leave(disk: &SimVfs, count: usize) {
+    let before = disk.files();
+    let find = || Wal::find(Arc::new(disk.clone()), &dir(), options());
+    let found = find().unwrap();
+    assert!(matches!(find(), Err(Error::Locked { .. })), "it is kept while it is looked at");
+    let report = found.report().cloned().unwrap();
+    assert_eq!(report.last, Lsn(count as u64));
+    let read = || found.records().map(|record| record.unwrap()).collect::<Vec<_>>();
+    let (once, twice) = (read(), read());
+    assert_eq!((once.len(), &once), (count, &twice));
+    drop(found);
+    assert!(disk.files() == before, "looking has changed something");
+    let (_wal, recovered) = find().unwrap().open().unwrap();
+    let records: Vec<_> = recovered.map(|record| record.unwrap()).collect();
+    assert_eq!(records, once);
+}
+
+// Looking for a log where there is none is not making one.
+#[test]
+fn a_log_that_is_not_there_has_no_records() {
+    let disk = disk();
+    let found = Wal::find(Arc::new(disk.clone()), &dir(), options()).unwrap();
+    assert_eq!((found.report(), found.records().count()), (None, 0));
+    drop(found);
+    assert_eq!(disk.list(&dir()).unwrap(), ["LOCK"]);
+    let (_wal, records) = open(&disk);
+    assert_eq!(records, []);
 }

@@ -91,7 +91,8 @@ fn an_undamaged_tail_is_not_reported_as_cut() {
     assert_eq!((cut.file, cut.offset, cut.bytes), (segment(1), start, 16 + LEN as u64));
 }
 
-// Scenario 4: freshly allocated blocks hold whatever their last owner left, our own frames included.
+// Scenario 4: freshly allocated blocks hold whatever their last owner left, our own frames
+// included.
 #[test]
 fn garbage_behind_the_end_is_cut() {
     let (disk, start) = three();

@@ -1,6 +1,7 @@
 //! A span of time as Go writes it: `300ms`, `1.5h`, `1h15m`.
 //!
-//! etcd's flags take this form, so ours do. Units are ns, us, ms, s, m and h; a bare `0` needs none.
+//! etcd's flags take this form, so ours do. Units are ns, us, ms, s, m and h; a bare `0` needs
+//! none.
 
 use std::time::Duration;
 

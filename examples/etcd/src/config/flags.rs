@@ -69,7 +69,8 @@ pub(crate) struct Flags {
     /// Milliseconds between heartbeats; one member sends none, but it bounds --election-timeout
     #[arg(long, default_value_t = 100)]
     pub(crate) heartbeat_interval: u64,
-    /// Milliseconds; leases live at least 1.5 times as long, requests time out after 5 s and twice this
+    /// Milliseconds; leases live at least 1.5 times as long, requests time out after 5 s and twice
+    /// this
     #[arg(long, default_value_t = 1000)]
     pub(crate) election_timeout: u64,
     /// periodic or revision

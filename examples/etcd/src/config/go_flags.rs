@@ -128,7 +128,8 @@ fn add_environment(
             out.warnings.push(format!("unrecognized environment variable {variable}"));
         } else if given.contains(&flag) {
             out.warnings.push(format!(
-                "environment variable {variable} is shadowed by corresponding command-line flag --{flag}"
+                "environment variable {variable} is shadowed by \
+                 corresponding command-line flag --{flag}"
             ));
         } else {
             let value = value.into_string().map_err(|text| not_utf8(&text))?;

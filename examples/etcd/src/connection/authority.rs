@@ -4,10 +4,10 @@
 //! `:authority` with its maintenance calls; others send the path of a Unix socket. Go's server does
 //! not look at the field. Ours refuses such a call before we see it, as RFC 9113 §8.3.1 asks.
 //!
-//! **The idea.** The field means nothing here, so it may as well say something valid. [`Mender`] sits
-//! between the socket and the HTTP/2 library and reads along until the first request. If its authority
-//! is fine, as with every current client, the mender steps aside for good. If not, it mends the field
-//! in every request of the connection:
+//! **The idea.** The field means nothing here, so it may as well say something valid. [`Mender`]
+//! sits between the socket and the HTTP/2 library and reads along until the first request. If its
+//! authority is fine, as with every current client, the mender steps aside for good. If not, it
+//! mends the field in every request of the connection:
 //!
 //! ```text
 //!   HEADERS  83 86 45 97… 41 90 9d29aee3…              :authority = http://127.0.0.1:2379

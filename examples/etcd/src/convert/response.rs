@@ -1,7 +1,7 @@
 //! The store's answers, made into etcd's.
 //!
-//! Only the outermost answer has a full header. Inside a transaction, the answer to a read, a put or
-//! a delete has a header with the revision alone, and a nested transaction has an empty one.
+//! Only the outermost answer has a full header. Inside a transaction, the answer to a read, a put
+//! or a delete has a header with the revision alone, and a nested transaction has an empty one.
 
 use drystone_etcd_api::{etcdserverpb as pb, mvccpb};
 use drystone_kv::reply::{DeleteRangeReply, PutReply, RangeReply, TxnOpReply, TxnReply};

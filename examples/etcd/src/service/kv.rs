@@ -10,8 +10,8 @@
 //!   a sort or a filter: reads everything, whatever the limit ────────────► blocking thread
 //! ```
 //!
-//! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how many
-//! large answers are held in memory at once.
+//! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how
+//! many large answers are held in memory at once.
 
 use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
 use drystone_kv::command::{Command, Compare, RangeRequest, SortBy, Txn, TxnOp};

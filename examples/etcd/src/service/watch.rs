@@ -82,8 +82,8 @@ impl Session {
         }
     }
 
-    /// The next answer. Between two answers one request is taken, if there is one: a watcher that is
-    /// always busy must not keep the client from canceling it, nor requests keep answers back.
+    /// The next answer. Between two answers one request is taken, if there is one: a watcher that
+    /// is always busy must not keep the client from canceling it, nor requests keep answers back.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<pb::WatchResponse, Status>> {
         loop {
             if self.member.shutdown.has_fired() {

@@ -1,9 +1,10 @@
 //! Data folders that must not be used: each is refused in one sentence, and left as it was.
 //!
-//! A server that starts on damaged data and "repairs" it turns a bad day into a lost cluster, and one
-//! that starts afresh beside them serves an empty store to everyone. So a start that cannot be right
-//! ends with code 1, says which file is at fault, and changes not one byte: whoever has a copy, or a
-//! newer program, can still use it. [`attempt`] looks at that, [`sample`] has the folder to damage.
+//! A server that starts on damaged data and "repairs" it turns a bad day into a lost cluster, and
+//! one that starts afresh beside them serves an empty store to everyone. So a start that cannot be
+//! right ends with code 1, says which file is at fault, and changes not one byte: whoever has a
+//! copy, or a newer program, can still use it. [`attempt`] looks at that, [`sample`] has the folder
+//! to damage.
 //!
 //! What a crash leaves at the end of a journal is not damage: see the tests of the torn tail.
 
@@ -20,7 +21,8 @@ use self::sample::{KEYS, Sample};
 use crate::support::calls::{client_of, in_a_runtime};
 use crate::support::server::Server;
 
-/// The server refuses `data`: one sentence that names `file`, relative to it, and has these `words`.
+/// The server refuses `data`: one sentence that names `file`, relative to it, and has these
+/// `words`.
 #[track_caller]
 fn refused(data: &Path, file: &str, words: &str) {
     let before = data.is_dir().then(|| picture(data));

@@ -1,8 +1,9 @@
 //! Whatever was acknowledged is there after a crash: the real process, killed over and over.
 //!
-//! A [`trial`] plays [`workload`] bursts from many connections, kills the server with SIGKILL in the
-//! middle of one, starts it again on the same data, and lets [`chronicle`] hold what clients noted
-//! against what the server then says of itself ([`observe`]): its history, its content, its leases.
+//! A [`trial`] plays [`workload`] bursts from many connections, kills the server with SIGKILL in
+//! the middle of one, starts it again on the same data, and lets [`chronicle`] hold what clients
+//! noted against what the server then says of itself ([`observe`]): its history, its content, its
+//! leases.
 //!
 //! | room | holds |
 //! |---|---|
@@ -15,8 +16,8 @@
 //! | [`lease`] | what a crash does to time |
 //!
 //! Left out: power cuts. A killed process leaves its writes in the kernel's cache, where its
-//! successor finds them, synced or not. What only a power cut can lose is tested on simulated disks,
-//! by the suites of the log and the store.
+//! successor finds them, synced or not. What only a power cut can lose is tested on simulated
+//! disks, by the suites of the log and the store.
 //!
 //! How we know that this can fail: the tests of [`chronicle`] tell it histories with every kind of
 //! damage; `an_older_copy_of_the_data_is_caught` and `a_journal_cut_short_is_caught` do to a real

@@ -4,8 +4,8 @@
 //! bounded together: the journal on disk, and the time until the first read is served. Both are
 //! measured here, after a kill and after a stop in good order.
 //!
-//! The figures mean something for the release binary only, which `DRYSTONE_ETCD_BIN` names. With the
-//! binary that cargo built for the tests, a twentieth of the writes is made.
+//! The figures mean something for the release binary only, which `DRYSTONE_ETCD_BIN` names. With
+//! the binary that cargo built for the tests, a twentieth of the writes is made.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;

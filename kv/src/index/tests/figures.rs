@@ -1,4 +1,5 @@
-//! Times and sizes, measured in release: `SLOW=1 cargo test --release -p drystone-kv figures -- --nocapture`.
+//! Times and sizes, measured in release: `SLOW=1 cargo test --release -p drystone-kv figures --
+//! --nocapture`.
 
 use std::time::Instant;
 

@@ -4,6 +4,10 @@ use super::oracle::*;
 use crate::key_range::KeyRange;
 use crate::watch::*;
 
+/// A value that alone exceeds the fragments' limit below, by far.
+const LARGE: &str = "a value that alone exceeds every limit there is, by far, \
+                     and then some more of it to be sure of that";
+
 // Clients drop events of an id that they do not know yet.
 #[test]
 fn created_comes_before_events_of_its_id() {
@@ -158,7 +162,7 @@ fn fragments_split_a_revision_between_events_only() {
     stream.control().create(WatchRequest { start: Some(2), ..request.clone() }).unwrap();
     let fragments = ["0 [2] a@2=1, b@2=1 ...", "0 [2] c@2=1, d@2=1 ...", "0 [2] e@2=1"];
     expect(&mut stream, &[&["0 created 2"], &fragments[..]].concat());
-    world.write([put("a", "2"), put("b", "a value that alone exceeds every limit there is, by far, and then some more of it to be sure of that"), put("c", "2")]);
+    world.write([put("a", "2"), put("b", LARGE), put("c", "2")]);
     let live = lines(&drain(&mut stream));
     assert_eq!(live.len(), 3, "an event is never split: {live:?}");
     assert_eq!(live.iter().filter(|line| line.ends_with("...")).count(), 2);

@@ -1,5 +1,5 @@
-//! Power cuts, at any moment, again and again: what was answered is there, and what is there is what
-//! the proposals in their order make, up to some point and nothing beyond.
+//! Power cuts, at any moment, again and again: what was answered is there, and what is there is
+//! what the proposals in their order make, up to some point and nothing beyond.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

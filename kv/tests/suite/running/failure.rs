@@ -24,7 +24,8 @@ fn is_journal(error: &Error) -> bool {
     matches!(error, Error::Journal(_))
 }
 
-// After a failed sync nobody knows what is on the disk: the store says so once, and is silent after.
+// After a failed sync nobody knows what is on the disk: the store says so once, and is silent
+// after.
 #[test]
 fn a_failed_sync_ends_the_store_for_everyone() {
     for harm in [Harm::Error, Harm::NoSpace, Harm::Drops] {

@@ -1,5 +1,5 @@
-//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The store
-//! refuses each with its reason, and leaves every byte where it was.
+//! Folders that must not be touched: in use, somebody else's, of another version, damaged. The
+//! store refuses each with its reason, and leaves every byte where it was.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -216,8 +216,8 @@ fn a_missing_journal_segment_is_reported() {
     }
 }
 
-// An engine that knows more than its journal means that a journal was lost; a fresh one in its place
-// would give old positions to new commands.
+// An engine that knows more than its journal means that a journal was lost; a fresh one in its
+// place would give old positions to new commands.
 #[test]
 fn a_lost_journal_is_not_a_fresh_start() {
     let machine = used();
@@ -238,7 +238,7 @@ fn a_lost_engine_is_not_a_fresh_start() {
     }
     machine.disk.sync_dir(&path("engine")).unwrap();
     let error = refused(&machine);
-    let told = matches!(&error, Error::JournalGap { expected: 1, found } if *found > 1);
+    let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);
     assert!(told, "{error:?}");
 }
 

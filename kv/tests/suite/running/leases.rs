@@ -79,8 +79,8 @@ fn a_lease_that_nobody_expires_lives_on() {
     assert_eq!(kv.lease(LeaseId(7), true), Some(expected), "overdue, and said to be");
 }
 
-// Trap 14. Holders renew by the name and read the full time; of a lease that is not there they learn
-// just that.
+// Trap 14. Holders renew by the name and read the full time; of a lease that is not there they
+// learn just that.
 #[test]
 fn a_renewal_gives_the_full_time_again() {
     let machine = Machine::new(3);

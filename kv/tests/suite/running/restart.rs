@@ -67,8 +67,8 @@ fn persisting_cuts_the_journal_and_a_restart_needs_no_more() {
     assert_eq!(kv.status().applied, 202);
 }
 
-// The engine takes its time to become durable, and clients do not wait: what they write meanwhile is
-// in the journal alone, and a cut that went too far would lose it.
+// The engine takes its time to become durable, and clients do not wait: what they write meanwhile
+// is in the journal alone, and a cut that went too far would lose it.
 #[test]
 fn what_comes_while_the_engine_persists_stays_in_the_journal() {
     let machine = Machine::new(4);

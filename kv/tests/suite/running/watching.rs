@@ -68,7 +68,8 @@ fn everything(start: Option<u64>) -> WatchRequest {
     WatchRequest { start, ..WatchRequest::new(range("\0", "\0")) }
 }
 
-// Trap 17. One revision, one message, in the order of the changes, as soon as the writer is answered.
+// Trap 17. One revision, one message, in the order of the changes, as soon as the writer is
+// answered.
 #[test]
 fn an_answered_write_has_reached_the_watchers() {
     let kv = Machine::new(1).open();
@@ -237,8 +238,8 @@ fn a_watch_of_the_future_does_not_fire_early() {
     }
 }
 
-// Trap 21. etcd lost the delete at the compacted revision twice: to the compaction, and to a restart
-// after it.
+// Trap 21. etcd lost the delete at the compacted revision twice: to the compaction, and to a
+// restart after it.
 #[test]
 fn a_watch_from_the_compacted_revision_sees_its_delete() {
     let machine = Machine::new(8);

@@ -101,8 +101,8 @@ fn a_lease_has_any_name_but_zero() {
     }
 }
 
-// Trap 13. A key belongs to the lease of its newest put alone: an overwrite without a lease lets go,
-// one that keeps the lease does not, and a delete lets go.
+// Trap 13. A key belongs to the lease of its newest put alone: an overwrite without a lease lets
+// go, one that keeps the lease does not, and a delete lets go.
 #[test]
 fn an_overwrite_moves_the_key_between_leases() {
     let bench = Bench::new();

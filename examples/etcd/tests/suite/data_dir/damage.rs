@@ -3,8 +3,8 @@
 //! | part of the sample | what vouches for it |
 //! |---|---|
 //! | engine's file | a checksum for each block, and totals at its end |
-//! | journal's sealed segments | a checksum for each frame; the next segment's header names their end |
-//! | journal's last segment | the same, up to the last record that a later one knows to be durable |
+//! | journal's sealed segments | a checksum a frame; the next segment's header names their end |
+//! | journal's last segment | the same, up to the last record that a later one vouches for |
 //! | that there is a journal | the engine, which knows the last record it has applied |
 //!
 //! A last segment that only the journal itself knew of cannot be missed; see [`super::tail`].
@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::refused;
-use super::sample::{Sample, edit, end, flip};
+use super::sample::{Sample, edit, flip, frames_end, len};
 use crate::support::tree;
 
 const FLIPS: usize = 12;
@@ -35,7 +35,7 @@ fn flipped_bit_in_the_engine_is_refused() {
     for _ in 0..FLIPS {
         let sample = Sample::new();
         let file = sample.one(ENGINE, ".snap");
-        let at = dice.random_range(0..end(&file));
+        let at = dice.random_range(0..len(&file));
         println!("byte {at}");
         flip(&file, at);
         refused(&sample.data(), &name_in(&sample, &file), "");
@@ -45,7 +45,7 @@ fn flipped_bit_in_the_engine_is_refused() {
 /// Every cut is noticed, also one between two blocks, and so is every byte too many.
 #[test]
 fn engine_of_another_length_is_refused() {
-    let whole = fs::read(Sample::new().one(ENGINE, ".snap")).expect("it can be read").len();
+    let whole = len(&Sample::new().one(ENGINE, ".snap"));
     for bytes in [0, 1, 31, 32, whole / 2, whole - 60, whole - 1, whole + 1] {
         println!("{bytes} of {whole} bytes");
         let sample = Sample::new();
@@ -101,7 +101,9 @@ fn flipped_bit_in_the_journal_is_refused() {
         // All headers in turn, then anywhere; of the last file, what later records vouch for.
         let file = &files[round % files.len()];
         let last = round % files.len() == files.len() - 1;
-        let vouched = if last { end(file) - 200 } else { end(file) };
+        // A record's watermark vouches for those that were durable when it was written.
+        let (end, last_at) = frames_end(file);
+        let vouched = if last { last_at } else { end };
         let at = if round < files.len() { round * 9 } else { dice.random_range(0..vouched) };
         println!("byte {at} of {file:?}");
         flip(file, at);
@@ -126,7 +128,7 @@ fn missing_segment_is_refused() {
 fn segment_cut_short_is_refused() {
     let sample = Sample::new();
     let file = sample.all(JOURNAL, ".wal").remove(0);
-    let end = end(&file);
+    let (end, _) = frames_end(&file);
     for bytes in [0, 100, 4096, end / 2, end - 1] {
         println!("{bytes} of {end} bytes");
         edit(&file, |content| content.truncate(bytes));
@@ -167,7 +169,7 @@ fn lost_engine_is_refused() {
 
     let sample = Sample::new();
     fs::remove_dir_all(sample.data().join(ENGINE)).expect("it is there");
-    refused(&sample.data(), ENGINE, "");
+    refused(&sample.data(), ENGINE, "is missing");
 
     // An older engine, whole in itself, beside a newer journal.
     let (older, newer) = (super::sample::before_it_grew(), Sample::new());

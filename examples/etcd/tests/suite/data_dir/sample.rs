@@ -1,5 +1,5 @@
-//! A data folder with everything in it: a saved engine, several segments of journal, and a tail that
-//! a killed server left.
+//! A data folder with everything in it: a saved engine, several segments of journal, and a tail
+//! that a killed server left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,8 +146,24 @@ pub(super) fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(file, bytes).expect("the file can be written");
 }
 
-/// Where the last byte of `file` that is not zero ends.
-pub(super) fn end(file: &Path) -> usize {
-    let bytes = fs::read(file).expect("the file can be read");
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+/// How many bytes `file` has.
+pub(super) fn len(file: &Path) -> usize {
+    let found = fs::metadata(file).expect("the file is there");
+    usize::try_from(found.len()).expect("it fits into memory")
 }
+
+/// Where the frames of a segment end, and where the last of them begins: each is a head of 16
+/// bytes, of which the first 4 are the length of what follows, padded to 8.
+pub(super) fn frames_end(segment: &Path) -> (usize, usize) {
+    let bytes = fs::read(segment).expect("the segment can be read");
+    let (mut last, mut at) = (HEADER_BYTES, HEADER_BYTES);
+    while bytes.get(at..at + 16).is_some_and(|head| head.iter().any(|byte| *byte != 0)) {
+        let len = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        last = at;
+        at += (16 + len as usize).next_multiple_of(8);
+    }
+    (at, last)
+}
+
+/// A segment's header.
+pub(super) const HEADER_BYTES: usize = 4096;

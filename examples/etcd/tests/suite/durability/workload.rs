@@ -1,7 +1,7 @@
 //! A burst of writes from several connections, cut off by a crash.
 //!
 //! ```text
-//!   writers  ─ grant, put, delete, groups, swap, revoke ─► each notes what it asked, and the answer
+//!   writers  ─ grant, put, delete, groups, swap, revoke ─► each notes question and answer
 //!   reader   ─ ranges ───────────────────────────────────► what stood, at which revision
 //!   watcher  ─ everything from now on ───────────────────► the events, in order
 //!   compactor  once, in some bursts

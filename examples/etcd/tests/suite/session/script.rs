@@ -15,17 +15,15 @@
 //!
 //! Commands that are not `etcdctl`'s:
 //!
-//! | command | what it does |
-//! |---|---|
-//! | `$NAME = <command>` | keeps the lease id in the answer as `$NAME`, for later commands and masks |
-//! | `<command> &name` | runs it in the background |
-//! | `until name <text>` | waits until the background command printed a line with the text, stops it, shows all |
-//! | `wait name` | waits until the background command ends by itself, shows all |
-//! | `gone <key>` | waits until the key is there no more, as when a lease ends |
-//! | `restart`, `crash` | stops the server politely, or kills it, and starts it again on its data |
+//! * `$NAME = <command>` keeps the lease id in the answer as `$NAME`, for later commands and masks.
+//! * `<command> &name` runs it in the background.
+//! * `until name <text>` waits until that printed a line with the text, stops it, and shows all.
+//! * `wait name` waits until it ends by itself, and shows all.
+//! * `gone <key>` waits until the key is there no more, as when a lease ends.
+//! * `restart` and `crash` stop the server politely, or kill it, and start it again on its data.
 //!
-//! `$URL` is the address of the server as a URL. In arguments and input `{a*3}` stands for `aaa`; an input line `<*3 put k# v` stands for three
-//! lines with `#` counting up from 0.
+//! `$URL` is the address of the server as a URL. In arguments and input `{a*3}` stands for `aaa`;
+//! an input line `<*3 put k# v` stands for three lines with `#` counting up from 0.
 
 use std::path::{Path, PathBuf};
 

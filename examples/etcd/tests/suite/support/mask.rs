@@ -276,8 +276,10 @@ mod tests {
     /// A mask that hid revisions or values would make every comparison pass.
     #[test]
     fn answers_stay_visible() {
-        let line = r#"{"header":{"member_id":7616583982444832909,"revision":3,"raft_term":2},"kvs":[{"key":"YQ==","version":2,"value":"Mg=="}]}"#;
-        let shown = mask().line(line);
+        let header = r#"{"member_id":7616583982444832909,"revision":3,"raft_term":2}"#;
+        let kv = r#"{"key":"YQ==","version":2,"value":"Mg=="}"#;
+        let line = format!(r#"{{"header":{header},"kvs":[{kv}]}}"#);
+        let shown = mask().line(&line);
         for fact in [r#""revision":3"#, r#""key":"a""#, r#""value":"2""#, r#""version":2"#] {
             assert!(shown.contains(fact), "{fact} is hidden in {shown}");
         }

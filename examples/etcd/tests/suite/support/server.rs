@@ -1,7 +1,7 @@
 //! A running server, real or ours, that ends with the test.
 //!
 //! ```text
-//!     start ──► answering ──► restart (SIGTERM) or crash (SIGKILL) ──► answering ──► drop (SIGKILL)
+//!     start ──► answering ──► restart (SIGTERM) or crash (SIGKILL) ──► answering ──► drop
 //!                   │                                                    ▲
 //!                   └──► terminate or kill ──► (the data lies still) ──► start_again
 //! ```

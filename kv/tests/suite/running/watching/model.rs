@@ -141,7 +141,8 @@ impl World {
             let events = told.remove(id).unwrap_or_default();
             let expected = expect(&self.oracle, watching);
             if events != expected {
-                // At the compacted revision itself, a sweep leaves of each key only the last change.
+                // At the compacted revision itself, a sweep leaves of each key only the last
+                // change.
                 let compacted = self.oracle.compacted.unwrap_or(0);
                 let swept = without_superseded(&expected, compacted);
                 let swept_in_part =
