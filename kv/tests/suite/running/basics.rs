@@ -14,7 +14,7 @@ use drystone_vfs::{MemVfs, SimClock};
 
 use crate::common::{compact, delete, put, read as request};
 use crate::running::gated::{Gate, Gated};
-use crate::running::{Machine, apply, ok, open, options, read};
+use crate::running::{Machine, apply, ok, open, options, read, sweep};
 
 /// A store on a disk that can be stopped.
 fn gated(options: Options) -> (Kv, Arc<Gate>) {
@@ -178,6 +178,27 @@ fn a_shutdown_answers_what_is_under_way_and_refuses_the_rest() {
     kv.shutdown();
     drop((kv, other));
     assert_eq!(machine.open().revision(), 101);
+}
+
+// An operator who compacts to make room waits until the room is there.
+#[test]
+fn the_end_of_a_sweep_can_be_waited_for() {
+    let kv = Machine::new(8).open();
+    ok(&kv, put("k", "1"));
+    ok(&kv, put("k", "2"));
+    ok(&kv, compact(3));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut swept = pin!(kv.swept(3));
+    let mut later = pin!(kv.swept(4));
+    assert!(swept.as_mut().poll(&mut context).is_pending());
+    sweep(&kv);
+    assert!(swept.as_mut().poll(&mut context).is_ready());
+    assert!(later.as_mut().poll(&mut context).is_pending());
+    kv.shutdown();
+    assert!(
+        later.as_mut().poll(&mut context).is_ready(),
+        "nobody waits on a store that is no more"
+    );
 }
 
 // A store that cannot work is refused before a folder is made for it.
