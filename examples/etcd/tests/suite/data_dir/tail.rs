@@ -14,8 +14,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::attempt::attempt;
+use super::count;
 use super::sample::{HEADER_BYTES, KEYS, Sample, edit, flip, frames_end};
-use super::{attempt, count};
 
 /// The journal's last segment that was written to.
 fn last(sample: &Sample) -> PathBuf {
@@ -102,5 +103,5 @@ fn unfinished_first_start_is_finished() {
         crate::support::server::Server::start_in(folder, &crate::support::programs::ours(), &[]);
     assert_eq!(count(&server), 0);
     // And it is a real one: another server is kept out.
-    assert_eq!(attempt::attempt(&server.data_dir()).code, Some(1));
+    assert_eq!(attempt(&server.data_dir()).code, Some(1));
 }
