@@ -91,7 +91,7 @@ impl World {
         };
         let compacted = self.oracle.compacted.unwrap_or(0);
         if self.watching.values().any(|watching| watching.next < compacted) {
-            // It may have ended, and its name be free; its end has to be read before it is given again.
+            // It may have ended, and its name be free: its end is read before that is given again.
             self.read();
         }
         match self.stream.control().create(request.clone()) {
@@ -170,8 +170,8 @@ impl World {
     }
 }
 
-/// What a watcher has to be told; if `swept`, without what a sweep may have taken: of the changes that
-/// the compacted revision made to one key, all but the last.
+/// What a watcher has to be told; if `swept`, without what a sweep may have taken: of the changes
+/// that the compacted revision made to one key, all but the last.
 fn expect(oracle: &Oracle, watching: &Watching, swept: bool) -> Vec<Event> {
     let request = &watching.request;
     let is_superseded = |position: usize| {
