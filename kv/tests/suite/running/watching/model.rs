@@ -91,7 +91,8 @@ impl World {
         };
         let compacted = self.oracle.compacted.unwrap_or(0);
         if self.watching.values().any(|watching| watching.next < compacted) {
-            // It may have ended, and its name be free: its end is read before that is given again.
+            // It may have ended, and its name be free; its end has to be read before it is given
+            // again.
             self.read();
         }
         match self.stream.control().create(request.clone()) {
