@@ -223,8 +223,8 @@ fn with_commands_of(command_bytes_max: usize) -> Options {
     Options { limits, proposals_bytes_max: 1 << 30, quota_bytes: None, ..options() }
 }
 
-// What the limits accept, the journal takes: a client must not read "journal failed" of a store that
-// is in order.
+// What the limits accept, the journal takes: a client must not read "journal failed" of a store
+// that is in order.
 #[test]
 fn the_journal_takes_the_largest_command() {
     let machine = Machine::new(9);
