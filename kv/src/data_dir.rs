@@ -48,26 +48,10 @@ impl DataDir {
             io::ErrorKind::WouldBlock => Error::Locked { file: lock_path.clone() },
             _ => Error::io(&lock_path, error),
         })?;
-        let data_dir = DataDir { dir: dir.to_path_buf(), _lock: lock };
         if fresh {
             write_format(vfs, dir).map_err(|error| Error::io(&dir.join(FORMAT_FILE), error))?;
-        } else {
-            data_dir.check_whole(vfs)?;
         }
-        Ok(data_dir)
-    }
-
-    /// The engine's folder is made before the journal's: if it alone is missing, it was lost.
-    fn check_whole(&self, vfs: &Arc<dyn Vfs>) -> Result<(), Error> {
-        let is_missing = |folder: &Path| match vfs.list(folder) {
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-            Ok(_) => false,
-        };
-        if is_missing(&self.engine()) && !is_missing(&self.journal()) {
-            let reason = "it is missing, and the journal beside it is there";
-            return Err(Error::Damaged { file: self.engine(), reason });
-        }
-        Ok(())
+        Ok(DataDir { dir: dir.to_path_buf(), _lock: lock })
     }
 
     /// Where the engine lives.

@@ -93,7 +93,8 @@ impl Mem {
         Self::with(Trees::empty(), None)
     }
 
-    /// Opens the engine in the folder `dir`, which is made if it is missing.
+    /// Opens the engine in the folder `dir`. If that is missing the engine is empty; the folder is
+    /// made when there is something to save.
     ///
     /// Reads all of the newest state file. Afterwards removes what an interrupted
     /// [`Engine::persist`] left: partial files and files older than the newest.
@@ -103,7 +104,6 @@ impl Mem {
     /// [`EngineError::Corrupt`] if the newest file is not, to the bit, what was written;
     /// [`EngineError::Unsupported`] if a later version wrote it. Nothing on disk was changed then.
     pub fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Self, EngineError> {
-        vfs.create_dir_all(dir).map_err(|error| EngineError::io(dir, error))?;
         let names = names(&*vfs, dir)?;
         let newest = newest(&names);
         let trees = match newest {
@@ -130,9 +130,12 @@ impl Mem {
     }
 }
 
-/// The state files in `dir`, complete or not.
+/// The state files in `dir`, complete or not; none if there is no folder.
 fn names(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<Name>, EngineError> {
-    let names = vfs.list(dir).map_err(|error| EngineError::io(dir, error))?;
+    let names = match vfs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(|error| EngineError::io(dir, error))?,
+    };
     Ok(names.iter().filter_map(|name| Name::parse(name)).collect())
 }
 
@@ -195,6 +198,7 @@ impl Engine for Mem {
         }
         let sequence = disk.sequence_next;
         disk.sequence_next += 1;
+        vfs.create_dir_all(dir).map_err(|error| EngineError::io(dir, error))?;
         save::save(vfs, dir, sequence, &trees)?;
         remove_others(vfs, dir, &names(vfs, dir)?, Some(sequence))?;
         disk.batches_durable = trees.batches();

@@ -41,7 +41,7 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 
 use self::trial::Trial;
-use self::workload::{Moment, Shape};
+use self::workload::{End, Moment, Shape};
 use crate::support::calls::{client_of, in_a_runtime};
 use crate::support::server::Server;
 use crate::support::{calls, programs, tree};
@@ -61,7 +61,7 @@ fn fifty_crashes_lose_nothing_that_was_acknowledged() {
     for round in 0..rounds {
         let delay = Duration::from_millis(trial.dice.random_range(50..300));
         let compact = if round % 5 == 3 { trial.past_revision() } else { None };
-        trial.round(&SMALL, Moment::After(delay), compact);
+        trial.round(&SMALL, End::Killed(Moment::After(delay)), compact);
     }
     let (counts, revision) = (&trial.counts, trial.revision());
     let took = start.elapsed().as_secs_f64();
@@ -85,7 +85,8 @@ fn crashes_while_the_engine_is_saved_lose_nothing() {
         let delay = Duration::from_millis(trial.dice.random_range(0..80));
         // What is compacted away is not saved, so that no round takes longer than the one before.
         let compact = Some(trial.revision()).filter(|revision| *revision > 1);
-        trial.round(&LARGE, Moment::InFile { ending: SAVING, delay }, compact);
+        let moment = Moment::InFile { ending: SAVING, delay };
+        trial.round(&LARGE, End::Killed(moment), compact);
         halfway += usize::from(trial.left_behind(SAVING));
     }
     println!("{rounds} crashes, {halfway} in the middle of the file: {:?}", trial.counts);
@@ -94,6 +95,45 @@ fn crashes_while_the_engine_is_saved_lose_nothing() {
 
 /// How the engine's file ends while it is being written.
 const SAVING: &str = ".snap.tmp";
+
+/// An operator's restart is not an accident: what is under way is answered, or did not happen.
+#[test]
+fn stops_under_load_lose_nothing() {
+    let mut trial =
+        Trial::new(Server::start(&programs::ours(), &[]), crate::support::seed("stops_under_load"));
+    for _ in 0..8 {
+        let delay = Duration::from_millis(trial.dice.random_range(50..200));
+        trial.round(&SMALL, End::Stopped(Moment::After(delay)), None);
+    }
+    println!("{:?}", trial.counts);
+    assert!(trial.counts.acknowledged > 8 * 20, "too little was written to prove anything");
+}
+
+/// A disk that refuses a write in the middle of everything: the server ends rather than go on with a
+/// journal that may have a hole, and what it acknowledged is there once the disk takes writes again.
+#[test]
+fn disk_that_refuses_loses_nothing() {
+    if !programs::is_ours() {
+        return crate::support::skip("disk_that_refuses", "the server is not ours");
+    }
+    let folder = TempDir::new().expect("a folder can be made");
+    // No file may grow beyond 1.5 MiB (in blocks of 512 bytes), and being told so is no death. A
+    // journal's first file has 1 MiB.
+    let limited = programs::ours_after("trap '' XFSZ; ulimit -f 3072", folder.path());
+    let seed = crate::support::seed("disk_that_refuses");
+    let mut trial = Trial::new(Server::start(&limited, &[]), seed);
+    for _ in 0..3 {
+        let aftermath = trial.burst(&SMALL, End::ByItself, None);
+        assert!(trial.server.log().contains("error"), "it says why\n{}", trial.server.log());
+        let started = Instant::now();
+        trial.server.start_again_as(&programs::ours());
+        trial.check(&aftermath, None, started).expect("nothing is lost");
+        trial.server.terminate();
+        trial.server.start_again_as(&limited);
+    }
+    println!("{:?}", trial.counts);
+    assert!(trial.counts.acknowledged > 100, "too little was written to prove anything");
+}
 
 /// etcd once counted backwards after a crash when nothing was left at the newest revisions. Whoever
 /// then watches from the revision he knew waits for ever.
@@ -122,14 +162,14 @@ fn revision_stays_when_everything_is_deleted_and_compacted() {
 #[test]
 fn an_older_copy_of_the_data_is_caught() {
     let mut trial = Trial::new(Server::start(&programs::ours(), &[]), 1);
-    let moment = Moment::After(Duration::from_millis(100));
-    trial.round(&SMALL, moment, None);
+    let end = End::Killed(Moment::After(Duration::from_millis(100)));
+    trial.round(&SMALL, end, None);
     let (copy, data) = (TempDir::new().expect("a folder can be made"), trial.server.data_dir());
     let copy = copy.path().join("data");
     trial.server.kill();
     tree::copy(&data, &copy);
     trial.server.start_again();
-    let aftermath = trial.burst(&SMALL, moment, None);
+    let aftermath = trial.burst(&SMALL, end, None);
     std::fs::remove_dir_all(&data).expect("the data can be removed");
     tree::copy(&copy, &data);
     trial.server.start_again();
@@ -145,10 +185,10 @@ fn a_journal_cut_short_is_caught() {
         return crate::support::skip("a_journal_cut_short", "the server is not ours");
     }
     let mut trial = Trial::new(Server::start(&programs::ours(), &[]), 2);
-    let moment = Moment::After(Duration::from_millis(100));
-    trial.round(&SMALL, moment, None);
+    let end = End::Killed(Moment::After(Duration::from_millis(100)));
+    trial.round(&SMALL, end, None);
     let before = journal_end(&trial.server.data_dir()).1;
-    let aftermath = trial.burst(&SMALL, moment, None);
+    let aftermath = trial.burst(&SMALL, end, None);
     let (file, after) = journal_end(&trial.server.data_dir());
     assert!(after > before, "the burst was written to the same file");
     let mut bytes = std::fs::read(&file).expect("the journal can be read");

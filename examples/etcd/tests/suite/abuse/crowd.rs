@@ -1,9 +1,7 @@
 //! Connections: too many, too slow, or gone again at once.
 
-use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use drystone_etcd_api::etcdserverpb::WatchCreateRequest;
@@ -166,11 +164,7 @@ const FILES_MAX: usize = 400;
 #[test]
 fn connections_beyond_the_limit_wait() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let script = folder.path().join("limited");
-    let ours = programs::ours();
-    let text = format!("#!/bin/sh\nulimit -n {FILES_MAX}\nexec {} \"$@\"\n", ours.display());
-    std::fs::write(&script, text).expect("it can be written");
-    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("it is ours");
+    let script = programs::ours_after(&format!("ulimit -n {FILES_MAX}"), folder.path());
     let mut server = Server::start(&script, &[]);
     let bystander = Bystander::watch_over(&server);
     let crowd: Vec<TcpStream> = (0..2 * FILES_MAX).map(|_| connect(&server)).collect();

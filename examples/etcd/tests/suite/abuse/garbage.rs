@@ -73,7 +73,8 @@ fn survives(garbage: &[(String, Vec<u8>)]) {
     is_as_before(&mut server, before.memory_mib);
     until("connections are kept open", || held(&server).files <= before.files + 2);
     bystander.was_served_promptly();
-    assert!(!server.log().contains("panicked"), "{}", server.log());
+    let log = server.whole_log();
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 #[track_caller]
@@ -254,5 +255,6 @@ fn floods_of_small_frames_are_survived() {
     is_as_before(&mut server, before);
     drop(peers);
     bystander.was_served_promptly();
-    assert!(!server.log().contains("panicked"), "{}", server.log());
+    let log = server.whole_log();
+    assert!(!log.contains("panicked"), "{log}");
 }

@@ -169,7 +169,7 @@ fn lost_engine_is_refused() {
 
     let sample = Sample::new();
     fs::remove_dir_all(sample.data().join(ENGINE)).expect("it is there");
-    refused(&sample.data(), ENGINE, "is missing");
+    refused(&sample.data(), JOURNAL, "lacks");
 
     // An older engine, whole in itself, beside a newer journal.
     let (older, newer) = (super::sample::before_it_grew(), Sample::new());

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::chronicle::Chronicle;
 use super::observe;
 use super::op::Outcome;
-use super::workload::{Aftermath, Burst, Moment, Shape};
+use super::workload::{Aftermath, Burst, End, Shape};
 use crate::support::calls::{client_of, in_a_runtime};
 use crate::support::server::Server;
 use crate::support::tree;
@@ -67,11 +67,11 @@ impl Trial {
         self.left.iter().any(|name| name.ends_with(ending))
     }
 
-    /// One burst with a crash in it, and everything checked afterwards.
-    pub(super) fn round(&mut self, shape: &Shape, moment: Moment, compact: Option<i64>) {
-        let aftermath = self.burst(shape, moment, compact);
+    /// One burst, its end, and everything checked afterwards.
+    pub(super) fn round(&mut self, shape: &Shape, end: End, compact: Option<i64>) {
+        let aftermath = self.burst(shape, end, compact);
         if self.dice.random_ratio(1, 4) {
-            // Another crash, before the first one is dealt with.
+            // A crash on top, before what it left is dealt with.
             self.server.launch();
             std::thread::sleep(Duration::from_millis(self.dice.random_range(0..100)));
             self.server.kill();
@@ -83,19 +83,15 @@ impl Trial {
         checked.unwrap_or_else(|complaint| {
             panic!("seed {seed}, round {round}: {complaint}\nlog:\n{}", self.server.log())
         });
-        self.round += 1;
     }
 
-    /// A burst with a crash in it. The server lies still afterwards.
-    pub(super) fn burst(
-        &mut self,
-        shape: &Shape,
-        moment: Moment,
-        compact: Option<i64>,
-    ) -> Aftermath {
+    /// A burst and its end. The server lies still afterwards.
+    pub(super) fn burst(&mut self, shape: &Shape, end: End, compact: Option<i64>) -> Aftermath {
+        // Values and leases carry the round's number, so that none is ever written twice.
+        self.round += 1;
         let (seed, round) = (self.seed, self.round);
         let burst = Burst { shape: shape.clone(), seed, round, compact };
-        let aftermath = burst.run(&mut self.server, &self.chronicle.state, moment);
+        let aftermath = burst.run(&mut self.server, &self.chronicle.state, end);
         let files = tree::files(&self.server.data_dir());
         self.left = files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
         let record = &aftermath.record;

@@ -1,4 +1,4 @@
-//! A burst of writes from several connections, cut off by a crash.
+//! A burst of writes from several connections, cut off by a crash or another end.
 //!
 //! ```text
 //!   writers  ─ grant, put, delete, groups, swap, revoke ─► each notes question and answer
@@ -6,7 +6,7 @@
 //!   watcher  ─ everything from now on ───────────────────► the events, in order
 //!   compactor  once, in some bursts
 //!                      │
-//!   SIGKILL at a random moment: every writer is left with at most one request unanswered
+//!   the end, at a random moment: every writer is left with at most one request unanswered
 //! ```
 //!
 //! A writer has keys of its own, so that it alone decides what comes after what on them, and waits
@@ -91,8 +91,8 @@ impl Common {
 }
 
 impl Burst {
-    /// Runs the burst against `server` and kills it once `moment` is over; `state` is what stands.
-    pub(super) fn run(self, server: &mut Server, state: &State, moment: Moment) -> Aftermath {
+    /// Runs the burst against `server` until its `end`; `state` is what stands before.
+    pub(super) fn run(self, server: &mut Server, state: &State, end: End) -> Aftermath {
         let common = Arc::new(Common::default());
         common.heard(state.revision);
         let (url, state) = (server.client_url(), state.clone());
@@ -103,11 +103,16 @@ impl Burst {
             let runtime = runtime.expect("a runtime can be made");
             runtime.block_on(self.play(&url, &state, &shared, &started))
         });
-        if starts.recv().is_ok() {
+        let has_started = starts.recv().is_ok();
+        if let (true, End::Killed(moment) | End::Stopped(moment)) = (has_started, end) {
             moment.wait(server, || clients.is_finished());
         }
         common.crashing.store(true, Ordering::SeqCst);
-        server.kill();
+        match end {
+            End::Killed(_) => server.kill(),
+            End::Stopped(_) => server.terminate(),
+            End::ByItself => server.wait_for_exit(),
+        };
         match clients.join() {
             Ok(aftermath) => aftermath,
             Err(panic) => {
@@ -156,7 +161,18 @@ impl Burst {
     }
 }
 
-/// When a crash comes.
+/// How a burst ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// The server is killed.
+    Killed(Moment),
+    /// The server is asked to stop, and takes its leave in good order.
+    Stopped(Moment),
+    /// The server ends by itself, sooner or later: something is wrong with its world.
+    ByItself,
+}
+
+/// When the end comes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moment {
     /// After so long.

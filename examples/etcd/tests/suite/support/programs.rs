@@ -12,6 +12,8 @@
 //! The recorded scripts hold the answers of etcd 3.4, the release in Debian 12. A reference of
 //! another release is still compared live, but not with what was recorded.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -31,6 +33,16 @@ const RECORDED_RELEASE: &str = "3.4.";
 pub(crate) fn ours() -> PathBuf {
     let built = env!("CARGO_BIN_EXE_drystone-etcd");
     std::env::var_os("DRYSTONE_ETCD_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
+/// A script in `folder` that starts the server under test after the shell commands in `before`.
+pub(crate) fn ours_after(before: &str, folder: &Path) -> PathBuf {
+    let script = folder.join("server");
+    let text = format!("#!/bin/sh\n{before}\nexec {} \"$@\"\n", ours().display());
+    std::fs::write(&script, text).expect("a script can be written");
+    let runs = Permissions::from_mode(0o755);
+    std::fs::set_permissions(&script, runs).expect("a script can be made to run");
+    script
 }
 
 /// Whether the server under test is ours, and not real etcd in its place to try the harness.

@@ -10,6 +10,7 @@
 //! leader; that call also tells the ids which differ from one run to the next.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -132,6 +133,12 @@ impl Server {
         assert_eq!(before, self.ids, "a member keeps its ids over a restart");
     }
 
+    /// The same with another program.
+    pub(crate) fn start_again_as(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+        self.start_again();
+    }
+
     /// Starts the server, which has ended, on the data it left, and does not wait.
     pub(crate) fn launch(&mut self) {
         assert!(!self.is_running(), "two servers cannot share their data");
@@ -139,7 +146,8 @@ impl Server {
         self.child = spawn(&self.program, self.folder.path(), client, peer, &self.flags);
     }
 
-    fn wait_for_exit(&mut self) -> ExitStatus {
+    /// Waits until the server has ended.
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("the child is ours to wait for") {
@@ -169,10 +177,15 @@ impl Server {
         panic!("{} does not answer\n{}", self.program.display(), self.log());
     }
 
+    /// Everything the server wrote.
+    pub(crate) fn whole_log(&self) -> String {
+        let text = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// The last lines the server wrote.
     pub(crate) fn log(&self) -> String {
-        let text = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.whole_log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
@@ -192,7 +205,14 @@ fn spawn(program: &Path, folder: &Path, client: u16, peer: u16, flags: &[String]
     let mut command = command(program, &folder.join("data"), client, peer);
     command.args(flags);
     command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
-    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+    loop {
+        match command.spawn() {
+            Ok(child) => return child,
+            // A script that was just written, while another test was starting a program.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {}
+            Err(error) => panic!("cannot start {}: {error}", program.display()),
+        }
+    }
 }
 
 /// The command that starts `program` as the only member of a cluster.
