@@ -1,7 +1,7 @@
 //! Bytes on the port that are no request of anybody's: noise, other protocols, broken HTTP/2.
 //!
-//! Each kind is thrown at the server over a fresh connection. It may answer or hang up; what it must
-//! not do is fall, grow, or keep a bystander waiting.
+//! Each kind is thrown at the server over a fresh connection. It may answer or hang up; what it
+//! must not do is fall, grow, or keep a bystander waiting.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

@@ -102,5 +102,5 @@ fn unfinished_first_start_is_finished() {
         crate::support::server::Server::start_in(folder, &crate::support::programs::ours(), &[]);
     assert_eq!(count(&server), 0);
     // And it is a real one: another server is kept out.
-    assert_eq!(attempt::attempt(&server.data_dir()).code, Some(1));
+    assert_eq!(attempt(&server.data_dir()).code, Some(1));
 }
