@@ -2,7 +2,7 @@
 //!
 //! | room | throws |
 //! |---|---|
-//! | [`requests`] | well-formed gRPC that asks for what cannot be, and gRPC that is not well-formed |
+//! | [`requests`] | gRPC that asks for what cannot be, and gRPC that is not well-formed |
 //! | [`garbage`] | bytes that are no requests at all |
 //! | [`crowd`] | more connections than there is room for, and connections that come to nothing |
 //! | [`watchers`] | ten thousand watches, and watches nobody reads |
