@@ -180,10 +180,11 @@ impl Index {
     }
 
     /// Whether the record of `key` at `at`, not above main revision `compacted`, belongs to a store
-    /// that is compacted there: it is the newest of its key up to there, and not a tombstone,
-    /// unless one of the very revision `compacted`. (etcd keeps that one since 3.5.16, so that a
-    /// watch from the compacted revision on still sees the delete.) Steps of a compaction at
-    /// `compacted` do not change the answer; those of a later one do.
+    /// that is compacted there: it is of the very revision `compacted`, or the newest of its key up
+    /// to there and not a tombstone. (A watch from the compacted revision on still sees all of it.
+    /// etcd keeps a tombstone of that revision since 3.5.16, for the same reason, but not what the
+    /// revision itself superseded.) Steps of a compaction at `compacted` do not change the answer;
+    /// those of a later one do.
     pub(crate) fn kept(&self, key: &[u8], at: Revision, compacted: u64) -> bool {
         assert!(at.main <= compacted, "what is after the compaction is always kept");
         self.root.find(key).is_some_and(|history| history.keeps(at, compacted))

@@ -271,7 +271,7 @@ impl<E: Engine> Kv<E> {
 
     /// Revokes leases that are due. The background threads call it twice a second.
     pub fn expire_leases(&self) {
-        self.shared().expire_leases();
+        let _ = self.shared().expire_leases();
     }
 
     /// Does a small step of removing garbage. The background threads call it until it is done.
@@ -396,9 +396,15 @@ impl<E: Engine> Shared<E> {
         self.queue.lock().closed
     }
 
-    pub(crate) fn expire_leases(&self) {
+    /// Revokes leases that are due, [`EXPIRIES_MAX`] at most; says whether some may be left.
+    pub(crate) fn expire_leases(&self) -> Progress {
+        // A store that is marked corrupt refuses to revoke: to try would only fill the journal.
+        if self.store.refuses(false).is_some() {
+            return Progress::More;
+        }
         let now = self.clock.monotonic();
         let due = self.expiry.lock().take_due(now, EXPIRIES_MAX);
+        let mut progress = if due.len() == EXPIRIES_MAX { Progress::More } else { Progress::Done };
         let revoke = |id| self.propose(Command::LeaseRevoke(LeaseRevoke { id }));
         let revocations: Vec<_> = due.into_iter().map(|id| (id, revoke(id))).collect();
         for (id, proposed) in revocations {
@@ -408,8 +414,10 @@ impl<E: Engine> Shared<E> {
             };
             if !gone {
                 self.expiry.lock().retry(id);
+                progress = Progress::More;
             }
         }
+        progress
     }
 
     pub(crate) fn sweep_step(&self) -> Result<Progress, Error> {

@@ -59,6 +59,13 @@ impl Options {
         if self.persist_fraction == 0 {
             return Err("persist_fraction must be at least 1");
         }
+        // The journal's own bounds, told before a folder is touched.
+        if self.limits.command_bytes_max > 512 << 20 {
+            return Err("command_bytes_max must be at most 512 MiB");
+        }
+        if !(16 << 10..=1 << 30).contains(&self.segment_bytes) {
+            return Err("segment_bytes must be from 16 KiB to 1 GiB");
+        }
         Ok(())
     }
 }

@@ -30,8 +30,10 @@ pub(crate) fn replay<E: Engine>(
     options: &Options,
 ) -> Result<(Wal, u64), Error> {
     let applied = store.status().applied;
-    let wal_options =
-        WalOptions::default().min_lsn(Lsn(applied)).segment_bytes(options.segment_bytes);
+    let wal_options = WalOptions::default()
+        .min_lsn(Lsn(applied))
+        .segment_bytes(options.segment_bytes)
+        .record_bytes_max(options.limits.command_bytes_max.max(1));
     let found = Wal::find(vfs, &dir.journal(), wal_options)?;
     let mut replayed_bytes = 0;
     let mut group = Vec::with_capacity(GROUP_MAX);

@@ -6,9 +6,9 @@
 //! It is not part of the replicated state; a store that is swept and one that is not give the same
 //! answers, and a crash in the middle only means that the sweep starts over.
 //!
-//! A key keeps, of all its records at or below the compacted revision, the newest one: the put that
-//! is still visible there, or a tombstone if it is exactly that revision's own (a watch that starts
-//! at the compacted revision has yet to see it).
+//! A key keeps, of all its records below the compacted revision, the put that is still visible
+//! there, if there is one. Of the compacted revision itself everything stays, deletes and puts that
+//! it superseded itself included: a watch that starts there has yet to see them.
 
 use crate::engine::{Batch, Space};
 use crate::pins::Pins;

@@ -180,8 +180,13 @@ fn fail<E: Engine>(shared: &Shared<E>, error: &Error) {
 
 /// Expires leases and sweeps garbage.
 fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
+    // Leases that could not be revoked, and those beyond one portion, wait until then.
+    let mut leases_from = Duration::ZERO;
     while !house.stopped.load(Ordering::Acquire) {
-        shared.expire_leases();
+        let now = shared.clock.monotonic();
+        if leases_from <= now && shared.expire_leases() == Progress::More {
+            leases_from = now + HOUSE_PERIOD;
+        }
         let progress = shared.sweep_step();
         let pause = match progress {
             // A sweep lets clients have the lock between two steps.
@@ -191,6 +196,7 @@ fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
             }
             Ok(Progress::Done) | Err(_) => shared.next_expiry(),
         };
+        let pause = pause.map(|pause| pause.max(leases_from.saturating_sub(now)));
         house.pause(pause.unwrap_or(HOUSE_PERIOD).clamp(HOUSE_PERIOD_MIN, HOUSE_PERIOD));
     }
 }

@@ -150,20 +150,23 @@ impl KeyHistory {
         })
     }
 
-    /// Whether the record `at`, not above `compacted`, is part of a store compacted there: the
-    /// newest of its key up to there, and not a tombstone unless it is of that very revision. The
-    /// exception lets a watch that starts at the compacted revision see the delete.
+    /// Whether the record `at`, not above `compacted`, is part of a store compacted there: of that
+    /// very revision, or the newest of its key up to there and not a tombstone. A watch that starts
+    /// at the compacted revision thus sees all that it did, though it may have set a key and
+    /// deleted it again.
     pub(super) fn keeps(&self, at: Revision, compacted: u64) -> bool {
-        self.survivor(compacted) == Some(at)
+        at.main == compacted || self.survivor(compacted) == Some(at)
     }
 
     /// Drops what [`KeyHistory::keeps`] is false for, telling `removed`. Returns whether nothing
     /// is left.
     pub(super) fn compact(&mut self, compacted: u64, removed: &mut Vec<Revision>) -> bool {
         let survivor = self.survivor(compacted);
-        let in_older = survivor.is_some() && compacted < self.main;
+        let below = |survivor: Revision| survivor.main < compacted && compacted < self.main;
+        let in_older = survivor.is_some_and(below);
         if let Some(older) = &mut self.older {
-            let gone = up_to(older, compacted) - usize::from(in_older);
+            let up_to_below = compacted.checked_sub(1).map_or(0, |below| up_to(older, below));
+            let gone = up_to_below - usize::from(in_older);
             removed.extend(older.drain(..gone).map(Past::revision));
             if older.is_empty() {
                 self.older = None;
@@ -205,7 +208,7 @@ impl KeyHistory {
             .map_or(0, |older| size_of::<Vec<Past>>() + older.capacity() * size_of::<Past>())
     }
 
-    /// The one revision up to `compacted` that a compaction there keeps.
+    /// The newest revision up to `compacted`, if a compaction there keeps it.
     fn survivor(&self, compacted: u64) -> Option<Revision> {
         let older = self.older();
         let (newest, tombstone) = if self.main <= compacted {

@@ -143,6 +143,27 @@ fn tombstone_at_the_compacted_revision_is_kept() {
     assert_eq!((index.keys(), index.live()), (1, 1));
 }
 
+// One revision may delete a key and set it again; a watch that starts there must see both.
+#[test]
+fn every_change_of_the_compacted_revision_is_kept() {
+    let mut index = Index::new(0);
+    put(&mut index, "a", 2);
+    let changes = [Revision::new(3, 0), Revision::new(3, 1)];
+    index.delete(b"a", changes[0]);
+    index.put(b"a", changes[1], LeaseId::NONE);
+    assert!(changes.iter().all(|&at| index.kept(b"a", at, 3)));
+    assert_eq!(compact(&mut index, 3, 1), [2]);
+    index.check();
+    let left: Vec<_> = index.revisions(b"a", 3).collect();
+    assert_eq!(left, [(changes[0], true), (changes[1], false)]);
+    // A later compaction has no reason to keep the delete.
+    put(&mut index, "b", 4);
+    assert!(!index.kept(b"a", changes[0], 4) && index.kept(b"a", changes[1], 4));
+    assert_eq!(compact(&mut index, 4, 1), [3]);
+    index.check();
+    assert_eq!(index.at(b"a", 4), Some(changes[1]));
+}
+
 // Dropping the newest value below the compacted revision would lose a live key.
 #[test]
 fn compaction_keeps_the_newest_revision_of_a_live_key() {

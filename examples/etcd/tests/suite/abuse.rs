@@ -2,13 +2,13 @@
 //!
 //! | room | throws |
 //! |---|---|
-//! | [`requests`] | well-formed gRPC that asks for what cannot be, and gRPC that is not well-formed |
+//! | [`requests`] | gRPC that asks for what cannot be, and gRPC that is not well-formed |
 //! | [`garbage`] | bytes that are no requests at all |
 //! | [`crowd`] | more connections than there is room for, and connections that come to nothing |
 //! | [`watchers`] | ten thousand watches, and watches nobody reads |
 //!
-//! The answer to a request must be etcd's, code and text. To everything else there is one claim: the
-//! server stays up and within the memory that each test states, and a [`bystander`] who uses it
+//! The answer to a request must be etcd's, code and text. To everything else there is one claim:
+//! the server stays up and within the memory that each test states, and a [`bystander`] who uses it
 //! properly is served promptly all the while. The bounds are those of README.md; memory is what the
 //! kernel counts as resident in `/proc`.
 

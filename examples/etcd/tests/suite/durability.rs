@@ -109,8 +109,9 @@ fn stops_under_load_lose_nothing() {
     assert!(trial.counts.acknowledged > 8 * 20, "too little was written to prove anything");
 }
 
-/// A disk that refuses a write in the middle of everything: the server ends rather than go on with a
-/// journal that may have a hole, and what it acknowledged is there once the disk takes writes again.
+/// A disk that refuses a write in the middle of everything: the server ends rather than go on with
+/// a journal that may have a hole, and what it acknowledged is there once the disk takes writes
+/// again.
 #[test]
 fn disk_that_refuses_loses_nothing() {
     if !programs::is_ours() {

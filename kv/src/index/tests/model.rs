@@ -39,9 +39,8 @@ impl Oracle {
 
     fn kept(&self, key: &[u8], at: Revision, compacted: u64) -> bool {
         let newest = self.facts[key].iter().rfind(|(at, _)| at.main <= compacted);
-        newest.is_some_and(|&(newest, fact)| {
-            newest == at && (fact.is_some() || newest.main == compacted)
-        })
+        let is_newest = newest.is_some_and(|&(newest, fact)| newest == at && fact.is_some());
+        at.main == compacted || is_newest
     }
 }
 

@@ -209,8 +209,27 @@ fn impossible_options_are_refused() {
         Options { proposals_max: 0, ..options() },
         Options { proposals_bytes_max: 10, ..options() },
         Options { persist_fraction: 0, ..options() },
+        Options { segment_bytes: 1000, ..options() },
+        Options { segment_bytes: 2 << 30, ..options() },
+        with_commands_of(513 << 20),
     ] {
         assert!(matches!(machine.try_open(bad), Err(Error::Options(_))));
     }
     assert!(machine.disk.files().is_empty());
+}
+
+fn with_commands_of(command_bytes_max: usize) -> Options {
+    let limits = Limits { command_bytes_max, ..Limits::default() };
+    Options { limits, proposals_bytes_max: 1 << 30, quota_bytes: None, ..options() }
+}
+
+// What the limits accept, the journal takes: a client must not read "journal failed" of a store
+// that is in order.
+#[test]
+fn the_journal_takes_the_largest_command() {
+    let machine = Machine::new(9);
+    let kv = machine.try_open(with_commands_of(70 << 20)).unwrap();
+    ok(&kv, Command::Put(Put::new("k", vec![7; 66 << 20])));
+    drop(kv);
+    assert_eq!(machine.open().revision(), 2);
 }

@@ -214,6 +214,27 @@ fn a_storm_of_expiries_comes_in_portions() {
     assert_eq!(left, [700, 200, 0]);
 }
 
+// The background keeps to its portions: the next comes when half a second has passed on the clock,
+// however long the others have been due.
+#[test]
+fn the_background_expires_leases_at_a_bounded_rate() {
+    let machine = Machine::new(12);
+    let kv = machine.try_open(Options { background: true, ..options() }).unwrap();
+    let grants: Vec<_> = (1..=1200).map(|id| kv.propose(grant_for(id, 10))).collect();
+    assert!(grants.into_iter().all(|proposal| proposal.wait().is_ok()));
+    machine.clock.advance(seconds(10));
+    for left in [700, 200, 0] {
+        while kv.leases().len() > left {
+            std::thread::yield_now();
+        }
+        for _ in 0..2000 {
+            assert_eq!(kv.leases().len(), left);
+            std::thread::yield_now();
+        }
+        machine.clock.advance(Duration::from_millis(500));
+    }
+}
+
 // A revocation that is refused (nobody may change a store known to be wrong) is tried again when it
 // can be done, and until then the lease stays due.
 #[test]
@@ -224,8 +245,10 @@ fn a_refused_revocation_is_tried_again() {
     let change = |raise| Command::Alarm(AlarmChange { raise, member: 1, kind: AlarmKind::Corrupt });
     ok(&kv, change(true));
     machine.clock.advance(seconds(60));
+    let applied = kv.status().applied;
     kv.expire_leases();
     assert_eq!(kv.leases(), [LeaseId(7)]);
+    assert_eq!(kv.status().applied, applied, "the journal is not filled with what must be refused");
     ok(&kv, change(false));
     let mut renewal = pin!(kv.keep_alive(LeaseId(7)));
     assert_eq!(look(renewal.as_mut()), None, "still due");

@@ -1,7 +1,7 @@
 //! Bytes on the port that are no request of anybody's: noise, other protocols, broken HTTP/2.
 //!
-//! Each kind is thrown at the server over a fresh connection. It may answer or hang up; what it must
-//! not do is fall, grow, or keep a bystander waiting.
+//! Each kind is thrown at the server over a fresh connection. It may answer or hang up; what it
+//! must not do is fall, grow, or keep a bystander waiting.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -121,7 +121,8 @@ fn broken_http1_is_survived() {
         "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
         "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
-        "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+         ffffffffffffffff\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\
          HTTP2-Settings: AAAA\r\n\r\n",
         "CONNECT example.com:80 HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -75,8 +75,8 @@ fn operation(put: &PutRequest) -> drystone_etcd_api::etcdserverpb::RequestOp {
     drystone_etcd_api::etcdserverpb::RequestOp { request: Some(Request::RequestPut(put.clone())) }
 }
 
-/// A newer client may send numbers that an older server has no names for. What etcd makes of them is
-/// what ours must make of them.
+/// A newer client may send numbers that an older server has no names for. What etcd makes of them
+/// is what ours must make of them.
 #[test]
 fn numbers_without_a_name_are_taken_as_etcd_takes_them() {
     let Some(real) = programs::real_or_skip("numbers_without_a_name") else { return };
@@ -91,8 +91,8 @@ fn numbers_without_a_name_are_taken_as_etcd_takes_them() {
     }
 }
 
-/// etcd raises alarms that have no name, which then stop nothing and cannot be told apart, and falls
-/// when it is asked for an action that it does not know. Ours refuses both.
+/// etcd raises alarms that have no name, which then stop nothing and cannot be told apart, and
+/// falls when it is asked for an action that it does not know. Ours refuses both.
 #[test]
 fn alarms_without_a_name_do_nothing() {
     if !programs::is_ours() {
@@ -290,8 +290,8 @@ const ANSWER_MIB: u64 = 64;
 /// Besides the answers themselves.
 const SLACK_MIB: u64 = 64;
 
-/// A client that asks for everything, over and over, and does not listen. As in etcd, each answer is
-/// held until the client takes it; it is held once, and goes with the client.
+/// A client that asks for everything, over and over, and does not listen. As in etcd, each answer
+/// is held until the client takes it; it is held once, and goes with the client.
 #[test]
 fn answers_nobody_reads_are_held_once_and_given_back() {
     let _alone = crate::support::alone();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 10,000 watchers on 10 streams | 24 MiB: 2 KiB each, and slack |
 //! | 10,000 streams with a watcher each | 176 MiB: 16 KiB each, and slack |
-//! | 200 MiB of events, 12 watchers that read nothing | the history once, 3 MiB a watcher, and slack |
+//! | 200 MiB of events, 12 watchers that read nothing | the history once, 3 MiB each, and slack |
 //!
 //! The last line is what matters: the store keeps its history anyway (until it is compacted), and a
 //! watcher that does not read costs its window and one message beyond that, not its arrears.

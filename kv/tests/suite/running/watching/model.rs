@@ -129,7 +129,7 @@ impl World {
                 WatchMessage::Canceled { id, reason, .. } => {
                     let events = told.remove(&id).unwrap_or_default();
                     let lost = self.watching.remove(&id).expect("it stood");
-                    let expected = expect(&self.oracle, &lost, false);
+                    let expected = expect(&self.oracle, &lost);
                     assert!(expected.starts_with(&events), "{id:?}\n{events:?}\n{expected:?}");
                     let CancelReason::Compacted { compacted } = reason else {
                         panic!("nobody asked for the end of {id:?}")
@@ -142,12 +142,7 @@ impl World {
         }
         for (id, watching) in &mut self.watching {
             let events = told.remove(id).unwrap_or_default();
-            let expected = expect(&self.oracle, watching, false);
-            if events != expected {
-                let swept = expect(&self.oracle, watching, true);
-                let in_part = is_part(&swept, &events) && is_part(&events, &expected);
-                assert!(in_part, "{id:?} {:?}\n{events:?}\n{expected:?}", watching.request);
-            }
+            assert_eq!(events, expect(&self.oracle, watching), "{id:?} {:?}", watching.request);
             watching.next = watching.next.max(self.oracle.revision + 1);
         }
         assert!(told.is_empty(), "events of nobody: {told:?}");
@@ -171,21 +166,14 @@ impl World {
     }
 }
 
-/// What a watcher has to be told; if `swept`, without what a sweep may have taken: of the changes
-/// that the compacted revision made to one key, all but the last.
-fn expect(oracle: &Oracle, watching: &Watching, swept: bool) -> Vec<Event> {
+/// What a watcher has to be told.
+fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
     let request = &watching.request;
-    let is_superseded = |position: usize| {
-        let fact = &oracle.history[position];
-        let same = |later: &Fact| later.main == fact.main && later.key == fact.key;
-        Some(fact.main) == oracle.compacted && oracle.history[position + 1..].iter().any(same)
-    };
-    let concerned = oracle.history.iter().enumerate().filter(|(position, fact)| {
+    let concerned = oracle.history.iter().filter(|fact| {
         let skipped = if fact.after.is_some() { request.skip_puts } else { request.skip_deletes };
-        let gone = swept && is_superseded(*position);
-        fact.main >= watching.next && is_inside(&fact.key, &request.range) && !skipped && !gone
+        fact.main >= watching.next && is_inside(&fact.key, &request.range) && !skipped
     });
-    let event = |(_, fact): (usize, &Fact)| {
+    let event = |fact: &Fact| {
         let before = fact.main - 1;
         let readable = oracle.compacted.is_none_or(|compacted| compacted <= before);
         let created = fact.after.as_ref().is_some_and(|kv| kv.create_revision == fact.main);
@@ -202,12 +190,6 @@ fn expect(oracle: &Oracle, watching: &Watching, swept: bool) -> Vec<Event> {
         }
     };
     concerned.map(event).collect()
-}
-
-/// Whether `part` is left when some of `whole` is taken away.
-fn is_part(part: &[Event], whole: &[Event]) -> bool {
-    let mut whole = whole.iter();
-    part.iter().all(|event| whole.any(|other| other == event))
 }
 
 // Everything a watch promises, over a store that compacts, sweeps and restarts: no event is lost,
