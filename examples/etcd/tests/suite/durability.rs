@@ -19,11 +19,16 @@
 //! successor finds them, synced or not. What only a power cut can lose is tested on simulated
 //! disks, by the suites of the log and the store.
 //!
-//! How we know that this can fail: the tests of [`chronicle`] tell it histories with every kind of
-//! damage; `an_older_copy_of_the_data_is_caught` and `a_journal_cut_short_is_caught` do to a real
-//! server's data what a lost write would. Of real etcd, release 3.4.23 passes all of it
-//! (`DRYSTONE_ETCD_BIN=/usr/bin/etcd`). Release 3.5.1, which answers before its log is written, is
-//! caught within some rounds: "the revision went back", or an event that a watch has told is gone.
+//! How we know that this can fail:
+//!
+//! - The tests of [`chronicle`] tell it histories with every kind of damage.
+//! - `an_older_copy_of_the_data_is_caught` and `a_journal_cut_short_is_caught` do to a real server's
+//!   data what a lost write would.
+//! - Of real etcd, release 3.4.23 passes (`DRYSTONE_ETCD_BIN=/usr/bin/etcd`), while 3.5.1, which
+//!   answers before its log is written, is caught within some rounds: "the revision went back", or
+//!   an event that a watch has told is gone.
+//! - Our own server, made to answer before its journal is written, is caught in the first round or
+//!   two; made to cut its journal before the engine is saved, in the first.
 
 mod chronicle;
 mod lease;

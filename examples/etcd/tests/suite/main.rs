@@ -1,4 +1,12 @@
-//! Our server beside real etcd: the same questions, the same answers.
+//! Our server from outside: its process, its sockets, its disk.
+//!
+//! | room | asks |
+//! |---|---|
+//! | [`session`], [`wire`] | whether it answers as real etcd does |
+//! | [`durability`] | whether what it acknowledged survives crashes |
+//! | [`restart`] | how soon it is back, and what its journal takes |
+//! | [`data_dir`] | whether it leaves data alone that it cannot use |
+//! | [`abuse`] | whether it stands what strangers send |
 //!
 //! [`session`] asks as people do, with the real `etcdctl`; [`wire`] asks what `etcdctl` cannot,
 //! with raw requests. Both need the real programs, which [`support::programs`] finds or installs;
