@@ -22,8 +22,8 @@
 //! How we know that this can fail:
 //!
 //! - The tests of [`chronicle`] tell it histories with every kind of damage.
-//! - `an_older_copy_of_the_data_is_caught` and `a_journal_cut_short_is_caught` do to a real server's
-//!   data what a lost write would.
+//! - `an_older_copy_of_the_data_is_caught` and `a_journal_cut_short_is_caught` do to a real
+//!   server's data what a lost write would.
 //! - Of real etcd, release 3.4.23 passes (`DRYSTONE_ETCD_BIN=/usr/bin/etcd`), while 3.5.1, which
 //!   answers before its log is written, is caught within some rounds: "the revision went back", or
 //!   an event that a watch has told is gone.
