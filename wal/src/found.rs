@@ -125,6 +125,7 @@ fn fresh(vfs: &Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<Verified> 
         closed: false,
         fresh: true,
         cut: None,
+        short: None,
     };
     Ok(Verified::fresh(segment, report))
 }

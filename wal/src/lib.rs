@@ -91,6 +91,6 @@ pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
 pub use found::Found;
 pub use reader::{Iter, Recovered};
-pub use recovery::{Cut, Report};
+pub use recovery::{Cut, Report, Short};
 pub use types::Lsn;
 pub use wal::Wal;

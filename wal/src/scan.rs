@@ -48,6 +48,8 @@ pub(crate) struct Scan {
     pub(crate) unproven_from: u64,
     /// The last sound frame is a close mark.
     pub(crate) closed: bool,
+    /// There is a next mark: this is not the last segment that was ever durable.
+    pub(crate) succeeded: bool,
     /// The highest start segment named by header or marks.
     pub(crate) start_segment: SegmentId,
     pub(crate) index: Index,
@@ -63,6 +65,16 @@ pub(crate) struct Stop {
     pub(crate) lsn: Lsn,
     /// `None`: the walk reached the end it was given.
     pub(crate) damage: Option<Damage>,
+}
+
+impl Stop {
+    /// Whether zeros show, before the file's end at `length`, that the log ends first, or at least
+    /// the frame at the stop does. Frames that run right up to the end of a file that somebody cut
+    /// may have gone on behind it.
+    pub(crate) fn before_end(&self, length: u64) -> bool {
+        // A length and a checksum that are both zero are no frame's; less than that may be one.
+        self.damage != Some(Damage::FileEnds) && self.offset + ALIGN_BYTES <= length
+    }
 }
 
 /// A walk through one segment.
@@ -87,6 +99,7 @@ impl<'a> Scanner<'a> {
             end: HEADER_BYTES,
             unproven_from: self.header.born_end,
             closed: false,
+            succeeded: false,
             start_segment: self.header.start_segment,
             index: Vec::new(),
             stop: Stop { offset: HEADER_BYTES, lsn: before.next(), damage: None },
@@ -109,7 +122,7 @@ impl<'a> Scanner<'a> {
                 break;
             }
             let said = Lsn(lsn.0.saturating_sub(u64::from(head.behind)));
-            if said > watermark || head.kind == Kind::Close {
+            if said > watermark || matches!(head.kind, Kind::Close | Kind::Next) {
                 watermark = said;
                 scan.unproven_from = scan.unproven_from.max(at);
             }
@@ -138,6 +151,10 @@ impl<'a> Scanner<'a> {
                 scan.end = scan.stop.offset;
             }
             Kind::Close => scan.end = scan.stop.offset,
+            Kind::Next => {
+                scan.end = scan.stop.offset;
+                scan.succeeded = true;
+            }
             Kind::Start => {
                 let payload = self.window.bytes(at + FRAME_HEAD_BYTES as u64, 8)?;
                 scan.start_segment = scan.start_segment.max(SegmentId(u64_at(payload, 0)));

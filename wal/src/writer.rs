@@ -23,7 +23,9 @@ use drystone_vfs::{File, OpenMode, Vfs};
 use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::error::{Error, Result};
-use crate::format::{HEADER_BYTES, Kind, MARKS_BYTES, SegmentHeader, push_frame, seal};
+use crate::format::{
+    HEADER_BYTES, Kind, MARKS_BYTES, NEXT_MARK_BYTES, SegmentHeader, push_frame, seal,
+};
 use crate::queue::{Load, Queue};
 use crate::recovery::Verified;
 use crate::segment::Segment;
@@ -53,8 +55,20 @@ pub(crate) struct Writer {
     pub(crate) start: SegmentId,
     segment_bytes: u64,
     /// The last frame is a close mark.
-    closed: bool,
+    pub(crate) closed: bool,
+    /// The segment before this one, if it has just been left and has no next mark yet.
+    pub(crate) left: Option<Left>,
     woken: Vec<Waker>,
+}
+
+/// A segment that has been left for the next.
+#[derive(Debug)]
+pub(crate) struct Left {
+    segment: Arc<Segment>,
+    file: Arc<dyn File>,
+    /// Where its frames end, and the last record in it.
+    end: u64,
+    last: Lsn,
 }
 
 impl Writer {
@@ -81,6 +95,7 @@ impl Writer {
             start: found.start_segment,
             segment_bytes: options.segment_bytes,
             closed: found.report.closed,
+            left: None,
             woken: Vec::new(),
         })
     }
@@ -96,6 +111,9 @@ impl Writer {
                 self.last = load.last;
                 self.catalog.set_durable(load.last);
                 queue.finish(load, &mut self.woken);
+                if let Err(error) = self.mark_next() {
+                    queue.fail(error);
+                }
                 true
             }
             Err(error) => {
@@ -134,19 +152,39 @@ impl Writer {
     pub(crate) fn mark(&mut self, kind: Kind, payload: &[u8]) -> Result<()> {
         let mut frame = Vec::new();
         push_frame(&mut frame, kind, self.last, payload);
-        if self.tail + frame.len() as u64 > self.segment.capacity {
-            return self.rotate(&mut frame, self.last.next());
+        self.closed = kind == Kind::Close;
+        if self.tail + frame.len() as u64 + NEXT_MARK_BYTES > self.segment.capacity {
+            self.rotate(&mut frame, self.last.next())?;
+            return self.mark_next();
         }
         self.put(&mut frame)?;
         self.segment.extend(self.last.next(), self.tail);
         Ok(())
     }
 
+    /// After a rotation: says in the segment that was left that another follows, so that the loss
+    /// of the newest file is noticed. Nobody waits for this; call it once the group that rotated is
+    /// acknowledged. The mark lies behind the durable end of its segment, where no reader looks
+    /// while there is a successor.
+    fn mark_next(&mut self) -> Result<()> {
+        let Some(Left { segment, file, end, last }) = self.left.take() else {
+            return Ok(());
+        };
+        if end + NEXT_MARK_BYTES > segment.capacity {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        push_frame(&mut frame, Kind::Next, last, b"");
+        seal(&mut frame, last, segment.header.seed());
+        file.write_at(&[IoSlice::new(&frame)], end)
+            .and_then(|()| file.sync_data())
+            .map_err(|e| Error::poison(&segment.path, e))
+    }
+
     /// Says that the log ends here on purpose.
     pub(crate) fn close(&mut self) -> Result<()> {
         if !self.closed {
             self.mark(Kind::Close, b"")?;
-            self.closed = true;
         }
         Ok(())
     }
@@ -171,12 +209,17 @@ impl Writer {
             previous_end: self.tail,
             start_segment: self.start,
             born_end: HEADER_BYTES + frames.len() as u64,
+            capacity: spare.capacity,
         };
         seal(frames, self.last, header.seed());
         let (segment, file) = name_segment(&self.catalog, &self.spares, spare, header, frames)?;
+        self.left = Some(Left {
+            segment: std::mem::replace(&mut self.segment, Arc::clone(&segment)),
+            file: std::mem::replace(&mut self.file, file),
+            end: self.tail,
+            last: self.last,
+        });
         self.tail = segment.end();
-        self.segment = Arc::clone(&segment);
-        self.file = file;
         self.catalog.push(segment);
         Ok(())
     }
@@ -190,7 +233,7 @@ pub(crate) fn first_segment(
     log_id: u64,
 ) -> Result<Arc<Segment>> {
     let first_lsn = options.first_lsn.unwrap_or(Lsn(1));
-    let header = SegmentHeader {
+    let mut header = SegmentHeader {
         log_id,
         segment: SegmentId::FIRST,
         first_lsn,
@@ -198,17 +241,19 @@ pub(crate) fn first_segment(
         previous_end: 0,
         start_segment: SegmentId::FIRST,
         born_end: HEADER_BYTES,
+        capacity: FIRST_SEGMENT_BYTES.min(options.segment_bytes),
     };
     let spares = Spares::new(Arc::clone(vfs), dir, false);
-    let capacity = FIRST_SEGMENT_BYTES.min(options.segment_bytes);
-    let make = || -> io::Result<(PathBuf, u64)> {
-        let spare = spares.take(capacity)?;
+    let mut make = || -> io::Result<PathBuf> {
+        let spare = spares.take(header.capacity)?;
+        header.capacity = spare.capacity;
         let path = dir.join(header.segment.file_name());
         publish(&**vfs, &spares, &spare, &path, &header, &[])?;
         vfs.sync_dir(dir)?;
-        Ok((path, spare.capacity))
+        Ok(path)
     };
-    let (path, capacity) = make().map_err(|e| Error::poison(&spares.path, e))?;
+    let path = make().map_err(|e| Error::poison(&spares.path, e))?;
+    let capacity = header.capacity;
     Ok(Arc::new(Segment::new(header, path, capacity, HEADER_BYTES, Vec::new())))
 }
 
