@@ -81,6 +81,7 @@ mod found;
 mod recovery;
 mod scan;
 mod window;
+mod witness;
 
 mod catalog;
 mod reader;

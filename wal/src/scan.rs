@@ -15,9 +15,9 @@
 //!     └───┴───┴───┴╌╌╌╌╌╌╌┴╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┴───┘   says "8 was durable": corruption
 //! ```
 //!
-//! The search behind the stop goes by 8-byte steps and looks only at heads that could testify, so
-//! its cost is that of reading the segment once. Two more witnesses need no search: a later
-//! segment, and the header's own "born end".
+//! The search behind the stop costs as much as reading the segment once: see
+//! [`witness`](crate::witness). Two more witnesses need no search: a later segment, and the header's
+//! own "born end".
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ use crate::format::{
     ALIGN_BYTES, FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, u64_at,
 };
 use crate::types::{Lsn, SegmentId};
-use crate::window::{WINDOW_BYTES, Window};
+use crate::window::Window;
+use crate::witness;
 
 /// One entry of a segment's sparse index is made for at least this many bytes of frames.
 pub(crate) const INDEX_STEP_BYTES: u64 = 64 << 10;
@@ -192,79 +193,6 @@ impl<'a> Scanner<'a> {
         if stop.offset < self.header.born_end {
             return Ok(true);
         }
-        let mut at = stop.offset.next_multiple_of(ALIGN_BYTES);
-        let room = (self.window.end() - stop.offset) / FRAME_HEAD_BYTES as u64;
-        loop {
-            let bytes = self.window.bytes(at, WINDOW_BYTES)?;
-            if bytes.len() < FRAME_HEAD_BYTES {
-                return Ok(false);
-            }
-            let positions = bytes.len() - FRAME_HEAD_BYTES + 1;
-            let witness = (0..positions).step_by(ALIGN_BYTES as usize).find_map(|i| {
-                could_testify(&bytes[i..], stop.lsn, room).map(|head| (i as u64, head))
-            });
-            match witness {
-                Some((i, head)) => {
-                    let here = at + i;
-                    if here > stop.offset
-                        && self.window.check(here, &head, self.seed)? == Some(true)
-                    {
-                        return Ok(true);
-                    }
-                    at = here + ALIGN_BYTES;
-                }
-                None => at += (positions as u64).next_multiple_of(ALIGN_BYTES),
-            }
-        }
-    }
-}
-
-/// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would
-/// prove that what stood at the stop had been durable. At most `room` frames fit behind the stop.
-fn could_testify(bytes: &[u8], lost: Lsn, room: u64) -> Option<FrameHead> {
-    // Most of what is looked at is zeros.
-    if bytes[8..12] == [0; 4] {
-        return None;
-    }
-    let head = FrameHead::decode(bytes).ok()?;
-    let lsn = head.lsn_from(lost.previous());
-    if lsn.0 > lost.0 + room {
-        return None;
-    }
-    let watermark = lsn.0.checked_sub(u64::from(head.behind))?;
-    // A frame that opens its write proves all that stands before it, even where no record is lost:
-    // what is damaged at the stop is then a mark.
-    let opens = u64::from(head.behind) == u64::from(head.kind.is_record());
-    (watermark >= lost.0 || (opens && watermark + 1 == lost.0)).then_some(head)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::{push_frame, seal};
-
-    fn head_of(kind: Kind, lsn: u64, durable: u64) -> Vec<u8> {
-        let mut frame = Vec::new();
-        push_frame(&mut frame, kind, Lsn(lsn), b"");
-        seal(&mut frame, Lsn(durable), 7);
-        frame
-    }
-
-    // The whole difference between losing acknowledged records and refusing to start after every
-    // power cut lies in this predicate.
-    #[test]
-    fn only_frames_written_after_the_lost_one_was_durable_testify() {
-        let testifies = |kind, lsn, durable, lost| {
-            could_testify(&head_of(kind, lsn, durable), Lsn(lost), 100).is_some()
-        };
-        assert!(testifies(Kind::GroupEnd, 9, 8, 7), "8 was durable, so was 7");
-        assert!(testifies(Kind::GroupEnd, 8, 7, 7), "7 itself was durable");
-        assert!(!testifies(Kind::GroupEnd, 9, 5, 7), "7 to 9 were one write");
-        assert!(!testifies(Kind::Record, 8, 6, 7), "7 and 8 were one write");
-        assert!(testifies(Kind::GroupEnd, 7, 6, 7), "7 is here, so a mark is lost");
-        assert!(testifies(Kind::Close, 7, 7, 7), "a close mark speaks for all before it");
-        assert!(testifies(Kind::Close, 6, 6, 7), "a mark before this mark is lost");
-        assert!(!testifies(Kind::Close, 5, 5, 7), "older than the loss");
-        assert!(could_testify(&[0; 16], Lsn(1), 100).is_none());
+        witness::is_there(&mut self.window, self.seed, stop)
     }
 }
