@@ -16,17 +16,17 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Waker;
 
 use drystone_vfs::{File, OpenMode, Vfs};
 
 use crate::catalog::Catalog;
 use crate::config::Options;
+use crate::core::Step;
 use crate::error::{Error, Result};
 use crate::format::{
     HEADER_BYTES, Kind, MARKS_BYTES, NEXT_MARK_BYTES, SegmentHeader, push_frame, seal,
 };
-use crate::queue::{Load, Queue};
+use crate::queue::{Load, Queue, Settled};
 use crate::recovery::Verified;
 use crate::segment::Segment;
 use crate::spare::{Spare, Spares};
@@ -58,7 +58,29 @@ pub(crate) struct Writer {
     pub(crate) closed: bool,
     /// The segment before this one, if it has just been left and has no next mark yet.
     pub(crate) left: Option<Left>,
-    woken: Vec<Waker>,
+}
+
+impl Step for Writer {
+    fn step(&mut self, queue: &Queue) -> Option<Settled> {
+        let mut load = queue.take()?;
+        assert!(load.first == self.last.next(), "records are written in order");
+        match self.write(&mut load) {
+            Ok(()) => {
+                self.last = load.last;
+                self.catalog.set_durable(load.last);
+                let settled = queue.finish(load);
+                // Too late to take anything back: what has been written is durable.
+                if let Err(error) = self.mark_next() {
+                    queue.fail(error);
+                }
+                Some(settled)
+            }
+            Err(error) => {
+                queue.fail(error);
+                None
+            }
+        }
+    }
 }
 
 /// A segment that has been left for the next.
@@ -96,31 +118,7 @@ impl Writer {
             segment_bytes: options.segment_bytes,
             closed: found.report.closed,
             left: None,
-            woken: Vec::new(),
         })
-    }
-
-    /// Writes what is queued. `false` if there was nothing, or the log has failed.
-    pub(crate) fn step(&mut self, queue: &Queue) -> bool {
-        let Some(mut load) = queue.take() else {
-            return false;
-        };
-        assert!(load.first == self.last.next(), "records are written in order");
-        match self.write(&mut load) {
-            Ok(()) => {
-                self.last = load.last;
-                self.catalog.set_durable(load.last);
-                queue.finish(load, &mut self.woken);
-                if let Err(error) = self.mark_next() {
-                    queue.fail(error);
-                }
-                true
-            }
-            Err(error) => {
-                queue.fail(error);
-                false
-            }
-        }
     }
 
     fn write(&mut self, load: &mut Load) -> Result<()> {
@@ -163,9 +161,8 @@ impl Writer {
     }
 
     /// After a rotation: says in the segment that was left that another follows, so that the loss
-    /// of the newest file is noticed. Nobody waits for this; call it once the group that rotated is
-    /// acknowledged. The mark lies behind the durable end of its segment, where no reader looks
-    /// while there is a successor.
+    /// of the newest file is noticed. To be called once all of that is durable. The mark lies behind the
+    /// durable end of its segment, where no reader looks while there is a successor.
     fn mark_next(&mut self) -> Result<()> {
         let Some(Left { segment, file, end, last }) = self.left.take() else {
             return Ok(());

@@ -199,8 +199,8 @@ fn a_rotten_length_neither_allocates_nor_misleads() {
 #[test]
 fn a_torn_record_full_of_crafted_heads_is_judged_in_one_pass() {
     let disk = disk();
-    let options = options().segment_bytes(1 << 20);
-    let (wal, _) = try_open(&disk, options).unwrap();
+    let options = || options().segment_bytes(1 << 20);
+    let (wal, _) = try_open(&disk, options()).unwrap();
     put(&wal, b"before");
     let size = 900 << 10;
     let mut record = Vec::new();
@@ -215,7 +215,7 @@ fn a_torn_record_full_of_crafted_heads_is_judged_in_one_pass() {
     let at = (HEADER + frame(6) + 17) as usize;
     let torn = hurt(&disk.crash(), &segment(1), |bytes| bytes[at] ^= 1);
     let before = torn.counts().reads;
-    let (_wal, recovered) = try_open(&torn, options).unwrap();
+    let (_wal, recovered) = try_open(&torn, options()).unwrap();
     let reads = torn.counts().reads - before;
     assert!(reads < 50, "{reads} reads for a file of 1 MiB");
     assert_eq!(drain(recovered), numbered(&[b"before"]));
