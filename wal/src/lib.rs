@@ -82,6 +82,7 @@ mod writer;
 mod found;
 mod recovery;
 mod scan;
+mod view;
 mod window;
 mod witness;
 
@@ -96,4 +97,5 @@ pub use found::Found;
 pub use reader::{Iter, Recovered};
 pub use recovery::{Cut, Report, Short};
 pub use types::Lsn;
+pub use view::View;
 pub use wal::Wal;

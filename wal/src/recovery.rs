@@ -234,11 +234,7 @@ pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Resu
     let file = vfs
         .open(&tail.path, OpenMode::Write)
         .map_err(|e| Error::io("open segment", &tail.path, e))?;
-    let settled = settle(&file, verified.unproven_from, tail)
-        .map_err(|e| Error::io("repair", &tail.path, e))?;
-    if let Some(cut) = &mut verified.report.cut {
-        cut.bytes = settled;
-    }
+    settle(&file, verified.unproven_from, tail).map_err(|e| Error::io("repair", &tail.path, e))?;
     // The names found may be as new as the crash; nothing may be acknowledged before they are safe.
     vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
 }
@@ -252,31 +248,34 @@ pub(crate) fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 }
 
 /// Rewrites unproven frames, zeroes everything behind the end, makes the file as long as it was
-/// made, syncs. Returns how far behind the end there was anything but zeros.
-fn settle(file: &Arc<dyn File>, from: u64, tail: &Segment) -> io::Result<u64> {
+/// made, syncs.
+fn settle(file: &Arc<dyn File>, from: u64, tail: &Segment) -> io::Result<()> {
     let end = tail.end();
     let length = file.len()?;
     let mut window = Window::new(Arc::clone(file), length);
     let mut at = from.min(end);
     while at < end {
         let piece = window.bytes(at, WINDOW_BYTES.min((end - at) as usize))?.to_vec();
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         file.write_at(&[IoSlice::new(&piece)], at)?;
         at += piece.len() as u64;
     }
     let zeros = vec![0; WINDOW_BYTES];
-    let mut dirty_end = end;
     while at < length {
         let piece = window.bytes(at, WINDOW_BYTES)?;
         let count = piece.len();
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-            dirty_end = at + last as u64 + 1;
             file.write_at(&[IoSlice::new(&zeros[..=last])], at)?;
         }
         at += count as u64;
     }
     fill(&**file, length, tail.capacity)?;
-    file.sync_data()?;
-    Ok(dirty_end - end)
+    file.sync_data()
 }
 
 /// What is in `dir`. Names that are not ours are passed over.
@@ -359,7 +358,7 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
     let length = file.len().map_err(failed)?.min(header.capacity);
     let mut scanner = Scanner::new(Arc::clone(&file), &header, length);
     let scan = scanner.run().map_err(failed)?;
-    let Stop { offset, damage, .. } = scan.stop;
+    let damage = scan.stop.damage;
     if scan.succeeded {
         let (file, reason) = (layout.final_path(id.next()), Damage::SegmentMissing);
         return Err(Error::Corrupt { file, offset: 0, lsn: scan.last.next(), reason });
@@ -372,27 +371,30 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
         if scanner.was_promised(scan.stop).map_err(failed)? {
             return corrupt(scan.stop, reason);
         }
-        let clean = offset == scan.end && all_zero(file, offset, length).map_err(failed)?;
-        // Its length becomes known when it is cut.
+        let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;
         let file = path.clone();
-        cut = (!clean).then_some(Cut { file, offset: scan.end, bytes: 0, reason });
+        cut = (bytes > 0).then_some(Cut { file, offset: scan.end, bytes, reason });
     }
     let capacity = header.capacity;
     let short = (length < capacity).then_some(Short { file: path, bytes: length, capacity });
     Ok(Tail { header, scan, cut, short })
 }
 
-fn all_zero(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<bool> {
+/// Behind the last byte of `file[from..end]` that is not zero; `from` if all are.
+fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
     let mut window = Window::new(file, end);
-    let mut at = from;
+    let (mut at, mut dirty) = (from, from);
     while at < end {
         let piece = window.bytes(at, WINDOW_BYTES)?;
-        if piece.iter().any(|byte| *byte != 0) {
-            return Ok(false);
+        if piece.is_empty() {
+            break;
+        }
+        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+            dirty = at + last as u64 + 1;
         }
         at += piece.len() as u64;
     }
-    Ok(true)
+    Ok(dirty)
 }
 
 /// Walks a segment that has a successor: every frame must be there, up to the byte the successor's

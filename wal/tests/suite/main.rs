@@ -15,3 +15,4 @@ mod open;
 mod outside;
 mod tail;
 mod truncate;
+mod view;
