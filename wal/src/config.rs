@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drystone_vfs::{Clock, OsClock};
 
 use crate::error::{Error, Result};
-use crate::format::HEADER_BYTES;
+use crate::format::{HEADER_BYTES, LSN_MAX};
 use crate::types::Lsn;
 
 /// A group's frames never exceed this, so that lengths and positions fit their fields with room.
@@ -138,6 +138,7 @@ impl Options {
         )?;
         let first = self.first_lsn.unwrap_or(Lsn(u64::MAX));
         check(first > Lsn::NONE, "first_lsn", "must be at least 1")?;
+        check(self.first_lsn <= Some(LSN_MAX), "first_lsn", "must be at most 2^62")?;
         check(first > self.min_lsn, "first_lsn", "must be greater than min_lsn")
     }
 }

@@ -55,8 +55,14 @@
 //!
 //! # Absent, on purpose or for now
 //!
-//! Salvage of a corrupt log, opening beside a writer, memory-mapped reading, a command line to look
-//! into segments, direct I/O, compression, encryption. None of them needs another format on disk.
+//! Recovery beside a writer ([`inspect`] looks, and promises less), memory-mapped reading, direct
+//! I/O, compression, encryption. None of them needs another format on disk.
+//!
+//! # When something is wrong
+//!
+//! [`Wal::open_read_only`] verifies and reads, and changes nothing. [`Wal::salvage`] reads what is
+//! left of a log that is refused, names the holes, and writes the good prefix as a new log. The
+//! command `drystone-wal` (package `drystone-wal-cli`) does these from a terminal.
 //!
 //! Read on in [`Wal`], then [`Commit`]; in the source, `format.rs`, then `scan.rs` for the verdict.
 
@@ -83,8 +89,15 @@ mod found;
 mod recovery;
 mod scan;
 mod view;
-mod window;
 mod witness;
+
+pub mod inspect;
+mod salvage;
+
+mod crc;
+mod patchy;
+mod survey;
+mod window;
 
 mod catalog;
 mod reader;
@@ -96,6 +109,7 @@ pub use error::{Damage, Error, Result};
 pub use found::Found;
 pub use reader::{Iter, Recovered};
 pub use recovery::{Cut, Report, Short};
+pub use salvage::{Hole, Loss, Remain, Salvage};
 pub use types::Lsn;
 pub use view::View;
 pub use wal::Wal;

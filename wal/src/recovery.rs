@@ -381,7 +381,7 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
 }
 
 /// Behind the last byte of `file[from..end]` that is not zero; `from` if all are.
-fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
+pub(crate) fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
     let mut window = Window::new(file, end);
     let (mut at, mut dirty) = (from, from);
     while at < end {

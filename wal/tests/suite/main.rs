@@ -13,6 +13,7 @@ mod group;
 mod model;
 mod open;
 mod outside;
+mod salvage;
 mod tail;
 mod truncate;
 mod view;
