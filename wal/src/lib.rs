@@ -87,6 +87,7 @@ mod writer;
 
 mod found;
 mod recovery;
+mod report;
 mod scan;
 mod view;
 mod witness;
@@ -108,7 +109,7 @@ pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
 pub use found::Found;
 pub use reader::{Iter, Recovered};
-pub use recovery::{Cut, Report, Short};
+pub use report::{Cut, Report, Short};
 pub use salvage::{Hole, Loss, Remain, Salvage};
 pub use types::Lsn;
 pub use view::View;

@@ -24,8 +24,9 @@
 //! was never finished, just as for an open: it is the end, not a hole. Searching for frames in
 //! damage is bounded; where it was given up, the hole reaches to the segment's end.
 
+mod hearing;
 mod search;
-mod source;
+pub(crate) mod source;
 
 use std::fmt;
 use std::io;
@@ -38,7 +39,7 @@ use drystone_vfs::{File, Lock, Vfs};
 use crate::config::{Options, Writer};
 use crate::error::{Damage, Error, Result};
 use crate::format::FRAME_HEAD_BYTES;
-use crate::recovery::{Cut, Report};
+use crate::report::{Cut, Report};
 use crate::survey::{Piece, Survey};
 use crate::types::Lsn;
 use crate::view::lock_shared;

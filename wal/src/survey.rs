@@ -202,7 +202,7 @@ fn could_be(bytes: &[u8], next: Lsn, room: u64) -> Option<(FrameHead, Lsn)> {
     if bytes[8..12] == [0; 4] {
         return None;
     }
-    let head = FrameHead::decode(bytes).ok().filter(|head| head.is_sane())?;
+    let head = FrameHead::decode(bytes).ok().filter(FrameHead::is_sane)?;
     let lsn = head.lsn_from(next.previous());
     let first = if head.kind.is_record() { next } else { next.previous() };
     (first <= lsn && lsn.0 <= next.0 + room).then_some((head, lsn))

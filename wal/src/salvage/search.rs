@@ -11,12 +11,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use drystone_vfs::{File, Lock, Vfs};
+use drystone_vfs::{Lock, Vfs};
 
 use crate::error::{Damage, Error, Result};
-use crate::format::{FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, u64_at};
+use crate::format::{HEADER_BYTES, Kind, SegmentHeader};
 use crate::patchy::Patchy;
-use crate::recovery::{Cut, dirty_end};
+use crate::recovery::dirty_end;
+use crate::report::Cut;
+use crate::salvage::hearing::{self, Witness};
 use crate::salvage::source::{Guess, Kin, Source, sources};
 use crate::salvage::{Hole, Loss, Run, Salvage};
 use crate::scan::Stop;
@@ -107,16 +109,6 @@ struct Search<'a> {
     cut: Option<Cut>,
 }
 
-/// What the frames of the last segment say about those before them.
-#[derive(Debug)]
-struct Witness {
-    /// What stood before this byte was durable, up to this record.
-    before: u64,
-    proven: Lsn,
-    start: SegmentId,
-    succeeded: bool,
-}
-
 /// Something that is not a frame, while it is not known whether frames follow.
 struct Pending {
     offset: u64,
@@ -150,34 +142,14 @@ impl Search<'_> {
     /// Hears what the frames of the last file have to say.
     fn hear(&self, source: &Source, all: &[Source]) -> Result<Witness> {
         let born_end = self.own(source).map_or(0, |header| header.born_end);
-        let start = SegmentId(0);
-        let mut witness = Witness { before: born_end, proven: Lsn::NONE, start, succeeded: false };
-        // Without its own header, it takes the creation of the newest before it.
-        let creation = all.iter().filter_map(|s| self.own(s)).map(|h| h.creation).max();
         let mut here = Search { runs: vec![], holes: vec![], cut: None, ..*self };
-        here.creation = creation.unwrap_or(0);
-        let (Some(file), Some(key)) = (&source.file, here.key(source, &[])) else {
-            return Ok(witness);
-        };
-        let failed = |e| Error::io("read segment", &source.path, e);
-        let mut survey = Survey::new(Arc::clone(file) as _, key.seed, key.first, source.end());
-        while let Some(piece) = survey.next().map_err(failed)? {
-            let Piece::Frame { offset, head, lsn } = piece else { continue };
-            let proven = proof(&head, lsn);
-            if proven >= witness.proven {
-                witness.proven = proven;
-                witness.before = witness.before.max(offset);
-            }
-            witness.succeeded |= head.kind == Kind::Next;
-            if head.kind == Kind::Start {
-                let mut payload = [0; 8];
-                let at = offset + FRAME_HEAD_BYTES as u64;
-                file.read_exact_at(&mut payload, at).map_err(failed)?;
-                let named = SegmentId(u64_at(&payload, 0));
-                witness.start = witness.start.max(named.min(source.id));
-            }
+        // Without a header of its own, it was made after all others.
+        here.creation =
+            all.iter().filter_map(|s| self.own(s)).map(|h| h.creation).max().unwrap_or(0);
+        match here.key(source, &[]) {
+            Some(key) => hearing::hear(source, key, born_end),
+            None => Ok(Witness::new(born_end)),
         }
-        Ok(witness)
     }
 
     /// Records that segments from `first` on are missing.
@@ -386,16 +358,7 @@ impl Walk<'_> {
     fn was_promised(&self, offset: u64, next: Option<Lsn>) -> bool {
         self.witness.is_none_or(|witness| {
             let born = self.header.is_some_and(|header| offset < header.born_end);
-            let seen = offset < witness.before && next.is_some_and(|next| next <= witness.proven);
-            born || seen
+            born || next.is_some_and(|next| witness.proves(offset, next))
         })
     }
-}
-
-/// The last record before this frame, or the one it holds itself, for which it proves that all
-/// before was durable: see [`witness`](crate::witness).
-fn proof(head: &FrameHead, lsn: Lsn) -> Lsn {
-    let watermark = Lsn(lsn.0.saturating_sub(u64::from(head.behind)));
-    let opens = u64::from(head.behind) == u64::from(head.kind.is_record());
-    if opens { watermark.next() } else { watermark }
 }

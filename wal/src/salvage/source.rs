@@ -21,20 +21,20 @@ use crate::window::Window;
 
 /// One segment file.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) id: SegmentId,
-    pub(super) path: PathBuf,
+pub(crate) struct Source {
+    pub(crate) id: SegmentId,
+    pub(crate) path: PathBuf,
     /// Nothing if it cannot be opened.
-    pub(super) file: Option<Arc<Patchy>>,
-    pub(super) length: u64,
-    pub(super) header: std::result::Result<SegmentHeader, Loss>,
+    pub(crate) file: Option<Arc<Patchy>>,
+    pub(crate) length: u64,
+    pub(crate) header: std::result::Result<SegmentHeader, Loss>,
     /// The fields of a damaged header, for what they are worth.
     fields: Option<SegmentHeader>,
 }
 
 /// Opens every segment file in `dir`, in the order of their numbers. A finished suffix cut is taken
 /// into account.
-pub(super) fn sources(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<Source>> {
+pub(crate) fn sources(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<Source>> {
     let names = vfs.list(dir).map_err(|e| Error::io("list", dir, e))?;
     let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
     let mut ids: Vec<SegmentId> =
@@ -56,7 +56,7 @@ pub(super) fn sources(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<Source>> {
 }
 
 impl Source {
-    fn open(vfs: &dyn Vfs, id: SegmentId, path: PathBuf) -> Result<Source> {
+    pub(crate) fn open(vfs: &dyn Vfs, id: SegmentId, path: PathBuf) -> Result<Source> {
         let unreadable = |path, e| {
             let header = Err(Loss::Unreadable(Arc::new(e)));
             Ok(Source { id, path, file: None, length: 0, header, fields: None })
@@ -90,12 +90,12 @@ impl Source {
     }
 
     /// Where its bytes end: the file's length, or what its header says it was made, if less.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.header.as_ref().map_or(self.length, |header| header.capacity.min(self.length))
     }
 
     /// Why bytes of this file are not what they should be.
-    pub(super) fn loss(&self, from: u64, to: u64, reason: Damage) -> Loss {
+    pub(crate) fn loss(&self, from: u64, to: u64, reason: Damage) -> Loss {
         let bad = self.file.as_ref().and_then(|file| file.bad_in(from, to));
         bad.map_or(Loss::Damage(reason), Loss::Unreadable)
     }
@@ -104,7 +104,7 @@ impl Source {
     ///
     /// Either the header's own fields are right, and the damage is elsewhere in its block; or the
     /// first frame tells its seed, and the seed is one of this log, or a second frame confirms it.
-    pub(super) fn guess(&self, kin: &Kin) -> Option<Guess> {
+    pub(crate) fn guess(&self, kin: &Kin) -> Option<Guess> {
         let (fields, file) = (self.fields.as_ref()?, self.file.clone()?);
         let mut window = Window::new(file, self.length);
         let bytes = window.bytes(HEADER_BYTES, FRAME_HEAD_BYTES).ok()?;
@@ -138,14 +138,14 @@ impl Source {
 
 /// What the rest of the log says about a segment whose header is damaged.
 #[derive(Debug)]
-pub(super) struct Kin {
-    pub(super) log_id: Option<u64>,
+pub(crate) struct Kin {
+    pub(crate) log_id: Option<u64>,
     /// The creations of which the segment's can be one.
-    pub(super) made: Range<u64>,
+    pub(crate) made: Range<u64>,
     /// Its first record, if the segment before it ends well.
-    pub(super) first: Option<Lsn>,
+    pub(crate) first: Option<Lsn>,
     /// The first record of a later segment.
-    pub(super) below: Option<Lsn>,
+    pub(crate) below: Option<Lsn>,
 }
 
 impl Kin {
@@ -165,7 +165,7 @@ impl Kin {
 
 /// What it takes to read frames.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Guess {
-    pub(super) seed: u32,
-    pub(super) first: Lsn,
+pub(crate) struct Guess {
+    pub(crate) seed: u32,
+    pub(crate) first: Lsn,
 }
