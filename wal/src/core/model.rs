@@ -10,12 +10,13 @@
 //! Schedules with more than [`PREEMPTIONS_MAX`] forced switches are left out, as loom's authors
 //! advise: the number of schedules grows by powers, and bugs show in the first few.
 //!
-//! How we know that these can fail: each of the following, done to the code, is found. A waiter that
-//! notes the strokes after the lock is let go; one that writes without taking the pen; a leader that
-//! lays the pen down without a look at what has gathered, or at whether the log is closing; a write
-//! that counts as durable before the disk has it; a failure that rings one bell of the two; a
-//! commit that is let go and calls nobody; a sleeper that is not woken; listeners that are not
-//! counted; a buffer that is taken without turning to the other bell; room that nobody is told of.
+//! How we know that these can fail: each of the following, done to the code, is found. A waiter
+//! that notes the strokes after the lock is let go; one that writes without taking the pen; a
+//! leader that lays the pen down without a look at what has gathered, or at whether the log is
+//! closing; a write that counts as durable before the disk has it; a failure that rings one bell of
+//! the two; a commit that is let go and calls nobody; a sleeper that is not woken; listeners that
+//! are not counted; a buffer that is taken without turning to the other bell; room that nobody is
+//! told of.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
