@@ -12,5 +12,7 @@ mod fault;
 mod group;
 mod model;
 mod open;
+mod outside;
 mod tail;
 mod truncate;
+mod view;
