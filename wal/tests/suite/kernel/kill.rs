@@ -7,9 +7,10 @@
 //! ```
 //!
 //! To replay a run's choices (not the kernel's): `SEED=n cargo test -p drystone-wal killed_at`.
-//! Known to fail when it should: with the wait for `sync_data` left in and the *write* moved behind
-//! the acknowledgement, with group ends ignored in recovery, and with the start mark left out of
-//! prefix cuts.
+//! Known to fail when it should: with the write moved behind the acknowledgement, with the
+//! start mark left out of prefix cuts, and with a bit flipped in one frame of a thousand. With the
+//! frames of a group counted although its end is missing it fails in about every second run: the
+//! signal must cut a large write short for that.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -40,9 +41,8 @@ struct Tally {
     acknowledged: usize,
     /// Killed before the log was open.
     in_recovery: u32,
-    /// Killed with records written, or being written, that nobody had been told of.
+    /// Killed with records written that nobody had been told of, or in the middle of a cut.
     in_flight: u32,
-    torn: u32,
     in_cut: u32,
 }
 
@@ -175,13 +175,11 @@ impl Run {
         let Some(report) = found.report() else {
             return assert_eq!(self.ledger.min_lsn(), 0, "the log is gone");
         };
-        let torn = report.cut.is_some();
         let records = found.records().map(|record| record.unwrap());
         let records: Vec<_> = records.map(|(lsn, bytes)| (lsn.0, bytes.to_vec())).collect();
         let Verdict { beyond, mid_cut } = self.ledger.settle(report.first.0, &records);
-        self.tally.torn += u32::from(torn);
         self.tally.in_cut += u32::from(mid_cut);
-        self.tally.in_flight += u32::from(beyond || torn || mid_cut);
+        self.tally.in_flight += u32::from(beyond || mid_cut);
     }
 
     /// A life that ends in peace: what it leaves must satisfy the next victim too.
@@ -214,7 +212,7 @@ fn a_process_killed_at_any_moment_loses_nothing_acknowledged() {
     let mut run = Run { rng, seed, dir, ledger: Ledger::default(), tally: Tally::default() };
     (1..=rounds).for_each(|round| run.round(round));
     println!("{rounds} rounds: {:?}", run.tally);
-    let Tally { acknowledged, in_recovery, in_flight, in_cut, .. } = run.tally;
+    let Tally { acknowledged, in_recovery, in_flight, in_cut } = run.tally;
     assert!(acknowledged > 5 * rounds as usize, "{acknowledged} acknowledged");
     assert!(in_recovery >= rounds / 40, "{in_recovery} killed in recovery");
     assert!(in_flight >= rounds / 8, "{in_flight} killed with work in flight");

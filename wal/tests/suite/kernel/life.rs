@@ -50,12 +50,19 @@ impl Orders {
 
     fn options(&self, rng: &mut ChaCha8Rng) -> Options {
         let writer = if rng.random_bool(0.15) { Writer::Caller } else { Writer::Thread };
+        let segment = rng.random_range(16..64) << 10;
         Options::default()
-            .segment_bytes(rng.random_range(16..64) << 10)
+            .segment_bytes(if giants(self.round) { 8 << 20 } else { segment })
             .buffer_bytes_max(rng.random_range(4..64) << 10)
             .min_lsn(Lsn(self.min_lsn))
             .writer(writer)
     }
+}
+
+/// Whether this is a life of groups so large, in segments larger still, that the signal can cut a
+/// single write short. The kernel looks for it between pages.
+fn giants(round: u32) -> bool {
+    round.is_multiple_of(4)
 }
 
 /// Who wrote a record, and as which. Its bytes follow from it.
@@ -172,10 +179,11 @@ impl Appender<'_> {
 
     /// Appends one group; also returns its first position and the checksums of its records.
     fn append(&mut self) -> (Commit, String) {
-        let count = [1, 1, 1, 2, 3, 8][self.rng.random_range(0..6)];
+        let giant = giants(self.round) && self.rng.random_bool(0.8);
+        let count = if giant { 64 } else { [1, 1, 1, 2, 3, 8][self.rng.random_range(0..6)] };
+        let len_max = if giant { 12_000 } else { 600 };
         let group: Vec<Vec<u8>> = (0..count)
             .map(|place| {
-                let len_max = if self.rng.random_bool(0.02) { 40 << 10 } else { 600 };
                 let len = self.rng.random_range(0..len_max);
                 let Appender { round, epoch, thread, groups: group, .. } = *self;
                 Mark { round, epoch, thread, group, place, count, len }.record()
