@@ -9,6 +9,8 @@
 //! A killed process loses no page cache: this is about what the *process* leaves half done. Losing
 //! the cache as well is the simulated disk's part.
 
+mod full;
 mod kill;
 mod ledger;
 mod life;
+mod volume;

@@ -185,7 +185,8 @@ impl Run {
     /// A life that ends in peace: what it leaves must satisfy the next victim too.
     fn open_and_close(&mut self) {
         let options = Options::default().segment_bytes(32 << 10);
-        let (wal, recovered) = Wal::open(Arc::new(OsVfs::new()), &self.dir, options).unwrap();
+        let (wal, recovered) =
+            Wal::open(Arc::new(OsVfs::new()), &self.dir, options.clone()).unwrap();
         let first = recovered.report().first.0;
         let records: Vec<_> =
             recovered.map(|r| r.unwrap()).map(|(lsn, bytes)| (lsn.0, bytes.to_vec())).collect();
