@@ -13,4 +13,5 @@ mod full;
 mod kill;
 mod ledger;
 mod life;
+mod lock;
 mod volume;
