@@ -24,6 +24,7 @@ use loom::thread;
 
 use super::*;
 use crate::config::Options;
+use crate::sync::TIME_PASSES;
 
 const PREEMPTIONS_MAX: usize = 3;
 
@@ -69,10 +70,20 @@ fn log(mode: Mode, options: &Options, sound_syncs: usize) -> (Log, Arc<Platter>)
     (Arc::new(core), platter)
 }
 
+/// Every model is run twice: with naps that end at once, and with naps that never end, so that
+/// nothing rests on the scribe's looking by itself.
 fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS_MAX);
-    builder.check(model);
+    // Time is one for the process, and tests run side by side.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let model = Arc::new(model);
+    for passes in [true, false] {
+        TIME_PASSES.store(passes, Ordering::Relaxed);
+        let model = Arc::clone(&model);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(PREEMPTIONS_MAX);
+        builder.check(move || model());
+    }
 }
 
 /// Appends, waits, and sees its record on the platter.
