@@ -112,12 +112,23 @@ impl Vfs for OsVfs {
 
 fn flock(file: fs::File, path: &Path, how: FlockOperation) -> io::Result<Lock> {
     match retry_on_intr(|| rustix::fs::flock(&file, how)) {
-        Ok(()) => Ok(Lock::new(file)),
+        Ok(()) => Ok(Lock::new(Held(file))),
         Err(Errno::WOULDBLOCK) => {
             let text = format!("{} is locked by another opener", path.display());
             Err(io::Error::new(io::ErrorKind::WouldBlock, text))
         }
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A locked file. It is unlocked before it is closed: a process that is just being started has a
+/// copy of it for a moment, and the lock would live on in that.
+struct Held(fs::File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // If this fails, closing the file does it.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }
 

@@ -10,6 +10,7 @@ mod damage;
 mod enumerate;
 mod fault;
 mod group;
+mod kernel;
 mod model;
 mod open;
 mod outside;
