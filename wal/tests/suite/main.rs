@@ -6,6 +6,7 @@
 mod support;
 
 mod basics;
+mod cost;
 mod damage;
 mod enumerate;
 mod fault;
