@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::path::{name, not_found, parent};
 use crate::sim::fault::{Counts, Fault, Harm, Op, eio};
-use crate::sim::image::{Image, SECTOR_BYTES};
+use crate::sim::image::{Fate, Image, Overwrite, SECTOR_BYTES, Sector};
 
 pub(crate) type FileId = u64;
 
@@ -28,6 +28,9 @@ pub(crate) struct Disk {
     pub(crate) faults: Vec<Fault>,
     pub(crate) bad_sectors: BTreeSet<(FileId, u64)>,
     pub(crate) capacity_bytes: Option<u64>,
+    /// What a thin volume under the file system has: see `SimVfs::set_thin_bytes`.
+    pub(crate) thin_bytes: Option<u64>,
+    pub(crate) overwrite: Overwrite,
     /// Changing calls left before the power fails.
     pub(crate) calls_left: Option<u64>,
     durable_names: BTreeMap<PathBuf, FileId>,
@@ -82,6 +85,8 @@ impl Disk {
             faults: Vec::new(),
             bad_sectors: BTreeSet::new(),
             capacity_bytes: None,
+            thin_bytes: None,
+            overwrite: Overwrite::default(),
             calls_left: None,
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
@@ -106,9 +111,13 @@ impl Disk {
             }
         }
         let mut after = Disk::new(rng.random());
+        // Removed files count: their blocks are the ones handed out next.
+        let stale: Vec<Sector> =
+            self.files.values().flat_map(|image| image.some_sectors(&mut rng)).collect();
+        let mut fate = Fate { rng: &mut rng, overwrite: self.overwrite, stale: &stale };
         for &file in names.values() {
             let image = &self.files[&file];
-            after.files.entry(file).or_insert_with(|| image.crash(&mut rng));
+            after.files.entry(file).or_insert_with(|| image.crash(&mut fate));
         }
         after.durable_names = names.clone();
         after.names = names;
@@ -116,6 +125,8 @@ impl Disk {
         after.file_id_next = self.file_id_next;
         after.bad_sectors.clone_from(&self.bad_sectors);
         after.capacity_bytes = self.capacity_bytes;
+        after.thin_bytes = self.thin_bytes;
+        after.overwrite = self.overwrite;
         after
     }
 
@@ -236,6 +247,29 @@ impl Disk {
         let image = self.files.get_mut(&file).expect("an open handle keeps its file");
         image.write(&bytes[..count], at);
         if torn { Err(eio()) } else { Ok(()) }
+    }
+
+    /// Makes a file's bytes durable, unless the thin volume has no room for them: then they are
+    /// lost, and the caller hears of it here, long after the write that succeeded.
+    pub(crate) fn sync(&mut self, file: FileId) -> io::Result<()> {
+        let fits = self.fits_thin_volume(file);
+        let image = self.files.get_mut(&file).expect("an open handle keeps its file");
+        if fits {
+            image.sync();
+            Ok(())
+        } else {
+            image.revert();
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    /// Whether the dirty bytes of `file` find room. What is there already needs none.
+    fn fits_thin_volume(&self, file: FileId) -> bool {
+        let Some(room) = self.thin_bytes else { return true };
+        let image = &self.files[&file];
+        let growth = image.thick_bytes(true).saturating_sub(image.thick_bytes(false));
+        let used: u64 = self.names.values().map(|file| self.files[file].thick_bytes(false)).sum();
+        growth == 0 || used + growth <= room
     }
 
     fn used_bytes(&self) -> u64 {
