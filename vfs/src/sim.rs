@@ -74,6 +74,13 @@ impl SimVfs {
         SimVfs::over(self.disk.lock().crashed(Some(seed)))
     }
 
+    /// What a new process would find if this one were killed right now: everything written, synced
+    /// or not, because the page cache outlives the process. This disk goes on unharmed.
+    #[must_use]
+    pub fn kill_copy(&self) -> SimVfs {
+        SimVfs::over(self.disk.lock().killed())
+    }
+
     /// Lets this many more changing calls (all but reads) through; then everything fails, as if the
     /// process were dead, until [`crash`](SimVfs::crash).
     pub fn power_cut_after(&self, calls: u64) {

@@ -121,13 +121,29 @@ impl Disk {
         }
         after.durable_names = names.clone();
         after.names = names;
+        self.hand_down(&mut after);
+        after
+    }
+
+    /// The disk as a new process finds it after the old one was killed: the page cache lives on.
+    pub(crate) fn killed(&self) -> Disk {
+        let mut after = Disk::new(self.rng.clone().random());
+        after.files.clone_from(&self.files);
+        after.names.clone_from(&self.names);
+        after.durable_names.clone_from(&self.durable_names);
+        after.pending.clone_from(&self.pending);
+        self.hand_down(&mut after);
+        after
+    }
+
+    /// What stays as it is, whatever happens to processes and power.
+    fn hand_down(&self, after: &mut Disk) {
         after.dirs.clone_from(&self.dirs);
         after.file_id_next = self.file_id_next;
         after.bad_sectors.clone_from(&self.bad_sectors);
         after.capacity_bytes = self.capacity_bytes;
         after.thin_bytes = self.thin_bytes;
         after.overwrite = self.overwrite;
-        after
     }
 
     pub(crate) fn kill(&mut self) {

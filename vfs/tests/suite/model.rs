@@ -156,6 +156,26 @@ fn after_two_crashes_too(disk: &SimVfs) -> bool {
     (0..SEEDS).any(whole)
 }
 
+// A killed process loses nothing that it wrote; the power can still fail afterwards.
+#[test]
+fn the_page_cache_outlives_a_killed_process() {
+    let disk = disk();
+    let path = dir().join("a");
+    let file = durable(&disk, &path, &[1; 512]);
+    write(&*file, &[2; 512], 0);
+    disk.open(&dir().join("b"), OpenMode::CreateNew).unwrap();
+    let _lock = disk.lock(&dir().join("LOCK")).unwrap();
+    disk.fail(Fault::new(Op::Write, Harm::Error).forever());
+    let after = disk.kill_copy();
+    assert_eq!(content(&after, &path).unwrap(), [2; 512]);
+    assert!(after.lock(&dir().join("LOCK")).is_ok(), "its locks are gone");
+    let file = after.open(&path, OpenMode::Write).unwrap();
+    assert!((0..SEEDS).any(|seed| content(&after.crash_copy(seed), &path).unwrap() == [1; 512]));
+    assert!((0..SEEDS).any(|seed| content(&after.crash_copy(seed), &dir().join("b")).is_none()));
+    write(&*file, &[3; 512], 0);
+    assert_eq!(content(&disk, &path).unwrap(), [2; 512], "the copy is a copy");
+}
+
 // A read error is one call's, not the file's.
 #[test]
 fn a_read_can_fail_once() {

@@ -1,0 +1,120 @@
+//! A disk that writes down what the log asks of it, in order.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use drystone_vfs::{File, Lock, OpenMode, SimVfs, Vfs};
+use parking_lot::Mutex;
+
+/// One call that reached the disk, and the last name of the path it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) op: &'static str,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.op, self.name)
+    }
+}
+
+/// A [`SimVfs`] with a record of its changing calls, and of the largest read.
+#[derive(Debug, Clone)]
+pub(crate) struct Spy {
+    pub(crate) disk: SimVfs,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    calls: Vec<Call>,
+    read_bytes_max: usize,
+}
+
+impl Spy {
+    pub(crate) fn over(disk: SimVfs) -> Spy {
+        Spy { disk, seen: Arc::default() }
+    }
+
+    /// The changing calls since this was asked last, as `op name`.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.seen.lock().calls.drain(..).map(|call| call.to_string()).collect()
+    }
+
+    /// The largest buffer that was ever offered for reading into.
+    pub(crate) fn read_bytes_max(&self) -> usize {
+        self.seen.lock().read_bytes_max
+    }
+
+    fn saw(&self, op: &'static str, path: &Path) {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.seen.lock().calls.push(Call { op, name });
+    }
+}
+
+impl Vfs for Spy {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let new = self.disk.open(path, OpenMode::Read).is_err();
+        let file = self.disk.open(path, mode)?;
+        if new {
+            self.saw("create", path);
+        }
+        Ok(Arc::new(SpyFile { spy: self.clone(), path: path.to_path_buf(), file }))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.saw("rename to", to);
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.saw("remove", path);
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.disk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.saw("sync dir", dir);
+        self.disk.sync_dir(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct SpyFile {
+    spy: Spy,
+    path: std::path::PathBuf,
+    file: Arc<dyn File>,
+}
+
+impl File for SpyFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut seen = self.spy.seen.lock();
+        seen.read_bytes_max = seen.read_bytes_max.max(buf.len());
+        drop(seen);
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.spy.saw("write", &self.path);
+        self.file.write_at(bufs, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.spy.saw("sync", &self.path);
+        self.file.sync_data()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.spy.saw("set length", &self.path);
+        self.file.set_len(len)
+    }
+}
