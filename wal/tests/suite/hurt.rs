@@ -70,7 +70,7 @@ impl Hurt {
     pub(crate) fn check(&self) {
         match &self.outcome {
             Outcome::Refused => {
-                assert_corrupt(&self.disk.kill_copy(), self.options);
+                assert_corrupt(&self.disk.kill_copy(), self.options.clone());
             }
             Outcome::OneOf(any) => {
                 self.check_recovery(&self.disk.kill_copy(), any);
@@ -81,7 +81,7 @@ impl Hurt {
     #[track_caller]
     fn check_recovery(&self, disk: &SimVfs, any: &[Records]) {
         let what = &self.what;
-        let open = |disk: &SimVfs, when: &str| match try_open(disk, self.options) {
+        let open = |disk: &SimVfs, when: &str| match try_open(disk, self.options.clone()) {
             Ok((wal, recovered)) => (wal, drain(recovered)),
             Err(error) => panic!("{what}, {when}: {error}"),
         };
@@ -109,14 +109,14 @@ impl Hurt {
             // Refusing changes nothing, so it works on a disk that takes no changes.
             let disk = self.disk.kill_copy();
             disk.power_cut_after(0);
-            let error = try_open(&disk, self.options).unwrap_err();
+            let error = try_open(&disk, self.options.clone()).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }), "{}: {error}", self.what);
             return 1;
         };
         for calls in 0..200 {
             let disk = self.disk.kill_copy();
             disk.power_cut_after(calls);
-            let opened = try_open(&disk, self.options).map(|(wal, recovered)| {
+            let opened = try_open(&disk, self.options.clone()).map(|(wal, recovered)| {
                 let found = drain(recovered);
                 assert!(any.contains(&found), "{}: another outcome", self.what);
                 drop(wal);

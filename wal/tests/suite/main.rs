@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod hurt;
+mod spy;
 mod support;
 
 mod basics;
