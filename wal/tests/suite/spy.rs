@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drystone_vfs::{File, Lock, OpenMode, SimVfs, Vfs};
@@ -31,6 +31,8 @@ pub(crate) struct Spy {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// The present name of every file opened.
+    names: Vec<Arc<Mutex<PathBuf>>>,
     calls: Vec<Call>,
     read_bytes_max: usize,
 }
@@ -58,16 +60,22 @@ impl Spy {
 
 impl Vfs for Spy {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let new = self.disk.open(path, OpenMode::Read).is_err();
-        let file = self.disk.open(path, mode)?;
-        if new {
+        let creates = matches!(mode, OpenMode::Create | OpenMode::CreateNew);
+        if creates && self.disk.open(path, OpenMode::Read).is_err() {
             self.saw("create", path);
         }
-        Ok(Arc::new(SpyFile { spy: self.clone(), path: path.to_path_buf(), file }))
+        let file = self.disk.open(path, mode)?;
+        let name = Arc::new(Mutex::new(path.to_path_buf()));
+        self.seen.lock().names.push(Arc::clone(&name));
+        Ok(Arc::new(SpyFile { spy: self.clone(), path: name, file }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.saw("rename to", to);
-        self.disk.rename(from, to)
+        self.disk.rename(from, to)?;
+        let seen = self.seen.lock();
+        let renamed = seen.names.iter().filter(|name| *name.lock() == from);
+        renamed.for_each(|name| *name.lock() = to.to_path_buf());
+        Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.saw("remove", path);
@@ -91,7 +99,7 @@ impl Vfs for Spy {
 #[derive(Debug)]
 struct SpyFile {
     spy: Spy,
-    path: std::path::PathBuf,
+    path: Arc<Mutex<PathBuf>>,
     file: Arc<dyn File>,
 }
 
@@ -103,18 +111,18 @@ impl File for SpyFile {
         self.file.read_at(buf, offset)
     }
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.spy.saw("write", &self.path);
+        self.spy.saw("write", &self.path.lock());
         self.file.write_at(bufs, offset)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.spy.saw("sync", &self.path);
+        self.spy.saw("sync", &self.path.lock());
         self.file.sync_data()
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.spy.saw("set length", &self.path);
+        self.spy.saw("set length", &self.path.lock());
         self.file.set_len(len)
     }
 }
