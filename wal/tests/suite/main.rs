@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 mod hurt;
+mod oracle;
 mod spy;
 mod support;
 
@@ -25,3 +26,4 @@ mod space;
 mod syncs;
 mod tail;
 mod truncate;
+mod twice;
