@@ -111,11 +111,11 @@ impl Disk {
             }
         }
         let mut after = Disk::new(rng.random());
-        // Removed files count: their blocks are the ones handed out next.
-        let stale: Vec<Sector> =
-            self.files.values().flat_map(|image| image.some_sectors(&mut rng)).collect();
-        let mut fate = Fate { rng: &mut rng, overwrite: self.overwrite, stale: &stale };
+        let stale = self.stale_sectors(&mut rng);
         for &file in names.values() {
+            let others = stale.iter().filter(|(owner, _)| *owner != file);
+            let others: Vec<&Sector> = others.map(|(_, sector)| sector).collect();
+            let mut fate = Fate { rng: &mut rng, overwrite: self.overwrite, stale: &others };
             let image = &self.files[&file];
             after.files.entry(file).or_insert_with(|| image.crash(&mut fate));
         }
@@ -123,6 +123,16 @@ impl Disk {
         after.names = names;
         self.hand_down(&mut after);
         after
+    }
+
+    /// Some sectors of every file there ever was, by file: blocks are handed out dirty, those of a
+    /// removed file first of all. A file's own are never among those it is given anew.
+    fn stale_sectors(&self, rng: &mut ChaCha8Rng) -> Vec<(FileId, Sector)> {
+        let mut stale = Vec::new();
+        for (&file, image) in &self.files {
+            stale.extend(image.some_sectors(rng).into_iter().map(|sector| (file, sector)));
+        }
+        stale
     }
 
     /// The disk as a new process finds it after the old one was killed: the page cache lives on.

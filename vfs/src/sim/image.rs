@@ -47,8 +47,8 @@ pub enum Overwrite {
 pub(crate) struct Fate<'a, R> {
     pub(crate) rng: &'a mut R,
     pub(crate) overwrite: Overwrite,
-    /// Sectors of other files, old ones among them: what newly allocated blocks may hold.
-    pub(crate) stale: &'a [Sector],
+    /// Durable sectors of other files: what newly allocated blocks may hold.
+    pub(crate) stale: &'a [&'a Sector],
 }
 
 #[derive(Debug, Clone, Default)]
@@ -194,11 +194,11 @@ impl Image {
         found
     }
 
-    /// A few of this file's sectors, for the blocks of others to be found in.
+    /// A few of this file's durable sectors, for the blocks of others to be found in.
     pub(crate) fn some_sectors(&self, rng: &mut impl Rng) -> Vec<Sector> {
-        let count = self.cache.len() / SECTOR_BYTES;
+        let count = self.durable.len() / SECTOR_BYTES;
         let some = if count == 0 { 0 } else { STALE_PER_FILE };
-        (0..some).map(|_| sector(&self.cache, rng.random_range(0..count))).collect()
+        (0..some).map(|_| sector(&self.durable, rng.random_range(0..count))).collect()
     }
 
     /// Bytes of the sectors of `cache`, or of what is durable, that are not all zeros.
