@@ -46,7 +46,7 @@ use crate::types::Lsn;
 const NAP: Duration = Duration::from_millis(10);
 
 /// Gathering takes at most this fraction of the last write's time, and at most so long.
-const GATHER_FRACTION: u32 = 4;
+const GATHER_FRACTION: u32 = 16;
 const GATHER_MAX: Duration = Duration::from_micros(500);
 /// It ends after this many looks even if the clock stands still.
 const GATHER_LOOKS_MAX: usize = 10_000;
@@ -166,3 +166,6 @@ impl Drop for FailOnPanic<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model;

@@ -82,7 +82,9 @@ mod writer;
 mod found;
 mod recovery;
 mod scan;
+mod view;
 mod window;
+mod witness;
 
 mod catalog;
 mod reader;
@@ -93,6 +95,7 @@ pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
 pub use found::Found;
 pub use reader::{Iter, Recovered};
-pub use recovery::{Cut, Report};
+pub use recovery::{Cut, Report, Short};
 pub use types::Lsn;
+pub use view::View;
 pub use wal::Wal;

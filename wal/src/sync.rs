@@ -7,6 +7,8 @@
 #[cfg(not(loom))]
 pub(crate) use self::system::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex, yield_now};
 
+#[cfg(all(loom, test))]
+pub(crate) use self::model::TIME_PASSES;
 #[cfg(loom)]
 pub(crate) use self::model::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex, yield_now};
 
@@ -86,12 +88,16 @@ mod model {
     #[derive(Debug)]
     pub(crate) struct Condvar(loom::sync::Condvar);
 
-    /// What the model knows of time: it may always have passed.
-    pub(crate) struct TimedOut;
+    /// Whether a wait with a limit ends by itself at once, or never: what a model knows of time.
+    /// What holds in both holds for every limit.
+    pub(crate) static TIME_PASSES: std::sync::atomic::AtomicBool =
+        std::sync::atomic::AtomicBool::new(true);
+
+    pub(crate) struct TimedOut(bool);
 
     impl TimedOut {
         pub(crate) fn timed_out(&self) -> bool {
-            true
+            self.0
         }
     }
 
@@ -106,10 +112,15 @@ mod model {
         }
 
         pub(crate) fn wait_for<T>(&self, guard: &mut Guard<'_, T>, _: Duration) -> TimedOut {
-            drop(guard.held.take());
-            yield_now();
-            guard.held = Some(guard.mutex.lock().expect("a panic ends the model"));
-            TimedOut
+            let passes = TIME_PASSES.load(std::sync::atomic::Ordering::Relaxed);
+            if passes {
+                drop(guard.held.take());
+                yield_now();
+                guard.held = Some(guard.mutex.lock().expect("a panic ends the model"));
+            } else {
+                self.wait(guard);
+            }
+            TimedOut(passes)
         }
 
         pub(crate) fn notify_one(&self) {

@@ -233,3 +233,30 @@ fn arbitrary_bytes_are_refused_or_read_but_never_fatal() {
         }
     }
 }
+
+// Scenario 48: a torn record may hold what a stranger sent, such as fifty thousand heads that each
+// reach to the end. Judging the tail must not cost more than reading it a few times.
+#[test]
+fn a_torn_record_full_of_crafted_heads_is_judged_in_one_pass() {
+    let disk = disk();
+    let options = || options().segment_bytes(1 << 20);
+    let (wal, _) = try_open(&disk, options()).unwrap();
+    put(&wal, b"before");
+    let size = 900 << 10;
+    let mut record = Vec::new();
+    while record.len() < size {
+        record.extend(((size - record.len() - 16) as u32).to_le_bytes());
+        record.extend(0xbad_c0de_u32.to_le_bytes());
+        // The record after the torn one, which says that the torn one was durable.
+        record.extend((2_u32 << 28 | 3).to_le_bytes());
+        record.extend(1_u32.to_le_bytes());
+    }
+    put(&wal, &record);
+    let at = (HEADER + frame(6) + 17) as usize;
+    let torn = hurt(&disk.crash(), &segment(1), |bytes| bytes[at] ^= 1);
+    let before = torn.counts().reads;
+    let (_wal, recovered) = try_open(&torn, options()).unwrap();
+    let reads = torn.counts().reads - before;
+    assert!(reads < 50, "{reads} reads for a file of 1 MiB");
+    assert_eq!(drain(recovered), numbered(&[b"before"]));
+}

@@ -99,8 +99,9 @@ fn lost_directory_entries_cost_nothing_acknowledged() {
     check_all(lost_names());
 }
 
-/// What a rotation asks of the disk, and the first append after it.
-const STEPS: [&str; 9] = [
+/// What a rotation asks of the disk, the mark that it leaves in the old segment, and the first
+/// append after it.
+const STEPS: [&str; 11] = [
     "create spare.tmp",
     "write spare.tmp",
     "sync spare.tmp",
@@ -108,6 +109,8 @@ const STEPS: [&str; 9] = [
     "sync spare.tmp",
     "rename to 0000000000000002.wal",
     "sync dir log",
+    "write 0000000000000001.wal",
+    "sync 0000000000000001.wal",
     "write 0000000000000002.wal",
     "sync 0000000000000002.wal",
 ];
@@ -132,16 +135,12 @@ pub(crate) fn cut_rotations() -> Vec<Hurt> {
         let calls = spy.take();
         let tried = STEPS.len().min(step as usize + 1);
         assert_eq!(calls[..tried], STEPS[..tried], "the steps of a rotation");
-        assert_eq!(acked - PER_SEGMENT, u64::from(step > 6) + u64::from(step > 8));
+        assert_eq!(acked - PER_SEGMENT, u64::from(step > 6) + u64::from(step > 10));
         // Whatever was begun may be there: the record of the rotation, and the one after.
         let any: Arc<[Records]> = (acked..=acked + 1).map(texts).collect();
-        let before = match step {
-            0..=6 => "in the rotation, before",
-            _ => "after the rotation, before",
-        };
         for seed in 0..20 {
             let next = STEPS.get(step as usize).unwrap_or(&"nothing");
-            let what = format!("{before} {next}, seed {seed}");
+            let what = format!("before {next}, seed {seed}");
             disks.push(Hurt::one_of(what, disk.crash_copy(seed), &any));
         }
     }
