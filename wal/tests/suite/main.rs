@@ -10,6 +10,7 @@ mod support;
 
 mod basics;
 mod clock;
+mod cost;
 mod damage;
 mod enumerate;
 mod group;
