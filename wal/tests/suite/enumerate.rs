@@ -3,11 +3,14 @@
 //! of it; and for each of those the power fails once more, somewhere in the recovery.
 //!
 //! ```text
-//!     seed ─► workload of up to 200 calls ─► cut before call N ─► crash seed ─► open, judge
-//!                                                                    └─► second cut ─► open, judge
+//!     seed ─► workload of up to 200 calls ─► power cut before call N ─► crash ─► open, judge
+//!                                          │                            └─► second cut ─► open, judge
+//!                                          └─► killed before call N ─► open, judge
+//!                                                └─► power cut ─► open, judge
 //! ```
 //!
-//! A point is one such way through. `CRASH_POINTS=1000000 cargo test -p drystone-wal enumerate`
+//! A point is one such way through. A killed process leaves the page cache behind: the recovery then
+//! sees bytes and names that are not on the disk, and a power cut may take them from under it. `CRASH_POINTS=1000000 cargo test -p drystone-wal enumerate`
 //! takes a million of them; a failure prints the command that replays its point alone.
 
 use std::fmt;
@@ -21,11 +24,11 @@ use crate::oracle::Oracle;
 use crate::support::{drain, options, put, try_open};
 
 /// Points taken when nobody asks for more.
-const POINTS: u64 = 20_000;
+const POINTS: u64 = 40_000;
 /// A workload ends when it has made this many calls.
 const CALLS: u64 = 160;
 const CALLS_MAX: u64 = 200;
-const CRASHES_PER_CUT: u64 = 4;
+const CRASHES_PER_CUT: u64 = 3;
 
 /// One way for the power to fail.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +37,16 @@ struct Point {
     /// Changing calls let through.
     cut: u64,
     crash: u64,
+    /// The process is killed there, and the power stays on until the recovery.
+    killed: bool,
     /// Changing calls of the recovery let through, if the power fails again there.
     second: Option<u64>,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.seed, self.cut, self.crash)?;
+        let how = if self.killed { "kill" } else { "cut" };
+        write!(f, "{}:{}:{}:{how}", self.seed, self.cut, self.crash)?;
         self.second.map_or(Ok(()), |second| write!(f, ":{second}"))
     }
 }
@@ -206,7 +212,7 @@ pub(crate) fn check(disk: &SimVfs, oracle: &Oracle, what: &str) {
 fn take(point: Point, disk: &SimVfs, oracle: &Oracle) {
     let _replay = Replay(point);
     let what = point.to_string();
-    let after = disk.crash_copy(point.crash);
+    let after = if point.killed { disk.kill_copy() } else { disk.crash_copy(point.crash) };
     if let Some(second) = point.second {
         after.power_cut_after(second);
         drop(try_open(&after, options()));
@@ -224,13 +230,18 @@ fn enumerate(seed: u64) -> u64 {
     for cut in 0..=calls {
         let mut workload = Workload::new(seed, Some(cut));
         // The workload itself judges what it finds when it reopens the log.
-        let replay = Replay(Point { seed, cut, crash: 0, second: None });
+        let replay = Replay(Point { seed, cut, crash: 0, killed: false, second: None });
         workload.run();
         drop(replay);
         for crash in 0..CRASHES_PER_CUT {
             let second = workload.rng.random_range(0..8);
-            for second in [None, Some(second)] {
-                let point = Point { seed, cut, crash, second };
+            for (killed, second) in [
+                (false, None),
+                (false, Some(second)),
+                (true, Some(second)),
+                (true, (crash > 0).then_some((second + 4) % 8)),
+            ] {
+                let point = Point { seed, cut, crash, killed, second };
                 take(point, &workload.disk, &workload.oracle);
                 points += 1;
             }
@@ -239,12 +250,13 @@ fn enumerate(seed: u64) -> u64 {
     points
 }
 
-/// Takes the point that `POINT=seed:cut:crash[:second]` names.
+/// Takes the point that `POINT=seed:cut:crash:how[:second]` names.
 fn replay(text: &str) {
-    let mut fields = text.split(':').map(|field| field.parse::<u64>().unwrap());
-    let mut field = || fields.next();
-    let (seed, cut, crash) = (field().unwrap(), field().unwrap(), field().unwrap());
-    let point = Point { seed, cut, crash, second: field() };
+    let fields: Vec<&str> = text.split(':').collect();
+    let number = |i: usize| fields[i].parse::<u64>().unwrap();
+    let (seed, cut, crash, killed) = (number(0), number(1), number(2), fields[3] == "kill");
+    let second = fields.get(4).map(|_| number(4));
+    let point = Point { seed, cut, crash, killed, second };
     let mut workload = Workload::new(seed, Some(cut));
     workload.run();
     take(point, &workload.disk, &workload.oracle);

@@ -86,6 +86,7 @@ pub(crate) fn lost_names() -> Vec<Hurt> {
             let what = format!("cut before call {cut}, seed {seed}");
             disks.push(Hurt::one_of(what, disk.crash_copy(seed), &any));
         }
+        disks.push(Hurt::one_of(format!("killed before call {cut}"), disk.kill_copy(), &any));
         if done.is_ok() {
             return disks;
         }
@@ -143,6 +144,7 @@ pub(crate) fn cut_rotations() -> Vec<Hurt> {
             let what = format!("before {next}, seed {seed}");
             disks.push(Hurt::one_of(what, disk.crash_copy(seed), &any));
         }
+        disks.push(Hurt::one_of(format!("killed before {step}"), disk.kill_copy(), &any));
     }
     disks
 }
