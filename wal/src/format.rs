@@ -61,6 +61,9 @@ const MAGIC: [u8; 8] = *b"drywal\r\n";
 const LSN_BITS: u32 = 28;
 const LSN_MASK: u32 = (1 << LSN_BITS) - 1;
 
+/// Segment ids, LSNs, creations and offsets stay below this.
+pub(crate) const POSITION_END: u64 = 1 << 62;
+
 /// Room that records leave at a segment's end, so that one mark of each kind always fits: a full
 /// disk must not keep anyone from cutting the log's prefix.
 pub(crate) const MARKS_BYTES: u64 = 64;
@@ -134,7 +137,10 @@ impl SegmentHeader {
             born_end: field(6),
             capacity: field(7),
         };
-        let sane = header.first_lsn > Lsn::NONE
+        // No log grows that far; adding to a position never overflows.
+        let near = (1..7).all(|i| field(i) < POSITION_END);
+        let sane = near
+            && header.first_lsn > Lsn::NONE
             && header.start_segment <= header.segment
             && header.born_end >= HEADER_BYTES
             && header.born_end <= header.capacity
