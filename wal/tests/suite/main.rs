@@ -9,6 +9,7 @@ mod basics;
 mod damage;
 mod enumerate;
 mod fault;
+mod fuzz;
 mod group;
 mod kernel;
 mod model;
