@@ -35,6 +35,7 @@ mod vfs;
 
 mod clock;
 
+mod locks;
 mod mem;
 mod os;
 mod path;

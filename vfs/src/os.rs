@@ -7,6 +7,7 @@
 //! | `sync_data`      | `fdatasync`                         |
 //! | `sync_dir`       | `fsync` on the directory            |
 //! | `lock`           | `flock(LOCK_EX, LOCK_NB)`           |
+//! | `lock_shared`    | `flock(LOCK_SH, LOCK_NB)`           |
 //!
 //! `EINTR` and short counts are retried here, so that no engine ever sees them; every other error
 //! is passed on untouched and never retried. `flock` belongs to the open file, therefore it also
@@ -100,16 +101,23 @@ impl Vfs for OsVfs {
             .create(true)
             .truncate(false)
             .open(path)?;
-        let taken =
-            retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive));
-        match taken {
-            Ok(()) => Ok(Lock::new(Held(file))),
-            Err(Errno::WOULDBLOCK) => {
-                let text = format!("{} is locked by another opener", path.display());
-                Err(io::Error::new(io::ErrorKind::WouldBlock, text))
-            }
-            Err(errno) => Err(errno.into()),
+        flock(file, path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        let file = fs::File::open(path)?;
+        flock(file, path, FlockOperation::NonBlockingLockShared)
+    }
+}
+
+fn flock(file: fs::File, path: &Path, how: FlockOperation) -> io::Result<Lock> {
+    match retry_on_intr(|| rustix::fs::flock(&file, how)) {
+        Ok(()) => Ok(Lock::new(Held(file))),
+        Err(Errno::WOULDBLOCK) => {
+            let text = format!("{} is locked by another opener", path.display());
+            Err(io::Error::new(io::ErrorKind::WouldBlock, text))
         }
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -29,8 +29,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::locks::Mode;
 use crate::path::{name, normal, not_found, parent};
 use crate::vfs::{File, Lock, OpenMode, Vfs};
 use disk::{Disk, FileId};
@@ -111,6 +112,11 @@ impl SimVfs {
         let disk = self.disk.lock();
         let content = |file| disk.files[file].bytes().to_vec();
         disk.names.iter().map(|(path, file)| (path.clone(), content(file))).collect()
+    }
+
+    fn take(&self, mut disk: MutexGuard<'_, Disk>, path: PathBuf, mode: Mode) -> io::Result<Lock> {
+        disk.locks.take(&path, mode)?;
+        Ok(Lock::new(SimLock { disk: Arc::clone(&self.disk), path }))
     }
 
     fn file(&self, file: FileId, path: PathBuf, read_only: bool) -> Arc<dyn File> {
@@ -194,10 +200,17 @@ impl Vfs for SimVfs {
             disk.enter(Op::Create, &path)?;
             disk.create(&path)?;
         }
-        if !disk.locked.insert(path.clone()) {
-            return Err(io::ErrorKind::WouldBlock.into());
+        self.take(disk, path, Mode::Exclusive)
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        let path = normal(path);
+        let disk = self.disk.lock();
+        disk.check_alive()?;
+        if !disk.names.contains_key(&path) {
+            return Err(not_found(&path));
         }
-        Ok(Lock::new(SimLock { disk: Arc::clone(&self.disk), path }))
+        self.take(disk, path, Mode::Shared)
     }
 }
 
@@ -208,7 +221,7 @@ struct SimLock {
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.lock().locked.remove(&self.path);
+        self.disk.lock().locks.release(&self.path);
     }
 }
 

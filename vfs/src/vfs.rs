@@ -46,7 +46,7 @@ pub enum OpenMode {
 ///   success: the kernel may have dropped them, and a second call may answer `Ok` regardless.
 ///
 /// Errors are `std::io::Error`; the kinds an engine may branch on are `NotFound`, `AlreadyExists`,
-/// `WouldBlock` (from [`lock`](Vfs::lock) alone) and `StorageFull`.
+/// `WouldBlock` (from the locks alone) and `StorageFull`.
 pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Opens one file. A new file's name is durable only after [`sync_dir`](Vfs::sync_dir).
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
@@ -69,8 +69,13 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
 
     /// Takes the exclusive lock named by the file at `path`, making the file if needed. Held until
     /// the [`Lock`] is dropped or the process dies, however it dies. `WouldBlock` at once if
-    /// anyone, this process included, holds it.
+    /// anyone, this process included, holds it, shared or not.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
+
+    /// Takes the same lock together with others who share it; `WouldBlock` at once if anyone holds
+    /// it exclusively. Changes nothing on the disk, which may be read-only: if there is no file at
+    /// `path`, nobody has ever locked it, and the answer is `NotFound`.
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock>;
 }
 
 /// An open file. Positions are absolute, so that one handle serves many threads.

@@ -55,7 +55,14 @@ pub enum Error {
         dir: PathBuf,
     },
 
-    /// The file was written by a newer version of this crate. Nothing was changed on disk.
+    /// There is no log in the directory, or no directory, and the call makes none.
+    #[error("there is no log in {}", dir.display())]
+    NoLog {
+        /// The directory.
+        dir: PathBuf,
+    },
+
+    /// The file was written by another version of this crate. Nothing was changed on disk.
     #[error("{}: format version {version} is not supported", file.display())]
     Unsupported {
         /// The segment file.

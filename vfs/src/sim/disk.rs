@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::locks::Locks;
 use crate::path::{name, not_found, parent};
 use crate::sim::fault::{Counts, Fault, Harm, Op, eio};
 use crate::sim::image::{Image, SECTOR_BYTES};
@@ -23,7 +24,7 @@ pub(crate) struct Disk {
     pub(crate) files: BTreeMap<FileId, Image>,
     pub(crate) names: BTreeMap<PathBuf, FileId>,
     pub(crate) dirs: BTreeSet<PathBuf>,
-    pub(crate) locked: BTreeSet<PathBuf>,
+    pub(crate) locks: Locks,
     pub(crate) counts: Counts,
     pub(crate) faults: Vec<Fault>,
     pub(crate) bad_sectors: BTreeSet<(FileId, u64)>,
@@ -77,7 +78,7 @@ impl Disk {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             dirs: BTreeSet::new(),
-            locked: BTreeSet::new(),
+            locks: Locks::default(),
             counts: Counts::default(),
             faults: Vec::new(),
             bad_sectors: BTreeSet::new(),

@@ -129,23 +129,6 @@ fn a_segment_of_another_log_is_named() {
     assert!(matches!(error, Error::Corrupt { reason: Damage::Misplaced, .. }), "{error}");
 }
 
-// The last segments gone leave a log that is sound and short: only outside knowledge helps
-// (scenario 47 for a lying disk ends the same way).
-#[test]
-fn a_log_shorter_than_known_is_refused() {
-    let disk = long(60);
-    let copy = disk.crash_copy(0);
-    let last = copy.list(&dir()).unwrap().len() as u64 - 1;
-    copy.remove(&segment(last)).unwrap();
-    let error = assert_corrupt(&copy, options().min_lsn(Lsn(60)));
-    assert!(error.to_string().contains("log/"), "{error}");
-    assert!(matches!(
-        error,
-        Error::Corrupt { reason: Damage::EndsEarly { expected: Lsn(60), .. }, .. }
-    ));
-    try_open(&copy, options()).unwrap();
-}
-
 // Marks hold no record, but what follows one was acknowledged: cutting there would lose it.
 #[test]
 fn a_damaged_mark_before_a_record_is_corruption() {

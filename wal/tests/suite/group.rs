@@ -76,6 +76,9 @@ impl Vfs for Gate {
     fn lock(&self, path: &Path) -> io::Result<Lock> {
         self.disk.lock(path)
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock_shared(path)
+    }
 }
 
 #[derive(Debug)]

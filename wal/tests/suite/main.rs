@@ -6,6 +6,7 @@
 mod support;
 
 mod basics;
+mod cost;
 mod damage;
 mod enumerate;
 mod fault;
@@ -14,5 +15,7 @@ mod group;
 mod kernel;
 mod model;
 mod open;
+mod outside;
 mod tail;
 mod truncate;
+mod view;
