@@ -71,6 +71,10 @@ const _: () = assert!(MARKS_BYTES >= (3 * FRAME_HEAD_BYTES + 8) as u64, "all mar
 /// No segment is larger: the largest group, its header and the marks stay well below.
 const CAPACITY_MAX: u64 = 2 * GROUP_BYTES_MAX;
 
+/// Positions, segments and creations stay below this: no log lives to see it, and what is counted on
+/// from a header, however it came by its checksum, cannot overflow.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// The first block of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -134,7 +138,9 @@ impl SegmentHeader {
             born_end: field(6),
             capacity: field(7),
         };
-        let sane = header.first_lsn > Lsn::NONE
+        let numbers = [header.segment.0, header.first_lsn.0, header.creation];
+        let sane = numbers.iter().all(|number| *number < NUMBER_MAX)
+            && header.first_lsn > Lsn::NONE
             && header.start_segment <= header.segment
             && header.born_end >= HEADER_BYTES
             && header.born_end <= header.capacity

@@ -94,7 +94,7 @@ fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
                     if number >= inputs || late {
                         return;
                     }
-                    drop(pulse.send(number));
+                    pulse.send(number).expect("the watch outlasts us");
                     let _blame = Blame(number);
                     let look = run(corpus, number);
                     tally.inputs.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! * An answer: records, or an error. No panic, no reading without end.
 //! * Memory: at most twice the bytes on the disk and a little ([`LOOK_BYTES`], [`OPEN_BYTES`]),
 //!   whatever lengths they claim.
-//! * Looking changes nothing, and the second look gives the same answer as the first.
+//! * Looking changes nothing, and a view shows the same as [`Wal::find`].
 //! * What verification has found sound can be read, all of it.
 //! * A log that opens goes on: it takes a record, and the next opener, after a crash or a close,
 //!   finds what was there and that record.
@@ -17,15 +17,16 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use drystone_vfs::{OpenMode, Vfs};
-use drystone_wal::{Error, Lsn, Options, Recovered, Wal, Writer};
+use drystone_wal::{Error, Lsn, Options, Recovered, Report, Wal, Writer};
 
 use super::folder::{self, Folder};
 use super::meter::Meter;
 
 /// Memory for looking through a log, besides twice its bytes: names, errors, reports.
 pub(crate) const LOOK_BYTES: u64 = 32 << 10;
-/// Memory for opening it as well: a window of zeros, buffers, a segment that a record needs.
-pub(crate) const OPEN_BYTES: u64 = 512 << 10;
+/// Memory for opening it as well: the zeros with which a segment is filled, at most 1 MiB at a time,
+/// and a window of them.
+pub(crate) const OPEN_BYTES: u64 = (1 << 20) + (320 << 10);
 /// Looking through a log reads each byte this many times at most (calls count as 64 bytes).
 const READS: u64 = 24;
 const READ_BYTES: u64 = 64 << 10;
@@ -51,11 +52,12 @@ pub(crate) struct Look {
 pub(crate) fn check(input: &[u8], written: Option<&Written>) -> Look {
     let folder = folder::decode(input);
     let disk = disk_of(&folder);
-    let first = look(&disk, &folder, written);
+    let first = look(&disk, &folder, || find(&disk, written));
+    let second = look(&disk, &folder, || view(&disk));
+    assert_eq!(second, first, "a view shows something else");
     assert!(contents(&disk) == contents(&disk_of(&folder)), "looking changes bytes");
-    assert_eq!(look(&disk, &folder, written), first, "a second look shows something else");
-    let goes_on = go_on(&disk, &folder, &first);
-    if !goes_on && first.outcome.is_err() {
+    go_on(&disk, &folder, &first);
+    if first.outcome.is_err() {
         assert!(contents(&disk) == contents(&disk_of(&folder)), "a refused log is changed");
     }
     first
@@ -106,7 +108,7 @@ fn killed(disk: &Meter) -> Meter {
     copy
 }
 
-/// Counts and sums up records, and looks each of them up.
+/// Records, counted and summed up.
 #[derive(Debug, Default)]
 struct Sum {
     count: u64,
@@ -135,37 +137,65 @@ impl Sum {
     }
 }
 
-fn look(disk: &Meter, folder: &Folder, written: Option<&Written>) -> Look {
+/// Runs one kind of look within its bounds.
+fn look(disk: &Meter, folder: &Folder, look: impl FnOnce() -> Look) -> Look {
     let bytes = folder::bytes(folder) as u64;
     disk.allow(READS * bytes + READ_BYTES);
-    let mut look = None;
-    let memory = measure(|| look = Some(find(disk, written)));
+    let mut seen = None;
+    let memory = measure(|| seen = Some(look()));
     let max = 2 * bytes + LOOK_BYTES;
     assert!(memory.bytes_max <= max, "{} bytes to look at {bytes}", memory.bytes_max);
-    look.expect("measured above")
+    seen.expect("measured above")
+}
+
+impl Look {
+    fn of_error(error: &Error) -> Look {
+        Look { outcome: Err(error.to_string()), count: 0, digest: 0 }
+    }
+
+    /// An empty directory.
+    fn of_nothing() -> Look {
+        Look { outcome: Ok((1, 0, false)), count: 0, digest: 0 }
+    }
+
+    fn of_records(
+        report: &Report,
+        records: impl Iterator<Item = drystone_wal::Result<(Lsn, bytes::Bytes)>>,
+        written: Option<&Written>,
+    ) -> Look {
+        let (first, last) = (report.first.0, report.last.0);
+        let mut sum = Sum::default();
+        for record in records {
+            let (lsn, record) = record.expect("what is verified can be read");
+            assert_eq!(lsn.0, first + sum.count, "positions are consecutive");
+            sum.add(lsn, &record, written);
+        }
+        assert_eq!(first + sum.count, last + 1, "every record there is can be read");
+        let outcome = Ok((first, last, report.closed));
+        Look { outcome, count: sum.count, digest: sum.hasher.finalize() }
+    }
 }
 
 fn find(disk: &Meter, written: Option<&Written>) -> Look {
-    let found = match Wal::find(Arc::new(disk.clone()), dir(), options()) {
-        Ok(found) => found,
-        Err(error) => return Look { outcome: Err(error.to_string()), count: 0, digest: 0 },
-    };
-    let Some(report) = found.report() else {
-        return Look { outcome: Ok((1, 0, false)), count: 0, digest: 0 };
-    };
-    let (first, last, closed) = (report.first.0, report.last.0, report.closed);
-    let mut sum = Sum::default();
-    for record in found.records() {
-        let (lsn, record) = record.expect("what is verified can be read");
-        assert_eq!(lsn.0, first + sum.count, "positions are consecutive");
-        sum.add(lsn, &record, written);
+    match Wal::find(Arc::new(disk.clone()), dir(), options()) {
+        Ok(found) => match found.report() {
+            Some(report) => Look::of_records(report, found.records(), written),
+            None => Look::of_nothing(),
+        },
+        Err(error) => Look::of_error(&error),
     }
-    assert_eq!(first + sum.count, last + 1, "every record there is can be read");
-    Look { outcome: Ok((first, last, closed)), count: sum.count, digest: sum.hasher.finalize() }
 }
 
-/// Opens the log for good and appends to it. `false` if it cannot be opened.
-fn go_on(disk: &Meter, folder: &Folder, look: &Look) -> bool {
+fn view(disk: &Meter) -> Look {
+    match Wal::open_read_only(Arc::new(disk.clone()), dir(), &options()) {
+        Ok(view) => Look::of_records(view.report(), view.records(), None),
+        Err(Error::NoLog { .. }) => Look::of_nothing(),
+        Err(error) => Look::of_error(&error),
+    }
+}
+
+/// Opens the log for good, appends to it, and looks at it after a crash and after a close.
+fn go_on(disk: &Meter, folder: &Folder, look: &Look) {
     let bytes = folder::bytes(folder) as u64;
     disk.allow(READS * bytes + 2 * READ_BYTES + OPEN_BYTES);
     let mut outcome = None;
@@ -177,7 +207,7 @@ fn go_on(disk: &Meter, folder: &Folder, look: &Look) -> bool {
         Err(error) => {
             let grown = matches!(error, Error::NoSpace { .. });
             assert!(look.outcome.is_err() || grown, "sound, but does not open: {error}");
-            return grown;
+            return;
         }
     };
     assert!(look.outcome.is_ok(), "opens, but is not sound: {look:?}");
@@ -188,7 +218,6 @@ fn go_on(disk: &Meter, folder: &Folder, look: &Look) -> bool {
     let after_close = find(disk, None);
     assert_same(&after_close, &expected);
     assert!(matches!(after_close.outcome, Ok((_, _, true))), "closed, but does not look it");
-    true
 }
 
 #[track_caller]

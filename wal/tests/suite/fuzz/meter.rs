@@ -1,4 +1,5 @@
-//! A disk in memory that counts what is read from it, and does not grow without bound.
+//! A disk in memory that counts what is read from it, and does not grow without bound. The memory
+//! that holds its files is not counted as the log's.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -6,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use allocation_counter::opt_out;
 use drystone_vfs::{File, Lock, MemVfs, OpenMode, Vfs};
 
 /// A [`MemVfs`] with two meters. Clones share everything.
@@ -39,11 +41,6 @@ impl Meter {
         self.meters.read.store(0, Ordering::Relaxed);
         self.meters.read_max.store(bytes, Ordering::Relaxed);
     }
-
-    /// Bytes read since [`allow`](Meter::allow).
-    pub(crate) fn read(&self) -> u64 {
-        self.meters.read.load(Ordering::Relaxed)
-    }
 }
 
 impl Vfs for Meter {
@@ -75,6 +72,10 @@ impl Vfs for Meter {
     fn lock(&self, path: &Path) -> io::Result<Lock> {
         self.disk.lock(path)
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock_shared(path)
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl File for Metered {
         if end > self.meters.file_bytes_max {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.file.write_at(bufs, offset)
+        uncounted(|| self.file.write_at(bufs, offset))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -113,6 +114,13 @@ impl File for Metered {
         if len > self.meters.file_bytes_max {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.file.set_len(len)
+        uncounted(|| self.file.set_len(len))
     }
+}
+
+/// Runs `change`, whose memory is the disk's.
+fn uncounted(change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut outcome = Ok(());
+    opt_out(|| outcome = change());
+    outcome
 }
