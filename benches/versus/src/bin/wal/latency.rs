@@ -1,0 +1,91 @@
+//! The median of one append: what is saved by writing over zeros and not growing a file?
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use drystone_versus::figures::{Goal, Verdict};
+use drystone_versus::log::{Log, Ours, Raw};
+use drystone_versus::slice::Record;
+use drystone_versus::spread::Spread;
+use drystone_versus::table::table;
+use drystone_wal::Writer as Mode;
+
+use crate::{Arena, Findings, settle};
+
+/// Bytes of a record, and the most that our median may be, in medians of a growing file.
+const GOALS: [(usize, f64); 2] = [(180, 0.72), (4096, 0.65)];
+
+/// Single appends of each contender in a round.
+const OPS: usize = 400;
+
+pub(crate) fn run(arena: &Arena) -> Result<Findings> {
+    let mut rows = Vec::new();
+    let mut verdicts = Vec::new();
+    for (len, goal) in GOALS {
+        let dir = arena.dir.join(format!("latency-{len}"));
+        std::fs::create_dir_all(&dir)?;
+        let logs: [Box<dyn Log>; 4] = [
+            Box::new(Ours::open(&dir.join("ours"), Mode::Thread)?),
+            Box::new(Raw::growing(&dir.join("growing"))?),
+            Box::new(Raw::zeroed(&dir.join("zeroed"))?),
+            Box::new(Ours::open(&dir.join("caller"), Mode::Caller)?),
+        ];
+        settle(arena)?;
+        let mut medians = Vec::new();
+        for round in 0..=arena.rounds {
+            eprintln!("latency, {len} B: round {round} of {}", arena.rounds);
+            let of_round = round_of(&logs, len)?;
+            if round > 0 {
+                medians.push(of_round);
+            }
+        }
+        for (i, log) in logs.iter().enumerate() {
+            let us = |at: usize| move |round: &[Duration; 4]| round[at].as_secs_f64() * 1e6;
+            let ratio = Spread::of(medians.iter().map(|m| us(0)(m) / us(i)(m)));
+            rows.push(vec![
+                format!("{}, {len} B", log.name()),
+                format!("{:.1}", Spread::of(medians.iter().map(us(i))).median),
+                format!("{:.2}x", ratio.median),
+                ratio.to_string(),
+            ]);
+            if i == 1 {
+                let what = format!("1 thread, {len} B, median latency to a growing file");
+                verdicts.push(Verdict { what, figure: ratio.median, goal: Goal::AtMost(goal) });
+            }
+        }
+    }
+    Ok(Findings {
+        title: "Single appends in turn, one thread".to_owned(),
+        tables: table(&["contender", "p50 us", "ours/this", "min..max"], &rows),
+        verdicts,
+    })
+}
+
+/// The median of each, their single appends alternating; who follows whom changes all the time.
+fn round_of(logs: &[Box<dyn Log>; 4], len: usize) -> Result<[Duration; 4]> {
+    let mut record = Record::new(len, 4);
+    let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::with_capacity(OPS));
+    let mut writers = Vec::new();
+    for log in logs {
+        writers.push(log.writer(0)?);
+    }
+    for op in 0..OPS {
+        for turn in 0..logs.len() {
+            // Steps of 1 and of 3 go round the four in both directions.
+            let step = if op % 2 == 0 { 1 } else { 3 };
+            let i = (op / 2 + turn * step) % logs.len();
+            let bytes = record.next_bytes();
+            let start = Instant::now();
+            writers[i](bytes)?;
+            times[i].push(start.elapsed());
+        }
+    }
+    drop(writers);
+    for log in logs {
+        log.tidy()?;
+    }
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    }))
+}
