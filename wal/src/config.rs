@@ -1,5 +1,9 @@
 //! Every limit and option, validated once.
 
+use std::sync::Arc;
+
+use drystone_vfs::{Clock, OsClock};
+
 use crate::error::{Error, Result};
 use crate::format::HEADER_BYTES;
 use crate::types::Lsn;
@@ -14,7 +18,8 @@ const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4 * HEADER_BYTES..=1 
 /// Who writes: see [`Options::writer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Writer {
-    /// A thread of the log's own, and a second one that prepares segments ahead.
+    /// Whoever waits while nobody writes, and else a thread of the log's own; a second thread
+    /// prepares segments ahead.
     #[default]
     Thread,
     /// Whoever waits for a [`Commit`](crate::Commit) first writes for all. No threads, and thus one
@@ -23,7 +28,7 @@ pub enum Writer {
 }
 
 /// How to open a log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) min_lsn: Lsn,
     pub(crate) first_lsn: Option<Lsn>,
@@ -32,6 +37,7 @@ pub struct Options {
     pub(crate) record_bytes_max: usize,
     pub(crate) writer: Writer,
     pub(crate) log_id: Option<u64>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -44,6 +50,7 @@ impl Default for Options {
             record_bytes_max: 64 << 20,
             writer: Writer::Thread,
             log_id: None,
+            clock: Arc::new(OsClock::new()),
         }
     }
 }
@@ -102,6 +109,15 @@ impl Options {
     #[must_use]
     pub fn log_id(mut self, id: u64) -> Options {
         self.log_id = Some(id);
+        self
+    }
+
+    /// Where the time comes from by which a write lets others gather. Only its monotonic face is
+    /// read, and a clock that stands still or leaps costs time and nothing else. Default: the
+    /// system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
+        self.clock = clock;
         self
     }
 

@@ -1,59 +1,156 @@
-//! The heart that handles, commits and threads share: the queue, the writer, the catalog.
+//! Who writes: the rules of the pen.
+//!
+//! **The problem.** A thread that appends one record and waits for it is served fastest if it
+//! writes itself: handing the work to another thread and being woken again costs two context
+//! switches for each sync. Many threads are served best by one that does nothing else: it starts
+//! the next write the moment the last one is done, while the woken are still waking.
+//!
+//! **The idea.** Both, by need. The one who writes holds the *pen*:
+//!
+//! ```text
+//!               a waiter finds the pen free            its write is done, and more has gathered
+//!      free ──────────────────────────────► a waiter ───────────────────────────────► the scribe
+//!       ▲ ▲                                     │                                      │     │
+//!       │ └─── its write is done, no more ──────┘                 one write after the  │     │
+//!       │                                                         other while there is ┘     │
+//!       └──────────────────────────────────── nothing more has come ─────────────────────────┘
+//! ```
+//!
+//! The scribe is the log's own thread. It also writes what nobody blocks for: it is called when a
+//! [`Commit`](crate::Commit) is polled, tried or dropped unsettled, and while records come at all
+//! it looks every [`NAP`] by itself; so a record lies in memory for no longer than that.
+//!
+//! **Gathering.** If the last write carried several groups, their appenders have just been woken
+//! and are about to append again. Starting the next write before them would split them into two
+//! halves that take turns for ever, each waiting for the other's sync. So the scribe lets them
+//! come: until as many have as were woken, for a fraction of the time that the last write took at
+//! most. A write that carried one group is never followed by a wait.
 
-use std::cell::LazyCell;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use drystone_vfs::Clock;
 
-use crate::catalog::Catalog;
 use crate::config::Writer as Mode;
 use crate::error::{Error, Result};
-use crate::queue::{Queue, Ticket};
+use crate::queue::{Append, Claim, Queue, Settled, Ticket};
+use crate::sync::{Mutex, yield_now};
 use crate::types::Lsn;
-use crate::writer::Writer;
 
+/// How long a record that nobody waits for lies in memory, and how long the scribe stays half
+/// awake when no more come.
+const NAP: Duration = Duration::from_millis(10);
+
+/// Gathering takes at most this fraction of the last write's time, and at most so long.
+const GATHER_FRACTION: u32 = 16;
+const GATHER_MAX: Duration = Duration::from_micros(500);
+/// It ends after this many looks even if the clock stands still.
+const GATHER_LOOKS_MAX: usize = 10_000;
+
+/// The heart that handles, commits and threads share.
+///
 /// Locks are taken in this order: `writer`, then the queue's, then the catalog's.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct Core<W> {
     pub(crate) queue: Queue,
-    pub(crate) writer: Mutex<Writer>,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) writer: Mutex<W>,
     pub(crate) mode: Mode,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Core {
-    /// Blocks until the ticket's record is durable, writing it if there is no thread that would.
-    /// Returns the last durable record.
-    pub(crate) fn wait(&self, ticket: Ticket) -> Result<Lsn> {
-        if self.mode == Mode::Caller {
-            self.write_up_to(ticket);
-        }
-        UNPARK.with(|waker| {
-            loop {
-                if let Some(outcome) = self.queue.poll(ticket, waker) {
-                    return outcome;
-                }
-                thread::park();
+/// One who can write what a queue holds: the log's writer, or a model of it.
+pub(crate) trait Step {
+    /// Takes what is queued, writes and syncs it. `None` if there was nothing, or the log has
+    /// failed.
+    fn step(&mut self, queue: &Queue) -> Option<Settled>;
+}
+
+impl<W: Step> Core<W> {
+    /// Appends one group; blocks only while the buffer is full.
+    pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Ticket> {
+        loop {
+            match self.queue.append(records)? {
+                Append::Done(ticket) => return Ok(ticket),
+                Append::Full if self.queue.claim_room() => self.lead(),
+                Append::Full => {}
             }
-        })
-    }
-
-    /// Writes until the ticket's record, if it has been appended, is settled.
-    pub(crate) fn write_up_to(&self, ticket: Ticket) {
-        if self.queue.is_pending(ticket) {
-            let mut writer = self.writer.lock();
-            while self.queue.outcome(ticket).is_none() && writer.step(&self.queue) {}
         }
     }
 
-    /// What the writer's thread does until it is told to stop.
+    /// Blocks until the ticket's record is durable. Returns the last durable record.
+    pub(crate) fn wait(&self, ticket: Ticket) -> Result<Lsn> {
+        loop {
+            match self.queue.claim(ticket) {
+                Claim::Settled(outcome) => return outcome,
+                Claim::Lead => self.lead(),
+                Claim::Listen(ear) => {
+                    if let Some(durable) = self.queue.listen(&ear, ticket) {
+                        return Ok(durable);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As [`wait`](Core::wait), for a future. Where there is no scribe, the poll has to write.
+    pub(crate) fn poll(&self, ticket: Ticket, waker: &Waker) -> Option<Result<Lsn>> {
+        if self.mode == Mode::Caller
+            && let Claim::Lead = self.queue.claim(ticket)
+        {
+            self.lead();
+        }
+        self.queue.poll(ticket, waker)
+    }
+
+    /// One write by a waiter, who has been given the pen.
+    fn lead(&self) {
+        let _guard = FailOnPanic(&self.queue);
+        let settled = self.writer.lock().step(&self.queue);
+        // First the pen, so that the next write starts, then the others.
+        self.queue.lay_down();
+        if let Some(settled) = settled {
+            self.queue.tell(settled);
+        }
+    }
+
+    /// The scribe's life, until it is told to stop.
     pub(crate) fn run(&self) {
         let _guard = FailOnPanic(&self.queue);
-        while self.queue.wait_work() {
-            self.writer.lock().step(&self.queue);
+        while self.queue.rest(NAP) {
+            loop {
+                let start = self.clock.monotonic();
+                let settled = self.writer.lock().step(&self.queue);
+                let took = self.clock.monotonic().saturating_sub(start);
+                if let Some(settled) = settled {
+                    let woken = settled.groups;
+                    self.queue.tell(settled);
+                    self.gather(woken, took);
+                }
+                if !self.queue.more() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets the appenders of the last write, just woken, come back with more.
+    fn gather(&self, woken: usize, took: Duration) {
+        if woken < 2 || cfg!(loom) {
+            return;
+        }
+        let enough = self.queue.groups() + woken;
+        let patience = (took / GATHER_FRACTION).min(GATHER_MAX);
+        let start = self.clock.monotonic();
+        for _ in 0..GATHER_LOOKS_MAX {
+            let waited = self.clock.monotonic().saturating_sub(start);
+            if self.queue.groups() >= enough || waited >= patience {
+                break;
+            }
+            yield_now();
         }
     }
 }
@@ -65,21 +162,10 @@ impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let cause = io::Error::other("the writer panicked");
-            self.0.fail(Error::poison(std::path::Path::new("log"), cause));
+            self.0.fail(Error::poison(Path::new("log"), cause));
         }
     }
 }
 
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-thread_local! {
-    /// Wakes this thread. Made once, so that waiting allocates nothing.
-    static UNPARK: LazyCell<Waker> =
-        LazyCell::new(|| Waker::from(Arc::new(Unpark(thread::current()))));
-}
+#[cfg(all(test, loom))]
+mod model;

@@ -73,6 +73,8 @@ mod wal;
 
 mod core;
 mod queue;
+mod sync;
+
 mod spare;
 mod truncate;
 mod writer;

@@ -1,30 +1,45 @@
 //! Where appenders leave their records and wait: two buffers, one filling, one being written.
 //!
 //! ```text
-//!      append ──► filling ──┐ take                     wake its waiters, outside the lock
+//!      append ──► filling ──┐ take                      ring its bell, outside the lock
 //!      append ──► filling   ├────► writing ──► disk ──► durable
 //!      append ──► filling ──┘ (the other buffer)
 //! ```
 //!
 //! Everything that is appended while one write is under way becomes the next write: groups form by
-//! themselves, as large as the disk is slow. An appender copies its bytes under a short lock; its
-//! only system call is the one that wakes an idle writer. Waiters park on the write that carries
-//! their record and are woken once, when it is done.
+//! themselves, as large as the disk is slow. An appender copies its bytes under a short lock and
+//! makes no system call.
+//!
+//! **Waiting.** There are two bells, one for each buffer. Who waits listens to the bell of the
+//! buffer that holds its record; the bell is rung once, when that buffer's write is settled, and
+//! wakes all of its listeners and none of the other's. The woken look at an atomic counter and go:
+//! there is no lock that they would all queue for.
+//!
+//! **Writing.** Whoever is to write holds the *pen*, of which there is one. Two kinds of thread may
+//! take it: one that waits for its record while nobody writes, and the log's own *scribe*. Who may
+//! when is in [`core`](crate::core); here are the steps, each atomic.
 
+use std::sync::atomic::Ordering;
 use std::task::Waker;
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use crate::config::{GROUP_BYTES_MAX, Options};
 use crate::error::{Error, Result};
 use crate::format::{Kind, frame_bytes, push_frame};
+use crate::sync::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex};
 use crate::types::Lsn;
 
 /// The appenders' side of a log.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// The writer waits here for records.
+    /// As `State::durable`, for those who hold no lock.
+    durable: AtomicU64,
+    /// As `State::groups`, likewise.
+    groups: AtomicUsize,
+    /// By buffer: see [`State::turn`].
+    bells: [Bell; 2],
+    /// The scribe waits here.
     work: Condvar,
     /// Appenders wait here for room.
     room: Condvar,
@@ -33,26 +48,51 @@ pub(crate) struct Queue {
 }
 
 /// Invariants:
-/// * `filling.first == writing_last.next()`, and `filling` holds the records from there to `next`.
+/// * `filling` holds the records after `writing_last` and before `next`, in `groups` groups.
 /// * Bytes of `filling` exceed `buffer_bytes_max` only if they are one group.
+/// * If `filling` holds a record for which somebody waits, then the pen is held; and who lays the
+///   pen down while `filling` holds anything has called the scribe.
 /// * Once `failed` is set it stays, and nothing is ever taken again.
 #[derive(Debug)]
 struct State {
     next: Lsn,
     filling: Vec<u8>,
+    groups: usize,
     /// Woken when what is in `filling` now has become durable.
-    filling_waiters: Vec<Waker>,
+    filling_wakers: Vec<Waker>,
     /// The last record handed to the writer.
     writing_last: Lsn,
-    writing_waiters: Vec<Waker>,
+    writing_wakers: Vec<Waker>,
     /// The emptied buffer, for the next turn.
     spare: Vec<u8>,
+    /// The emptied list, likewise.
+    spare_wakers: Vec<Waker>,
+    /// Which of the two buffers, and bells, is the filling one.
+    turn: usize,
+    /// How many were sent to listen to each bell.
+    listeners: [usize; 2],
     /// The last record known durable, and the number of suffix cuts: see [`Ticket`].
     durable: Lsn,
     cuts: u64,
     failed: Option<Error>,
-    writer_idle: bool,
+    pen_held: bool,
+    scribe: Scribe,
     stop: bool,
+}
+
+/// What the log's own thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scribe {
+    /// There is none: [`Writer::Caller`](crate::Writer::Caller).
+    Absent,
+    /// Waits to be woken.
+    Asleep,
+    /// Will look by itself soon.
+    Napping,
+    /// Was given the pen, and has not yet noticed.
+    Called,
+    /// Holds the pen.
+    Busy,
 }
 
 /// What a waiter waits for: a record, as numbered before any later suffix cut.
@@ -68,6 +108,18 @@ pub(crate) struct Load {
     pub(crate) bytes: Vec<u8>,
     pub(crate) first: Lsn,
     pub(crate) last: Lsn,
+    groups: usize,
+}
+
+/// A write that is over: whom to tell.
+#[derive(Debug)]
+#[must_use = "waiters are told by `Queue::tell`"]
+pub(crate) struct Settled {
+    turn: usize,
+    listeners: usize,
+    wakers: Vec<Waker>,
+    /// How many groups it carried.
+    pub(crate) groups: usize,
 }
 
 /// What an attempt to append without blocking came to.
@@ -76,23 +128,49 @@ pub(crate) enum Append {
     Full,
 }
 
+/// What a waiter is to do.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// Nothing more: the record is durable, or never will be.
+    Settled(Result<Lsn>),
+    /// Listen: somebody else writes.
+    Listen(Ear),
+    /// Write: the pen is yours.
+    Lead,
+}
+
+/// A bell, and its strokes when the listener came.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    turn: usize,
+    heard: u32,
+}
+
 impl Queue {
-    pub(crate) fn new(durable: Lsn, options: &Options) -> Queue {
+    pub(crate) fn new(durable: Lsn, options: &Options, has_scribe: bool) -> Queue {
         let state = State {
             next: durable.next(),
             filling: Vec::new(),
-            filling_waiters: Vec::new(),
+            groups: 0,
+            filling_wakers: Vec::new(),
             writing_last: durable,
-            writing_waiters: Vec::new(),
+            writing_wakers: Vec::new(),
             spare: Vec::new(),
+            spare_wakers: Vec::new(),
+            turn: 0,
+            listeners: [0; 2],
             durable,
             cuts: 0,
             failed: None,
-            writer_idle: false,
+            pen_held: false,
+            scribe: if has_scribe { Scribe::Napping } else { Scribe::Absent },
             stop: false,
         };
         Queue {
             state: Mutex::new(state),
+            durable: AtomicU64::new(durable.0),
+            groups: AtomicUsize::new(0),
+            bells: Default::default(),
             work: Condvar::new(),
             room: Condvar::new(),
             buffer_bytes_max: options.buffer_bytes_max,
@@ -100,7 +178,7 @@ impl Queue {
         }
     }
 
-    /// Appends one group unless the buffer is full. Does not block on the disk.
+    /// Appends one group unless the buffer is full. Blocks on nothing.
     pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Append> {
         let bytes = self.group_bytes(records)?;
         let mut state = self.state.lock();
@@ -117,22 +195,19 @@ impl Queue {
             push_frame(filling, if ends { Kind::GroupEnd } else { Kind::Record }, *next, record);
             *next = next.next();
         }
+        state.groups += usize::from(!records.is_empty());
+        self.groups.store(state.groups, Ordering::Relaxed);
         let ticket = Ticket { lsn: state.next.previous(), cuts: state.cuts };
-        let wake = std::mem::take(&mut state.writer_idle);
+        // From its naps the scribe comes by itself; only a sleeper must be told that there is life.
+        let wake = state.scribe == Scribe::Asleep;
+        if wake {
+            state.scribe = Scribe::Napping;
+        }
         drop(state);
         if wake {
             self.work.notify_one();
         }
         Ok(Append::Done(ticket))
-    }
-
-    /// Blocks until an append may succeed, or the log has failed.
-    pub(crate) fn wait_room(&self) {
-        let mut state = self.state.lock();
-        // Another appender may take the room at once; the caller tries again.
-        if state.failed.is_none() && !state.filling.is_empty() {
-            self.room.wait(&mut state);
-        }
     }
 
     fn bytes_max(&self) -> u64 {
@@ -158,6 +233,11 @@ impl Queue {
         self.state.lock().next
     }
 
+    /// The last durable record.
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
     /// A ticket for record `lsn`, in today's numbering.
     pub(crate) fn ticket(&self, lsn: Lsn) -> Ticket {
         Ticket { lsn, cuts: self.state.lock().cuts }
@@ -167,30 +247,107 @@ impl Queue {
         self.state.lock().failed.clone()
     }
 
-    /// `Some` once the ticket's record is durable or never will be; else `waker` is kept, to be
-    /// woken once, when the write that carries the record (or the next one) is settled.
+    /// What became of the ticket's record, if that is settled.
+    pub(crate) fn outcome(&self, ticket: Ticket) -> Option<Result<Lsn>> {
+        self.state.lock().outcome(ticket)
+    }
+
+    /// What the ticket's holder, who is going to block, has to do.
+    pub(crate) fn claim(&self, ticket: Ticket) -> Claim {
+        let mut state = self.state.lock();
+        if let Some(outcome) = state.outcome(ticket) {
+            return Claim::Settled(outcome);
+        }
+        if state.is_filling(ticket) && !state.pen_held {
+            state.pen_held = true;
+            return Claim::Lead;
+        }
+        let turn = if ticket.lsn <= state.writing_last { 1 - state.turn } else { state.turn };
+        state.listeners[turn] += 1;
+        Claim::Listen(Ear { turn, heard: self.bells[turn].strokes() })
+    }
+
+    /// Blocks until the bell is rung. `Some` if the ticket's record is durable; else ask again.
+    pub(crate) fn listen(&self, ear: &Ear, ticket: Ticket) -> Option<Lsn> {
+        self.bells[ear.turn].wait(ear.heard);
+        Some(self.durable()).filter(|durable| *durable >= ticket.lsn)
+    }
+
+    /// As [`claim`](Queue::claim) for one who cannot block: `Some` once it is settled; else `waker`
+    /// is kept, to be woken once, when the write that carries the record (or the next one) is
+    /// settled, and somebody has the pen.
     pub(crate) fn poll(&self, ticket: Ticket, waker: &Waker) -> Option<Result<Lsn>> {
         let mut state = self.state.lock();
         if let Some(outcome) = state.outcome(ticket) {
             return Some(outcome);
         }
         if ticket.lsn <= state.writing_last {
-            state.writing_waiters.push(waker.clone());
+            state.writing_wakers.push(waker.clone());
         } else {
-            state.filling_waiters.push(waker.clone());
+            state.filling_wakers.push(waker.clone());
         }
+        self.call_for(ticket, &mut state);
         None
     }
 
-    /// As [`poll`](Queue::poll), leaving no trace.
-    pub(crate) fn outcome(&self, ticket: Ticket) -> Option<Result<Lsn>> {
-        self.state.lock().outcome(ticket)
+    /// Sees to it that the ticket's record is written though nobody blocks for it.
+    pub(crate) fn call(&self, ticket: Ticket) {
+        if self.durable() < ticket.lsn {
+            self.call_for(ticket, &mut self.state.lock());
+        }
     }
 
-    /// Whether the ticket's record has been appended, so that writing can settle it.
-    pub(crate) fn is_pending(&self, ticket: Ticket) -> bool {
-        let state = self.state.lock();
-        ticket.lsn < state.next && state.outcome(ticket).is_none()
+    fn call_for(&self, ticket: Ticket, state: &mut State) {
+        if state.is_filling(ticket) && !state.pen_held {
+            self.hand_over(state);
+        }
+    }
+
+    /// Gives the pen, which the caller holds or which lies free, to the scribe.
+    fn hand_over(&self, state: &mut State) {
+        if matches!(state.scribe, Scribe::Asleep | Scribe::Napping) {
+            state.pen_held = true;
+            state.scribe = Scribe::Called;
+            self.work.notify_one();
+        }
+    }
+
+    /// Lays the pen down. Whatever has gathered meanwhile is given to the scribe with it.
+    pub(crate) fn lay_down(&self) {
+        let mut state = self.state.lock();
+        assert!(state.pen_held, "who lays the pen down holds it");
+        state.pen_held = false;
+        if state.stop {
+            self.work.notify_all();
+        }
+        if state.filling.is_empty() || state.failed.is_some() {
+            return;
+        }
+        if state.scribe == Scribe::Absent {
+            // One of those who wait has to write: let them look who.
+            let turn = state.turn;
+            drop(state);
+            self.bells[turn].ring();
+            self.room.notify_all();
+        } else {
+            self.hand_over(&mut state);
+        }
+    }
+
+    /// Takes the pen to make room, if nobody holds it. Else blocks until an append may succeed, or
+    /// the log has failed.
+    pub(crate) fn claim_room(&self) -> bool {
+        let mut state = self.state.lock();
+        // Another appender may take the room at once; the caller tries again.
+        if state.failed.is_some() || state.filling.is_empty() {
+            return false;
+        }
+        if state.pen_held {
+            self.room.wait(&mut state);
+            return false;
+        }
+        state.pen_held = true;
+        true
     }
 
     /// Takes everything appended, for writing. `None` if there is nothing, or the log has failed.
@@ -202,31 +359,49 @@ impl Queue {
         assert!(state.writing_last == state.durable, "one write is in flight at a time");
         let empty = std::mem::take(&mut state.spare);
         let bytes = std::mem::replace(&mut state.filling, empty);
-        let load = Load { bytes, first: state.writing_last.next(), last: state.next.previous() };
-        assert!(load.first <= load.last, "a buffer with bytes holds records");
-        state.writing_last = load.last;
-        assert!(state.writing_waiters.is_empty(), "the last write's waiters were woken");
-        let State { filling_waiters, writing_waiters, .. } = &mut *state;
-        std::mem::swap(filling_waiters, writing_waiters);
+        let groups = std::mem::take(&mut state.groups);
+        self.groups.store(0, Ordering::Relaxed);
+        let (first, last) = (state.writing_last.next(), state.next.previous());
+        assert!(first <= last, "a buffer with bytes holds records");
+        state.writing_last = last;
+        state.turn = 1 - state.turn;
+        assert!(state.writing_wakers.is_empty(), "the last write's waiters were woken");
+        let State { filling_wakers, writing_wakers, .. } = &mut *state;
+        std::mem::swap(filling_wakers, writing_wakers);
         drop(state);
         self.room.notify_all();
-        Some(load)
+        Some(Load { bytes, first, last, groups })
     }
 
-    /// Settles the write that was taken last and wakes its waiters. `woken` is an empty list, kept
-    /// by the caller for its memory.
-    pub(crate) fn finish(&self, load: Load, woken: &mut Vec<Waker>) {
-        let mut state = self.state.lock();
+    /// Settles the write that was taken last.
+    pub(crate) fn finish(&self, load: Load) -> Settled {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         assert!(load.last == state.writing_last, "writes finish in order");
         state.durable = load.last;
-        std::mem::swap(&mut state.writing_waiters, woken);
+        self.durable.store(load.last.0, Ordering::Release);
+        let empty = std::mem::take(&mut state.spare_wakers);
+        let wakers = std::mem::replace(&mut state.writing_wakers, empty);
         let mut bytes = load.bytes;
         bytes.clear();
         // One giant record must not hold its memory for ever.
         bytes.shrink_to(self.buffer_bytes_max);
         state.spare = bytes;
-        drop(state);
-        woken.drain(..).for_each(Waker::wake);
+        let turn = 1 - state.turn;
+        let listeners = std::mem::take(&mut state.listeners[turn]);
+        Settled { turn, listeners, wakers, groups: load.groups }
+    }
+
+    /// Wakes the waiters of a settled write, holding no lock.
+    pub(crate) fn tell(&self, settled: Settled) {
+        let Settled { turn, listeners, mut wakers, .. } = settled;
+        if listeners > 0 {
+            self.bells[turn].ring();
+        }
+        if wakers.capacity() > 0 {
+            wakers.drain(..).for_each(Waker::wake);
+            self.state.lock().spare_wakers = wakers;
+        }
     }
 
     /// Ends the log's life: everyone who waits, and everyone who comes later, gets the first
@@ -234,12 +409,13 @@ impl Queue {
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state.lock();
         state.failed.get_or_insert(error);
-        let mut waiters = std::mem::take(&mut state.writing_waiters);
-        waiters.append(&mut state.filling_waiters);
+        let mut wakers = std::mem::take(&mut state.writing_wakers);
+        wakers.append(&mut state.filling_wakers);
         drop(state);
         self.room.notify_all();
         self.work.notify_all();
-        waiters.into_iter().for_each(Waker::wake);
+        self.bells.iter().for_each(Bell::ring);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Runs `cut` while nothing is appended or in flight, then numbers on from `last`. `None` if
@@ -263,6 +439,7 @@ impl Queue {
         let outcome = cut();
         if outcome.is_ok() {
             state.durable = last;
+            self.durable.store(last.0, Ordering::Release);
             state.writing_last = last;
             state.next = last.next();
             state.cuts += 1;
@@ -270,23 +447,52 @@ impl Queue {
         Some(outcome)
     }
 
-    /// Blocks the writer's thread until there is something to write; `false` to end.
-    pub(crate) fn wait_work(&self) -> bool {
+    /// Groups in the filling buffer, as last seen; for estimates.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// The scribe asks: is there more to write? If not, it lays the pen down.
+    pub(crate) fn more(&self) -> bool {
+        let mut state = self.state.lock();
+        assert!(state.pen_held && state.scribe == Scribe::Busy, "the scribe holds the pen");
+        if state.failed.is_none() && !state.filling.is_empty() {
+            return true;
+        }
+        state.pen_held = false;
+        state.scribe = Scribe::Napping;
+        false
+    }
+
+    /// Blocks the scribe until it holds the pen; `false` to end. As long as records come, it looks
+    /// every `nap` whether some lie there for which nobody waits.
+    pub(crate) fn rest(&self, nap: Duration) -> bool {
         let mut state = self.state.lock();
         loop {
             if state.failed.is_some() || (state.stop && state.filling.is_empty()) {
                 return false;
             }
-            if !state.filling.is_empty() {
-                state.writer_idle = false;
+            if state.scribe == Scribe::Called || (state.stop && !state.pen_held) {
+                state.pen_held = true;
+                state.scribe = Scribe::Busy;
                 return true;
             }
-            state.writer_idle = true;
-            self.work.wait(&mut state);
+            if state.scribe == Scribe::Asleep || state.stop {
+                self.work.wait(&mut state);
+                continue;
+            }
+            let before = state.next;
+            if self.work.wait_for(&mut state, nap).timed_out() && state.scribe == Scribe::Napping {
+                if !state.filling.is_empty() && !state.pen_held {
+                    state.scribe = Scribe::Called;
+                } else if state.next == before && state.filling.is_empty() {
+                    state.scribe = Scribe::Asleep;
+                }
+            }
         }
     }
 
-    /// Tells the writer's thread to end once everything is written.
+    /// Tells the scribe to end once everything is written.
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
         self.work.notify_all();
@@ -300,5 +506,9 @@ impl State {
             return Some(Ok(self.durable));
         }
         self.failed.clone().map(Err)
+    }
+
+    fn is_filling(&self, ticket: Ticket) -> bool {
+        self.writing_last < ticket.lsn && ticket.lsn < self.next
     }
 }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use drystone_vfs::{File, OpenMode};
 
+use crate::core::Step as _;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_BYTES, Kind, SegmentHeader, frame_bytes, push_frame, seal};
 use crate::queue::Queue;
@@ -87,7 +88,9 @@ impl Writer {
             return Err(self.catalog.missing(last));
         }
         loop {
-            while self.step(queue) {}
+            while let Some(settled) = self.step(queue) {
+                queue.tell(settled);
+            }
             // Appenders wait outside while the cut is made: what they add comes after it.
             if let Some(outcome) = queue.cut_suffix(last, || self.drop_suffix(last)) {
                 if let Err(error) = &outcome {

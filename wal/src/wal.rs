@@ -6,18 +6,18 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use drystone_vfs::{Lock, Vfs};
-use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
 use crate::commit::Commit;
 use crate::config::{Options, Writer as Mode};
-use crate::core::Core;
+use crate::core::{Core, Step as _};
 use crate::error::{Error, Result};
 use crate::found::Found;
-use crate::queue::{Append, Queue, Ticket};
+use crate::queue::{Queue, Ticket};
 use crate::reader::{Iter, Recovered};
 use crate::recovery::Verified;
 use crate::spare::Spares;
+use crate::sync::Mutex;
 use crate::types::Lsn;
 use crate::writer::Writer;
 
@@ -29,7 +29,8 @@ pub struct Wal {
 
 #[derive(Debug)]
 struct Open {
-    core: Arc<Core>,
+    core: Arc<Core<Writer>>,
+    catalog: Arc<Catalog>,
     spares: Arc<Spares>,
     /// Taken when the log is closed.
     held: Mutex<Option<Held>>,
@@ -83,14 +84,15 @@ impl Wal {
         let spares = Arc::new(Spares::new(vfs, dir, threaded));
         let writer = Writer::resume(Arc::clone(&catalog), Arc::clone(&spares), &found, options)?;
         let core = Arc::new(Core {
-            queue: Queue::new(found.last, options),
+            queue: Queue::new(found.last, options, threaded),
             writer: Mutex::new(writer),
-            catalog: Arc::clone(&catalog),
             mode: options.writer,
+            clock: Arc::clone(&options.clock),
         });
         let threads = if threaded { start_threads(&core, &spares, dir)? } else { Vec::new() };
         let held = Mutex::new(Some(Held { threads, _lock: lock }));
-        let wal = Wal { open: Arc::new(Open { core, spares, held }) };
+        let open = Open { core, catalog: Arc::clone(&catalog), spares, held };
+        let wal = Wal { open: Arc::new(open) };
         Ok((wal, Recovered::new(catalog, found.report)))
     }
 
@@ -105,20 +107,13 @@ impl Wal {
     /// failed; [`Closed`](Error::Closed).
     pub fn append(&self, records: &[&[u8]]) -> Result<Commit> {
         let core = &self.open.core;
-        loop {
-            match core.queue.append(records)? {
-                Append::Done(ticket) => return Ok(Commit::new(Arc::clone(core), ticket)),
-                Append::Full if core.mode == Mode::Caller => {
-                    core.writer.lock().step(&core.queue);
-                }
-                Append::Full => core.queue.wait_room(),
-            }
-        }
+        let ticket = core.append(records)?;
+        Ok(Commit::new(Arc::clone(core), ticket))
     }
 
     /// The last durable record.
     pub fn durable(&self) -> Lsn {
-        self.open.core.catalog.durable()
+        self.open.catalog.durable()
     }
 
     /// Blocks until record `lsn` is durable and returns the last durable record. `lsn` may be one
@@ -144,12 +139,12 @@ impl Wal {
 
     /// The first record still in the log; one past the last if it is empty.
     pub fn first_lsn(&self) -> Lsn {
-        self.open.core.catalog.first_lsn()
+        self.open.catalog.first_lsn()
     }
 
     /// The durable records from `from` on. See [`Iter`] on following the log.
     pub fn iter(&self, from: Lsn) -> Iter {
-        Iter::new(Arc::clone(&self.open.core.catalog), from)
+        Iter::new(Arc::clone(&self.open.catalog), from)
     }
 
     /// One durable record.
@@ -160,7 +155,7 @@ impl Wal {
         match self.iter(lsn).next() {
             Some(Ok((found, payload))) if found == lsn => Ok(payload),
             Some(Err(error)) => Err(error),
-            Some(Ok(_)) | None => Err(self.open.core.catalog.missing(lsn)),
+            Some(Ok(_)) | None => Err(self.open.catalog.missing(lsn)),
         }
     }
 
@@ -183,7 +178,7 @@ impl Wal {
 
     /// Bytes the log takes on disk, prepared segments included.
     pub fn bytes(&self) -> u64 {
-        self.open.core.catalog.bytes() + self.open.spares.bytes()
+        self.open.catalog.bytes() + self.open.spares.bytes()
     }
 
     /// Writes everything appended, marks the end as meant, and lets go of the directory. Other
@@ -211,7 +206,9 @@ impl Open {
             }
         }
         let mut writer = core.writer.lock();
-        while writer.step(&core.queue) {}
+        while let Some(settled) = writer.step(&core.queue) {
+            core.queue.tell(settled);
+        }
         let outcome = core.queue.failed().map_or_else(|| writer.close(), Err);
         core.queue.fail(Error::Closed);
         outcome
@@ -226,7 +223,7 @@ impl Drop for Open {
 }
 
 fn start_threads(
-    core: &Arc<Core>,
+    core: &Arc<Core<Writer>>,
     spares: &Arc<Spares>,
     dir: &Path,
 ) -> Result<Vec<JoinHandle<()>>> {
@@ -238,7 +235,7 @@ fn start_threads(
         .spawn(move || spares_for_thread.prepare())
         .map_err(failed)?;
     let write =
-        thread::Builder::new().name("wal-write".into()).spawn(move || core_for_thread.run());
+        thread::Builder::new().name("wal-scribe".into()).spawn(move || core_for_thread.run());
     match write {
         Ok(write) => Ok(vec![write, prepare]),
         Err(e) => {

@@ -16,15 +16,15 @@
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Waker;
 
 use drystone_vfs::{File, OpenMode, Vfs};
 
 use crate::catalog::Catalog;
 use crate::config::Options;
+use crate::core::Step;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_BYTES, Kind, MARKS_BYTES, SegmentHeader, push_frame, seal};
-use crate::queue::{Load, Queue};
+use crate::queue::{Load, Queue, Settled};
 use crate::recovery::Verified;
 use crate::segment::Segment;
 use crate::spare::{Spare, Spares};
@@ -54,7 +54,24 @@ pub(crate) struct Writer {
     segment_bytes: u64,
     /// The last frame is a close mark.
     closed: bool,
-    woken: Vec<Waker>,
+}
+
+impl Step for Writer {
+    fn step(&mut self, queue: &Queue) -> Option<Settled> {
+        let mut load = queue.take()?;
+        assert!(load.first == self.last.next(), "records are written in order");
+        match self.write(&mut load) {
+            Ok(()) => {
+                self.last = load.last;
+                self.catalog.set_durable(load.last);
+                Some(queue.finish(load))
+            }
+            Err(error) => {
+                queue.fail(error);
+                None
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -81,28 +98,7 @@ impl Writer {
             start: found.start_segment,
             segment_bytes: options.segment_bytes,
             closed: found.report.closed,
-            woken: Vec::new(),
         })
-    }
-
-    /// Writes what is queued. `false` if there was nothing, or the log has failed.
-    pub(crate) fn step(&mut self, queue: &Queue) -> bool {
-        let Some(mut load) = queue.take() else {
-            return false;
-        };
-        assert!(load.first == self.last.next(), "records are written in order");
-        match self.write(&mut load) {
-            Ok(()) => {
-                self.last = load.last;
-                self.catalog.set_durable(load.last);
-                queue.finish(load, &mut self.woken);
-                true
-            }
-            Err(error) => {
-                queue.fail(error);
-                false
-            }
-        }
     }
 
     fn write(&mut self, load: &mut Load) -> Result<()> {

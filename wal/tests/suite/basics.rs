@@ -18,7 +18,7 @@ fn records_come_back_in_order_after_a_close() {
         for (i, writer) in [Writer::Thread, Writer::Caller].into_iter().enumerate() {
             let dir = dir.join(i.to_string());
             let options = Options::default().writer(writer);
-            let (wal, recovered) = Wal::open(Arc::clone(&vfs), &dir, options).unwrap();
+            let (wal, recovered) = Wal::open(Arc::clone(&vfs), &dir, options.clone()).unwrap();
             assert!(recovered.report().fresh);
             assert_eq!(wal.next_lsn(), Lsn(1));
             wal.append(&[b"one", b""]).unwrap().wait().unwrap();
