@@ -14,11 +14,10 @@ const RECORD_BYTES: usize = 180;
 pub(crate) fn run(arena: &Arena) -> Result<Findings> {
     let dir = arena.dir.join("durable");
     std::fs::create_dir_all(&dir)?;
-    let logs: [Box<dyn Log>; 4] = [
+    let logs: [Box<dyn Log>; 3] = [
         Box::new(Ours::open(&dir.join("ours"), Mode::Thread)?),
         Box::new(Raw::zeroed(&dir.join("zeroed"))?),
         Box::new(Raw::growing(&dir.join("growing"))?),
-        Box::new(Ours::open(&dir.join("caller"), Mode::Caller)?),
     ];
     settle(arena)?;
     let mut units = Vec::new();

@@ -76,6 +76,9 @@ struct Options {
     /// No comparison: let one contender run alone, for a profiler.
     #[arg(long, value_enum)]
     profile: Option<Contender>,
+    /// What this program asks of a second process of itself: open the log that lies in `--dir`.
+    #[arg(long, value_enum, requires = "dir", hide = true)]
+    recover: Option<recovery::Peer>,
     /// Threads of the one that is profiled.
     #[arg(long, default_value_t = 16)]
     threads: usize,
@@ -120,6 +123,9 @@ struct Findings {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let (Some(peer), Some(dir)) = (options.recover, &options.dir) {
+        return recovery::recover(peer, dir);
+    }
     let parent = match &options.dir {
         Some(dir) => dir.clone(),
         None => {

@@ -9,15 +9,20 @@
 //! * raft-engine reads the index of each batch, on up to four threads, and not the records; these
 //!   are verified and decoded as they are read.
 //!
-//! So the line that compares like with like is the last column: open, and have read every record.
+//! So what compares like with like is the time to open and have read every record.
+//!
+//! Each is opened in a process of its own, so that the memory it takes is seen: here, it would find
+//! the memory that others have used and freed.
 
 use std::io::Read as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use drystone_versus::cost;
 use drystone_versus::figures::{Goal, Verdict};
 use drystone_versus::log::{Entry, IndexOfEntry};
@@ -39,7 +44,19 @@ const GROUP: u64 = 1000;
 /// The most memory that opening may take, whatever the log's size.
 const RSS_MIB_MAX: f64 = 64.0;
 
+/// Who is opened.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Peer {
+    Ours,
+    Okaywal,
+    RaftEngine,
+}
+
+const PEERS: [(Peer, &str); 3] =
+    [(Peer::Ours, "ours"), (Peer::Okaywal, "okaywal"), (Peer::RaftEngine, "raft-engine")];
+
 /// How one contender was opened once.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Opened {
     open: Duration,
     /// From before opening until after the last record.
@@ -53,44 +70,78 @@ pub(crate) fn run(arena: &Arena) -> Result<Findings> {
     let dir = arena.dir.join("recovery");
     std::fs::create_dir_all(&dir)?;
     let groups = (arena.recovery_bytes / RECORD_BYTES as u64).div_ceil(GROUP);
-    let names = ["ours", "okaywal", "raft-engine"];
-    let dirs = names.map(|name| dir.join(name));
-    let raft = raft_config(&dirs[2]);
     eprintln!("recovery: writing {} records for each", groups * GROUP);
-    write_ours(&dirs[0], groups)?;
-    write_okay(&dirs[1], groups)?;
-    write_raft(&raft, groups)?;
-    settle(arena)?;
-
-    let runs: [Box<dyn Fn() -> Result<Opened>>; 3] = [
-        Box::new(|| open_ours(&dirs[0])),
-        Box::new(|| open_okay(&dirs[1])),
-        Box::new(|| open_raft(&raft, groups * GROUP)),
-    ];
     let mut units = Vec::new();
-    for (name, run) in names.iter().zip(runs) {
+    for (peer, name) in PEERS {
+        let dir = dir.join(name);
+        match peer {
+            Peer::Ours => write_ours(&dir, groups)?,
+            Peer::Okaywal => write_okay(&dir, groups)?,
+            Peer::RaftEngine => write_raft(&dir, groups)?,
+        }
         units.push(Unit {
-            name: (*name).to_owned(),
+            name: name.to_owned(),
             run: Box::new(move || {
-                let opened = run()?;
-                ensure!(opened.records == groups * GROUP, "{name} lost records");
+                let opened = open_apart(name, &dir)?;
+                ensure!(opened.records == groups * GROUP, "{name} found {opened:?}");
                 Ok(opened)
             }),
         });
     }
+    settle(arena)?;
     let samples = rounds("recovery", &mut units, arena.rounds.div_ceil(2), arena.seed)?;
     let bytes = (groups * GROUP) as f64 * RECORD_BYTES as f64;
-    Ok(findings(&names, &samples, bytes))
+    Ok(findings(&samples, bytes))
 }
 
-fn findings(names: &[&str], samples: &[Vec<Opened>], bytes: f64) -> Findings {
+/// Opens a log in another process, which is this program again.
+fn open_apart(name: &str, dir: &Path) -> Result<Opened> {
+    let program = std::env::current_exe().context("looking for this program")?;
+    let output = Command::new(program)
+        .args(["--recover", name, "--dir"])
+        .arg(dir)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting this program again")?;
+    ensure!(output.status.success(), "opening apart ended: {}", output.status);
+    Opened::parse(&String::from_utf8(output.stdout)?).context("it says something else")
+}
+
+/// The other process: opens the log and says on standard output what it took.
+pub(crate) fn recover(peer: Peer, dir: &Path) -> Result<()> {
+    let opened = match peer {
+        Peer::Ours => open_ours(dir)?,
+        Peer::Okaywal => open_okay(dir)?,
+        Peer::RaftEngine => open_raft(dir)?,
+    };
+    println!("{}", opened.line());
+    Ok(())
+}
+
+impl Opened {
+    fn line(&self) -> String {
+        let times = [self.open, self.all].map(|time| time.as_nanos() as u64);
+        let figures = [times[0], times[1], self.open_rss_bytes, self.all_rss_bytes, self.records];
+        figures.map(|figure| figure.to_string()).join(" ")
+    }
+
+    fn parse(line: &str) -> Option<Opened> {
+        let figures: Vec<u64> =
+            line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [open, all, open_rss_bytes, all_rss_bytes, records] = figures[..] else { return None };
+        let [open, all] = [open, all].map(Duration::from_nanos);
+        Some(Opened { open, all, open_rss_bytes, all_rss_bytes, records })
+    }
+}
+
+fn findings(samples: &[Vec<Opened>], bytes: f64) -> Findings {
     let median =
         |i: usize, of: &dyn Fn(&Opened) -> f64| Spread::of(samples[i].iter().map(of)).median;
     let open = |it: &Opened| bytes / it.open.as_secs_f64() / 1e9;
     let all = |it: &Opened| bytes / it.all.as_secs_f64() / 1e9;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let mut rows = Vec::new();
-    for (i, name) in names.iter().enumerate() {
+    for (i, (_, name)) in PEERS.iter().enumerate() {
         let pairs = samples[0].iter().zip(&samples[i]);
         let ratio = Spread::of(pairs.map(|(ours, it)| all(ours) / all(it)));
         rows.push(vec![
@@ -246,8 +297,8 @@ fn raft_config(dir: &Path) -> Config {
     }
 }
 
-fn write_raft(config: &Config, groups: u64) -> Result<()> {
-    let engine = Engine::open(config.clone())?;
+fn write_raft(dir: &Path, groups: u64) -> Result<()> {
+    let engine = Engine::open(raft_config(dir))?;
     let mut record = Record::new(RECORD_BYTES, 5);
     let mut batch = LogBatch::with_capacity(1);
     let mut index = 0;
@@ -263,10 +314,11 @@ fn write_raft(config: &Config, groups: u64) -> Result<()> {
     Ok(engine.sync()?)
 }
 
-fn open_raft(config: &Config, records: u64) -> Result<Opened> {
+fn open_raft(dir: &Path) -> Result<Opened> {
     measure(
-        || Ok(Engine::open(config.clone())?),
+        || Ok(Engine::open(raft_config(dir))?),
         |engine| {
+            let records = engine.last_index(1).context("the region is there")?;
             let mut entries: Vec<Entry> = Vec::new();
             let mut count = 0;
             for first in (1..=records).step_by(GROUP as usize) {
@@ -279,4 +331,25 @@ fn open_raft(config: &Config, records: u64) -> Result<Opened> {
             Ok(count)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two processes must understand each other.
+    #[test]
+    fn what_one_process_says_the_other_reads() {
+        let opened = Opened {
+            open: Duration::from_millis(7),
+            all: Duration::from_secs(2),
+            open_rss_bytes: 1 << 40,
+            all_rss_bytes: 3,
+            records: 0,
+        };
+        assert_eq!(Opened::parse(&opened.line()), Some(opened));
+        for wrong in ["", "1 2 3 4", "1 2 3 4 5 6", "1 2 3 4 x"] {
+            assert_eq!(Opened::parse(wrong), None, "{wrong}");
+        }
+    }
 }
