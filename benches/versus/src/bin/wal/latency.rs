@@ -24,10 +24,11 @@ pub(crate) fn run(arena: &Arena) -> Result<Findings> {
     for (len, goal) in GOALS {
         let dir = arena.dir.join(format!("latency-{len}"));
         std::fs::create_dir_all(&dir)?;
-        let logs: [Box<dyn Log>; 3] = [
+        let logs: [Box<dyn Log>; 4] = [
             Box::new(Ours::open(&dir.join("ours"), Mode::Thread)?),
             Box::new(Raw::growing(&dir.join("growing"))?),
             Box::new(Raw::zeroed(&dir.join("zeroed"))?),
+            Box::new(Raw::direct(&dir.join("direct"))?),
         ];
         settle(arena)?;
         let mut medians = Vec::new();
@@ -39,7 +40,7 @@ pub(crate) fn run(arena: &Arena) -> Result<Findings> {
             }
         }
         for (i, log) in logs.iter().enumerate() {
-            let us = |at: usize| move |round: &[Duration; 3]| round[at].as_secs_f64() * 1e6;
+            let us = |at: usize| move |round: &[Duration; 4]| round[at].as_secs_f64() * 1e6;
             let ratio = Spread::of(medians.iter().map(|m| us(0)(m) / us(i)(m)));
             rows.push(vec![
                 format!("{}, {len} B", log.name()),
@@ -61,17 +62,17 @@ pub(crate) fn run(arena: &Arena) -> Result<Findings> {
 }
 
 /// The median of each, their single appends alternating; who follows whom changes all the time.
-fn round_of(logs: &[Box<dyn Log>; 3], len: usize) -> Result<[Duration; 3]> {
+fn round_of(logs: &[Box<dyn Log>; 4], len: usize) -> Result<[Duration; 4]> {
     let mut record = Record::new(len, 4);
-    let mut times: [Vec<Duration>; 3] = std::array::from_fn(|_| Vec::with_capacity(OPS));
+    let mut times: [Vec<Duration>; 4] = std::array::from_fn(|_| Vec::with_capacity(OPS));
     let mut writers = Vec::new();
     for log in logs {
         writers.push(log.writer(0)?);
     }
     for op in 0..OPS {
         for turn in 0..logs.len() {
-            // Steps of 1 and of 2 go round the three in both directions.
-            let step = 1 + op % 2;
+            // Steps of 1 and of 3 go round the four in both directions.
+            let step = 1 + 2 * (op % 2);
             let i = (op / 2 + turn * step) % logs.len();
             let bytes = record.next_bytes();
             let start = Instant::now();

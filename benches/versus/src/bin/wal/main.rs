@@ -3,7 +3,7 @@
 //!     cargo run --release --manifest-path benches/versus/Cargo.toml --bin wal -- --markdown
 //!
 //! # Method
-//! One process, one disk. Every contender is open all the time, in its steady state; turns of 0.3 s
+//! One process, one disk. Every contender is open all the time, in its steady state; turns of 0.15 s
 //! go round in shuffled order, and ratios are taken within a round. The parts:
 //!
 //! | part | question | goal |
@@ -53,10 +53,10 @@ use rustix::fs::syncfs;
 #[derive(Debug, Parser)]
 struct Options {
     /// Rounds that count.
-    #[arg(long, default_value_t = 11)]
+    #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// Length of a turn, in milliseconds.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 150)]
     slice_ms: u64,
     /// Only these parts, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',')]
