@@ -54,7 +54,11 @@ pub fn contenders(all: &[Figures<'_>]) -> String {
             format!("{:.1}", it.median(Sample::cpu_us)),
             format!("{:.1}", it.median(kernel)),
             format!("{:.2}", it.median(Sample::switches)),
-            format!("{:.1}", it.median(Sample::ops_per_sync)),
+            match it.median(Sample::ops_per_sync) {
+                // Durable without a sync: every write is.
+                per_sync if per_sync.is_infinite() => "-".to_owned(),
+                per_sync => format!("{per_sync:.1}"),
+            },
             format!("{:.0}", it.median(|s| s.p50.as_secs_f64() * 1e6)),
             format!("{:.0}", it.median(|s| s.p99.as_secs_f64() * 1e6)),
             format!("{:.2}x", ratio.median),
