@@ -9,8 +9,9 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use crate::locks::{Locks, Mode};
 use crate::path::{name, normal, not_found, parent};
 use crate::vfs::{File, Lock, OpenMode, Vfs};
 
@@ -24,13 +25,18 @@ pub struct MemVfs {
 struct Tree {
     files: BTreeMap<PathBuf, Arc<RwLock<Vec<u8>>>>,
     dirs: BTreeSet<PathBuf>,
-    locked: BTreeSet<PathBuf>,
+    locks: Locks,
 }
 
 impl MemVfs {
     /// An empty disk.
     pub fn new() -> MemVfs {
         MemVfs::default()
+    }
+
+    fn take(&self, mut tree: MutexGuard<'_, Tree>, path: PathBuf, mode: Mode) -> io::Result<Lock> {
+        tree.locks.take(&path, mode)?;
+        Ok(Lock::new(MemLock { tree: Arc::clone(&self.tree), path }))
     }
 }
 
@@ -115,10 +121,16 @@ impl Vfs for MemVfs {
         let path = normal(path);
         let mut tree = self.tree.lock();
         tree.create(&path)?;
-        if !tree.locked.insert(path.clone()) {
-            return Err(io::ErrorKind::WouldBlock.into());
+        self.take(tree, path, Mode::Exclusive)
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        let path = normal(path);
+        let tree = self.tree.lock();
+        if !tree.files.contains_key(&path) {
+            return Err(not_found(&path));
         }
-        Ok(Lock::new(MemLock { tree: Arc::clone(&self.tree), path }))
+        self.take(tree, path, Mode::Shared)
     }
 }
 
@@ -129,7 +141,7 @@ struct MemLock {
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        self.tree.lock().locked.remove(&self.path);
+        self.tree.lock().locks.release(&self.path);
     }
 }
 

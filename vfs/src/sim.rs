@@ -15,7 +15,10 @@
 //!
 //! The power can also be cut at the N-th call ([`power_cut_after`](SimVfs::power_cut_after)), so
 //! that a test can walk through every point of a workload; single calls can be made to fail
-//! ([`Fault`]); sectors can go bad; space can run out.
+//! ([`Fault`]); sectors can go bad; space can run out, at the write or, on a thin volume, only at
+//! the sync.
+//!
+//! One kindness is left, *power-safe overwrite*: see [`Overwrite`], which can also take it away.
 //!
 //! **Left out:** directories are durable as soon as they are made (that is the contract of
 //! `create_dir_all`); a rename between directories is atomic; latency is none.
@@ -29,13 +32,14 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::locks::Mode;
 use crate::path::{name, normal, not_found, parent};
 use crate::vfs::{File, Lock, OpenMode, Vfs};
 use disk::{Disk, FileId};
 use fault::{Counts, Fault, Harm, Op};
-use image::SECTOR_BYTES;
+use image::{Overwrite, SECTOR_BYTES};
 
 /// The hostile disk. Clones share it.
 #[derive(Debug, Clone)]
@@ -71,6 +75,13 @@ impl SimVfs {
         SimVfs::over(self.disk.lock().crashed(Some(seed)))
     }
 
+    /// What a new process would find if this one were killed right now: everything written, synced
+    /// or not, because the page cache outlives the process. This disk goes on unharmed.
+    #[must_use]
+    pub fn kill_copy(&self) -> SimVfs {
+        SimVfs::over(self.disk.lock().killed())
+    }
+
     /// Lets this many more changing calls (all but reads) through; then everything fails, as if the
     /// process were dead, until [`crash`](SimVfs::crash).
     pub fn power_cut_after(&self, calls: u64) {
@@ -92,6 +103,18 @@ impl SimVfs {
         self.disk.lock().capacity_bytes = bytes;
     }
 
+    /// Puts a thin volume of this size under the file system: zeros take no room there, and a full
+    /// volume shows only when bytes are synced. That sync fails with `StorageFull` and the bytes
+    /// written since the last one are lost, preallocated or not.
+    pub fn set_thin_bytes(&self, bytes: Option<u64>) {
+        self.disk.lock().thin_bytes = bytes;
+    }
+
+    /// What a power cut may do to bytes near those being written. Kept through crashes.
+    pub fn set_overwrite(&self, overwrite: Overwrite) {
+        self.disk.lock().overwrite = overwrite;
+    }
+
     /// Makes the sector under byte `offset` of a file unreadable for good.
     pub fn break_sector(&self, path: &Path, offset: u64) -> io::Result<()> {
         let path = normal(path);
@@ -111,6 +134,11 @@ impl SimVfs {
         let disk = self.disk.lock();
         let content = |file| disk.files[file].bytes().to_vec();
         disk.names.iter().map(|(path, file)| (path.clone(), content(file))).collect()
+    }
+
+    fn take(&self, mut disk: MutexGuard<'_, Disk>, path: PathBuf, mode: Mode) -> io::Result<Lock> {
+        disk.locks.take(&path, mode)?;
+        Ok(Lock::new(SimLock { disk: Arc::clone(&self.disk), path }))
     }
 
     fn file(&self, file: FileId, path: PathBuf, read_only: bool) -> Arc<dyn File> {
@@ -194,10 +222,17 @@ impl Vfs for SimVfs {
             disk.enter(Op::Create, &path)?;
             disk.create(&path)?;
         }
-        if !disk.locked.insert(path.clone()) {
-            return Err(io::ErrorKind::WouldBlock.into());
+        self.take(disk, path, Mode::Exclusive)
+    }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        let path = normal(path);
+        let disk = self.disk.lock();
+        disk.check_alive()?;
+        if !disk.names.contains_key(&path) {
+            return Err(not_found(&path));
         }
-        Ok(Lock::new(SimLock { disk: Arc::clone(&self.disk), path }))
+        self.take(disk, path, Mode::Shared)
     }
 }
 
@@ -208,7 +243,7 @@ struct SimLock {
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.lock().locked.remove(&self.path);
+        self.disk.lock().locks.release(&self.path);
     }
 }
 
@@ -261,10 +296,7 @@ impl File for SimFile {
                 image.forget();
                 Err(fault::eio())
             }
-            _ => {
-                image.sync();
-                Ok(())
-            }
+            _ => disk.sync(self.file),
         }
     }
 

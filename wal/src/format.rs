@@ -11,16 +11,17 @@
 //!
 //!     header, 4096 bytes                      frame, 16 bytes + payload + padding to 8
 //!      0  8  magic "drywal\r\n"                0  4  len      of the payload
-//!      8  4  version, now 1                    4  4  crc      of all but itself, padding included
+//!      8  4  version, now 2                    4  4  crc      of all but itself, padding included
 //!     12  4  crc of the 4096 bytes, this as 0  8  4  kind << 28 | low 28 bits of the LSN
 //!     16  8  log id                           12  4  behind   LSN minus the watermark
 //!     24  8  segment id                       16     payload, then zeros
 //!     32  8  first LSN
 //!     40  8  creation                         kinds: 1 record, 2 record that ends its group,
 //!     48  8  previous end                            3 close mark, 4 start mark
-//!     56  8  start segment
+//!     56  8  start segment                           5 next mark
 //!     64  8  born end
-//!     72     zeros
+//!     72  8  capacity
+//!     80     zeros
 //! ```
 //!
 //! * **creation** counts the segments ever made in this log. It seeds the frames' checksum,
@@ -32,32 +33,46 @@
 //! * **start segment** is the oldest segment still needed when this one was made; start marks
 //!   (whose payload is a segment id) raise it later.
 //! * **born end**: the frames before this byte were synced before the file got its name.
+//! * **capacity**: the file's length, filled with zeros and durable before the file got its name. No
+//!   crash makes it shorter; a file that is shorter was cut by somebody else.
 //! * **watermark**: the last record known durable when the frame was written. A sound frame thereby
 //!   testifies for everything at or below its watermark. That is what tells damage from a torn
 //!   tail.
-//! * Marks carry the LSN of the last record before them and are a group of their own.
+//! * Marks carry the LSN of the last record before them and are a group of their own. A *next mark*
+//!   is the last frame of its segment: it says that the segment after this one is durable, name and
+//!   all. A log that ends in one has lost a file. It is written after the fact, so a crash may come
+//!   before it: its absence says nothing.
 //!
 //! The first 16 header bytes and the checksum's reach stay the same in every future version, so
 //! that an old program can tell "too new" from "damaged".
 
 use crc32fast::Hasher;
 
+use crate::config::GROUP_BYTES_MAX;
 use crate::error::Damage;
 use crate::types::{Lsn, SegmentId};
 
 pub(crate) const HEADER_BYTES: u64 = 4096;
 pub(crate) const FRAME_HEAD_BYTES: usize = 16;
 pub(crate) const ALIGN_BYTES: u64 = 8;
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"drywal\r\n";
 const LSN_BITS: u32 = 28;
 const LSN_MASK: u32 = (1 << LSN_BITS) - 1;
 
+/// Segment ids, LSNs, creations and offsets stay below this.
+pub(crate) const POSITION_END: u64 = 1 << 62;
+
 /// Room that records leave at a segment's end, so that one mark of each kind always fits: a full
 /// disk must not keep anyone from cutting the log's prefix.
 pub(crate) const MARKS_BYTES: u64 = 64;
-const _: () = assert!(MARKS_BYTES >= (2 * FRAME_HEAD_BYTES + 8) as u64, "both marks must fit");
+/// Of these, room that the other marks leave, in turn, for the next mark.
+pub(crate) const NEXT_MARK_BYTES: u64 = FRAME_HEAD_BYTES as u64;
+const _: () = assert!(MARKS_BYTES >= (3 * FRAME_HEAD_BYTES + 8) as u64, "all marks must fit");
+
+/// No segment is larger: the largest group, its header and the marks stay well below.
+const CAPACITY_MAX: u64 = 2 * GROUP_BYTES_MAX;
 
 /// The first block of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +84,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) previous_end: u64,
     pub(crate) start_segment: SegmentId,
     pub(crate) born_end: u64,
+    pub(crate) capacity: u64,
 }
 
 /// Why a block is not a header this version can use.
@@ -91,6 +107,7 @@ impl SegmentHeader {
             self.previous_end,
             self.start_segment.0,
             self.born_end,
+            self.capacity,
         ];
         for (slot, field) in block[16..].chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_le_bytes());
@@ -118,10 +135,16 @@ impl SegmentHeader {
             previous_end: field(4),
             start_segment: SegmentId(field(5)),
             born_end: field(6),
+            capacity: field(7),
         };
-        let sane = header.first_lsn > Lsn::NONE
+        // No log grows that far; adding to a position never overflows.
+        let near = (1..7).all(|i| field(i) < POSITION_END);
+        let sane = near
+            && header.first_lsn > Lsn::NONE
             && header.start_segment <= header.segment
-            && header.born_end >= HEADER_BYTES;
+            && header.born_end >= HEADER_BYTES
+            && header.born_end <= header.capacity
+            && header.capacity <= CAPACITY_MAX;
         if sane { Ok(header) } else { Err(HeaderFault::Damaged) }
     }
 
@@ -152,6 +175,8 @@ pub(crate) enum Kind {
     Close = 3,
     /// Everything before the segment in the payload may be gone.
     Start = 4,
+    /// There is a segment after this one.
+    Next = 5,
 }
 
 impl Kind {
@@ -179,6 +204,7 @@ impl FrameHead {
             2 => Kind::GroupEnd,
             3 => Kind::Close,
             4 => Kind::Start,
+            5 => Kind::Next,
             _ if bytes.iter().all(|byte| *byte == 0) => return Err(Damage::Zeros),
             _ => return Err(Damage::FrameHeader),
         };
@@ -266,6 +292,7 @@ mod tests {
             previous_end: 5000,
             start_segment: SegmentId(3),
             born_end: 4200,
+            capacity: 1 << 20,
         }
     }
 
@@ -290,11 +317,11 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&block[..4095]), Err(HeaderFault::Damaged));
         assert_eq!(SegmentHeader::decode(&[]), Err(HeaderFault::Damaged));
         let mut newer = block.clone();
-        newer[8..12].copy_from_slice(&2_u32.to_le_bytes());
+        newer[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
         assert_eq!(SegmentHeader::decode(&newer), Err(HeaderFault::Damaged));
         let crc = header_crc(&newer).to_le_bytes();
         newer[12..16].copy_from_slice(&crc);
-        assert_eq!(SegmentHeader::decode(&newer), Err(HeaderFault::Version(2)));
+        assert_eq!(SegmentHeader::decode(&newer), Err(HeaderFault::Version(VERSION + 1)));
     }
 
     // 28 bits on disk stand for 64: right as long as the reader is less than 2^28 behind.

@@ -1,9 +1,9 @@
 //! A log that has been looked through and not yet touched.
 //!
 //! ```text
-//!   Wal::find ─► lock, verify ─► Found ─┬─ records()   read, as often as you like
-//!                nothing is written     ├─ open()      repair, and take over
-//!                                       └─ drop        as if nobody had been here
+//!   Wal::find ─► lock, verify ─► Found ─┬─ view()   read, as often as you like
+//!                nothing is written     ├─ open()   repair, and take over
+//!                                       └─ drop     as if nobody had been here
 //! ```
 //!
 //! What makes a log right is not known to the log alone: its records may not fit what their reader
@@ -19,17 +19,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use drystone_vfs::{Lock, Vfs};
 
-use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::error::{Damage, Error, Result};
 use crate::reader::Recovered;
 use crate::recovery::{self, Report, Verified};
 use crate::types::Lsn;
+use crate::view::View;
 use crate::wal::Wal;
 use crate::writer::first_segment;
 
 /// The file whose lock keeps a second opener out.
-const LOCK_NAME: &str = "LOCK";
+pub(crate) const LOCK_NAME: &str = "LOCK";
 
 /// A log that is locked and verified, and of which no byte has been changed.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Found {
     options: Options,
     lock: Lock,
     /// Nothing if the directory holds no log.
-    verified: Option<Verified>,
+    log: Option<(Verified, View)>,
 }
 
 impl Found {
@@ -51,23 +51,27 @@ impl Found {
             Some(found) => recovery::check_min(found, options.min_lsn)?,
             None => check_may_be_fresh(dir, &options)?,
         }
-        Ok(Found { vfs, dir: dir.to_path_buf(), options, lock, verified })
+        let log = verified.map(|found| {
+            let view = View::of(Arc::clone(&vfs), dir, &found, None);
+            (found, view)
+        });
+        Ok(Found { vfs, dir: dir.to_path_buf(), options, lock, log })
+    }
+
+    /// The log as it was found, for reading; nothing if there is none. What is read is durable for
+    /// sure only once the log is open.
+    pub fn view(&self) -> Option<&View> {
+        self.log.as_ref().map(|(_, view)| view)
     }
 
     /// How the log was found; nothing if there is none.
     pub fn report(&self) -> Option<&Report> {
-        self.verified.as_ref().map(|found| &found.report)
+        self.view().map(View::report)
     }
 
     /// The records found, oldest first. They are durable for sure only once the log is open.
     pub fn records(&self) -> impl Iterator<Item = Result<(Lsn, Bytes)>> + use<> {
-        let recovered = self.verified.as_ref().map(|found| {
-            let segments = found.segments_as_named(&self.dir);
-            let catalog =
-                Catalog::new(Arc::clone(&self.vfs), self.dir.clone(), segments, found.last);
-            Recovered::new(Arc::new(catalog), found.report.clone())
-        });
-        recovered.into_iter().flatten()
+        self.view().map(View::records).into_iter().flatten()
     }
 
     /// Repairs the log, or makes a fresh one, and takes it over.
@@ -75,9 +79,9 @@ impl Found {
     /// # Errors
     /// Those of [`Wal::open`] that tell of a disk that refuses.
     pub fn open(self) -> Result<(Wal, Recovered)> {
-        let Found { vfs, dir, options, lock, verified } = self;
-        let found = match verified {
-            Some(mut found) => {
+        let Found { vfs, dir, options, lock, log } = self;
+        let found = match log {
+            Some((mut found, _)) => {
                 recovery::repair(&*vfs, &dir, &mut found)?;
                 found
             }
@@ -104,7 +108,7 @@ fn lock_dir(vfs: &dyn Vfs, dir: &Path, options: &Options) -> Result<Lock> {
 }
 
 /// A directory without a log is refused if the caller knows that there was one.
-fn check_may_be_fresh(dir: &Path, options: &Options) -> Result<()> {
+pub(crate) fn check_may_be_fresh(dir: &Path, options: &Options) -> Result<()> {
     if options.min_lsn == Lsn::NONE || options.first_lsn.is_some() {
         return Ok(());
     }
@@ -125,6 +129,7 @@ fn fresh(vfs: &Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<Verified> 
         closed: false,
         fresh: true,
         cut: None,
+        short: None,
     };
     Ok(Verified::fresh(segment, report))
 }

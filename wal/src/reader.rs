@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drystone_vfs::{File, OpenMode};
+use drystone_vfs::{File, Lock, OpenMode};
 
 use crate::catalog::Catalog;
 use crate::error::{Damage, Error, Result};
@@ -32,6 +32,8 @@ pub struct Iter {
     place: Option<Place>,
     cuts: u64,
     failed: Option<Error>,
+    /// Keeps writers out while a view is read.
+    _lock: Option<Arc<Lock>>,
 }
 
 /// The records found when the log was opened, oldest first, and the report on how it was found.
@@ -43,7 +45,11 @@ pub struct Recovered {
 
 impl Recovered {
     pub(crate) fn new(catalog: Arc<Catalog>, report: Report) -> Recovered {
-        let mut iter = Iter::new(catalog, report.first);
+        Recovered::of(Iter::new(catalog, report.first), report)
+    }
+
+    /// The records of `iter` that are in `report`.
+    pub(crate) fn of(mut iter: Iter, report: Report) -> Recovered {
         iter.last = Some(report.last);
         Recovered { iter, report }
     }
@@ -65,7 +71,22 @@ impl Iterator for Recovered {
 impl Iter {
     pub(crate) fn new(catalog: Arc<Catalog>, from: Lsn) -> Iter {
         let cuts = catalog.cuts();
-        Iter { catalog, next: from.max(Lsn(1)), last: None, place: None, cuts, failed: None }
+        let next = from.max(Lsn(1));
+        Iter { catalog, next, last: None, place: None, cuts, failed: None, _lock: None }
+    }
+
+    /// The same, keeping `lock` for as long as it lives.
+    pub(crate) fn holding(self, lock: Option<Arc<Lock>>) -> Iter {
+        Iter { _lock: lock, ..self }
+    }
+
+    /// Record `lsn` alone, at which the iterator stands.
+    pub(crate) fn read_one(mut self, lsn: Lsn) -> Result<Bytes> {
+        match self.next() {
+            Some(Ok((found, payload))) if found == lsn => Ok(payload),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Err(self.catalog.missing(lsn)),
+        }
     }
 
     /// The next record, which is known to be durable.

@@ -4,11 +4,12 @@
 //!     list ─► is there a finished cut.tmp? then it stands for its segment, and later ones are gone
 //!          ─► last segment: header, walk, start segment
 //!          ─► segments from the start on: headers chain, every frame sound up to "previous end"
-//!          ─► the stop in the last segment: end of log, torn tail, or corruption
+//!          ─► the stop in the last segment: end of log, torn tail, or corruption; no next mark;
+//!             a file that is shorter than made must show the log's end before its own
 //!          ─► min_lsn
 //!     ──────────────────────────────────────── nothing was written up to here ──────────────
-//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for,
-//!              zero what is cut, sync
+//!          ─► rewrite what no later frame vouches for, zero what is cut, sync, names too
+//!          ─► remove leftovers, finish the cut, sync the names
 //! ```
 //!
 //! Two repairs need a word. **Zeroing**: bytes behind the cut are zeroed and synced before anything
@@ -28,9 +29,10 @@ use std::sync::Arc;
 use drystone_vfs::{File, OpenMode, Vfs};
 
 use crate::error::{Damage, Error, Result};
-use crate::format::{ALIGN_BYTES, HEADER_BYTES, HeaderFault, SegmentHeader};
+use crate::format::{HEADER_BYTES, HeaderFault, SegmentHeader};
 use crate::scan::{Scan, Scanner, Stop};
 use crate::segment::Segment;
+use crate::spare::fill;
 use crate::types::{Lsn, SegmentId};
 use crate::window::{WINDOW_BYTES, Window};
 
@@ -55,6 +57,8 @@ pub struct Report {
     pub fresh: bool,
     /// What was cut from the tail, if anything.
     pub cut: Option<Cut>,
+    /// The newest file was shorter than it was made, if so.
+    pub short: Option<Short>,
 }
 
 /// A torn tail: bytes written but never acknowledged, cut off.
@@ -69,6 +73,19 @@ pub struct Cut {
     pub bytes: u64,
     /// What was wrong with the first frame that did not count.
     pub reason: Damage,
+}
+
+/// A segment file that somebody cut, behind the end of the log: nothing that was promised is lost.
+/// Opening makes it as long as it was, with zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Short {
+    /// The segment file.
+    pub file: PathBuf,
+    /// Its length as found.
+    pub bytes: u64,
+    /// Its length as made.
+    pub capacity: u64,
 }
 
 /// A log that has been verified and not yet touched.
@@ -166,10 +183,12 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
         closed: tail.scan.closed && tail.cut.is_none(),
         fresh: false,
         cut: tail.cut,
+        short: tail.short,
     };
-    let (creation, path) = (tail.header.creation, layout.final_path(last_id));
+    let SegmentHeader { creation, capacity, .. } = tail.header;
+    let path = layout.final_path(last_id);
     let Scan { last, end, unproven_from, index, .. } = tail.scan;
-    segments.push(Arc::new(Segment::new(tail.header, path, tail.capacity, end, index)));
+    segments.push(Arc::new(Segment::new(tail.header, path, capacity, end, index)));
     let cut_open = layout.cut.is_some();
     let old = old.iter().map(|id| layout.final_path(*id));
     let leftovers = layout.leftovers.iter().cloned().chain(old).collect();
@@ -201,27 +220,30 @@ pub(crate) fn check_min(verified: &Verified, min: Lsn) -> Result<()> {
 }
 
 /// Makes the directory agree with what [`verify`] found, durably.
+///
+/// What the verdict rests on comes first: the tail's bytes and the names. They may be no further
+/// than the page cache (the process before this one was killed, or its sync failed), and must not
+/// be lost by a power cut once anything has been removed on their word.
 pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Result<()> {
+    let sync_dir = || vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e));
+    let tail = verified.segments.last().expect("a log has a segment");
+    // An unfinished cut vouches for its whole file, header and all.
+    let (path, from) = match verified.cut_open {
+        true => (dir.join(CUT_NAME), 0),
+        false => (tail.path.clone(), verified.unproven_from),
+    };
+    let file = vfs.open(&path, OpenMode::Write).map_err(|e| Error::io("open segment", &path, e))?;
+    settle(&file, from, tail).map_err(|e| Error::io("repair", &path, e))?;
+    sync_dir()?;
     for path in &verified.leftovers {
         vfs.remove(path).map_err(|e| Error::io("remove", path, e))?;
     }
-    let tail = verified.segments.last().expect("a log has a segment");
     if verified.cut_open {
         // See `truncate.rs` for why the removals must be durable first.
-        vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
-        vfs.rename(&dir.join(CUT_NAME), &tail.path)
-            .map_err(|e| Error::io("rename to", &tail.path, e))?;
+        sync_dir()?;
+        vfs.rename(&path, &tail.path).map_err(|e| Error::io("rename to", &tail.path, e))?;
     }
-    let file = vfs
-        .open(&tail.path, OpenMode::Write)
-        .map_err(|e| Error::io("open segment", &tail.path, e))?;
-    let settled = settle(&*file, Arc::clone(&file), verified.unproven_from, tail)
-        .map_err(|e| Error::io("repair", &tail.path, e))?;
-    if let Some(cut) = &mut verified.report.cut {
-        cut.bytes = settled;
-    }
-    // The names found may be as new as the crash; nothing may be acknowledged before they are safe.
-    vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    sync_dir()
 }
 
 /// Removes what an unfinished rotation or truncation left, where there is no log besides.
@@ -232,31 +254,35 @@ pub(crate) fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites unproven frames, zeroes everything behind the end, syncs. Returns how far behind the
-/// end there was anything but zeros.
-fn settle(file: &dyn File, shared: Arc<dyn File>, from: u64, tail: &Segment) -> io::Result<u64> {
+/// Rewrites unproven frames, zeroes everything behind the end, makes the file as long as it was
+/// made, syncs.
+fn settle(file: &Arc<dyn File>, from: u64, tail: &Segment) -> io::Result<()> {
     let end = tail.end();
     let length = file.len()?;
-    let mut window = Window::new(shared, length);
+    let mut window = Window::new(Arc::clone(file), length);
     let mut at = from.min(end);
     while at < end {
         let piece = window.bytes(at, WINDOW_BYTES.min((end - at) as usize))?.to_vec();
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         file.write_at(&[IoSlice::new(&piece)], at)?;
         at += piece.len() as u64;
     }
     let zeros = vec![0; WINDOW_BYTES];
-    let mut dirty_end = end;
     while at < length {
         let piece = window.bytes(at, WINDOW_BYTES)?;
         let count = piece.len();
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-            dirty_end = at + last as u64 + 1;
             file.write_at(&[IoSlice::new(&zeros[..=last])], at)?;
         }
         at += count as u64;
     }
-    file.sync_data()?;
-    Ok(dirty_end - end)
+    fill(&**file, length, tail.capacity)?;
+    file.sync_data()
 }
 
 /// What is in `dir`. Names that are not ours are passed over.
@@ -324,8 +350,8 @@ fn read_header(
 struct Tail {
     header: SegmentHeader,
     scan: Scan,
-    capacity: u64,
     cut: Option<Cut>,
+    short: Option<Short>,
 }
 
 /// Walks the last segment and judges its stop.
@@ -333,33 +359,49 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
     let (file, header) = read_header(vfs, layout, id)?;
     let path = layout.path(id);
     let failed = |e| Error::io("read segment", &path, e);
-    let length = file.len().map_err(failed)?;
+    let corrupt = |Stop { offset, lsn, .. }, reason| {
+        Err(Error::Corrupt { file: path.clone(), offset, lsn, reason })
+    };
+    let length = file.len().map_err(failed)?.min(header.capacity);
     let mut scanner = Scanner::new(Arc::clone(&file), &header, length);
     let scan = scanner.run().map_err(failed)?;
-    let Stop { offset, lsn, damage } = scan.stop;
+    let damage = scan.stop.damage;
+    if scan.succeeded {
+        let (file, reason) = (layout.final_path(id.next()), Damage::SegmentMissing);
+        return Err(Error::Corrupt { file, offset: 0, lsn: scan.last.next(), reason });
+    }
+    if length < header.capacity && !scan.stop.before_end(length) {
+        return corrupt(scan.stop, Damage::FileEnds);
+    }
     let mut cut = None;
     if let Some(reason) = damage {
         if scanner.was_promised(scan.stop).map_err(failed)? {
-            return Err(Error::Corrupt { file: path, offset, lsn, reason });
+            return corrupt(scan.stop, reason);
         }
-        let clean = offset == scan.end && all_zero(file, offset, length).map_err(failed)?;
-        // Its length becomes known when it is cut.
-        cut = (!clean).then_some(Cut { file: path, offset: scan.end, bytes: 0, reason });
+        let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;
+        let file = path.clone();
+        cut = (bytes > 0).then_some(Cut { file, offset: scan.end, bytes, reason });
     }
-    Ok(Tail { header, scan, capacity: length - length % ALIGN_BYTES, cut })
+    let capacity = header.capacity;
+    let short = (length < capacity).then_some(Short { file: path, bytes: length, capacity });
+    Ok(Tail { header, scan, cut, short })
 }
 
-fn all_zero(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<bool> {
+/// Behind the last byte of `file[from..end]` that is not zero; `from` if all are.
+fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
     let mut window = Window::new(file, end);
-    let mut at = from;
+    let (mut at, mut dirty) = (from, from);
     while at < end {
         let piece = window.bytes(at, WINDOW_BYTES)?;
-        if piece.iter().any(|byte| *byte != 0) {
-            return Ok(false);
+        if piece.is_empty() {
+            break;
+        }
+        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+            dirty = at + last as u64 + 1;
         }
         at += piece.len() as u64;
     }
-    Ok(true)
+    Ok(dirty)
 }
 
 /// Walks a segment that has a successor: every frame must be there, up to the byte the successor's
@@ -382,11 +424,12 @@ fn verify_sealed(
     let scan = Scanner::new(file, header, end.min(length)).run().map_err(failed)?;
     let Stop { offset, lsn, damage } = scan.stop;
     let damage = damage.or((end > length).then_some(Damage::FileEnds));
-    let damage = damage.or((scan.last.next() != next.first_lsn).then_some(Damage::Sequence));
+    let linked = scan.last.next() == next.first_lsn && !scan.succeeded;
+    let damage = damage.or((!linked).then_some(Damage::Sequence));
     match damage {
         Some(reason) => Err(Error::Corrupt { file: path, offset, lsn, reason }),
         None => {
-            let capacity = length;
+            let capacity = length.min(header.capacity);
             Ok(Arc::new(Segment::new(header.clone(), path, capacity, end, scan.index)))
         }
     }

@@ -15,9 +15,9 @@
 //!     └───┴───┴───┴╌╌╌╌╌╌╌┴╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┴───┘   says "8 was durable": corruption
 //! ```
 //!
-//! The search behind the stop goes by 8-byte steps and looks only at heads that could testify, so
-//! its cost is that of reading the segment once. Two more witnesses need no search: a later
-//! segment, and the header's own "born end".
+//! The search behind the stop costs as much as reading the segment once: see
+//! [`witness`](crate::witness). Two more witnesses need no search: a later segment, and the header's
+//! own "born end".
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ use crate::format::{
     ALIGN_BYTES, FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, u64_at,
 };
 use crate::types::{Lsn, SegmentId};
-use crate::window::{WINDOW_BYTES, Window};
+use crate::window::Window;
+use crate::witness;
 
 /// One entry of a segment's sparse index is made for at least this many bytes of frames.
 pub(crate) const INDEX_STEP_BYTES: u64 = 64 << 10;
@@ -48,6 +49,8 @@ pub(crate) struct Scan {
     pub(crate) unproven_from: u64,
     /// The last sound frame is a close mark.
     pub(crate) closed: bool,
+    /// There is a next mark: this is not the last segment that was ever durable.
+    pub(crate) succeeded: bool,
     /// The highest start segment named by header or marks.
     pub(crate) start_segment: SegmentId,
     pub(crate) index: Index,
@@ -63,6 +66,16 @@ pub(crate) struct Stop {
     pub(crate) lsn: Lsn,
     /// `None`: the walk reached the end it was given.
     pub(crate) damage: Option<Damage>,
+}
+
+impl Stop {
+    /// Whether zeros show, before the file's end at `length`, that the log ends first, or at least
+    /// the frame at the stop does. Frames that run right up to the end of a file that somebody cut
+    /// may have gone on behind it.
+    pub(crate) fn before_end(&self, length: u64) -> bool {
+        // A length and a checksum that are both zero are no frame's; less than that may be one.
+        self.damage != Some(Damage::FileEnds) && self.offset + ALIGN_BYTES <= length
+    }
 }
 
 /// A walk through one segment.
@@ -87,6 +100,7 @@ impl<'a> Scanner<'a> {
             end: HEADER_BYTES,
             unproven_from: self.header.born_end,
             closed: false,
+            succeeded: false,
             start_segment: self.header.start_segment,
             index: Vec::new(),
             stop: Stop { offset: HEADER_BYTES, lsn: before.next(), damage: None },
@@ -109,7 +123,7 @@ impl<'a> Scanner<'a> {
                 break;
             }
             let said = Lsn(lsn.0.saturating_sub(u64::from(head.behind)));
-            if said > watermark || head.kind == Kind::Close {
+            if said > watermark || matches!(head.kind, Kind::Close | Kind::Next) {
                 watermark = said;
                 scan.unproven_from = scan.unproven_from.max(at);
             }
@@ -138,6 +152,10 @@ impl<'a> Scanner<'a> {
                 scan.end = scan.stop.offset;
             }
             Kind::Close => scan.end = scan.stop.offset,
+            Kind::Next => {
+                scan.end = scan.stop.offset;
+                scan.succeeded = true;
+            }
             Kind::Start => {
                 let payload = self.window.bytes(at + FRAME_HEAD_BYTES as u64, 8)?;
                 scan.start_segment = scan.start_segment.max(SegmentId(u64_at(payload, 0)));
@@ -175,79 +193,6 @@ impl<'a> Scanner<'a> {
         if stop.offset < self.header.born_end {
             return Ok(true);
         }
-        let mut at = stop.offset.next_multiple_of(ALIGN_BYTES);
-        let room = (self.window.end() - stop.offset) / FRAME_HEAD_BYTES as u64;
-        loop {
-            let bytes = self.window.bytes(at, WINDOW_BYTES)?;
-            if bytes.len() < FRAME_HEAD_BYTES {
-                return Ok(false);
-            }
-            let positions = bytes.len() - FRAME_HEAD_BYTES + 1;
-            let witness = (0..positions).step_by(ALIGN_BYTES as usize).find_map(|i| {
-                could_testify(&bytes[i..], stop.lsn, room).map(|head| (i as u64, head))
-            });
-            match witness {
-                Some((i, head)) => {
-                    let here = at + i;
-                    if here > stop.offset
-                        && self.window.check(here, &head, self.seed)? == Some(true)
-                    {
-                        return Ok(true);
-                    }
-                    at = here + ALIGN_BYTES;
-                }
-                None => at += (positions as u64).next_multiple_of(ALIGN_BYTES),
-            }
-        }
-    }
-}
-
-/// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would
-/// prove that what stood at the stop had been durable. At most `room` frames fit behind the stop.
-fn could_testify(bytes: &[u8], lost: Lsn, room: u64) -> Option<FrameHead> {
-    // Most of what is looked at is zeros.
-    if bytes[8..12] == [0; 4] {
-        return None;
-    }
-    let head = FrameHead::decode(bytes).ok()?;
-    let lsn = head.lsn_from(lost.previous());
-    if lsn.0 > lost.0 + room {
-        return None;
-    }
-    let watermark = lsn.0.checked_sub(u64::from(head.behind))?;
-    // A frame that opens its write proves all that stands before it, even where no record is lost:
-    // what is damaged at the stop is then a mark.
-    let opens = u64::from(head.behind) == u64::from(head.kind.is_record());
-    (watermark >= lost.0 || (opens && watermark + 1 == lost.0)).then_some(head)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::{push_frame, seal};
-
-    fn head_of(kind: Kind, lsn: u64, durable: u64) -> Vec<u8> {
-        let mut frame = Vec::new();
-        push_frame(&mut frame, kind, Lsn(lsn), b"");
-        seal(&mut frame, Lsn(durable), 7);
-        frame
-    }
-
-    // The whole difference between losing acknowledged records and refusing to start after every
-    // power cut lies in this predicate.
-    #[test]
-    fn only_frames_written_after_the_lost_one_was_durable_testify() {
-        let testifies = |kind, lsn, durable, lost| {
-            could_testify(&head_of(kind, lsn, durable), Lsn(lost), 100).is_some()
-        };
-        assert!(testifies(Kind::GroupEnd, 9, 8, 7), "8 was durable, so was 7");
-        assert!(testifies(Kind::GroupEnd, 8, 7, 7), "7 itself was durable");
-        assert!(!testifies(Kind::GroupEnd, 9, 5, 7), "7 to 9 were one write");
-        assert!(!testifies(Kind::Record, 8, 6, 7), "7 and 8 were one write");
-        assert!(testifies(Kind::GroupEnd, 7, 6, 7), "7 is here, so a mark is lost");
-        assert!(testifies(Kind::Close, 7, 7, 7), "a close mark speaks for all before it");
-        assert!(testifies(Kind::Close, 6, 6, 7), "a mark before this mark is lost");
-        assert!(!testifies(Kind::Close, 5, 5, 7), "older than the loss");
-        assert!(could_testify(&[0; 16], Lsn(1), 100).is_none());
+        witness::is_there(&mut self.window, self.seed, stop)
     }
 }

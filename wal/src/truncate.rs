@@ -25,7 +25,9 @@ use drystone_vfs::{File, OpenMode};
 
 use crate::core::Step as _;
 use crate::error::{Error, Result};
-use crate::format::{HEADER_BYTES, Kind, SegmentHeader, frame_bytes, push_frame, seal};
+use crate::format::{
+    HEADER_BYTES, Kind, MARKS_BYTES, SegmentHeader, frame_bytes, push_frame, seal,
+};
 use crate::queue::Queue;
 use crate::reader::Iter;
 use crate::recovery::CUT_NAME;
@@ -117,6 +119,9 @@ impl Writer {
             catalog.sync_dir()
         };
         finish().map_err(|e| Error::poison(&target.path, e))?;
+        // The new edition has neither a close mark nor a successor.
+        self.closed = false;
+        self.left = None;
         self.tail = segment.end();
         self.segment = Arc::clone(&segment);
         self.file = file;
@@ -143,14 +148,16 @@ impl Writer {
         let failed = |e| Error::poison(&path, e);
         let file = self.catalog.vfs.open(&path, OpenMode::CreateNew).map_err(failed)?;
         header.born_end = self.copy(&*file, &header, last)?;
-        let finish = || -> io::Result<u64> {
-            fill(&*file, header.born_end, old.capacity)?;
+        // Room for marks, even if the old edition lost its own.
+        header.capacity = old.capacity.max(header.born_end + MARKS_BYTES);
+        let capacity = header.capacity;
+        let finish = || -> io::Result<()> {
+            fill(&*file, header.born_end, capacity)?;
             file.sync_data()?;
             file.write_at(&[IoSlice::new(&header.encode())], 0)?;
-            file.sync_data()?;
-            file.len()
+            file.sync_data()
         };
-        let capacity = finish().map_err(failed)?;
+        finish().map_err(failed)?;
         let index = vec![(header.first_lsn, HEADER_BYTES)];
         let end = header.born_end;
         let segment = Segment::new(header, old.path.clone(), capacity, end, index);

@@ -19,6 +19,7 @@ use crate::recovery::Verified;
 use crate::spare::Spares;
 use crate::sync::Mutex;
 use crate::types::Lsn;
+use crate::view::View;
 use crate::writer::Writer;
 
 /// An open write-ahead log. Clones share it; the last one dropped closes it.
@@ -67,6 +68,17 @@ impl Wal {
     /// Those of [`open`](Wal::open).
     pub fn find(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Found> {
         Found::find(vfs, dir, options)
+    }
+
+    /// Opens the log in `dir` for reading alone, beside others who read it: verifies it as
+    /// [`open`](Wal::open) does, passes over a torn tail, and writes nothing at all, so that a
+    /// read-only medium will do.
+    ///
+    /// # Errors
+    /// Those of [`open`](Wal::open), [`Locked`](Error::Locked) only if the log is open for writing;
+    /// [`NoLog`](Error::NoLog) if there is none.
+    pub fn open_read_only(vfs: Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<View> {
+        View::open(vfs, dir, options)
     }
 
     /// Takes over a log that has been repaired.
@@ -152,11 +164,7 @@ impl Wal {
     /// # Errors
     /// [`Missing`](Error::Missing) if it was cut away or is not durable yet.
     pub fn read(&self, lsn: Lsn) -> Result<Bytes> {
-        match self.iter(lsn).next() {
-            Some(Ok((found, payload))) if found == lsn => Ok(payload),
-            Some(Err(error)) => Err(error),
-            Some(Ok(_)) | None => Err(self.open.catalog.missing(lsn)),
-        }
+        self.iter(lsn).read_one(lsn)
     }
 
     /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may

@@ -23,7 +23,9 @@ use crate::catalog::Catalog;
 use crate::config::Options;
 use crate::core::Step;
 use crate::error::{Error, Result};
-use crate::format::{HEADER_BYTES, Kind, MARKS_BYTES, SegmentHeader, push_frame, seal};
+use crate::format::{
+    HEADER_BYTES, Kind, MARKS_BYTES, NEXT_MARK_BYTES, SegmentHeader, push_frame, seal,
+};
 use crate::queue::{Load, Queue, Settled};
 use crate::recovery::Verified;
 use crate::segment::Segment;
@@ -53,7 +55,9 @@ pub(crate) struct Writer {
     pub(crate) start: SegmentId,
     segment_bytes: u64,
     /// The last frame is a close mark.
-    closed: bool,
+    pub(crate) closed: bool,
+    /// The segment before this one, if it has just been left and has no next mark yet.
+    pub(crate) left: Option<Left>,
 }
 
 impl Step for Writer {
@@ -64,7 +68,12 @@ impl Step for Writer {
             Ok(()) => {
                 self.last = load.last;
                 self.catalog.set_durable(load.last);
-                Some(queue.finish(load))
+                let settled = queue.finish(load);
+                // Too late to take anything back: what has been written is durable.
+                if let Err(error) = self.mark_next() {
+                    queue.fail(error);
+                }
+                Some(settled)
             }
             Err(error) => {
                 queue.fail(error);
@@ -72,6 +81,16 @@ impl Step for Writer {
             }
         }
     }
+}
+
+/// A segment that has been left for the next.
+#[derive(Debug)]
+pub(crate) struct Left {
+    segment: Arc<Segment>,
+    file: Arc<dyn File>,
+    /// Where its frames end, and the last record in it.
+    end: u64,
+    last: Lsn,
 }
 
 impl Writer {
@@ -98,6 +117,7 @@ impl Writer {
             start: found.start_segment,
             segment_bytes: options.segment_bytes,
             closed: found.report.closed,
+            left: None,
         })
     }
 
@@ -130,19 +150,38 @@ impl Writer {
     pub(crate) fn mark(&mut self, kind: Kind, payload: &[u8]) -> Result<()> {
         let mut frame = Vec::new();
         push_frame(&mut frame, kind, self.last, payload);
-        if self.tail + frame.len() as u64 > self.segment.capacity {
-            return self.rotate(&mut frame, self.last.next());
+        self.closed = kind == Kind::Close;
+        if self.tail + frame.len() as u64 + NEXT_MARK_BYTES > self.segment.capacity {
+            self.rotate(&mut frame, self.last.next())?;
+            return self.mark_next();
         }
         self.put(&mut frame)?;
         self.segment.extend(self.last.next(), self.tail);
         Ok(())
     }
 
+    /// After a rotation: says in the segment that was left that another follows, so that the loss
+    /// of the newest file is noticed. To be called once all of that is durable. The mark lies behind the
+    /// durable end of its segment, where no reader looks while there is a successor.
+    fn mark_next(&mut self) -> Result<()> {
+        let Some(Left { segment, file, end, last }) = self.left.take() else {
+            return Ok(());
+        };
+        if end + NEXT_MARK_BYTES > segment.capacity {
+            return Ok(());
+        }
+        let mut frame = Vec::new();
+        push_frame(&mut frame, Kind::Next, last, b"");
+        seal(&mut frame, last, segment.header.seed());
+        file.write_at(&[IoSlice::new(&frame)], end)
+            .and_then(|()| file.sync_data())
+            .map_err(|e| Error::poison(&segment.path, e))
+    }
+
     /// Says that the log ends here on purpose.
     pub(crate) fn close(&mut self) -> Result<()> {
         if !self.closed {
             self.mark(Kind::Close, b"")?;
-            self.closed = true;
         }
         Ok(())
     }
@@ -167,12 +206,17 @@ impl Writer {
             previous_end: self.tail,
             start_segment: self.start,
             born_end: HEADER_BYTES + frames.len() as u64,
+            capacity: spare.capacity,
         };
         seal(frames, self.last, header.seed());
         let (segment, file) = name_segment(&self.catalog, &self.spares, spare, header, frames)?;
+        self.left = Some(Left {
+            segment: std::mem::replace(&mut self.segment, Arc::clone(&segment)),
+            file: std::mem::replace(&mut self.file, file),
+            end: self.tail,
+            last: self.last,
+        });
         self.tail = segment.end();
-        self.segment = Arc::clone(&segment);
-        self.file = file;
         self.catalog.push(segment);
         Ok(())
     }
@@ -186,7 +230,7 @@ pub(crate) fn first_segment(
     log_id: u64,
 ) -> Result<Arc<Segment>> {
     let first_lsn = options.first_lsn.unwrap_or(Lsn(1));
-    let header = SegmentHeader {
+    let mut header = SegmentHeader {
         log_id,
         segment: SegmentId::FIRST,
         first_lsn,
@@ -194,17 +238,19 @@ pub(crate) fn first_segment(
         previous_end: 0,
         start_segment: SegmentId::FIRST,
         born_end: HEADER_BYTES,
+        capacity: FIRST_SEGMENT_BYTES.min(options.segment_bytes),
     };
     let spares = Spares::new(Arc::clone(vfs), dir, false);
-    let capacity = FIRST_SEGMENT_BYTES.min(options.segment_bytes);
-    let make = || -> io::Result<(PathBuf, u64)> {
-        let spare = spares.take(capacity)?;
+    let mut make = || -> io::Result<PathBuf> {
+        let spare = spares.take(header.capacity)?;
+        header.capacity = spare.capacity;
         let path = dir.join(header.segment.file_name());
         publish(&**vfs, &spares, &spare, &path, &header, &[])?;
         vfs.sync_dir(dir)?;
-        Ok((path, spare.capacity))
+        Ok(path)
     };
-    let (path, capacity) = make().map_err(|e| Error::poison(&spares.path, e))?;
+    let path = make().map_err(|e| Error::poison(&spares.path, e))?;
+    let capacity = header.capacity;
     Ok(Arc::new(Segment::new(header, path, capacity, HEADER_BYTES, Vec::new())))
 }
 

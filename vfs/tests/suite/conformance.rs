@@ -166,6 +166,27 @@ fn a_lock_has_one_holder_at_a_time() {
     });
 }
 
+// Readers keep a writer out and each other not; and they leave no trace, for the disk may be
+// read-only.
+#[test]
+fn a_shared_lock_has_many_holders_or_one_writer() {
+    check(|vfs, dir| {
+        let path = dir.join("LOCK");
+        assert_eq!(vfs.lock_shared(&path).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(vfs.list(dir).unwrap().is_empty(), "asking made no file");
+        drop(vfs.lock(&path).unwrap());
+        let readers = [vfs.lock_shared(&path).unwrap(), vfs.lock_shared(&path).unwrap()];
+        for reader in readers {
+            assert_eq!(vfs.lock(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+            drop(reader);
+        }
+        let writer = vfs.lock(&path).unwrap();
+        assert_eq!(vfs.lock_shared(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(writer);
+        vfs.lock_shared(&path).unwrap();
+    });
+}
+
 // One handle serves many threads; positions are absolute.
 #[test]
 fn handles_are_shared_between_threads() {

@@ -107,6 +107,10 @@ impl Vfs for Gated {
     fn lock(&self, path: &Path) -> io::Result<Lock> {
         self.disk.lock(path)
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock_shared(path)
+    }
 }
 
 impl File for GatedFile {
