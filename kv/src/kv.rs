@@ -4,7 +4,7 @@
 //!  caller ── propose ──► check, encode ──► journal.append ──► queue        (caller's thread)
 //!                                              │ one sync for all that came meanwhile
 //!                                              ▼
-//!                                           durable                        (journal's thread)
+//!                                           durable         (journal's thread, or the apply thread)
 //!                                              │
 //!             answer ◄── apply ◄── take from the queue up to there         (apply thread)
 //! ```
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use drystone_vfs::{Clock, Vfs};
-use drystone_wal::{Lsn, Wal};
+use drystone_wal::{Commit, Lsn, Wal};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bell::Bell;
@@ -98,6 +98,21 @@ pub(crate) struct Queue {
     pub(crate) bytes: usize,
     /// No more come in; what is there is still answered.
     pub(crate) closed: bool,
+    pub(crate) applier: Applier,
+}
+
+/// What the apply thread is doing. While it has nothing to apply it writes the journal itself (see
+/// [`Commit::wait`]), which saves two context switches for a lone proposal; while it applies, the
+/// journal's own thread writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Applier {
+    /// It applies.
+    #[default]
+    Busy,
+    /// It sleeps until a proposal comes.
+    Sleeps,
+    /// It has been woken, and is waiting for the journal or about to.
+    Comes,
 }
 
 pub(crate) struct Queued {
@@ -105,6 +120,8 @@ pub(crate) struct Queued {
     pub(crate) bytes: usize,
     pub(crate) command: Command,
     pub(crate) answer: Answer,
+    /// Kept while the apply thread is coming to wait for it.
+    pub(crate) commit: Option<Commit>,
 }
 
 /// A lease and its time.
@@ -356,12 +373,19 @@ impl<E: Engine> Shared<E> {
         if full {
             return Err(Error::Busy);
         }
-        let index = self.journal.append(&[encoded])?.lsn().0;
-        let idle = queue.proposals.is_empty();
+        let commit = self.journal.append(&[encoded])?;
+        let index = commit.lsn().0;
+        let sleeps = queue.applier == Applier::Sleeps;
+        if sleeps {
+            queue.applier = Applier::Comes;
+        }
+        // A commit that is let go is written by the journal's thread at once.
+        let commit = (queue.applier == Applier::Comes).then_some(commit);
         queue.bytes += encoded.len();
-        queue.proposals.push_back(Queued { index, bytes: encoded.len(), command, answer });
+        let bytes = encoded.len();
+        queue.proposals.push_back(Queued { index, bytes, command, answer, commit });
         drop(queue);
-        if idle {
+        if sleeps {
             self.arrived.notify_all();
         }
         self.journaled.fetch_add(encoded.len() as u64, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::command::Command;
 use crate::engine::{Engine, Progress};
 use crate::error::Error;
-use crate::kv::{Queued, Shared};
+use crate::kv::{Applier, Queued, Shared};
 use crate::reply::Reply;
 
 /// How many commands are applied under one turn of the store's lock.
@@ -100,20 +100,28 @@ fn next_index<E: Engine>(shared: &Shared<E>) -> Option<u64> {
     let mut queue = shared.queue.lock();
     loop {
         if let Some(first) = queue.proposals.front() {
-            return Some(first.index);
+            let index = first.index;
+            queue.applier = Applier::Comes;
+            return Some(index);
         }
         if queue.closed {
             return None;
         }
+        queue.applier = Applier::Sleeps;
         shared.arrived.wait(&mut queue);
     }
 }
 
 fn take_durable<E: Engine>(shared: &Shared<E>, durable: Lsn) -> Vec<Queued> {
     let mut queue = shared.queue.lock();
+    queue.applier = Applier::Busy;
     let ready = queue.proposals.partition_point(|queued| queued.index <= durable.0);
     let group: Vec<_> = queue.proposals.drain(..ready.min(GROUP_MAX)).collect();
     queue.bytes -= group.iter().map(|queued| queued.bytes).sum::<usize>();
+    // What came too late for this write must not wait until the group is applied.
+    if let Some(last) = queue.proposals.back_mut() {
+        last.commit = None;
+    }
     group
 }
 

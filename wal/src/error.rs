@@ -37,10 +37,11 @@ pub enum Error {
         cause: Arc<io::Error>,
     },
 
-    /// As [`Poisoned`](Error::Poisoned), because the disk is full. Make space, then open again.
+    /// As [`Poisoned`](Error::Poisoned), because the disk is full; also if it is too full for the
+    /// log to be opened. Make space, then open again.
     #[error("no space left for {}", file.display())]
     NoSpace {
-        /// The file that could not be written or synced.
+        /// The file or directory that could not be made, written or synced.
         file: PathBuf,
         /// The first failure.
         #[source]
@@ -159,7 +160,11 @@ pub enum Damage {
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
-        Error::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
+        let (path, source) = (path.to_path_buf(), Arc::new(source));
+        match source.kind() {
+            io::ErrorKind::StorageFull => Error::NoSpace { file: path, cause: source },
+            _ => Error::Io { action, path, source },
+        }
     }
 
     /// The error that everyone gets after `file` could not be written.

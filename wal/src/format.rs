@@ -62,15 +62,15 @@ const MAGIC: [u8; 8] = *b"drywal\r\n";
 pub(crate) const LSN_BITS: u32 = 28;
 const LSN_MASK: u32 = (1 << LSN_BITS) - 1;
 
+/// Segment ids, LSNs, creations and offsets stay below this.
+pub(crate) const POSITION_END: u64 = 1 << 62;
+
 /// Room that records leave at a segment's end, so that one mark of each kind always fits: a full
 /// disk must not keep anyone from cutting the log's prefix.
 pub(crate) const MARKS_BYTES: u64 = 64;
 /// Of these, room that the other marks leave, in turn, for the next mark.
 pub(crate) const NEXT_MARK_BYTES: u64 = FRAME_HEAD_BYTES as u64;
 const _: () = assert!(MARKS_BYTES >= (3 * FRAME_HEAD_BYTES + 8) as u64, "all marks must fit");
-
-/// Positions stay so far below the end of their field that no sum overflows.
-pub(crate) const LSN_MAX: Lsn = Lsn(1 << 62);
 
 /// No segment is larger: the largest group, its header and the marks stay well below.
 const CAPACITY_MAX: u64 = 2 * GROUP_BYTES_MAX;
@@ -131,10 +131,12 @@ impl SegmentHeader {
         if header.is_sane() { Ok(header) } else { Err(HeaderFault::Damaged) }
     }
 
-    /// The limits that every header keeps.
+    /// The limits that every header keeps: no log grows that far, and adding to a position never
+    /// overflows.
     pub(crate) fn is_sane(&self) -> bool {
-        (1..=LSN_MAX.0).contains(&self.first_lsn.0)
-            && self.segment.0 <= LSN_MAX.0
+        let positions = [self.segment.0, self.first_lsn.0, self.creation, self.previous_end];
+        positions.iter().all(|position| *position < POSITION_END)
+            && self.first_lsn > Lsn::NONE
             && self.start_segment <= self.segment
             && (HEADER_BYTES..=self.capacity).contains(&self.born_end)
             && self.capacity <= CAPACITY_MAX

@@ -8,8 +8,8 @@
 //!             a file that is shorter than made must show the log's end before its own
 //!          ─► min_lsn
 //!     ──────────────────────────────────────── nothing was written up to here ──────────────
-//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for,
-//!              zero what is cut, sync
+//!          ─► rewrite what no later frame vouches for, zero what is cut, sync, names too
+//!          ─► remove leftovers, finish the cut, sync the names
 //! ```
 //!
 //! Two repairs need a word. **Zeroing**: bytes behind the cut are zeroed and synced before anything
@@ -116,7 +116,8 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
     let (old, needed) = layout.ids.split_at(layout.ids.partition_point(|id| *id < start));
     let mut headers: Vec<SegmentHeader> = Vec::with_capacity(needed.len());
     let mut at = start;
-    while at <= last_id {
+    // A start that lies behind the last segment is one that is missing, too.
+    while at <= last_id.max(start) {
         if needed.get(headers.len()) != Some(&at) {
             let lsn = headers.last().map_or(Lsn(1), |header| header.first_lsn.next());
             let (file, reason) = (layout.final_path(at), Damage::SegmentMissing);
@@ -174,23 +175,30 @@ pub(crate) fn check_min(verified: &Verified, min: Lsn) -> Result<()> {
 }
 
 /// Makes the directory agree with what [`verify`] found, durably.
+///
+/// What the verdict rests on comes first: the tail's bytes and the names. They may be no further
+/// than the page cache (the process before this one was killed, or its sync failed), and must not
+/// be lost by a power cut once anything has been removed on their word.
 pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Result<()> {
+    let sync_dir = || vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e));
+    let tail = verified.segments.last().expect("a log has a segment");
+    // An unfinished cut vouches for its whole file, header and all.
+    let (path, from) = match verified.cut_open {
+        true => (dir.join(CUT_NAME), 0),
+        false => (tail.path.clone(), verified.unproven_from),
+    };
+    let file = vfs.open(&path, OpenMode::Write).map_err(|e| Error::io("open segment", &path, e))?;
+    settle(&file, from, tail).map_err(|e| Error::io("repair", &path, e))?;
+    sync_dir()?;
     for path in &verified.leftovers {
         vfs.remove(path).map_err(|e| Error::io("remove", path, e))?;
     }
-    let tail = verified.segments.last().expect("a log has a segment");
     if verified.cut_open {
         // See `truncate.rs` for why the removals must be durable first.
-        vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
-        vfs.rename(&dir.join(CUT_NAME), &tail.path)
-            .map_err(|e| Error::io("rename to", &tail.path, e))?;
+        sync_dir()?;
+        vfs.rename(&path, &tail.path).map_err(|e| Error::io("rename to", &tail.path, e))?;
     }
-    let file = vfs
-        .open(&tail.path, OpenMode::Write)
-        .map_err(|e| Error::io("open segment", &tail.path, e))?;
-    settle(&file, verified.unproven_from, tail).map_err(|e| Error::io("repair", &tail.path, e))?;
-    // The names found may be as new as the crash; nothing may be acknowledged before they are safe.
-    vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    sync_dir()
 }
 
 /// Removes what an unfinished rotation or truncation left, where there is no log besides.
@@ -322,7 +330,9 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
     }
     let mut cut = None;
     if let Some(reason) = damage {
-        if scanner.was_promised(scan.stop).map_err(failed)? {
+        // A group that the file was born with has no end: only a forger's checksums say so.
+        let born_torn = scan.end < header.born_end;
+        if born_torn || scanner.was_promised(scan.stop).map_err(failed)? {
             return corrupt(scan.stop, reason);
         }
         let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;

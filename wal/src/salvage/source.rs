@@ -9,7 +9,7 @@ use drystone_vfs::{File, OpenMode, Vfs};
 use crate::crc::seed_of;
 use crate::error::{Damage, Error, Result};
 use crate::format::{
-    FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, HeaderFault, LSN_BITS, LSN_MAX, SegmentHeader,
+    FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, HeaderFault, LSN_BITS, POSITION_END, SegmentHeader,
     creation_of,
 };
 use crate::patchy::Patchy;
@@ -151,7 +151,7 @@ pub(crate) struct Kin {
 impl Kin {
     /// The segment's first record, of which `head` has the low bits, and the header says `said`.
     fn first(&self, head: &FrameHead, said: Lsn) -> Lsn {
-        let fits = |lsn: Lsn| lsn <= LSN_MAX && head.lsn_from(lsn) == lsn;
+        let fits = |lsn: Lsn| lsn.0 < POSITION_END && head.lsn_from(lsn) == lsn;
         let said_fits = fits(said) && said > Lsn::NONE && self.below.is_none_or(|lsn| said < lsn);
         match (self.first, self.below) {
             (Some(first), _) => first,
