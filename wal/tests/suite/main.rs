@@ -20,6 +20,7 @@ mod hostile;
 mod kernel;
 mod lies;
 mod locks;
+mod matrix;
 mod missing;
 mod model;
 mod open;
