@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 mod hurt;
+mod ledger;
 mod oracle;
 mod spy;
 mod support;
@@ -14,6 +15,7 @@ mod cost;
 mod damage;
 mod enumerate;
 mod group;
+mod harsh;
 mod hostile;
 mod kernel;
 mod lies;
@@ -26,6 +28,7 @@ mod prefix;
 mod reads;
 mod rotation;
 mod space;
+mod stress;
 mod syncs;
 mod tail;
 mod truncate;
