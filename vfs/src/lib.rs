@@ -46,4 +46,5 @@ pub use mem::MemVfs;
 pub use os::OsVfs;
 pub use sim::SimVfs;
 pub use sim::fault::{Counts, Fault, Harm, Op};
+pub use sim::image::Overwrite;
 pub use vfs::{File, Lock, OpenMode, Vfs};

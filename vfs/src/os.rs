@@ -144,22 +144,11 @@ struct OsFile {
 
 impl File for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buf.len() {
-            let at = offset + filled as u64;
-            let count = retry_on_intr(|| rustix::io::pread(&self.file, &mut buf[filled..], at))?;
-            if count == 0 {
-                break;
-            }
-            filled += count;
-        }
-        Ok(filled)
+        read_full(buf, offset, |buf, at| rustix::io::pread(&self.file, buf, at))
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        write_all(bufs, offset, |bufs, at| {
-            retry_on_intr(|| rustix::io::pwritev(&self.file, bufs, at)).map_err(io::Error::from)
-        })
+        write_all(bufs, offset, |bufs, at| rustix::io::pwritev(&self.file, bufs, at))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -175,11 +164,30 @@ impl File for OsFile {
     }
 }
 
-/// Drives `write`, which may write less than it is given, until every buffer is written.
+/// Drives `read`, which may be interrupted or read less than there is room for, until `buf` is full
+/// or the file ends. Any other error ends it at once.
+fn read_full(
+    buf: &mut [u8],
+    offset: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        let at = offset + filled as u64;
+        match retry_on_intr(|| read(&mut buf[filled..], at))? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+/// Drives `write`, which may be interrupted or write less than it is given, until every buffer is
+/// written. Any other error ends it at once.
 fn write_all(
     bufs: &[IoSlice<'_>],
     offset: u64,
-    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> rustix::io::Result<usize>,
 ) -> io::Result<()> {
     let mut at = offset;
     let mut next = 0;
@@ -195,9 +203,9 @@ fn write_all(
         }
         let mut count = if skip == 0 {
             let end = bufs.len().min(next + BUFS_PER_CALL_MAX);
-            write(&bufs[next..end], at)?
+            retry_on_intr(|| write(&bufs[next..end], at))?
         } else {
-            write(&[IoSlice::new(&bufs[next][skip..])], at)?
+            retry_on_intr(|| write(&[IoSlice::new(&bufs[next][skip..])], at))?
         };
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -240,6 +248,58 @@ mod tests {
             })
             .unwrap();
             assert_eq!(&disk[3..22], b"drystonewallsxstand");
+        }
+    }
+
+    // Signals arrive at any time, and are no failure: the same call is made again, with the same
+    // bytes, at the same place (scenario 17).
+    #[test]
+    fn interrupted_calls_are_made_again() {
+        let parts: [&[u8]; 3] = [b"dry", b"stone", b"wall"];
+        let bufs = parts.map(IoSlice::new);
+        let (mut disk, mut calls) = ([0; 12], 0);
+        write_all(&bufs, 0, |bufs, at| {
+            calls += 1;
+            if calls % 3 != 0 {
+                return Err(Errno::INTR);
+            }
+            disk[at as usize] = bufs[0][0];
+            Ok(1)
+        })
+        .unwrap();
+        assert_eq!((&disk, calls), (b"drystonewall", 36));
+
+        let (mut buf, mut calls) = ([0; 16], 0);
+        let count = read_full(&mut buf, 2, |buf, at| {
+            calls += 1;
+            if calls % 3 != 0 {
+                return Err(Errno::INTR);
+            }
+            let rest = &disk[at as usize..];
+            let count = rest.len().min(buf.len()).min(4);
+            buf[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        })
+        .unwrap();
+        assert_eq!((&buf[..count], calls), (&b"ystonewall"[..], 12), "4 + 4 + 2 and the end");
+    }
+
+    // Anything else may have lost bytes: doing it again would hide that (scenario 17).
+    #[test]
+    fn no_other_error_is_retried() {
+        for errno in [Errno::IO, Errno::NOSPC, Errno::AGAIN, Errno::TIMEDOUT, Errno::DQUOT] {
+            let mut calls = 0;
+            let written = write_all(&[IoSlice::new(b"ab"), IoSlice::new(b"cd")], 0, |_, _| {
+                calls += 1;
+                if calls == 1 { Ok(1) } else { Err(errno) }
+            });
+            assert_eq!(written.unwrap_err().raw_os_error(), Some(errno.raw_os_error()));
+            let read = read_full(&mut [0; 4], 0, |_, _| {
+                calls += 1;
+                if calls == 3 { Ok(1) } else { Err(errno) }
+            });
+            assert_eq!(read.unwrap_err().raw_os_error(), Some(errno.raw_os_error()));
+            assert_eq!(calls, 4, "one call that worked and one that failed, twice");
         }
     }
 

@@ -15,7 +15,10 @@
 //!
 //! The power can also be cut at the N-th call ([`power_cut_after`](SimVfs::power_cut_after)), so
 //! that a test can walk through every point of a workload; single calls can be made to fail
-//! ([`Fault`]); sectors can go bad; space can run out.
+//! ([`Fault`]); sectors can go bad; space can run out, at the write or, on a thin volume, only at
+//! the sync.
+//!
+//! One kindness is left, *power-safe overwrite*: see [`Overwrite`], which can also take it away.
 //!
 //! **Left out:** directories are durable as soon as they are made (that is the contract of
 //! `create_dir_all`); a rename between directories is atomic; latency is none.
@@ -36,7 +39,7 @@ use crate::path::{name, normal, not_found, parent};
 use crate::vfs::{File, Lock, OpenMode, Vfs};
 use disk::{Disk, FileId};
 use fault::{Counts, Fault, Harm, Op};
-use image::SECTOR_BYTES;
+use image::{Overwrite, SECTOR_BYTES};
 
 /// The hostile disk. Clones share it.
 #[derive(Debug, Clone)]
@@ -72,6 +75,13 @@ impl SimVfs {
         SimVfs::over(self.disk.lock().crashed(Some(seed)))
     }
 
+    /// What a new process would find if this one were killed right now: everything written, synced
+    /// or not, because the page cache outlives the process. This disk goes on unharmed.
+    #[must_use]
+    pub fn kill_copy(&self) -> SimVfs {
+        SimVfs::over(self.disk.lock().killed())
+    }
+
     /// Lets this many more changing calls (all but reads) through; then everything fails, as if the
     /// process were dead, until [`crash`](SimVfs::crash).
     pub fn power_cut_after(&self, calls: u64) {
@@ -91,6 +101,18 @@ impl SimVfs {
     /// Limits the sum of all file lengths; writes that would grow beyond fail with `StorageFull`.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.disk.lock().capacity_bytes = bytes;
+    }
+
+    /// Puts a thin volume of this size under the file system: zeros take no room there, and a full
+    /// volume shows only when bytes are synced. That sync fails with `StorageFull` and the bytes
+    /// written since the last one are lost, preallocated or not.
+    pub fn set_thin_bytes(&self, bytes: Option<u64>) {
+        self.disk.lock().thin_bytes = bytes;
+    }
+
+    /// What a power cut may do to bytes near those being written. Kept through crashes.
+    pub fn set_overwrite(&self, overwrite: Overwrite) {
+        self.disk.lock().overwrite = overwrite;
     }
 
     /// Makes the sector under byte `offset` of a file unreadable for good.
@@ -274,10 +296,7 @@ impl File for SimFile {
                 image.forget();
                 Err(fault::eio())
             }
-            _ => {
-                image.sync();
-                Ok(())
-            }
+            _ => disk.sync(self.file),
         }
     }
 

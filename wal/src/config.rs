@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drystone_vfs::{Clock, OsClock};
 
 use crate::error::{Error, Result};
-use crate::format::HEADER_BYTES;
+use crate::format::{HEADER_BYTES, POSITION_END};
 use crate::types::Lsn;
 
 /// A group's frames never exceed this, so that lengths and positions fit their fields with room.
@@ -138,6 +138,8 @@ impl Options {
         )?;
         let first = self.first_lsn.unwrap_or(Lsn(u64::MAX));
         check(first > Lsn::NONE, "first_lsn", "must be at least 1")?;
+        let near = self.first_lsn.is_none_or(|lsn| lsn.0 < POSITION_END / 2);
+        check(near, "first_lsn", "must be below 2^61")?;
         check(first > self.min_lsn, "first_lsn", "must be greater than min_lsn")
     }
 }

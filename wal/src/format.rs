@@ -61,6 +61,9 @@ const MAGIC: [u8; 8] = *b"drywal\r\n";
 const LSN_BITS: u32 = 28;
 const LSN_MASK: u32 = (1 << LSN_BITS) - 1;
 
+/// Segment ids, LSNs, creations and offsets stay below this.
+pub(crate) const POSITION_END: u64 = 1 << 62;
+
 /// Room that records leave at a segment's end, so that one mark of each kind always fits: a full
 /// disk must not keep anyone from cutting the log's prefix.
 pub(crate) const MARKS_BYTES: u64 = 64;
@@ -70,10 +73,6 @@ const _: () = assert!(MARKS_BYTES >= (3 * FRAME_HEAD_BYTES + 8) as u64, "all mar
 
 /// No segment is larger: the largest group, its header and the marks stay well below.
 const CAPACITY_MAX: u64 = 2 * GROUP_BYTES_MAX;
-
-/// Positions, segments and creations stay below this: no log lives to see it, and what is counted on
-/// from a header, however it came by its checksum, cannot overflow.
-const NUMBER_MAX: u64 = 1 << 62;
 
 /// The first block of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +137,9 @@ impl SegmentHeader {
             born_end: field(6),
             capacity: field(7),
         };
-        let numbers = [header.segment.0, header.first_lsn.0, header.creation];
-        let sane = numbers.iter().all(|number| *number < NUMBER_MAX)
+        // No log grows that far; adding to a position never overflows.
+        let near = (1..7).all(|i| field(i) < POSITION_END);
+        let sane = near
             && header.first_lsn > Lsn::NONE
             && header.start_segment <= header.segment
             && header.born_end >= HEADER_BYTES

@@ -8,8 +8,8 @@
 //!             a file that is shorter than made must show the log's end before its own
 //!          ─► min_lsn
 //!     ──────────────────────────────────────── nothing was written up to here ──────────────
-//!          ─► remove leftovers, finish the cut, rewrite what no later frame vouches for,
-//!              zero what is cut, sync
+//!          ─► rewrite what no later frame vouches for, zero what is cut, sync, names too
+//!          ─► remove leftovers, finish the cut, sync the names
 //! ```
 //!
 //! Two repairs need a word. **Zeroing**: bytes behind the cut are zeroed and synced before anything
@@ -221,23 +221,30 @@ pub(crate) fn check_min(verified: &Verified, min: Lsn) -> Result<()> {
 }
 
 /// Makes the directory agree with what [`verify`] found, durably.
+///
+/// What the verdict rests on comes first: the tail's bytes and the names. They may be no further
+/// than the page cache (the process before this one was killed, or its sync failed), and must not
+/// be lost by a power cut once anything has been removed on their word.
 pub(crate) fn repair(vfs: &dyn Vfs, dir: &Path, verified: &mut Verified) -> Result<()> {
+    let sync_dir = || vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e));
+    let tail = verified.segments.last().expect("a log has a segment");
+    // An unfinished cut vouches for its whole file, header and all.
+    let (path, from) = match verified.cut_open {
+        true => (dir.join(CUT_NAME), 0),
+        false => (tail.path.clone(), verified.unproven_from),
+    };
+    let file = vfs.open(&path, OpenMode::Write).map_err(|e| Error::io("open segment", &path, e))?;
+    settle(&file, from, tail).map_err(|e| Error::io("repair", &path, e))?;
+    sync_dir()?;
     for path in &verified.leftovers {
         vfs.remove(path).map_err(|e| Error::io("remove", path, e))?;
     }
-    let tail = verified.segments.last().expect("a log has a segment");
     if verified.cut_open {
         // See `truncate.rs` for why the removals must be durable first.
-        vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
-        vfs.rename(&dir.join(CUT_NAME), &tail.path)
-            .map_err(|e| Error::io("rename to", &tail.path, e))?;
+        sync_dir()?;
+        vfs.rename(&path, &tail.path).map_err(|e| Error::io("rename to", &tail.path, e))?;
     }
-    let file = vfs
-        .open(&tail.path, OpenMode::Write)
-        .map_err(|e| Error::io("open segment", &tail.path, e))?;
-    settle(&file, verified.unproven_from, tail).map_err(|e| Error::io("repair", &tail.path, e))?;
-    // The names found may be as new as the crash; nothing may be acknowledged before they are safe.
-    vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    sync_dir()
 }
 
 /// Removes what an unfinished rotation or truncation left, where there is no log besides.

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::locks::Locks;
 use crate::path::{name, not_found, parent};
 use crate::sim::fault::{Counts, Fault, Harm, Op, eio};
-use crate::sim::image::{Image, SECTOR_BYTES};
+use crate::sim::image::{Fate, Image, Overwrite, SECTOR_BYTES, Sector};
 
 pub(crate) type FileId = u64;
 
@@ -29,6 +29,9 @@ pub(crate) struct Disk {
     pub(crate) faults: Vec<Fault>,
     pub(crate) bad_sectors: BTreeSet<(FileId, u64)>,
     pub(crate) capacity_bytes: Option<u64>,
+    /// What a thin volume under the file system has: see `SimVfs::set_thin_bytes`.
+    pub(crate) thin_bytes: Option<u64>,
+    pub(crate) overwrite: Overwrite,
     /// Changing calls left before the power fails.
     pub(crate) calls_left: Option<u64>,
     durable_names: BTreeMap<PathBuf, FileId>,
@@ -83,6 +86,8 @@ impl Disk {
             faults: Vec::new(),
             bad_sectors: BTreeSet::new(),
             capacity_bytes: None,
+            thin_bytes: None,
+            overwrite: Overwrite::default(),
             calls_left: None,
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
@@ -107,17 +112,49 @@ impl Disk {
             }
         }
         let mut after = Disk::new(rng.random());
+        let stale = self.stale_sectors(&mut rng);
         for &file in names.values() {
+            let others = stale.iter().filter(|(owner, _)| *owner != file);
+            let others: Vec<&Sector> = others.map(|(_, sector)| sector).collect();
+            let mut fate = Fate { rng: &mut rng, overwrite: self.overwrite, stale: &others };
             let image = &self.files[&file];
-            after.files.entry(file).or_insert_with(|| image.crash(&mut rng));
+            after.files.entry(file).or_insert_with(|| image.crash(&mut fate));
         }
         after.durable_names = names.clone();
         after.names = names;
+        self.hand_down(&mut after);
+        after
+    }
+
+    /// Some sectors of every file there ever was, by file: blocks are handed out dirty, those of a
+    /// removed file first of all. A file's own are never among those it is given anew.
+    fn stale_sectors(&self, rng: &mut ChaCha8Rng) -> Vec<(FileId, Sector)> {
+        let mut stale = Vec::new();
+        for (&file, image) in &self.files {
+            stale.extend(image.some_sectors(rng).into_iter().map(|sector| (file, sector)));
+        }
+        stale
+    }
+
+    /// The disk as a new process finds it after the old one was killed: the page cache lives on.
+    pub(crate) fn killed(&self) -> Disk {
+        let mut after = Disk::new(self.rng.clone().random());
+        after.files.clone_from(&self.files);
+        after.names.clone_from(&self.names);
+        after.durable_names.clone_from(&self.durable_names);
+        after.pending.clone_from(&self.pending);
+        self.hand_down(&mut after);
+        after
+    }
+
+    /// What stays as it is, whatever happens to processes and power.
+    fn hand_down(&self, after: &mut Disk) {
         after.dirs.clone_from(&self.dirs);
         after.file_id_next = self.file_id_next;
         after.bad_sectors.clone_from(&self.bad_sectors);
         after.capacity_bytes = self.capacity_bytes;
-        after
+        after.thin_bytes = self.thin_bytes;
+        after.overwrite = self.overwrite;
     }
 
     pub(crate) fn kill(&mut self) {
@@ -237,6 +274,29 @@ impl Disk {
         let image = self.files.get_mut(&file).expect("an open handle keeps its file");
         image.write(&bytes[..count], at);
         if torn { Err(eio()) } else { Ok(()) }
+    }
+
+    /// Makes a file's bytes durable, unless the thin volume has no room for them: then they are
+    /// lost, and the caller hears of it here, long after the write that succeeded.
+    pub(crate) fn sync(&mut self, file: FileId) -> io::Result<()> {
+        let fits = self.fits_thin_volume(file);
+        let image = self.files.get_mut(&file).expect("an open handle keeps its file");
+        if fits {
+            image.sync();
+            Ok(())
+        } else {
+            image.revert();
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    /// Whether the dirty bytes of `file` find room. What is there already needs none.
+    fn fits_thin_volume(&self, file: FileId) -> bool {
+        let Some(room) = self.thin_bytes else { return true };
+        let image = &self.files[&file];
+        let growth = image.thick_bytes(true).saturating_sub(image.thick_bytes(false));
+        let used: u64 = self.names.values().map(|file| self.files[file].thick_bytes(false)).sum();
+        growth == 0 || used + growth <= room
     }
 
     fn used_bytes(&self) -> u64 {

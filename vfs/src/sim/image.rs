@@ -8,10 +8,11 @@
 //! ```
 //!
 //! The kernel writes back whenever it likes, so a crash may find any version of any sector beside
-//! any length. Bytes that were durable and that no later write covered never change: that is the
-//! one kindness of this disk (power-safe overwrite, see [`Vfs`](crate::Vfs)).
+//! any length. Bytes that were durable and that no later write changed stay as they were: that is
+//! the one kindness of this disk (see [`Overwrite`]), and it can be taken away.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rand::{Rng, RngExt};
 
@@ -21,9 +22,37 @@ pub(crate) const SECTOR_BYTES: usize = 512;
 /// Older versions of one sector are forgotten beyond this many; a crash still picks among the rest.
 const VERSIONS_PER_SECTOR_MAX: usize = 4;
 
-type Sector = Box<[u8]>;
+/// Of every file, this many sectors may turn up in newly allocated blocks after one crash.
+const STALE_PER_FILE: usize = 4;
 
-#[derive(Debug, Clone, Default)]
+pub(crate) type Sector = Box<[u8]>;
+
+/// What a power cut may do to the bytes around those that were being written.
+///
+/// Engines that append small records write into a sector that already holds durable ones. Whether
+/// that is safe is for the disk to say, and disks are asked to by the name of *power-safe
+/// overwrite* (SQLite's word, on by default there since 2012): the energy left in a drive finishes
+/// the sector that is under the head, so that a sector is written whole or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overwrite {
+    /// Bytes that no write changed keep their durable value, in whatever sector they are. Anything
+    /// may be found in place of those that were being changed.
+    #[default]
+    PowerSafe,
+    /// Every byte of a sector that a write touched may be lost: the sector is torn, and reads as
+    /// zeros or garbage throughout.
+    WholeSector,
+}
+
+/// How a crash chooses.
+pub(crate) struct Fate<'a, R> {
+    pub(crate) rng: &'a mut R,
+    pub(crate) overwrite: Overwrite,
+    /// Durable sectors of other files: what newly allocated blocks may hold.
+    pub(crate) stale: &'a [&'a Sector],
+}
+
+#[derive(Clone, Default)]
 pub(crate) struct Image {
     durable: Vec<u8>,
     cache: Vec<u8>,
@@ -31,6 +60,14 @@ pub(crate) struct Image {
     versions: BTreeMap<usize, Vec<Sector>>,
     /// Lengths since the last sync, oldest first.
     lengths: Vec<usize>,
+}
+
+impl fmt::Debug for Image {
+    /// Not its bytes: nobody wants to read a whole disk in a failed test.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (durable, cache) = (self.durable.len(), self.cache.len());
+        write!(f, "Image({cache} bytes, {durable} durable, {} dirty)", self.versions.len())
+    }
 }
 
 impl Image {
@@ -103,55 +140,81 @@ impl Image {
         self.lengths.clear();
     }
 
-    /// What the disk holds after the power fails, as `rng` has it.
-    pub(crate) fn crash(&self, rng: &mut impl Rng) -> Image {
+    /// What the disk holds after the power fails, as `fate` has it.
+    pub(crate) fn crash(&self, fate: &mut Fate<'_, impl Rng>) -> Image {
         let mut lengths = vec![self.durable.len()];
         lengths.extend(&self.lengths);
-        let len = lengths[rng.random_range(0..lengths.len())];
+        let len = lengths[fate.rng.random_range(0..lengths.len())];
         let mut bytes = self.durable.clone();
         bytes.resize(len, 0);
         // A crash that loses nearly everything and one that loses nearly nothing are both likelier
         // in life than a fair coin for each sector.
-        let loss = [0.03, 0.5, 0.97][rng.random_range(0..3)];
+        let loss = [0.03, 0.5, 0.97][fate.rng.random_range(0..3)];
         for (&number, versions) in &self.versions {
             let start = number * SECTOR_BYTES;
             if start >= len {
                 continue;
             }
             let end = (start + SECTOR_BYTES).min(len);
-            let found = self.settle(number, versions, loss, rng);
+            let found = self.settle(number, versions, loss, fate);
             bytes[start..end].copy_from_slice(&found[..end - start]);
         }
         Image { durable: bytes.clone(), cache: bytes, ..Image::default() }
     }
 
     /// Chooses what one unsynced sector holds after a crash.
-    fn settle(&self, number: usize, versions: &[Sector], loss: f64, rng: &mut impl Rng) -> Vec<u8> {
+    fn settle(
+        &self,
+        number: usize,
+        versions: &[Sector],
+        loss: f64,
+        fate: &mut Fate<'_, impl Rng>,
+    ) -> Vec<u8> {
         let old = sector(&self.durable, number);
         let kept = self.durable.len().saturating_sub(number * SECTOR_BYTES).min(SECTOR_BYTES);
         let new = &versions[versions.len() - 1];
-        if !rng.random_bool(loss) {
+        if !fate.rng.random_bool(loss) {
             return new.to_vec();
         }
         // Bytes that a write since the last sync changed, or that lie in newly allocated space.
-        let touched = |i: usize| i >= kept || versions.iter().any(|version| version[i] != old[i]);
+        let whole = fate.overwrite == Overwrite::WholeSector;
+        let changed = |i: usize| i >= kept || versions.iter().any(|version| version[i] != old[i]);
+        let touched: Vec<usize> = (0..SECTOR_BYTES).filter(|&i| whole || changed(i)).collect();
         let mut found = old.to_vec();
+        let rng = &mut *fate.rng;
         match rng.random_range(0..8) {
             0 => found = versions[rng.random_range(0..versions.len())].to_vec(),
             1 => {
-                // Torn within the sector: the first bytes new, the rest old.
+                // Torn within the sector: the first bytes new, the rest old, or the other way.
                 let tear = rng.random_range(0..=SECTOR_BYTES);
-                found[..tear].copy_from_slice(&new[..tear]);
+                let part = if rng.random_bool(0.5) { 0..tear } else { tear..SECTOR_BYTES };
+                found[part.clone()].copy_from_slice(&new[part]);
             }
-            2 => (0..SECTOR_BYTES).filter(|&i| touched(i)).for_each(|i| found[i] = 0),
+            2 => touched.iter().for_each(|&i| found[i] = 0),
+            3 if fate.stale.is_empty() || rng.random_bool(0.5) => {
+                touched.iter().for_each(|&i| found[i] = rng.random());
+            }
             3 => {
-                for i in (0..SECTOR_BYTES).filter(|&i| touched(i)) {
-                    found[i] = rng.random();
-                }
+                let stale = &fate.stale[rng.random_range(0..fate.stale.len())];
+                touched.iter().for_each(|&i| found[i] = stale[i]);
             }
             _ => {} // As if never written.
         }
         found
+    }
+
+    /// A few of this file's durable sectors, for the blocks of others to be found in.
+    pub(crate) fn some_sectors(&self, rng: &mut impl Rng) -> Vec<Sector> {
+        let count = self.durable.len() / SECTOR_BYTES;
+        let some = if count == 0 { 0 } else { STALE_PER_FILE };
+        (0..some).map(|_| sector(&self.durable, rng.random_range(0..count))).collect()
+    }
+
+    /// Bytes of the sectors of `cache`, or of what is durable, that are not all zeros.
+    pub(crate) fn thick_bytes(&self, cache: bool) -> u64 {
+        let bytes = if cache { &self.cache } else { &self.durable };
+        let thick = bytes.chunks(SECTOR_BYTES).filter(|sector| sector.iter().any(|b| *b != 0));
+        (thick.count() * SECTOR_BYTES) as u64
     }
 }
 

@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 
 use drystone_vfs::{Fault, File, Harm, Op, OpenMode, SimVfs, Vfs};
 
-const SEEDS: u64 = 400;
+pub(crate) const SEEDS: u64 = 400;
 
-fn dir() -> PathBuf {
+pub(crate) fn dir() -> PathBuf {
     PathBuf::from("/db")
 }
 
-fn disk() -> SimVfs {
+pub(crate) fn disk() -> SimVfs {
     let disk = SimVfs::new(1);
     disk.create_dir_all(&dir()).unwrap();
     disk
 }
 
-fn write(file: &dyn File, bytes: &[u8], at: u64) {
+pub(crate) fn write(file: &dyn File, bytes: &[u8], at: u64) {
     file.write_at(&[IoSlice::new(bytes)], at).unwrap();
 }
 
-fn content(disk: &SimVfs, path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn content(disk: &SimVfs, path: &Path) -> Option<Vec<u8>> {
     let file = disk.open(path, OpenMode::Read).ok()?;
     let mut bytes = vec![0; file.len().unwrap() as usize];
     file.read_exact_at(&mut bytes, 0).unwrap();
@@ -32,7 +32,7 @@ fn content(disk: &SimVfs, path: &Path) -> Option<Vec<u8>> {
 }
 
 /// A file whose name and bytes are durable.
-fn durable(disk: &SimVfs, path: &Path, bytes: &[u8]) -> std::sync::Arc<dyn File> {
+pub(crate) fn durable(disk: &SimVfs, path: &Path, bytes: &[u8]) -> std::sync::Arc<dyn File> {
     let file = disk.open(path, OpenMode::Create).unwrap();
     write(&*file, bytes, 0);
     file.sync_data().unwrap();

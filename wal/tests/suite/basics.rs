@@ -108,6 +108,7 @@ fn bad_options_are_named() {
         (options().buffer_bytes_max(1), "buffer_bytes_max"),
         (options().record_bytes_max(0), "record_bytes_max"),
         (options().first_lsn(Lsn(0)), "first_lsn"),
+        (options().first_lsn(Lsn(1 << 61)), "first_lsn"),
         (options().first_lsn(Lsn(7)).min_lsn(Lsn(7)), "first_lsn"),
     ];
     for (options, name) in cases {

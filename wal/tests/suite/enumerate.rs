@@ -1,110 +1,318 @@
-//! Every point of a workload as the last one: the power fails before call N, for every N, and for
-//! each a number of seeds says what the disk made of it (scenarios 12 to 15, 24 and 45).
+//! Every point of a workload as the last one. Small random workloads, each derived from a seed; the
+//! power fails before call N, for every N; for each a number of crash seeds says what the disk made
+//! of it; and for each of those the power fails once more, somewhere in the recovery.
+//!
+//! ```text
+//!     seed ─► workload of up to 200 calls ─► power cut before call N ─► crash ─► open, judge
+//!                                          │                            └─► second cut ─► open, judge
+//!                                          └─► killed before call N ─► open, judge
+//!                                                └─► power cut ─► open, judge
+//! ```
+//!
+//! A point is one such way through. A killed process leaves the page cache behind: the recovery then
+//! sees bytes and names that are not on the disk, and a power cut may take them from under it. `CRASH_POINTS=1000000 cargo test -p drystone-wal enumerate`
+//! takes a million of them; a failure prints the command that replays its point alone.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use drystone_vfs::SimVfs;
-use drystone_wal::{Error, Lsn, Wal};
+use drystone_wal::{Commit, Lsn, Options, Result, Wal};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
+use crate::oracle::Oracle;
 use crate::support::{drain, options, put, try_open};
 
-/// What the workload was told.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Acked {
-    /// Every record ever appended at an LSN, the latest last.
-    written: BTreeMap<u64, Vec<Vec<u8>>>,
-    /// The last durable record; lowered when a suffix cut begins.
-    durable: u64,
-    /// Records before this one may be gone.
-    prefix: u64,
-    /// A finished suffix cut: records written before it at higher LSNs must not come back.
-    editions: BTreeMap<u64, usize>,
+/// Points taken when nobody asks for more.
+const POINTS: u64 = 40_000;
+/// A workload ends when it has made this many calls.
+const CALLS: u64 = 160;
+const CALLS_MAX: u64 = 200;
+const CRASHES_PER_CUT: u64 = 3;
+
+/// One way for the power to fail.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    seed: u64,
+    /// Changing calls let through.
+    cut: u64,
+    crash: u64,
+    /// The process is killed there, and the power stays on until the recovery.
+    killed: bool,
+    /// Changing calls of the recovery let through, if the power fails again there.
+    second: Option<u64>,
 }
 
-impl Acked {
-    fn append(&mut self, wal: &Wal, records: &[&[u8]]) -> Result<(), Error> {
-        let before = wal.next_lsn().0;
-        for (lsn, record) in (before..).zip(records) {
-            self.written.entry(lsn).or_default().push(record.to_vec());
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.killed { "kill" } else { "cut" };
+        write!(f, "{}:{}:{}:{how}", self.seed, self.cut, self.crash)?;
+        self.second.map_or(Ok(()), |second| write!(f, ":{second}"))
+    }
+}
+
+/// Says how to come back here if a check fails.
+struct Replay(Point);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("replay: POINT={} cargo test -p drystone-wal enumerate", self.0);
         }
-        self.durable = wal.append(records)?.wait()?.0;
+    }
+}
+
+/// A workload in the course of being run.
+struct Workload {
+    rng: ChaCha8Rng,
+    disk: SimVfs,
+    /// Calls made on the disks of processes that were killed.
+    spent: u64,
+    cut: Option<u64>,
+    oracle: Oracle,
+    pending: Vec<Commit>,
+    options: Options,
+    texts: u32,
+}
+
+impl Workload {
+    fn new(seed: u64, cut: Option<u64>) -> Workload {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let segment = [16, 16, 20, 32][rng.random_range(0..4)] << 10;
+        let buffer = rng.random_range(1..16) << 10;
+        let options = options().segment_bytes(segment).buffer_bytes_max(buffer);
+        let disk = SimVfs::new(seed);
+        let mut workload = Workload {
+            rng,
+            disk: disk.clone(),
+            spent: 0,
+            cut,
+            oracle: Oracle::default(),
+            pending: Vec::new(),
+            options,
+            texts: 0,
+        };
+        workload.move_to(disk);
+        workload
+    }
+
+    /// Goes on with another view of the disk; the cut stays where it is.
+    fn move_to(&mut self, disk: SimVfs) {
+        self.disk = disk;
+        if let Some(cut) = self.cut {
+            self.disk.power_cut_after(cut - self.spent);
+        }
+    }
+
+    fn calls(&self) -> u64 {
+        self.spent + self.disk.counts().changes()
+    }
+
+    /// Runs until enough calls were made or the power fails. Returns how many calls there were.
+    fn run(&mut self) -> u64 {
+        while self.calls() < CALLS && self.life().is_ok() {}
+        self.calls()
+    }
+
+    /// From one open to the next.
+    fn life(&mut self) -> Result<()> {
+        let (wal, recovered) = try_open(&self.disk, self.options.clone())?;
+        self.oracle.settle(&wal, &drain(recovered), "reopened by the workload");
+        for _ in 0..self.rng.random_range(4..40) {
+            if self.calls() >= CALLS {
+                break;
+            }
+            self.step(&wal)?;
+        }
+        self.pending.clear();
+        if self.rng.random_bool(0.5) {
+            return self.oracle.close(wal);
+        }
+        // Killed: what was not written is gone, what was written is in the page cache.
+        self.spent = self.calls();
+        let after = self.disk.kill_copy();
+        drop(wal);
+        self.move_to(after);
         Ok(())
     }
 
-    fn cut(&mut self, wal: &Wal, last: u64) -> Result<(), Error> {
-        self.durable = self.durable.min(last);
-        wal.truncate_suffix(Lsn(last))?;
-        for (lsn, texts) in self.written.range(last + 1..) {
-            self.editions.insert(*lsn, texts.len());
+    fn step(&mut self, wal: &Wal) -> Result<()> {
+        match self.rng.random_range(0..100) {
+            0..50 => {
+                let group = self.group();
+                let commit = self.oracle.append(wal, &group)?;
+                self.pending.push(commit);
+            }
+            50..86 => {
+                if !self.pending.is_empty() {
+                    let at = self.rng.random_range(0..self.pending.len());
+                    let commit = self.pending.swap_remove(at);
+                    self.oracle.wait(&commit)?;
+                }
+            }
+            86..93 => {
+                let most = self.oracle.durable() + 1;
+                let lsn = self.rng.random_range(most / 2..=most);
+                self.oracle.cut_prefix(wal, lsn)?;
+            }
+            _ => {
+                let low = wal.first_lsn().0 - 1;
+                let last =
+                    self.rng.random_range(low.max(self.oracle.last() / 2)..=self.oracle.last());
+                self.pending.clear();
+                self.oracle.cut_suffix(wal, last)?;
+            }
         }
         Ok(())
     }
+
+    /// Records that tell every edition of an LSN from every other.
+    fn group(&mut self) -> Vec<Vec<u8>> {
+        let count = [1, 1, 1, 2, 5][self.rng.random_range(0..5)];
+        let mut record = |len: usize| {
+            self.texts += 1;
+            let mut record = vec![self.texts as u8; len];
+            let tag = self.texts.to_le_bytes();
+            let tagged = len.min(tag.len());
+            record[..tagged].copy_from_slice(&tag[..tagged]);
+            record
+        };
+        (0..count)
+            .map(|_| {
+                let len = [4, 9, 100, 700, 3000][self.rng.random_range(0..5)];
+                record(self.rng.random_range(len / 2..=len))
+            })
+            .collect()
+    }
+}
+
+/// The log opens with what the oracle allows, and then: closed and opened again it is the same; or
+/// with one more record, after another crash, it is the same and that record.
+#[track_caller]
+pub(crate) fn check(disk: &SimVfs, oracle: &Oracle, what: &str) {
+    let reopen = |disk: &SimVfs| match try_open(disk, options()) {
+        Ok((wal, recovered)) => (wal, drain(recovered)),
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let (wal, mut found) = reopen(disk);
+    oracle.judge(&wal, &found, what);
+    if found.len() % 2 == 0 {
+        drop(wal);
+        let (_wal, again) = reopen(disk);
+        assert!(found == again, "{what}: reopening changed the log");
+    } else {
+        let lsn = put(&wal, b"afterwards");
+        found.push((lsn.0, b"afterwards".to_vec()));
+        let (_wal, again) = reopen(&disk.crash_copy(lsn.0));
+        assert!(found == again, "{what}: a second crash changed the log");
+    }
+}
+
+/// Takes one point of a workload that has been cut.
+fn take(point: Point, disk: &SimVfs, oracle: &Oracle) {
+    let _replay = Replay(point);
+    let what = point.to_string();
+    let after = if point.killed { disk.kill_copy() } else { disk.crash_copy(point.crash) };
+    if let Some(second) = point.second {
+        after.power_cut_after(second);
+        drop(try_open(&after, options()));
+        check(&after.crash_copy(point.crash), oracle, &what);
+    } else {
+        check(&after, oracle, &what);
+    }
+}
+
+/// Every cut of one workload. Returns how many points that were.
+fn enumerate(seed: u64) -> u64 {
+    let calls = Workload::new(seed, None).run();
+    assert!(calls <= CALLS_MAX, "seed {seed}: a small workload, of {calls} calls");
+    let mut points = 0;
+    for cut in 0..=calls {
+        let mut workload = Workload::new(seed, Some(cut));
+        // The workload itself judges what it finds when it reopens the log.
+        let replay = Replay(Point { seed, cut, crash: 0, killed: false, second: None });
+        workload.run();
+        drop(replay);
+        for crash in 0..CRASHES_PER_CUT {
+            let second = workload.rng.random_range(0..8);
+            for (killed, second) in [
+                (false, None),
+                (false, Some(second)),
+                (true, Some(second)),
+                (true, (crash > 0).then_some((second + 4) % 8)),
+            ] {
+                let point = Point { seed, cut, crash, killed, second };
+                take(point, &workload.disk, &workload.oracle);
+                points += 1;
+            }
+        }
+    }
+    points
+}
+
+/// Takes the point that `POINT=seed:cut:crash:how[:second]` names.
+fn replay(text: &str) {
+    let fields: Vec<&str> = text.split(':').collect();
+    let number = |i: usize| fields[i].parse::<u64>().unwrap();
+    let (seed, cut, crash, killed) = (number(0), number(1), number(2), fields[3] == "kill");
+    let second = fields.get(4).map(|_| number(4));
+    let point = Point { seed, cut, crash, killed, second };
+    let mut workload = Workload::new(seed, Some(cut));
+    workload.run();
+    take(point, &workload.disk, &workload.oracle);
+}
+
+// I1 to I4 and I6 at every step (scenarios 12 to 15, 24 and 45), over workloads that nobody thought
+// of.
+#[test]
+fn enumerate_every_call_of_random_workloads_as_the_last() {
+    if let Ok(text) = std::env::var("POINT") {
+        return replay(&text);
+    }
+    let wanted: u64 = std::env::var("CRASH_POINTS").map_or(POINTS, |n| n.parse().unwrap());
+    let (mut points, mut workloads) = (0, 0);
+    while points < wanted {
+        points += enumerate(workloads);
+        workloads += 1;
+    }
+    println!("{points} crash points of {workloads} workloads");
+    assert!(points >= wanted && workloads >= 10);
 }
 
 /// Opens, appends over several segments, cuts both ends, appends, closes. Returns what was
 /// acknowledged, and whether anything failed.
-pub(crate) fn workload(disk: &SimVfs) -> (Acked, bool) {
-    let mut acked = Acked::default();
-    let failed = run(disk, &mut acked).is_err();
-    (acked, failed)
+pub(crate) fn workload(disk: &SimVfs) -> (Oracle, bool) {
+    let mut oracle = Oracle::default();
+    let failed = fixed(disk, &mut oracle).is_err();
+    (oracle, failed)
 }
 
-fn run(disk: &SimVfs, acked: &mut Acked) -> Result<(), Error> {
+fn fixed(disk: &SimVfs, oracle: &mut Oracle) -> Result<()> {
     let (wal, _) = try_open(disk, options())?;
     let text = |i: u64| vec![i as u8; 700 + 300 * (i as usize % 5)];
-    for i in 0..14 {
-        acked.append(&wal, &[&text(i), &text(i + 100)])?;
-    }
-    acked.cut(&wal, 11)?;
-    for i in 14..28 {
-        acked.append(&wal, &[&text(i)])?;
-    }
-    acked.prefix = 16;
-    wal.truncate_prefix(Lsn(16))?;
-    for i in 28..50 {
-        acked.append(&wal, &[&text(i)])?;
-    }
-    acked.cut(&wal, 24)?;
-    acked.append(&wal, &[b"last"])?;
-    wal.close()
-}
-
-/// The disk opens with all that was acknowledged, nothing that was not written, nothing that was
-/// cut away; and again, the same.
-#[track_caller]
-pub(crate) fn check(disk: &SimVfs, acked: &Acked, what: &str) {
-    let reopen = || match try_open(disk, options().min_lsn(Lsn(acked.durable))) {
-        Ok((wal, recovered)) => (wal, drain(recovered)),
-        // Nothing acknowledged and nothing there: the check below would see it too.
-        Err(error) => panic!("{what}: {error}"),
+    let write = |oracle: &mut Oracle, group: &[Vec<u8>]| {
+        let commit = oracle.append(&wal, group)?;
+        oracle.wait(&commit)
     };
-    let (wal, found) = reopen();
-    verify(&found, acked, what);
-    drop(wal);
-    let (wal, again) = reopen();
-    assert!(found == again, "{what}: reopening changed the log");
-    let lsn = put(&wal, b"afterwards");
-    assert_eq!(lsn.0, found.last().map_or(lsn.0, |(lsn, _)| lsn + 1), "{what}");
+    for i in 0..14 {
+        write(oracle, &[text(i), text(i + 100)])?;
+    }
+    oracle.cut_suffix(&wal, 11)?;
+    for i in 14..28 {
+        write(oracle, &[text(i)])?;
+    }
+    oracle.cut_prefix(&wal, 16)?;
+    for i in 28..50 {
+        write(oracle, &[text(i)])?;
+    }
+    oracle.cut_suffix(&wal, 24)?;
+    write(oracle, &[b"last".to_vec()])?;
+    oracle.close(wal)
 }
 
-#[track_caller]
-fn verify(found: &[(u64, Vec<u8>)], acked: &Acked, what: &str) {
-    if let Some((first, _)) = found.first() {
-        assert!(*first <= acked.prefix.max(1), "{what}: starts at {first}");
-    }
-    let last = found.last().map_or(0, |(lsn, _)| *lsn);
-    assert!(last >= acked.durable, "{what}: ends at {last}, acknowledged {}", acked.durable);
-    assert!(found.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "{what}: gap");
-    for (lsn, bytes) in found {
-        let texts = &acked.written[lsn];
-        let stale = acked.editions.get(lsn).copied().unwrap_or(0);
-        assert!(texts[stale..].contains(bytes), "{what}: record {lsn} is stale or invented");
-    }
-}
-
-// I1 to I4 at every step, for a dozen crashes each.
+// The same for one long workload that goes through every verb for certain, with more crashes.
 #[test]
-fn the_power_may_fail_before_any_call() {
+fn enumerate_every_call_of_a_workload_with_every_verb() {
     let whole = SimVfs::new(0);
     assert!(!workload(&whole).1, "the workload runs on a healthy disk");
     let calls = whole.counts().changes();
@@ -112,39 +320,39 @@ fn the_power_may_fail_before_any_call() {
     for cut in 0..=calls {
         let disk = SimVfs::new(cut);
         disk.power_cut_after(cut);
-        let (acked, _) = workload(&disk);
+        let (oracle, _) = workload(&disk);
         for seed in 0..12 {
             let what = format!("power cut before call {cut} of {calls}, seed {seed}");
-            check(&disk.crash_copy(seed), &acked, &what);
+            check(&disk.crash_copy(seed), &oracle, &what);
+            let once = disk.crash_copy(seed);
+            once.power_cut_after(cut % 12);
+            drop(try_open(&once, options()));
+            check(&once.crash_copy(seed + 7), &oracle, &format!("{what}, again in recovery"));
         }
     }
 }
 
-// Scenario 45: and it fails again while recovering, at every step of that.
+// A judge that acquits everyone proves nothing.
 #[test]
-fn the_power_may_fail_again_before_any_call_of_recovery() {
-    let calls = {
-        let whole = SimVfs::new(0);
-        workload(&whole);
-        whole.counts().changes()
+fn the_oracle_sees_what_is_wrong() {
+    let disk = SimVfs::new(1);
+    let (oracle, _) = workload(&disk);
+    let (wal, found) = crate::support::open(&disk);
+    oracle.judge(&wal, &found, "as it is");
+    let condemns = |found: &[(u64, Vec<u8>)]| {
+        let judge = || oracle.judge(&wal, found, "forged");
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(judge)).is_err()
     };
-    for cut in (0..=calls).step_by(3) {
-        let disk = SimVfs::new(cut);
-        disk.power_cut_after(cut);
-        let (acked, _) = workload(&disk);
-        for seed in 0..3 {
-            for second in 0..12 {
-                let once = disk.crash_copy(seed);
-                once.power_cut_after(second);
-                let opened = try_open(&once, options());
-                let done = opened.is_ok();
-                drop(opened);
-                let what = format!("cut before {cut}, seed {seed}, again before {second}");
-                check(&once.crash_copy(seed + 7), &acked, &what);
-                if done {
-                    break;
-                }
-            }
-        }
-    }
+    assert!(condemns(&found[1..]), "a lost record");
+    assert!(condemns(&found[..found.len() - 1]), "a lost tail");
+    let mut forged = found.clone();
+    forged[3].1[0] ^= 1;
+    assert!(condemns(&forged), "a changed record");
+    forged = found.clone();
+    forged.swap(1, 2);
+    assert!(condemns(&forged), "another order");
+    wal.append(&[b"unknown"]).unwrap().wait().unwrap();
+    let more: Vec<_> = wal.iter(wal.first_lsn()).map(|r| r.unwrap()).collect();
+    let more: Vec<_> = more.into_iter().map(|(lsn, bytes)| (lsn.0, bytes.to_vec())).collect();
+    assert!(condemns(&more) && more.last().unwrap().0 > Lsn(1).0, "an invented record");
 }

@@ -1,121 +1,20 @@
 //! Many threads, one disk: they share syncs, and each is woken once.
 
-use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use drystone_vfs::{File, Lock, MemVfs, OpenMode, OsVfs, Vfs};
+use drystone_vfs::{MemVfs, OpenMode, OsVfs, Vfs};
 use drystone_wal::{Commit, Lsn, Options, Result, Wal};
-use parking_lot::{Condvar, Mutex};
 
+use crate::gate::Gate;
 use crate::support::put;
 
-/// A disk that counts syncs, and holds them up while its gate is shut.
-#[derive(Debug, Clone)]
-struct Gate {
-    disk: Arc<dyn Vfs>,
-    shared: Arc<GateState>,
-}
-
-#[derive(Debug, Default)]
-struct GateState {
-    syncs: AtomicU64,
-    shut: Mutex<bool>,
-    waiting: AtomicU64,
-    moved: Condvar,
-}
-
-impl Gate {
-    fn over(disk: impl Vfs) -> Gate {
-        Gate { disk: Arc::new(disk), shared: Arc::default() }
-    }
-
-    fn set_shut(&self, shut: bool) {
-        *self.shared.shut.lock() = shut;
-        self.shared.moved.notify_all();
-    }
-
-    /// Blocks until a sync is being held up.
-    fn wait_for_sync(&self) {
-        let mut shut = self.shared.shut.lock();
-        while self.shared.waiting.load(Ordering::SeqCst) == 0 {
-            self.shared.moved.wait(&mut shut);
-        }
-    }
-
-    fn syncs(&self) -> u64 {
-        self.shared.syncs.load(Ordering::SeqCst)
-    }
-}
-
-impl Vfs for Gate {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(GateFile { file, shared: Arc::clone(&self.shared) }))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.disk.list(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock(path)
-    }
-    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock_shared(path)
-    }
-}
-
-#[derive(Debug)]
-struct GateFile {
-    file: Arc<dyn File>,
-    shared: Arc<GateState>,
-}
-
-impl File for GateFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.file.write_at(bufs, offset)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        let mut shut = self.shared.shut.lock();
-        while *shut {
-            self.shared.waiting.fetch_add(1, Ordering::SeqCst);
-            self.shared.moved.notify_all();
-            self.shared.moved.wait(&mut shut);
-            self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
-        }
-        drop(shut);
-        self.shared.syncs.fetch_add(1, Ordering::SeqCst);
-        self.file.sync_data()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-}
-
 /// A log over a gated memory disk, with one append held up in its sync.
-fn held_up() -> (Gate, Wal, Commit) {
+pub(crate) fn held_up() -> (Gate, Wal, Commit) {
     let gate = Gate::over(MemVfs::new());
     let (wal, _) = Wal::open(Arc::new(gate.clone()), Path::new("log"), Options::default()).unwrap();
     gate.set_shut(true);
@@ -288,12 +187,11 @@ fn segments_are_prepared_ahead() {
         put(&wal, &[7; 1000]);
     }
     let spare = Path::new("log/spare.tmp");
-    while gate.disk.open(spare, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0) < 16 << 10
-    {
+    while gate.open(spare, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0) < 16 << 10 {
         std::thread::yield_now();
     }
     for _ in 0..7 {
         put(&wal, &[7; 1000]);
     }
-    assert!(gate.disk.open(Path::new("log/0000000000000002.wal"), OpenMode::Read).is_ok());
+    assert!(gate.open(Path::new("log/0000000000000002.wal"), OpenMode::Read).is_ok());
 }

@@ -1,115 +1,14 @@
 //! Opening: locks, versions, fresh logs, disks that cannot be read.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use drystone_vfs::{Fault, Harm, Op, OsVfs, SimVfs, Vfs};
+use drystone_vfs::{Fault, Harm, Op, SimVfs, Vfs};
 use drystone_wal::{Damage, Error, Lsn, Options, Wal};
 
 use crate::support::{
     HEADER, assert_corrupt, dir, disk, drain, frame, hurt, load, numbered, open, options, put,
     segment, store, try_open,
 };
-
-// Scenario 21: two writers would destroy the log; the lock is the directory's, not the path's.
-#[test]
-fn a_log_has_one_opener_and_death_frees_it() {
-    let disk = disk();
-    let (_wal, _) = open(&disk);
-    assert!(matches!(try_open(&disk, options()), Err(Error::Locked { .. })));
-    let (_wal, _) = open(&disk.crash());
-}
-
-// Scenario 21 on the real disk, by way of a symbolic link.
-#[test]
-fn a_link_to_the_directory_is_locked_too() {
-    let temp = tempfile::tempdir().unwrap();
-    let (real, link) = (temp.path().join("real"), temp.path().join("link"));
-    let vfs = Arc::new(OsVfs::new());
-    let (_wal, _) = Wal::open(vfs.clone(), &real, Options::default()).unwrap();
-    std::os::unix::fs::symlink(&real, &link).unwrap();
-    let second = Wal::open(vfs, &link, Options::default());
-    assert!(matches!(second, Err(Error::Locked { .. })));
-}
-
-// Scenario 21 between processes: the holder is killed outright, and its records are there.
-#[test]
-fn a_killed_process_leaves_its_records_and_not_its_lock() {
-    let temp = tempfile::tempdir().unwrap();
-    if let Some(dir) = std::env::var_os("DRYSTONE_WAL_HOLD") {
-        hold(Path::new(&dir));
-    }
-    let name = "open::a_killed_process_leaves_its_records_and_not_its_lock";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env("DRYSTONE_WAL_HOLD", temp.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    assert!(lines.any(|line| line.unwrap().contains("holding")), "the child opened the log");
-    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs::new());
-    let second = Wal::open(Arc::clone(&vfs), temp.path(), Options::default());
-    assert!(matches!(second, Err(Error::Locked { .. })));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (_wal, recovered) =
-        Wal::open(vfs, temp.path(), Options::default().min_lsn(Lsn(50))).unwrap();
-    assert!(!recovered.report().closed);
-    assert_eq!(drain(recovered).len(), 50);
-}
-
-/// The child's part: never returns.
-fn hold(dir: &Path) {
-    let (wal, _) = Wal::open(Arc::new(OsVfs::new()), dir, Options::default()).unwrap();
-    for i in 0..50_u8 {
-        put(&wal, &[i; 300]);
-    }
-    println!("holding");
-    // Until the parent kills us, or is gone.
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-    std::process::exit(1);
-}
-
-// Scenario 25: a newer program was here; an older one keeps its hands off.
-#[test]
-fn a_future_version_is_unsupported_and_untouched() {
-    let disk = disk();
-    let (wal, _) = open(&disk);
-    put(&wal, b"from the future");
-    let disk = disk.crash();
-    let mut bytes = load(&disk, &segment(1));
-    bytes[8..12].copy_from_slice(&7_u32.to_le_bytes());
-    bytes[12..16].fill(0);
-    let crc = crc32fast::hash(&bytes[..HEADER as usize]);
-    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-    store(&disk, &segment(1), &bytes);
-    let before = disk.files();
-    let error = try_open(&disk, options()).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { version: 7, .. }), "{error}");
-    assert!(disk.files() == before);
-}
-
-// Scenario 19: "cannot read" is not "nothing there".
-#[test]
-fn an_unreadable_sector_is_an_error_not_the_end() {
-    let disk = disk();
-    let (wal, _) = open(&disk);
-    for i in 0..30_u8 {
-        put(&wal, &[i; 1000]);
-    }
-    let disk = disk.crash();
-    for (n, offset) in [(1, 0), (1, 5000), (2, HEADER), (3, 4700), (3, 15_000)] {
-        let copy = disk.crash_copy(0);
-        copy.break_sector(&segment(n), offset).unwrap();
-        let before = copy.files();
-        let error = try_open(&copy, options()).unwrap_err();
-        assert!(matches!(error, Error::Io { .. }), "segment {n} byte {offset}: {error}");
-        assert!(copy.files() == before);
-    }
-}
 
 // An empty directory where there should be a log is the worst loss of all.
 #[test]
