@@ -162,7 +162,8 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
     let (old, needed) = layout.ids.split_at(layout.ids.partition_point(|id| *id < start));
     let mut headers: Vec<SegmentHeader> = Vec::with_capacity(needed.len());
     let mut at = start;
-    while at <= last_id {
+    // A start that lies behind the last segment is one that is missing, too.
+    while at <= last_id.max(start) {
         if needed.get(headers.len()) != Some(&at) {
             let lsn = headers.last().map_or(Lsn(1), |header| header.first_lsn.next());
             let (file, reason) = (layout.final_path(at), Damage::SegmentMissing);
@@ -375,7 +376,9 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
     }
     let mut cut = None;
     if let Some(reason) = damage {
-        if scanner.was_promised(scan.stop).map_err(failed)? {
+        // A group that the file was born with has no end: only a forger's checksums say so.
+        let born_torn = scan.end < header.born_end;
+        if born_torn || scanner.was_promised(scan.stop).map_err(failed)? {
             return corrupt(scan.stop, reason);
         }
         let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;

@@ -13,6 +13,7 @@ mod clock;
 mod cost;
 mod damage;
 mod enumerate;
+mod fuzz;
 mod gate;
 mod group;
 mod hostile;
