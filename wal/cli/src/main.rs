@@ -1,9 +1,11 @@
 //! `drystone-wal`: looks into a write-ahead log, verifies it, salvages it.
 //!
 //! ```text
-//!   drystone-wal dump DIR|FILE [--records hex|text] [--from LSN] [--limit N]   every frame, a line each
-//!   drystone-wal verify DIR [--min-lsn N]                                      sound or not, and where
-//!   drystone-wal salvage DIR --to NEWDIR                                       the good prefix, as a new log
+//!   drystone-wal dump DIR|FILE             every frame, a line each
+//!       [--records hex|text] [--from LSN] [--limit N]
+//!   drystone-wal verify DIR                sound or not, and where
+//!       [--min-lsn N]
+//!   drystone-wal salvage DIR --to NEWDIR   the good prefix, as a new log
 //! ```
 //!
 //! None of them changes one byte of the log, and none needs to write on its medium. `verify` and

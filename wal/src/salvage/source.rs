@@ -160,7 +160,7 @@ impl Kin {
         match (self.first, self.below) {
             (Some(first), _) => first,
             (None, _) if said_fits => said,
-            // The highest that fits: a segment holds fewer records than the low bits can tell apart.
+            // The highest that fits: a segment holds no more than the low bits can tell apart.
             (None, Some(below)) => head.lsn_from(Lsn(below.0.saturating_sub(1 << LSN_BITS).max(1))),
             (None, None) => head.lsn_from(Lsn(1)),
         }

@@ -7,7 +7,7 @@
 //!   cut FILE LENGTH
 //!   remove FILE
 //!   copy FILE TO
-//!   drystone-wal ...                 the real binary: its output, `! ` its complaints, `= ` its status
+//!   drystone-wal ...                 the real binary: output, `! ` complaints, `= ` status
 //! ```
 
 use std::fmt::Write as _;
