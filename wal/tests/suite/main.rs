@@ -56,6 +56,7 @@ mod gate;
 mod group;
 mod harsh;
 mod hostile;
+mod inspect;
 mod kernel;
 mod lies;
 mod locks;
