@@ -263,7 +263,25 @@ pub(crate) fn garbage_tails() -> Vec<Hurt> {
     push("a header".into(), &mut |bytes| {
         bytes.copy_within(0..HEADER as usize, end);
     });
+    // Frames that a suffix cut took away: the right numbers in the right places, of an edition that
+    // is no more. Its blocks were freed, and may be handed out again.
+    disks.push(cut_away());
     disks
+}
+
+/// A log cut to three records, with the old edition's bytes behind its end.
+fn cut_away() -> Hurt {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    for byte in 1..=6 {
+        put(&wal, &[byte; AFTERWARDS[0]]);
+    }
+    let old = load(&disk, &segment(1));
+    wal.truncate_suffix(Lsn(3)).unwrap();
+    let end = (HEADER + 3 * frame(AFTERWARDS[0])) as usize;
+    let hurt = hurt(&disk.crash(), &segment(1), |bytes| bytes[end..].copy_from_slice(&old[end..]));
+    let kept: Records = (1..=3).map(|lsn| (lsn, vec![lsn as u8; AFTERWARDS[0]])).collect();
+    Hurt::recovers("frames that were cut away", hurt, kept)
 }
 
 // Scenario 4: freshly allocated blocks hold whatever their last owner left, our own frames
