@@ -4,7 +4,7 @@
 //!  caller ── propose ──► check, encode ──► journal.append ──► queue        (caller's thread)
 //!                                              │ one sync for all that came meanwhile
 //!                                              ▼
-//!                                           durable         (journal's thread, or the apply thread)
+//!                                           durable               (journal's or apply thread)
 //!                                              │
 //!             answer ◄── apply ◄── take from the queue up to there         (apply thread)
 //! ```

@@ -6,9 +6,14 @@
 //! the ones after it, so that one run tells everything that is wrong; a step that cannot run here
 //! says so by name and is never counted as passed.
 //!
+//! Two more are for those who touch the log: [`loom`](test::loom) tries out every order of its
+//! threads and is a step of the tests as well, [`fuzz`] throws bytes at its decoder for as long as
+//! you like.
+//!
 //! Deliberately absent: caching, parallel steps, configuration. Cargo has the first two, and the
 //! list is short enough to be read.
 
+mod fuzz;
 mod step;
 mod test;
 
@@ -18,32 +23,77 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
 chores:
-  test           format, clippy, release build, every test, docs, dependency rules
+  test           format, clippy, release build, every test, models, docs, dependency rules
   test --fast    format, clippy and every test against the dev build; no docs, no deny
-  test --slow    as test, and the slow tests too (SLOW=1)";
+  test --slow    as test, and the slow tests too (SLOW=1)
+  loom           the models of the log's queue alone
+  fuzz wal [--seconds N]
+                 the log's decoder under libFuzzer, for ten minutes unless told otherwise";
+
+/// What the words of the command line ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Chore {
+    Test(test::Pace),
+    Loom,
+    Fuzz { seconds: u32 },
+    Help,
+}
+
+fn parse(words: &[&str]) -> Option<Chore> {
+    Some(match words {
+        ["test"] => Chore::Test(test::Pace::Usual),
+        ["test", "--fast"] => Chore::Test(test::Pace::Fast),
+        ["test", "--slow"] => Chore::Test(test::Pace::Slow),
+        ["loom"] => Chore::Loom,
+        ["fuzz", "wal"] => Chore::Fuzz { seconds: fuzz::SECONDS },
+        ["fuzz", "wal", "--seconds", count] => Chore::Fuzz { seconds: count.parse().ok()? },
+        [] | ["help" | "--help" | "-h"] => Chore::Help,
+        _ => return None,
+    })
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let pace = match words.as_slice() {
-        ["test"] => test::Pace::Usual,
-        ["test", "--fast"] => test::Pace::Fast,
-        ["test", "--slow"] => test::Pace::Slow,
-        [] | ["help" | "--help" | "-h"] => {
+    let outcome = match parse(&words) {
+        Some(Chore::Test(pace)) => test::run(pace),
+        Some(Chore::Loom) => test::run_loom(),
+        Some(Chore::Fuzz { seconds }) => fuzz::run(seconds),
+        Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        _ => {
+        None => {
             eprintln!("unknown chore: {}\n\n{USAGE}", words.join(" "));
             return ExitCode::from(2);
         }
     };
-    match test::run(pace) {
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A word that is not understood must not run something else instead.
+    #[test]
+    fn words_ask_for_one_chore_or_for_none() {
+        assert_eq!(parse(&["test", "--slow"]), Some(Chore::Test(test::Pace::Slow)));
+        assert_eq!(parse(&["loom"]), Some(Chore::Loom));
+        assert_eq!(parse(&["fuzz", "wal"]), Some(Chore::Fuzz { seconds: fuzz::SECONDS }));
+        let hour = ["fuzz", "wal", "--seconds", "3600"];
+        assert_eq!(parse(&hour), Some(Chore::Fuzz { seconds: 3600 }));
+        assert_eq!(parse(&[]), Some(Chore::Help));
+        for wrong in [&["fuzz"][..], &["fuzz", "kv"], &["fuzz", "wal", "--seconds", "x"], &["tset"]]
+        {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }
 }

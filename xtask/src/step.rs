@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// A command with a name, to be run from the root of the repository.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// The word by which the summary calls it.
-    pub(crate) name: &'static str,
+    /// What the summary calls it.
+    pub(crate) name: String,
     /// Program and arguments.
     pub(crate) command: Vec<String>,
     /// Variables set for this command alone.
@@ -29,17 +29,23 @@ pub(crate) enum Outcome {
 /// A finished step, as the summary shows it.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) outcome: Outcome,
     pub(crate) time: Duration,
 }
 
 impl Step {
     /// A step that runs `command`, split at blanks.
-    pub(crate) fn new(name: &'static str, command: &str) -> Step {
+    pub(crate) fn new(name: impl Into<String>, command: &str) -> Step {
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         assert!(!command.is_empty(), "a step has a program to run");
-        Step { name, command, env: Vec::new(), skip: None, needs: None }
+        Step { name: name.into(), command, env: Vec::new(), skip: None, needs: None }
+    }
+
+    /// Adds one argument, blanks and all.
+    pub(crate) fn arg(mut self, argument: impl Into<String>) -> Step {
+        self.command.push(argument.into());
+        self
     }
 
     /// Sets a variable for this step.
@@ -67,7 +73,7 @@ impl Step {
         println!("\n==> [{position}] {}: {}", self.name, self.line());
         let start = Instant::now();
         let outcome = self.blocked(done).map_or_else(|| self.spawn(), Outcome::Skipped);
-        let report = Report { name: self.name, outcome, time: start.elapsed() };
+        let report = Report { name: self.name.clone(), outcome, time: start.elapsed() };
         println!("<== {}", report.line());
         report
     }
@@ -108,7 +114,7 @@ impl Report {
             Outcome::Skipped(reason) => ("SKIPPED", reason.as_str()),
         };
         let seconds = self.time.as_secs_f64();
-        format!("{word:<8} {:<10} {seconds:>7.1} s  {reason}", self.name).trim_end().to_owned()
+        format!("{word:<8} {:<22} {seconds:>7.1} s  {reason}", self.name).trim_end().to_owned()
     }
 }
 

@@ -1,10 +1,12 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ build ─ test ─ doctest ─ doc ─ deny ─ summary
+//!     format ─ clippy ─ build ─ test ─ doctest ─ loom ─ doc ─ deny ─ summary
 //! ```
 //!
-//! Cheap steps come first, so that a slip in formatting is seen within a second. The server is
+//! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
+//! workspace of their own (the peers we measure against, the fuzzers) are slow to build and not
+//! needed for a verdict: of them, only the format is checked. The server is
 //! built in the release profile before the tests because its suites start the real program many
 //! times and compare it with real etcd; they find it through `DRYSTONE_ETCD_BIN`.
 //!
@@ -36,7 +38,7 @@ pub(crate) enum Pace {
 pub(crate) fn run(pace: Pace) -> anyhow::Result<bool> {
     let root = root();
     std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))?;
-    let steps = plan(pace, &target_dir()?);
+    let steps = plan(pace, &target_dir()?, &workspaces(&root)?);
     let start = Instant::now();
     let mut done: Vec<Report> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
@@ -48,12 +50,22 @@ pub(crate) fn run(pace: Pace) -> anyhow::Result<bool> {
     Ok(passed(&done))
 }
 
-/// The steps of a run, in order.
-pub(crate) fn plan(pace: Pace, target_dir: &Path) -> Vec<Step> {
-    let mut steps = vec![
-        Step::new("format", "cargo fmt --all -- --check"),
-        Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"),
-    ];
+/// Runs the models alone.
+pub(crate) fn run_loom() -> anyhow::Result<bool> {
+    std::env::set_current_dir(root())?;
+    let report = loom(&target_dir()?).run("1/1", &[]);
+    Ok(report.outcome == Outcome::Passed)
+}
+
+/// The steps of a run, in order. `workspaces` are the folders that have one of their own.
+fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec<Step> {
+    let mut steps = vec![Step::new("format", "cargo fmt --all -- --check")];
+    for folder in workspaces {
+        let step = Step::new(format!("format {}", folder.display()), "cargo fmt --check");
+        let manifest = folder.join("Cargo.toml").display().to_string();
+        steps.push(step.arg("--manifest-path").arg(manifest));
+    }
+    steps.push(Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"));
     let tests =
         Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
     if pace == Pace::Fast {
@@ -68,10 +80,43 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path) -> Vec<Step> {
     steps.push(Step::new("build", "cargo build --release -p drystone-etcd"));
     steps.push(tests);
     steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
+    steps.push(loom(target_dir));
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());
     steps
+}
+
+/// The models of the log's queue, in every order of their threads.
+///
+/// The flag changes how all dependencies are built, hence the folder of its own.
+pub(crate) fn loom(target_dir: &Path) -> Step {
+    Step::new("loom", "cargo test --release -p drystone-wal --lib")
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target_dir.join("loom").display().to_string())
+}
+
+/// Folders below `root`, relative to it, with a workspace of their own.
+fn workspaces(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().with_context(|| format!("{}", folder.display()))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let hidden = name.as_encoded_bytes().starts_with(b".");
+            if entry.file_type()?.is_dir() && !hidden && name != "target" {
+                folders.push(entry.path());
+            } else if name == "Cargo.toml" && folder != root {
+                let text = std::fs::read_to_string(entry.path())?;
+                if text.lines().any(|line| line.trim() == "[workspace]") {
+                    found.push(folder.strip_prefix(root)?.to_owned());
+                }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The two halves of `cargo deny`: the one that needs nothing but the crates themselves, and the
@@ -111,14 +156,14 @@ fn passed(done: &[Report]) -> bool {
 }
 
 /// The root of the repository: the folder above this crate.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies one folder below the root").to_owned()
 }
 
 /// Where cargo puts what it builds, read off the place of this very program:
 /// `<target>/<profile>/xtask`.
-fn target_dir() -> anyhow::Result<PathBuf> {
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
     let target = program.ancestors().nth(2).context("this program lies outside a target folder")?;
     Ok(target.to_owned())
@@ -128,23 +173,42 @@ fn target_dir() -> anyhow::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn names(pace: Pace) -> Vec<&'static str> {
-        plan(pace, Path::new("/t")).iter().map(|step| step.name).collect()
+    fn names(pace: Pace) -> Vec<String> {
+        let steps = plan(pace, Path::new("/t"), &["benches/versus".into()]);
+        steps.into_iter().map(|step| step.name).collect()
     }
 
     /// Whoever shortens the list must change this line, and say why in the commit.
     #[test]
     fn usual_run_covers_every_step_in_order() {
-        let all = ["format", "clippy", "build", "test", "doctest", "doc", "deny", "advisories"];
+        let quick = ["format", "format benches/versus", "clippy"];
+        let all = ["build", "test", "doctest", "loom", "doc", "deny", "advisories"];
+        let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);
-        assert_eq!(names(Pace::Fast), ["format", "clippy", "test"]);
+        assert_eq!(names(Pace::Fast), [&quick[..], &["test"]].concat());
+    }
+
+    /// A workspace that is not found is never checked, and nobody notices.
+    #[test]
+    fn workspaces_beside_the_root_are_found() {
+        let found = workspaces(&root()).unwrap();
+        assert!(found.contains(&PathBuf::from("wal/fuzz")), "{found:?}");
+        assert!(!found.contains(&PathBuf::new()), "the root is checked anyway");
+    }
+
+    /// Built with another flag in the same folder, every run would build everything twice.
+    #[test]
+    fn models_are_built_apart() {
+        let step = loom(Path::new("/t"));
+        assert!(step.env.contains(&("RUSTFLAGS", "--cfg loom".to_owned())));
+        assert!(step.env.contains(&("CARGO_TARGET_DIR", "/t/loom".to_owned())));
     }
 
     /// The suites of the server must meet the program that users run, not the dev build.
     #[test]
     fn tests_run_against_the_release_server() {
-        let steps = plan(Pace::Usual, Path::new("/t"));
+        let steps = plan(Pace::Usual, Path::new("/t"), &[]);
         let test = steps.iter().find(|step| step.name == "test").unwrap();
         let server = ("DRYSTONE_ETCD_BIN", "/t/release/drystone-etcd".to_owned());
         assert!(test.env.contains(&server), "{:?}", test.env);
@@ -154,7 +218,7 @@ mod tests {
     /// One failed step fails the run, whatever comes after it; a skipped one alone does not.
     #[test]
     fn one_failure_fails_the_run() {
-        let report = |outcome| Report { name: "x", outcome, time: Duration::ZERO };
+        let report = |outcome| Report { name: "x".to_owned(), outcome, time: Duration::ZERO };
         let fine = report(Outcome::Passed);
         let skipped = report(Outcome::Skipped("no".to_owned()));
         let failed = report(Outcome::Failed("exit status: 1".to_owned()));

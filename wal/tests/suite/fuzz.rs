@@ -9,10 +9,9 @@
 //! What holds is listed in [`entry`]. To replay one input: `SEED=n cargo test -p drystone-wal
 //! whatever_the_bytes`. `SLOW=1` runs a hundred times as many.
 //!
-//! Known to fail when it should, each with one line of the log changed: a reader that takes memory
-//! for the length a frame claims; a scanner that does not look at checksums, or at positions; a walk
-//! that stays where it is; a repair that leaves old bytes behind the end; a search for witnesses
-//! that computes the checksum of every candidate in full.
+//! Known to fail when it should, each with a line of the log changed: memory taken for the length a
+//! frame claims; checksums that nobody compares; positions that the scan does not compare; a walk
+//! that stays where it is; a repair that leaves old bytes behind the end.
 
 pub(crate) mod corpus;
 pub(crate) mod entry;
@@ -22,7 +21,7 @@ pub(crate) mod meter;
 pub(crate) mod mutate;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use drystone_vfs::{Clock, OsClock};
@@ -36,7 +35,7 @@ const INPUTS: u64 = 100_000;
 /// A slow machine stops earlier, but not before this many.
 const INPUTS_MIN: u64 = 5_000;
 const TIME: Duration = Duration::from_secs(15);
-const THREADS: u64 = 2;
+const THREADS: usize = 2;
 /// No input takes a hundredth of this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,9 +81,10 @@ fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
     let slow = std::env::var_os("SLOW").is_some();
     let (inputs, time) = if slow { (100 * INPUTS, 100 * TIME) } else { (INPUTS, TIME) };
     let (next, tally, clock) = (AtomicU64::new(0), Tally::default(), OsClock::new());
+    let current = [const { AtomicU64::new(0) }; THREADS];
     std::thread::scope(|scope| {
         let (pulse, pulses) = channel();
-        for _ in 0..THREADS {
+        for current in &current {
             let (pulse, next, tally, corpus, clock) =
                 (pulse.clone(), &next, &tally, &corpus, &clock);
             scope.spawn(move || {
@@ -94,7 +94,8 @@ fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
                     if number >= inputs || late {
                         return;
                     }
-                    pulse.send(number).expect("the watch outlasts us");
+                    current.store(number, Ordering::Relaxed);
+                    pulse.send(()).expect("the watch outlasts us");
                     let _blame = Blame(number);
                     let look = run(corpus, number);
                     tally.inputs.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +105,7 @@ fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
             });
         }
         drop(pulse);
-        watch(&pulses);
+        watch(&pulses, &current);
     });
     println!("{tally:?} of {inputs}");
     let Tally { inputs, opened, records } = tally;
@@ -116,16 +117,15 @@ fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
 }
 
 /// Returns when all threads are done; ends the process if one of them hangs.
-fn watch(pulses: &std::sync::mpsc::Receiver<u64>) {
-    let mut latest = [0; THREADS as usize];
+fn watch(pulses: &Receiver<()>, current: &[AtomicU64]) {
     loop {
         match pulses.recv_timeout(PATIENCE) {
-            Ok(number) => latest[(number % THREADS) as usize] = number,
+            Ok(()) => {}
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
-                // A hanging thread can only be ended together with the process.
+                // A thread that hangs can only be ended together with the process.
                 eprintln!("one of these does not come to an end:");
-                (0..THREADS).for_each(|i| eprintln!("{}", replay(latest[i as usize])));
+                current.iter().for_each(|n| eprintln!("{}", replay(n.load(Ordering::Relaxed))));
                 std::process::exit(101);
             }
         }

@@ -66,6 +66,7 @@ mod outside;
 mod prefix;
 mod reads;
 mod rotation;
+mod salvage;
 mod space;
 mod stress;
 mod syncs;
