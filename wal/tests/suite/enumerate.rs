@@ -3,15 +3,16 @@
 //! of it; and for each of those the power fails once more, somewhere in the recovery.
 //!
 //! ```text
-//!     seed ─► workload of up to 200 calls ─► power cut before call N ─► crash ─► open, judge
-//!                                          │                            └─► second cut ─► open, judge
-//!                                          └─► killed before call N ─► open, judge
-//!                                                └─► power cut ─► open, judge
+//!     seed ─► workload of up to 200 calls ─┬─► power cut before call N ─► crash ─┬─► open, judge
+//!                                          │                                     └─► cut again
+//!                                          └─► killed before call N ─┬─► open, judge
+//!                                                                    └─► power cut in recovery
 //! ```
 //!
-//! A point is one such way through. A killed process leaves the page cache behind: the recovery then
-//! sees bytes and names that are not on the disk, and a power cut may take them from under it. `CRASH_POINTS=1000000 cargo test -p drystone-wal enumerate`
-//! takes a million of them; a failure prints the command that replays its point alone.
+//! A point is one such way through. A killed process leaves the page cache behind: the recovery
+//! then sees bytes and names that are not on the disk, and a power cut may take them from under it.
+//! `CRASH_POINTS=1000000 cargo test -p drystone-wal enumerate` takes a million points; a failure
+//! prints the command that replays its point alone.
 
 use std::fmt;
 
