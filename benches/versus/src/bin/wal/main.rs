@@ -29,8 +29,9 @@
 //! cores can put to sleep and wake 16 threads in that time: a sleep and a wake-up cost about 4 us,
 //! so **5 us CPU an append**, of which the sync's own 20 us are a sixteenth. At 64 threads the
 //! cores, not the disk, are the limit: 2 cores / 5 us = 400 k/s at most, 64 / 300 us = **200 k/s**
-//! if the disk has the last word. Recovery is a checksum (18 GB/s) and a read (5 GB/s or more from cache):
-//! **2 to 4 GB/s**.
+//! if the disk has the last word.
+//!
+//! Recovery is a checksum (18 GB/s) and a read (5 GB/s or more from cache): **2 to 4 GB/s**.
 
 mod durable;
 mod latency;
