@@ -192,6 +192,25 @@ fn a_log_of_one_file_survives_the_loss_of_its_header() {
     assert_eq!(found.holes().len(), 1);
 }
 
+// An open refuses a lost mark, for more than a mark may have stood there. Here it can be seen that
+// no record is missing, so the good prefix goes on behind it.
+#[test]
+fn a_damaged_mark_costs_no_record() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    put(&wal, &text(1));
+    wal.close().unwrap();
+    let (wal, _) = open(&disk);
+    put(&wal, &text(2));
+    let (file, at) = place(&disk, 2);
+    let disk = hurt(&disk.crash(), &file, |bytes| bytes[at as usize - 5] ^= 1);
+    let found = salvage(&disk);
+    assert_eq!((records(&found).len(), found.holes().len()), (2, 1));
+    let hole = &found.holes()[0];
+    assert_eq!((hole.offset, hole.bytes), (at - 16, 16));
+    assert!(hole.to_string().ends_with("no record lost"), "{hole}");
+}
+
 // Scenario 11: what is missing is named with all that is known of it.
 #[test]
 fn a_missing_segment_is_a_hole_between_its_neighbours() {
