@@ -58,7 +58,8 @@ pub(crate) const ALIGN_BYTES: u64 = 8;
 pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"drywal\r\n";
-const LSN_BITS: u32 = 28;
+/// Of an LSN, so many low bits are in a frame.
+pub(crate) const LSN_BITS: u32 = 28;
 const LSN_MASK: u32 = (1 << LSN_BITS) - 1;
 
 /// Segment ids, LSNs, creations and offsets stay below this.
@@ -126,8 +127,25 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(HeaderFault::Version(version));
         }
+        let header = SegmentHeader::fields(block);
+        if header.is_sane() { Ok(header) } else { Err(HeaderFault::Damaged) }
+    }
+
+    /// The limits that every header keeps: no log grows that far, and adding to a position never
+    /// overflows.
+    pub(crate) fn is_sane(&self) -> bool {
+        let positions = [self.segment.0, self.first_lsn.0, self.creation, self.previous_end];
+        positions.iter().all(|position| *position < POSITION_END)
+            && self.first_lsn > Lsn::NONE
+            && self.start_segment <= self.segment
+            && (HEADER_BYTES..=self.capacity).contains(&self.born_end)
+            && self.capacity <= CAPACITY_MAX
+    }
+
+    /// The fields in a whole block, be they as they may.
+    pub(crate) fn fields(block: &[u8]) -> SegmentHeader {
         let field = |i: usize| u64_at(block, 16 + 8 * i);
-        let header = SegmentHeader {
+        SegmentHeader {
             log_id: field(0),
             segment: SegmentId(field(1)),
             first_lsn: Lsn(field(2)),
@@ -136,24 +154,27 @@ impl SegmentHeader {
             start_segment: SegmentId(field(5)),
             born_end: field(6),
             capacity: field(7),
-        };
-        // No log grows that far; adding to a position never overflows.
-        let near = (1..7).all(|i| field(i) < POSITION_END);
-        let sane = near
-            && header.first_lsn > Lsn::NONE
-            && header.start_segment <= header.segment
-            && header.born_end >= HEADER_BYTES
-            && header.born_end <= header.capacity
-            && header.capacity <= CAPACITY_MAX;
-        if sane { Ok(header) } else { Err(HeaderFault::Damaged) }
+        }
     }
 
     /// Where the checksum of this segment's frames starts. Within one log, different for every
     /// segment ever made (the multiplier is odd, so creations below 2^32 never collide).
     pub(crate) fn seed(&self) -> u32 {
-        let id = (self.log_id ^ (self.log_id >> 32)) as u32;
-        id ^ (self.creation as u32).wrapping_mul(0x9e37_79b1)
+        folded(self.log_id) ^ (self.creation as u32).wrapping_mul(SEED_MULTIPLIER)
     }
+}
+
+const SEED_MULTIPLIER: u32 = 0x9e37_79b1;
+/// Undoes the multiplication.
+const SEED_INVERSE: u32 = 0x0e8b_2f51;
+
+fn folded(log_id: u64) -> u32 {
+    (log_id ^ (log_id >> 32)) as u32
+}
+
+/// The creation, modulo 2^32, of the segment of that log whose seed is `seed`.
+pub(crate) fn creation_of(seed: u32, log_id: u64) -> u32 {
+    (seed ^ folded(log_id)).wrapping_mul(SEED_INVERSE)
 }
 
 fn header_crc(block: &[u8]) -> u32 {
@@ -186,7 +207,7 @@ impl Kind {
 }
 
 /// The first 16 bytes of a frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHead {
     pub(crate) len: u32,
     pub(crate) crc: u32,
@@ -215,6 +236,15 @@ impl FrameHead {
             behind: u32_at(bytes, 12),
             lsn_low: word & LSN_MASK,
         })
+    }
+
+    /// Whether the payload has the length that its kind demands.
+    pub(crate) fn is_sane(&self) -> bool {
+        match self.kind {
+            Kind::Record | Kind::GroupEnd => true,
+            Kind::Close | Kind::Next => self.len == 0,
+            Kind::Start => self.len == 8,
+        }
     }
 
     /// Head, payload and padding together.
@@ -306,6 +336,15 @@ mod tests {
         assert_eq!(frame_crc(&frame, header(1).seed()).finalize(), head.crc);
         for creation in 2..10_000 {
             assert_ne!(frame_crc(&frame, header(creation).seed()).finalize(), head.crc);
+        }
+    }
+
+    // A header that rotted away is told by its neighbours and its frames.
+    #[test]
+    fn a_seed_tells_its_creation() {
+        for creation in [0, 1, 2, 1000, u64::from(u32::MAX)] {
+            let header = header(creation);
+            assert_eq!(creation_of(header.seed(), header.log_id), creation as u32);
         }
     }
 

@@ -110,6 +110,13 @@
 //! sync). Follow a record back in `recovery.rs`, `scan.rs` and `witness.rs`; every byte between
 //! them is drawn in `format.rs`.
 //!
+//! # When something is wrong
+//!
+//! [`Wal::open_read_only`] verifies and reads, and changes nothing. [`Wal::salvage`] reads what is
+//! left of a log that is refused, names the holes, and writes the good prefix as a new log;
+//! [`inspect`] shows every frame of a file. The command `drystone-wal` (package
+//! `drystone-wal-cli`) does these from a terminal.
+//!
 //! # Absent
 //!
 //! Reading beside a live writer from another process, memory-mapped reading, direct I/O,
@@ -136,10 +143,18 @@ mod writer;
 
 mod found;
 mod recovery;
+mod report;
 mod scan;
 mod view;
-mod window;
 mod witness;
+
+pub mod inspect;
+mod salvage;
+
+mod crc;
+mod patchy;
+mod survey;
+mod window;
 
 mod catalog;
 mod reader;
@@ -150,7 +165,8 @@ pub use config::{Options, Writer};
 pub use error::{Damage, Error, Result};
 pub use found::Found;
 pub use reader::{Iter, Recovered};
-pub use recovery::{Cut, Report, Short};
+pub use report::{Cut, Report, Short};
+pub use salvage::{Hole, Loss, Remain, Salvage};
 pub use types::Lsn;
 pub use view::View;
 pub use wal::Wal;

@@ -17,12 +17,15 @@
 //!
 //! **Writing.** Whoever is to write holds the *pen*, of which there is one. Two kinds of thread may
 //! take it: one that waits for its record while nobody writes, and the log's own *scribe*. Who may
-//! when is in [`core`](crate::core); here are the steps, each atomic.
+//! when is in [`core`](crate::core); here are the steps, each atomic, those of the scribe in
+//! [`scribe`].
+
+mod scribe;
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Duration;
 
+use self::scribe::Scribe;
 use crate::config::{GROUP_BYTES_MAX, Options};
 use crate::error::{Error, Result};
 use crate::format::{Kind, frame_bytes, push_frame};
@@ -78,21 +81,6 @@ struct State {
     pen_held: bool,
     scribe: Scribe,
     stop: bool,
-}
-
-/// What the log's own thread is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scribe {
-    /// There is none: [`Writer::Caller`](crate::Writer::Caller).
-    Absent,
-    /// Waits to be woken.
-    Asleep,
-    /// Will look by itself soon.
-    Napping,
-    /// Was given the pen, and has not yet noticed.
-    Called,
-    /// Holds the pen.
-    Busy,
 }
 
 /// What a waiter waits for: a record, as numbered before any later suffix cut.
@@ -303,15 +291,6 @@ impl Queue {
         }
     }
 
-    /// Gives the pen, which the caller holds or which lies free, to the scribe.
-    fn hand_over(&self, state: &mut State) {
-        if matches!(state.scribe, Scribe::Asleep | Scribe::Napping) {
-            state.pen_held = true;
-            state.scribe = Scribe::Called;
-            self.work.notify_one();
-        }
-    }
-
     /// Lays the pen down. Whatever has gathered meanwhile is given to the scribe with it.
     pub(crate) fn lay_down(&self) {
         let mut state = self.state.lock();
@@ -450,52 +429,6 @@ impl Queue {
     /// Groups in the filling buffer, as last seen; for estimates.
     pub(crate) fn groups(&self) -> usize {
         self.groups.load(Ordering::Relaxed)
-    }
-
-    /// The scribe asks: is there more to write? If not, it lays the pen down.
-    pub(crate) fn more(&self) -> bool {
-        let mut state = self.state.lock();
-        assert!(state.pen_held && state.scribe == Scribe::Busy, "the scribe holds the pen");
-        if state.failed.is_none() && !state.filling.is_empty() {
-            return true;
-        }
-        state.pen_held = false;
-        state.scribe = Scribe::Napping;
-        false
-    }
-
-    /// Blocks the scribe until it holds the pen; `false` to end. As long as records come, it looks
-    /// every `nap` whether some lie there for which nobody waits.
-    pub(crate) fn rest(&self, nap: Duration) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            if state.failed.is_some() || (state.stop && state.filling.is_empty()) {
-                return false;
-            }
-            if state.scribe == Scribe::Called || (state.stop && !state.pen_held) {
-                state.pen_held = true;
-                state.scribe = Scribe::Busy;
-                return true;
-            }
-            if state.scribe == Scribe::Asleep || state.stop {
-                self.work.wait(&mut state);
-                continue;
-            }
-            let before = state.next;
-            if self.work.wait_for(&mut state, nap).timed_out() && state.scribe == Scribe::Napping {
-                if !state.filling.is_empty() && !state.pen_held {
-                    state.scribe = Scribe::Called;
-                } else if state.next == before && state.filling.is_empty() {
-                    state.scribe = Scribe::Asleep;
-                }
-            }
-        }
-    }
-
-    /// Tells the scribe to end once everything is written.
-    pub(crate) fn stop(&self) {
-        self.state.lock().stop = true;
-        self.work.notify_all();
     }
 }
 

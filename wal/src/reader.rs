@@ -9,7 +9,7 @@ use drystone_vfs::{File, Lock, OpenMode};
 use crate::catalog::Catalog;
 use crate::error::{Damage, Error, Result};
 use crate::format::{FRAME_HEAD_BYTES, FrameHead, frame_crc};
-use crate::recovery::Report;
+use crate::report::Report;
 use crate::segment::Segment;
 use crate::types::Lsn;
 use crate::window::WINDOW_BYTES;

@@ -30,6 +30,7 @@ use drystone_vfs::{File, OpenMode, Vfs};
 
 use crate::error::{Damage, Error, Result};
 use crate::format::{HEADER_BYTES, HeaderFault, SegmentHeader};
+use crate::report::{Cut, Report, Short};
 use crate::scan::{Scan, Scanner, Stop};
 use crate::segment::Segment;
 use crate::spare::fill;
@@ -40,53 +41,6 @@ use crate::window::{WINDOW_BYTES, Window};
 pub(crate) const SPARE_NAME: &str = "spare.tmp";
 /// The shorter edition of a segment whose suffix is being cut.
 pub(crate) const CUT_NAME: &str = "cut.tmp";
-
-/// How a log was found when it was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The first record in the log; one past `last` if it is empty.
-    pub first: Lsn,
-    /// The last record in the log.
-    pub last: Lsn,
-    /// Segment files in use.
-    pub segments: usize,
-    /// The last process closed the log; a torn tail is then impossible.
-    pub closed: bool,
-    /// The directory held no log, and a fresh one was made.
-    pub fresh: bool,
-    /// What was cut from the tail, if anything.
-    pub cut: Option<Cut>,
-    /// The newest file was shorter than it was made, if so.
-    pub short: Option<Short>,
-}
-
-/// A torn tail: bytes written but never acknowledged, cut off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// The segment file.
-    pub file: PathBuf,
-    /// The first byte cut.
-    pub offset: u64,
-    /// From there to the last byte that was not zero.
-    pub bytes: u64,
-    /// What was wrong with the first frame that did not count.
-    pub reason: Damage,
-}
-
-/// A segment file that somebody cut, behind the end of the log: nothing that was promised is lost.
-/// Opening makes it as long as it was, with zeros.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Short {
-    /// The segment file.
-    pub file: PathBuf,
-    /// Its length as found.
-    pub bytes: u64,
-    /// Its length as made.
-    pub capacity: u64,
-}
 
 /// A log that has been verified and not yet touched.
 #[derive(Debug)]
@@ -391,7 +345,7 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
 }
 
 /// Behind the last byte of `file[from..end]` that is not zero; `from` if all are.
-fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
+pub(crate) fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
     let mut window = Window::new(file, end);
     let (mut at, mut dirty) = (from, from);
     while at < end {

@@ -111,7 +111,7 @@ impl<'a> Scanner<'a> {
             if at == self.window.end() {
                 break;
             }
-            let (head, lsn) = match self.frame(at, next)? {
+            let (head, lsn) = match frame_at(&mut self.window, self.seed, at, next)? {
                 Ok(found) => found,
                 Err(damage) => {
                     scan.stop.damage = Some(damage);
@@ -165,29 +165,6 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The sound frame at `at`, where record `next` is expected, or what is wrong with it.
-    fn frame(&mut self, at: u64, next: Lsn) -> io::Result<Result<(FrameHead, Lsn), Damage>> {
-        let bytes = self.window.bytes(at, FRAME_HEAD_BYTES)?;
-        if bytes.len() < FRAME_HEAD_BYTES {
-            let zeros = bytes.iter().all(|byte| *byte == 0);
-            return Ok(Err(if zeros { Damage::Zeros } else { Damage::FileEnds }));
-        }
-        let head = match FrameHead::decode(bytes) {
-            Ok(head) => head,
-            Err(damage) => return Ok(Err(damage)),
-        };
-        let lsn = head.lsn_from(next.previous());
-        let expected = if head.kind.is_record() { next } else { next.previous() };
-        let damage = match self.window.check(at, &head, self.seed)? {
-            None => Some(Damage::FileEnds),
-            Some(false) => Some(Damage::Checksum),
-            Some(true) if lsn != expected => Some(Damage::Sequence),
-            Some(true) if head.kind == Kind::Start && head.len != 8 => Some(Damage::FrameHeader),
-            Some(true) => None,
-        };
-        Ok(damage.map_or(Ok((head, lsn)), Err))
-    }
-
     /// Whether the frames at `stop` are known to have been durable.
     pub(crate) fn was_promised(&mut self, stop: Stop) -> io::Result<bool> {
         if stop.offset < self.header.born_end {
@@ -195,4 +172,32 @@ impl<'a> Scanner<'a> {
         }
         witness::is_there(&mut self.window, self.seed, stop)
     }
+}
+
+/// The sound frame at `at`, where record `next` is expected, or what is wrong with it.
+pub(crate) fn frame_at(
+    window: &mut Window,
+    seed: u32,
+    at: u64,
+    next: Lsn,
+) -> io::Result<Result<(FrameHead, Lsn), Damage>> {
+    let bytes = window.bytes(at, FRAME_HEAD_BYTES)?;
+    if bytes.len() < FRAME_HEAD_BYTES {
+        let zeros = bytes.iter().all(|byte| *byte == 0);
+        return Ok(Err(if zeros { Damage::Zeros } else { Damage::FileEnds }));
+    }
+    let head = match FrameHead::decode(bytes) {
+        Ok(head) => head,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    let lsn = head.lsn_from(next.previous());
+    let expected = if head.kind.is_record() { next } else { next.previous() };
+    let damage = match window.check(at, &head, seed)? {
+        None => Some(Damage::FileEnds),
+        Some(false) => Some(Damage::Checksum),
+        Some(true) if lsn != expected => Some(Damage::Sequence),
+        Some(true) if !head.is_sane() => Some(Damage::FrameHeader),
+        Some(true) => None,
+    };
+    Ok(damage.map_or(Ok((head, lsn)), Err))
 }

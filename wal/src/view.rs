@@ -32,7 +32,8 @@ use crate::config::Options;
 use crate::error::{Error, Result};
 use crate::found::{LOCK_NAME, check_may_be_fresh};
 use crate::reader::{Iter, Recovered};
-use crate::recovery::{self, Report, Verified};
+use crate::recovery::{self, Verified};
+use crate::report::Report;
 use crate::types::Lsn;
 
 /// The records of a log that nobody can change meanwhile. Its iterators keep writers out too, for

@@ -16,6 +16,7 @@ use crate::found::Found;
 use crate::queue::{Queue, Ticket};
 use crate::reader::{Iter, Recovered};
 use crate::recovery::Verified;
+use crate::salvage::Salvage;
 use crate::spare::Spares;
 use crate::sync::Mutex;
 use crate::types::Lsn;
@@ -79,6 +80,17 @@ impl Wal {
     /// [`NoLog`](Error::NoLog) if there is none.
     pub fn open_read_only(vfs: Arc<dyn Vfs>, dir: &Path, options: &Options) -> Result<View> {
         View::open(vfs, dir, options)
+    }
+
+    /// Reads what is left of the log in `dir`, whatever its state, and writes nothing.
+    ///
+    /// # Errors
+    /// [`Io`](Error::Io) if the directory cannot be listed; [`Locked`](Error::Locked) if the log is
+    /// open for writing; [`NoLog`](Error::NoLog) if there are no segment files;
+    /// [`Unsupported`](Error::Unsupported) if another version of this crate wrote one. Damage is
+    /// not an error here.
+    pub fn salvage(vfs: &dyn Vfs, dir: &Path) -> Result<Salvage> {
+        Salvage::of(vfs, dir)
     }
 
     /// Takes over a log that has been repaired.

@@ -37,9 +37,11 @@ impl Window {
         if !(self.start <= offset && offset + len as u64 <= buffered) {
             let want = WINDOW_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
             self.buf.resize(want, 0);
-            let count = self.file.read_at(&mut self.buf, offset)?;
-            self.buf.truncate(count);
             self.start = offset;
+            let read = self.file.read_at(&mut self.buf, offset);
+            // What a failed read has left is nothing to go by.
+            self.buf.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
         }
         let at = (offset - self.start) as usize;
         let end = (at + len).min(self.buf.len());
@@ -47,13 +49,23 @@ impl Window {
     }
 
     /// Whether the frame at `offset`, whose head is `head`, passes its checksum. `None` if it does
-    /// not fit before the end. Memory does not grow with the frame.
+    /// not fit before the end.
     pub(crate) fn check(
         &mut self,
         offset: u64,
         head: &FrameHead,
         seed: u32,
     ) -> io::Result<Option<bool>> {
+        Ok(self.crc(offset, head, seed)?.map(|crc| crc == head.crc))
+    }
+
+    /// The checksum of that frame. Memory does not grow with the frame.
+    pub(crate) fn crc(
+        &mut self,
+        offset: u64,
+        head: &FrameHead,
+        seed: u32,
+    ) -> io::Result<Option<u32>> {
         if head.bytes() > self.end.saturating_sub(offset) {
             return Ok(None);
         }
@@ -68,6 +80,6 @@ impl Window {
             hasher.update(piece);
             at += piece.len() as u64;
         }
-        Ok(Some(hasher.finalize() == head.crc))
+        Ok(Some(hasher.finalize()))
     }
 }

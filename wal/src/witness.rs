@@ -29,6 +29,7 @@ use std::io;
 
 use crc32fast::Hasher;
 
+use crate::crc::shift;
 use crate::format::{ALIGN_BYTES, FRAME_HEAD_BYTES, FrameHead};
 use crate::scan::Stop;
 use crate::types::Lsn;
@@ -173,13 +174,6 @@ impl Pass {
         let wanted = head.crc ^ shift(both, head.bytes() - 8);
         self.waiting.push(Reverse((at + place as u64 + head.bytes(), wanted)));
     }
-}
-
-/// The checksum `crc` after `count` more zero bytes, less those bytes' own.
-fn shift(crc: u32, count: u64) -> u32 {
-    let mut hasher = Hasher::new_with_initial_len(crc, 0);
-    hasher.combine(&Hasher::new_with_initial_len(0, count));
-    hasher.finalize()
 }
 
 /// The head in `bytes`, if a sound frame with that head, behind a stop at record `lost`, would

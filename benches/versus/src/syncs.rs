@@ -74,6 +74,10 @@ impl Vfs for CountedVfs {
     fn lock(&self, path: &Path) -> io::Result<Lock> {
         self.0.lock(path)
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.0.lock_shared(path)
+    }
 }
 
 impl File for CountedFile {

@@ -18,7 +18,7 @@ const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[derive(Debug)]
 struct Wild {
     readings: AtomicU64,
-    read: fn(u64) -> Duration,
+    read: Reading,
 }
 
 impl Clock for Wild {
@@ -31,7 +31,9 @@ impl Clock for Wild {
     }
 }
 
-const WILD: [(&str, fn(u64) -> Duration); 6] = [
+type Reading = fn(u64) -> Duration;
+
+const WILD: [(&str, Reading); 6] = [
     ("stuck", |_| Duration::ZERO),
     ("stuck late", |_| TEN_YEARS),
     ("ten years at every look", |n| TEN_YEARS * (n as u32 % 1000)),

@@ -5,7 +5,7 @@
 //! counts are those of the thread that appends, waits and thereby also writes.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use allocation_counter::measure;
 use drystone_vfs::OsVfs;
@@ -46,7 +46,7 @@ fn an_append_that_is_polled_allocates_nothing() {
         for _ in 0..count {
             let mut commit = std::pin::pin!(wal.append(&[&[7; 180]]).unwrap());
             let mut context = Context::from_waker(Waker::noop());
-            while let Poll::Pending = commit.as_mut().poll(&mut context) {
+            while commit.as_mut().poll(&mut context).is_pending() {
                 std::thread::yield_now();
             }
         }

@@ -123,7 +123,7 @@ fn hostile_frames_get_an_answer() {
                         match field {
                             "len" => put_u32(bytes, start, value as u32),
                             "lsn" => {
-                                put_u32(bytes, start + 8, kind << 28 | value as u32 & 0x0fff_ffff)
+                                put_u32(bytes, start + 8, kind << 28 | value as u32 & 0x0fff_ffff);
                             }
                             "behind" => put_u32(bytes, start + 12, value as u32),
                             _ => {

@@ -47,7 +47,7 @@ fn a_log_has_one_opener_and_death_frees_it() {
 fn every_path_to_the_log_is_locked() {
     let temp = tempfile::tempdir().unwrap();
     let real = temp.path().join("real");
-    std::fs::create_dir_all(temp.path().join("elsewhere/deep")).unwrap();
+    OsVfs::new().create_dir_all(&temp.path().join("elsewhere/deep")).unwrap();
     let wal = try_real(&real).unwrap();
     let link = temp.path().join("link");
     std::os::unix::fs::symlink(&real, &link).unwrap();

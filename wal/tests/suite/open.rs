@@ -5,6 +5,7 @@ use std::sync::Arc;
 use drystone_vfs::{Fault, Harm, Op, SimVfs, Vfs};
 use drystone_wal::{Damage, Error, Lsn, Options, Wal};
 
+use crate::hurt::Hurt;
 use crate::support::{
     HEADER, assert_corrupt, dir, disk, drain, frame, hurt, load, numbered, open, options, put,
     segment, store, try_open,
@@ -35,6 +36,30 @@ fn a_fresh_log_can_start_behind_a_snapshot() {
     let disk = disk.crash();
     let (_wal, recovered) = try_open(&disk, options().first_lsn(Lsn(100))).unwrap();
     assert_eq!(drain(recovered), [(8, b"eight".to_vec())], "an existing log keeps its numbers");
+}
+
+// Scenario 24: half a log is no log. Whatever a crash made of the making, the next opening finds an
+// empty log or makes one.
+#[test]
+fn a_crash_while_a_log_is_first_made_leaves_none_or_an_empty_one() {
+    let mut made = [0, 0];
+    for calls in 0.. {
+        let disk = SimVfs::new(calls);
+        disk.power_cut_after(calls);
+        let done = try_open(&disk, options()).is_ok();
+        for seed in 0..40 {
+            let after = disk.crash_copy(seed);
+            let (_wal, recovered) = try_open(&after.kill_copy(), options()).unwrap();
+            made[usize::from(recovered.report().fresh)] += 1;
+            Hurt::recovers(format!("cut before {calls}, seed {seed}"), after, vec![]).check();
+        }
+        Hurt::recovers(format!("killed before {calls}"), disk.kill_copy(), vec![]).check();
+        if done {
+            break;
+        }
+        assert!(calls < 20, "a log is made in a few calls");
+    }
+    assert!(made.iter().all(|count| *count > 20), "{made:?}");
 }
 
 // Scenario 27: files that are not ours are nobody's business.

@@ -70,7 +70,8 @@ impl Raw {
 
 fn zeros(path: &Path) -> Result<()> {
     let file = File::create_new(path).with_context(|| format!("making {}", path.display()))?;
-    let zeros = vec![0; 1 << 20];
+    // In larger pieces the page cache would keep larger folios, and every later write be slower.
+    let zeros = vec![0; 64 << 10];
     for at in (0..SEGMENT_BYTES).step_by(zeros.len()) {
         file.write_all_at(&zeros, at)?;
     }
