@@ -5,6 +5,8 @@
 //!   whatever lengths they claim.
 //! * Looking changes nothing, and a view shows the same as [`Wal::find`].
 //! * What verification has found sound can be read, all of it.
+//! * Salvage finds all of a sound log, and a hole in every other; an inspection comes to the end of
+//!   every file.
 //! * A log that opens goes on: it takes a record, and the next opener, after a crash or a close,
 //!   finds what was there and that record.
 //! * Without a forged checksum, only records that somebody has written are found, where they were
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use drystone_vfs::{OpenMode, Vfs};
+use drystone_wal::inspect::{self, Part};
 use drystone_wal::{Error, Lsn, Options, Recovered, Report, Wal, Writer};
 
 use super::folder::{self, Folder};
@@ -55,6 +58,8 @@ pub(crate) fn check(input: &[u8], written: Option<&Written>) -> Look {
     let first = look(&disk, &folder, || find(&disk, written));
     let second = look(&disk, &folder, || view(&disk));
     assert_eq!(second, first, "a view shows something else");
+    look(&disk, &folder, || salvage(&disk, &first, written));
+    look(&disk, &folder, || inspect(&disk));
     assert!(contents(&disk) == contents(&disk_of(&folder)), "looking changes bytes");
     go_on(&disk, &folder, &first);
     if first.outcome.is_err() {
@@ -138,7 +143,7 @@ impl Sum {
 }
 
 /// Runs one kind of look within its bounds.
-fn look(disk: &Meter, folder: &Folder, look: impl FnOnce() -> Look) -> Look {
+fn look<T>(disk: &Meter, folder: &Folder, look: impl FnOnce() -> T) -> T {
     let bytes = folder::bytes(folder) as u64;
     disk.allow(READS * bytes + READ_BYTES);
     let mut seen = None;
@@ -191,6 +196,59 @@ fn view(disk: &Meter) -> Look {
         Ok(view) => Look::of_records(view.report(), view.records(), None),
         Err(Error::NoLog { .. }) => Look::of_nothing(),
         Err(error) => Look::of_error(&error),
+    }
+}
+
+/// What is left of a log: all of it if it is sound; else at least one hole, and around the holes
+/// nothing that was not written.
+fn salvage(disk: &Meter, look: &Look, written: Option<&Written>) {
+    let salvage = match Wal::salvage(disk, dir()) {
+        Ok(salvage) => salvage,
+        Err(Error::NoLog { .. }) => return assert_eq!(*look, Look::of_nothing()),
+        Err(error) => return assert_eq!(Look::of_error(&error), *look, "another error"),
+    };
+    let mut sum = Sum::default();
+    for record in salvage.records() {
+        let (lsn, record) = record.expect("what was found sound can be read");
+        assert_eq!(lsn.0, salvage.first_lsn().0 + sum.count, "positions are consecutive");
+        sum.add(lsn, &record, written);
+    }
+    assert_eq!(salvage.first_lsn().0 + sum.count, salvage.last_lsn().0 + 1);
+    let mut remains = Sum::default();
+    for remain in salvage.remains() {
+        let remain = remain.expect("what was found sound can be read");
+        assert!(remain.hole < salvage.holes().len(), "it stands at a hole");
+        remains.add(remain.lsn, &remain.bytes, written);
+    }
+    match look.outcome {
+        Ok((first, last, _)) => {
+            assert!(salvage.holes().is_empty(), "a sound log has holes: {:?}", salvage.holes());
+            assert_eq!((salvage.first_lsn().0, salvage.last_lsn().0), (first, last));
+            assert_eq!(sum.hasher.finalize(), look.digest, "the same records");
+            assert_eq!(remains.count, 0);
+        }
+        Err(_) => assert!(!salvage.holes().is_empty(), "a refused log without a hole"),
+    }
+    for hole in salvage.holes() {
+        assert!(!hole.to_string().is_empty());
+    }
+}
+
+/// Every file, part by part: each begins where the one before it ends, and the last is the end.
+fn inspect(disk: &Meter) {
+    for file in inspect::files(disk, dir()).expect("memory can be listed") {
+        let mut segment = inspect::segment(disk, &file.path).expect("memory can be read");
+        let mut ended = false;
+        while let Some(part) = segment.next() {
+            assert!(!ended, "a part behind the end");
+            assert!(!part.to_string().is_empty());
+            if let Part::Frame(frame) = &part {
+                let payload = segment.payload(frame).expect("a sound frame is whole");
+                assert_eq!(payload.len(), frame.len as usize);
+            }
+            ended = matches!(part, Part::End(_));
+        }
+        assert!(ended, "no end");
     }
 }
 
