@@ -304,8 +304,10 @@ impl Search<'_> {
         let (source, length) = (walk.source, walk.source.end());
         let stop = Stop { offset: at, lsn: self.next.unwrap_or_default(), damage };
         if let Some(end) = walk.sealed {
-            if at < end {
-                let reason = damage.unwrap_or(Damage::FileEnds);
+            // A group whose end is missing has no rest in the next segment either.
+            if at < end || whole.0 < at {
+                let missing = if at < end { Damage::FileEnds } else { Damage::Group };
+                let reason = damage.unwrap_or(missing);
                 self.hole(source, at..end.min(source.length).max(at), reason);
                 self.adopt(walk, whole, at);
             }

@@ -36,6 +36,8 @@ const READ_BYTES: u64 = 64 << 10;
 /// What a file may grow to; a header may ask for much more.
 const FILE_BYTES_MAX: u64 = 2 << 20;
 const SEGMENT_BYTES: u64 = 16 << 10;
+/// The bits of a position that every frame holds.
+const LSN_LOW_MASK: u64 = (1 << 28) - 1;
 
 /// All that was ever written, by position.
 pub(crate) type Written = BTreeMap<u64, HashSet<Vec<u8>>>;
@@ -201,24 +203,31 @@ fn view(disk: &Meter) -> Look {
 
 /// What is left of a log: all of it if it is sound; else at least one hole, and around the holes
 /// nothing that was not written.
+///
+/// A frame holds the low bits of its position, and where a header is damaged nobody vouches for the
+/// high ones: they are left out of the comparison with what was written.
 fn salvage(disk: &Meter, look: &Look, written: Option<&Written>) {
     let salvage = match Wal::salvage(disk, dir()) {
         Ok(salvage) => salvage,
         Err(Error::NoLog { .. }) => return assert_eq!(*look, Look::of_nothing()),
-        Err(error) => return assert_eq!(Look::of_error(&error), *look, "another error"),
+        // Damage is not an error here; a file from the future is, wherever it stands.
+        Err(Error::Unsupported { .. }) => return,
+        Err(error) => panic!("salvage: {error}"),
     };
     let mut sum = Sum::default();
     for record in salvage.records() {
         let (lsn, record) = record.expect("what was found sound can be read");
         assert_eq!(lsn.0, salvage.first_lsn().0 + sum.count, "positions are consecutive");
-        sum.add(lsn, &record, written);
+        sum.add(lsn, &record, None);
+        assert_written(lsn, &record, written);
     }
     assert_eq!(salvage.first_lsn().0 + sum.count, salvage.last_lsn().0 + 1);
     let mut remains = Sum::default();
     for remain in salvage.remains() {
         let remain = remain.expect("what was found sound can be read");
         assert!(remain.hole < salvage.holes().len(), "it stands at a hole");
-        remains.add(remain.lsn, &remain.bytes, written);
+        remains.add(remain.lsn, &remain.bytes, None);
+        assert_written(remain.lsn, &remain.bytes, written);
     }
     for hole in salvage.holes() {
         assert!(!hole.to_string().is_empty());
@@ -235,6 +244,15 @@ fn salvage(disk: &Meter, look: &Look, written: Option<&Written>) {
     } else {
         assert!(!salvage.holes().is_empty(), "a refused log without a hole: {look:?}");
     }
+}
+
+fn assert_written(lsn: Lsn, record: &[u8], written: Option<&Written>) {
+    let Some(written) = written else { return };
+    let low = lsn.0 & LSN_LOW_MASK;
+    let known = [low, low + LSN_LOW_MASK + 1]
+        .iter()
+        .any(|lsn| written.get(lsn).is_some_and(|records| records.contains(record)));
+    assert!(known, "record {lsn} of {} bytes was never written", record.len());
 }
 
 /// Every file, part by part: each begins where the one before it ends, and the last is the end.
