@@ -336,7 +336,13 @@ impl Search<'_> {
     fn finish(self, lock: Option<Lock>) -> Salvage {
         let prefix = self.runs.first().is_some_and(|run| run.hole.is_none());
         let lost = self.holes.first().and_then(|hole| hole.first_lost);
-        let first = if prefix || self.holes.is_empty() { self.first } else { lost };
+        let first = match self.whole {
+            _ if prefix => self.first,
+            // Not even one group is whole: the prefix is empty, and ends before its first record.
+            Some(whole) => Some(whole.next()),
+            None if self.holes.is_empty() => self.first,
+            None => lost,
+        };
         let first = first.unwrap_or(Lsn(1));
         let last = self.whole.unwrap_or(first.previous());
         let Search { runs, holes, cut, .. } = self;

@@ -48,10 +48,6 @@ fn run(corpus: &Corpus, number: u64) -> Look {
     let mut rng = ChaCha8Rng::seed_from_u64(number);
     let mut folder = corpus.seeds[rng.random_range(0..corpus.seeds.len())].folder.clone();
     let forged = mutate::mutate(&mut folder, corpus, &mut rng);
-    if std::env::var_os("DBG").is_some() {
-        println!("forged {forged}");
-        dbg_dump(&folder);
-    }
     entry::check(&folder::encode(&folder), (!forged).then_some(&corpus.written))
 }
 
@@ -173,27 +169,6 @@ fn checksums_made_to_fit_are_those_of_the_log() {
                 }
             }
             assert!(again == *file, "{}: {name}", seed.name);
-        }
-    }
-}
-pub(crate) fn dbg_dump(folder: &folder::Folder) {
-    for (n, f) in folder {
-        println!(
-            "file {n} len {} fields {:?}",
-            f.len(),
-            (0..8)
-                .filter(|_| f.len() > 4096)
-                .map(|i| layout::long(f, layout::header_field(i)))
-                .collect::<Vec<_>>()
-        );
-        for at in layout::frames(f) {
-            println!(
-                "  {at} len {} kind {} lsn {} behind {}",
-                layout::word(f, at),
-                layout::word(f, at + 8) >> 28,
-                layout::word(f, at + 8) & 0xfffffff,
-                layout::word(f, at + 12)
-            );
         }
     }
 }
