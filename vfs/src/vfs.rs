@@ -40,8 +40,8 @@ pub enum OpenMode {
 ///   about the file's name.
 /// * `sync_dir` makes the names in one directory (created, renamed, removed) survive a crash. It
 ///   says nothing about the bytes.
-/// * A write harms no byte that it leaves as it was: neither those of a 512-byte sector that it only
-///   partly covers, nor those that it covers with the value they have already. In place of the
+/// * A write harms no byte that it leaves as it was: neither those of a 512-byte sector that it
+///   only partly covers, nor those that it covers with the value they have already. In place of the
 ///   bytes being changed anything may be found. (Power-safe overwrite: see below.)
 /// * After an error from `sync_data` nothing is known about the bytes written since the last
 ///   success: the kernel may have dropped them, and a second call may answer `Ok` regardless.
@@ -49,12 +49,12 @@ pub enum OpenMode {
 /// **On power-safe overwrite.** A log that appends small records writes into sectors that hold
 /// acknowledged ones. That is safe if the disk writes a sector whole or not at all when the power
 /// fails. Disks promise it: SCSI and ATA drives keep enough energy to finish the sector in hand (a
-/// half-written one would fail its error-correcting code and read as an error for ever), NVMe drives
-/// state it as the "atomic write unit, power fail", at least one logical block. SQLite relies on it
-/// by the same name unless told otherwise (`psow`), and file systems do for their own journals. The
-/// alternative is to pad every write to whole sectors and never write into one again; that would
-/// cost a sector for each sync. [`Overwrite::WholeSector`](crate::Overwrite) shows what happens on a
-/// disk that does not keep to it.
+/// half-written one would fail its error-correcting code and read as an error for ever), NVMe
+/// drives state it as the "atomic write unit, power fail", at least one logical block. SQLite
+/// relies on it by the same name unless told otherwise (`psow`), and file systems do for their own
+/// journals. The alternative is to pad every write to whole sectors and never write into one again;
+/// that would cost a sector for each sync. [`Overwrite::WholeSector`](crate::Overwrite) shows what
+/// happens on a disk that does not keep to it.
 ///
 /// Errors are `std::io::Error`; the kinds an engine may branch on are `NotFound`, `AlreadyExists`,
 /// `WouldBlock` (from the locks alone) and `StorageFull`.

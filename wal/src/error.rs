@@ -14,13 +14,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// Bytes that were promised to be durable are damaged or gone. Nothing was changed on disk.
-    #[error("{}: at byte {offset}, record {lsn}: {reason}", file.display())]
+    #[error("{}: at byte {offset}{}: {reason}", file.display(), record(*lsn))]
     Corrupt {
         /// The segment file, or the directory if no single file is to blame.
         file: PathBuf,
         /// Where in the file, from 0.
         offset: u64,
-        /// The first record that is lost or in doubt.
+        /// The first record that is lost or in doubt; [`Lsn::NONE`] if that cannot be known.
         lsn: Lsn,
         /// What is wrong there.
         reason: Damage,
@@ -156,6 +156,10 @@ pub enum Damage {
         /// The last record the caller knows of.
         expected: Lsn,
     },
+}
+
+fn record(lsn: Lsn) -> String {
+    if lsn == Lsn::NONE { String::new() } else { format!(", record {lsn}") }
 }
 
 impl Error {

@@ -33,8 +33,8 @@
 //! * **start segment** is the oldest segment still needed when this one was made; start marks
 //!   (whose payload is a segment id) raise it later.
 //! * **born end**: the frames before this byte were synced before the file got its name.
-//! * **capacity**: the file's length, filled with zeros and durable before the file got its name. No
-//!   crash makes it shorter; a file that is shorter was cut by somebody else.
+//! * **capacity**: the file's length, filled with zeros and durable before the file got its name.
+//!   No crash makes it shorter; a file that is shorter was cut by somebody else.
 //! * **watermark**: the last record known durable when the frame was written. A sound frame thereby
 //!   testifies for everything at or below its watermark. That is what tells damage from a torn
 //!   tail.

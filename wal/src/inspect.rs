@@ -3,8 +3,8 @@
 //! Everything here is lenient. Nothing is locked, nothing is changed, and no bytes, however bad,
 //! are an error: they are shown. So it works on a damaged log, on one file of it, and beside a live
 //! writer; then, however, what is seen is not of one moment, and frames at the end may be half
-//! written. Verdicts about a whole log come from [`Wal::open_read_only`](crate::Wal::open_read_only)
-//! and [`Wal::salvage`](crate::Wal::salvage).
+//! written. Verdicts about a whole log come from [`crate::Wal::open_read_only`] and
+//! [`crate::Wal::salvage`].
 //!
 //! ```text
 //!   files(dir) ─► [File]        names, sizes, roles

@@ -119,7 +119,8 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
     // A start that lies behind the last segment is one that is missing, too.
     while at <= last_id.max(start) {
         if needed.get(headers.len()) != Some(&at) {
-            let lsn = headers.last().map_or(Lsn(1), |header| header.first_lsn.next());
+            let lsn =
+                headers.last().map_or(Ok(Lsn::NONE), |header| next_after(vfs, &layout, header))?;
             let (file, reason) = (layout.final_path(at), Damage::SegmentMissing);
             return Err(Error::Corrupt { file, offset: 0, lsn, reason });
         }
@@ -359,6 +360,14 @@ pub(crate) fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<
         at += piece.len() as u64;
     }
     Ok(dirty)
+}
+
+/// The record after those that stand in a segment whose successor is gone.
+fn next_after(vfs: &dyn Vfs, layout: &Layout, header: &SegmentHeader) -> Result<Lsn> {
+    let path = layout.path(header.segment);
+    let file = vfs.open(&path, OpenMode::Read);
+    let scan = file.and_then(|file| Scanner::new(file, header, header.capacity).run());
+    scan.map(|scan| scan.last.next()).map_err(|e| Error::io("read segment", &path, e))
 }
 
 /// Walks a segment that has a successor: every frame must be there, up to the byte the successor's

@@ -3,9 +3,10 @@
 //! **The problem.** A log that is damaged is refused, and rightly: nobody may go on from it as if
 //! nothing had happened. But somebody has to look at what is left, and decide.
 //!
-//! **The idea.** Read everything, change nothing. Up to the first damage the log is as good as
-//! ever: that is the *good prefix*, which can be written as a new log. Behind it come *holes*, and
-//! between and behind these, records that still pass their checksum: the *remains*.
+//! **The idea.** Read everything, change nothing. What is damaged is a *hole*. Up to the first hole
+//! that may have cost a record, the log is as good as ever: that is the *good prefix*, which can be
+//! written as a new log. Behind it, between holes, stand records that still pass their checksum:
+//! the *remains*.
 //!
 //! ```text
 //!      good prefix           hole 0      remains of 0     hole 1      remains of 1
@@ -15,7 +16,7 @@
 //! ```
 //!
 //! **Promises.** The good prefix is what [`Wal::open`](crate::Wal::open) would have recovered, had
-//! the log ended before the first hole: whole groups, in order, nothing invented. Remains are
+//! the log ended before that hole: whole groups, in order, nothing invented. Remains are
 //! records that were written to this log at these positions; whether they were ever acknowledged,
 //! and whether they mean anything without what is lost, only their reader can say. Not one byte of
 //! the damaged log is changed.

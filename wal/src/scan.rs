@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The search behind the stop costs as much as reading the segment once: see
-//! [`witness`](crate::witness). Two more witnesses need no search: a later segment, and the header's
-//! own "born end".
+//! [`witness`](crate::witness). Two more witnesses need no search: a later segment, and the
+//! header's own "born end".
 
 use std::io;
 use std::sync::Arc;

@@ -52,7 +52,7 @@ impl fmt::Display for Part {
             Part::Zeros { offset, bytes } => write!(f, "{offset:>10}  zeros   {bytes} bytes"),
             Part::Damaged { offset, bytes, expected, reason } => write!(
                 f,
-                "{offset:>10}  DAMAGE  {bytes} bytes: {reason}, record {expected} expected"
+                "{offset:>10}  unsound {bytes} bytes: {reason}, record {expected} expected"
             ),
             Part::End(end) => end.fmt(f),
         }
@@ -78,7 +78,8 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>10}  end     {} records", self.bytes, self.records)?;
         if self.holes > 0 {
-            write!(f, ", {} holes between", self.holes)?;
+            let places = if self.holes == 1 { "place" } else { "places" };
+            write!(f, ", {} damaged {places} between", self.holes)?;
         }
         write!(f, ", frames end at {}", self.frames_end)?;
         f.write_str(if self.closed { ", closed" } else { "" })?;

@@ -8,6 +8,7 @@
 //! ```
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub(super) fn search(vfs: &dyn Vfs, dir: &Path, lock: Option<Lock>) -> Result<Sa
         first: None,
         whole: None,
         creation: 0,
+        broken: None,
         cut: None,
     };
     let witness = search.hear(sources.last().expect("there are some"), &sources)?;
@@ -56,7 +58,8 @@ pub(super) fn search(vfs: &dyn Vfs, dir: &Path, lock: Option<Lock>) -> Result<Sa
             search.missing(expected);
         }
         if misnamed.contains(&source.id) {
-            search.hole(source, 0..0, Damage::Misplaced);
+            let harmless = search.next.is_none_or(|next| search.starts_at(source, next));
+            search.hole(source, 0..0, Damage::Misplaced, harmless);
         }
         expected = source.id.next();
         let last = i + 1 == sources.len();
@@ -106,6 +109,8 @@ struct Search<'a> {
     whole: Option<Lsn>,
     /// That of the last header believed.
     creation: u64,
+    /// The first hole in which a record may be lost: it ends the good prefix.
+    broken: Option<usize>,
     cut: Option<Cut>,
 }
 
@@ -162,10 +167,11 @@ impl Search<'_> {
             last_lost: None,
             reason: Loss::Damage(Damage::SegmentMissing),
         });
+        self.broken.get_or_insert(self.holes.len() - 1);
     }
 
-    /// Records that a part of a file cannot be used.
-    fn hole(&mut self, source: &Source, part: std::ops::Range<u64>, reason: Damage) {
+    /// Records that a part of a file cannot be used; `harmless` if no record was in it.
+    fn hole(&mut self, source: &Source, part: Range<u64>, reason: Damage, harmless: bool) {
         self.holes.push(Hole {
             file: source.path.clone(),
             offset: part.start,
@@ -174,6 +180,13 @@ impl Search<'_> {
             last_lost: None,
             reason: source.loss(part.start, part.end, reason),
         });
+        if !harmless {
+            self.broken.get_or_insert(self.holes.len() - 1);
+        }
+    }
+
+    fn starts_at(&self, source: &Source, lsn: Lsn) -> bool {
+        self.own(source).is_some_and(|header| header.first_lsn == lsn)
     }
 
     /// Goes on at record `lsn`, behind a hole if the one expected is not known.
@@ -200,7 +213,13 @@ impl Search<'_> {
             let reason = if source.header.is_ok() { Damage::Misplaced } else { Damage::Header };
             let usable = key.is_some() && source.header.is_err();
             let end = if usable { HEADER_BYTES.min(source.length) } else { source.length };
-            self.hole(source, 0..end, reason);
+            let first = key.filter(|_| usable).map(|key| key.first);
+            if self.holes.is_empty() {
+                // Nothing is known of what came before, because nothing did.
+                self.next = self.next.or(first);
+            }
+            let harmless = first.is_some() && self.next == first;
+            self.hole(source, 0..end, reason, harmless);
             if !usable {
                 return Ok(());
             }
@@ -210,7 +229,7 @@ impl Search<'_> {
         };
         self.creation = header.as_ref().map_or(self.creation, |header| header.creation);
         if self.next.is_some_and(|next| next != key.first) {
-            self.hole(source, 0..0, Damage::Sequence);
+            self.hole(source, 0..0, Damage::Sequence, false);
         }
         self.resume(key.first);
         let sealed = after.first().filter(|next| next.id == source.id.next());
@@ -235,10 +254,11 @@ impl Search<'_> {
                             pending = Some(gap);
                             break;
                         }
-                        self.close(walk, from, whole, at);
-                        self.hole(source, gap.offset..offset, gap.reason);
-                        self.adopt(walk, whole, at);
                         let first = if head.kind.is_record() { lsn } else { lsn.next() };
+                        let harmless = self.next == Some(first) && at == whole.0;
+                        self.close(walk, from, whole, at);
+                        self.hole(source, gap.offset..offset, gap.reason, harmless);
+                        self.adopt(walk, whole, at);
                         self.resume(first);
                         (from, whole) = ((offset, first), (offset, first));
                     }
@@ -261,7 +281,7 @@ impl Search<'_> {
     /// Keeps the run that has come to an end at `at`: all of it behind a hole, and whole groups of
     /// the good prefix.
     fn close(&mut self, walk: &Walk<'_>, from: (u64, Lsn), whole: (u64, Lsn), at: u64) {
-        let hole = self.holes.len().checked_sub(1);
+        let hole = self.broken.map(|_| self.holes.len() - 1);
         // At the end of the log, a group without its end was never finished.
         let trim = hole.is_none() || walk.witness.is_some_and(|w| !w.succeeded && w.before < at);
         let to = if trim { whole.0.max(from.0) } else { at };
@@ -273,8 +293,9 @@ impl Search<'_> {
 
     /// Keeps the head of a group that the newest hole has broken, if that ended the good prefix.
     fn adopt(&mut self, walk: &Walk<'_>, whole: (u64, Lsn), at: u64) {
-        if self.holes.len() == 1 {
-            self.run(walk, whole, at, Some(0));
+        let newest = self.holes.len() - 1;
+        if self.broken == Some(newest) {
+            self.run(walk, whole, at, Some(newest));
         }
     }
 
@@ -308,7 +329,7 @@ impl Search<'_> {
             if at < end || whole.0 < at {
                 let missing = if at < end { Damage::FileEnds } else { Damage::Group };
                 let reason = damage.unwrap_or(missing);
-                self.hole(source, at..end.min(source.length).max(at), reason);
+                self.hole(source, at..end.min(source.length).max(at), reason, false);
                 self.adopt(walk, whole, at);
             }
             return Ok(());
@@ -320,10 +341,10 @@ impl Search<'_> {
         if witness.succeeded {
             self.missing(source.id.next());
         } else if short && !stop.before_end(length) {
-            self.hole(source, at..length, Damage::FileEnds);
+            self.hole(source, at..length, Damage::FileEnds, false);
             self.adopt(walk, whole, at);
         } else if gave_up || at < walk.header.map_or(0, |header| header.born_end) {
-            self.hole(source, at..length, damage.unwrap_or(Damage::FileEnds));
+            self.hole(source, at..length, damage.unwrap_or(Damage::FileEnds), false);
             self.adopt(walk, whole, at);
         } else {
             let bytes = dirty_end(Arc::clone(&walk.file) as _, whole.0, length)? - whole.0;
@@ -335,13 +356,12 @@ impl Search<'_> {
 
     fn finish(self, lock: Option<Lock>) -> Salvage {
         let prefix = self.runs.first().is_some_and(|run| run.hole.is_none());
-        let lost = self.holes.first().and_then(|hole| hole.first_lost);
+        let lost = self.broken.map(|hole| self.holes[hole].first_lost);
         let first = match self.whole {
             _ if prefix => self.first,
             // Not even one group is whole: the prefix is empty, and ends before its first record.
             Some(whole) => Some(whole.next()),
-            None if self.holes.is_empty() => self.first,
-            None => lost,
+            None => lost.unwrap_or(self.first),
         };
         let first = first.unwrap_or(Lsn(1));
         let last = self.whole.unwrap_or(first.previous());

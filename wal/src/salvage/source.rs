@@ -1,5 +1,6 @@
 //! The files of a damaged log, and what their headers say or must have said.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +36,10 @@ pub(crate) struct Source {
 /// Opens every segment file in `dir`, in the order of their numbers. A finished suffix cut is taken
 /// into account.
 pub(crate) fn sources(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<Source>> {
-    let names = vfs.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    let names = vfs.list(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::NoLog { dir: dir.to_path_buf() },
+        _ => Error::io("list", dir, e),
+    })?;
     let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
     let mut ids: Vec<SegmentId> =
         names.iter().filter_map(|name| SegmentId::from_file_name(name)).collect();
@@ -156,7 +160,7 @@ impl Kin {
         match (self.first, self.below) {
             (Some(first), _) => first,
             (None, _) if said_fits => said,
-            // The highest that fits: a segment holds fewer records than the low bits can tell apart.
+            // The highest that fits: a segment holds no more than the low bits can tell apart.
             (None, Some(below)) => head.lsn_from(Lsn(below.0.saturating_sub(1 << LSN_BITS).max(1))),
             (None, None) => head.lsn_from(Lsn(1)),
         }

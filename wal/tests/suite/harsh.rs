@@ -1,6 +1,6 @@
 //! A disk without power-safe overwrite: when the power fails in a write, every byte of the sectors
-//! it touches may go, those of older records among them. The log does not claim to survive that; here
-//! is what it does claim, and how often it is needed.
+//! it touches may go, those of older records among them. The log does not claim to survive that;
+//! here is what it does claim, and how often it is needed.
 //!
 //! Records are appended into sectors that hold acknowledged ones, so on such a disk a power cut can
 //! take the last records of the last sector that was ever synced, and recovery sees a torn tail: no

@@ -11,10 +11,10 @@
 //! | 4 | `tail::garbage_behind_the_end_is_cut` |
 //! | 5 | `tail::a_sound_group_behind_a_lost_one_never_counts` |
 //! | 6 | `damage::any_change_to_promised_bytes_is_corruption` |
-//! | 7 | `tail::any_flipped_bit_in_the_last_write_cuts_it` |
-//! | 8 | `tail::a_close_mark_or_a_known_lsn_turns_a_lost_tail_into_corruption` |
+//! | 7 | `last::any_flipped_bit_in_the_last_write_cuts_it` |
+//! | 8 | `last::a_close_mark_or_a_known_lsn_turns_a_lost_tail_into_corruption` |
 //! | 9 | `truncate::old_frames_in_a_recycled_segment_never_count` |
-//! | 10 | `tail::a_rotten_length_never_misleads` |
+//! | 10 | `last::a_rotten_length_never_misleads` |
 //! | 11 | `missing::a_missing_doubled_or_misplaced_segment_is_refused` |
 //! | 12 | `rotation::no_record_is_acknowledged_before_its_segment_has_a_durable_name` |
 //! | 13 | `rotation::a_crash_at_any_step_of_a_rotation_leaves_a_log` |
@@ -56,9 +56,12 @@ mod gate;
 mod group;
 mod harsh;
 mod hostile;
+mod inspect;
 mod kernel;
+mod last;
 mod lies;
 mod locks;
+mod matrix;
 mod missing;
 mod model;
 mod open;

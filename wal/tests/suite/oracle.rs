@@ -34,6 +34,11 @@ impl Oracle {
         self.durable
     }
 
+    /// The record at `lsn`, if one was appended there.
+    pub(crate) fn record(&self, lsn: u64) -> Option<&[u8]> {
+        self.records.get(lsn as usize - 1).map(|record| &record[..])
+    }
+
     /// Appends one group; it is written down first, because a crash within may keep it.
     pub(crate) fn append(&mut self, wal: &Wal, group: &[Vec<u8>]) -> Result<Commit> {
         assert_eq!(wal.next_lsn().0, self.last() + 1, "the next record's number");

@@ -127,8 +127,8 @@ fn a_crash_in_a_prefix_truncation_has_two_outcomes() {
     assert!(cut_truncations().iter().any(mixed), "an older one outlived a newer one");
 }
 
-// Scenario 14 with 45: a recovery that removes old segments on the word of a mark that only the page
-// cache holds would lose both to a power cut. The mark is made durable first.
+// Scenario 14 with 45: a recovery that removes old segments on the word of a mark that only the
+// page cache holds would lose both to a power cut. The mark is made durable first.
 #[test]
 fn nothing_is_removed_on_the_word_of_a_mark_that_is_not_durable() {
     let killed = cut_truncations().into_iter().filter(|hurt| hurt.what.starts_with("killed"));

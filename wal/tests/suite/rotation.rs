@@ -164,8 +164,8 @@ fn a_crash_at_any_step_of_a_rotation_leaves_a_log() {
     assert!(leftovers > 20, "the case has come up: {leftovers}");
 }
 
-// Scenario 13 with the threads at work: the segment is prepared ahead, and the crash finds it in any
-// state.
+// Scenario 13 with the threads at work: the segment is prepared ahead, and the crash finds it in
+// any state.
 #[test]
 fn a_crash_while_a_segment_is_prepared_ahead_costs_nothing() {
     let disk = disk();

@@ -129,7 +129,7 @@ fn a_damaged_record_is_a_hole_and_the_rest_remains() {
 }
 
 // A flipped bit in a header, or a header that is gone altogether, costs no record: the frames tell
-// their seed.
+// their seed. It does not even end the good prefix.
 #[test]
 fn a_damaged_header_costs_no_record() {
     let disk = killed();
@@ -143,7 +143,9 @@ fn a_damaged_header_costs_no_record() {
             assert_eq!(reason, "segment header is damaged");
         }
         let zeroed = hurt(&disk, &segment(n), |bytes| bytes[..4096].fill(0));
-        assert_eq!(lost(&salvage(&zeroed)), [0; 0], "segment {n} zeroed");
+        let found = salvage(&zeroed);
+        assert_eq!(found.last_lsn(), Lsn(COUNT), "segment {n} zeroed: all is in the good prefix");
+        assert!(found.holes()[0].to_string().ends_with("no record lost"), "{}", found.holes()[0]);
     }
 }
 
@@ -157,7 +159,8 @@ fn a_log_of_one_file_survives_the_loss_of_its_header() {
     }
     let disk = hurt(&disk, &segment(1), |bytes| bytes[..4096].fill(0xa5));
     let found = salvage(&disk);
-    assert_eq!(remains(&found), (1..=5).map(|lsn| (lsn, text(lsn))).collect::<Vec<_>>());
+    assert_eq!(records(&found), (1..=5).map(|lsn| (lsn, text(lsn))).collect::<Vec<_>>());
+    assert_eq!(found.holes().len(), 1);
 }
 
 // Scenario 11: what is missing is named with all that is known of it.
@@ -248,7 +251,7 @@ fn a_log_without_a_good_prefix_is_salvaged_as_an_empty_one() {
     assert_eq!((found.first_lsn(), found.last_lsn()), (Lsn(1), Lsn::NONE));
     let report = found.write_to(Arc::new(SimVfs::new(3)), &dir()).unwrap();
     assert_eq!((report.first, report.last), (Lsn(1), Lsn::NONE));
-    assert!(matches!(Wal::salvage(&SimVfs::new(1), &dir()), Err(Error::Io { .. })));
+    assert!(matches!(Wal::salvage(&SimVfs::new(1), &dir()), Err(Error::NoLog { .. })));
 }
 
 // A live log is not damaged, only unfinished: nobody may call that a hole.

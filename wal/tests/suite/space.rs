@@ -107,8 +107,8 @@ pub(crate) fn full_disks() -> Vec<Hurt> {
     disks
 }
 
-// Scenario 18: on append, preallocation, rotation and at the sync. The caller gets an error, nothing
-// acknowledged is lost, the log stays readable, and with space it opens and goes on.
+// Scenario 18: on append, preallocation, rotation and at the sync. The caller gets an error,
+// nothing acknowledged is lost, the log stays readable, and with space it opens and goes on.
 #[test]
 fn a_full_disk_is_reported_and_survived() {
     let disks = full_disks();

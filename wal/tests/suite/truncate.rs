@@ -172,8 +172,8 @@ fn an_interrupted_cut_has_happened_or_has_not() {
     assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");
 }
 
-// Scenario 15 with 45: a recovery that removes the old suffix on the word of a new edition that only
-// the page cache holds would lose both to a power cut. The new edition is made durable first.
+// Scenario 15 with 45: a recovery that removes the old suffix on the word of a new edition that
+// only the page cache holds would lose both to a power cut. The new edition is made durable first.
 #[test]
 fn nothing_is_removed_on_the_word_of_an_edition_that_is_not_durable() {
     let killed = cut_suffixes().into_iter().filter(|hurt| hurt.what.contains("killed"));

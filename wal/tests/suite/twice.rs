@@ -1,5 +1,5 @@
-//! The power fails again, while the log recovers from the first failure (scenario 45): every disk of
-//! every scenario, before every changing call of its reopening.
+//! The power fails again, while the log recovers from the first failure (scenario 45): every disk
+//! of every scenario, before every changing call of its reopening.
 //!
 //! A scenario that leaves a disk behind adds a line to [`DISKS`]; nothing else is needed to have it
 //! checked here.
@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::hurt::{Hurt, Outcome};
-use crate::{damage, missing, prefix, rotation, space, syncs, tail, truncate};
+use crate::{damage, last, missing, prefix, rotation, space, syncs, tail, truncate};
 
 type Disks = fn() -> Vec<Hurt>;
 
@@ -22,10 +22,10 @@ const DISKS: [(u32, &str, Disks); 20] = [
     (4, "tails of garbage", tail::garbage_tails),
     (5, "later groups without earlier ones", tail::lost_groups),
     (6, "promised bytes changed", damage::promised_bytes_changed),
-    (7, "bits of the last write", tail::flips_in_the_last_write),
-    (8, "bits known to matter", tail::flips_that_are_known_to_matter),
+    (7, "bits of the last write", last::flips_in_the_last_write),
+    (8, "bits known to matter", last::flips_that_are_known_to_matter),
     (9, "recycled segments", truncate::recycled),
-    (10, "rotten lengths", tail::rotten_lengths),
+    (10, "rotten lengths", last::rotten_lengths),
     (11, "gaps and doubles", missing::gaps_and_doubles),
     (12, "lost names", rotation::lost_names),
     (13, "cut rotations", rotation::cut_rotations),
