@@ -33,6 +33,10 @@ pub(crate) const OPEN_BYTES: u64 = (1 << 20) + (320 << 10);
 /// Looking through a log reads each byte this many times at most (calls count as 64 bytes).
 const READS: u64 = 24;
 const READ_BYTES: u64 = 64 << 10;
+/// What one search for frames in damage may cost besides: see `src/survey.rs`.
+const SEARCH_BYTES: u64 = 64 << 20;
+/// Searches of one file: for its seed, for witnesses, for runs.
+const SEARCHES: u64 = 4;
 /// What a file may grow to; a header may ask for much more.
 const FILE_BYTES_MAX: u64 = 2 << 20;
 const SEGMENT_BYTES: u64 = 16 << 10;
@@ -57,11 +61,12 @@ pub(crate) struct Look {
 pub(crate) fn check(input: &[u8], written: Option<&Written>) -> Look {
     let folder = folder::decode(input);
     let disk = disk_of(&folder);
-    let first = look(&disk, &folder, || find(&disk, written));
-    let second = look(&disk, &folder, || view(&disk));
+    let first = look(&disk, &folder, 0, || find(&disk, written));
+    let second = look(&disk, &folder, 0, || view(&disk));
     assert_eq!(second, first, "a view shows something else");
-    look(&disk, &folder, || salvage(&disk, &first, written));
-    look(&disk, &folder, || inspect(&disk));
+    let searches = SEARCHES * folder.len() as u64;
+    look(&disk, &folder, searches, || salvage(&disk, &first, written));
+    look(&disk, &folder, searches, || inspect(&disk));
     assert!(contents(&disk) == contents(&disk_of(&folder)), "looking changes bytes");
     go_on(&disk, &folder, &first);
     if first.outcome.is_err() {
@@ -144,10 +149,10 @@ impl Sum {
     }
 }
 
-/// Runs one kind of look within its bounds.
-fn look<T>(disk: &Meter, folder: &Folder, look: impl FnOnce() -> T) -> T {
+/// Runs one kind of look, with so many searches for frames in damage, within its bounds.
+fn look<T>(disk: &Meter, folder: &Folder, searches: u64, look: impl FnOnce() -> T) -> T {
     let bytes = folder::bytes(folder) as u64;
-    disk.allow(READS * bytes + READ_BYTES);
+    disk.allow(READS * bytes + READ_BYTES + searches * SEARCH_BYTES);
     let mut seen = None;
     let memory = measure(|| seen = Some(look()));
     let max = 2 * bytes + LOOK_BYTES;
