@@ -172,6 +172,8 @@ impl Search<'_> {
 
     /// Records that a part of a file cannot be used; `harmless` if no record was in it.
     fn hole(&mut self, source: &Source, part: Range<u64>, reason: Damage, harmless: bool) {
+        // A group that is not at its end has lost the rest.
+        let at_end = self.whole.is_none_or(|whole| self.next == Some(whole.next()));
         self.holes.push(Hole {
             file: source.path.clone(),
             offset: part.start,
@@ -180,7 +182,7 @@ impl Search<'_> {
             last_lost: None,
             reason: source.loss(part.start, part.end, reason),
         });
-        if !harmless {
+        if !(harmless && at_end) {
             self.broken.get_or_insert(self.holes.len() - 1);
         }
     }
