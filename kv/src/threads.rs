@@ -188,8 +188,8 @@ fn keep_time<E: Engine>(shared: &Shared<E>, command: &Command, reply: Option<&Re
     }
 }
 
-/// Ends a store whose journal, engine or thread has failed: everything under way gets the error, and
-/// nothing new comes in.
+/// Ends a store whose journal, engine or thread has failed: everything under way gets the error,
+/// and nothing new comes in.
 fn fail<E: Engine>(shared: &Shared<E>, error: &Error) {
     shared.failure.lock().get_or_insert_with(|| error.clone());
     let mut queue = shared.queue.lock();

@@ -58,7 +58,7 @@ pub(crate) fn run_loom() -> anyhow::Result<bool> {
 }
 
 /// The steps of a run, in order. `workspaces` are the folders that have one of their own.
-fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec<Step> {
+pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec<Step> {
     let mut steps = vec![Step::new("format", "cargo fmt --all -- --check")];
     for folder in workspaces {
         let step = Step::new(format!("format {}", folder.display()), "cargo fmt --check");

@@ -1,5 +1,5 @@
 //! Real logs for the fuzzers to begin with, made by the log itself, and a list of all that was ever
-//! written into any of them.
+//! written into any of them. Each has an id of its own, as logs do.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -123,14 +123,14 @@ fn maker(written: &mut Written, log_id: u64) -> Maker<'_> {
 }
 
 fn several_segments(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 51);
     log.puts(30, 1000);
     log.seed("several segments", 1, 30, false)
 }
 
 /// Old frames, sound but for their seed, behind the end.
 fn recycled(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 52);
     for _ in 0..5 {
         log.puts(14, 900);
         log.wal().truncate_prefix(log.wal().durable()).unwrap();
@@ -141,7 +141,7 @@ fn recycled(written: &mut Written) -> Seed {
 }
 
 fn closed_twice(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 53);
     log.puts(5, 50);
     log.close();
     log.open();
@@ -151,7 +151,7 @@ fn closed_twice(written: &mut Written) -> Seed {
 }
 
 fn suffix_cut(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 54);
     log.puts(25, 800);
     log.wal().truncate_suffix(Lsn(20)).unwrap();
     log.puts(3, 333);
@@ -159,7 +159,7 @@ fn suffix_cut(written: &mut Written) -> Seed {
 }
 
 fn in_the_middle_of_a_cut(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 55);
     log.puts(30, 700);
     log.disk.fail(Fault::new(Op::Rename, Harm::Error));
     log.wal().truncate_suffix(Lsn(12)).unwrap_err();
@@ -167,7 +167,7 @@ fn in_the_middle_of_a_cut(written: &mut Written) -> Seed {
 }
 
 fn groups(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 56);
     log.group(&[100, 0, 30]);
     for i in 1..9 {
         let lens: Vec<usize> = (0..i).map(|j| j * 40).collect();
@@ -177,7 +177,7 @@ fn groups(written: &mut Written) -> Seed {
 }
 
 fn tiny(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 57);
     for i in 0..60 {
         log.group(&[i % 10]);
     }
@@ -185,7 +185,7 @@ fn tiny(written: &mut Written) -> Seed {
 }
 
 fn one_giant(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 58);
     log.puts(3, 100);
     log.group(&[40_000]);
     log.puts(3, 100);
@@ -199,7 +199,7 @@ fn another_log(written: &mut Written) -> Seed {
 }
 
 fn empty(written: &mut Written) -> Seed {
-    maker(written, 42).seed("empty", 1, 0, false)
+    maker(written, 59).seed("empty", 1, 0, false)
 }
 
 /// Where the low bits of a position wrap.
@@ -212,7 +212,7 @@ fn high_positions(written: &mut Written) -> Seed {
 }
 
 fn leftovers(written: &mut Written) -> Seed {
-    let mut log = maker(written, 42);
+    let mut log = maker(written, 60);
     log.puts(8, 200);
     for name in ["log/spare.tmp", "log/cut.tmp"] {
         let file = log.disk.open(Path::new(name), OpenMode::Create).unwrap();

@@ -28,8 +28,8 @@ use super::meter::Meter;
 /// Memory for looking through a log, besides twice its bytes: names, errors, reports, and the one
 /// window that may be as large as it gets, where a header claims more bytes than there are.
 pub(crate) const LOOK_BYTES: u64 = (256 << 10) + (32 << 10);
-/// Memory for opening it as well: the zeros with which a segment is filled, at most 1 MiB at a time,
-/// and a window of them.
+/// Memory for opening it as well: the zeros with which a segment is filled, at most 1 MiB at a
+/// time, and a window of them.
 pub(crate) const OPEN_BYTES: u64 = (1 << 20) + (320 << 10);
 /// Looking through a log reads each byte this many times at most (calls count as 64 bytes).
 const READS: u64 = 24;

@@ -63,7 +63,9 @@ fn place(file: &[u8], rng: &mut impl Rng) -> usize {
 }
 
 fn damage(folder: &mut Folder, corpus: &Corpus, rng: &mut impl Rng) {
-    let donor = some_file(corpus, rng);
+    // Another file of the same log, or of any.
+    let own = pick(folder, rng).filter(|_| rng.random_bool(0.5)).cloned();
+    let donor = own.unwrap_or_else(|| some_file(corpus, rng));
     let Some(file) = pick(folder, rng).filter(|file| !file.is_empty()) else { return };
     let at = place(file, rng);
     let len = [1, 8, 16, 100, 512, 5000][rng.random_range(0..6)];
