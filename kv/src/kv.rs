@@ -307,9 +307,10 @@ impl<E: Engine> Kv<E> {
         self.shared().persist_error.lock().clone()
     }
 
-    /// Resolves with the reason when the store ends by itself: its journal or engine failed,
-    /// nothing is acknowledged any more, and the process should end, so that a restart reads back
-    /// what the disk really holds. Never resolves otherwise, not even after a shutdown.
+    /// Resolves with the reason when the store ends by itself: its journal or engine failed, or one
+    /// of its threads panicked ([`Error::Stopped`]). Nothing is acknowledged any more, and the
+    /// process should end, so that a restart reads back what the disk really holds. Never resolves
+    /// otherwise, not even after a shutdown.
     pub fn failed(&self) -> impl Future<Output = Error> + Send + use<E> {
         let shared = self.shared().clone();
         async move { shared.bell.until(|| shared.failure.lock().clone()).await }

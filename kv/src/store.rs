@@ -132,6 +132,11 @@ impl<E: Engine> Store<E> {
         Ok(outcomes)
     }
 
+    /// Refuses everything from here on: what is in memory may be half of a change.
+    pub(crate) fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
     fn check_usable(&self) -> Result<(), Error> {
         if self.broken.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
     }
@@ -266,7 +271,13 @@ impl<E: Engine> Store<E> {
 
     /// Makes everything applied so far durable in the engine; returns the journal position up to
     /// which the journal is no longer needed. Runs beside reads and writes.
+    ///
+    /// # Errors
+    ///
+    /// When the engine fails. Once applying has failed memory may be ahead of the engine, and
+    /// nothing is persisted any more: the journal must be kept for what the engine lacks.
     pub fn persist(&self) -> Result<u64, Error> {
+        self.check_usable()?;
         let applied = self.state.read().applied;
         self.engine.persist()?;
         Ok(applied)

@@ -1,7 +1,9 @@
 //! The threads of a running store: one applies, one keeps house, one persists.
 //!
 //! Each is a loop around a method that can be called by hand; none decides anything by itself.
-//! They stop when the queue is closed: the apply thread after it has answered what was in it.
+//! They stop when the queue is closed: the apply thread after it has answered what was in it. One
+//! that panics, of a bug in the store or in a waker, ends the store for everyone: nobody is left
+//! waiting, and nothing that may be half done is shown or made durable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,7 +67,8 @@ impl Threads {
         for handle in handles {
             // The last handle to a store may be dropped by one of its own threads' wakers.
             if handle.thread().id() != thread::current().id() {
-                handle.join().expect("a thread of the store panicked");
+                // A panic has ended the store; whoever asks is told.
+                drop(handle.join());
             }
         }
     }
@@ -78,7 +81,23 @@ fn spawn<E: Engine>(
 ) -> JoinHandle<()> {
     let shared = shared.clone();
     let thread = thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || run(&shared)).expect("the system can start a thread")
+    let guarded = move || {
+        let _guard = FailOnPanic(&shared);
+        run(&shared);
+    };
+    thread.spawn(guarded).expect("the system can start a thread")
+}
+
+/// Ends the store when its thread panics.
+struct FailOnPanic<'a, E: Engine>(&'a Shared<E>);
+
+impl<E: Engine> Drop for FailOnPanic<'_, E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store.give_up();
+            fail(self.0, &Error::Stopped);
+        }
+    }
 }
 
 /// Takes what has become durable, applies it and answers, until the queue is closed and empty.
@@ -169,7 +188,7 @@ fn keep_time<E: Engine>(shared: &Shared<E>, command: &Command, reply: Option<&Re
     }
 }
 
-/// Ends a store whose journal or engine has failed: everything under way gets the error, and
+/// Ends a store whose journal, engine or thread has failed: everything under way gets the error, and
 /// nothing new comes in.
 fn fail<E: Engine>(shared: &Shared<E>, error: &Error) {
     shared.failure.lock().get_or_insert_with(|| error.clone());
@@ -178,6 +197,7 @@ fn fail<E: Engine>(shared: &Shared<E>, error: &Error) {
     let left = std::mem::take(&mut queue.proposals);
     queue.bytes = 0;
     drop(queue);
+    shared.arrived.notify_all();
     for queued in left {
         if let Some(waker) = queued.answer.give(Err(error.clone())) {
             waker.wake();

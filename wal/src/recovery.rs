@@ -145,19 +145,17 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
     let path = layout.final_path(last_id);
     let Scan { last, end, unproven_from, index, .. } = tail.scan;
     segments.push(Arc::new(Segment::new(tail.header, path, capacity, end, index)));
-    let cut_open = layout.cut.is_some();
     let old = old.iter().map(|id| layout.final_path(*id));
     let leftovers = layout.leftovers.iter().cloned().chain(old).collect();
-    let start_segment = start;
     Ok(Some(Verified {
         segments,
         last,
-        start_segment,
+        start_segment: start,
         creation,
         report,
         unproven_from,
         leftovers,
-        cut_open,
+        cut_open: layout.cut.is_some(),
     }))
 }
 

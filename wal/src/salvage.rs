@@ -118,8 +118,15 @@ struct Run {
 
 impl Salvage {
     pub(crate) fn of(vfs: &dyn Vfs, dir: &Path) -> Result<Salvage> {
-        let lock = lock_shared(vfs, dir)?;
-        search::search(vfs, dir, lock)
+        loop {
+            let lock = lock_shared(vfs, dir)?;
+            let locked = lock.is_some();
+            let salvage = search::search(vfs, dir, lock)?;
+            // As for a view: the first writer ever may have come by meanwhile.
+            if locked || lock_shared(vfs, dir)?.is_none() {
+                return Ok(salvage);
+            }
+        }
     }
 
     /// The first record of the good prefix; one past the last if it is empty.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::format::POSITION_END;
+
 /// A log sequence number: the position of one record. The first record of a log is 1; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Lsn(pub u64);
@@ -49,6 +51,7 @@ impl SegmentId {
     /// The inverse of [`file_name`](SegmentId::file_name); `None` for any other spelling.
     pub(crate) fn from_file_name(name: &str) -> Option<SegmentId> {
         let id = SegmentId(u64::from_str_radix(name.strip_suffix(".wal")?, 16).ok()?);
-        (id.file_name() == name).then_some(id)
+        // A number that no log reaches is no segment's; and to count on from it would overflow.
+        (id.file_name() == name && id.0 < POSITION_END).then_some(id)
     }
 }

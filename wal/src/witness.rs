@@ -1,4 +1,5 @@
-//! Whether a sound frame behind the place where a walk stopped testifies that the stop was durable.
+//! Whether a sound frame at or behind the place where a walk stopped testifies that what should
+//! stand there was durable.
 //!
 //! See [`scan`](crate::scan) for what such a frame proves. Here is how it is found: every head that
 //! could testify is tried at its checksum, at 8-byte steps, up to the segment's end.
@@ -38,14 +39,15 @@ use crate::window::{WINDOW_BYTES, Window};
 /// Ends waited for in one pass; 16 bytes each.
 const WAITING_MAX: usize = 1 << 20;
 
-/// Whether there is a witness for `stop` behind it.
+/// Whether there is a witness for `stop`, there or behind.
 pub(crate) fn is_there(window: &mut Window, seed: u32, stop: Stop) -> io::Result<bool> {
     find(window, seed, stop, WAITING_MAX)
 }
 
 fn find(window: &mut Window, seed: u32, stop: Stop, waiting_max: usize) -> io::Result<bool> {
     let room = window.end().saturating_sub(stop.offset) / FRAME_HEAD_BYTES as u64;
-    let mut from = stop.offset.next_multiple_of(ALIGN_BYTES) + ALIGN_BYTES;
+    // From the stop itself on: the frame there may be sound, and a later one in the wrong place.
+    let mut from = stop.offset.next_multiple_of(ALIGN_BYTES);
     loop {
         let pass = Pass {
             seed,

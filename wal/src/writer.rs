@@ -161,8 +161,8 @@ impl Writer {
     }
 
     /// After a rotation: says in the segment that was left that another follows, so that the loss
-    /// of the newest file is noticed. To be called once all of that is durable. The mark lies behind
-    /// the durable end of its segment, where no reader looks while there is a successor.
+    /// of the newest file is noticed. To be called once all of that is durable. The mark lies
+    /// behind the durable end of its segment, where no reader looks while there is a successor.
     fn mark_next(&mut self) -> Result<()> {
         let Some(Left { segment, file, end, last }) = self.left.take() else {
             return Ok(());

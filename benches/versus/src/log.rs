@@ -1,11 +1,11 @@
 //! What a log must do to be compared, and those who do it.
 //!
-//! | contender | file system work for one durable append | settings, and why |
+//! | contender | a durable append | settings |
 //! |---|---|---|
-//! | [`Ours`] | overwrites zeros in a segment that is already there | defaults: segments of 64 MiB |
-//! | [`Raw`] | the same bytes, the same way, nothing else: the wall | zeroed file of 64 MiB, or a growing one |
-//! | [`OkayWal`] | overwrites zeros likewise | default 1 MiB segments, and the 64 MiB that spares it checkpoints |
-//! | [`RaftEngine`] | overwrites zeros in a prefilled file | recycling and prefilling on, files of 64 MiB |
+//! | [`Ours`] | overwrites zeros in a segment | defaults |
+//! | [`Raw`] | the same bytes, the same way, nothing else | a file of zeros, or a growing one |
+//! | [`OkayWal`] | overwrites zeros likewise | defaults; and files as large as our segments |
+//! | [`RaftEngine`] | overwrites zeros of a prefilled file | recycling and prefilling on |
 //!
 //! Every log is at its steady state before anything counts: segments full-grown, spare ones made,
 //! zeros synced. Between turns each lets go of what it no longer needs; that is not timed.

@@ -9,6 +9,7 @@ mod failure;
 mod folder;
 mod gated;
 mod leases;
+mod panic;
 mod quota;
 mod restart;
 mod stress;

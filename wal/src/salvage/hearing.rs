@@ -35,7 +35,8 @@ impl Witness {
 
     /// Whether what stood at `offset`, where `next` was expected, is proven to have been durable.
     pub(crate) fn proves(&self, offset: u64, next: Lsn) -> bool {
-        offset < self.before && next <= self.proven
+        // A frame that stands where another should be testifies for that.
+        offset <= self.before && next <= self.proven
     }
 }
 

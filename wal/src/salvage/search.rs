@@ -172,6 +172,8 @@ impl Search<'_> {
 
     /// Records that a part of a file cannot be used; `harmless` if no record was in it.
     fn hole(&mut self, source: &Source, part: Range<u64>, reason: Damage, harmless: bool) {
+        // A group that is not at its end has lost the rest.
+        let at_end = self.whole.is_none_or(|whole| self.next == Some(whole.next()));
         self.holes.push(Hole {
             file: source.path.clone(),
             offset: part.start,
@@ -180,7 +182,7 @@ impl Search<'_> {
             last_lost: None,
             reason: source.loss(part.start, part.end, reason),
         });
-        if !harmless {
+        if !(harmless && at_end) {
             self.broken.get_or_insert(self.holes.len() - 1);
         }
     }
@@ -325,8 +327,10 @@ impl Search<'_> {
         let (source, length) = (walk.source, walk.source.end());
         let stop = Stop { offset: at, lsn: self.next.unwrap_or_default(), damage };
         if let Some(end) = walk.sealed {
-            if at < end {
-                let reason = damage.unwrap_or(Damage::FileEnds);
+            // A group whose end is missing has no rest in the next segment either.
+            if at < end || whole.0 < at {
+                let missing = if at < end { Damage::FileEnds } else { Damage::Group };
+                let reason = damage.unwrap_or(missing);
                 self.hole(source, at..end.min(source.length).max(at), reason, false);
                 self.adopt(walk, whole, at);
             }
@@ -355,7 +359,12 @@ impl Search<'_> {
     fn finish(self, lock: Option<Lock>) -> Salvage {
         let prefix = self.runs.first().is_some_and(|run| run.hole.is_none());
         let lost = self.broken.map(|hole| self.holes[hole].first_lost);
-        let first = if prefix { self.first } else { lost.unwrap_or(self.first) };
+        let first = match self.whole {
+            _ if prefix => self.first,
+            // Not even one group is whole: the prefix is empty, and ends before its first record.
+            Some(whole) => Some(whole.next()),
+            None => lost.unwrap_or(self.first),
+        };
         let first = first.unwrap_or(Lsn(1));
         let last = self.whole.unwrap_or(first.previous());
         let Search { runs, holes, cut, .. } = self;

@@ -75,9 +75,12 @@ fn a_sound_frame_is_found_wherever_it_stands_and_however_long_it_is() {
             bytes[place + frame.len() - 1] ^= 1;
             assert!(!testified(&bytes, 1), "{len} bytes at {place}, damaged");
         }
+        // Record 8 where 7 should be: a write that went to the wrong place.
         let mut first = frame.clone();
         first.extend([0; 64]);
-        assert!(!testified(&first, 1), "what stands at the stop is no witness for itself");
+        assert!(testified(&first, 1), "a later frame in the lost one's place is a witness");
+        first[frame.len() - 1] ^= 1;
+        assert!(!testified(&first, 1), "unless it is damaged");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Corruption: acknowledged bytes that changed. Never absorbed, always named, nothing touched.
 
 use drystone_vfs::{OpenMode, SimVfs, Vfs};
-use drystone_wal::{Damage, Error, Lsn};
+use drystone_wal::{Damage, Error, Lsn, Wal};
 
 use crate::hurt::{Hurt, check_all};
 use crate::support::{
@@ -158,6 +158,27 @@ fn a_sound_frame_in_the_wrong_place_is_corruption() {
             if lsn.0 == to as u64 + 1);
         assert!(named, "{error}");
     }
+}
+
+// The last write went to the wrong place, over the one before it: nothing follows that could
+// testify but the misplaced frame itself.
+#[test]
+fn a_sound_frame_in_the_place_of_another_testifies_for_it() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    for text in [b"one", b"two", b"six", b"ten"] {
+        put(&wal, text);
+    }
+    let (size, start) = (frame(3) as usize, HEADER as usize);
+    let hurt = hurt(&disk, &segment(1), |bytes| {
+        bytes.copy_within(start + 3 * size..start + 4 * size, start + 2 * size);
+        bytes[start + 3 * size..start + 4 * size].fill(0);
+    });
+    let error = assert_corrupt(&hurt, options());
+    let named = matches!(&error, Error::Corrupt { reason: Damage::Sequence, lsn: Lsn(3), .. });
+    assert!(named, "{error}");
+    let salvage = Wal::salvage(&hurt, &dir()).unwrap();
+    assert_eq!((salvage.last_lsn(), salvage.holes().len()), (Lsn(2), 1));
 }
 
 // Damage that appears while the log is open is noticed by whoever reads it.

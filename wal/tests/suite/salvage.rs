@@ -104,6 +104,35 @@ fn a_sound_log_has_no_holes() {
     assert_eq!(found.cut().unwrap().reason, Damage::Checksum);
 }
 
+// Scenario 5 seen from here: sound frames behind a torn one, all of one write. Nobody was told that
+// any of them is safe, so nothing is lost, and none of them may come back as if it were.
+#[test]
+fn a_write_torn_at_its_start_is_the_end_and_not_a_hole() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    put(&wal, &text(1));
+    // Two groups in one write, the first of two records.
+    drop(wal.append(&[&text(2), &text(3)]).unwrap());
+    wal.append(&[&text(4)]).unwrap().wait().unwrap();
+    let (file, at) = place(&disk, 2);
+    let torn = hurt(&disk.crash(), &file, |bytes| bytes[at as usize + 30] ^= 1);
+    let found = salvage(&torn);
+    assert!(found.holes().is_empty(), "{:?}", found.holes());
+    assert_eq!((records(&found).len(), remains(&found).len()), (1, 0));
+    assert_eq!(found.cut().unwrap().offset, at);
+    drop(found);
+    // Once there is a later write, all of that had been acknowledged.
+    let (wal, _) = open(&torn);
+    drop(wal.append(&[&text(2), &text(3)]).unwrap());
+    wal.append(&[&text(4)]).unwrap().wait().unwrap();
+    put(&wal, &text(5));
+    let hurt = hurt(&torn.crash(), &file, |bytes| bytes[at as usize + 30] ^= 1);
+    let found = salvage(&hurt);
+    assert_eq!((records(&found).len(), found.holes().len()), (1, 1));
+    let lsns: Vec<u64> = remains(&found).iter().map(|(lsn, _)| *lsn).collect();
+    assert_eq!(lsns, [3, 4, 5]);
+}
+
 // Scenario 6, second half: one record is lost, and no more than one.
 #[test]
 fn a_damaged_record_is_a_hole_and_the_rest_remains() {
@@ -161,6 +190,25 @@ fn a_log_of_one_file_survives_the_loss_of_its_header() {
     let found = salvage(&disk);
     assert_eq!(records(&found), (1..=5).map(|lsn| (lsn, text(lsn))).collect::<Vec<_>>());
     assert_eq!(found.holes().len(), 1);
+}
+
+// An open refuses a lost mark, for more than a mark may have stood there. Here it can be seen that
+// no record is missing, so the good prefix goes on behind it.
+#[test]
+fn a_damaged_mark_costs_no_record() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    put(&wal, &text(1));
+    wal.close().unwrap();
+    let (wal, _) = open(&disk);
+    put(&wal, &text(2));
+    let (file, at) = place(&disk, 2);
+    let disk = hurt(&disk.crash(), &file, |bytes| bytes[at as usize - 5] ^= 1);
+    let found = salvage(&disk);
+    assert_eq!((records(&found).len(), found.holes().len()), (2, 1));
+    let hole = &found.holes()[0];
+    assert_eq!((hole.offset, hole.bytes), (at - 16, 16));
+    assert!(hole.to_string().ends_with("no record lost"), "{hole}");
 }
 
 // Scenario 11: what is missing is named with all that is known of it.

@@ -1,9 +1,11 @@
 //! Reading without opening: the same verdicts, and not one byte changed.
 
+use std::ffi::OsString;
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use drystone_vfs::{Fault, Harm, Op, OsVfs, SimVfs, Vfs};
+use drystone_vfs::{Fault, File, Harm, Lock, Op, OpenMode, OsVfs, SimVfs, Vfs};
 use drystone_wal::{Damage, Error, Lsn, Options, Result, View, Wal};
 
 use crate::support::{
@@ -34,7 +36,7 @@ fn expected(count: u8) -> Vec<(u64, Vec<u8>)> {
 
 /// The newest segment of `disk`.
 fn newest(disk: &SimVfs) -> u64 {
-    (1..).find(|n| disk.open(&segment(n + 1), drystone_vfs::OpenMode::Read).is_err()).unwrap()
+    (1..).find(|n| disk.open(&segment(n + 1), OpenMode::Read).is_err()).unwrap()
 }
 
 // Scenario 28: an unclean log on a medium that cannot be written is read as if it had been opened.
@@ -156,4 +158,56 @@ fn a_found_log_is_a_view() {
     assert_eq!(view.read(Lsn(3)).unwrap(), [3; 1000][..]);
     assert_eq!(records(view), expected(30));
     assert_eq!(Some(view.report()), found.report());
+}
+
+/// A disk on which a writer comes by at the moment when the second listing is made.
+#[derive(Debug)]
+struct Busy {
+    disk: SimVfs,
+    state: Mutex<(u64, Option<Wal>)>,
+}
+
+impl Vfs for Busy {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        self.disk.open(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        if state.0 == 2 {
+            state.1 = Some(open(&self.disk).0);
+        }
+        self.disk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock(path)
+    }
+    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
+        self.disk.lock_shared(path)
+    }
+}
+
+// Where there is no lock file, there is no lock to take: the first writer ever makes it. One who
+// comes while the log is being verified must not go unnoticed.
+#[test]
+fn the_first_writer_of_a_log_without_a_lock_file_is_noticed() {
+    let disk = thirty();
+    disk.remove(&dir().join("LOCK")).unwrap();
+    let busy = Arc::new(Busy { disk, state: Mutex::default() });
+    let seen = Wal::open_read_only(busy.clone(), &dir(), &options());
+    assert!(matches!(seen, Err(Error::Locked { .. })));
+    drop(busy.state.lock().unwrap().1.take());
+    assert_eq!(Wal::open_read_only(busy, &dir(), &options()).unwrap().last_lsn(), Lsn(30));
 }

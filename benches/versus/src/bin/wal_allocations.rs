@@ -9,9 +9,9 @@
 //!
 //! # Prediction
 //! Ours copies a record into a buffer that is kept, and waits without making anything: **0**. What
-//! remains is rare: a new segment, an entry in its index for every 64 KiB or so. okaywal fills a buffer too, but duplicates the file
-//! handle and not memory for a sync: near **0**. raft-engine builds an index for each batch:
-//! **2 to 6**.
+//! remains is rare: a new segment, an entry in its index for every 64 KiB or so. okaywal fills a
+//! buffer too, and duplicates a file handle for a sync, which is no memory: **0**. raft-engine
+//! makes an index for each batch: **2 to 6**.
 
 use std::alloc::System;
 use std::time::Duration;

@@ -168,11 +168,12 @@ fn in_the_middle_of_a_cut(written: &mut Written) -> Seed {
 
 fn groups(written: &mut Written) -> Seed {
     let mut log = maker(written, 42);
+    log.group(&[100, 0, 30]);
     for i in 1..9 {
         let lens: Vec<usize> = (0..i).map(|j| j * 40).collect();
         log.group(&lens);
     }
-    log.seed("groups", 1, 36, false)
+    log.seed("groups", 1, 39, false)
 }
 
 fn tiny(written: &mut Written) -> Seed {

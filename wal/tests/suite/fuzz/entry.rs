@@ -5,6 +5,8 @@
 //!   whatever lengths they claim.
 //! * Looking changes nothing, and a view shows the same as [`Wal::find`].
 //! * What verification has found sound can be read, all of it.
+//! * Salvage finds all of a sound log, and a hole in every other; an inspection comes to the end of
+//!   every file.
 //! * A log that opens goes on: it takes a record, and the next opener, after a crash or a close,
 //!   finds what was there and that record.
 //! * Without a forged checksum, only records that somebody has written are found, where they were
@@ -17,22 +19,30 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use drystone_vfs::{OpenMode, Vfs};
+use drystone_wal::inspect::{self, Part};
 use drystone_wal::{Error, Lsn, Options, Recovered, Report, Wal, Writer};
 
 use super::folder::{self, Folder};
 use super::meter::Meter;
 
-/// Memory for looking through a log, besides twice its bytes: names, errors, reports.
-pub(crate) const LOOK_BYTES: u64 = 32 << 10;
+/// Memory for looking through a log, besides twice its bytes: names, errors, reports, and the one
+/// window that may be as large as it gets, where a header claims more bytes than there are.
+pub(crate) const LOOK_BYTES: u64 = (256 << 10) + (32 << 10);
 /// Memory for opening it as well: the zeros with which a segment is filled, at most 1 MiB at a time,
 /// and a window of them.
 pub(crate) const OPEN_BYTES: u64 = (1 << 20) + (320 << 10);
 /// Looking through a log reads each byte this many times at most (calls count as 64 bytes).
 const READS: u64 = 24;
 const READ_BYTES: u64 = 64 << 10;
+/// What one search for frames in damage may cost besides: see `src/survey.rs`.
+const SEARCH_BYTES: u64 = 64 << 20;
+/// Searches of one file: for its seed, for witnesses, for runs.
+const SEARCHES: u64 = 4;
 /// What a file may grow to; a header may ask for much more.
 const FILE_BYTES_MAX: u64 = 2 << 20;
 const SEGMENT_BYTES: u64 = 16 << 10;
+/// The bits of a position that every frame holds.
+const LSN_LOW_MASK: u64 = (1 << 28) - 1;
 
 /// All that was ever written, by position.
 pub(crate) type Written = BTreeMap<u64, HashSet<Vec<u8>>>;
@@ -52,9 +62,12 @@ pub(crate) struct Look {
 pub(crate) fn check(input: &[u8], written: Option<&Written>) -> Look {
     let folder = folder::decode(input);
     let disk = disk_of(&folder);
-    let first = look(&disk, &folder, || find(&disk, written));
-    let second = look(&disk, &folder, || view(&disk));
+    let first = look(&disk, &folder, 0, || find(&disk, written));
+    let second = look(&disk, &folder, 0, || view(&disk));
     assert_eq!(second, first, "a view shows something else");
+    let searches = SEARCHES * folder.len() as u64;
+    look(&disk, &folder, searches, || salvage(&disk, &first, written));
+    look(&disk, &folder, searches, || inspect(&disk));
     assert!(contents(&disk) == contents(&disk_of(&folder)), "looking changes bytes");
     go_on(&disk, &folder, &first);
     if first.outcome.is_err() {
@@ -137,10 +150,10 @@ impl Sum {
     }
 }
 
-/// Runs one kind of look within its bounds.
-fn look(disk: &Meter, folder: &Folder, look: impl FnOnce() -> Look) -> Look {
+/// Runs one kind of look, with so many searches for frames in damage, within its bounds.
+fn look<T>(disk: &Meter, folder: &Folder, searches: u64, look: impl FnOnce() -> T) -> T {
     let bytes = folder::bytes(folder) as u64;
-    disk.allow(READS * bytes + READ_BYTES);
+    disk.allow(READS * bytes + READ_BYTES + searches * SEARCH_BYTES);
     let mut seen = None;
     let memory = measure(|| seen = Some(look()));
     let max = 2 * bytes + LOOK_BYTES;
@@ -191,6 +204,78 @@ fn view(disk: &Meter) -> Look {
         Ok(view) => Look::of_records(view.report(), view.records(), None),
         Err(Error::NoLog { .. }) => Look::of_nothing(),
         Err(error) => Look::of_error(&error),
+    }
+}
+
+/// What is left of a log: all of it if it is sound; else at least one hole, and around the holes
+/// nothing that was not written.
+///
+/// A frame holds the low bits of its position, and where a header is damaged nobody vouches for the
+/// high ones: they are left out of the comparison with what was written.
+fn salvage(disk: &Meter, look: &Look, written: Option<&Written>) {
+    let salvage = match Wal::salvage(disk, dir()) {
+        Ok(salvage) => salvage,
+        Err(Error::NoLog { .. }) => return assert_eq!(*look, Look::of_nothing()),
+        // Damage is not an error here; a file from the future is, wherever it stands.
+        Err(Error::Unsupported { .. }) => return,
+        Err(error) => panic!("salvage: {error}"),
+    };
+    let mut sum = Sum::default();
+    for record in salvage.records() {
+        let (lsn, record) = record.expect("what was found sound can be read");
+        assert_eq!(lsn.0, salvage.first_lsn().0 + sum.count, "positions are consecutive");
+        sum.add(lsn, &record, None);
+        assert_written(lsn, &record, written);
+    }
+    assert_eq!(salvage.first_lsn().0 + sum.count, salvage.last_lsn().0 + 1);
+    let mut remains = Sum::default();
+    for remain in salvage.remains() {
+        let remain = remain.expect("what was found sound can be read");
+        assert!(remain.hole < salvage.holes().len(), "it stands at a hole");
+        remains.add(remain.lsn, &remain.bytes, None);
+        assert_written(remain.lsn, &remain.bytes, written);
+    }
+    for hole in salvage.holes() {
+        assert!(!hole.to_string().is_empty());
+    }
+    // Forged headers and marks may contradict each other, and then so may these two.
+    if written.is_none() {
+        return;
+    }
+    if let Ok((first, last, _)) = look.outcome {
+        assert!(salvage.holes().is_empty(), "a sound log has holes: {:?}", salvage.holes());
+        assert_eq!((salvage.first_lsn().0, salvage.last_lsn().0), (first, last));
+        assert_eq!(sum.hasher.finalize(), look.digest, "other records");
+        assert_eq!(remains.count, 0, "a sound log has remains");
+    } else {
+        assert!(!salvage.holes().is_empty(), "a refused log without a hole: {look:?}");
+    }
+}
+
+fn assert_written(lsn: Lsn, record: &[u8], written: Option<&Written>) {
+    let Some(written) = written else { return };
+    let low = lsn.0 & LSN_LOW_MASK;
+    let known = [low, low + LSN_LOW_MASK + 1]
+        .iter()
+        .any(|lsn| written.get(lsn).is_some_and(|records| records.contains(record)));
+    assert!(known, "record {lsn} of {} bytes was never written", record.len());
+}
+
+/// Every file, part by part: each begins where the one before it ends, and the last is the end.
+fn inspect(disk: &Meter) {
+    for file in inspect::files(disk, dir()).expect("memory can be listed") {
+        let mut segment = inspect::segment(disk, &file.path).expect("memory can be read");
+        let mut ended = false;
+        while let Some(part) = segment.next() {
+            assert!(!ended, "a part behind the end");
+            assert!(!part.to_string().is_empty());
+            if let Part::Frame(frame) = &part {
+                let payload = segment.payload(frame).expect("a sound frame is whole");
+                assert_eq!(payload.len(), frame.len as usize);
+            }
+            ended = matches!(part, Part::End(_));
+        }
+        assert!(ended, "no end");
     }
 }
 

@@ -3,16 +3,17 @@
 //!     cargo run --release --manifest-path benches/versus/Cargo.toml --bin wal -- --markdown
 //!
 //! # Method
-//! One process, one disk. Every contender is open all the time, in its steady state; turns of 0.15 s
-//! go round in shuffled order, and ratios are taken within a round. The parts:
+//! One process, one disk. Every contender is open all the time, in its steady state; turns of
+//! 0.15 s go round in shuffled order, and ratios are taken within a round. The parts:
 //!
 //! | part | question | goal |
 //! |---|---|---|
-//! | `durable` | one thread, 180 B: how close to a loop that writes and syncs the same bytes? | 0.90 of it |
-//! | `threads` | 1, 16, 64 threads, 174 B: faster than the better peer, and cheaper? | 1.0, 1.1, 1.0 of it; 10 and 6 us CPU |
+//! | `durable` | 1 thread, 180 B: how close to a bare write-and-sync loop? | 0.90 of it |
+//! | `threads` | 1, 16, 64 threads, 174 B: faster than the better peer? | 1.0, 1.1, 1.0 of it |
+//! | | CPU of an append at 16 and 64 threads | 10 and 6 us |
 //! | | 16 threads against 1 | 8 times |
 //! | | 256 tasks on one thread | to know |
-//! | `latency` | median, one thread, single appends alternating with those of a growing file | 0.72 at 180 B, 0.65 at 4 KiB |
+//! | `latency` | median at 180 B and 4 KiB, beside a growing file | 0.72 and 0.65 of it |
 //! | `recovery` | opening 1 GiB that is in the page cache | 1 GB/s, bounded memory |
 //!
 //! The program `wal-allocations` counts allocations; to count while measuring time would slow down
@@ -24,12 +25,13 @@
 //! of 200 bytes, below 1 us: **0.98 of the raw loop if the waiter writes itself**. A second thread
 //! that writes costs two wake-ups, 5 to 50 us each on a virtual machine: 0.7 to 0.95.
 //!
-//! At 16 threads all 16 should share a sync, which is 16 / 230 us = **70 k/s**, as long as two cores
-//! can put to sleep and wake 16 threads in that time: a sleep and a wake-up cost about 4 us, so
-//! **5 us CPU an append**, of which the sync's own 20 us are a sixteenth. At 64 threads the cores,
-//! not the disk, are the limit: 2 cores / 5 us = 400 k/s at most, 64 / 300 us = **200 k/s** if the
-//! disk has the last word. Recovery is a checksum (18 GB/s) and a read (5 GB/s or more from cache):
-//! **2 to 4 GB/s**.
+//! At 16 threads all 16 should share a sync, which is 16 / 230 us = **70 k/s**, as long as two
+//! cores can put to sleep and wake 16 threads in that time: a sleep and a wake-up cost about 4 us,
+//! so **5 us CPU an append**, of which the sync's own 20 us are a sixteenth. At 64 threads the
+//! cores, not the disk, are the limit: 2 cores / 5 us = 400 k/s at most, 64 / 300 us = **200 k/s**
+//! if the disk has the last word.
+//!
+//! Recovery is a checksum (18 GB/s) and a read (5 GB/s or more from cache): **2 to 4 GB/s**.
 
 mod durable;
 mod latency;
