@@ -45,13 +45,20 @@ pub(crate) struct Spares {
     threaded: bool,
 }
 
+/// Invariant: while `place` is [`Making`](Place::Making), one thread alone touches the file.
 #[derive(Debug)]
-enum State {
-    None,
+struct State {
+    place: Place,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Empty,
     Wanted(u64),
+    /// Somebody is making the file, or moving one there.
     Making,
     Ready(Spare),
-    Stopped,
 }
 
 impl Spares {
@@ -59,7 +66,7 @@ impl Spares {
         Spares {
             vfs,
             path: dir.join(SPARE_NAME),
-            state: Mutex::new(State::None),
+            state: Mutex::new(State { place: Place::Empty, stopped: false }),
             changed: Condvar::new(),
             threaded,
         }
@@ -68,44 +75,51 @@ impl Spares {
     /// Asks for a spare to be made ready, if none is.
     pub(crate) fn want(&self, capacity: u64) {
         let mut state = self.state.lock();
-        if self.threaded && matches!(*state, State::None) {
-            *state = State::Wanted(capacity);
+        if self.threaded && !state.stopped && matches!(state.place, Place::Empty) {
+            state.place = Place::Wanted(capacity);
             self.changed.notify_all();
         }
     }
 
-    /// Whether a used segment file may be renamed to become the spare.
-    pub(crate) fn has_room(&self) -> bool {
-        matches!(*self.state.lock(), State::None | State::Wanted(_))
+    /// Whether a used segment file may become the spare. If so, the place is the caller's until it
+    /// says how that went, by [`settle`](Spares::settle).
+    pub(crate) fn claim(&self) -> bool {
+        let mut state = self.state.lock();
+        let free = matches!(state.place, Place::Empty | Place::Wanted(_)) && !state.stopped;
+        if free {
+            state.place = Place::Making;
+        }
+        free
     }
 
-    /// Lays down a file that now has the spare's name.
-    pub(crate) fn offer(&self, spare: Spare) {
+    /// Ends a claim: the file that now has the spare's name, or nothing.
+    pub(crate) fn settle(&self, spare: Option<Spare>) {
         let mut state = self.state.lock();
-        if matches!(*state, State::None | State::Wanted(_)) {
-            *state = State::Ready(spare);
-        }
+        assert!(matches!(state.place, Place::Making), "a claim is settled once");
+        state.place = spare.map_or(Place::Empty, Place::Ready);
+        self.changed.notify_all();
     }
 
     /// The spare, of at least `capacity` bytes; made here and now if need be.
     pub(crate) fn take(&self, capacity: u64) -> io::Result<Spare> {
         let mut state = self.state.lock();
-        while matches!(*state, State::Making) {
+        // Even if the maker has been told to stop: it is still writing.
+        while matches!(state.place, Place::Making) {
             self.changed.wait(&mut state);
         }
-        match std::mem::replace(&mut *state, State::None) {
-            State::Ready(spare) if spare.capacity >= capacity => return Ok(spare),
-            State::Stopped => *state = State::Stopped,
-            State::None | State::Wanted(_) | State::Making | State::Ready(_) => {}
+        match std::mem::replace(&mut state.place, Place::Empty) {
+            Place::Ready(spare) if spare.capacity >= capacity => return Ok(spare),
+            Place::Empty | Place::Wanted(_) | Place::Making | Place::Ready(_) => {}
         }
-        // Nobody else may make the file meanwhile: the lock is held, and `None` starts no one.
+        // Nobody else may make the file meanwhile: the lock is held, and an empty place starts no
+        // one.
         make(&*self.vfs, &self.path, capacity)
     }
 
     /// Bytes of the spare that lies ready.
     pub(crate) fn bytes(&self) -> u64 {
-        match &*self.state.lock() {
-            State::Ready(spare) => spare.capacity,
+        match &self.state.lock().place {
+            Place::Ready(spare) => spare.capacity,
             _ => 0,
         }
     }
@@ -113,28 +127,22 @@ impl Spares {
     /// Makes spares as they are wanted, until [`stop`](Spares::stop). For a thread.
     pub(crate) fn prepare(&self) {
         let mut state = self.state.lock();
-        loop {
-            match *state {
-                State::Stopped => return,
-                State::Wanted(capacity) => {
-                    *state = State::Making;
-                    drop(state);
-                    // If it fails, whoever needs the segment will try again and report.
-                    let made = make(&*self.vfs, &self.path, capacity);
-                    state = self.state.lock();
-                    if matches!(*state, State::Making) {
-                        *state = made.map_or(State::None, State::Ready);
-                    }
-                    self.changed.notify_all();
-                }
-                State::None | State::Making | State::Ready(_) => self.changed.wait(&mut state),
+        while !state.stopped {
+            if let Place::Wanted(capacity) = state.place {
+                state.place = Place::Making;
+                drop(state);
+                // If it fails, whoever needs the segment will try again and report.
+                self.settle(make(&*self.vfs, &self.path, capacity).ok());
+                state = self.state.lock();
+            } else {
+                self.changed.wait(&mut state);
             }
         }
     }
 
     /// Ends [`prepare`](Spares::prepare).
     pub(crate) fn stop(&self) {
-        *self.state.lock() = State::Stopped;
+        self.state.lock().stopped = true;
         self.changed.notify_all();
     }
 }
@@ -162,3 +170,6 @@ pub(crate) fn fill(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

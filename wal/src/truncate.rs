@@ -73,10 +73,19 @@ impl Writer {
         let vfs = &self.catalog.vfs;
         // An iterator that is still reading the file must not see it written over.
         let unread = Arc::strong_count(segment) == 1;
-        if unread && segment.capacity >= self.next_capacity() && self.spares.has_room() {
-            let file = vfs.open(&segment.path, OpenMode::Write)?;
-            vfs.rename(&segment.path, &self.spares.path)?;
-            self.spares.offer(Spare { file, capacity: segment.capacity });
+        if unread && segment.capacity >= self.next_capacity() && self.spares.claim() {
+            let move_there = || -> io::Result<Spare> {
+                let file = vfs.open(&segment.path, OpenMode::Write)?;
+                vfs.rename(&segment.path, &self.spares.path)?;
+                Ok(Spare { file, capacity: segment.capacity })
+            };
+            match move_there() {
+                Ok(spare) => self.spares.settle(Some(spare)),
+                Err(error) => {
+                    self.spares.settle(None);
+                    return Err(error);
+                }
+            }
             Ok(())
         } else {
             vfs.remove(&segment.path)
