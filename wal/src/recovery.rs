@@ -334,9 +334,10 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
         if born_torn || scanner.was_promised(scan.stop).map_err(failed)? {
             return corrupt(scan.stop, reason);
         }
+        let stale = scanner.is_stale(&scan).map_err(failed)?;
         let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;
         let file = path.clone();
-        cut = (bytes > 0).then_some(Cut { file, offset: scan.end, bytes, reason });
+        cut = (bytes > 0 && !stale).then_some(Cut { file, offset: scan.end, bytes, reason });
     }
     let capacity = header.capacity;
     let short = (length < capacity).then_some(Short { file: path, bytes: length, capacity });

@@ -15,7 +15,7 @@ pub struct Report {
     pub last: Lsn,
     /// Segment files in use.
     pub segments: usize,
-    /// The last process closed the log; a torn tail is then impossible.
+    /// The last process closed the log.
     pub closed: bool,
     /// The directory held no log, and a fresh one was made.
     pub fresh: bool,

@@ -165,6 +165,26 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// Whether what stands behind a close mark is what the file held before it became a segment,
+    /// and not the beginning of a write after the log was opened again. Opening leaves zeros behind
+    /// the mark, and a write begins with a frame that knows its place; one of which only later
+    /// sectors arrived has zeros at its beginning, and is taken for begun.
+    pub(crate) fn is_stale(&mut self, scan: &Scan) -> io::Result<bool> {
+        if !scan.closed {
+            return Ok(false);
+        }
+        let bytes = self.window.bytes(scan.stop.offset, FRAME_HEAD_BYTES)?;
+        if bytes.len() < FRAME_HEAD_BYTES {
+            return Ok(true);
+        }
+        let head = match FrameHead::decode(bytes) {
+            Ok(head) => head,
+            Err(damage) => return Ok(damage != Damage::Zeros),
+        };
+        let place = if head.kind.is_record() { scan.last.next() } else { scan.last };
+        Ok(head.lsn_from(scan.last) != place || head.behind != u32::from(head.kind.is_record()))
+    }
+
     /// Whether the frames at `stop` are known to have been durable.
     pub(crate) fn was_promised(&mut self, stop: Stop) -> io::Result<bool> {
         if stop.offset < self.header.born_end {

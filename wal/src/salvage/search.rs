@@ -22,7 +22,7 @@ use crate::report::Cut;
 use crate::salvage::hearing::{self, Witness};
 use crate::salvage::source::{Guess, Kin, Source, sources};
 use crate::salvage::{Hole, Loss, Run, Salvage};
-use crate::scan::Stop;
+use crate::scan::{Scanner, Stop};
 use crate::survey::{Piece, Survey};
 use crate::types::{Lsn, SegmentId};
 
@@ -350,8 +350,10 @@ impl Search<'_> {
             self.adopt(walk, whole, at);
         } else {
             let bytes = dirty_end(Arc::clone(&walk.file) as _, whole.0, length)? - whole.0;
+            let stale = bytes > 0 && walk.is_stale()?;
             let (file, reason) = (source.path.clone(), damage.unwrap_or(Damage::Group));
-            self.cut = (bytes > 0).then_some(Cut { file, offset: whole.0, bytes, reason });
+            let cut = Cut { file, offset: whole.0, bytes, reason };
+            self.cut = (bytes > 0 && !stale).then_some(cut);
         }
         Ok(())
     }
@@ -390,5 +392,13 @@ impl Walk<'_> {
             let born = self.header.is_some_and(|header| offset < header.born_end);
             born || next.is_some_and(|next| witness.proves(offset, next))
         })
+    }
+
+    /// Whether only the file's former life stands behind the end of the log.
+    fn is_stale(&self) -> io::Result<bool> {
+        let Some(header) = self.header else { return Ok(false) };
+        let mut scanner = Scanner::new(Arc::clone(&self.file) as _, header, self.source.end());
+        let scan = scanner.run()?;
+        scanner.is_stale(&scan)
     }
 }

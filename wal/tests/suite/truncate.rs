@@ -1,12 +1,13 @@
 //! Cutting either end, while the log lives and across crashes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use drystone_vfs::{SimVfs, Vfs};
 use drystone_wal::{Error, Lsn, Options, Wal};
 
 use crate::hurt::{Hurt, Records, check_all, names};
-use crate::support::{dir, disk, open, put, segment, try_open};
+use crate::support::{dir, disk, hurt, load, open, options, put, segment, try_open};
 
 fn fill(wal: &Wal, count: u64) {
     for _ in 0..count {
@@ -68,6 +69,36 @@ pub(crate) fn recycled() -> Vec<Hurt> {
     let written = disk.counts().bytes_written - before.bytes_written;
     assert!(written < 30_000, "18 records and a header, no zeros: {written}");
     disks
+}
+
+// What a recycled file held before is no torn tail: a log that was closed is reported as closed, and
+// one that was opened again and then torn is not.
+#[test]
+fn old_frames_behind_a_close_are_not_reported_as_torn() {
+    let disk = disk();
+    let (wal, _) = open(&disk);
+    fill(&wal, 30);
+    wal.truncate_prefix(Lsn(28)).unwrap();
+    fill(&wal, 12);
+    let segment = segment_path(&disk);
+    wal.close().unwrap();
+    let bytes = load(&disk, &segment);
+    let (wal, recovered) = try_open(&disk, options()).unwrap();
+    let report = recovered.report();
+    assert!(report.closed && report.cut.is_none(), "{report:?}");
+    assert_ne!(bytes, load(&disk, &segment), "there was something behind the mark");
+    let end = load(&disk, &segment).iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    put(&wal, &[9; 700]);
+    let torn = hurt(&disk, &segment, |bytes| bytes[end + 500] ^= 1);
+    let (_, recovered) = try_open(&torn, options()).unwrap();
+    let report = recovered.report();
+    assert!(!report.closed && report.cut.is_some(), "{report:?}");
+}
+
+/// The newest segment file.
+fn segment_path(disk: &SimVfs) -> PathBuf {
+    let newest = names(disk).into_iter().filter(|name| name.ends_with(".wal")).max().unwrap();
+    dir().join(newest)
 }
 
 // Scenario 9: frames of a recycled file never count, though their checksums were right once.
