@@ -1,9 +1,5 @@
 //! Every limit and option, validated once.
 
-use std::sync::Arc;
-
-use drystone_vfs::{Clock, OsClock};
-
 use crate::error::{Error, Result};
 use crate::format::{HEADER_BYTES, POSITION_END};
 use crate::types::Lsn;
@@ -37,7 +33,6 @@ pub struct Options {
     pub(crate) record_bytes_max: usize,
     pub(crate) writer: Writer,
     pub(crate) log_id: Option<u64>,
-    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -50,7 +45,6 @@ impl Default for Options {
             record_bytes_max: 64 << 20,
             writer: Writer::Thread,
             log_id: None,
-            clock: Arc::new(OsClock::new()),
         }
     }
 }
@@ -109,15 +103,6 @@ impl Options {
     #[must_use]
     pub fn log_id(mut self, id: u64) -> Options {
         self.log_id = Some(id);
-        self
-    }
-
-    /// Where the time comes from by which a write lets others gather. Only its monotonic face is
-    /// read, and a clock that stands still or leaps costs time and nothing else. Default: the
-    /// system's.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
-        self.clock = clock;
         self
     }
 

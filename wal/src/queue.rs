@@ -29,7 +29,7 @@ use self::scribe::Scribe;
 use crate::config::{GROUP_BYTES_MAX, Options};
 use crate::error::{Error, Result};
 use crate::format::{Kind, frame_bytes, push_frame};
-use crate::sync::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex};
+use crate::sync::{AtomicU64, Bell, Condvar, Mutex};
 use crate::types::Lsn;
 
 /// The appenders' side of a log.
@@ -38,8 +38,6 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// As `State::durable`, for those who hold no lock.
     durable: AtomicU64,
-    /// As `State::groups`, likewise.
-    groups: AtomicUsize,
     /// By buffer: see [`State::turn`].
     bells: [Bell; 2],
     /// The scribe waits here.
@@ -51,7 +49,7 @@ pub(crate) struct Queue {
 }
 
 /// Invariants:
-/// * `filling` holds the records after `writing_last` and before `next`, in `groups` groups.
+/// * `filling` holds the records after `writing_last` and before `next`.
 /// * Bytes of `filling` exceed `buffer_bytes_max` only if they are one group.
 /// * If `filling` holds a record for which somebody waits, then the pen is held; and who lays the
 ///   pen down while `filling` holds anything has called the scribe.
@@ -60,7 +58,6 @@ pub(crate) struct Queue {
 struct State {
     next: Lsn,
     filling: Vec<u8>,
-    groups: usize,
     /// Woken when what is in `filling` now has become durable.
     filling_wakers: Vec<Waker>,
     /// The last record handed to the writer.
@@ -96,7 +93,6 @@ pub(crate) struct Load {
     pub(crate) bytes: Vec<u8>,
     pub(crate) first: Lsn,
     pub(crate) last: Lsn,
-    groups: usize,
 }
 
 /// A write that is over: whom to tell.
@@ -106,8 +102,6 @@ pub(crate) struct Settled {
     turn: usize,
     listeners: usize,
     wakers: Vec<Waker>,
-    /// How many groups it carried.
-    pub(crate) groups: usize,
 }
 
 /// What an attempt to append without blocking came to.
@@ -139,7 +133,6 @@ impl Queue {
         let state = State {
             next: durable.next(),
             filling: Vec::new(),
-            groups: 0,
             filling_wakers: Vec::new(),
             writing_last: durable,
             writing_wakers: Vec::new(),
@@ -157,7 +150,6 @@ impl Queue {
         Queue {
             state: Mutex::new(state),
             durable: AtomicU64::new(durable.0),
-            groups: AtomicUsize::new(0),
             bells: Default::default(),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -183,8 +175,6 @@ impl Queue {
             push_frame(filling, if ends { Kind::GroupEnd } else { Kind::Record }, *next, record);
             *next = next.next();
         }
-        state.groups += usize::from(!records.is_empty());
-        self.groups.store(state.groups, Ordering::Relaxed);
         let ticket = Ticket { lsn: state.next.previous(), cuts: state.cuts };
         // From its naps the scribe comes by itself; only a sleeper must be told that there is life.
         let wake = state.scribe == Scribe::Asleep;
@@ -338,8 +328,6 @@ impl Queue {
         assert!(state.writing_last == state.durable, "one write is in flight at a time");
         let empty = std::mem::take(&mut state.spare);
         let bytes = std::mem::replace(&mut state.filling, empty);
-        let groups = std::mem::take(&mut state.groups);
-        self.groups.store(0, Ordering::Relaxed);
         let (first, last) = (state.writing_last.next(), state.next.previous());
         assert!(first <= last, "a buffer with bytes holds records");
         state.writing_last = last;
@@ -349,7 +337,7 @@ impl Queue {
         std::mem::swap(filling_wakers, writing_wakers);
         drop(state);
         self.room.notify_all();
-        Some(Load { bytes, first, last, groups })
+        Some(Load { bytes, first, last })
     }
 
     /// Settles the write that was taken last.
@@ -368,12 +356,12 @@ impl Queue {
         state.spare = bytes;
         let turn = 1 - state.turn;
         let listeners = std::mem::take(&mut state.listeners[turn]);
-        Settled { turn, listeners, wakers, groups: load.groups }
+        Settled { turn, listeners, wakers }
     }
 
     /// Wakes the waiters of a settled write, holding no lock.
     pub(crate) fn tell(&self, settled: Settled) {
-        let Settled { turn, listeners, mut wakers, .. } = settled;
+        let Settled { turn, listeners, mut wakers } = settled;
         if listeners > 0 {
             self.bells[turn].ring();
         }
@@ -424,11 +412,6 @@ impl Queue {
             state.cuts += 1;
         }
         Some(outcome)
-    }
-
-    /// Groups in the filling buffer, as last seen; for estimates.
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.load(Ordering::Relaxed)
     }
 }
 

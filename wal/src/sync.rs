@@ -5,17 +5,16 @@
 //! like these and are scheduled by the checker: `cargo xtask loom`.
 
 #[cfg(not(loom))]
-pub(crate) use self::system::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex, yield_now};
+pub(crate) use self::system::{AtomicU64, Bell, Condvar, Mutex};
 
 #[cfg(all(loom, test))]
 pub(crate) use self::model::TIME_PASSES;
 #[cfg(loom)]
-pub(crate) use self::model::{AtomicU64, AtomicUsize, Bell, Condvar, Mutex, yield_now};
+pub(crate) use self::model::{AtomicU64, Bell, Condvar, Mutex};
 
 #[cfg(not(loom))]
 mod system {
-    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize};
-    pub(crate) use std::thread::yield_now;
+    pub(crate) use std::sync::atomic::AtomicU64;
 
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,8 +44,7 @@ mod system {
 
 #[cfg(loom)]
 mod model {
-    pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize};
-    pub(crate) use loom::thread::yield_now;
+    pub(crate) use loom::sync::atomic::AtomicU64;
 
     use std::ops::{Deref, DerefMut};
     use std::time::Duration;
@@ -115,7 +113,7 @@ mod model {
             let passes = TIME_PASSES.load(std::sync::atomic::Ordering::Relaxed);
             if passes {
                 drop(guard.held.take());
-                yield_now();
+                loom::thread::yield_now();
                 guard.held = Some(guard.mutex.lock().expect("a panic ends the model"));
             } else {
                 self.wait(guard);

@@ -111,7 +111,6 @@ impl Wal {
             queue: Queue::new(found.last, options, threaded),
             writer: Mutex::new(writer),
             mode: options.writer,
-            clock: Arc::clone(&options.clock),
         });
         let threads = if threaded { start_threads(&core, &spares, dir)? } else { Vec::new() };
         let held = Mutex::new(Some(Held { threads, _lock: lock }));

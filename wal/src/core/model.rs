@@ -21,9 +21,8 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use drystone_vfs::OsClock;
 use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use loom::thread;
+use loom::thread::{self, yield_now};
 
 use super::*;
 use crate::config::Options;
@@ -68,7 +67,6 @@ fn log(mode: Mode, options: &Options, sound_syncs: usize) -> (Log, Arc<Platter>)
         queue: Queue::new(Lsn(0), options, mode == Mode::Thread),
         writer: Mutex::new(disk),
         mode,
-        clock: Arc::new(OsClock::new()),
     };
     (Arc::new(core), platter)
 }

@@ -13,7 +13,12 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every source file of this suite, and the module that it is.
+/// The sources in a folder of this crate, and the module that each is.
+pub(crate) fn sources_of(folder: &str) -> Vec<(String, String)> {
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "")
+}
+
+/// Every source file in a folder, and the module that it is.
 #[expect(clippy::disallowed_methods, reason = "the test reads its own sources")]
 fn sources(folder: &Path, module: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();

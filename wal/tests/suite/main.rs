@@ -24,7 +24,7 @@
 //! | 17 | `syncs::a_write_that_lands_in_part_is_cut_on_reopening` |
 //! | 18 | `space::a_full_disk_is_reported_and_survived` |
 //! | 19 | `reads::an_unreadable_sector_is_an_error_not_the_end` |
-//! | 20 | `clock::appends_survive_any_clock` |
+//! | 20 | `clock::the_log_reads_no_clock` |
 //! | 21 | `locks::every_path_to_the_log_is_locked` |
 //! | 24 | `open::a_crash_while_a_log_is_first_made_leaves_none_or_an_empty_one` |
 //! | 25 | `reads::a_future_version_is_unsupported_and_untouched` |

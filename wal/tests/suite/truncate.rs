@@ -228,7 +228,7 @@ fn cutting_nothing_changes_nothing() {
 // Below the first record there is nothing to stand on.
 #[test]
 fn a_suffix_cannot_be_cut_below_the_prefix() {
-    let (wal, _) = try_open(&disk(), crate::support::options().first_lsn(Lsn(100))).unwrap();
+    let (wal, _) = try_open(&disk(), options().first_lsn(Lsn(100))).unwrap();
     put(&wal, b"a hundred");
     assert!(matches!(wal.truncate_suffix(Lsn(98)), Err(Error::Missing { first: Lsn(100), .. })));
     wal.truncate_suffix(Lsn(99)).unwrap();
@@ -276,7 +276,7 @@ fn a_commit_from_before_a_cut_resolves() {
 // would have been recycled under it.
 #[test]
 fn a_reader_is_not_disturbed_by_prefix_truncation() {
-    let options = crate::support::options().segment_bytes(1 << 20);
+    let options = options().segment_bytes(1 << 20);
     let (wal, _) = try_open(&disk(), options).unwrap();
     // Larger than what a reader takes in at once.
     let big = |lsn: u64| vec![lsn as u8; 100_000];
