@@ -21,9 +21,10 @@
 //! it looks every [`NAP`] by itself; so a record lies in memory for no longer than that.
 //!
 //! **No delay.** The scribe does not wait for more to gather before it writes, although the threads
-//! it has just woken are about to append again. They are on their way while it makes the next write:
-//! groups of 16 threads come to 11 to 15 by themselves. To yield to them first was tried, and cost a
-//! log on a busy machine nine tenths of its speed (`docs/decisions/0004`). So no clock is read.
+//! it has just woken are about to append again. They are on their way while it makes the next
+//! write: groups of 16 threads come to 11 to 15 by themselves. To yield to them first was tried,
+//! and cost a log on a busy machine nine tenths of its speed (`docs/decisions/0004`). So no clock
+//! is read.
 
 use std::io;
 use std::path::Path;

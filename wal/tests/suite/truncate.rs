@@ -71,8 +71,8 @@ pub(crate) fn recycled() -> Vec<Hurt> {
     disks
 }
 
-// What a recycled file held before is no torn tail: a log that was closed is reported as closed, and
-// one that was opened again and then torn is not.
+// What a recycled file held before is no torn tail: a log that was closed is reported as closed,
+// and one that was opened again and then torn is not.
 #[test]
 fn old_frames_behind_a_close_are_not_reported_as_torn() {
     let disk = disk();
