@@ -23,7 +23,7 @@ const JOURNAL: &str = "kv/journal";
 const ENGINE: &str = "kv/engine";
 
 /// `kv/engine/x.snap` for a path that ends so.
-fn name_in(sample: &Sample, file: &std::path::Path) -> String {
+pub(super) fn name_in(sample: &Sample, file: &std::path::Path) -> String {
     let name = file.strip_prefix(sample.data()).expect("it lies in the sample");
     name.to_string_lossy().into_owned()
 }

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!   ... │ record │ record │ record │ 0 0 0 0        what was synced
-//!   ... │ record │ record │ reco     (the end)      cut
+//!   ... │ record │ record │ reco 0 0 0 0 0 0        torn
 //!   ... │ record │ record │ 0 0 0 0 0 0 0 0         zeroed
 //!   ... │ record │ record │ record │ x ? 9 #        more than was written
+//!   ... │ record │ record │ reco     (the end)      cut: no crash does that
 //! ```
 //!
 //! The last record that was written may be lost this way, since nothing after it says that it was
@@ -15,8 +16,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::attempt::attempt;
-use super::count;
+use super::damage::name_in;
 use super::sample::{HEADER_BYTES, KEYS, Sample, edit, flip, frames_end};
+use super::{count, refused};
 
 /// The journal's last segment that was written to.
 fn last(sample: &Sample) -> PathBuf {
@@ -48,9 +50,21 @@ fn torn_tail_is_cut_off() {
         let sample = Sample::new();
         edit(&last(&sample), |bytes| bytes[at..].fill(0));
         opens(sample, 1);
+    }
+}
+
+/// A journal's files are as long as they will ever be before anything is written to them. One that
+/// is shorter was cut by somebody, and nobody knows what else stood there.
+#[test]
+fn shortened_journal_is_refused() {
+    let sample = Sample::new();
+    let (end, last_at) = frames_end(&last(&sample));
+    for at in [last_at, last_at + 1, last_at + 16, end] {
+        println!("cut at byte {at}, frame from {last_at} to {end}");
         let sample = Sample::new();
-        edit(&last(&sample), |bytes| bytes.truncate(at));
-        opens(sample, 1);
+        let file = last(&sample);
+        edit(&file, |bytes| bytes.truncate(at));
+        refused(&sample.data(), &name_in(&sample, &file), "file ends early");
     }
 }
 
