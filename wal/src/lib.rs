@@ -96,6 +96,9 @@
 //!   the damage is. Without a clean close, one case cannot be told from the log alone: damage to
 //!   the very last write. Pass what you know as [`Options::min_lsn`] and it is caught too.
 //! * What is found is a prefix of what was appended, groups whole, nothing else.
+//! * The disk has to keep its part of the contract on [`Vfs`](drystone_vfs::Vfs): what is synced
+//!   stays, and a write harms no byte but those it changes. A disk that lies is noticed by
+//!   `min_lsn` alone.
 //! * Opening changes nothing on disk before the whole log is verified; with [`Wal::find`], not
 //!   before the caller has looked at the records either; with [`Wal::open_read_only`], not at all.
 //! * The first failed write or sync ends the log for everyone ([`Error::Poisoned`]); nothing is

@@ -124,6 +124,10 @@ impl Wal {
     /// the buffer is full. An empty group appends nothing, and resolves when everything before is
     /// durable.
     ///
+    /// They are written when somebody waits for the commit, and at once when it is polled, tried or
+    /// dropped; if it is only held, within some 10 ms (with
+    /// [`Writer::Caller`](crate::Writer::Caller), by the next who waits).
+    ///
     /// # Errors
     /// [`TooLarge`](Error::TooLarge) for a record above [`Options::record_bytes_max`] or a group
     /// above 1 GiB; [`Poisoned`](Error::Poisoned) or [`NoSpace`](Error::NoSpace) once any write has
