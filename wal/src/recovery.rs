@@ -335,30 +335,14 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
             return corrupt(scan.stop, reason);
         }
         let stale = scanner.is_stale(&scan).map_err(failed)?;
-        let bytes = dirty_end(file, scan.end, length).map_err(failed)? - scan.end;
+        let dirty = Window::new(file, length).dirty_end(scan.end).map_err(failed)?;
+        let bytes = dirty - scan.end;
         let file = path.clone();
         cut = (bytes > 0 && !stale).then_some(Cut { file, offset: scan.end, bytes, reason });
     }
     let capacity = header.capacity;
     let short = (length < capacity).then_some(Short { file: path, bytes: length, capacity });
     Ok(Tail { header, scan, cut, short })
-}
-
-/// Behind the last byte of `file[from..end]` that is not zero; `from` if all are.
-pub(crate) fn dirty_end(file: Arc<dyn File>, from: u64, end: u64) -> io::Result<u64> {
-    let mut window = Window::new(file, end);
-    let (mut at, mut dirty) = (from, from);
-    while at < end {
-        let piece = window.bytes(at, WINDOW_BYTES)?;
-        if piece.is_empty() {
-            break;
-        }
-        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-            dirty = at + last as u64 + 1;
-        }
-        at += piece.len() as u64;
-    }
-    Ok(dirty)
 }
 
 /// The record after those that stand in a segment whose successor is gone.

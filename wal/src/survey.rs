@@ -112,7 +112,8 @@ impl Survey {
         self.at = self.search(from)?;
         if self.at == self.window.end() {
             // What is zero up to the end is a piece of its own.
-            self.at = self.dirty_end(from)?;
+            let dirty = self.window.dirty_end(from)?.next_multiple_of(ALIGN_BYTES);
+            self.at = dirty.min(self.window.end());
         }
         self.torn = true;
         Ok(Some(Piece::Gap { offset, bytes: self.at - offset, reason }))
@@ -136,21 +137,6 @@ impl Survey {
             if let Some(i) = bytes.iter().position(|byte| *byte != 0) {
                 let end = at + i as u64;
                 return Ok(end - (end - from) % ALIGN_BYTES);
-            }
-            at += bytes.len() as u64;
-        }
-    }
-
-    /// Behind the last bytes from `from` on that are not zero, in whole steps.
-    fn dirty_end(&mut self, from: u64) -> io::Result<u64> {
-        let (mut at, mut dirty) = (from, from);
-        loop {
-            let bytes = self.window.bytes(at, WINDOW_BYTES)?;
-            if bytes.is_empty() {
-                return Ok(dirty.min(self.window.end()));
-            }
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-                dirty = (at + last as u64 + 1).next_multiple_of(ALIGN_BYTES);
             }
             at += bytes.len() as u64;
         }

@@ -48,6 +48,21 @@ impl Window {
         Ok(&self.buf[at..end])
     }
 
+    /// Behind the last byte from `from` on that is not zero; `from` if all are.
+    pub(crate) fn dirty_end(&mut self, from: u64) -> io::Result<u64> {
+        let (mut at, mut dirty) = (from, from);
+        loop {
+            let piece = self.bytes(at, WINDOW_BYTES)?;
+            if piece.is_empty() {
+                return Ok(dirty);
+            }
+            if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+                dirty = at + last as u64 + 1;
+            }
+            at += piece.len() as u64;
+        }
+    }
+
     /// Whether the frame at `offset`, whose head is `head`, passes its checksum. `None` if it does
     /// not fit before the end.
     pub(crate) fn check(

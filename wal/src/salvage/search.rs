@@ -17,7 +17,6 @@ use drystone_vfs::{Lock, Vfs};
 use crate::error::{Damage, Error, Result};
 use crate::format::{HEADER_BYTES, Kind, SegmentHeader};
 use crate::patchy::Patchy;
-use crate::recovery::dirty_end;
 use crate::report::Cut;
 use crate::salvage::hearing::{self, Witness};
 use crate::salvage::source::{Guess, Kin, Source, sources};
@@ -25,6 +24,7 @@ use crate::salvage::{Hole, Loss, Run, Salvage};
 use crate::scan::{Scanner, Stop};
 use crate::survey::{Piece, Survey};
 use crate::types::{Lsn, SegmentId};
+use crate::window::Window;
 
 /// How many segments may have been made and cut away again between two neighbours.
 const CREATIONS_BETWEEN_MAX: u64 = 1 << 20;
@@ -349,7 +349,8 @@ impl Search<'_> {
             self.hole(source, at..length, damage.unwrap_or(Damage::FileEnds), false);
             self.adopt(walk, whole, at);
         } else {
-            let bytes = dirty_end(Arc::clone(&walk.file) as _, whole.0, length)? - whole.0;
+            let mut window = Window::new(Arc::clone(&walk.file) as _, length);
+            let bytes = window.dirty_end(whole.0)? - whole.0;
             let stale = bytes > 0 && walk.is_stale()?;
             let (file, reason) = (source.path.clone(), damage.unwrap_or(Damage::Group));
             let cut = Cut { file, offset: whole.0, bytes, reason };
