@@ -4,8 +4,8 @@
 //!     tools     benches  tests  xtask
 //!     layer 4   scheduler ──► etcd ──► etcd-api
 //!     layer 3   kv
-//!     layer 2   lsm
-//!     layer 1   wal   btree   raft   membership
+//!     layer 2   lsm   btree
+//!     layer 1   wal   raft   membership
 //!     layer 0   vfs
 //!     side      sim ──► vfs
 //! ```
@@ -31,7 +31,7 @@ const RANKS: [(&str, u32); 16] = [
     ("drystone-sim", SIDE),
     ("drystone-wal", 10),
     ("drystone-wal-cli", 11),
-    ("drystone-btree", 10),
+    ("drystone-btree", 20),
     ("drystone-raft", 10),
     ("drystone-membership", 10),
     ("drystone-lsm", 20),
