@@ -34,10 +34,10 @@ use crate::bell::Bell;
 use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
 use crate::data_dir::DataDir;
 use crate::engine::{Engine, Progress};
+use crate::engines::{AnyEngine, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
 use crate::hash::HashReply;
-use crate::mem::Mem;
 use crate::options::Options;
 use crate::proposal::{Answer, Proposal, block_on, proposal};
 use crate::reply::{RangeReply, TxnReply};
@@ -53,7 +53,7 @@ const EXPIRIES_MAX: usize = 500;
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
-pub struct Kv<E: Engine = Mem> {
+pub struct Kv<E: Engine = AnyEngine> {
     running: Arc<Running<E>>,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Shared<E: Engine> {
     persist_error: Mutex<Option<Error>>,
     /// Why the store has ended by itself, if it has.
     pub(crate) failure: Mutex<Option<Error>>,
-    _dir: DataDir,
+    dir: DataDir,
 }
 
 /// Commands that are journaled and not yet answered, oldest first.
@@ -137,23 +137,25 @@ pub struct LeaseInfo {
     pub keys: Vec<bytes::Bytes>,
 }
 
-impl Kv<Mem> {
-    /// Opens the store in `dir` with the memory engine, creating it where there is none.
+impl Kv {
+    /// Opens the store in `dir` with the engine of [`Options::engine`], creating it where there is
+    /// none.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`] or [`Error::Damaged`] for a
-    /// folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
+    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
+    /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
     /// the file. In all these cases no data file was changed.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
         options: Options,
-    ) -> Result<Kv<Mem>, Error> {
+    ) -> Result<Kv, Error> {
         options.check().map_err(Error::Options)?;
-        let data_dir = DataDir::open(&vfs, dir)?;
-        let engine = Mem::open(vfs.clone(), &data_dir.engine())?;
+        let data_dir = DataDir::open(&vfs, dir, options.engine)?;
+        let (kind, engine_dir) = (data_dir.kind(), data_dir.engine());
+        let engine = AnyEngine::open(kind, vfs.clone(), clock.clone(), &engine_dir)?;
         Kv::start(vfs, clock, data_dir, engine, options)
     }
 }
@@ -187,7 +189,7 @@ impl<E: Engine> Kv<E> {
             persisting: Mutex::default(),
             persist_error: Mutex::default(),
             failure: Mutex::default(),
-            _dir: dir,
+            dir,
         });
         let threads = Threads::start(&shared);
         Ok(Kv { running: Arc::new(Running { shared, threads }) })
@@ -226,6 +228,11 @@ impl<E: Engine> Kv<E> {
     pub fn watch(&self, options: StreamOptions) -> WatchStream {
         let store = self.shared().store.clone();
         self.shared().store.hub.stream(store, options)
+    }
+
+    /// Which engine holds the records.
+    pub fn engine_kind(&self) -> EngineKind {
+        self.shared().dir.kind()
     }
 
     /// Where the store stands.

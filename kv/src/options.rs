@@ -1,10 +1,15 @@
 //! What a [`crate::Kv`] can be told, all of it with defaults that suit a server.
 
+use crate::engines::EngineKind;
 use crate::limits::Limits;
 
 /// How a key-value store behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// The engine that holds the records; a data folder that was made with another one is refused.
+    /// `None`, the default, goes on with the folder's, and makes a new folder with
+    /// [`EngineKind::default`].
+    pub engine: Option<EngineKind>,
     /// Bounds on one request.
     pub limits: Limits,
     /// How large the store may grow, bytes in use in the engine; beyond it the no-space alarm is
@@ -34,6 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            engine: None,
             limits: Limits::default(),
             quota_bytes: Some(2 << 30),
             member: 0,

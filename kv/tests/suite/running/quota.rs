@@ -2,10 +2,17 @@
 
 use drystone_kv::command::{AlarmChange, AlarmKind, Put, Txn, TxnOp};
 use drystone_kv::reply::Alarm;
-use drystone_kv::{Command, Kv, Options, Refusal};
+use drystone_kv::{Command, EngineKind, Kv, Options, Refusal};
 
 use crate::common::{compact, delete, grant, put, read as request};
-use crate::running::{Machine, apply, ok, options, read, sweep};
+use crate::running::{Machine, apply, ok, on_every_engine, options, read, sweep};
+
+on_every_engine! {
+    outgrowing_the_quota_raises_an_alarm_in_the_members_name
+    a_full_store_can_be_emptied_and_used_again
+    a_transaction_is_weighed_by_its_heavier_branch
+    no_quota_is_no_bound
+}
 
 const QUOTA: u64 = 100_000;
 const MEMBER: u64 = 42;
@@ -41,9 +48,8 @@ fn clear() -> Command {
 }
 
 // Trap 26. The put that would not fit is refused, and from then on every put, though it would.
-#[test]
-fn outgrowing_the_quota_raises_an_alarm_in_the_members_name() {
-    let machine = Machine::new(1);
+fn outgrowing_the_quota_raises_an_alarm_in_the_members_name(kind: EngineKind) {
+    let machine = Machine::of(kind, 1);
     let kv = small(&machine);
     let puts = fill(&kv);
     assert!((70..100).contains(&puts), "{puts} puts of about a kilobyte in {QUOTA} bytes");
@@ -63,9 +69,8 @@ fn outgrowing_the_quota_raises_an_alarm_in_the_members_name() {
 }
 
 // Trap 26. The way out: compact, sweep, clear the alarm.
-#[test]
-fn a_full_store_can_be_emptied_and_used_again() {
-    let machine = Machine::new(2);
+fn a_full_store_can_be_emptied_and_used_again(kind: EngineKind) {
+    let machine = Machine::of(kind, 2);
     let kv = small(&machine);
     fill(&kv);
     ok(&kv, delete("x", ""));
@@ -83,9 +88,8 @@ fn a_full_store_can_be_emptied_and_used_again() {
 }
 
 // A transaction weighs what its heavier branch would put, nested ones counted.
-#[test]
-fn a_transaction_is_weighed_by_its_heavier_branch() {
-    let machine = Machine::new(3);
+fn a_transaction_is_weighed_by_its_heavier_branch(kind: EngineKind) {
+    let machine = Machine::of(kind, 3);
     let kv = small(&machine);
     let half = || TxnOp::Put(Put::new("h", vec![7; 60_000]));
     let nested = |ops| TxnOp::Txn(Txn { success: ops, ..Txn::default() });
@@ -105,9 +109,8 @@ fn a_transaction_is_weighed_by_its_heavier_branch() {
 }
 
 // Without a quota there is no bound.
-#[test]
-fn no_quota_is_no_bound() {
-    let machine = Machine::new(4);
+fn no_quota_is_no_bound(kind: EngineKind) {
+    let machine = Machine::of(kind, 4);
     let kv = machine.try_open(Options { quota_bytes: None, ..options() }).unwrap();
     for _ in 0..200 {
         ok(&kv, large());
