@@ -1,7 +1,6 @@
 //! Folders that must not be touched: in use, somebody else's, of another version, damaged. The
 //! store refuses each with its reason, and leaves every byte where it was.
 
-use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use drystone_kv::command::Put;
 use drystone_kv::engine::EngineError;
 use drystone_kv::{Command, EngineKind, Error, Kv, Options};
-use drystone_vfs::{Fault, File, Harm, Lock, Op, OpenMode, SimVfs, Vfs};
+use drystone_vfs::{Call, Fault, Harm, Op, OpenMode, SimVfs, TapVfs, Vfs};
 use drystone_wal::{Options as WalOptions, Wal};
 
 use crate::common::{delete, put};
@@ -246,55 +245,22 @@ fn a_format_that_was_not_yet_durable_is_not_lost_later() {
     }
 }
 
-/// A disk on which somebody else makes the folder, and ends, just before we lock it.
-#[derive(Debug)]
-struct Overtaken {
-    disk: SimVfs,
-    by: &'static str,
-}
-
-impl Vfs for Overtaken {
-    fn lock(&self, file: &Path) -> io::Result<Lock> {
-        write(&self.disk, &path("FORMAT"), self.by.as_bytes());
-        self.disk.lock(file)
-    }
-
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, mode)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.disk.list(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-
-    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock_shared(path)
-    }
-}
-
 // Two servers started at once with different engines: the second must see what the first has made,
 // and not write its own name over it.
 #[test]
 fn a_folder_made_between_the_look_and_the_lock_is_seen() {
     let machine = Machine::new(3);
     let by = format_line(EngineKind::Lsm);
-    let vfs = Arc::new(Overtaken { disk: machine.disk.clone(), by });
+    let overtake = {
+        let disk = machine.disk.clone();
+        move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if matches!(call, Call::Lock { .. }) {
+                write(&disk, &path("FORMAT"), by.as_bytes());
+            }
+            go()
+        }
+    };
+    let vfs = Arc::new(TapVfs::over(machine.disk.clone(), overtake));
     let asked = Options { engine: Some(EngineKind::Memory), ..options() };
     let error = open(vfs, machine.clock.clone(), asked).err().expect("it is another engine's");
     assert!(matches!(error, Error::WrongEngine { found: EngineKind::Lsm, .. }), "{error:?}");
