@@ -33,7 +33,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::bell::Bell;
 use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
 use crate::data_dir::DataDir;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Engine, EngineStats, Progress};
 use crate::engines::{AnyEngine, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
@@ -49,6 +49,12 @@ use crate::watch::{StreamOptions, WatchStream};
 /// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
 /// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
 const EXPIRIES_MAX: usize = 500;
+/// How long a step of the engine's upkeep takes, roughly. Clients share cores and disk with it.
+const UPKEEP_STEP: Duration = Duration::from_millis(5);
+/// Slack of the engine that is left alone: it will be used again.
+const UPKEEP_SLACK_BYTES_MIN: u64 = 64 << 20;
+/// After this a defragmentation ends, whatever is left.
+const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
 /// What etcd adds to the size of a key and value when it weighs a put against the quota.
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
@@ -308,6 +314,16 @@ impl<E: Engine> Kv<E> {
         self.shared().persist()
     }
 
+    /// Gives back what space the engine can spare, and drops the journal that it covers. Runs beside
+    /// reads and writes; stops after a minute if writes always leave more to do.
+    ///
+    /// # Errors
+    ///
+    /// When the engine fails. Nothing is lost by it: the journal stays.
+    pub fn defragment(&self) -> Result<(), Error> {
+        self.shared().defragment()
+    }
+
     /// Why the background threads could not persist the engine the last time they tried. Nothing is
     /// lost by it, but the journal grows until it succeeds.
     pub fn persist_error(&self) -> Option<Error> {
@@ -462,9 +478,8 @@ impl<E: Engine> Shared<E> {
 
     /// Whether enough was journaled since the engine was last durable.
     pub(crate) fn persist_is_due(&self) -> bool {
-        let engine_bytes = self.store.engine().stats().bytes_in_use;
-        let threshold =
-            self.options.persist_bytes_min.max(engine_bytes / self.options.persist_fraction);
+        let cost = self.store.engine().stats().persist_bytes;
+        let threshold = self.options.persist_bytes_min.max(cost / self.options.persist_fraction);
         self.journaled.load(Ordering::Relaxed) >= threshold
     }
 
@@ -476,6 +491,29 @@ impl<E: Engine> Shared<E> {
         self.journal.truncate_prefix(Lsn(applied + 1))?;
         self.journaled.fetch_sub(journaled, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Does a step of the engine's upkeep, if it takes far more than it needs.
+    pub(crate) fn upkeep_step(&self) -> Result<Progress, Error> {
+        let EngineStats { bytes, bytes_in_use, .. } = self.store.engine().stats();
+        let slack = bytes.saturating_sub(bytes_in_use);
+        if slack <= bytes_in_use.max(UPKEEP_SLACK_BYTES_MIN) {
+            return Ok(Progress::Done);
+        }
+        self.store.maintain(UPKEEP_STEP)
+    }
+
+    fn defragment(&self) -> Result<(), Error> {
+        self.persist()?;
+        let deadline = self.clock.monotonic() + DEFRAGMENT_MAX;
+        let mut moved = false;
+        while self.store.maintain(UPKEEP_STEP)? == Progress::More {
+            moved = true;
+            if self.is_closed() || self.clock.monotonic() >= deadline {
+                break;
+            }
+        }
+        if moved { self.persist() } else { Ok(()) }
     }
 
     pub(crate) fn note_persist(&self, result: Result<(), Error>) {

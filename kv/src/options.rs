@@ -23,10 +23,10 @@ pub struct Options {
     /// Most encoded bytes of commands proposed and not yet answered. Default 64 MiB.
     pub proposals_bytes_max: usize,
     /// The journal is cut after the engine was made durable, which happens when so many bytes were
-    /// journaled since the last time, or [`Options::persist_fraction`] of the engine's size, if
-    /// that is more. It bounds what a restart has to replay. Default 64 MiB.
+    /// journaled since the last time, or [`Options::persist_fraction`] of what the engine would
+    /// have to write, if that is more. It bounds what a restart has to replay. Default 64 MiB.
     pub persist_bytes_min: u64,
-    /// See [`Options::persist_bytes_min`]; one over this number. Default 2: half the engine's size.
+    /// See [`Options::persist_bytes_min`]; one over this number. Default 2: half of the write.
     pub persist_fraction: u64,
     /// Size of one journal segment file, bytes. Default 64 MiB.
     pub segment_bytes: u64,

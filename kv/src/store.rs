@@ -18,6 +18,7 @@
 //! The store knows nothing of journals or quorums: [`Store::apply`] is told what is committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -291,6 +292,12 @@ impl<E: Engine> Store<E> {
         let Some(batch) = batch else { return Ok(Progress::Done) };
         self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
         Ok(Progress::More)
+    }
+
+    /// Does a step of the engine's upkeep of roughly `budget`, beside reads and writes.
+    pub fn maintain(&self, budget: Duration) -> Result<Progress, Error> {
+        self.check_usable()?;
+        Ok(self.engine.maintain(budget)?)
     }
 
     /// The engine underneath.

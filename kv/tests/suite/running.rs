@@ -13,6 +13,7 @@ mod panic;
 mod quota;
 mod restart;
 mod stress;
+mod upkeep;
 mod watching;
 
 use std::path::Path;
@@ -68,8 +69,8 @@ impl Machine {
         Machine { disk, clock: Arc::new(SimClock::new()), kind: self.kind }
     }
 
-    pub(crate) fn try_open(&self, options: Options) -> Result<Kv, Error> {
-        let options = Options { engine: Some(self.kind), ..options };
+    pub(crate) fn try_open(&self, mut options: Options) -> Result<Kv, Error> {
+        options.engine = Some(self.kind);
         open(Arc::new(self.disk.clone()), self.clock.clone(), options)
     }
 

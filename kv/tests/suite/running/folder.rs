@@ -317,8 +317,8 @@ fn a_missing_journal_segment_is_reported(kind: EngineKind) {
     let journal = files_in(&machine, "journal");
     for (file, _) in &journal[..journal.len() - 1] {
         let copy = machine.with(machine.disk.crash_copy(7));
-        copy.disk.remove(file).unwrap();
-        copy.disk.sync_dir(&path("journal")).unwrap();
+        copy.disk.remove(file).expect("the disk is in order");
+        copy.disk.sync_dir(&path("journal")).expect("the disk is in order");
         let error = refused(&copy);
         let told = matches!(&error, Error::Journal(_) | Error::JournalGap { .. });
         assert!(told, "{}: {error:?}", file.display());
@@ -330,9 +330,9 @@ fn a_missing_journal_segment_is_reported(kind: EngineKind) {
 fn a_lost_journal_is_not_a_fresh_start(kind: EngineKind) {
     let machine = used_with(kind);
     for (file, _) in files_in(&machine, "journal") {
-        machine.disk.remove(&file).unwrap();
+        machine.disk.remove(&file).expect("the disk is in order");
     }
-    machine.disk.sync_dir(&path("journal")).unwrap();
+    machine.disk.sync_dir(&path("journal")).expect("the disk is in order");
     let error = refused(&machine);
     assert!(matches!(&error, Error::Journal(_)), "{error:?}");
 }
@@ -341,9 +341,9 @@ fn a_lost_journal_is_not_a_fresh_start(kind: EngineKind) {
 fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
     let machine = used_with(kind);
     for (file, _) in files_in(&machine, "engine") {
-        machine.disk.remove(&file).unwrap();
+        machine.disk.remove(&file).expect("the disk is in order");
     }
-    machine.disk.sync_dir(&path("engine")).unwrap();
+    machine.disk.sync_dir(&path("engine")).expect("the disk is in order");
     let error = refused(&machine);
     let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);
     assert!(told, "{error:?}");
@@ -356,9 +356,10 @@ fn a_record_that_is_no_command_is_reported_with_its_place() {
         let machine = Machine::new(4);
         ok(&machine.open(), put("k", "v"));
         let vfs: Arc<dyn Vfs> = Arc::new(machine.disk.clone());
-        let (wal, _) = Wal::open(vfs, &path("journal"), WalOptions::default()).unwrap();
-        wal.append(&[bytes]).unwrap().wait().unwrap();
-        wal.close().unwrap();
+        let (wal, _) =
+            Wal::open(vfs, &path("journal"), WalOptions::default()).expect("the disk is in order");
+        wal.append(&[bytes]).expect("the disk is in order").wait().unwrap();
+        wal.close().expect("the disk is in order");
         let error = refused(&machine);
         assert!(matches!(&error, Error::BadCommand { index: 2, .. }), "{bytes:?}: {error:?}");
     }
@@ -398,11 +399,11 @@ fn records_that_no_store_wrote_are_reported(kind: EngineKind) {
         let store = machine.open();
         ok(&store, put("k", "v"));
         ok(&store, delete("k", ""));
-        store.persist().unwrap();
+        store.persist().expect("the disk is in order");
         drop(store);
         let engine = machine.open_engine();
-        engine.write(batch).unwrap();
-        engine.persist().unwrap();
+        engine.write(batch).expect("the disk is in order");
+        engine.persist().expect("the disk is in order");
         drop(engine);
         let error = refused(&machine);
         assert!(matches!(&error, Error::BadRecord { .. }), "{what}: {error:?}");

@@ -84,7 +84,7 @@ fn a_full_store_can_be_emptied_and_used_again(kind: EngineKind) {
     assert_eq!(apply(&kv, put("tiny", "")), Err(Refusal::NoSpace), "sticky");
     ok(&kv, clear());
     assert!(fill(&kv) > 60);
-    assert_eq!(read(&kv, &request("k", "")).unwrap().count, 1);
+    assert_eq!(read(&kv, &request("k", "")).expect("the disk is in order").count, 1);
 }
 
 // A transaction weighs what its heavier branch would put, nested ones counted.
@@ -111,7 +111,8 @@ fn a_transaction_is_weighed_by_its_heavier_branch(kind: EngineKind) {
 // Without a quota there is no bound.
 fn no_quota_is_no_bound(kind: EngineKind) {
     let machine = Machine::of(kind, 4);
-    let kv = machine.try_open(Options { quota_bytes: None, ..options() }).unwrap();
+    let kv =
+        machine.try_open(Options { quota_bytes: None, ..options() }).expect("the disk is in order");
     for _ in 0..200 {
         ok(&kv, large());
     }

@@ -39,11 +39,11 @@ fn a_restart_replays_the_journal(kind: EngineKind) {
     for command in [grant(7), put("a", "1"), put_on("b", "2", 7), put("a", "3")] {
         assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
     }
-    let hash = kv.hash(None).unwrap();
+    let hash = kv.hash(None).expect("the disk is in order");
     drop(kv);
     let kv = machine.open();
     assert_stands(&kv, &oracle);
-    assert_eq!(kv.hash(None).unwrap(), hash);
+    assert_eq!(kv.hash(None).expect("the disk is in order"), hash);
     assert_eq!(kv.status().applied, 4);
 }
 
@@ -57,14 +57,14 @@ fn persisting_cuts_the_journal_and_a_restart_needs_no_more(kind: EngineKind) {
         assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
     }
     let before = journal_bytes(&machine);
-    kv.persist().unwrap();
+    kv.persist().expect("the disk is in order");
     assert!(journal_bytes(&machine) < before / 2, "{before} bytes before");
     let last = put("k0", "after");
     assert_eq!(apply(&kv, last.clone()), oracle.apply(&last));
     drop(kv);
     let kv = machine.open();
     assert_stands(&kv, &oracle);
-    kv.persist().unwrap();
+    kv.persist().expect("the disk is in order");
     drop(kv);
     let kv = machine.open();
     assert_stands(&kv, &oracle);
@@ -79,7 +79,7 @@ fn what_comes_while_the_engine_persists_stays_in_the_journal(kind: EngineKind) {
     let machine = Machine::of(kind, 4);
     let options = Options { engine: Some(kind), ..options() };
     let (disk, gate) = gated(Arc::new(machine.disk.clone()), "engine");
-    let kv = open(Arc::new(disk), machine.clock.clone(), options).unwrap();
+    let kv = open(Arc::new(disk), machine.clock.clone(), options).expect("the disk is in order");
     // Each larger than a segment, so that each has one to itself.
     let large = |n: u8| Command::Put(Put::new(format!("k{n}"), vec![n; 20_000]));
     let mut oracle = Oracle::new();
@@ -96,7 +96,7 @@ fn what_comes_while_the_engine_persists_stays_in_the_journal(kind: EngineKind) {
     let copy = machine.with(machine.disk.crash_copy(5)).open();
     assert_stands(&copy, &oracle);
     put(6, &mut oracle);
-    kv.persist().unwrap();
+    kv.persist().expect("the disk is in order");
     let copy = machine.with(machine.disk.crash_copy(6)).open();
     assert_stands(&copy, &oracle);
 }
@@ -105,7 +105,7 @@ fn what_comes_while_the_engine_persists_stays_in_the_journal(kind: EngineKind) {
 fn the_background_persists_when_enough_was_journaled(kind: EngineKind) {
     let machine = Machine::of(kind, 3);
     let lively = Options { background: true, persist_bytes_min: 50_000, ..options() };
-    let kv = machine.try_open(lively).unwrap();
+    let kv = machine.try_open(lively).expect("the disk is in order");
     let journal = Path::new(super::DIR).join("journal");
     // The first segment holds the first command: it goes when the engine has that one for good.
     let first = machine.disk.files().into_iter().map(|(path, _)| path);
@@ -135,10 +135,10 @@ fn many_restarts_lose_nothing_and_invent_nothing(kind: EngineKind) {
                 assert_eq!(apply(&kv, command.clone()), oracle.apply(&command), "{command:?}");
             }
             if requests.percent(10) {
-                kv.sweep_step().unwrap();
+                kv.sweep_step().expect("the disk is in order");
             }
             if requests.percent(4) {
-                kv.persist().unwrap();
+                kv.persist().expect("the disk is in order");
             }
             if requests.percent(4) {
                 let before = kv.status();
