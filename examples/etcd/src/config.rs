@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::compactor::Retention;
 use crate::identity::Identity;
+use crate::store::EngineKind;
 
 mod duration;
 pub(crate) mod flags;
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) name: String,
     /// Where the data is.
     pub(crate) data_dir: PathBuf,
+    /// What holds the records; `None` is what the data directory was made with.
+    pub(crate) storage_engine: Option<EngineKind>,
     /// Whether the data directory must hold data already.
     pub(crate) existing: bool,
     /// Where clients connect.
@@ -163,6 +166,7 @@ impl Config {
         Ok(Config {
             name: flags.name.clone(),
             data_dir: data_dir.into(),
+            storage_engine: flags.storage_engine,
             existing: flags.initial_cluster_state == "existing",
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
