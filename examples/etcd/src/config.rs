@@ -362,6 +362,27 @@ mod tests {
         assert_eq!(config.log.level, "warn");
     }
 
+    // A typing error must not choose an engine, and an empty variable is how a unit file says "none".
+    #[test]
+    fn storage_engine_is_one_of_three_or_left_open() {
+        assert_eq!(serve("").storage_engine, None);
+        for kind in EngineKind::ALL {
+            assert_eq!(serve(&format!("--storage-engine {kind}")).storage_engine, Some(kind));
+            let env = [("ETCD_STORAGE_ENGINE".into(), kind.name().into())];
+            let Start::Serve(config, _) = read([], env) else {
+                panic!("{kind} from the environment")
+            };
+            assert_eq!(config.storage_engine, Some(kind));
+        }
+        let Start::Serve(config, _) = read([], [("ETCD_STORAGE_ENGINE".into(), "".into())]) else {
+            panic!("an empty variable is none")
+        };
+        assert_eq!(config.storage_engine, None);
+        let (text, status) = refuse("--storage-engine=rocksdb");
+        assert_eq!(status, 2, "{text}");
+        assert!(text.contains("memory, btree, lsm"), "{text}");
+    }
+
     // Tools that test a configuration look at the status and the text.
     #[test]
     fn broken_rules_exit_with_one() {

@@ -87,8 +87,7 @@ pub(super) fn check_header(
     sequence: u64,
     path: &Path,
 ) -> Result<(), EngineError> {
-    let corrupt =
-        |reason| Err(EngineError::Corrupt { file: path.to_path_buf(), offset: 0, reason });
+    let corrupt = |reason: &'static str| Err(EngineError::corrupt(path, 0, reason));
     if header[..8] != MAGIC {
         return corrupt("the file does not begin with the magic number");
     }
