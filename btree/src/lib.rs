@@ -8,11 +8,19 @@ mod slice;
 mod page;
 mod pages;
 
+mod cursor;
+mod range;
+mod tree;
+
 mod draft;
 mod forest;
 
-pub use draft::Savepoint;
+mod inspect;
+mod verify;
+
+pub use draft::{Savepoint, VALUE_BYTES_MAX};
 pub use error::{Damage, Error, Result};
-pub use forest::TREES_MAX;
+pub use forest::{NAME_BYTES_MAX, TREES_MAX};
 pub use slice::Slice;
 pub use types::{PageId, TreeId, TxnId};
+pub use verify::Tally;

@@ -15,6 +15,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::error::{Damage, Error, Result};
+use crate::page::Page;
 use crate::slice::Slice;
 use crate::types::{PageId, PagePtr, RunPtr};
 
@@ -29,8 +30,51 @@ pub(crate) trait Pages {
     /// How large a page is.
     fn page_bytes(&self) -> usize;
 
+    /// How many pages the file has: no walk that visits each page once takes longer.
+    fn page_count(&self) -> u32;
+
     /// The error that says what is wrong with a page.
     fn corrupt(&self, page: PageId, what: Damage) -> Error;
+}
+
+/// Pages by their pointer as a reader sees them: a snapshot's, or a write transaction's with its
+/// own changes on top. `'a` is how long the bytes stay.
+pub(crate) trait Source<'a>: Copy {
+    fn page(self, ptr: PagePtr) -> Result<PageRef<'a>>;
+    fn run(self, ptr: RunPtr) -> Result<Slice<'a>>;
+    fn page_count(self) -> u32;
+    fn corrupt(self, page: PageId, what: Damage) -> Error;
+
+    /// The page, if it is at the level where its parent is one level higher. This bounds the depth
+    /// of every walk whatever the pages say.
+    #[inline]
+    fn page_at(self, ptr: PagePtr, level: u8) -> Result<PageRef<'a>> {
+        let page = self.page(ptr)?;
+        if Page(&page).level() == level {
+            Ok(page)
+        } else {
+            Err(self.corrupt(ptr.id, Damage::Level))
+        }
+    }
+}
+
+impl<'a, P: Pages> Source<'a> for &'a P {
+    #[inline]
+    fn page(self, ptr: PagePtr) -> Result<PageRef<'a>> {
+        Pages::page(self, ptr)
+    }
+
+    fn run(self, ptr: RunPtr) -> Result<Slice<'a>> {
+        Pages::run(self, ptr)
+    }
+
+    fn page_count(self) -> u32 {
+        Pages::page_count(self)
+    }
+
+    fn corrupt(self, page: PageId, what: Damage) -> Error {
+        Pages::corrupt(self, page, what)
+    }
 }
 
 /// A page, borrowed from the mirror or kept alive.
