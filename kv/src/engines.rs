@@ -20,6 +20,7 @@
 //! Which one a data folder was made with is written in it, by [`Kv`](crate::Kv), so that none is
 //! ever opened as another and found empty.
 
+mod btree;
 mod kind;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ use crate::engine::{
 };
 use crate::mem::{Mem, MemSnapshot};
 
+pub use btree::{BtreeEngine, BtreeSnapshot};
 pub use kind::{EngineKind, UnknownEngine};
 
 /// One of the engines.
@@ -41,6 +43,8 @@ pub use kind::{EngineKind, UnknownEngine};
 pub enum AnyEngine {
     /// [`EngineKind::Memory`].
     Memory(Mem),
+    /// [`EngineKind::Btree`].
+    Btree(BtreeEngine),
 }
 
 /// The state of an [`AnyEngine`] at one instant.
@@ -48,6 +52,8 @@ pub enum AnyEngine {
 pub enum AnySnapshot {
     /// Of [`EngineKind::Memory`].
     Memory(MemSnapshot),
+    /// Of [`EngineKind::Btree`].
+    Btree(BtreeSnapshot),
 }
 
 /// Does the same with whichever it is.
@@ -55,6 +61,7 @@ macro_rules! each {
     ($any:ident, $this:expr, $one:ident => $call:expr) => {
         match $this {
             $any::Memory($one) => $call,
+            $any::Btree($one) => $call,
         }
     };
 }
@@ -68,12 +75,13 @@ impl AnyEngine {
     pub fn open(
         kind: EngineKind,
         vfs: Arc<dyn Vfs>,
-        _clock: Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         dir: &Path,
     ) -> Result<AnyEngine, EngineError> {
         match kind {
             EngineKind::Memory => Mem::open(vfs, dir).map(AnyEngine::Memory),
-            EngineKind::Btree | EngineKind::Lsm => {
+            EngineKind::Btree => BtreeEngine::open(vfs, clock, dir).map(AnyEngine::Btree),
+            EngineKind::Lsm => {
                 let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
                 Err(EngineError::io(dir, error))
             }
@@ -85,6 +93,7 @@ impl AnyEngine {
     pub fn kind(&self) -> EngineKind {
         match self {
             AnyEngine::Memory(_) => EngineKind::Memory,
+            AnyEngine::Btree(_) => EngineKind::Btree,
         }
     }
 }
@@ -101,6 +110,7 @@ impl Engine for AnyEngine {
     fn snapshot(&self) -> AnySnapshot {
         match self {
             AnyEngine::Memory(engine) => AnySnapshot::Memory(engine.snapshot()),
+            AnyEngine::Btree(engine) => AnySnapshot::Btree(engine.snapshot()),
         }
     }
 

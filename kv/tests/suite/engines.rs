@@ -36,11 +36,11 @@ mod conformance {
         )*};
     }
 
-    of! { memory: Memory }
+    of! { memory: Memory btree: Btree }
 }
 
 /// The engines that are compared, the one that is trusted first.
-const KINDS: [EngineKind; 2] = [EngineKind::Memory, EngineKind::Memory];
+const KINDS: [EngineKind; 2] = [EngineKind::Memory, EngineKind::Btree];
 
 /// A store of each kind, told the same.
 struct Twins {

@@ -35,6 +35,10 @@ macro_rules! on_every_engine {
         mod memory {
             $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Memory); })*
         }
+
+        mod btree {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Btree); })*
+        }
     };
 }
 pub(crate) use on_every_engine;
