@@ -1,1 +1,22 @@
 //! A log-structured merge tree.
+
+#![forbid(unsafe_code)]
+
+pub mod key;
+
+pub mod cursor;
+mod error;
+mod slice;
+
+pub mod merge;
+pub mod range_del;
+
+mod cache;
+mod codec;
+mod compress;
+pub mod table;
+
+pub use cache::{BlockCache, CacheStats};
+pub use compress::Compression;
+pub use error::{Error, Result};
+pub use slice::Slice;
