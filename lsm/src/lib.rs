@@ -1,6 +1,6 @@
 //! A log-structured merge tree.
 
-#![forbid(unsafe_code)]
+
 
 pub mod key;
 
@@ -20,3 +20,6 @@ pub use cache::{BlockCache, CacheStats};
 pub use compress::Compression;
 pub use error::{Error, Result};
 pub use slice::Slice;
+mod memtable;
+mod ratchet;
+mod sync;
