@@ -16,6 +16,9 @@ mod codec;
 mod compress;
 pub mod table;
 
+#[cfg(test)]
+mod testing;
+
 pub use cache::{BlockCache, CacheStats};
 pub use compress::Compression;
 pub use error::{Error, Result};

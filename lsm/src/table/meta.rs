@@ -87,6 +87,26 @@ pub struct TableMeta {
 }
 
 impl TableMeta {
+    /// Of a table in which nothing is yet.
+    pub(crate) fn empty(id: TableId, salt: u64) -> TableMeta {
+        TableMeta {
+            id,
+            salt,
+            bytes: 0,
+            entries: 0,
+            deletes: 0,
+            merges: 0,
+            range_deletes: 0,
+            key_bytes: 0,
+            value_bytes: 0,
+            seq_min: SeqNo::ZERO,
+            seq_max: SeqNo::ZERO,
+            time_max: 0,
+            smallest: Bytes::new(),
+            largest: Upper::At(Bytes::new()),
+        }
+    }
+
     /// Whether some key can be both in the table and in `lo..=hi`.
     pub fn overlaps(&self, lo: &[u8], hi: &[u8]) -> bool {
         *self.smallest <= *hi && self.largest.covers(lo)
