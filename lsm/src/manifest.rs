@@ -57,8 +57,7 @@ pub(crate) struct Manifest {
     seed: Option<u64>,
     /// Which of the two directories.
     side: usize,
-    /// Nothing once a write has failed.
-    wal: Option<Wal>,
+    log: Log,
     contents: Contents,
     base_bytes: u64,
     edits_bytes: u64,
@@ -66,6 +65,15 @@ pub(crate) struct Manifest {
     other_remains: bool,
     /// Tables of edits whose writing failed.
     doubtful: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+enum Log {
+    /// As it was found: nothing has had to be written yet.
+    Found(Box<FoundWal>),
+    Open(Wal),
+    /// A write has failed.
+    Failed,
 }
 
 /// What was found of a manifest. Nothing has been changed.
@@ -94,55 +102,48 @@ impl Manifest {
     /// # Errors
     /// `Corrupt` if there is one and it is damaged.
     pub(crate) fn find(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Found>> {
-        let mut best: Option<Found> = None;
-        let mut failed = None;
-        let mut with_files = 0;
-        for (side, name) in DIRS.iter().enumerate() {
-            let path = dir.join(name);
-            if !has_files(&**vfs, &path)? {
-                continue;
-            }
-            with_files += 1;
-            match find_one(vfs, &path, side) {
-                Ok(Some(found)) => {
-                    if best.as_ref().is_none_or(|best| best.contents.epoch < found.contents.epoch) {
-                        best = Some(found);
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        // A whole base is written to the other directory only when this one's log has failed, and
-        // it then says all that the failed log said: the damage of that is no loss.
-        match (best, failed) {
-            (Some(best), _) => Ok(Some(Found { other_remains: with_files > 1, ..best })),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(None),
-        }
+        let mut logs: [Option<FoundWal>; 2] = [None, None];
+        let best = best(&**vfs, dir, |path, side| {
+            let wal = Wal::find(Arc::clone(vfs), path, wal_options(None))?;
+            let contents = read_records(path, wal.records());
+            logs[side] = Some(wal);
+            contents
+        })?;
+        let Some((contents, side)) = best else { return Ok(None) };
+        let wal = logs[side].take().expect("its records were read");
+        let other_remains = has_files(&**vfs, &dir.join(DIRS[1 - side]))?;
+        Ok(Some(Found { side, wal, contents, other_remains }))
     }
 
-    /// Takes over what was found.
+    /// What the manifest of the database in `dir` says, for reading alone.
+    pub(crate) fn view(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Contents>> {
+        best(&**vfs, dir, |path, _| {
+            let view = Wal::open_read_only(Arc::clone(vfs), path, &wal_options(None))?;
+            read_records(path, view.records())
+        })
+        .map(|best| best.map(|(contents, _)| contents))
+    }
+
+    /// Takes over what was found. Nothing is written before something has changed.
     pub(crate) fn open(
         found: Found,
         vfs: Arc<dyn Vfs>,
         dir: &Path,
         seed: Option<u64>,
-    ) -> Result<Manifest> {
-        let (wal, _) = found.wal.open()?;
-        Ok(Manifest {
+    ) -> Manifest {
+        Manifest {
             vfs,
             dir: dir.to_path_buf(),
             seed,
             side: found.side,
-            wal: Some(wal),
+            log: Log::Found(Box::new(found.wal)),
             contents: found.contents,
             base_bytes: 0,
             // Another base with the first edit: what stands before it has been read once too often.
             edits_bytes: EDITS_BYTES_MIN,
             other_remains: found.other_remains,
             doubtful: Vec::new(),
-        })
+        }
     }
 
     /// Makes the manifest of a fresh database.
@@ -157,7 +158,7 @@ impl Manifest {
             dir: dir.to_path_buf(),
             seed,
             side: 1,
-            wal: None,
+            log: Log::Failed,
             contents,
             base_bytes: 0,
             edits_bytes: 0,
@@ -195,32 +196,36 @@ impl Manifest {
     }
 
     fn write(&mut self, next: Contents, edit: &[u8]) -> Result<()> {
-        if self.wal.is_none() {
-            return self.begin_anew(next);
-        }
+        self.make_durable()?;
+        let Log::Open(wal) = &self.log else { return self.begin_anew(next) };
+        let wal = wal.clone();
         self.remove_other()?;
-        let enough = EDITS_BYTES_MIN.max(2 * self.base_bytes);
-        let wal = self.wal.as_ref().expect("seen above");
-        let outcome = if self.edits_bytes >= enough {
-            let base =
-                edit::encode_base(next.salt, next.epoch, &next.counters, &next.changes());
+        let outcome = if self.edits_bytes >= EDITS_BYTES_MIN.max(2 * self.base_bytes) {
+            let base = edit::encode_base(next.salt, next.epoch, &next.counters, &next.changes());
             self.base_bytes = base.len() as u64;
             self.edits_bytes = 0;
-            append_sealed(wal, &base).and_then(|lsn| Ok(wal.truncate_prefix(lsn)?))
+            append_sealed(&wal, &base).and_then(|lsn| Ok(wal.truncate_prefix(lsn)?))
         } else {
             self.edits_bytes += edit.len() as u64;
-            append_sealed(wal, edit).map(drop)
+            append_sealed(&wal, edit).map(drop)
         };
         match outcome {
-            Ok(()) => {
-                self.contents = next;
-                Ok(())
-            }
-            Err(error) => {
-                self.wal = None;
-                Err(error)
-            }
+            Ok(()) => self.contents = next,
+            Err(_) => self.log = Log::Failed,
         }
+        outcome
+    }
+
+    /// Whatever was read is durable on return.
+    pub(crate) fn make_durable(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.log, Log::Failed) {
+            Log::Found(found) => {
+                let (wal, _) = found.open()?;
+                self.log = Log::Open(wal);
+            }
+            other => self.log = other,
+        }
+        Ok(())
     }
 
     /// Writes `next` as a base into the other directory.
@@ -238,7 +243,7 @@ impl Manifest {
         };
         match make() {
             Ok(wal) => {
-                self.wal = Some(wal);
+                self.log = Log::Open(wal);
                 self.side = side;
                 self.base_bytes = base.len() as u64;
                 self.edits_bytes = 0;
@@ -282,7 +287,11 @@ impl Manifest {
 
     /// Bytes that the log takes on disk.
     pub(crate) fn bytes(&self) -> u64 {
-        self.wal.as_ref().map_or(0, Wal::bytes)
+        match &self.log {
+            Log::Open(wal) => wal.bytes(),
+            Log::Found(found) => found.view().map_or(0, drystone_wal::View::bytes),
+            Log::Failed => 0,
+        }
     }
 }
 
@@ -331,18 +340,52 @@ fn clear(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
 }
 
-/// Reads one directory's log; nothing if it holds no base.
-fn find_one(vfs: &Arc<dyn Vfs>, dir: &Path, side: usize) -> Result<Option<Found>> {
-    let wal = Wal::find(Arc::clone(vfs), dir, wal_options(None))?;
+/// The newest whole state that `read` finds in either directory, and in which.
+fn best(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    mut read: impl FnMut(&Path, usize) -> Result<Option<Contents>>,
+) -> Result<Option<(Contents, usize)>> {
+    let mut best: Option<(Contents, usize)> = None;
+    let mut failed = None;
+    for (side, name) in DIRS.iter().enumerate() {
+        let path = dir.join(name);
+        if !has_files(vfs, &path)? {
+            continue;
+        }
+        match read(&path, side) {
+            Ok(Some(contents)) => {
+                if best.as_ref().is_none_or(|(best, _)| best.epoch < contents.epoch) {
+                    best = Some((contents, side));
+                }
+            }
+            Ok(None) | Err(Error::NoDatabase { .. }) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    // A whole base is written to the other directory only when this one's log has failed, and it
+    // then says all that the failed log said: the damage of that is no loss.
+    match (best, failed) {
+        (Some(best), _) => Ok(Some(best)),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What the records of one log come to; nothing if there is no base among them.
+fn read_records(
+    dir: &Path,
+    records: impl Iterator<Item = drystone_wal::Result<(Lsn, bytes::Bytes)>>,
+) -> Result<Option<Contents>> {
     let mut contents: Option<Contents> = None;
-    for record in wal.records() {
+    for record in records {
         let (_, bytes) = record?;
         read_record(&mut contents, &bytes).map_err(|refusal| match refusal {
             Refusal::Damaged(what) => Error::corrupt(dir, 0, what),
             Refusal::Unsupported(what) => Error::Unsupported { file: dir.to_path_buf(), what },
         })?;
     }
-    Ok(contents.map(|contents| Found { side, wal, contents, other_remains: false }))
+    Ok(contents)
 }
 
 fn read_record(contents: &mut Option<Contents>, bytes: &[u8]) -> Result<(), Refusal> {

@@ -40,6 +40,8 @@ pub(crate) struct KeyspaceId(pub(crate) u32);
 #[derive(Debug)]
 pub(crate) struct Memtable {
     list: SkipList,
+    /// No more is promised once this much is in use.
+    bytes_max: u64,
     /// Bytes promised to batches, counted as if every tower were as tall as can be.
     reserved: AtomicU64,
     /// Whether `ranges` holds any, for those who would rather not lock.
@@ -59,8 +61,11 @@ struct Ranges {
 impl Memtable {
     /// A memtable of `capacity` bytes. `seed` is for the towers of the list.
     pub(crate) fn new(capacity: u32, seed: u64) -> Memtable {
+        // Promises are for the tallest towers, and most are low: the arena is larger than what will
+        // be used of it. What is not used takes no memory.
         Memtable {
-            list: SkipList::new(capacity, seed),
+            list: SkipList::new(capacity.saturating_add(capacity / 2), seed),
+            bytes_max: u64::from(capacity),
             reserved: AtomicU64::new(0),
             has_ranges: AtomicBool::new(false),
             ranges: Mutex::new(BTreeMap::new()),
@@ -76,11 +81,17 @@ impl Memtable {
     pub(crate) fn reserve(&self, room: u64) -> bool {
         // The list's first node and the gap before it.
         let reserved = self.reserved.load(Ordering::Relaxed) + room;
-        if reserved + 128 > u64::from(self.list.capacity()) {
+        let full = self.list.used() >= self.bytes_max && self.is_reserved();
+        if full || reserved + 128 > u64::from(self.list.capacity()) {
             return false;
         }
         self.reserved.store(reserved, Ordering::Relaxed);
         true
+    }
+
+    /// Whether any batch was promised room.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved.load(Ordering::Relaxed) > 0
     }
 
     /// Bytes in use.

@@ -16,10 +16,10 @@ use drystone_vfs::Vfs;
 
 use crate::compress::Compression;
 use crate::error::Result;
-use crate::key::{InternalKey, Kind, SeqNo};
+use crate::key::{InternalKey, Kind};
 use crate::keyspace::{EXPIRY_BYTES, Shared};
 use crate::manifest::table_path;
-use crate::range_del::RangeDelete;
+use crate::range_del::Fragments;
 use crate::read::expiry;
 use crate::sieve::Kept;
 use crate::table::{TableBuilder, TableId, TableMeta, TableOptions};
@@ -41,8 +41,7 @@ pub(crate) struct Plan {
 pub(crate) struct Outputs<'a> {
     plan: Plan,
     next_id: &'a dyn Fn() -> TableId,
-    /// What is left to be written of the range deletes, by start.
-    ranges: Vec<RangeDelete>,
+    ranges: Fragments,
     builder: Option<TableBuilder>,
     /// Where the table being written begins; nothing for the first.
     lower: Option<Vec<u8>>,
@@ -54,7 +53,7 @@ pub(crate) struct Outputs<'a> {
 impl<'a> Outputs<'a> {
     pub(crate) fn new(
         plan: Plan,
-        ranges: Vec<RangeDelete>,
+        ranges: Fragments,
         next_id: &'a dyn Fn() -> TableId,
     ) -> Outputs<'a> {
         Outputs {
@@ -110,18 +109,14 @@ impl<'a> Outputs<'a> {
     /// Ends the table, which reaches up to `upper`.
     fn end(&mut self, upper: Option<&[u8]>) -> Result<()> {
         let lower = self.lower.take();
-        let ranges: Vec<(Vec<u8>, Vec<u8>, SeqNo)> = self
-            .ranges
-            .iter()
-            .filter_map(|range| clip(range, lower.as_deref(), upper))
-            .collect();
+        let ranges = self.ranges.clip(lower.as_deref(), upper);
         if self.builder.is_none() && ranges.is_empty() {
             return Ok(());
         }
         let expires = self.plan.keyspace.expires;
         let builder = self.builder()?;
-        for (start, end, seq) in ranges {
-            builder.add_range_delete(&start, &end, seq);
+        for range in ranges.iter() {
+            builder.add_range_delete(&range.start, &range.end, range.seq);
             if expires {
                 builder.stamp(u64::MAX);
             }
@@ -156,14 +151,4 @@ fn time(kind: Kind, value: &[u8]) -> u64 {
         Kind::Put if value.len() >= EXPIRY_BYTES => expiry(value).unwrap_or(u64::MAX),
         _ => u64::MAX,
     }
-}
-
-fn clip(
-    range: &RangeDelete,
-    lower: Option<&[u8]>,
-    upper: Option<&[u8]>,
-) -> Option<(Vec<u8>, Vec<u8>, SeqNo)> {
-    let start = lower.map_or(&range.start[..], |lower| lower.max(&range.start));
-    let end = upper.map_or(&range.end[..], |upper| upper.min(&range.end));
-    (start < end).then(|| (start.to_vec(), end.to_vec(), range.seq))
 }

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::key::{SeqNo, head};
 use crate::range_del::Fragments;
 use crate::slice::Slice;
+use crate::stats::LevelStats;
 use crate::table::{Fill, Table, TableCursor, TableMeta};
 
 /// A table with its file, which goes with the last who knows of it once it is obsolete.
@@ -25,6 +26,8 @@ pub(crate) struct TableFile {
     vfs: Arc<dyn Vfs>,
     /// A compaction reads it.
     busy: AtomicBool,
+    /// A compaction could not read it.
+    damaged: AtomicBool,
     /// The manifest knows it no more.
     obsolete: AtomicBool,
 }
@@ -37,16 +40,22 @@ impl fmt::Debug for TableFile {
 
 impl TableFile {
     pub(crate) fn new(table: Arc<Table>, path: PathBuf, vfs: Arc<dyn Vfs>) -> TableFile {
-        let (busy, obsolete) = (AtomicBool::new(false), AtomicBool::new(false));
-        TableFile { table, path, vfs, busy, obsolete }
+        let flag = || AtomicBool::new(false);
+        TableFile { table, path, vfs, busy: flag(), damaged: flag(), obsolete: flag() }
     }
 
     pub(crate) fn meta(&self) -> &TableMeta {
         self.table.meta()
     }
 
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+    /// Whether a compaction may take it.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.busy.load(Ordering::Relaxed) && !self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Sets it aside: no compaction takes it again.
+    pub(crate) fn set_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 
     /// Claims the table for a compaction, or lets go of it. Called under the lock of the versions.
@@ -107,6 +116,17 @@ impl Run {
     /// Bytes of the tables' files.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) fn stats(&self) -> LevelStats {
+        let mut stats = LevelStats { tables: self.tables.len() as u64, ..LevelStats::default() };
+        for meta in self.tables.iter().map(|table| table.meta()) {
+            stats.bytes += meta.bytes;
+            stats.entries += meta.entries;
+            stats.deletes += meta.deletes;
+            stats.range_deletes += meta.range_deletes;
+        }
+        stats
     }
 
     pub(crate) fn has_ranges(&self) -> bool {

@@ -27,7 +27,7 @@ use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{Kind, SeqNo};
 use crate::keyspace::Shared;
-use crate::range_del::{Fragments, RangeDelete};
+use crate::range_del::Fragments;
 use crate::read::{expiry, merge};
 use crate::slice::Slice;
 
@@ -256,28 +256,19 @@ impl<C: Cursor> Sieve<C> {
         Ok(())
     }
 
-    /// The range deletes that are to be kept.
-    pub(crate) fn ranges(&self) -> Vec<RangeDelete> {
-        kept_ranges(&self.rules.ranges, &self.rules.snapshots, self.rules.bottom)
+    /// The range deletes that are to be kept: of each stripe the newest, and at the bottom none of
+    /// the oldest stripe.
+    pub(crate) fn ranges(&self) -> Fragments {
+        let thin = self.rules.ranges.thin(&self.rules.snapshots);
+        if self.rules.bottom {
+            thin.above(self.rules.snapshots.first().copied().unwrap_or(SeqNo::MAX))
+        } else {
+            thin
+        }
     }
 }
 
 /// The index of the stripe that write `seq` lies in: how many snapshots do not see it.
 fn stripe(snapshots: &[SeqNo], seq: SeqNo) -> usize {
     snapshots.partition_point(|snapshot| *snapshot < seq)
-}
-
-/// Of each fragment the newest delete of every stripe; at the bottom none of the oldest.
-fn kept_ranges(ranges: &Fragments, snapshots: &[SeqNo], bottom: bool) -> Vec<RangeDelete> {
-    let mut kept: Vec<RangeDelete> = Vec::new();
-    for range in ranges.iter() {
-        let own = stripe(snapshots, range.seq);
-        let hidden = kept.last().is_some_and(|last| {
-            last.start == range.start && stripe(snapshots, last.seq) == own
-        });
-        if !(hidden || bottom && own == 0) {
-            kept.push(range);
-        }
-    }
-    kept
 }

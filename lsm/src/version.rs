@@ -153,6 +153,13 @@ impl Tree {
         self.runs().map(|run| run.bytes()).sum()
     }
 
+    /// Which tables there are, in one number: two trees with the same tables have the same.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.tables().fold(0, |sum: u64, (_, table)| {
+            sum.wrapping_add(crate::key::hash(&table.meta().id.0.to_le_bytes()))
+        })
+    }
+
     /// How far level 0 has grown beyond what a compaction is due for, as a ratio.
     pub(crate) fn level_0_pressure(&self) -> f64 {
         self.sublevels.len() as f64 / SUBLEVELS_DUE as f64

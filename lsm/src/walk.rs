@@ -90,6 +90,16 @@ impl Walk {
         &self.value
     }
 
+    /// The value of the record stood on, which is then no longer known here.
+    pub(crate) fn take_value(&mut self) -> Slice {
+        std::mem::take(&mut self.value)
+    }
+
+    /// The error that it failed with, if it did.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
     /// To the first record at or after `key`; whether there is one.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<bool> {
         self.guard(|walk| {
