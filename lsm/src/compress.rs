@@ -159,7 +159,15 @@ pub(crate) enum Unpack {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
     use super::*;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        rand_chacha::ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut bytes);
+        bytes
+    }
 
     fn packed(compression: Compression, raw: &[u8]) -> (Codec, Vec<u8>) {
         let mut out = Vec::new();
@@ -169,8 +177,7 @@ mod tests {
     // What goes in must come out, whatever the size and however well it shrinks.
     #[test]
     fn parts_come_back_as_they_were() {
-        let noise: Vec<u8> =
-            (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise = noise(200_000);
         for raw in [&[][..], b"a", &[7; 5000], &[0; 200_000], &noise[..3000], &noise] {
             for compression in all() {
                 let (codec, bytes) = packed(compression, raw);
@@ -204,8 +211,7 @@ mod tests {
     #[test]
     fn noise_is_tried_less_and_less() {
         let mut packer = Packer::new(Compression::Lz4);
-        let noise: Vec<u8> =
-            (0..500u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        let noise = noise(500);
         let mut out = Vec::new();
         for _ in 0..100 {
             assert_eq!(packer.pack(&noise, &mut out), Codec::Plain);
