@@ -27,6 +27,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// Those that this build can write.
+    #[cfg(test)]
+    pub(crate) const ALL: &[Compression] = &[
+        Compression::None,
+        Compression::Lz4,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd,
+    ];
+}
+
 /// What a packed part says of how it was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -179,19 +190,12 @@ mod tests {
     fn parts_come_back_as_they_were() {
         let noise = noise(200_000);
         for raw in [&[][..], b"a", &[7; 5000], &[0; 200_000], &noise[..3000], &noise] {
-            for compression in all() {
+            for compression in Compression::ALL.iter().copied() {
                 let (codec, bytes) = packed(compression, raw);
                 assert_eq!(&*unpack(codec, &bytes, raw.len()).unwrap(), raw);
                 assert!(bytes.len() <= raw.len(), "a part never grows");
             }
         }
-    }
-
-    fn all() -> Vec<Compression> {
-        let mut all = vec![Compression::None, Compression::Lz4];
-        #[cfg(feature = "zstd")]
-        all.push(Compression::Zstd);
-        all
     }
 
     // A length from a hostile disk must not become an allocation.

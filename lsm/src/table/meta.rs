@@ -21,7 +21,8 @@
 use bytes::Bytes;
 
 use crate::codec::{Input, put_string};
-use crate::key::SeqNo;
+use crate::key::{Kind, SeqNo};
+use crate::range_del::Fragments;
 
 /// The number of a table's file. Never used twice in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -105,6 +106,33 @@ impl TableMeta {
             smallest: Bytes::new(),
             largest: Upper::At(Bytes::new()),
         }
+    }
+
+    /// Counts an entry in.
+    pub(crate) fn count(&mut self, key: &[u8], seq: SeqNo, kind: Kind, value_bytes: usize) {
+        self.entries += 1;
+        self.deletes += u64::from(kind == Kind::Delete);
+        self.merges += u64::from(kind == Kind::Merge);
+        self.key_bytes += key.len() as u64;
+        self.value_bytes += value_bytes as u64;
+        self.seq_min = self.seq_min.min(seq);
+        self.seq_max = self.seq_max.max(seq);
+    }
+
+    /// Sets the bounds from the entries counted, the last of which is `last`, and the range
+    /// deletes. There must be one or the other.
+    pub(crate) fn bound(&mut self, fragments: &Fragments, last: Upper) {
+        self.range_deletes = fragments.count() as u64;
+        let mut largest = (self.entries > 0).then_some(last);
+        if let Some((start, end)) = fragments.bounds() {
+            if self.entries == 0 || *start < self.smallest {
+                self.smallest = start.clone();
+            }
+            if largest.as_ref().is_none_or(|upper| upper.key() < end) {
+                largest = Some(Upper::Before(end.clone()));
+            }
+        }
+        self.largest = largest.expect("a table is not empty");
     }
 
     /// Whether some key can be both in the table and in `lo..=hi`.
