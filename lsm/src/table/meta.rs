@@ -13,6 +13,7 @@
 //!   seq_min   u64    lowest write number, range deletes included
 //!   seq_max   u64    highest write number, range deletes included
 //!   time_max  u64    latest stamp given, 0 if none: when it is past, the whole table is
+//!   ingested  u64    0, or the write that all entries count as; only the manifest knows it
 //!   smallest  u16 + bytes
 //!   upper     u8     1: `largest` is a key in the table; 0: a range delete ends before it
 //!   largest   u16 + bytes
@@ -81,6 +82,9 @@ pub struct TableMeta {
     pub seq_max: SeqNo,
     /// Latest stamp given to the builder, 0 if none.
     pub time_max: u64,
+    /// For a table that was written outside and taken in: the write that all its entries count as,
+    /// whatever it says itself. [`SeqNo::ZERO`] for every other.
+    pub ingested: SeqNo,
     /// The lowest user key, or where the first range delete starts if that is lower.
     pub smallest: Bytes,
     /// Where the table ends.
@@ -103,6 +107,7 @@ impl TableMeta {
             seq_min: SeqNo::ZERO,
             seq_max: SeqNo::ZERO,
             time_max: 0,
+            ingested: SeqNo::ZERO,
             smallest: Bytes::new(),
             largest: Upper::At(Bytes::new()),
         }
@@ -145,6 +150,32 @@ impl TableMeta {
         *self.smallest <= *user_key && self.largest.covers(user_key)
     }
 
+    /// Whether the table may be taken in: all its entries are of write 0, so there is one for each
+    /// key, and they can count as another write.
+    pub fn is_timeless(&self) -> bool {
+        self.seq_max == SeqNo::ZERO
+    }
+
+    /// The description of the same file, all entries of which count as write `seq`.
+    ///
+    /// # Panics
+    /// If the table is not [timeless](TableMeta::is_timeless).
+    pub fn ingested_at(self, seq: SeqNo) -> TableMeta {
+        assert!(self.is_timeless(), "only entries of write 0 can be renumbered");
+        assert!(SeqNo::ZERO < seq && seq < SeqNo::MAX, "a table is taken in by a write");
+        TableMeta { ingested: seq, seq_min: seq, seq_max: seq, ..self }
+    }
+
+    /// What the file says of itself, if this is what the manifest says.
+    pub(crate) fn as_written(&self) -> TableMeta {
+        let mut written = self.clone();
+        if self.ingested != SeqNo::ZERO {
+            written.ingested = SeqNo::ZERO;
+            (written.seq_min, written.seq_max) = (SeqNo::ZERO, SeqNo::ZERO);
+        }
+        written
+    }
+
     /// Appends the bytes drawn above.
     pub fn encode(&self, buf: &mut Vec<u8>) {
         for number in [
@@ -160,6 +191,7 @@ impl TableMeta {
             self.seq_min.0,
             self.seq_max.0,
             self.time_max,
+            self.ingested.0,
         ] {
             buf.extend_from_slice(&number.to_le_bytes());
         }
@@ -184,6 +216,7 @@ impl TableMeta {
             seq_min: SeqNo(input.u64()?),
             seq_max: SeqNo(input.u64()?),
             time_max: input.u64()?,
+            ingested: SeqNo(input.u64()?),
             smallest: Bytes::copy_from_slice(input.string()?),
             largest: match input.u8()? {
                 0 => Upper::Before(Bytes::copy_from_slice(input.string()?)),
@@ -196,6 +229,10 @@ impl TableMeta {
         }
         if meta.seq_min > meta.seq_max || meta.seq_max >= SeqNo::MAX {
             return Err("write numbers of a table are out of order");
+        }
+        let alone = meta.seq_min == meta.ingested && meta.seq_max == meta.ingested;
+        if meta.ingested != SeqNo::ZERO && !alone {
+            return Err("table was taken in by one write but has another");
         }
         *bytes = input.rest();
         Ok(meta)

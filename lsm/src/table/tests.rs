@@ -122,6 +122,42 @@ fn a_table_says_what_was_put_into_it() {
     }
 }
 
+// A table written outside has to look as if one write had made it, or a snapshot from before would
+// see it and a later write would not hide it.
+#[test]
+fn a_table_that_was_taken_in_counts_as_one_write() {
+    for seed in seeds("taken_in", 60) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rows = rows(&mut rng);
+        rows.dedup_by(|a, b| a.0 == b.0);
+        rows.iter_mut().for_each(|row| row.1 = SeqNo::ZERO);
+        let disk = MemVfs::new();
+        let mut builder = TableBuilder::new(&disk, Path::new(PATH), options(&mut rng)).unwrap();
+        for (key, seq, kind, value) in &rows {
+            builder.add(InternalKey::new(key, *seq, *kind), value).unwrap();
+        }
+        builder.add_range_delete(b"b", b"c", SeqNo::ZERO);
+        let meta = builder.finish().unwrap();
+        assert!(meta.is_timeless());
+        let taken = SeqNo(100);
+        let meta = meta.ingested_at(taken);
+        let mut bytes = Vec::new();
+        meta.encode(&mut bytes);
+        assert_eq!(TableMeta::decode(&mut &*bytes).unwrap(), meta);
+        let table = open(&disk, &meta).unwrap();
+        assert_eq!(table.range_dels().covering(b"b", SeqNo::MAX).unwrap().seq, taken);
+        rows.iter_mut().for_each(|row| row.1 = taken);
+        for row in &rows {
+            assert_eq!(found(&table, &row.0, SeqNo(99)).unwrap(), None);
+            for seq in [taken, SeqNo(101), SeqNo::MAX] {
+                assert_eq!(found(&table, &row.0, seq).unwrap().as_ref(), Some(row));
+            }
+        }
+        walk(&mut rng, &mut table.cursor(Fill::Cache), &rows, 300);
+        table.verify().unwrap();
+    }
+}
+
 // A block that holds one large value must not be mistaken for damage, nor cut.
 #[test]
 fn values_of_any_size_come_back() {

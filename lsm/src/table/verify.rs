@@ -71,10 +71,13 @@ impl Table {
         let upper = Upper::At(Bytes::copy_from_slice(last));
         seen.bound(self.range_dels(), upper);
         for delete in self.range_dels().iter() {
-            seen.seq_min = seen.seq_min.min(delete.seq);
-            seen.seq_max = seen.seq_max.max(delete.seq);
+            // Of a table that was taken in, as it is in the file.
+            let ingested = self.meta().ingested != SeqNo::ZERO;
+            let seq = if ingested { SeqNo::ZERO } else { delete.seq };
+            seen.seq_min = seen.seq_min.min(seq);
+            seen.seq_max = seen.seq_max.max(seq);
         }
-        if seen == *self.meta() {
+        if seen == self.meta().as_written() {
             return Ok(());
         }
         let offset = self.footer().meta.offset;
