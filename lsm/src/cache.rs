@@ -19,8 +19,8 @@
 //!
 //! A block in use lives on after it was taken away, as long as somebody has it.
 //!
-//! **Promises.** Bytes held never exceed the limit, by which the blocks' own bytes and
-//! [`BLOCK_OVERHEAD_BYTES`] for each are counted. A table that is closed takes its blocks with it.
+//! **Promises.** Bytes held never exceed the limit; 64 are counted for each block beside its own.
+//! A table that is closed takes its blocks with it.
 //!
 //! **Absent.** A history of what was taken away (ghosts), and a second queue that protects from
 //! scans: long scans do not fill the cache at all, see [`Fill`](crate::table::Fill).
@@ -32,8 +32,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// What a block costs beyond its bytes: its place in the ring, and the allocator's share.
-pub const BLOCK_OVERHEAD_BYTES: u64 = 64;
+/// What a block costs beyond its bytes: its ticket in the ring, and the allocator's share.
+const BLOCK_OVERHEAD_BYTES: u64 = 64;
 
 /// A shard smaller than this could not hold a few large blocks; small caches have fewer shards.
 const SHARD_BYTES_MIN: u64 = 1 << 20;

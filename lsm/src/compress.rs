@@ -27,6 +27,17 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// Those that this build can write.
+    #[cfg(test)]
+    pub(crate) const ALL: &[Compression] = &[
+        Compression::None,
+        Compression::Lz4,
+        #[cfg(feature = "zstd")]
+        Compression::Zstd,
+    ];
+}
+
 /// What a packed part says of how it was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -159,7 +170,15 @@ pub(crate) enum Unpack {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
     use super::*;
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        rand_chacha::ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut bytes);
+        bytes
+    }
 
     fn packed(compression: Compression, raw: &[u8]) -> (Codec, Vec<u8>) {
         let mut out = Vec::new();
@@ -169,22 +188,14 @@ mod tests {
     // What goes in must come out, whatever the size and however well it shrinks.
     #[test]
     fn parts_come_back_as_they_were() {
-        let noise: Vec<u8> =
-            (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise = noise(200_000);
         for raw in [&[][..], b"a", &[7; 5000], &[0; 200_000], &noise[..3000], &noise] {
-            for compression in all() {
+            for compression in Compression::ALL.iter().copied() {
                 let (codec, bytes) = packed(compression, raw);
                 assert_eq!(&*unpack(codec, &bytes, raw.len()).unwrap(), raw);
                 assert!(bytes.len() <= raw.len(), "a part never grows");
             }
         }
-    }
-
-    fn all() -> Vec<Compression> {
-        let mut all = vec![Compression::None, Compression::Lz4];
-        #[cfg(feature = "zstd")]
-        all.push(Compression::Zstd);
-        all
     }
 
     // A length from a hostile disk must not become an allocation.
@@ -204,8 +215,7 @@ mod tests {
     #[test]
     fn noise_is_tried_less_and_less() {
         let mut packer = Packer::new(Compression::Lz4);
-        let noise: Vec<u8> =
-            (0..500u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        let noise = noise(500);
         let mut out = Vec::new();
         for _ in 0..100 {
             assert_eq!(packer.pack(&noise, &mut out), Codec::Plain);

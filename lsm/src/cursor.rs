@@ -20,8 +20,8 @@ use crate::error::Result;
 use crate::key::{Kind, SeqNo};
 use crate::slice::Slice;
 
-/// A position among sorted entries.
-pub trait Cursor {
+/// A position among sorted entries. It may be moved to another thread, as scans are.
+pub trait Cursor: Send {
     /// To the first entry at or after `(user_key, seq)`.
     fn seek(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()>;
 

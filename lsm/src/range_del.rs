@@ -206,6 +206,15 @@ impl Fragments {
         rest
     }
 
+    /// The same ranges, all deleted by write `seq`.
+    pub(crate) fn renumbered(&self, seq: SeqNo) -> Fragments {
+        let mut renumbered = Fragments::default();
+        for Fragment { start, end, .. } in &self.list {
+            renumbered.push(start.clone(), end.clone(), vec![seq]);
+        }
+        renumbered
+    }
+
     /// Appends the bytes drawn above.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let count = |len: usize| u32::try_from(len).expect("range deletes are counted in a u32");

@@ -60,6 +60,10 @@ mod builder;
 mod ahead;
 mod cursor;
 mod reader;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use builder::{TableBuilder, TableOptions};
 pub use cursor::TableCursor;

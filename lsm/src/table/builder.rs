@@ -22,7 +22,7 @@ use drystone_vfs::{File, OpenMode, Vfs};
 
 use crate::compress::{Compression, Packer};
 use crate::error::{Error, Result};
-use crate::key::{InternalKey, KEY_BYTES_MAX, Kind, SeqNo, VALUE_BYTES_MAX, compare, hash};
+use crate::key::{InternalKey, KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, compare, hash};
 use crate::range_del::{Fragments, RangeDelete};
 use crate::table::block::{BlockBuilder, GROUP_BITS_MAX, mark};
 use crate::table::fences::FencesBuilder;
@@ -150,7 +150,8 @@ impl TableBuilder {
             assert!(order.is_lt(), "entries are added in order");
             self.last == key.user
         };
-        if self.block.bytes() >= self.options.block_bytes || self.block.is_full() {
+        let full = self.block.bytes() >= self.options.block_bytes || self.block.is_full();
+        if full && !self.block.is_empty() {
             self.close_block()?;
             self.fences.fence((&self.last, self.last_seq), key.user);
         }
@@ -162,19 +163,8 @@ impl TableBuilder {
         }
         self.last_seq = key.seq;
         self.block.add(key, mark(self.last_hash), value);
-        self.count(key, value);
+        self.meta.count(key.user, key.seq, key.kind, value.len());
         Ok(())
-    }
-
-    fn count(&mut self, key: InternalKey<'_>, value: &[u8]) {
-        let meta = &mut self.meta;
-        meta.entries += 1;
-        meta.deletes += u64::from(key.kind == Kind::Delete);
-        meta.merges += u64::from(key.kind == Kind::Merge);
-        meta.key_bytes += key.user.len() as u64;
-        meta.value_bytes += value.len() as u64;
-        meta.seq_min = meta.seq_min.min(key.seq);
-        meta.seq_max = meta.seq_max.max(key.seq);
     }
 
     /// Adds the delete of `start..end`, in any order, before or after entries. An empty range does
@@ -226,7 +216,8 @@ impl TableBuilder {
             self.close_block()?;
         }
         let fragments = Fragments::build(std::mem::take(&mut self.range_deletes));
-        self.set_bounds(&fragments);
+        let last = Bytes::copy_from_slice(&self.last);
+        self.meta.bound(&fragments, Upper::At(last));
         // Damage to these makes the whole table unreadable, so they are written as they are where
         // packing would gain little.
         let mut footer = Footer::default();
@@ -253,22 +244,6 @@ impl TableBuilder {
         assert_eq!(self.written, self.meta.bytes, "the description knows the length of its file");
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
         Ok(self.meta)
-    }
-
-    /// Widens the bounds to those of the range deletes.
-    fn set_bounds(&mut self, fragments: &Fragments) {
-        self.meta.range_deletes = fragments.count() as u64;
-        let mut smallest = (self.meta.entries > 0).then(|| self.meta.smallest.clone());
-        let mut largest =
-            (self.meta.entries > 0).then(|| Upper::At(Bytes::copy_from_slice(&self.last)));
-        if let Some((start, end)) = fragments.bounds() {
-            smallest = Some(smallest.map_or(start.clone(), |key| key.min(start.clone())));
-            if largest.as_ref().is_none_or(|upper| upper.key() < end) {
-                largest = Some(Upper::Before(end.clone()));
-            }
-        }
-        self.meta.smallest = smallest.expect("something was added");
-        self.meta.largest = largest.expect("something was added");
     }
 
     fn position(&self) -> u64 {

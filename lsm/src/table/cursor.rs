@@ -3,6 +3,9 @@
 //! The cursor keeps the block it stands in, and the key it stands on, put together in a buffer of
 //! its own. A step within the block touches neither the cache nor the fences. A seek first asks
 //! whether the block at hand is the right one: merges seek forward in small steps.
+//!
+//! In a table that was taken in, every entry counts as one write. In its blocks they are of write 0,
+//! and a target is translated before it is looked for.
 
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ use crate::table::{Fill, Table};
 pub struct TableCursor {
     table: Arc<Table>,
     fill: Fill,
+    /// The write that all entries count as, or 0.
+    ingested: SeqNo,
     ahead: Ahead,
     failed: Option<Error>,
     block: Option<Held>,
@@ -49,6 +54,7 @@ struct Held {
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>, fill: Fill) -> TableCursor {
         TableCursor {
+            ingested: table.meta().ingested,
             table,
             fill,
             ahead: Ahead::default(),
@@ -125,7 +131,10 @@ impl TableCursor {
             self.key.extend_from_slice(&bytes[whole..whole + part.shared]);
         }
         self.key.extend_from_slice(&bytes[part.suffix..part.value]);
-        (self.seq, self.kind) = layout.trailer(bytes, index);
+        let (seq, kind) = layout.trailer(bytes, index);
+        // An entry that was taken in is of write 0 in its block; of the two, the right one is higher.
+        self.seq = seq.max(self.ingested);
+        self.kind = kind;
         self.value = (part.value, part.end);
         self.index = index;
         self.on = true;
@@ -176,6 +185,12 @@ impl Cursor for TableCursor {
         if self.table.fences().count() == 0 {
             return Ok(());
         }
+        if seq < self.ingested {
+            // The key's entry is before the target, so it is the next one that is wanted.
+            self.seek(user_key, self.ingested)?;
+            let before = self.on && self.key == user_key;
+            return if before { self.next() } else { Ok(()) };
+        }
         let (number, index) = self.approach(user_key, seq)?;
         if index < self.count() {
             self.stand(index);
@@ -191,10 +206,16 @@ impl Cursor for TableCursor {
         if self.table.fences().count() == 0 {
             return Ok(());
         }
+        let seq = match seq {
+            _ if self.ingested == SeqNo::ZERO => seq,
+            // The key's entry is at the target or before it, and as low as can be in the block.
+            seq if seq <= self.ingested => SeqNo::ZERO,
+            _ => SeqNo::MAX,
+        };
         let (number, index) = self.approach(user_key, seq)?;
         if index < self.count() {
             self.stand(index);
-            if self.seq == seq && self.key == user_key {
+            if self.seq.max(self.ingested) == seq.max(self.ingested) && self.key == user_key {
                 return Ok(());
             }
         }

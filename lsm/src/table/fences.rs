@@ -29,6 +29,9 @@
 //!
 //! **Absent.** Fences that are read when they are needed: a table's are in memory while it is open.
 
+#[cfg(test)]
+mod tests;
+
 use crate::codec::{Input, put_string};
 use crate::key::{SeqNo, compare, head};
 use crate::table::block::common_bytes;

@@ -13,6 +13,7 @@
 //!   seq_min   u64    lowest write number, range deletes included
 //!   seq_max   u64    highest write number, range deletes included
 //!   time_max  u64    latest stamp given, 0 if none: when it is past, the whole table is
+//!   ingested  u64    0, or the write that all entries count as; only the manifest knows it
 //!   smallest  u16 + bytes
 //!   upper     u8     1: `largest` is a key in the table; 0: a range delete ends before it
 //!   largest   u16 + bytes
@@ -21,7 +22,8 @@
 use bytes::Bytes;
 
 use crate::codec::{Input, put_string};
-use crate::key::SeqNo;
+use crate::key::{Kind, SeqNo};
+use crate::range_del::Fragments;
 
 /// The number of a table's file. Never used twice in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -80,6 +82,9 @@ pub struct TableMeta {
     pub seq_max: SeqNo,
     /// Latest stamp given to the builder, 0 if none.
     pub time_max: u64,
+    /// For a table that was written outside and taken in: the write that all its entries count as,
+    /// whatever it says itself. [`SeqNo::ZERO`] for every other.
+    pub ingested: SeqNo,
     /// The lowest user key, or where the first range delete starts if that is lower.
     pub smallest: Bytes,
     /// Where the table ends.
@@ -102,9 +107,37 @@ impl TableMeta {
             seq_min: SeqNo::ZERO,
             seq_max: SeqNo::ZERO,
             time_max: 0,
+            ingested: SeqNo::ZERO,
             smallest: Bytes::new(),
             largest: Upper::At(Bytes::new()),
         }
+    }
+
+    /// Counts an entry in.
+    pub(crate) fn count(&mut self, key: &[u8], seq: SeqNo, kind: Kind, value_bytes: usize) {
+        self.entries += 1;
+        self.deletes += u64::from(kind == Kind::Delete);
+        self.merges += u64::from(kind == Kind::Merge);
+        self.key_bytes += key.len() as u64;
+        self.value_bytes += value_bytes as u64;
+        self.seq_min = self.seq_min.min(seq);
+        self.seq_max = self.seq_max.max(seq);
+    }
+
+    /// Sets the bounds from the entries counted, the last of which is `last`, and the range
+    /// deletes. There must be one or the other.
+    pub(crate) fn bound(&mut self, fragments: &Fragments, last: Upper) {
+        self.range_deletes = fragments.count() as u64;
+        let mut largest = (self.entries > 0).then_some(last);
+        if let Some((start, end)) = fragments.bounds() {
+            if self.entries == 0 || *start < self.smallest {
+                self.smallest = start.clone();
+            }
+            if largest.as_ref().is_none_or(|upper| upper.key() < end) {
+                largest = Some(Upper::Before(end.clone()));
+            }
+        }
+        self.largest = largest.expect("a table is not empty");
     }
 
     /// Whether some key can be both in the table and in `lo..=hi`.
@@ -115,6 +148,32 @@ impl TableMeta {
     /// Whether the table may say something about `user_key`.
     pub fn contains(&self, user_key: &[u8]) -> bool {
         *self.smallest <= *user_key && self.largest.covers(user_key)
+    }
+
+    /// Whether the table may be taken in: all its entries are of write 0, so there is one for each
+    /// key, and they can count as another write.
+    pub fn is_timeless(&self) -> bool {
+        self.seq_max == SeqNo::ZERO
+    }
+
+    /// The description of the same file, all entries of which count as write `seq`.
+    ///
+    /// # Panics
+    /// If the table is not [timeless](TableMeta::is_timeless).
+    pub fn ingested_at(self, seq: SeqNo) -> TableMeta {
+        assert!(self.is_timeless(), "only entries of write 0 can be renumbered");
+        assert!(SeqNo::ZERO < seq && seq < SeqNo::MAX, "a table is taken in by a write");
+        TableMeta { ingested: seq, seq_min: seq, seq_max: seq, ..self }
+    }
+
+    /// What the file says of itself, if this is what the manifest says.
+    pub(crate) fn as_written(&self) -> TableMeta {
+        let mut written = self.clone();
+        if self.ingested != SeqNo::ZERO {
+            written.ingested = SeqNo::ZERO;
+            (written.seq_min, written.seq_max) = (SeqNo::ZERO, SeqNo::ZERO);
+        }
+        written
     }
 
     /// Appends the bytes drawn above.
@@ -132,6 +191,7 @@ impl TableMeta {
             self.seq_min.0,
             self.seq_max.0,
             self.time_max,
+            self.ingested.0,
         ] {
             buf.extend_from_slice(&number.to_le_bytes());
         }
@@ -156,6 +216,7 @@ impl TableMeta {
             seq_min: SeqNo(input.u64()?),
             seq_max: SeqNo(input.u64()?),
             time_max: input.u64()?,
+            ingested: SeqNo(input.u64()?),
             smallest: Bytes::copy_from_slice(input.string()?),
             largest: match input.u8()? {
                 0 => Upper::Before(Bytes::copy_from_slice(input.string()?)),
@@ -168,6 +229,10 @@ impl TableMeta {
         }
         if meta.seq_min > meta.seq_max || meta.seq_max >= SeqNo::MAX {
             return Err("write numbers of a table are out of order");
+        }
+        let alone = meta.seq_min == meta.ingested && meta.seq_max == meta.ingested;
+        if meta.ingested != SeqNo::ZERO && !alone {
+            return Err("table was taken in by one write but has another");
         }
         *bytes = input.rest();
         Ok(meta)

@@ -82,7 +82,7 @@ impl Table {
         let ends = Ends::read(vfs, path, seal)?;
         let corrupt = |part: Extent, what| Error::corrupt(path, part.offset, what);
         let Footer { filter, ranges, fences, meta: described } = ends.footer;
-        if ends.meta()? != *meta {
+        if ends.meta()? != meta.as_written() {
             return Err(corrupt(described, "table is not the one that the manifest describes"));
         }
         let filter_bytes = ends.part(filter)?;
@@ -92,9 +92,14 @@ impl Table {
         if (found.count() == 0) != (meta.entries == 0) {
             return Err(corrupt(fences, "blocks and entries do not agree"));
         }
+        let mut range_dels =
+            Fragments::decode(&range_bytes).map_err(|what| corrupt(ranges, what))?;
+        if meta.ingested != SeqNo::ZERO {
+            range_dels = range_dels.renumbered(meta.ingested);
+        }
         Ok(Arc::new(Table {
             filter: Filter::decode(&filter_bytes).map_err(|w| corrupt(filter, w))?,
-            range_dels: Arc::new(Fragments::decode(&range_bytes).map_err(|w| corrupt(ranges, w))?),
+            range_dels: Arc::new(range_dels),
             shelf: cache.shelf(found.count()),
             cache: Arc::clone(cache),
             fences: found,
@@ -133,10 +138,18 @@ impl Table {
         if !self.filter.may_contain(hash) || self.fences.count() == 0 {
             return Ok(None);
         }
+        if seq < self.meta.ingested {
+            return Ok(None);
+        }
         let index = self.fences.find(user_key, seq);
         let block = self.block(index)?;
-        let found = Layout::new(&block).find(&block, user_key, mark(hash), seq);
-        Ok(found.map(|(seq, kind, value)| Found { seq, kind, value: Slice::new(block, value) }))
+        let Some((seq, kind, value)) = Layout::new(&block).find(&block, user_key, mark(hash), seq)
+        else {
+            return Ok(None);
+        };
+        // An entry that was taken in is of write 0 in its block; of the two, the right one is higher.
+        let seq = seq.max(self.meta.ingested);
+        Ok(Some(Found { seq, kind, value: Slice::new(block, value) }))
     }
 
     /// A cursor over the entries.
