@@ -22,6 +22,8 @@
 
 mod btree;
 mod kind;
+mod lsm;
+mod tally;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +39,17 @@ use crate::mem::{Mem, MemSnapshot};
 
 pub use btree::{BtreeEngine, BtreeSnapshot};
 pub use kind::{EngineKind, UnknownEngine};
+pub use lsm::{LsmEngine, LsmSnapshot};
+
+/// How to open an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Which one.
+    pub kind: EngineKind,
+    /// Whether it may have threads of its own for its upkeep. Without them, whoever writes does it
+    /// when it cannot wait.
+    pub background: bool,
+}
 
 /// One of the engines.
 #[derive(Debug)]
@@ -45,6 +58,8 @@ pub enum AnyEngine {
     Memory(Mem),
     /// [`EngineKind::Btree`].
     Btree(BtreeEngine),
+    /// [`EngineKind::Lsm`].
+    Lsm(LsmEngine),
 }
 
 /// The state of an [`AnyEngine`] at one instant.
@@ -54,6 +69,8 @@ pub enum AnySnapshot {
     Memory(MemSnapshot),
     /// Of [`EngineKind::Btree`].
     Btree(BtreeSnapshot),
+    /// Of [`EngineKind::Lsm`].
+    Lsm(LsmSnapshot),
 }
 
 /// Does the same with whichever it is.
@@ -62,29 +79,27 @@ macro_rules! each {
         match $this {
             $any::Memory($one) => $call,
             $any::Btree($one) => $call,
+            $any::Lsm($one) => $call,
         }
     };
 }
 
 impl AnyEngine {
-    /// Opens the engine of that kind in the folder `dir`, or makes it there.
+    /// Opens the engine in the folder `dir`, or makes it there.
     ///
     /// # Errors
     ///
     /// Those of the engine; nothing on disk was changed then.
     pub fn open(
-        kind: EngineKind,
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
+        config: &EngineConfig,
     ) -> Result<AnyEngine, EngineError> {
-        match kind {
+        match config.kind {
             EngineKind::Memory => Mem::open(vfs, dir).map(AnyEngine::Memory),
-            EngineKind::Btree => BtreeEngine::open(vfs, clock, dir).map(AnyEngine::Btree),
-            EngineKind::Lsm => {
-                let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
-                Err(EngineError::io(dir, error))
-            }
+            EngineKind::Btree => BtreeEngine::open(vfs, clock, dir, config).map(AnyEngine::Btree),
+            EngineKind::Lsm => LsmEngine::open(vfs, clock, dir, config).map(AnyEngine::Lsm),
         }
     }
 
@@ -94,6 +109,7 @@ impl AnyEngine {
         match self {
             AnyEngine::Memory(_) => EngineKind::Memory,
             AnyEngine::Btree(_) => EngineKind::Btree,
+            AnyEngine::Lsm(_) => EngineKind::Lsm,
         }
     }
 }
@@ -111,6 +127,7 @@ impl Engine for AnyEngine {
         match self {
             AnyEngine::Memory(engine) => AnySnapshot::Memory(engine.snapshot()),
             AnyEngine::Btree(engine) => AnySnapshot::Btree(engine.snapshot()),
+            AnyEngine::Lsm(engine) => AnySnapshot::Lsm(engine.snapshot()),
         }
     }
 

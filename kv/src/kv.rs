@@ -34,7 +34,7 @@ use crate::bell::Bell;
 use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
 use crate::data_dir::DataDir;
 use crate::engine::{Engine, EngineStats, Progress};
-use crate::engines::{AnyEngine, EngineKind};
+use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
 use crate::hash::HashReply;
@@ -160,8 +160,8 @@ impl Kv {
     ) -> Result<Kv, Error> {
         options.check().map_err(Error::Options)?;
         let data_dir = DataDir::open(&vfs, dir, options.engine)?;
-        let (kind, engine_dir) = (data_dir.kind(), data_dir.engine());
-        let engine = AnyEngine::open(kind, vfs.clone(), clock.clone(), &engine_dir)?;
+        let config = EngineConfig { kind: data_dir.kind(), background: options.background };
+        let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
         Kv::start(vfs, clock, data_dir, engine, options)
     }
 }

@@ -22,13 +22,14 @@ pub enum EngineError {
         /// Which rule the bytes break.
         reason: Cow<'static, str>,
     },
-    /// The file was written by a later version of this crate. Nothing on disk was changed.
-    #[error("{} has format version {version}, which this build does not know", file.display())]
+    /// The file was written by a later version of this crate, or with a feature that this build lacks.
+    /// Nothing on disk was changed.
+    #[error("{} has {what}, which this build does not know", file.display())]
     Unsupported {
         /// The file that cannot be read.
         file: PathBuf,
-        /// The format version it claims.
-        version: u32,
+        /// What it asks for, such as a format version.
+        what: Cow<'static, str>,
     },
     /// Another opener, in this process or another, holds the engine's files.
     #[error("{} is in use by another opener", file.display())]

@@ -24,9 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drystone_btree::{Db, Error, Options, ReadTxn, Sync, TreeId};
+use drystone_btree::{Db, Error, Options, ReadTxn, Sync, TreeId, Writer};
 use drystone_vfs::{Clock, Vfs};
 
+use super::EngineConfig;
 use crate::engine::{
     Batch, Change, Direction, Engine, EngineError, EngineStats, Key, Progress, Records, Snapshot,
     Space,
@@ -65,9 +66,11 @@ impl BtreeEngine {
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
+        config: &EngineConfig,
     ) -> Result<BtreeEngine, EngineError> {
         vfs.create_dir_all(dir).map_err(|error| EngineError::io(dir, error))?;
-        let options = Options::default().sync(Sync::OnRequest).clock(clock);
+        let writer = if config.background { Writer::Thread } else { Writer::Caller };
+        let options = Options::default().sync(Sync::OnRequest).writer(writer).clock(clock);
         let db = Db::open(vfs, &dir.join(FILE), options)?;
         let trees = trees(&db)?;
         let now = db.read();
@@ -212,7 +215,10 @@ impl From<Error> for EngineError {
             Error::Corrupt { file, offset, what } => {
                 EngineError::corrupt(&file, offset, what.to_string())
             }
-            Error::Unsupported { file, version } => EngineError::Unsupported { file, version },
+            Error::Unsupported { file, version } => {
+                let what = format!("format version {version}").into();
+                EngineError::Unsupported { file, what }
+            }
             Error::NoSpace { file, .. } => EngineError::NoSpace { file },
             Error::Locked { file } => EngineError::Locked { file },
             Error::Poisoned { file, cause } => EngineError::Io { file, source: cause },

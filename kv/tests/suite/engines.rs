@@ -24,11 +24,12 @@ mod conformance {
 
                 use drystone_kv::EngineKind;
                 use drystone_kv::engine::EngineError;
-                use drystone_kv::engines::AnyEngine;
+                use drystone_kv::engines::{AnyEngine, EngineConfig};
                 use drystone_vfs::{SimClock, Vfs};
 
                 fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<AnyEngine, EngineError> {
-                    AnyEngine::open(EngineKind::$kind, vfs, Arc::new(SimClock::new()), dir)
+                    let config = EngineConfig { kind: EngineKind::$kind, background: false };
+                    AnyEngine::open(vfs, Arc::new(SimClock::new()), dir, &config)
                 }
 
                 drystone_kv::engine_conformance!(open);
@@ -36,11 +37,11 @@ mod conformance {
         )*};
     }
 
-    of! { memory: Memory btree: Btree }
+    of! { memory: Memory btree: Btree lsm: Lsm }
 }
 
 /// The engines that are compared, the one that is trusted first.
-const KINDS: [EngineKind; 2] = [EngineKind::Memory, EngineKind::Btree];
+const KINDS: [EngineKind; 3] = EngineKind::ALL;
 
 /// A store of each kind, told the same.
 struct Twins {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use drystone_kv::command::{Command, RangeRequest};
 use drystone_kv::engine::Progress;
-use drystone_kv::engines::AnyEngine;
+use drystone_kv::engines::{AnyEngine, EngineConfig};
 use drystone_kv::reply::{RangeReply, Reply};
 use drystone_kv::{EngineKind, Error, Kv, Options, Outcome, Refusal};
 use drystone_vfs::{SimClock, SimVfs, Vfs};
@@ -38,6 +38,10 @@ macro_rules! on_every_engine {
 
         mod btree {
             $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Btree); })*
+        }
+
+        mod lsm {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Lsm); })*
         }
     };
 }
@@ -85,8 +89,9 @@ impl Machine {
     /// Opens the engine of a store that is closed, without the store.
     pub(crate) fn open_engine(&self) -> AnyEngine {
         let dir = Path::new(DIR).join("engine");
+        let config = EngineConfig { kind: self.kind, background: false };
         let (vfs, clock) = (Arc::new(self.disk.clone()), self.clock.clone());
-        AnyEngine::open(self.kind, vfs, clock, &dir).expect("the engine is in order")
+        AnyEngine::open(vfs, clock, &dir, &config).expect("the engine is in order")
     }
 }
 
