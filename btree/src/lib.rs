@@ -18,6 +18,9 @@ mod forest;
 mod inspect;
 mod verify;
 
+#[cfg(test)]
+mod memory;
+
 pub use draft::{Savepoint, VALUE_BYTES_MAX};
 pub use error::{Damage, Error, Result};
 pub use forest::{NAME_BYTES_MAX, TREES_MAX};
