@@ -19,6 +19,8 @@ mod inspect;
 mod verify;
 
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod memory;
 
 pub use draft::{Savepoint, VALUE_BYTES_MAX};
