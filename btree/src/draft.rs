@@ -30,6 +30,8 @@ mod put;
 mod remove;
 mod seal;
 mod slab;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -47,6 +47,11 @@ mod recovery;
 
 mod crc;
 
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
+mod memory;
+
 pub use commit::Commit;
 pub use config::{Options, Sync, Writer};
 pub use db::Db;
