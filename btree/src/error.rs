@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::meta::BadRecord;
 use crate::types::{PageId, TxnId};
 
 /// What every fallible call of this crate returns.
@@ -74,6 +75,10 @@ pub enum Error {
     /// The database was opened for reading alone.
     #[error("database is open for reading alone")]
     ReadOnly,
+
+    /// The database was closed.
+    #[error("database is closed")]
+    Closed,
 
     /// There is no tree of that name (any more) in this transaction.
     #[error("there is no such tree")]
@@ -168,4 +173,30 @@ pub enum Damage {
         /// The last transaction the caller knows of.
         expected: TxnId,
     },
+    /// Neither slot of the meta page leads to a state: why, by slot.
+    #[error("no state is left: slot 0: {0}; slot 1: {1}")]
+    Slots(BadRecord, BadRecord),
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
+        let (path, source) = (path.to_path_buf(), Arc::new(source));
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { file: path, cause: source }
+            }
+            _ => Error::Io { action, path, source },
+        }
+    }
+
+    /// The error that everyone gets after `file` could not be written.
+    pub(crate) fn poison(file: &Path, cause: io::Error) -> Error {
+        let (file, cause) = (file.to_path_buf(), Arc::new(cause));
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { file, cause }
+            }
+            _ => Error::Poisoned { file, cause },
+        }
+    }
 }
