@@ -23,6 +23,7 @@ mod draft;
 mod forest;
 
 mod inspect;
+mod reach;
 mod verify;
 
 mod commit;
