@@ -25,6 +25,7 @@ mod forest;
 mod audit;
 mod checkpoint;
 mod inspect;
+mod reach;
 mod verify;
 
 mod commit;
