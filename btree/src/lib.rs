@@ -22,7 +22,10 @@ mod tree;
 mod draft;
 mod forest;
 
+mod audit;
+mod checkpoint;
 mod inspect;
+mod reach;
 mod verify;
 
 mod commit;
@@ -47,6 +50,12 @@ mod recovery;
 
 mod crc;
 
+#[cfg(test)]
+mod measure;
+#[cfg(test)]
+mod memory;
+
+pub use audit::Report;
 pub use commit::Commit;
 pub use config::{Options, Sync, Writer};
 pub use db::Db;
