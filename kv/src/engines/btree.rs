@@ -140,7 +140,8 @@ impl Engine for BtreeEngine {
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<(), EngineError> {
-        Err(EngineError::io(dir, io::ErrorKind::Unsupported.into()))
+        self.db.checkpoint(dir)?;
+        Ok(())
     }
 
     fn stats(&self) -> EngineStats {
