@@ -56,14 +56,14 @@ pub(crate) struct Head {
     /// By slot, if it holds no sound record: why.
     pub bad: [Option<BadRecord>; 2],
     pub mark: Option<Mark>,
-    /// Every sound copy's transaction.
-    copies: Vec<TxnId>,
+    /// Every sound copy's sequence number.
+    copies: Vec<u64>,
 }
 
 impl Head {
-    /// How many sound copies there are of records of this transaction.
-    pub(crate) fn copies_of(&self, txn: TxnId) -> usize {
-        self.copies.iter().filter(|copy| **copy == txn).count()
+    /// How many sound copies there are of this record.
+    pub(crate) fn copies_of(&self, seq: u64) -> usize {
+        self.copies.iter().filter(|copy| **copy == seq).count()
     }
 }
 
@@ -247,7 +247,7 @@ pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
         for copy in 0..2 {
             match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
                 Decoded::Record(meta) => {
-                    head.copies.push(meta.txn);
+                    head.copies.push(meta.seq);
                     if !found.contains(&meta) {
                         found.push(meta);
                     }
