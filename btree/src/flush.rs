@@ -61,8 +61,6 @@ pub(crate) struct Flusher {
     /// What is in memory and not on disk: more than one flush's if the last one failed.
     carry: Vec<Change>,
     file_bytes: u64,
-    /// What was found at open may be in the system's memory alone.
-    is_synced: bool,
     /// The record that the newest mark names.
     marked_seq: u64,
     seen: Bits,
@@ -114,7 +112,6 @@ impl Flusher {
             durable_seq: start.seq,
             carry: Vec::new(),
             file_bytes: start.file_bytes,
-            is_synced: false,
             marked_seq: 0,
             seen: Bits::default(),
             flushes: 0,
@@ -132,6 +129,11 @@ impl Flusher {
         self.file_bytes
     }
 
+    /// Whether the map is that of the last durable state.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.carry.is_empty()
+    }
+
     pub(crate) fn map(&self) -> &FreeMap {
         &self.map
     }
@@ -139,10 +141,6 @@ impl Flusher {
     /// Makes `root` and everything in `carry` durable.
     fn flush(&mut self, root: &Root) -> Result<()> {
         let body = Arc::clone(&self.body);
-        if !self.is_synced {
-            self.sync_file()?;
-            self.is_synced = true;
-        }
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
             let extent = body.space.lock().allocate(pages)?;
@@ -217,6 +215,10 @@ impl Flusher {
         let mut pieces: Vec<Piece<'a>> = Vec::new();
         let mut mirrored = Vec::new();
         let any_held = body.cache.holds_any();
+        // The map may have taken a page that a commit made and another one let go of.
+        for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, true);
+        }
         for extent in self.carry.iter().flat_map(|change| &change.used) {
             let mut at = extent.first.0;
             let end = at + extent.pages;
@@ -253,6 +255,7 @@ impl Flusher {
             pieces.push(Piece::Mirror(extent, body.mirror.committed(extent)));
         }
         for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, false);
             let extent = Extent { first: page.ptr.id, pages: 1 };
             pieces.push(Piece::Map(extent, &page.bytes));
         }

@@ -12,7 +12,8 @@
 //! its own) was promised, and if it is not there the file is refused.
 //!
 //! Nothing is written here but a new database. What was found may be in the system's memory alone,
-//! left there by a process that was killed: the first flush begins with a sync.
+//! left there by a process that was killed, and so may be its name. So they are synced, unless a mark says that it was durable:
+//! from here on it is called so, and pages it does not need are written over.
 //!
 //! **A new database** is made under another name and renamed when it is complete and synced. So a
 //! crash leaves either no database or a whole one, and a file that is not one is damage.
@@ -55,6 +56,15 @@ pub(crate) struct Head {
     /// By slot, if it holds no sound record: why.
     pub bad: [Option<BadRecord>; 2],
     pub mark: Option<Mark>,
+    /// Every sound copy's transaction.
+    copies: Vec<TxnId>,
+}
+
+impl Head {
+    /// How many sound copies there are of records of this transaction.
+    pub(crate) fn copies_of(&self, txn: TxnId) -> usize {
+        self.copies.iter().filter(|copy| **copy == txn).count()
+    }
 }
 
 /// The last durable state.
@@ -105,6 +115,11 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, options)?;
+    let marked = head.mark.is_some_and(|mark| mark.seq == chosen.meta.seq);
+    if !read_only && !marked {
+        let synced = file.sync_data().and_then(|()| vfs.sync_dir(parent(path)));
+        synced.map_err(|error| Error::poison(path, error))?;
+    }
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
     Ok((store, lock))
 }
@@ -225,14 +240,18 @@ impl Opening<'_> {
 
 /// Decodes both slots; fails with the version if one was written by a later format.
 pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
-    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None };
+    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None, copies: Vec::new() };
     let from = |at: usize| bytes.get(at..).unwrap_or_default();
     for slot in 0..2 {
         let mut found: Vec<Meta> = Vec::new();
         for copy in 0..2 {
             match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
-                Decoded::Record(meta) if !found.contains(&meta) => found.push(meta),
-                Decoded::Record(_) => {}
+                Decoded::Record(meta) => {
+                    head.copies.push(meta.txn);
+                    if !found.contains(&meta) {
+                        found.push(meta);
+                    }
+                }
                 Decoded::Future(version) => return Err(version),
                 Decoded::Bad(reason) => {
                     head.bad[slot] = head.bad[slot].or(Some(reason));
