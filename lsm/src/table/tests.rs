@@ -1,5 +1,6 @@
 //! Whole tables against sorted lists, and against damage.
 
+mod fault;
 mod hostile;
 
 use std::io::IoSlice;
