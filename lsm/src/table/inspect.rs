@@ -195,9 +195,7 @@ impl Look<'_> {
 
 /// The key and number of an entry.
 fn entry(block: &[u8], layout: &Layout, index: usize) -> String {
-    let part = layout.part(block, index);
-    let whole = layout.whole_key(block, layout.group_start(index));
-    let key = [&whole[..part.shared], &block[part.suffix..part.value]].concat();
+    let key = layout.key(block, index);
     format!("{} {}", quoted(&key), layout.trailer(block, index).0)
 }
 

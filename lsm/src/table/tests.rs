@@ -28,7 +28,6 @@ pub(super) fn options(rng: &mut ChaCha8Rng) -> TableOptions {
         block_bytes: [1, 100, 1000, 4096, 70_000][rng.random_range(0..5)],
         compression: Compression::ALL[rng.random_range(0..Compression::ALL.len())],
         filter_bits: [0, 1, 10][rng.random_range(0..3)],
-        group: 1 << rng.random_range(0..8),
     }
 }
 

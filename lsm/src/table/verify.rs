@@ -38,8 +38,7 @@ impl Table {
         let mut last_seq = SeqNo::ZERO;
         for index in 0..layout.count() {
             let part = layout.part(&block, index);
-            let whole = layout.whole_key(&block, layout.group_start(index));
-            let key = [&whole[..part.shared], &block[part.suffix..part.value]].concat();
+            let key = layout.key(&block, index);
             let (seq, kind) = layout.trailer(&block, index);
             if index > 0 && compare((last, last_seq), (&key, seq)).is_ge() {
                 return Err(corrupt("entries of a block are out of order"));

@@ -150,7 +150,7 @@ fn verify_sees_a_sound_lie() {
         .map(|n| (vec![b'k', n, n], SeqNo(9), crate::key::Kind::Put, vec![rng.random(); 20]))
         .collect();
     let disk = MemVfs::new();
-    let options = TableOptions { block_bytes: 300, group: 1, ..TableOptions::default() };
+    let options = TableOptions { block_bytes: 300, ..TableOptions::default() };
     let meta = build(&disk, options.clone(), &rows);
     let lie = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
         let mut apart = Apart::take(&disk, &meta);
@@ -162,8 +162,8 @@ fn verify_sees_a_sound_lie() {
     };
     lie(&|_| ()).unwrap();
     is_damage(lie(&|parts| parts.swap(0, 1)), "blocks in each other's place");
-    is_damage(lie(&|parts| parts[1][12] ^= 1), "a wrong mark");
-    is_damage(lie(&|parts| parts[2][4] ^= 1), "a wrong write number");
+    is_damage(lie(&|parts| parts[1][16] ^= 1), "a wrong mark");
+    is_damage(lie(&|parts| parts[2][8] ^= 1), "a wrong write number");
     // The last key's last byte, just before the last value.
     is_damage(lie(&|parts| *parts[1].iter_mut().rev().nth(20).unwrap() ^= 0x80), "a wrong key");
     is_damage(lie(&|parts| parts[1].truncate(0)), "an empty block");
