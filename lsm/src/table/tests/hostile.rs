@@ -133,10 +133,13 @@ fn hostile_tables_get_an_answer() {
             let changed = MemVfs::new();
             build(&changed, TableOptions::default(), &rows);
             let meta = apart.put(&changed, sound && rng.random());
-            match use_all(&changed, &meta, &rows) {
+            let bytes = changed.open(Path::new(PATH), OpenMode::Read).unwrap().len().unwrap();
+            let memory = allocation_counter::measure(|| match use_all(&changed, &meta, &rows) {
                 Ok(()) => opened += 1,
                 Err(_) => refused += 1,
-            }
+            });
+            let bytes_max = 10 * bytes + (64 << 10);
+            assert!(memory.bytes_max <= bytes_max, "{} for {bytes}", memory.bytes_max);
         }
     }
     assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused: too little was tried");
