@@ -74,7 +74,8 @@ fn main() -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let records = number("RECORDS").unwrap_or(2_000_000);
     let dir = tempfile::tempdir_in(".").expect("a directory for the database");
-    let options = Options::default().journal(number("JOURNAL") != Some(0));
+    let memory = number("MEMORY_MIB").unwrap_or(1024) << 20;
+    let options = Options::default().memory_bytes(memory).journal(number("JOURNAL") != Some(0));
     let db = Db::open(Arc::new(OsVfs), Arc::new(OsClock::new()), dir.path(), options)?;
     let keyspace = db.keyspace("kv", KeyspaceOptions::default())?;
     let keys: Vec<Vec<u8>> = (0..records).map(key).collect();
@@ -102,9 +103,10 @@ fn load(db: &Db, keyspace: &Keyspace, keys: &[Vec<u8>]) -> Result<()> {
     }
     phase.end(keys.len() as u64);
     db.flush()?;
-    while db.compact_once()? {}
     // The tree's own threads may be at the last one.
-    while db.stats().sealed > 0 {}
+    while db.compact_once()? || db.stats().compacting > 0 {
+        std::thread::yield_now();
+    }
     whole.end(keys.len() as u64);
     println!("longest write: {longest:?}");
     Ok(())
