@@ -140,7 +140,7 @@ impl Engine for BtreeEngine {
     }
 
     fn checkpoint(&self, dir: &Path) -> Result<(), EngineError> {
-        self.db.checkpoint(dir)?;
+        self.db.checkpoint(&dir.join(FILE))?;
         Ok(())
     }
 
@@ -155,8 +155,11 @@ impl Engine for BtreeEngine {
         }
     }
 
-    fn maintain(&self, _budget: Duration) -> Result<Progress, EngineError> {
-        Ok(Progress::Done)
+    fn maintain(&self, budget: Duration) -> Result<Progress, EngineError> {
+        Ok(match self.db.compact(budget)? {
+            drystone_btree::Progress::Done => Progress::Done,
+            drystone_btree::Progress::More => Progress::More,
+        })
     }
 }
 
