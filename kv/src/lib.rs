@@ -17,7 +17,7 @@
 //!
 //! ```text
 //!   propose ──► journal ──► apply ──┬──► index    key -> revisions, live counts   (memory)
-//!     (wal: one sync for many)      ├──► engine   revision -> record              (memory or disk)
+//!     (wal: one sync for many)      ├──► engine   revision -> record   (memory, B+tree or LSM tree)
 //!                                   └──► watches  whoever waits for these keys
 //!   range ──► index ──► engine
 //! ```
@@ -48,6 +48,8 @@
 //! - Commands are applied by one deterministic function ([`Store::apply`]).
 //! - A limited range costs what it returns and a count O(log n), at any readable revision.
 //! - Watches lose nothing and repeat nothing, in bounded memory.
+//!
+//! - The engine is a choice of whoever opens the store ([`Options::engine`]), and shows in no answer.
 //!
 //! # Left out
 //!

@@ -174,7 +174,7 @@ fn one_long_session() {
     };
     let (theirs, ours) = std::thread::scope(|scope| {
         let theirs = scope.spawn(|| play(&real.etcd, &[]));
-        let ours = ENGINES.map(|kind| {
+        let ours = EngineKind::ALL.map(|kind| {
             (kind, scope.spawn(move || play(&programs::ours(), programs::flags_of(kind))))
         });
         let ours = ours.map(|(kind, played)| (kind, played.join().expect("ours plays")));
@@ -188,9 +188,6 @@ fn one_long_session() {
         expect_none(&list, &format!("(the engine is {kind})\n{log}"));
     }
 }
-
-/// The engines that the session is played on.
-const ENGINES: [EngineKind; 1] = [EngineKind::Memory];
 
 /// The comparison must see a difference in any line, or agreement says nothing.
 #[test]

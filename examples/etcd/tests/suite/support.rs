@@ -28,6 +28,14 @@ macro_rules! on_every_engine {
         mod memory {
             $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Memory); })*
         }
+
+        mod btree {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Btree); })*
+        }
+
+        mod lsm {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Lsm); })*
+        }
     };
 }
 pub(crate) use on_every_engine;
