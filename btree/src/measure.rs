@@ -126,6 +126,18 @@ fn load(keys: &[Vec<u8>], batch: usize) -> (Mirror, Forest) {
     (mirror, forest)
 }
 
+fn remove(mirror: &mut Mirror, mut forest: Forest, keys: &[Vec<u8>]) {
+    let (tree, mut spare) = (forest.entries()[0].id, Vec::new());
+    for (i, keys) in keys.chunks(10_000).enumerate() {
+        let mut draft = Draft::new(&forest, PAGE, Spare(spare));
+        for key in keys {
+            assert!(draft.delete(mirror, tree, key).unwrap());
+        }
+        (forest, spare) = commit(mirror, draft, 1_000_000 + i as u64);
+    }
+    assert!(forest.root(tree).unwrap().ptr.is_none());
+}
+
 fn timed<T>(what: &str, ops: usize, run: impl FnOnce() -> T) -> T {
     let clock = OsClock::new();
     let result = run();
@@ -205,10 +217,11 @@ fn keys() -> Vec<Vec<u8>> {
 #[test]
 fn measure_random() {
     let keys = keys();
-    let (mirror, forest) = timed("random load, 10 k a txn", keys.len(), || load(&keys, 10_000));
+    let (mut mirror, forest) = timed("random load, 10 k a txn", keys.len(), || load(&keys, 10_000));
     if std::env::var("READS").as_deref() != Ok("0") {
         reads(&mirror, &forest, &keys);
     }
+    timed("random removal, 10 k a txn", keys.len(), || remove(&mut mirror, forest, &keys));
 }
 
 // As above.
