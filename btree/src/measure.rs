@@ -1,12 +1,14 @@
 //! What does the tree cost without its store?
 //!
 //! **Method.** 2 M records (keys of 16 to 24 bytes, values of 150 bytes) over pages in anonymous
-//! memory laid out as the mirror lays them out, no file, no locks. One thread; CPU time is wall time.
+//! memory laid out as the mirror lays them out, no file, no locks. One thread; CPU time is wall
+//! time.
 //!
-//! **Expectation**, from counting cache misses at about 90 ns: a get has one TLB miss and five cache
-//! misses in the leaf and one or two above it: 0.7 µs. A scan of 100 rows crosses five leaves: 0.7 µs
-//! for the seek and 5 × 0.5 µs. A random put in batches of 10 k copies, checksums and publishes one
-//! page: 4 KiB read and written three times, 1.5 µs with the way down. Sorted: 24 records a page, 0.1 µs.
+//! **Expectation**, from counting cache misses at about 90 ns: a get has one TLB miss and five
+//! cache misses in the leaf and one or two above it: 0.7 µs. A scan of 100 rows crosses five
+//! leaves: 0.7 µs for the seek and 5 × 0.5 µs. A random put in batches of 10 k copies, checksums
+//! and publishes one page: 4 KiB read and written three times, 1.5 µs with the way down. Sorted: 24
+//! records a page, 0.1 µs.
 //!
 //! `MEASURE=2000000 cargo test --release -p drystone-btree measure -- --nocapture`; without the
 //! variable it runs over a few records, so that it cannot rot.

@@ -57,8 +57,8 @@ impl<P: Pages> Edit<'_, P> {
         Ok(true)
     }
 
-    /// The children taken on the way to a record, and its place in the leaf, if there is one. Copies
-    /// nothing: to look for what is not there must not cost a page.
+    /// The children taken on the way to a record, and its place in the leaf, if there is one.
+    /// Copies nothing: to look for what is not there must not cost a page.
     fn locate(&self, key: &[u8]) -> Result<Option<(Taken, usize)>> {
         let mut taken = Taken::new();
         if self.root.ptr.is_none() {
