@@ -185,6 +185,16 @@ fn main() -> Result<()> {
     bench.measure("seek and 100 rows of one table", 100, |key| {
         assert!(scan(&mut cursor, key) > 0);
     });
+    let none = Arc::new(BlockCache::new(0));
+    let cold = Table::open(&OsVfs, &bench.path(2), table.meta(), &none)?;
+    bench.measure("get, hit, from the file", 1, |key| {
+        let found = cold.get(key, hash(key), SeqNo::MAX).expect("nothing is damaged");
+        assert!(found.is_some());
+    });
+    let mut cold = cold.cursor(Fill::Cache);
+    bench.measure("seek and 100 rows from the file", 100, |key| {
+        assert!(scan(&mut cold, key) > 0);
+    });
     let parts: Vec<TableCursor> = (0..4)
         .map(|part| {
             let (table, _) =
