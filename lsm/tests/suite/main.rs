@@ -6,3 +6,4 @@ mod enumerate;
 mod model;
 mod oracle;
 mod support;
+mod threads;
