@@ -30,6 +30,13 @@ impl Slice {
         Slice { owner, start, len }
     }
 
+    /// The first `len` bytes.
+    pub(crate) fn shortened(mut self, len: usize) -> Slice {
+        assert!(len <= self.len as usize, "a slice only gets shorter");
+        self.len = len as u32;
+        self
+    }
+
     /// The same bytes as [`Bytes`], without copying them.
     pub fn to_bytes(&self) -> Bytes {
         Bytes::from_owner(self.clone())
