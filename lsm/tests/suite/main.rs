@@ -5,5 +5,6 @@
 mod enumerate;
 mod model;
 mod oracle;
+mod refusals;
 mod support;
 mod threads;
