@@ -5,4 +5,6 @@
 mod enumerate;
 mod model;
 mod oracle;
+mod refusals;
 mod support;
+mod threads;
