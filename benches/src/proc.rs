@@ -34,8 +34,8 @@ pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
     peak_rss(&status).with_context(|| format!("{path} has another form"))
 }
 
-/// Bytes that process `pid` has so far caused to be written to a disk: every page that it made dirty,
-/// once for each time.
+/// Bytes that process `pid` has so far caused to be written to a disk: every page that it made
+/// dirty, once for each time.
 ///
 /// # Errors
 /// As [`cpu_time`].

@@ -150,8 +150,9 @@ impl Kv {
     /// # Errors
     ///
     /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
-    /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
-    /// the file. In all these cases no data file was changed.
+    /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or
+    /// [`Error::Journal`] for damaged data, with the file. In all these cases nothing that was
+    /// there is changed; an engine that is not there may have been made, empty.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
@@ -314,8 +315,8 @@ impl<E: Engine> Kv<E> {
         self.shared().persist()
     }
 
-    /// Gives back what space the engine can spare, and drops the journal that it covers. Runs beside
-    /// reads and writes; stops after a minute if writes always leave more to do.
+    /// Gives back what space the engine can spare, and drops the journal that it covers. Runs
+    /// beside reads and writes; stops after a minute if writes always leave more to do.
     ///
     /// # Errors
     ///

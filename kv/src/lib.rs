@@ -17,7 +17,7 @@
 //!
 //! ```text
 //!   propose ──► journal ──► apply ──┬──► index    key -> revisions, live counts   (memory)
-//!     (wal: one sync for many)      ├──► engine   revision -> record   (memory, B+tree or LSM tree)
+//!     (wal: one sync for many)      ├──► engine   revision -> record    (memory, B+tree, LSM tree)
 //!                                   └──► watches  whoever waits for these keys
 //!   range ──► index ──► engine
 //! ```
@@ -49,7 +49,7 @@
 //! - A limited range costs what it returns and a count O(log n), at any readable revision.
 //! - Watches lose nothing and repeat nothing, in bounded memory.
 //!
-//! - The engine is a choice of whoever opens the store ([`Options::engine`]), and shows in no answer.
+//! - Whoever opens the store chooses its engine ([`Options::engine`]), which shows in no answer.
 //!
 //! # Left out
 //!

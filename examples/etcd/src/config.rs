@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(config.log.level, "warn");
     }
 
-    // A typing error must not choose an engine, and an empty variable is how a unit file says "none".
+    // A typing error must not choose an engine; an empty variable is how a unit file says "none".
     #[test]
     fn storage_engine_is_one_of_three_or_left_open() {
         assert_eq!(serve("").storage_engine, None);

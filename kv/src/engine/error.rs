@@ -22,8 +22,8 @@ pub enum EngineError {
         /// Which rule the bytes break.
         reason: Cow<'static, str>,
     },
-    /// The file was written by a later version of this crate, or with a feature that this build lacks.
-    /// Nothing on disk was changed.
+    /// The file was written by a later version of this crate, or with a feature that this build
+    /// lacks. Nothing on disk was changed.
     #[error("{} has {what}, which this build does not know", file.display())]
     Unsupported {
         /// The file that cannot be read.

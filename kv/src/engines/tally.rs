@@ -1,10 +1,10 @@
 //! How much an engine holds, for engines that cannot tell by themselves.
 //!
-//! A log-structured tree learns that a key is new, or that a delete hit nothing, only when it merges:
-//! it can tell how many entries it has, and not how many records. So the records and their bytes are
-//! counted here, change by change, and the sum is written as one more record in the *same batch* as
-//! the changes it counts. After a crash the sum is that of the batches that are there, whichever
-//! these are, and opening needs no look at the records.
+//! A log-structured tree learns that a key is new, or that a delete hit nothing, only when it
+//! merges: it can tell how many entries it has, and not how many records. So the records and their
+//! bytes are counted here, change by change, and the sum is written as one more record in the *same
+//! batch* as the changes it counts. After a crash the sum is that of the batches that are there,
+//! whichever these are, and opening needs no look at the records.
 //!
 //! ```text
 //!     sum = records of each space, u64 each │ bytes of all keys and values, u64      big-endian
@@ -178,8 +178,8 @@ mod tests {
         }
     }
 
-    // A sum that is off by one is off for ever, and a quota with it. Keys meet, grow, and come back,
-    // in one batch and over many.
+    // A sum that is off by one is off for ever, and a quota with it. Keys meet, grow, and come
+    // back, in one batch and over many.
     #[test]
     fn the_sum_is_that_of_the_records_after_any_batches() {
         for seed in 0..200 {

@@ -156,8 +156,8 @@ enum End {
 
 // A cluster may one day run members on different engines, and an operator move from one to another:
 // whatever a client can see is decided above the engine. Stores on all engines go through one
-// history of every command, read, compaction, lease and restart; they answer alike, and as the model
-// does, at every step.
+// history of every command, read, compaction, lease and restart; they answer alike, and as the
+// model does, at every step.
 #[test]
 fn the_same_history_gives_the_same_answers_on_every_engine() {
     each_seed("the_same_history_gives_the_same_answers_on_every_engine", 8, 400, |seed| {

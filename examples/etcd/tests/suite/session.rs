@@ -6,9 +6,9 @@
 //! * `recorded`: on a fresh real etcd, whose answers must be those in the file. `UPDATE=1` writes
 //!   them into it.
 //! * `ours`: on a fresh server of ours, whose answers must be those in the file too.
-//! * `one_long_session`: all scripts one after another on one real etcd and a server of ours for each
-//!   storage engine, compared step by step, so that nothing rests on an empty store or on what was
-//!   once recorded.
+//! * `one_long_session`: all scripts one after another on one real etcd and a server of ours for
+//!   each storage engine, compared step by step, so that nothing rests on an empty store or on what
+//!   was once recorded.
 //!
 //! What may differ is hidden by [`crate::support::mask`]. Where our server, which follows etcd 3.6,
 //! answers otherwise on purpose, [`exceptions`] says so and why.
@@ -161,8 +161,8 @@ fn session_has_two_hundred_steps() {
     assert!(count >= 200, "{count} steps");
 }
 
-/// All scripts on one store, whatever its engine: answers agree also after thousands of revisions of
-/// history.
+/// All scripts on one store, whatever its engine: answers agree also after thousands of revisions
+/// of history.
 #[test]
 fn one_long_session() {
     let Some(real) = programs::real_or_skip("session::one_long_session") else { return };

@@ -219,7 +219,7 @@ fn a_folder_of_another_engine_is_left_alone() {
     }
 }
 
-// Who does not say which engine goes on with the one that is there, whatever the default has become.
+// Who does not say which engine goes on with the one that is there, whatever the default may be.
 fn a_folder_keeps_its_engine_when_none_is_asked_for(kind: EngineKind) {
     let machine = used_with(kind);
     let line = machine.disk.files().into_iter().find(|(file, _)| *file == path("FORMAT"));
@@ -337,8 +337,8 @@ fn a_lost_journal_is_not_a_fresh_start(kind: EngineKind) {
     assert!(matches!(&error, Error::Journal(_)), "{error:?}");
 }
 
-// And a journal whose beginning was cut away needs its engine. One that is made in the lost one's place
-// holds nothing, and makes no difference to the next attempt.
+// And a journal whose beginning was cut away needs its engine. One that is made in the lost one's
+// place holds nothing, and makes no difference to the next attempt.
 fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
     let machine = used_with(kind);
     for (file, _) in files_in(&machine, "engine") {

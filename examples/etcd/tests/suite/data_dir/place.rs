@@ -103,8 +103,8 @@ fn store_without_its_format_file_is_refused() {
     refused(&sample.data(), "kv", "is not a drystone data folder");
 }
 
-/// A server that was started with another engine would find none of that engine's files, and serve an
-/// empty store to everyone. Without the flag it goes on with the engine that is there.
+/// A server that was started with another engine would find none of that engine's files, and serve
+/// an empty store to everyone. Without the flag it goes on with the engine that is there.
 fn data_of_another_engine_are_refused(kind: EngineKind) {
     let mut server = Server::start(&programs::ours(), programs::flags_of(kind));
     in_a_runtime(async {
