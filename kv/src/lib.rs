@@ -87,6 +87,7 @@ pub mod engines;
 pub mod mem;
 
 // What is served: reads, watches, hashes, and the removal of garbage.
+mod bulk;
 mod hash;
 mod past;
 mod pins;

@@ -95,8 +95,12 @@ impl Record {
 /// The record that the engine holds at `revision`, of which the index knows.
 pub(crate) fn load(engine: &impl Engine, revision: Revision) -> Result<Record, Error> {
     let bytes = engine.get(Space::Record, &revision.to_bytes())?;
-    let reason = "the index knows the record, the engine does not";
-    decode(revision, bytes.ok_or(Error::BadRecord { revision, reason })?)
+    decode(revision, bytes.ok_or_else(|| missing(revision))?)
+}
+
+/// That the engine lacks a record.
+pub(crate) fn missing(revision: Revision) -> Error {
+    Error::BadRecord { revision, reason: "the index knows the record, the engine does not" }
 }
 
 /// The put that the engine holds at `revision`.

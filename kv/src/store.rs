@@ -23,6 +23,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
+use crate::bulk::load_puts;
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
@@ -204,9 +205,7 @@ impl<E: Engine> Store<E> {
                 |_: &[u8], revision| revisions.push(revision),
             );
             let found = revisions.len();
-            for revision in revisions {
-                kvs.push(load_put(&self.engine, revision)?);
-            }
+            kvs.extend(load_puts(&self.engine, &revisions)?);
             if found < turn_max {
                 break;
             }
