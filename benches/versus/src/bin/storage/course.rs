@@ -104,7 +104,9 @@ impl Turns<'_> {
             }
             let needed = if phase.is_durable() { Sync::Each } else { Sync::Later };
             if needed != sync {
-                for (contender, child) in &mut children {
+                // The map in memory would not be there afterwards.
+                let closed = |it: &&mut (Contender, Child)| it.0 != Contender::Std;
+                for (contender, child) in children.iter_mut().filter(closed) {
                     child.ask(Command::Close)?;
                     child.ask(Command::Open(self.settings(*contender, needed)))?;
                 }
@@ -135,6 +137,9 @@ impl Turns<'_> {
     fn kill(&mut self) -> Result<()> {
         let log_bytes = Some(self.plan.sizes.log_bytes);
         for contender in self.shuffled(false) {
+            if contender == Contender::Std {
+                continue;
+            }
             let settings = Settings { log_bytes, ..self.settings(contender, Sync::Later) };
             let dir = self.plan.dir.join(format!("kill-{}", contender.name()));
             let sizes = &self.plan.sizes;
@@ -165,6 +170,9 @@ impl Turns<'_> {
             }
             self.settle_disk()?;
             let sample = child.ask(Command::Run(phase))?;
+            if sample.ops == 0 {
+                continue;
+            }
             eprintln!(
                 "  {:24} {:14} CPU {:8.3} us  wall {:9.3} us",
                 phase.title(),

@@ -19,13 +19,12 @@ pub(super) struct Lmdb {
 
 impl Lmdb {
     pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Lmdb> {
-        let mut flags = EnvFlags::empty();
-        if settings.sync == Sync::Later {
-            flags |= EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC;
-        }
-        if settings.contender == Contender::LmdbWritemap {
-            flags |= EnvFlags::WRITE_MAP | EnvFlags::MAP_ASYNC;
-        }
+        let flags = match (settings.contender, settings.sync) {
+            (Contender::LmdbWritemap, Sync::Later) => EnvFlags::WRITE_MAP | EnvFlags::MAP_ASYNC,
+            (Contender::LmdbWritemap, Sync::Each) => EnvFlags::WRITE_MAP,
+            (_, Sync::Later) => EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC,
+            (_, Sync::Each) => EnvFlags::empty(),
+        };
         let mut options = EnvOpenOptions::new();
         options.map_size(usize::try_from(settings.store_bytes_max)?);
         // SAFETY: the flags give up durability until `force_sync` is called, which is what a

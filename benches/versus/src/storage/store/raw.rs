@@ -15,8 +15,12 @@ pub(super) struct RawLoop {
 
 impl RawLoop {
     pub(super) fn open(dir: &Path) -> Result<RawLoop> {
+        let path = dir.join("raw");
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
         // The writer borrows the loop; a child process opens one, and lives no longer than it.
-        let raw: &'static Raw = Box::leak(Box::new(Raw::zeroed(&dir.join("raw"))?));
+        let raw: &'static Raw = Box::leak(Box::new(Raw::zeroed(&path)?));
         Ok(RawLoop { write: Mutex::new(raw.writer(0)?) })
     }
 }
