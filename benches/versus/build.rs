@@ -3,8 +3,7 @@
 use std::path::Path;
 
 /// Debian's place, and that of whoever installs by hand.
-const HEADERS: [&str; 2] =
-    ["/usr/include/rocksdb/c.h", "/usr/local/include/rocksdb/c.h"];
+const HEADERS: [&str; 2] = ["/usr/include/rocksdb/c.h", "/usr/local/include/rocksdb/c.h"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -145,7 +145,8 @@ mod tests {
             store
         };
         model.verify(&*good()).unwrap();
-        let damage: [(&str, fn(&dyn Store)); 5] = [
+        type Damage = fn(&dyn Store);
+        let damage: [(&str, Damage); 5] = [
             ("98 pairs of 99", |store| {
                 let mut batch = Batch::default();
                 batch.delete(Key::of(50).as_bytes());

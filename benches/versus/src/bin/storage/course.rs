@@ -195,8 +195,7 @@ impl Turns<'_> {
         let mut children = Children::new();
         for contender in self.shuffled(raw) {
             let dir = self.plan.dir.join(format!("{course}-{}", contender.name()));
-            let mut child =
-                Child::start(contender.name(), &dir, &self.plan.sizes, self.plan.seed)?;
+            let mut child = Child::start(contender.name(), &dir, &self.plan.sizes, self.plan.seed)?;
             let settings = Settings { memory_bytes, ..self.settings(contender, Sync::Later) };
             child.ask(Command::Open(settings))?;
             children.push((contender, child));

@@ -7,7 +7,9 @@
 use drystone_versus::figures::{Goal, Verdict};
 use drystone_versus::spread::Spread;
 use drystone_versus::storage::phase::{Phase, Sample};
-use drystone_versus::storage::store::Contender::{self, Btree, Fjall, Lmdb, Lsm, Raw, Redb, Rocksdb};
+use drystone_versus::storage::store::Contender::{
+    self, Btree, Fjall, Lmdb, Lsm, Raw, Redb, Rocksdb,
+};
 
 use crate::course::{Samples, What};
 use crate::report::{Of, figures, mix_written, ratio};

@@ -27,8 +27,7 @@ const WORK: [Phase; 12] = [
 
 /// What the mix writes counts without the durable puts: they go on for a time, and whoever is
 /// faster would have written more.
-const WRITES: [Phase; 5] =
-    [Phase::Load, Phase::YcsbB, Phase::YcsbA, Phase::YcsbE, Phase::Remove];
+const WRITES: [Phase; 5] = [Phase::Load, Phase::YcsbB, Phase::YcsbA, Phase::YcsbE, Phase::Remove];
 
 const OURS: [Contender; 2] = [Contender::Btree, Contender::Lsm];
 
@@ -180,18 +179,14 @@ fn space(samples: &Samples, contenders: &[Contender]) -> Vec<Vec<String>> {
         ("size after load", Box::new(|it| figures(samples, load, it, |s| s.disk as f64))),
         (
             "size after sorted load",
-            Box::new(|it| {
-                figures(samples, What::Phase(Phase::SortedLoad), it, |s| s.disk as f64)
-            }),
+            Box::new(|it| figures(samples, What::Phase(Phase::SortedLoad), it, |s| s.disk as f64)),
         ),
         ("written by the load", Box::new(|it| figures(samples, load, it, |s| s.written as f64))),
         ("written by the mix", Box::new(|it| mix_written(samples, it))),
         ("peak RSS, load", Box::new(|it| figures(samples, load, it, |s| s.rss_peak as f64))),
         (
             "peak RSS, mix",
-            Box::new(|it| {
-                figures(samples, What::Phase(Phase::Remove), it, |s| s.rss_peak as f64)
-            }),
+            Box::new(|it| figures(samples, What::Phase(Phase::Remove), it, |s| s.rss_peak as f64)),
         ),
     ];
     rows.into_iter()

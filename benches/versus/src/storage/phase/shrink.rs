@@ -62,10 +62,7 @@ fn shrink(bench: &Bench) -> Result<Option<(u64, u64)>> {
 }
 
 /// Changes values and reads them, until told to stop; the times, and what was changed.
-fn work(
-    bench: &Bench,
-    done: &AtomicBool,
-) -> Result<(hdrhistogram::Histogram<u64>, Vec<u64>)> {
+fn work(bench: &Bench, done: &AtomicBool) -> Result<(hdrhistogram::Histogram<u64>, Vec<u64>)> {
     let mut random = bench.random(4);
     let mut times = histogram();
     let (mut changed, mut version) = (Vec::new(), bench.version);

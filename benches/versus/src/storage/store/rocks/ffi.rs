@@ -154,11 +154,7 @@ impl Db {
     }
 
     /// Applies all at once; durable on return if `sync`.
-    pub(super) fn write<'a>(
-        &self,
-        ops: impl Iterator<Item = Op<'a>>,
-        sync: bool,
-    ) -> Result<()> {
+    pub(super) fn write<'a>(&self, ops: impl Iterator<Item = Op<'a>>, sync: bool) -> Result<()> {
         // SAFETY: the batch is ours and copies the bytes it is shown; pointers and lengths are
         // those of slices that live through the call.
         unsafe {
