@@ -10,7 +10,8 @@
 //!      OsVfs        MemVfs       SimVfs       a real disk, an obedient one, a hostile one
 //! ```
 //!
-//! Start at [`Vfs`]: its contract says which call makes what survive a crash.
+//! Start at [`Vfs`]: its contract says which call makes what survive a crash. [`TapVfs`] goes around
+//! any of them and lets a test watch, hold up or refuse what passes.
 //!
 //! ```
 //! use std::io::IoSlice;
@@ -40,6 +41,7 @@ mod mem;
 mod os;
 mod path;
 mod sim;
+mod tap;
 
 pub use clock::{Clock, OsClock, SimClock};
 pub use mem::MemVfs;
@@ -47,4 +49,5 @@ pub use os::OsVfs;
 pub use sim::SimVfs;
 pub use sim::fault::{Counts, Fault, Harm, Op};
 pub use sim::image::Overwrite;
+pub use tap::{Call, Tap, TapVfs};
 pub use vfs::{File, Lock, OpenMode, Vfs};

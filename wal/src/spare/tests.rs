@@ -1,23 +1,16 @@
 //! One file under the spare's name, and one thread that touches it.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use drystone_vfs::{Lock, MemVfs};
+use drystone_vfs::{Call, MemVfs, Tap, TapVfs};
 
 use super::*;
 
 const CAPACITY: u64 = 16 << 10;
 
-/// A disk whose syncs wait while it is held, and which counts the files opened meanwhile.
-#[derive(Debug, Default)]
-struct Held {
-    disk: MemVfs,
-    shared: Arc<Shared>,
-}
-
+/// What is known of a disk whose syncs wait while it is held.
 #[derive(Debug, Default)]
 struct Shared {
     held: AtomicBool,
@@ -25,71 +18,30 @@ struct Shared {
     opened_meanwhile: AtomicU64,
 }
 
-#[derive(Debug)]
-struct HeldFile {
-    file: Arc<dyn File>,
-    shared: Arc<Shared>,
-}
-
-impl Vfs for Held {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        if self.shared.waiting.load(Ordering::SeqCst) > 0 {
-            self.shared.opened_meanwhile.fetch_add(1, Ordering::SeqCst);
+impl Tap for Shared {
+    fn pass(&self, call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        match call {
+            Call::Open { .. } if self.waiting.load(Ordering::SeqCst) > 0 => {
+                self.opened_meanwhile.fetch_add(1, Ordering::SeqCst);
+            }
+            Call::SyncData { .. } => {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
+                while self.held.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
         }
-        let (file, shared) = (self.disk.open(path, mode)?, Arc::clone(&self.shared));
-        Ok(Arc::new(HeldFile { file, shared }))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        self.disk.list(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock(path)
-    }
-    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock_shared(path)
-    }
-}
-
-impl File for HeldFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.file.write_at(bufs, offset)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.shared.waiting.fetch_add(1, Ordering::SeqCst);
-        while self.shared.held.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
-        self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.file.sync_data()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        go()
     }
 }
 
 fn spares() -> (Arc<Spares>, MemVfs, Arc<Shared>) {
-    let held = Held::default();
-    let (disk, shared) = (held.disk.clone(), Arc::clone(&held.shared));
+    let (disk, shared) = (MemVfs::new(), Arc::<Shared>::default());
     disk.create_dir_all(Path::new("log")).unwrap();
-    (Arc::new(Spares::new(Arc::new(held), Path::new("log"), true)), disk, shared)
+    let held = Arc::new(TapVfs::sharing(Arc::new(disk.clone()), shared.clone()));
+    (Arc::new(Spares::new(held, Path::new("log"), true)), disk, shared)
 }
 
 // Two files under one name, one after the other: records would go to the one, the name to the

@@ -16,7 +16,7 @@ use crate::support::put;
 /// A log over a gated memory disk, with one append held up in its sync.
 pub(crate) fn held_up() -> (Gate, Wal, Commit) {
     let gate = Gate::over(MemVfs::new());
-    let (wal, _) = Wal::open(Arc::new(gate.clone()), Path::new("log"), Options::default()).unwrap();
+    let (wal, _) = Wal::open(gate.disk.clone(), Path::new("log"), Options::default()).unwrap();
     gate.set_shut(true);
     let first = wal.append(&[b"first"]).unwrap();
     gate.wait_for_sync();
@@ -44,7 +44,7 @@ fn all_that_arrives_during_one_sync_shares_the_next() {
 fn sixteen_threads_need_fewer_syncs_than_appends() {
     let temp = tempfile::tempdir().unwrap();
     let gate = Gate::over(OsVfs::new());
-    let (wal, _) = Wal::open(Arc::new(gate.clone()), temp.path(), Options::default()).unwrap();
+    let (wal, _) = Wal::open(gate.disk.clone(), temp.path(), Options::default()).unwrap();
     let before = gate.syncs();
     std::thread::scope(|scope| {
         for i in 0..16_u8 {
@@ -158,7 +158,7 @@ fn a_follower_sees_every_record_once_and_in_order() {
 fn appenders_block_while_the_buffer_is_full_and_go_on_after() {
     let gate = Gate::over(MemVfs::new());
     let options = Options::default().buffer_bytes_max(1024);
-    let (wal, _) = Wal::open(Arc::new(gate.clone()), Path::new("log"), options).unwrap();
+    let (wal, _) = Wal::open(gate.disk.clone(), Path::new("log"), options).unwrap();
     gate.set_shut(true);
     drop(wal.append(&[&[0; 900]]).unwrap());
     gate.wait_for_sync();
@@ -182,16 +182,17 @@ fn appenders_block_while_the_buffer_is_full_and_go_on_after() {
 fn segments_are_prepared_ahead() {
     let gate = Gate::over(MemVfs::new());
     let options = Options::default().segment_bytes(16 << 10);
-    let (wal, _) = Wal::open(Arc::new(gate.clone()), Path::new("log"), options).unwrap();
+    let (wal, _) = Wal::open(gate.disk.clone(), Path::new("log"), options).unwrap();
     for _ in 0..7 {
         put(&wal, &[7; 1000]);
     }
     let spare = Path::new("log/spare.tmp");
-    while gate.open(spare, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0) < 16 << 10 {
+    while gate.disk.open(spare, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0) < 16 << 10
+    {
         std::thread::yield_now();
     }
     for _ in 0..7 {
         put(&wal, &[7; 1000]);
     }
-    assert!(gate.open(Path::new("log/0000000000000002.wal"), OpenMode::Read).is_ok());
+    assert!(gate.disk.open(Path::new("log/0000000000000002.wal"), OpenMode::Read).is_ok());
 }

@@ -2,7 +2,6 @@
 //! with every checksum right. An answer, always: no panic, no wild allocation, no endless loop.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use allocation_counter::measure;
 use drystone_vfs::{SimVfs, Vfs};
@@ -37,7 +36,7 @@ fn survive(disk: &SimVfs, what: &str) -> Option<usize> {
     // A forged header may say that its file was made large, and the log makes it so again.
     disk.set_capacity_bytes(Some(DISK_BYTES));
     let spy = Spy::over(disk.clone());
-    let outcome = match Wal::open(Arc::new(spy.clone()), &dir(), options()) {
+    let outcome = match Wal::open(spy.tapped.clone(), &dir(), options()) {
         Ok((wal, recovered)) => {
             let found = recovered.take_while(Result::is_ok).take(100_000).count();
             // What it says it can do, it does.

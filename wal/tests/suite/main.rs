@@ -46,7 +46,6 @@ mod spy;
 mod support;
 
 mod basics;
-mod catalogue;
 mod clock;
 mod cost;
 mod damage;

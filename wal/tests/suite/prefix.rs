@@ -23,7 +23,7 @@ const KEEP: u64 = 57;
 /// A log of five segments, of which a truncation will let go of four.
 fn five() -> (Spy, Wal) {
     let spy = Spy::over(disk());
-    let (wal, _) = Wal::open(Arc::new(spy.clone()), &dir(), options()).unwrap();
+    let (wal, _) = Wal::open(spy.tapped.clone(), &dir(), options()).unwrap();
     for lsn in 1..=LAST {
         wal.append(&[&text(lsn)]).unwrap().wait().unwrap();
     }

@@ -44,7 +44,7 @@ fn unsynced_names(calls: &[String]) -> Vec<&String> {
 #[test]
 fn no_record_is_acknowledged_before_its_segment_has_a_durable_name() {
     let spy = Spy::over(disk());
-    let (wal, _) = Wal::open(Arc::new(spy.clone()), &dir(), options()).unwrap();
+    let (wal, _) = Wal::open(spy.tapped.clone(), &dir(), options()).unwrap();
     let mut calls = spy.take();
     let mut names_made = 0;
     for lsn in 1..=5 * PER_SEGMENT {
@@ -122,7 +122,7 @@ pub(crate) fn cut_rotations() -> Vec<Hurt> {
     for step in 0..=STEPS.len() as u64 {
         let disk = disk();
         let spy = Spy::over(disk.clone());
-        let (wal, _) = Wal::open(Arc::new(spy.clone()), &dir(), options()).unwrap();
+        let (wal, _) = Wal::open(spy.tapped.clone(), &dir(), options()).unwrap();
         fill(&wal, PER_SEGMENT);
         spy.take();
         disk.power_cut_after(step);

@@ -44,7 +44,7 @@ fn a_failed_sync_poisons_every_waiter_and_all_that_come_after() {
     for (op, harm) in FAILURES {
         let spy = Spy::over(SimVfs::new(1));
         let threaded = options().writer(Writer::Thread);
-        let (wal, _) = Wal::open(Arc::new(spy.clone()), &dir(), threaded).unwrap();
+        let (wal, _) = Wal::open(spy.tapped.clone(), &dir(), threaded).unwrap();
         put(&wal, b"before");
         spy.disk.fail(Fault::new(op, harm));
         let start = std::sync::Barrier::new(usize::from(WAITERS));

@@ -1,11 +1,9 @@
 //! Reading without opening: the same verdicts, and not one byte changed.
 
-use std::ffi::OsString;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use drystone_vfs::{Fault, File, Harm, Lock, Op, OpenMode, OsVfs, SimVfs, Vfs};
+use drystone_vfs::{Call, Fault, Harm, Op, OpenMode, OsVfs, SimVfs, TapVfs, Vfs};
 use drystone_wal::{Damage, Error, Lsn, Options, Result, View, Wal};
 
 use crate::support::{
@@ -160,54 +158,28 @@ fn a_found_log_is_a_view() {
     assert_eq!(Some(view.report()), found.report());
 }
 
-/// A disk on which a writer comes by at the moment when the second listing is made.
-#[derive(Debug)]
-struct Busy {
-    disk: SimVfs,
-    state: Mutex<(u64, Option<Wal>)>,
-}
-
-impl Vfs for Busy {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, mode)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        let mut state = self.state.lock().unwrap();
-        state.0 += 1;
-        if state.0 == 2 {
-            state.1 = Some(open(&self.disk).0);
-        }
-        self.disk.list(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock(path)
-    }
-    fn lock_shared(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock_shared(path)
-    }
-}
-
 // Where there is no lock file, there is no lock to take: the first writer ever makes it. One who
 // comes while the log is being verified must not go unnoticed.
 #[test]
 fn the_first_writer_of_a_log_without_a_lock_file_is_noticed() {
     let disk = thirty();
     disk.remove(&dir().join("LOCK")).unwrap();
-    let busy = Arc::new(Busy { disk, state: Mutex::default() });
+    // A writer comes by at the moment when the second listing is made.
+    let writer = Arc::new(Mutex::new((0, None)));
+    let (comes, beneath) = (Arc::clone(&writer), disk.clone());
+    let busy = TapVfs::over(disk, move |call: Call<'_>, go: &mut dyn FnMut() -> _| {
+        if let Call::List { .. } = call {
+            let mut writer = comes.lock().unwrap();
+            writer.0 += 1;
+            if writer.0 == 2 {
+                writer.1 = Some(open(&beneath).0);
+            }
+        }
+        go()
+    });
+    let busy = Arc::new(busy);
     let seen = Wal::open_read_only(busy.clone(), &dir(), &options());
     assert!(matches!(seen, Err(Error::Locked { .. })));
-    drop(busy.state.lock().unwrap().1.take());
+    drop(writer.lock().unwrap().1.take());
     assert_eq!(Wal::open_read_only(busy, &dir(), &options()).unwrap().last_lsn(), Lsn(30));
 }

@@ -13,12 +13,12 @@ use drystone_kv::{Command, Error, Kv, Options, Proposal, Refusal};
 use drystone_vfs::{MemVfs, SimClock};
 
 use crate::common::{compact, delete, put, read as request};
-use crate::running::gated::{Gate, Gated};
+use crate::running::gated::{self, Gate};
 use crate::running::{Machine, apply, ok, open, options, read, sweep};
 
 /// A store on a disk that can be stopped.
 fn gated(options: Options) -> (Kv, Arc<Gate>) {
-    let (disk, gate) = Gated::new(Arc::new(MemVfs::new()), "journal");
+    let (disk, gate) = gated::gated(Arc::new(MemVfs::new()), "journal");
     let kv = open(Arc::new(disk), Arc::new(SimClock::new()), options).expect("a fresh folder");
     (kv, gate)
 }

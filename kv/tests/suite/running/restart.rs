@@ -10,7 +10,7 @@ use drystone_kv::{Command, Options};
 use crate::common::{each_seed, grant, put, put_on};
 use crate::oracle::Oracle;
 use crate::requests::Requests;
-use crate::running::gated::Gated;
+use crate::running::gated::gated;
 use crate::running::{Machine, apply, assert_stands, ok, open, options, sweep};
 
 fn journal_bytes(machine: &Machine) -> u64 {
@@ -72,7 +72,7 @@ fn persisting_cuts_the_journal_and_a_restart_needs_no_more() {
 #[test]
 fn what_comes_while_the_engine_persists_stays_in_the_journal() {
     let machine = Machine::new(4);
-    let (disk, gate) = Gated::new(Arc::new(machine.disk.clone()), "engine");
+    let (disk, gate) = gated(Arc::new(machine.disk.clone()), "engine");
     let kv = open(Arc::new(disk), machine.clock.clone(), options()).unwrap();
     // Each larger than a segment, so that each has one to itself.
     let large = |n: u8| Command::Put(Put::new(format!("k{n}"), vec![n; 20_000]));

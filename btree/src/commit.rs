@@ -1,0 +1,70 @@
+//! A promise that a transaction will be durable.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::Result;
+use crate::queue::Ticket;
+use crate::store::Store;
+use crate::types::TxnId;
+
+/// A committed transaction on its way to the disk. Others see it already. Block on
+/// [`wait`](Commit::wait), or `.await` it on any runtime: it is a plain [`Future`]. Dropping it does
+/// not take the transaction back.
+#[derive(Debug)]
+#[must_use = "a transaction is not durable until its commit resolves"]
+pub struct Commit {
+    store: Arc<Store>,
+    ticket: Ticket,
+    registered: Option<Waker>,
+}
+
+impl Commit {
+    pub(crate) fn new(store: Arc<Store>, ticket: Ticket) -> Commit {
+        Commit { store, ticket, registered: None }
+    }
+
+    /// The transaction.
+    pub fn txn(&self) -> TxnId {
+        self.ticket.txn
+    }
+
+    /// Blocks until the transaction is durable, and returns the last durable one. Fails if the
+    /// flush failed; whether the transaction survives is then unknown.
+    pub fn wait(&self) -> Result<TxnId> {
+        self.store.core.wait(self.ticket)
+    }
+
+    /// The outcome, if there is one yet. Does not block.
+    pub fn try_wait(&self) -> Option<Result<TxnId>> {
+        self.store.call(self.ticket);
+        self.store.core.queue.outcome(self.ticket)
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<TxnId>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<TxnId>> {
+        // A waker handed in once stays with the flush that carries the commit until it is settled.
+        let known = self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let outcome = if known {
+            self.store.core.queue.outcome(self.ticket)
+        } else {
+            self.store.core.poll(self.ticket, cx.waker())
+        };
+        if outcome.is_none() && !known {
+            self.registered = Some(cx.waker().clone());
+        }
+        outcome.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        // Who does not wait leaves it to the scribe.
+        self.store.call(self.ticket);
+    }
+}

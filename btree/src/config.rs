@@ -1,0 +1,141 @@
+//! Every option and limit, validated once.
+
+use std::sync::Arc;
+
+use drystone_vfs::{Clock, OsClock};
+
+use crate::error::{Error, Result};
+use crate::types::TxnId;
+
+/// When commits reach the disk: see [`Options::sync`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// Each commit is on its way at once; those that come while others are being flushed go
+    /// together. The first failed flush ends the database for everyone: what was not durable by
+    /// then is gone, and readers see the last durable state from then on.
+    #[default]
+    EveryCommit,
+    /// Nothing is flushed before [`persist`](crate::Db::persist), somebody's
+    /// [`wait`](crate::Commit::wait), or more unflushed bytes than
+    /// [`unflushed_bytes`](Options::unflushed_bytes): for whoever keeps a journal above. A failed
+    /// flush takes nothing from memory, and the next one tries everything again.
+    OnRequest,
+}
+
+/// Who flushes: see [`Options::writer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Writer {
+    /// Whoever waits while nobody flushes, and else a thread of the database's own.
+    #[default]
+    Thread,
+    /// Whoever waits for a [`Commit`](crate::Commit) first flushes for all. No threads, and thus
+    /// one schedule for one sequence of calls: what a simulator needs. Awaiting blocks the poll.
+    Caller,
+}
+
+/// How to open a database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) page_bytes: usize,
+    pub(crate) memory_bytes: usize,
+    pub(crate) unflushed_bytes: usize,
+    pub(crate) sync: Sync,
+    pub(crate) writer: Writer,
+    pub(crate) min_txn: TxnId,
+    pub(crate) db_id: Option<u64>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            page_bytes: 4096,
+            memory_bytes: 1 << 30,
+            unflushed_bytes: 64 << 20,
+            sync: Sync::EveryCommit,
+            writer: Writer::Thread,
+            min_txn: TxnId(0),
+            db_id: None,
+            clock: Arc::new(OsClock::new()),
+        }
+    }
+}
+
+impl Options {
+    /// Bytes in a page of a new database: 4096, 8192 or 16 384. One that is there keeps its own.
+    /// Default: 4096.
+    #[must_use]
+    pub fn page_bytes(mut self, bytes: usize) -> Options {
+        self.page_bytes = bytes;
+        self
+    }
+
+    /// Memory for pages that have been read or written, at least 1 MiB; it is taken as it is used.
+    /// Three quarters are the mirror's, which has the first pages of the file, the rest is a cache
+    /// for all others. Private pages of the write transaction, and commits not flushed yet, come on
+    /// top. Default: 1 GiB.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: usize) -> Options {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of pages may wait to be flushed. Beyond it a commit waits for the flush, or,
+    /// with [`Sync::OnRequest`], has one started. Default: 64 MiB.
+    #[must_use]
+    pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
+        self.unflushed_bytes = bytes;
+        self
+    }
+
+    /// When commits reach the disk. Default: every commit.
+    #[must_use]
+    pub fn sync(mut self, sync: Sync) -> Options {
+        self.sync = sync;
+        self
+    }
+
+    /// Who flushes. Default: a thread.
+    #[must_use]
+    pub fn writer(mut self, writer: Writer) -> Options {
+        self.writer = writer;
+        self
+    }
+
+    /// The last transaction known, from elsewhere, to have been durable. A database that ends
+    /// before it is refused as [`Corrupt`](Error::Corrupt): this is how a lying disk or an old copy
+    /// of the file is noticed. Default: none.
+    #[must_use]
+    pub fn min_txn(mut self, txn: TxnId) -> Options {
+        self.min_txn = txn;
+        self
+    }
+
+    /// The identity of a new database. Default: random. Simulations set it, for the same bytes in
+    /// every run.
+    #[must_use]
+    pub fn db_id(mut self, id: u64) -> Options {
+        self.db_id = Some(id);
+        self
+    }
+
+    /// Tells the ages of readers, and how long [`compact`](crate::Db::compact) has been at work.
+    /// Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = |holds: bool, option: &'static str, rule: &'static str| {
+            if holds { Ok(()) } else { Err(Error::Options { option, rule }) }
+        };
+        check(
+            matches!(self.page_bytes, 4096 | 8192 | 16384),
+            "page_bytes",
+            "must be 4096, 8192 or 16384",
+        )?;
+        check(self.memory_bytes >= 1 << 20, "memory_bytes", "must be at least 1 MiB")
+    }
+}

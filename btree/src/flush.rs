@@ -1,0 +1,438 @@
+//! From memory to the disk: everything committed, each page once, one sync.
+//!
+//! ```text
+//!   commits 7, 8, 9 ──► pages they made and did not free again
+//!                   ──► free map: chunks to write, runs for the record
+//!                             │ side by side where the file lets them
+//!                             ▼
+//!          write  pages 40..52   write 61   write record in slot 1   sync   ──► 9 is durable
+//!                                            (pages first, synced, if there are many)
+//! ```
+//!
+//! A page that commit 7 made and commit 9 replaced is never written: sixteen small transactions
+//! that go together cost the pages of one, and a few more.
+//!
+//! **Growing.** A write that makes the file longer needs the file system's journal as well, and
+//! its sync takes nearly twice as long. So a small flush that has to grow the file adds a stretch of
+//! zeros, an eighth of the file and at most [`AHEAD_BYTES_MAX`], and the flushes after it find
+//! their place made. A large one writes itself and no zeros.
+//!
+//! **Failure.** Whatever fails, nothing is assumed about what reached the disk. If there is another
+//! attempt it writes all pages again, and its record goes to the same slot: the other one holds the
+//! last durable state, of which no page has been touched.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use crate::bits::Bits;
+use crate::config::Sync;
+use crate::core::Step;
+use crate::draft::Allocate as _;
+use crate::error::{Error, Result};
+use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
+use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
+use crate::queue::{Queue, Settled};
+use crate::root::Root;
+use crate::space::Change;
+use crate::store::Body;
+use crate::types::{Extent, PageId, TxnId};
+
+/// A flush of more pages than this is synced before its record is written: whoever opens the file
+/// has to read what was written *with* the newest record.
+pub(crate) const WRITTEN_PAGES_MAX: u32 = 1024;
+
+/// Zeros are written ahead in stretches of this many bytes, at most and at least.
+const AHEAD_BYTES_MAX: u64 = 1 << 20;
+const AHEAD_BYTES_MIN: u64 = 64 << 10;
+/// A flush that grows the file by more writes no zeros ahead.
+const SMALL_GROWTH_BYTES: u64 = 256 << 10;
+
+/// Writes what was committed. One at a time: it is behind a lock.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    body: Arc<Body>,
+    sync: Sync,
+    map: FreeMap,
+    db_id: u64,
+    /// The slot of the last durable record.
+    slot: usize,
+    seq: u64,
+    durable_seq: u64,
+    /// What is in memory and not on disk: more than one flush's if the last one failed.
+    carry: Vec<Change>,
+    file_bytes: u64,
+    /// What was found at open may be in the system's memory alone.
+    is_synced: bool,
+    /// The record that the newest mark names.
+    marked_seq: u64,
+    seen: Bits,
+    flushes: u64,
+    pages_written: u64,
+}
+
+/// What the flusher starts from.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub map: FreeMap,
+    pub db_id: u64,
+    pub slot: usize,
+    pub seq: u64,
+    pub seq_seen: u64,
+    pub file_bytes: u64,
+}
+
+/// Pages that lie side by side in the file, and their bytes.
+enum Piece<'a> {
+    Mirror(Extent, &'a [u8]),
+    Map(Extent, &'a [u8]),
+    Held(Extent, bytes::Bytes),
+}
+
+impl Piece<'_> {
+    fn extent(&self) -> Extent {
+        let (Piece::Mirror(extent, _) | Piece::Map(extent, _) | Piece::Held(extent, _)) = self;
+        *extent
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Mirror(_, bytes) | Piece::Map(_, bytes) => bytes,
+            Piece::Held(_, bytes) => bytes,
+        }
+    }
+}
+
+impl Flusher {
+    pub(crate) fn new(body: Arc<Body>, sync: Sync, start: Start) -> Flusher {
+        Flusher {
+            body,
+            sync,
+            map: start.map,
+            db_id: start.db_id,
+            slot: start.slot,
+            seq: start.seq_seen,
+            durable_seq: start.seq,
+            carry: Vec::new(),
+            file_bytes: start.file_bytes,
+            is_synced: false,
+            marked_seq: 0,
+            seen: Bits::default(),
+            flushes: 0,
+            pages_written: 0,
+        }
+    }
+
+    /// Flushes so far, and the pages they wrote.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.flushes, self.pages_written)
+    }
+
+    /// Bytes the file has.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    pub(crate) fn map(&self) -> &FreeMap {
+        &self.map
+    }
+
+    /// Makes `root` and everything in `carry` durable.
+    fn flush(&mut self, root: &Root) -> Result<()> {
+        let body = Arc::clone(&self.body);
+        if !self.is_synced {
+            self.sync_file()?;
+            self.is_synced = true;
+        }
+        let mut taken = Vec::new();
+        let plan = self.map.plan(root.txn, |pages| {
+            let extent = body.space.lock().allocate(pages)?;
+            taken.push(extent);
+            Ok(extent)
+        });
+        let outcome = plan.and_then(|plan| {
+            let written = self.write(root, &plan);
+            if written.is_err() {
+                self.map.undo(&plan);
+            }
+            written.map(|()| plan)
+        });
+        let mut space = body.space.lock();
+        match outcome {
+            Ok(plan) => {
+                plan.replaced.iter().for_each(|extent| space.replace(root.txn, *extent));
+                body.gauges.set_space(&space);
+                Ok(())
+            }
+            Err(error) => {
+                // They may be on disk, under a record that is there as well: until another one
+                // is in its place they stay as they are.
+                let later = TxnId(root.txn.0 + 1);
+                taken.iter().for_each(|extent| space.replace(later, *extent));
+                Err(error)
+            }
+        }
+    }
+
+    fn write(&mut self, root: &Root, plan: &Plan) -> Result<()> {
+        let body = Arc::clone(&self.body);
+        let pieces = self.pieces(&body, plan);
+        let pages: u32 = pieces.iter().map(|piece| piece.extent().pages).sum();
+        let runs = runs_of(&pieces);
+        let apart = pages > WRITTEN_PAGES_MAX || runs.len() > WRITTEN_RUNS_MAX;
+        self.make_room(&runs)?;
+        self.write_pieces(&pieces, &runs)?;
+        let written = if apart {
+            self.sync_file()?;
+            Written::Before
+        } else {
+            let mut hasher = crc32fast::Hasher::new();
+            pieces.iter().for_each(|piece| hasher.update(piece.bytes()));
+            Written::With { runs, crc: hasher.finalize() }
+        };
+        self.seq += 1;
+        let meta = Meta {
+            page_bytes: body.page_bytes as u32,
+            db_id: self.db_id,
+            seq: self.seq,
+            txn: root.txn,
+            catalog: root.forest.catalog(),
+            end: self.map.end(),
+            written,
+            directories: plan.directories.clone(),
+            changed: plan.changed.clone(),
+        };
+        let slot = 1 - self.slot;
+        self.write_at(&[IoSlice::new(&meta.encode())], (slot * SLOT_BYTES) as u64)?;
+        self.sync_file()?;
+        self.slot = slot;
+        self.durable_seq = self.seq;
+        body.gauges.set_file_bytes(self.file_bytes);
+        self.flushes += 1;
+        self.pages_written += u64::from(pages);
+        Ok(())
+    }
+
+    /// Everything that has to be written, in the order of the file.
+    fn pieces<'a>(&mut self, body: &'a Body, plan: &'a Plan) -> Vec<Piece<'a>> {
+        let mut pieces: Vec<Piece<'a>> = Vec::new();
+        let mut mirrored = Vec::new();
+        let any_held = body.cache.holds_any();
+        for extent in self.carry.iter().flat_map(|change| &change.used) {
+            let mut at = extent.first.0;
+            let end = at + extent.pages;
+            while at < end {
+                if self.map.free().contains(at) || self.seen.contains(at) {
+                    at += 1;
+                    continue;
+                }
+                let held = any_held.then(|| body.cache.held(PageId(at))).flatten();
+                let pages = held.as_ref().map_or(1, |bytes| bytes.len() / body.page_bytes) as u32;
+                self.seen.fill(at, pages, true);
+                match held {
+                    Some(bytes) => {
+                        pieces.push(Piece::Held(Extent { first: PageId(at), pages }, bytes));
+                    }
+                    None => mirrored.push(at),
+                }
+                at += pages;
+            }
+        }
+        for piece in &pieces {
+            self.seen.fill(piece.extent().first.0, piece.extent().pages, false);
+        }
+        mirrored.sort_unstable();
+        let mut mirrored = mirrored.into_iter().peekable();
+        while let Some(first) = mirrored.next() {
+            let mut pages = 1;
+            // Neighbours in the file are neighbours in the mirror.
+            while mirrored.next_if_eq(&(first + pages)).is_some() {
+                pages += 1;
+            }
+            self.seen.fill(first, pages, false);
+            let extent = Extent { first: PageId(first), pages };
+            pieces.push(Piece::Mirror(extent, body.mirror.committed(extent)));
+        }
+        for page in &plan.pages {
+            let extent = Extent { first: page.ptr.id, pages: 1 };
+            pieces.push(Piece::Map(extent, &page.bytes));
+        }
+        pieces.sort_unstable_by_key(|piece| piece.extent().first);
+        pieces
+    }
+
+    /// The file gets as long as the record will say, and longer if it grows by small steps.
+    fn make_room(&mut self, runs: &[Extent]) -> Result<()> {
+        let page_bytes = self.body.page_bytes as u64;
+        let need = u64::from(self.map.end()) * page_bytes;
+        if need <= self.file_bytes {
+            return Ok(());
+        }
+        let growth = need - self.file_bytes;
+        if self.sync == Sync::EveryCommit && growth <= SMALL_GROWTH_BYTES {
+            let ahead = (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
+            let ahead = ahead / page_bytes * page_bytes;
+            match self.write_zeros(need, ahead) {
+                Ok(()) => {
+                    self.file_bytes = need + ahead;
+                    return Ok(());
+                }
+                // There is no room for comfort; there may be for what is needed.
+                Err(Error::NoSpace { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let last = runs
+            .last()
+            .map_or(0, |run| (u64::from(run.first.0) + u64::from(run.pages)) * page_bytes);
+        if last < need {
+            self.body.file.set_len(need).map_err(|error| self.failed(error))?;
+        }
+        self.file_bytes = need;
+        Ok(())
+    }
+
+    fn write_zeros(&self, from: u64, bytes: u64) -> Result<()> {
+        static ZEROS: [u8; AHEAD_BYTES_MIN as usize] = [0; AHEAD_BYTES_MIN as usize];
+        let mut bufs = Vec::new();
+        let mut left = bytes as usize;
+        while left > 0 {
+            let len = left.min(ZEROS.len());
+            bufs.push(IoSlice::new(&ZEROS[..len]));
+            left -= len;
+        }
+        self.write_at(&bufs, from)
+    }
+
+    /// One call for each run.
+    fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent]) -> Result<()> {
+        let mut pieces = pieces.iter();
+        for run in runs {
+            let mut left = run.pages;
+            let mut bufs = Vec::new();
+            while left > 0 {
+                let piece = pieces.next().expect("runs are made of pieces");
+                left -= piece.extent().pages;
+                bufs.push(IoSlice::new(piece.bytes()));
+            }
+            self.write_at(&bufs, run.first.offset(self.body.page_bytes))?;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> Result<()> {
+        self.body.file.write_at(bufs, offset).map_err(|error| self.failed(error))
+    }
+
+    fn sync_file(&self) -> Result<()> {
+        self.body.file.sync_data().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::poison(&self.body.path, error)
+    }
+
+    /// Says on disk that the last record is durable, so that its loss is noticed.
+    pub(crate) fn mark(&mut self) -> Result<()> {
+        if self.marked_seq == self.durable_seq || self.flushes == 0 {
+            return Ok(());
+        }
+        let txn = self.body.readers.durable().txn;
+        let mark = Mark { db_id: self.db_id, seq: self.durable_seq, txn };
+        for slot in 0..2 {
+            let offset = (slot * SLOT_BYTES + MARK_OFFSET) as u64;
+            self.write_at(&[IoSlice::new(&mark.encode())], offset)?;
+        }
+        self.sync_file()?;
+        self.marked_seq = self.durable_seq;
+        Ok(())
+    }
+
+    /// After a flush that worked: what was written need not be held any more.
+    fn release(&mut self) {
+        let carry = std::mem::take(&mut self.carry);
+        if !self.body.cache.holds_any() {
+            return;
+        }
+        for change in carry {
+            for extent in change.used {
+                for page in extent.first.0..extent.first.0 + extent.pages {
+                    if let Some(bytes) = self.body.cache.held(PageId(page)) {
+                        self.body.cache.flushed(PageId(page), &bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Cuts free pages at the end of the file off, durably: first the record that does without
+    /// them, then the file. Returns how many pages. Nothing that is being flushed or waits for it
+    /// may be there.
+    pub(crate) fn shrink(&mut self, root: &Root) -> Result<u32> {
+        assert!(self.carry.is_empty(), "what was committed is flushed");
+        let before = self.map.end();
+        let body = Arc::clone(&self.body);
+        {
+            let mut space = body.space.lock();
+            if space.unflushed_pages() > 0 || space.end() != before {
+                return Ok(0);
+            }
+            let Some(end) = space.shrink() else {
+                return Ok(0);
+            };
+            self.map.truncate(end);
+        }
+        self.flush(root)?;
+        let bytes = u64::from(self.map.end()) * body.page_bytes as u64;
+        body.file.set_len(bytes).map_err(|error| self.failed(error))?;
+        self.sync_file()?;
+        self.file_bytes = bytes;
+        Ok(before - self.map.end())
+    }
+}
+
+impl Step for Flusher {
+    fn step(&mut self, queue: &Queue) -> Option<Settled> {
+        let (txn, changes) = {
+            let mut space = self.body.space.lock();
+            let txn = queue.take()?;
+            (txn, space.take())
+        };
+        changes.iter().for_each(|change| self.map.apply(change));
+        self.carry.extend(changes);
+        let root = self.carry.last().expect("a commit has a change").root.clone();
+        assert!(root.txn == txn, "the last commit is the one that was taken");
+        match self.flush(&root) {
+            Ok(()) => {
+                self.release();
+                self.body.readers.settle(&root);
+                if self.sync == Sync::OnRequest {
+                    // Without the mark the state is as durable; its loss would be noticed less.
+                    drop(self.mark());
+                }
+                Some(queue.finish(txn))
+            }
+            Err(error) if self.sync == Sync::OnRequest => {
+                queue.give_up(error);
+                None
+            }
+            Err(error) => {
+                // Under the lock of `space`: a commit comes before or after, and not between.
+                let _space = self.body.space.lock();
+                queue.fail(error);
+                self.body.readers.retreat();
+                None
+            }
+        }
+    }
+}
+
+fn runs_of(pieces: &[Piece<'_>]) -> Vec<Extent> {
+    let mut runs: Vec<Extent> = Vec::new();
+    for extent in pieces.iter().map(Piece::extent) {
+        match runs.last_mut() {
+            Some(last) if last.first.0 + last.pages == extent.first.0 => last.pages += extent.pages,
+            _ => runs.push(extent),
+        }
+    }
+    runs
+}

@@ -1,0 +1,263 @@
+//! The pages of the file in memory, each at a place of its own, to be read where they lie.
+//!
+//! **The problem.** The fastest cache is none: with the file mapped into memory, page n is at
+//! `base + n * page_bytes`. But a mapped file dies of a signal when somebody cuts it, fails without
+//! an error when a sector is bad, and changes under a `&[u8]` when anybody writes to it.
+//!
+//! **The idea.** The same arithmetic over memory of our own. A page is read with an ordinary call
+//! and verified when it is first touched; a commit copies its pages here before anyone can see
+//! them. One word for each page, its *stamp*, says what lies in the place:
+//!
+//! ```text
+//!            reserved once, backed by memory when touched; 4 MiB on, by huge pages
+//!   places   ┌────────┬────────┬────────┬────────┬────────┬─ ─ ─
+//!            │ page 0 │ page 1 │ page 2 │ page 3 │ page 4 │
+//!            └────────┴────────┴────────┴────────┴────────┴─ ─ ─
+//!   stamps       0        0    crc,txn  crc,txn   RETIRED
+//!
+//!            0 ──── load, write ────► crc,txn ──── retire ────► RETIRED
+//!                                        ▲                         │
+//!                                        └───────── write ─────────┘
+//! ```
+//!
+//! A pointer names the checksum and the transaction of the page it leads to. A hit is one load of
+//! the stamp and one comparison with the pointer: no lock, no table, no count of references. A
+//! pointer that leads to a page which has become another one is noticed by the same comparison.
+//!
+//! **Why a borrow is sound.** A place is written by `load` (stamp 0) and `write` (stamp 0 or
+//! RETIRED) alone, both under the lock `placing`, and a borrow is only given out when the stamp is
+//! neither. So a place that is borrowed is written only if it was retired while the borrow lives
+//! and written to before it ends. `space` does not let that happen, whatever the file says: a page
+//! is given out for writing only when no pin is left that was there after it was retired (and
+//! a borrow cannot outlive its pin, which the signature of [`borrow`](Mirror::borrow) demands). The
+//! stamp is stored with Release after the bytes and loaded with Acquire before them; the end of a
+//! pin and the look for pins meet at a lock.
+//!
+//! **Left out:** giving memory back while the database is open; pages beyond the mirror's share are
+//! the [`cache`](crate::cache)'s.
+
+#![expect(unsafe_code, reason = "a place is shared by readers and written when nobody has it")]
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+
+use crate::readers::Pin;
+use crate::types::{Extent, PagePtr, RunPtr};
+
+/// Below this, memory comes in small pages: a small database should not take 2 MiB.
+const SMALL_BYTES: usize = 4 << 20;
+
+/// What lies in a place: a page or a value, by its checksum and the transaction that wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    const ABSENT: u64 = 0;
+    const RETIRED: u64 = 1;
+    const RUN: u32 = 1 << 31;
+
+    pub(crate) fn page(ptr: PagePtr) -> Stamp {
+        Stamp(u64::from(ptr.crc) << 32 | u64::from(ptr.txn & !Stamp::RUN))
+    }
+
+    pub(crate) fn run(ptr: RunPtr) -> Stamp {
+        Stamp(u64::from(ptr.crc) << 32 | u64::from(ptr.txn | Stamp::RUN))
+    }
+
+    /// Whether it can be told from the two words that have another meaning.
+    fn is_plain(self) -> bool {
+        self.0 > Stamp::RETIRED
+    }
+
+    /// The lower 31 bits of the transaction.
+    pub(crate) fn txn(self) -> u32 {
+        self.0 as u32 & !Stamp::RUN
+    }
+}
+
+/// See the module.
+pub(crate) struct Mirror {
+    /// Places, then stamps. Never handed out whole.
+    memory: Option<MmapRaw>,
+    page_bytes: usize,
+    pages: u32,
+    /// Held while a place is written or retired.
+    placing: Mutex<()>,
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mirror({} pages)", self.pages)
+    }
+}
+
+impl Mirror {
+    /// Room for the first `pages` pages of a file, or for fewer if the system does not give that
+    /// much address space.
+    pub(crate) fn new(pages: u32, page_bytes: usize) -> Mirror {
+        let placing = Mutex::new(());
+        let mut pages = pages;
+        while pages > 0 {
+            let places = pages as usize * page_bytes;
+            let bytes = places + pages as usize * size_of::<AtomicU64>();
+            let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon();
+            if let Ok(map) = map {
+                if places > SMALL_BYTES {
+                    // A hint: without huge pages reads are slower and nothing else.
+                    drop(map.advise_range(Advice::HugePage, SMALL_BYTES, places - SMALL_BYTES));
+                }
+                return Mirror { memory: Some(map.into()), page_bytes, pages, placing };
+            }
+            pages /= 2;
+        }
+        Mirror { memory: None, page_bytes, pages: 0, placing }
+    }
+
+    /// Whether the places of all of these pages are here.
+    #[inline]
+    pub(crate) fn covers(&self, extent: Extent) -> bool {
+        u64::from(extent.first.0) + u64::from(extent.pages) <= u64::from(self.pages)
+    }
+
+    /// How many pages have a place.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    #[inline]
+    fn base(&self) -> *mut u8 {
+        self.memory.as_ref().expect("a mirror with pages has memory").as_mut_ptr()
+    }
+
+    #[inline]
+    fn stamp(&self, page: u32) -> &AtomicU64 {
+        assert!(page < self.pages, "the page has a place");
+        let offset = self.pages as usize * self.page_bytes + page as usize * size_of::<AtomicU64>();
+        // SAFETY: the mapping is `pages * page_bytes` bytes of places and then one word for each
+        // page, so the word is inside of it; it is aligned, as the mapping begins at a system page
+        // and `page_bytes` is a multiple of 8; it starts as zeros, which is a valid value; it is
+        // never accessed but as an atomic, and lives as long as `self`.
+        unsafe { &*self.base().add(offset).cast::<AtomicU64>() }
+    }
+
+    /// A pointer to the place of a page, checked together with those after it.
+    fn place(&self, extent: Extent) -> *mut u8 {
+        assert!(self.covers(extent), "the pages have places");
+        // SAFETY: within the mapping, by the assertion.
+        unsafe { self.base().add(extent.first.0 as usize * self.page_bytes) }
+    }
+
+    /// The pages, if it is these that lie in their places.
+    #[inline]
+    pub(crate) fn borrow<'a>(
+        &'a self,
+        _pin: &'a Pin,
+        extent: Extent,
+        stamp: Stamp,
+        len: usize,
+    ) -> Option<&'a [u8]> {
+        let here = |page| self.stamp(page).load(Ordering::Acquire) == stamp.0;
+        let pages = extent.first.0..extent.first.0 + extent.pages;
+        if !stamp.is_plain() || !pages.into_iter().all(here) {
+            return None;
+        }
+        Some(self.bytes(extent, len))
+    }
+
+    /// The first `len` bytes of places that are stamped.
+    #[inline]
+    fn bytes(&self, extent: Extent, len: usize) -> &[u8] {
+        assert!(len <= extent.pages as usize * self.page_bytes, "not beyond the pages");
+        // SAFETY: `place` checked the bounds, and memory of the mapping is initialised. Nobody
+        // writes to these places while the borrow lives: see the module.
+        unsafe { std::slice::from_raw_parts(self.place(extent), len) }
+    }
+
+    /// Pages that a commit has written and no later one has freed, for the one who flushes them.
+    /// They are not freed for others before that flush is settled.
+    pub(crate) fn committed(&self, extent: Extent) -> &[u8] {
+        let pages = extent.first.0..extent.first.0 + extent.pages;
+        let stamped = |page| self.stamp(page).load(Ordering::Acquire) > Stamp::RETIRED;
+        assert!(pages.into_iter().all(stamped), "what is flushed was committed");
+        self.bytes(extent, extent.pages as usize * self.page_bytes)
+    }
+
+    /// Places what was read from the file and verified, and borrows it. `None` if the places are
+    /// not for it: retired, or taken by something else.
+    pub(crate) fn load<'a>(
+        &'a self,
+        pin: &'a Pin,
+        extent: Extent,
+        stamp: Stamp,
+        bytes: &[u8],
+    ) -> Option<&'a [u8]> {
+        if !stamp.is_plain() {
+            return None;
+        }
+        let placing = self.placing.lock();
+        let pages = || extent.first.0..extent.first.0 + extent.pages;
+        if pages().all(|page| self.stamp(page).load(Ordering::Relaxed) == Stamp::ABSENT) {
+            self.fill(extent, stamp, bytes);
+        }
+        drop(placing);
+        self.borrow(pin, extent, stamp, bytes.len())
+    }
+
+    /// Whether nothing was loaded into, or has to keep out of, the places of these pages.
+    pub(crate) fn is_absent(&self, extent: Extent) -> bool {
+        let pages = extent.first.0..extent.first.0 + extent.pages;
+        pages.into_iter().all(|page| self.stamp(page).load(Ordering::Acquire) == Stamp::ABSENT)
+    }
+
+    /// Places what a commit has written. The pages are new: nobody has ever read them, or they were
+    /// retired and everyone who was there then has left.
+    pub(crate) fn write(&self, extent: Extent, stamp: Stamp, bytes: &[u8]) {
+        assert!(stamp.is_plain(), "the caller asked `takes`");
+        let _placing = self.placing.lock();
+        for page in extent.first.0..extent.first.0 + extent.pages {
+            let old = self.stamp(page).load(Ordering::Relaxed);
+            assert!(old <= Stamp::RETIRED, "only a page that was retired is written again");
+        }
+        self.fill(extent, stamp, bytes);
+    }
+
+    /// Whether the pages can be kept here under that stamp.
+    pub(crate) fn takes(&self, extent: Extent, stamp: Stamp) -> bool {
+        self.covers(extent) && stamp.is_plain()
+    }
+
+    fn fill(&self, extent: Extent, stamp: Stamp, bytes: &[u8]) {
+        let room = extent.pages as usize * self.page_bytes;
+        assert!(bytes.len() <= room, "the bytes fit into the pages");
+        let place = self.place(extent);
+        // SAFETY: the places are within the mapping and `bytes` is not, since its borrows end
+        // before anyone writes. No borrow of these places is alive and none is given out before
+        // the stamps are set below: the callers hold `placing` and have looked at the stamps.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+            // A value ends within its last page; what was there before must not reach the disk.
+            std::ptr::write_bytes(place.add(bytes.len()), 0, room - bytes.len());
+        }
+        for page in extent.first.0..extent.first.0 + extent.pages {
+            self.stamp(page).store(stamp.0, Ordering::Release);
+        }
+    }
+
+    /// From now on the pages are not given out any more, nor loaded.
+    pub(crate) fn retire(&self, extent: Extent) {
+        let end = (u64::from(extent.first.0) + u64::from(extent.pages)).min(self.pages.into());
+        let _placing = self.placing.lock();
+        for page in extent.first.0..end as u32 {
+            self.stamp(page).store(Stamp::RETIRED, Ordering::Release);
+        }
+    }
+
+    /// What lies in the place of a page.
+    pub(crate) fn found(&self, page: u32) -> Option<Stamp> {
+        let covered = page < self.pages;
+        covered.then(|| Stamp(self.stamp(page).load(Ordering::Acquire))).filter(|s| s.is_plain())
+    }
+}

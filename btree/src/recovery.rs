@@ -1,0 +1,372 @@
+//! From a file to a database: which root is the last durable one.
+//!
+//! ```text
+//!   slot 0   seq 8 ─┐   newest   record sound? file long enough? pages written   all ── believe it
+//!                   ├─► first ─► with it there? free map there? ─────────────┐
+//!   slot 1   seq 7 ─┘                                                        └─ no ── the other
+//! ```
+//!
+//! The newest record is rejected only for what a power cut during its own flush can do: to the
+//! record, to the pages written with it, to the length of the file. What was durable before (pages
+//! of the free map that an older flush wrote, everything if the record was written after a sync of
+//! its own) was promised, and if it is not there the file is refused.
+//!
+//! Nothing is written here but a new database. What was found may be in the system's memory alone,
+//! left there by a process that was killed: the first flush begins with a sync.
+//!
+//! **A new database** is made under another name and renamed when it is complete and synced. So a
+//! crash leaves either no database or a whole one, and a file that is not one is damage.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drystone_vfs::{File, Lock, OpenMode, Vfs};
+use parking_lot::Mutex;
+
+use crate::cache::Cache;
+use crate::config::{Options, Writer};
+use crate::core::Core;
+use crate::error::{Damage, Error, Result};
+use crate::flush::{Flusher, Start, WRITTEN_PAGES_MAX};
+use crate::forest::Forest;
+use crate::freemap::{FreeMap, pages_max};
+use crate::meta::{BadRecord, Decoded, MARK_OFFSET, Mark, Meta, RECORD_BYTES, SLOT_BYTES, Written};
+use crate::mirror::Mirror;
+use crate::queue::Queue;
+use crate::readers::Readers;
+use crate::root::Root;
+use crate::snapshot::Snapshot;
+use crate::space::{FIRST_PAGE, Space};
+use crate::stats::Gauges;
+use crate::store::{Body, Store};
+use crate::types::{Extent, PageId, PagePtr, TreeRoot, TxnId, crc};
+
+/// How much is read at once to verify what a flush has written.
+const VERIFY_PAGES: u32 = 64;
+
+/// What is in the first two pages.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Sound records, the newest first, with their slots.
+    pub records: Vec<(usize, Meta)>,
+    /// By slot, if it holds no sound record: why.
+    pub bad: [Option<BadRecord>; 2],
+    pub mark: Option<Mark>,
+}
+
+/// The last durable state.
+struct Chosen {
+    slot: usize,
+    meta: Meta,
+    map: FreeMap,
+}
+
+/// Why a record was not chosen.
+enum Reject {
+    /// Its flush was interrupted.
+    Torn(BadRecord),
+    /// It was durable, and is not all there; or it cannot be read.
+    Fatal(Error),
+}
+
+/// A file that is being opened.
+struct Opening<'a> {
+    path: Arc<Path>,
+    file: &'a dyn File,
+    file_bytes: u64,
+}
+
+/// Opens the database at `path`; makes it if there is none, unless it is for reading alone.
+pub(crate) fn open(
+    vfs: &Arc<dyn Vfs>,
+    path: &Path,
+    options: &Options,
+    read_only: bool,
+) -> Result<(Store, Option<Lock>)> {
+    options.validate()?;
+    let lock = if read_only {
+        match vfs.lock_shared(path) {
+            Ok(lock) => Some(lock),
+            Err(error) => return Err(lock_error(path, error)),
+        }
+    } else {
+        if !exists(&**vfs, path)? {
+            create(&**vfs, path, options)?;
+        }
+        Some(vfs.lock(path).map_err(|error| lock_error(path, error))?)
+    };
+    let mode = if read_only { OpenMode::Read } else { OpenMode::Write };
+    let file = vfs.open(path, mode).map_err(|error| Error::io("open", path, error))?;
+    let shared: Arc<Path> = Arc::from(path);
+    let file_bytes = file.len().map_err(|error| Error::io("open", path, error))?;
+    let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
+    let head = opening.read_head()?;
+    let chosen = opening.choose(&head, options)?;
+    let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
+    Ok((store, lock))
+}
+
+impl Opening<'_> {
+    fn corrupt(&self, offset: u64, what: Damage) -> Error {
+        Error::Corrupt { file: Arc::clone(&self.path), offset, what }
+    }
+
+    fn read(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.file.read_at(buf, offset).map_err(|error| Error::io("read", &self.path, error))
+    }
+
+    fn read_head(&self) -> Result<Head> {
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let len = self.read(&mut bytes, 0)?;
+        bytes.truncate(len);
+        read_head(&bytes)
+            .map_err(|version| Error::Unsupported { file: self.path.to_path_buf(), version })
+    }
+
+    fn choose(&self, head: &Head, options: &Options) -> Result<Chosen> {
+        let mut bad = head.bad;
+        for (slot, meta) in &head.records {
+            match self.verify(meta) {
+                Ok(map) => {
+                    let chosen = Chosen { slot: *slot, meta: meta.clone(), map };
+                    return self.accept(head, chosen, options);
+                }
+                Err(Reject::Torn(reason)) => bad[*slot] = Some(reason),
+                Err(Reject::Fatal(error)) => return Err(error),
+            }
+        }
+        let reason = |slot: usize| bad[slot].unwrap_or(BadRecord::Magic);
+        Err(self.corrupt(0, Damage::Slots(reason(0), reason(1))))
+    }
+
+    /// What is chosen must be as new as what is known to have been durable.
+    fn accept(&self, head: &Head, chosen: Chosen, options: &Options) -> Result<Chosen> {
+        let found = chosen.meta.txn;
+        let offset = ((1 - chosen.slot) * SLOT_BYTES) as u64;
+        let marked = head.mark.filter(|mark| mark.db_id == chosen.meta.db_id);
+        if let Some(mark) = marked.filter(|mark| mark.seq > chosen.meta.seq) {
+            return Err(self.corrupt(offset, Damage::EndsEarly { found, expected: mark.txn }));
+        }
+        if options.min_txn > found {
+            let expected = options.min_txn;
+            return Err(self.corrupt(offset, Damage::EndsEarly { found, expected }));
+        }
+        Ok(chosen)
+    }
+
+    fn verify(&self, meta: &Meta) -> std::result::Result<FreeMap, Reject> {
+        let page_bytes = meta.page_bytes as usize;
+        let whole = u64::from(meta.end) * page_bytes as u64 <= self.file_bytes;
+        match &meta.written {
+            Written::Before if !whole => {
+                let error = self.corrupt(self.file_bytes, Damage::FileEnds);
+                return Err(Reject::Fatal(error));
+            }
+            Written::With { .. } if !whole => return Err(Reject::Torn(BadRecord::FileEnds)),
+            Written::Before => {}
+            Written::With { runs, crc } => self.verify_written(page_bytes, runs, *crc)?,
+        }
+        let own = |ptr: PagePtr| match &meta.written {
+            Written::Before => false,
+            Written::With { runs, .. } => {
+                runs.iter().any(|run| (run.first.0..run.first.0 + run.pages).contains(&ptr.id.0))
+            }
+        };
+        let wrong = |ptr: PagePtr| {
+            if own(ptr) {
+                return Reject::Torn(BadRecord::FreeMap);
+            }
+            Reject::Fatal(self.corrupt(ptr.id.offset(page_bytes), Damage::Checksum))
+        };
+        let page = |ptr: PagePtr| {
+            let mut bytes = vec![0; page_bytes];
+            let len = self.read(&mut bytes, ptr.id.offset(page_bytes)).map_err(Reject::Fatal)?;
+            if len < page_bytes || crc(ptr.id, &bytes) != ptr.crc {
+                return Err(wrong(ptr));
+            }
+            Ok(bytes)
+        };
+        FreeMap::load(page_bytes, meta.end, &meta.directories, &meta.changed, page, wrong)
+    }
+
+    /// Whether everything that was written with a record is there.
+    fn verify_written(
+        &self,
+        page_bytes: usize,
+        runs: &[Extent],
+        expected: u32,
+    ) -> std::result::Result<(), Reject> {
+        let sum: u64 = runs.iter().map(|run| u64::from(run.pages)).sum();
+        if sum > u64::from(WRITTEN_PAGES_MAX) {
+            return Err(Reject::Torn(BadRecord::Fields));
+        }
+        let mut hasher = crc32fast::Hasher::new();
+        for run in runs {
+            let mut at = run.first.0;
+            let end = run.first.0 + run.pages;
+            while at < end {
+                let pages = VERIFY_PAGES.min(end - at);
+                let mut bytes = vec![0; pages as usize * page_bytes];
+                let offset = PageId(at).offset(page_bytes);
+                let len = self.read(&mut bytes, offset).map_err(Reject::Fatal)?;
+                if len < bytes.len() {
+                    return Err(Reject::Torn(BadRecord::Pages));
+                }
+                hasher.update(&bytes);
+                at += pages;
+            }
+        }
+        if hasher.finalize() == expected { Ok(()) } else { Err(Reject::Torn(BadRecord::Pages)) }
+    }
+}
+
+/// Decodes both slots; fails with the version if one was written by a later format.
+pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
+    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None };
+    let from = |at: usize| bytes.get(at..).unwrap_or_default();
+    for slot in 0..2 {
+        let mut found: Vec<Meta> = Vec::new();
+        for copy in 0..2 {
+            match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
+                Decoded::Record(meta) if !found.contains(&meta) => found.push(meta),
+                Decoded::Record(_) => {}
+                Decoded::Future(version) => return Err(version),
+                Decoded::Bad(reason) => {
+                    head.bad[slot] = head.bad[slot].or(Some(reason));
+                }
+            }
+        }
+        if !found.is_empty() {
+            head.bad[slot] = None;
+        }
+        head.records.extend(found.into_iter().map(|meta| (slot, meta)));
+        let mark = Mark::decode(from(slot * SLOT_BYTES + MARK_OFFSET));
+        head.mark = head.mark.into_iter().chain(mark).max_by_key(|mark| mark.seq);
+    }
+    head.records.sort_by_key(|(_, meta)| std::cmp::Reverse(meta.seq));
+    Ok(head)
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that was found meets here, once")]
+fn assemble(
+    vfs: &Arc<dyn Vfs>,
+    path: Arc<Path>,
+    file: Arc<dyn File>,
+    file_bytes: u64,
+    options: &Options,
+    head: &Head,
+    chosen: Chosen,
+    read_only: bool,
+) -> Result<Store> {
+    let Chosen { slot, meta, map } = chosen;
+    let page_bytes = meta.page_bytes as usize;
+    let mirror_bytes = options.memory_bytes / 4 * 3;
+    let mirror_pages = (mirror_bytes / page_bytes).min(pages_max(page_bytes) as usize) as u32;
+    let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
+    let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end };
+    let space = Space::new(
+        Arc::clone(&path),
+        Arc::clone(&mirror),
+        map.free().clone(),
+        meta.end,
+        pages_max(page_bytes),
+    );
+    let body = Arc::new(Body {
+        vfs: Arc::clone(vfs),
+        path,
+        file,
+        page_bytes,
+        mirror,
+        cache: Cache::new(options.memory_bytes / 4),
+        readers: Arc::new(Readers::new(&root)),
+        space: Mutex::new(space),
+        clock: Arc::clone(&options.clock),
+        gauges: Gauges::default(),
+    });
+    body.gauges.set_file_bytes(file_bytes);
+    body.gauges.set_space(&body.space.lock());
+    root.forest = Forest::load(&Snapshot::newest(&body), meta.catalog)?;
+    body.readers.settle(&root);
+    body.readers.retreat();
+    let seen = head.records.iter().map(|(_, meta)| (meta.seq, meta.txn));
+    let seq_seen = seen.clone().map(|(seq, _)| seq).max().expect("one was chosen");
+    let txn_seen = seen.map(|(_, txn)| txn).max().expect("one was chosen");
+    let start = Start { map, db_id: meta.db_id, slot, seq: meta.seq, seq_seen, file_bytes };
+    let flusher = Flusher::new(Arc::clone(&body), options.sync, start);
+    let eager = options.sync == crate::config::Sync::EveryCommit;
+    let threaded = options.writer == Writer::Thread && !read_only;
+    let core = Core {
+        queue: Queue::new(meta.txn, eager, threaded),
+        flusher: crate::sync::Mutex::new(flusher),
+        mode: if threaded { Writer::Thread } else { Writer::Caller },
+    };
+    Ok(Store::new(body, core, TxnId(txn_seen.0 + 1), options, read_only))
+}
+
+fn exists(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
+    match vfs.open(path, OpenMode::Read) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("open", path, error)),
+    }
+}
+
+fn lock_error(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Error::Locked { file: path.to_path_buf() },
+        _ => Error::io("lock", path, error),
+    }
+}
+
+/// The directory that holds a file's name.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// The name under which a file is made that is to be at `path`.
+pub(crate) fn draft_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Makes an empty database, durably.
+fn create(vfs: &dyn Vfs, path: &Path, options: &Options) -> Result<()> {
+    let new = draft_path(path);
+    vfs.create_dir_all(parent(path)).map_err(|error| Error::io("make", parent(path), error))?;
+    // Two who make it at once would overwrite each other's work.
+    let _lock = vfs.lock(&new).map_err(|error| lock_error(path, error))?;
+    if exists(vfs, path)? {
+        return Ok(());
+    }
+    let db_id = options.db_id.unwrap_or_else(|| RandomState::new().hash_one(path));
+    let meta = first_record(options.page_bytes, db_id);
+    let make = || -> io::Result<()> {
+        let file = vfs.open(&new, OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_at(&[IoSlice::new(&meta.encode())], 0)?;
+        file.set_len(u64::from(meta.end) * options.page_bytes as u64)?;
+        file.sync_data()?;
+        vfs.rename(&new, path)?;
+        vfs.sync_dir(parent(path))
+    };
+    make().map_err(|error| Error::io("make", path, error))
+}
+
+/// What a file begins with that holds nothing.
+fn first_record(page_bytes: usize, db_id: u64) -> Meta {
+    Meta {
+        page_bytes: page_bytes as u32,
+        db_id,
+        seq: 1,
+        txn: TxnId(0),
+        catalog: TreeRoot::default(),
+        end: FIRST_PAGE,
+        written: Written::Before,
+        directories: Vec::new(),
+        changed: Vec::new(),
+    }
+}

@@ -1,0 +1,493 @@
+//! Which pages are free, which will be, and which of them may be written now.
+//!
+//! **The problem.** A page that a commit has replaced is free in the new state, and needed by
+//! everyone who reads an older one: readers, and the disk, which holds the last durable state until
+//! a flush has replaced it. Give it away too early and a snapshot, or a recovery, reads something
+//! else; never, and one long reader makes the file grow without end.
+//!
+//! **The idea.** Every page lives in the states from the one that made it (`born`) to the one
+//! before that which freed it. It is given away once none of *those* is being read:
+//!
+//! ```text
+//!              born        freed
+//!    ──┬──┬──┬──┬──┬──┬──┬──┬──┬──┬──►  states
+//!      ▲        └── page ───┘     ▲
+//!    reader: does not hold it     reader: neither. One in between would.
+//! ```
+//!
+//! ```text
+//!    freed ──► waiting ──────────────► held by one reader ──► retired ──► free ──► a commit's
+//!              for the disk to reach   (looked at again       for all      │
+//!              the state without it     when that one has      readers     │
+//!              (not if no flush has     left)                  there then  │
+//!               ever seen the page)                                        ▼
+//!                                                                     end of file
+//! ```
+//!
+//! A long reader holds the pages of its own state, and not those that came and went after it.
+//!
+//! **Retired.** If the file is sound, a page that was freed is not reachable by anyone any more. A
+//! file can be made (by a bug, or by hand) where it is. So a page is first taken from the mirror
+//! ([`Mirror::retire`]) and given away only when everyone who was there then has left: damage gives
+//! errors, never bytes that change under a borrow.
+//!
+//! **Where to write.** A commit's pages should lie side by side, so that one call writes them. The
+//! search goes on from where the last one ended, for a run that is long enough; if there is none it
+//! takes the longest. Each block of 4096 pages knows a bound on its longest run, so that full
+//! blocks cost one comparison.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bits::Bits;
+use crate::draft::Allocate;
+use crate::error::{Error, Result};
+use crate::mirror::Mirror;
+use crate::root::Root;
+use crate::types::{Extent, PageId, TxnId};
+
+/// The first page that is not a meta page.
+pub(crate) const FIRST_PAGE: u32 = 2;
+
+const BLOCK_PAGES: u32 = 4096;
+
+/// What one commit did to the set of used pages.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub root: Root,
+    pub used: Vec<Extent>,
+    pub freed: Vec<Extent>,
+}
+
+/// A freed extent on its way to be free.
+#[derive(Debug, Clone, Copy)]
+struct Freed {
+    extent: Extent,
+    born: TxnId,
+    /// The last state that may reach it, as far as is known.
+    last: TxnId,
+    retired: bool,
+}
+
+/// See the module.
+///
+/// Invariants:
+/// * `free` holds pages from [`FIRST_PAGE`] to below `end` only.
+/// * A page is in at most one of: `free`, `waiting`, `held`, the newest state.
+/// * `longest[b]` is at least the length of every run of free pages within block b.
+/// * `fresh` holds pages of `unflushed` changes only.
+#[derive(Debug)]
+pub(crate) struct Space {
+    path: Arc<Path>,
+    mirror: Arc<Mirror>,
+    free: Bits,
+    free_count: u64,
+    longest: Vec<u16>,
+    cursor: u32,
+    end: u32,
+    end_max: u32,
+    /// Commits take no page from here on, as long as there are others: see `compact`.
+    ceiling: u32,
+    /// Pages that no flush has ever tried to write.
+    fresh: Bits,
+    /// By the state that freed them: reusable when that one is durable.
+    waiting: VecDeque<(TxnId, Freed)>,
+    /// Freed before any flush saw them: reusable whatever is durable.
+    loose: Vec<Freed>,
+    /// By the reader that holds them.
+    held: BTreeMap<TxnId, Vec<Freed>>,
+    pending_count: u64,
+    /// Committed and not yet taken for a flush.
+    unflushed: Vec<Change>,
+    unflushed_pages: u64,
+}
+
+impl Space {
+    /// The space of a file whose pages below `end` are used, but for those in `free`.
+    pub(crate) fn new(
+        path: Arc<Path>,
+        mirror: Arc<Mirror>,
+        free: Bits,
+        end: u32,
+        end_max: u32,
+    ) -> Space {
+        let free_count = free.count();
+        let mut at = FIRST_PAGE;
+        while let Some(first) = free.next(at, end) {
+            let pages = free.run(first, end);
+            mirror.retire(Extent { first: PageId(first), pages });
+            at = first + pages;
+        }
+        Space {
+            path,
+            mirror,
+            free,
+            free_count,
+            longest: vec![BLOCK_PAGES as u16; end.div_ceil(BLOCK_PAGES) as usize],
+            cursor: FIRST_PAGE,
+            end,
+            end_max,
+            ceiling: u32::MAX,
+            fresh: Bits::default(),
+            waiting: VecDeque::new(),
+            loose: Vec::new(),
+            held: BTreeMap::new(),
+            pending_count: 0,
+            unflushed: Vec::new(),
+            unflushed_pages: 0,
+        }
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// Pages that can be written now.
+    pub(crate) fn free_count(&self) -> u64 {
+        self.free_count
+    }
+
+    /// Pages that are free and cannot be written yet.
+    pub(crate) fn pending_count(&self) -> u64 {
+        self.pending_count
+    }
+
+    /// Pages of the newest state, of the free map, and of a commit that is being made.
+    pub(crate) fn used_count(&self) -> u64 {
+        u64::from(self.end - FIRST_PAGE) - self.free_count - self.pending_count
+    }
+
+    /// Pages of commits that no flush has taken.
+    pub(crate) fn unflushed_pages(&self) -> u64 {
+        self.unflushed_pages
+    }
+
+    /// Prefers pages below `ceiling` from now on.
+    pub(crate) fn set_ceiling(&mut self, ceiling: u32) {
+        self.ceiling = ceiling;
+        self.cursor = FIRST_PAGE;
+    }
+
+    /// Gives back what was allocated and never written.
+    pub(crate) fn give_back(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            self.mirror.retire(*extent);
+            self.release(*extent);
+        }
+    }
+
+    /// A commit: its pages are in the mirror, nobody has seen them yet.
+    pub(crate) fn commit(&mut self, change: Change) {
+        let txn = change.root.txn;
+        for extent in &change.used {
+            self.fresh.fill(extent.first.0, extent.pages, true);
+            self.unflushed_pages += u64::from(extent.pages);
+        }
+        for extent in &change.freed {
+            self.free_later(txn, *extent);
+        }
+        self.unflushed.push(change);
+    }
+
+    /// Takes every commit that is not flushed, to be written.
+    pub(crate) fn take(&mut self) -> Vec<Change> {
+        for change in &self.unflushed {
+            for extent in &change.used {
+                self.fresh.fill(extent.first.0, extent.pages, false);
+            }
+        }
+        self.unflushed_pages = 0;
+        std::mem::take(&mut self.unflushed)
+    }
+
+    /// Pages of the free map itself, which no reader reads: they wait for the disk alone.
+    pub(crate) fn replace(&mut self, txn: TxnId, extent: Extent) {
+        self.pending_count += u64::from(extent.pages);
+        // In order: whoever flushes `txn` may be behind commits that have freed pages meanwhile.
+        let at = self.waiting.partition_point(|(freed, _)| *freed <= txn);
+        let freed =
+            Freed { extent, born: txn, last: TxnId(txn.0.saturating_sub(1)), retired: false };
+        self.waiting.insert(at, (txn, freed));
+    }
+
+    fn free_later(&mut self, txn: TxnId, extent: Extent) {
+        self.pending_count += u64::from(extent.pages);
+        let fresh = self.fresh.contains_all(extent.first.0, extent.pages);
+        // What is not in the mirror may be as old as the file.
+        let born =
+            |page| self.mirror.found(page).map_or(TxnId(0), |stamp| whole_txn(stamp.txn(), txn));
+        let pages = extent.first.0..extent.first.0 + extent.pages;
+        let born = pages.map(born).min().expect("an extent has pages");
+        let freed = Freed { extent, born, last: TxnId(txn.0 - 1), retired: false };
+        if fresh {
+            self.loose.push(freed);
+        } else {
+            self.waiting.push_back((txn, freed));
+        }
+    }
+
+    /// Looks which freed pages can be given away. `states` says what is being read right now, and
+    /// is asked twice: see the module.
+    pub(crate) fn reclaim(
+        &mut self,
+        durable: TxnId,
+        newest: TxnId,
+        states: &dyn Fn() -> Vec<TxnId>,
+    ) {
+        let mut look: Vec<Freed> = std::mem::take(&mut self.loose);
+        while self.waiting.front().is_some_and(|(txn, _)| *txn <= durable) {
+            look.extend(self.waiting.pop_front().map(|(_, freed)| freed));
+        }
+        if look.is_empty() && self.held.is_empty() {
+            return;
+        }
+        let read = states();
+        self.let_go(&read, &mut look);
+        let mut retired = Vec::new();
+        for mut freed in look {
+            if self.hold(&read, freed) {
+                continue;
+            }
+            if freed.retired {
+                self.give_away(freed.extent);
+                continue;
+            }
+            self.mirror.retire(freed.extent);
+            freed.retired = true;
+            freed.last = newest;
+            retired.push(freed);
+        }
+        if retired.is_empty() {
+            return;
+        }
+        let read = states();
+        for freed in retired {
+            if !self.hold(&read, freed) {
+                self.give_away(freed.extent);
+            }
+        }
+    }
+
+    /// Moves what was held by readers that have left to `look`.
+    fn let_go(&mut self, read: &[TxnId], look: &mut Vec<Freed>) {
+        let gone = |txn: &TxnId| read.binary_search(txn).is_err();
+        let left: Vec<TxnId> = self.held.keys().copied().filter(gone).collect();
+        for txn in left {
+            look.extend(self.held.remove(&txn).into_iter().flatten());
+        }
+    }
+
+    /// Whether somebody may read the extent; then it is put with what that one holds.
+    fn hold(&mut self, read: &[TxnId], freed: Freed) -> bool {
+        let at = read.partition_point(|txn| *txn < freed.born);
+        let Some(reader) = read.get(at).filter(|txn| **txn <= freed.last) else {
+            return false;
+        };
+        self.held.entry(*reader).or_default().push(freed);
+        true
+    }
+
+    fn give_away(&mut self, extent: Extent) {
+        self.pending_count -= u64::from(extent.pages);
+        self.release(extent);
+    }
+
+    fn release(&mut self, extent: Extent) {
+        let (first, pages) = (extent.first.0, extent.pages);
+        assert!(first >= FIRST_PAGE && first + pages <= self.end, "freed pages are in the file");
+        let changed = self.free.fill(first, pages, true);
+        assert!(changed == pages, "a page is freed once");
+        self.free_count += u64::from(pages);
+        for block in first / BLOCK_PAGES..=(first + pages - 1) / BLOCK_PAGES {
+            let (start, end) = block_pages(block, self.end);
+            let (from, to) = (first.max(start), (first + pages).min(end));
+            let before = self.free.run_before(from, start);
+            let run = before + (to - from) + self.free.run(to, end);
+            let longest = &mut self.longest[block as usize];
+            *longest = (*longest).max(run as u16);
+        }
+    }
+
+    fn occupy(&mut self, first: u32, pages: u32) -> Extent {
+        let changed = self.free.fill(first, pages, false);
+        assert!(changed == pages, "what is given out was free");
+        self.free_count -= u64::from(pages);
+        self.cursor = first + pages;
+        Extent { first: PageId(first), pages }
+    }
+
+    /// A run of `pages` free pages, within one block below the ceiling.
+    fn find(&mut self, pages: u32) -> Option<u32> {
+        let blocks = self.longest.len() as u32;
+        let start = self.cursor / BLOCK_PAGES;
+        for i in 0..=blocks {
+            let block = (start + i) % blocks.max(1);
+            if block >= blocks || u32::from(self.longest[block as usize]) < pages {
+                continue;
+            }
+            let (from, end) = block_pages(block, self.end.min(self.ceiling));
+            // The block of the cursor is looked at twice: behind it first, then before it.
+            let from = if i == 0 { from.max(self.cursor) } else { from };
+            if let Some(first) = self.find_in(block, from, end, pages, i > 0) {
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    fn find_in(&mut self, block: u32, from: u32, end: u32, pages: u32, all: bool) -> Option<u32> {
+        let (mut at, mut longest) = (from, 0);
+        while let Some(first) = self.free.next(at, end) {
+            let run = self.free.run(first, end);
+            if run >= pages {
+                return Some(first);
+            }
+            longest = longest.max(run);
+            at = first + run;
+        }
+        if all && end == block_pages(block, self.end).1 {
+            self.longest[block as usize] = longest as u16;
+        }
+        None
+    }
+
+    /// The longest run there is, within one block below the ceiling.
+    fn find_longest(&mut self) -> Option<(u32, u32)> {
+        let mut best: Option<(u32, u32)> = None;
+        for block in 0..self.longest.len() as u32 {
+            let bound = u32::from(self.longest[block as usize]);
+            if best.is_some_and(|(_, run)| run >= bound) || bound == 0 {
+                continue;
+            }
+            let (mut at, end) = block_pages(block, self.end.min(self.ceiling));
+            let mut longest = 0;
+            while let Some(first) = self.free.next(at, end) {
+                let run = self.free.run(first, end);
+                longest = longest.max(run);
+                if best.is_none_or(|(_, best)| run > best) {
+                    best = Some((first, run));
+                }
+                at = first + run;
+            }
+            if end == block_pages(block, self.end).1 {
+                self.longest[block as usize] = longest as u16;
+            }
+        }
+        best
+    }
+
+    /// Pages at the end of the file, which grows.
+    fn grow(&mut self, pages: u32) -> Result<Extent> {
+        let first = self.end;
+        let end = first.checked_add(pages).filter(|end| *end <= self.end_max);
+        let Some(end) = end else {
+            let cause = io::Error::new(io::ErrorKind::FileTooLarge, "no page numbers are left");
+            return Err(Error::NoSpace { file: self.path.to_path_buf(), cause: Arc::new(cause) });
+        };
+        self.end = end;
+        self.longest.resize(end.div_ceil(BLOCK_PAGES) as usize, 0);
+        Ok(Extent { first: PageId(first), pages })
+    }
+
+    /// Cuts the free pages at the end of the file off: returns the new end, if it is another.
+    pub(crate) fn shrink(&mut self) -> Option<u32> {
+        let pages = self.free.run_before(self.end, FIRST_PAGE);
+        if pages == 0 {
+            return None;
+        }
+        self.end -= pages;
+        self.free.fill(self.end, pages, false);
+        self.free_count -= u64::from(pages);
+        self.longest.truncate(self.end.div_ceil(BLOCK_PAGES) as usize);
+        self.cursor = self.cursor.min(self.end);
+        Some(self.end)
+    }
+
+    /// Free pages below `limit`.
+    pub(crate) fn free_below(&self, limit: u32) -> u64 {
+        let words = self.free.words();
+        let whole = ((limit / u64::BITS) as usize).min(words.len());
+        let mut sum = words[..whole].iter().map(|word| u64::from(word.count_ones())).sum();
+        if let Some(word) = words.get(whole) {
+            let mask = (1_u64 << (limit % u64::BITS)) - 1;
+            sum += u64::from((word & mask).count_ones());
+        }
+        sum
+    }
+
+    /// Asserts the invariants; O(pages).
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        assert_eq!(self.free.count(), self.free_count);
+        assert!(self.free.last(u32::MAX).is_none_or(|last| last < self.end));
+        assert!(self.free.next(0, FIRST_PAGE).is_none());
+        let mut pending = Bits::default();
+        let held = self.held.values().flatten();
+        for freed in held.chain(&self.loose).chain(self.waiting.iter().map(|(_, freed)| freed)) {
+            for page in freed.extent.first.0..freed.extent.first.0 + freed.extent.pages {
+                assert!(!self.free.contains(page), "page {page} is pending and free");
+                assert_eq!(pending.fill(page, 1, true), 1, "page {page} is pending twice");
+            }
+        }
+        assert_eq!(pending.count(), self.pending_count);
+        for block in 0..self.longest.len() as u32 {
+            let (mut at, end) = block_pages(block, self.end);
+            while let Some(first) = self.free.next(at, end) {
+                let run = self.free.run(first, end);
+                assert!(run <= u32::from(self.longest[block as usize]), "bound of block {block}");
+                at = first + run;
+            }
+        }
+    }
+}
+
+impl Allocate for Space {
+    fn allocate(&mut self, pages: u32) -> Result<Extent> {
+        assert!(pages > 0, "somebody wants pages");
+        let wish = pages.min(BLOCK_PAGES);
+        if let Some(first) = self.find(wish) {
+            return Ok(self.occupy(first, wish));
+        }
+        match self.find_longest() {
+            Some((first, run)) => Ok(self.occupy(first, run.min(pages))),
+            None => self.grow(pages),
+        }
+    }
+
+    fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
+        assert!(pages > 0, "somebody wants pages");
+        if pages <= BLOCK_PAGES {
+            if let Some(first) = self.find(pages) {
+                return Ok(self.occupy(first, pages));
+            }
+            return self.grow(pages);
+        }
+        let mut at = FIRST_PAGE;
+        let end = self.end.min(self.ceiling);
+        while let Some(first) = self.free.next(at, end) {
+            let run = self.free.run(first, end);
+            if run >= pages {
+                return Ok(self.occupy(first, pages));
+            }
+            at = first + run;
+        }
+        self.grow(pages)
+    }
+}
+
+fn block_pages(block: u32, end: u32) -> (u32, u32) {
+    let start = (block * BLOCK_PAGES).max(FIRST_PAGE);
+    (start, (block.saturating_add(1)).saturating_mul(BLOCK_PAGES).min(end))
+}
+
+/// The transaction at or before `now` that ends in these 31 bits.
+fn whole_txn(low: u32, now: TxnId) -> TxnId {
+    let mask = u64::from(u32::MAX >> 1);
+    let txn = now.0 & !mask | u64::from(low);
+    TxnId(if txn > now.0 { txn.saturating_sub(mask + 1) } else { txn })
+}
+
+#[cfg(test)]
+mod tests;

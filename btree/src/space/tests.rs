@@ -1,0 +1,175 @@
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::forest::Forest;
+
+fn space(end: u32) -> Space {
+    let mirror = Arc::new(Mirror::new(end + 5000, 4096));
+    Space::new(Arc::from(Path::new("db")), mirror, Bits::default(), end, u32::MAX)
+}
+
+fn root(txn: u64, pages_end: u32) -> Root {
+    Root { txn: TxnId(txn), forest: Forest::default(), pages_end }
+}
+
+fn extent(first: u32, pages: u32) -> Extent {
+    Extent { first: PageId(first), pages }
+}
+
+/// A commit that does this.
+fn commit(space: &mut Space, txn: u64, used: &[Extent], freed: &[Extent]) {
+    let root = root(txn, space.end());
+    space.commit(Change { root, used: used.to_vec(), freed: freed.to_vec() });
+    space.check();
+}
+
+// Scenario 40: a page freed by transaction 2 may be needed by the disk until 2 is durable, and by
+// a reader of 1 until it leaves.
+#[test]
+fn a_freed_page_waits_for_the_disk_and_for_readers() {
+    let mut space = space(2);
+    let a = space.allocate(3).unwrap();
+    commit(&mut space, 1, &[a], &[]);
+    drop(space.take());
+    commit(&mut space, 2, &[], &[extent(a.first.0, 1)]);
+    assert_eq!((space.free_count(), space.pending_count()), (0, 1));
+    space.reclaim(TxnId(1), TxnId(2), &Vec::new);
+    assert_eq!(space.free_count(), 0, "2 is not durable");
+    drop(space.take());
+    space.reclaim(TxnId(2), TxnId(2), &|| vec![TxnId(1)]);
+    assert_eq!(space.free_count(), 0, "somebody reads 1");
+    space.reclaim(TxnId(2), TxnId(2), &|| vec![TxnId(2)]);
+    assert_eq!(space.free_count(), 0, "somebody was there when the page was retired");
+    space.reclaim(TxnId(2), TxnId(3), &|| vec![TxnId(3)]);
+    assert_eq!((space.free_count(), space.pending_count()), (1, 0));
+    space.check();
+    assert_eq!(space.allocate(1).unwrap(), extent(a.first.0, 1), "and is used again");
+}
+
+// What came and went between two flushes was on no disk: it need not wait for one.
+#[test]
+fn a_page_that_no_flush_has_seen_is_free_at_once() {
+    let mut space = space(2);
+    let a = space.allocate(1).unwrap();
+    commit(&mut space, 1, &[a], &[]);
+    let b = space.allocate(1).unwrap();
+    commit(&mut space, 2, &[b], &[a]);
+    space.reclaim(TxnId(0), TxnId(2), &Vec::new);
+    assert_eq!(space.free_count(), 1);
+    // But not if a flush has taken it, even one that failed: it may be on disk.
+    drop(space.take());
+    commit(&mut space, 3, &[], &[b]);
+    space.reclaim(TxnId(0), TxnId(3), &Vec::new);
+    assert_eq!(space.free_count(), 1);
+    space.reclaim(TxnId(3), TxnId(3), &Vec::new);
+    assert_eq!(space.free_count(), 2);
+}
+
+// A long reader holds the pages of its own state. Those that came and went after it began would
+// make the file grow for as long as it reads.
+#[test]
+fn a_long_reader_does_not_hold_what_came_after_it() {
+    let mut space = space(2);
+    let long = || vec![TxnId(1)];
+    let first = space.allocate(1).unwrap();
+    commit(&mut space, 1, &[first], &[]);
+    let mut last = first;
+    for txn in 2..2000 {
+        space.reclaim(TxnId(txn - 1), TxnId(txn - 1), &long);
+        let new = space.allocate(1).unwrap();
+        // The mirror knows who made a page.
+        let ptr = crate::types::PagePtr { id: new.first, crc: 7, txn: txn as u32 };
+        space.mirror.write(new, crate::mirror::Stamp::page(ptr), &[0; 4096]);
+        commit(&mut space, txn, &[new], &[last]);
+        drop(space.take());
+        last = new;
+    }
+    assert!(space.end() < 10, "the file has {} pages", space.end());
+}
+
+// Pages of a commit lie side by side where there is room: one call writes them.
+#[test]
+fn a_run_is_preferred_to_pieces() {
+    let mut space = space(2);
+    let all = space.allocate(4000).unwrap();
+    commit(&mut space, 1, &[all], &[]);
+    drop(space.take());
+    let single: Vec<Extent> = (0..100).map(|i| extent(100 + 2 * i, 1)).collect();
+    commit(&mut space, 2, &[], &[&single[..], &[extent(1000, 20)]].concat());
+    space.reclaim(TxnId(2), TxnId(2), &Vec::new);
+    assert_eq!(space.allocate(15).unwrap(), extent(1000, 15));
+    assert_eq!(space.allocate(15).unwrap(), extent(1015, 5), "then the longest piece");
+    assert_eq!(space.allocate(15).unwrap().pages, 1);
+    assert_eq!(
+        space.allocate_run(2).unwrap().first.0,
+        space.end() - 2,
+        "a value is never in pieces"
+    );
+    space.check();
+}
+
+// Random lives of pages, with readers that come and go: no page is given out while somebody can
+// reach it.
+#[test]
+fn no_page_is_given_out_while_somebody_can_reach_it() {
+    for seed in 0..40 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut space = space(2);
+        // By state: the pages it reaches. The newest is the last.
+        let mut states: Vec<Vec<Extent>> = vec![Vec::new()];
+        let (mut durable, mut readers) = (0, Vec::<u64>::new());
+        for txn in 1..300_u64 {
+            let reading = || {
+                let mut states: Vec<TxnId> = readers.iter().map(|txn| TxnId(*txn)).collect();
+                states.sort_unstable();
+                states.dedup();
+                states
+            };
+            space.reclaim(TxnId(durable), TxnId(txn - 1), &reading);
+            let mut live = states.last().unwrap().clone();
+            let mut used = Vec::new();
+            for _ in 0..rng.random_range(1..6) {
+                let new = space.allocate(rng.random_range(1..9)).unwrap();
+                let reach = |state: u64| states[state as usize].iter();
+                let kept = readers.iter().copied().chain(durable..txn).flat_map(reach);
+                for old in kept {
+                    let apart = new.first.0 + new.pages <= old.first.0
+                        || old.first.0 + old.pages <= new.first.0;
+                    let fresh = space.fresh.contains(old.first.0);
+                    assert!(apart || fresh, "seed {seed}: {new:?} overwrites {old:?}");
+                }
+                for page in new.first.0..new.first.0 + new.pages {
+                    let ptr = crate::types::PagePtr { id: PageId(page), crc: 7, txn: txn as u32 };
+                    let stamp = crate::mirror::Stamp::page(ptr);
+                    space.mirror.write(extent(page, 1), stamp, &[1; 4096]);
+                    live.push(extent(page, 1));
+                }
+                used.push(new);
+            }
+            let mut freed = Vec::new();
+            for _ in 0..rng.random_range(0..24.min(live.len())) {
+                let at = rng.random_range(0..live.len());
+                if !used
+                    .iter()
+                    .any(|u| (u.first.0..u.first.0 + u.pages).contains(&live[at].first.0))
+                {
+                    freed.push(live.swap_remove(at));
+                }
+            }
+            commit(&mut space, txn, &used, &freed);
+            states.push(live);
+            if rng.random_bool(0.3) {
+                drop(space.take());
+                durable = txn;
+            }
+            if rng.random_bool(0.2) {
+                readers.push(if rng.random_bool(0.5) { txn } else { durable });
+            }
+            if rng.random_bool(0.2) && !readers.is_empty() {
+                let at = rng.random_range(0..readers.len());
+                readers.swap_remove(at);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What handles, transactions and the flusher share: the file, its pages in memory, who reads them.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drystone_vfs::{Clock, File, Vfs};
+use parking_lot::{Condvar, Mutex};
+
+use crate::cache::Cache;
+use crate::config::{Options, Sync, Writer};
+use crate::core::Core;
+use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
+use crate::error::{Damage, Error, Result};
+use crate::flush::Flusher;
+use crate::mirror::{Mirror, Stamp};
+use crate::queue::Ticket;
+use crate::readers::Readers;
+use crate::root::Root;
+use crate::space::{Change, Space};
+use crate::stats::Gauges;
+use crate::types::{Extent, PageId, TxnId};
+
+/// The pages of one file, and who reads them.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) path: Arc<Path>,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) page_bytes: usize,
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) cache: Cache,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) space: Mutex<Space>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gauges: Gauges,
+}
+
+/// An open database without its thread and its lock.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) body: Arc<Body>,
+    pub(crate) core: Core<Flusher>,
+    pub(crate) desk: Desk,
+    pub(crate) sync: Sync,
+    unflushed_bytes: usize,
+    /// Nothing may be written.
+    pub(crate) read_only: bool,
+}
+
+/// What only one can use at a time: whoever has the tools is the writer.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    tools: Arc<(Mutex<Option<Tools>>, Condvar)>,
+}
+
+/// See [`Desk`].
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// What the next transaction is called.
+    pub(crate) txn: TxnId,
+    pub(crate) spare: Spare,
+}
+
+impl Desk {
+    pub(crate) fn new(txn: TxnId) -> Desk {
+        let tools = Tools { txn, spare: Spare::default() };
+        Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
+    }
+
+    /// Waits until nobody else writes.
+    pub(crate) fn take(&self) -> Tools {
+        let (place, left) = &*self.tools;
+        let mut tools = place.lock();
+        loop {
+            if let Some(tools) = tools.take() {
+                return tools;
+            }
+            left.wait(&mut tools);
+        }
+    }
+
+    /// The tools, if nobody writes.
+    pub(crate) fn try_take(&self) -> Option<Tools> {
+        self.tools.0.lock().take()
+    }
+
+    pub(crate) fn put_back(&self, tools: Tools) {
+        let (place, left) = &*self.tools;
+        let old = place.lock().replace(tools);
+        assert!(old.is_none(), "one writer at a time");
+        left.notify_one();
+    }
+}
+
+impl Body {
+    /// The bytes of pages as the file has them.
+    pub(crate) fn read(&self, extent: Extent) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; extent.pages as usize * self.page_bytes];
+        let read = self.file.read_at(&mut bytes, extent.first.offset(self.page_bytes));
+        match read {
+            Ok(len) if len == bytes.len() => Ok(bytes),
+            Ok(_) => Err(self.corrupt(extent.first, Damage::FileEnds)),
+            Err(error) => Err(self.unreadable(error)),
+        }
+    }
+
+    pub(crate) fn unreadable(&self, error: io::Error) -> Error {
+        Error::io("read", &self.path, error)
+    }
+
+    pub(crate) fn corrupt(&self, page: PageId, what: Damage) -> Error {
+        let offset = page.offset(self.page_bytes);
+        Error::Corrupt { file: Arc::clone(&self.path), offset, what }
+    }
+
+    /// Puts a commit's page where readers will look for it. Returns the buffer.
+    fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
+        let SealedPage { ptr, bytes } = page;
+        let (extent, stamp) = (Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr));
+        if self.mirror.takes(extent, stamp) {
+            self.cache.forget(ptr.id);
+            self.mirror.write(extent, stamp, &bytes);
+            return Some(bytes);
+        }
+        self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
+        None
+    }
+
+    fn place_run(&self, run: SealedRun) {
+        let SealedRun { ptr, bytes } = run;
+        let (extent, stamp) = (ptr.extent(self.page_bytes), Stamp::run(ptr));
+        if self.mirror.takes(extent, stamp) {
+            self.cache.forget(ptr.id);
+            self.mirror.write(extent, stamp, &bytes[..ptr.bytes as usize]);
+            return;
+        }
+        let mut bytes = bytes.into_vec();
+        bytes.resize(extent.pages as usize * self.page_bytes, 0);
+        self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
+    }
+}
+
+/// Gives page numbers to a commit, and remembers which.
+pub(crate) struct Taking<'a> {
+    space: &'a Mutex<Space>,
+    pub(crate) taken: Vec<Extent>,
+}
+
+impl<'a> Taking<'a> {
+    pub(crate) fn from(space: &'a Mutex<Space>) -> Taking<'a> {
+        Taking { space, taken: Vec::new() }
+    }
+}
+
+impl Allocate for Taking<'_> {
+    fn allocate(&mut self, pages: u32) -> Result<Extent> {
+        let extent = self.space.lock().allocate(pages)?;
+        self.taken.push(extent);
+        Ok(extent)
+    }
+
+    fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
+        let extent = self.space.lock().allocate_run(pages)?;
+        self.taken.push(extent);
+        Ok(extent)
+    }
+}
+
+impl Store {
+    pub(crate) fn new(
+        body: Arc<Body>,
+        core: Core<Flusher>,
+        txn: TxnId,
+        options: &Options,
+        read_only: bool,
+    ) -> Store {
+        Store {
+            body,
+            core,
+            desk: Desk::new(txn),
+            sync: options.sync,
+            unflushed_bytes: options.unflushed_bytes,
+            read_only,
+        }
+    }
+
+    /// Has the ticket's commit flushed, if commits are flushed unasked.
+    pub(crate) fn call(&self, ticket: Ticket) {
+        if self.sync == Sync::EveryCommit {
+            self.core.queue.call(ticket);
+        }
+    }
+
+    /// Looks which pages can be used again.
+    pub(crate) fn reclaim(&self) {
+        let readers = &self.body.readers;
+        let newest = readers.newest().txn;
+        let durable = self.core.queue.durable();
+        self.body.space.lock().reclaim(durable, newest, &|| readers.states());
+    }
+
+    /// Publishes what a write transaction has made: from here on it is seen.
+    pub(crate) fn publish(
+        &self,
+        txn: TxnId,
+        sealed: Sealed,
+        taken: Vec<Extent>,
+    ) -> Result<(Ticket, Spare)> {
+        let Sealed { forest, pages, runs, freed, mut spare } = sealed;
+        let place = |page| self.body.place_page(page);
+        spare.0.extend(pages.into_iter().filter_map(place));
+        runs.into_iter().for_each(|run| self.body.place_run(run));
+        let mut space = self.body.space.lock();
+        // Under the lock of `space`, so that a failed flush comes before or after, and not between.
+        let ticket = match self.core.queue.push(txn) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                space.give_back(&taken);
+                return Err(error);
+            }
+        };
+        let root = Root { txn, forest, pages_end: space.end() };
+        space.commit(Change { root: root.clone(), used: taken, freed });
+        self.body.gauges.set_space(&space);
+        self.body.readers.publish(&root);
+        Ok((ticket, spare))
+    }
+
+    /// Keeps what waits to be flushed within its limit.
+    pub(crate) fn relieve(&self, ticket: Ticket) {
+        let unflushed = self.body.space.lock().unflushed_pages();
+        if unflushed * self.body.page_bytes as u64 <= self.unflushed_bytes as u64 {
+            return;
+        }
+        if self.sync == Sync::OnRequest && self.core.mode == Writer::Thread {
+            self.core.queue.call(ticket);
+        } else {
+            // The outcome is the commit's to tell.
+            drop(self.core.wait(ticket));
+        }
+    }
+}
