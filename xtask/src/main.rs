@@ -6,7 +6,7 @@
 //! the ones after it, so that one run tells everything that is wrong; a step that cannot run here
 //! says so by name and is never counted as passed.
 //!
-//! Two more are for those who touch the log: [`loom`](test::loom) tries out every order of its
+//! Two more are for those who touch storage: [`loom`](test::loom) tries out every order of its
 //! threads and is a step of the tests as well, [`fuzz`] throws bytes at its decoder for as long as
 //! you like.
 //!
@@ -26,7 +26,7 @@ chores:
   test           format, clippy, release build, every test, models, docs, dependency rules
   test --fast    format, clippy and every test against the dev build; no docs, no deny
   test --slow    as test, and the slow tests too (SLOW=1)
-  loom           the models of the log's queue alone
+  loom           the models of what threads share, alone
   fuzz wal [--seconds N]
                  the log's decoder under libFuzzer, for ten minutes unless told otherwise";
 

@@ -87,11 +87,19 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps
 }
 
-/// The models of the log's queue, in every order of their threads.
+/// Crates with models in them, in modules called `model`.
+const MODELLED: [&str; 3] = ["drystone-wal", "drystone-btree", "drystone-lsm"];
+
+/// The models of what threads share (the log's queue, commits, the memtable), in every order of
+/// their threads.
 ///
 /// The flag changes how all dependencies are built, hence the folder of its own.
 pub(crate) fn loom(target_dir: &Path) -> Step {
-    Step::new("loom", "cargo test --release -p drystone-wal --lib")
+    let mut step = Step::new("loom", "cargo test --release --lib");
+    for name in MODELLED {
+        step = step.arg("-p").arg(name);
+    }
+    step.arg("model")
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", target_dir.join("loom").display().to_string())
 }
