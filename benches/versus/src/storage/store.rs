@@ -145,6 +145,12 @@ impl Batch {
         self.ops.is_empty()
     }
 
+    /// Bytes of its keys and values, and about as much as it takes to tell them apart.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + 16 * self.ops.len()
+    }
+
     /// In the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Op<'_>> {
         let mut rest = self.bytes.as_slice();

@@ -95,7 +95,7 @@ type Children = Vec<(Contender, Child)>;
 
 impl Turns<'_> {
     fn mix(&mut self) -> Result<()> {
-        let mut children = self.start("mix", self.plan.memory_bytes, true)?;
+        let mut children = self.start("mix", None, true)?;
         let mut sync = Sync::Later;
         for phase in MIX {
             let wanted = self.plan.phases.is_empty() || self.plan.phases.contains(&phase);
@@ -118,7 +118,7 @@ impl Turns<'_> {
     }
 
     fn sorted(&mut self) -> Result<()> {
-        let mut children = self.start("sorted", self.plan.memory_bytes, false)?;
+        let mut children = self.start("sorted", None, false)?;
         self.turn(&mut children, Phase::SortedLoad)?;
         self.end(children, "sorted")
     }
@@ -126,7 +126,7 @@ impl Turns<'_> {
     /// Memory for half of what is stored; the load that precedes is not reported.
     fn stall(&mut self) -> Result<()> {
         let memory_bytes = raw_bytes(0..self.plan.sizes.keys) / 2;
-        let mut children = self.start("stall", memory_bytes, false)?;
+        let mut children = self.start("stall", Some(memory_bytes), false)?;
         for (_, child) in &mut children {
             child.ask(Command::Run(Phase::Load))?;
         }
@@ -191,12 +191,13 @@ impl Turns<'_> {
         assert_eq!(of_rounds.len(), self.round, "one sample a round");
     }
 
-    fn start(&mut self, course: &str, memory_bytes: u64, raw: bool) -> Result<Children> {
+    fn start(&mut self, course: &str, memory: Option<u64>, raw: bool) -> Result<Children> {
         let mut children = Children::new();
         for contender in self.shuffled(raw) {
             let dir = self.plan.dir.join(format!("{course}-{}", contender.name()));
             let mut child = Child::start(contender.name(), &dir, &self.plan.sizes, self.plan.seed)?;
-            let settings = Settings { memory_bytes, ..self.settings(contender, Sync::Later) };
+            let mut settings = self.settings(contender, Sync::Later);
+            settings.memory_bytes = memory.unwrap_or(settings.memory_bytes);
             child.ask(Command::Open(settings))?;
             children.push((contender, child));
         }
@@ -220,9 +221,11 @@ impl Turns<'_> {
     }
 
     fn settings(&self, contender: Contender, sync: Sync) -> Settings {
+        // Ours has half of its memory for its cache, where the others count the cache alone.
+        let factor = if contender == Contender::Lsm { 2 } else { 1 };
         Settings {
             contender,
-            memory_bytes: self.plan.memory_bytes,
+            memory_bytes: factor * self.plan.memory_bytes,
             sync,
             log_bytes: None,
             store_bytes_max: (STORE_FACTOR * raw_bytes(0..self.plan.sizes.keys))

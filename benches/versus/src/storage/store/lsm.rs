@@ -1,41 +1,94 @@
 //! Ours: the log-structured merge tree.
 
+use std::ops::Bound::{Included, Unbounded};
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use drystone_lsm::{Db, Keyspace, KeyspaceOptions, Options};
+use drystone_vfs::{OsClock, OsVfs};
 
-use super::{Batch, Reader, Settings, Store};
+use super::{Batch, Op, Reader, Settings, Store};
 
-pub(super) struct Lsm;
+/// With its defaults. What it is told is all the memory it has: half of it for memtables.
+pub(super) struct Lsm {
+    db: Db,
+    keyspace: Keyspace,
+}
 
 impl Lsm {
-    pub(super) fn open(_dir: &Path, _settings: &Settings) -> Result<Lsm> {
-        bail!("lsm cannot be opened yet")
+    pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Lsm> {
+        // A memtable takes an eighth of the memory.
+        let log_memory = settings.log_bytes.map_or(0, |bytes| 16 * bytes);
+        let memory_bytes = settings.memory_bytes.max(log_memory);
+        let options = Options::default().memory_bytes(memory_bytes);
+        let db = Db::open(Arc::new(OsVfs::new()), Arc::new(OsClock::new()), dir, options)?;
+        let keyspace = db.keyspace("data", KeyspaceOptions::default())?;
+        Ok(Lsm { db, keyspace })
     }
 }
 
 impl Store for Lsm {
-    fn write(&self, _batch: &Batch) -> Result<()> {
-        bail!("not yet")
+    fn write(&self, batch: &Batch) -> Result<()> {
+        let mut write = drystone_lsm::Batch::with_capacity(batch.bytes());
+        for op in batch.iter() {
+            match op {
+                Op::Put(key, value) => write.put(&self.keyspace, key, value),
+                Op::Delete(key) => write.delete(&self.keyspace, key),
+            }
+        }
+        // Durable later.
+        drop(self.db.write(write)?);
+        Ok(())
     }
 
-    fn put_durable(&self, _key: &[u8], _value: &[u8]) -> Result<()> {
-        bail!("not yet")
+    fn put_durable(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.db.put(&self.keyspace, key, value)?.wait()?)
     }
 
     fn persist(&self) -> Result<()> {
-        bail!("not yet")
+        Ok(self.db.persist()?)
     }
 
     fn settle(&self) -> Result<()> {
-        bail!("not yet")
+        self.db.flush()?;
+        while self.db.compact_once()? {}
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        bail!("not yet")
+        Ok(Box::new(self))
     }
 
     fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
+        self.persist()?;
+        Ok(self.db.close()?)
+    }
+}
+
+/// Gets and scans each see the latest: to take a snapshot first would cost more.
+impl Reader for &Lsm {
+    fn get(&mut self, key: &[u8], show: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.db.get(&self.keyspace, key)?;
+        if let Some(value) = &value {
+            show(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn scan(
+        &mut self,
+        from: &[u8],
+        limit: usize,
+        show: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<usize> {
+        let mut count = 0;
+        let range = self.db.range::<&[u8]>(&self.keyspace, (Included(from), Unbounded));
+        for pair in range.take(limit) {
+            let (key, value) = pair?;
+            show(&key, &value);
+            count += 1;
+        }
+        Ok(count)
     }
 }
