@@ -61,7 +61,8 @@ fn copy(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
         if count == 0 {
             break;
         }
-        let write = |bytes: &[u8]| -> io::Result<()> { target.write_at(&[IoSlice::new(bytes)], at) };
+        let write =
+            |bytes: &[u8]| -> io::Result<()> { target.write_at(&[IoSlice::new(bytes)], at) };
         write(&buf[..count]).map_err(|e| Error::io("write", to, e))?;
         at += count as u64;
     }

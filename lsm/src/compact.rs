@@ -74,10 +74,7 @@ impl Core {
         self.keyspace_of(id).map_or(Policy::Leveled, |keyspace| keyspace.options().policy)
     }
 
-    fn compact_picked(
-        &self,
-        pick: impl FnOnce(&Core, &Versions) -> Option<Job>,
-    ) -> Result<bool> {
+    fn compact_picked(&self, pick: impl FnOnce(&Core, &Versions) -> Option<Job>) -> Result<bool> {
         let job = {
             let mut versions = self.versions.lock();
             let Some(job) = pick(self, &versions) else { return Ok(false) };
@@ -238,9 +235,7 @@ fn inputs(tables: &[Arc<TableFile>]) -> Vec<Input> {
     }
     let cursor = |tables: Vec<Arc<TableFile>>| match Run::new(tables.clone()) {
         Ok(run) => vec![Input::Run(RunCursor::new(Arc::new(run), Fill::Private))],
-        Err(_) => {
-            tables.iter().map(|t| Input::Table(t.table.cursor(Fill::Private))).collect()
-        }
+        Err(_) => tables.iter().map(|t| Input::Table(t.table.cursor(Fill::Private))).collect(),
     };
     runs.into_iter().flat_map(cursor).collect()
 }

@@ -25,7 +25,7 @@ pub(crate) const BATCH_BYTES_MAX: usize = 256 << 20;
 /// The longest name of a keyspace.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
-const MEMORY_BYTES_MIN: u64 = 256 << 10;
+const MEMORY_BYTES_MIN: u64 = 64 << 10;
 
 /// How to open a database.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Default for Options {
 
 impl Options {
     /// Memory for the newest writes and for the block cache, half each. The indexes and filters of
-    /// tables come on top: about 2 bytes for each key. Default: 512 MiB; at least 256 KiB.
+    /// tables come on top: about 2 bytes for each key. Default: 512 MiB; at least 64 KiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Options {
         self.memory_bytes = bytes;
@@ -88,7 +88,7 @@ impl Options {
 
     pub(crate) fn validate(&self) -> Result<()> {
         if self.memory_bytes < MEMORY_BYTES_MIN {
-            return Err(Error::Options { option: "memory_bytes", rule: "must be at least 256 KiB" });
+            return Err(Error::Options { option: "memory_bytes", rule: "must be at least 64 KiB" });
         }
         if self.threads > 64 {
             return Err(Error::Options { option: "threads", rule: "must be at most 64" });
@@ -100,9 +100,8 @@ impl Options {
         let memtable = (self.memory_bytes / 8).min(256 << 20);
         Sizes {
             memtable_bytes: memtable as u32,
-            memtables_bytes_max: self.memory_bytes / 2,
             cache_bytes: self.memory_bytes / 2,
-            table_bytes: (memtable / 2).clamp(16 << 10, 64 << 20),
+            table_bytes: (memtable / 2).clamp(2 << 10, 64 << 20),
             base_bytes: memtable * SUBLEVELS_DUE as u64,
         }
     }
@@ -113,8 +112,6 @@ impl Options {
 pub(crate) struct Sizes {
     /// Capacity of one memtable.
     pub(crate) memtable_bytes: u32,
-    /// Bytes of all memtables at which writers must wait.
-    pub(crate) memtables_bytes_max: u64,
     pub(crate) cache_bytes: u64,
     /// A compaction begins another table at about this size.
     pub(crate) table_bytes: u64,

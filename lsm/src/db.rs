@@ -1,7 +1,7 @@
 //! The handle users hold.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -261,7 +261,7 @@ impl Db {
 
     /// Every record now, from either end.
     pub fn iter(&self, keyspace: &Keyspace) -> Range {
-        self.range::<&[u8]>(keyspace, (Bound::Unbounded, Bound::Unbounded))
+        self.range::<&[u8]>(keyspace, ..)
     }
 
     /// Makes everything visible durable: by the journal, or without one by a flush.

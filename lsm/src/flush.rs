@@ -94,11 +94,7 @@ impl Core {
         Ok(written)
     }
 
-    fn write_space(
-        &self,
-        sealed: &Sealed,
-        space: KeyspaceId,
-    ) -> Result<Vec<(TableMeta, PathBuf)>> {
+    fn write_space(&self, sealed: &Sealed, space: KeyspaceId) -> Result<Vec<(TableMeta, PathBuf)>> {
         // A keyspace that was dropped.
         let Some(keyspace) = self.keyspace_of(space) else { return Ok(Vec::new()) };
         let cursor = MemtableCursor::new(Arc::clone(&sealed.memtable), space);

@@ -65,9 +65,11 @@ impl Shared {
 
     /// When an entry written now expires.
     pub(crate) fn expiry(&self) -> u64 {
-        let ttl = self.options.read().ttl.map_or(u64::MAX, |ttl| {
-            u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
-        });
+        let ttl = self
+            .options
+            .read()
+            .ttl
+            .map_or(u64::MAX, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         self.time.now().saturating_add(ttl)
     }
 }

@@ -38,7 +38,7 @@ use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer};
 use self::edit::{EDIT, Record, Refusal};
 use crate::error::{Error, Result};
 
-pub(crate) use self::contents::{Contents, Entry};
+pub(crate) use self::contents::Contents;
 pub(crate) use self::edit::{Change, Counters};
 
 const DIRS: [&str; 2] = ["manifest.a", "manifest.b"];
@@ -125,12 +125,7 @@ impl Manifest {
     }
 
     /// Takes over what was found. Nothing is written before something has changed.
-    pub(crate) fn open(
-        found: Found,
-        vfs: Arc<dyn Vfs>,
-        dir: &Path,
-        seed: Option<u64>,
-    ) -> Manifest {
+    pub(crate) fn open(found: Found, vfs: Arc<dyn Vfs>, dir: &Path, seed: Option<u64>) -> Manifest {
         Manifest {
             vfs,
             dir: dir.to_path_buf(),

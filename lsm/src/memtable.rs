@@ -105,7 +105,14 @@ impl Memtable {
     }
 
     /// Inserts an entry for which room was reserved.
-    pub(crate) fn insert(&self, space: KeyspaceId, key: &[u8], seq: SeqNo, kind: Kind, value: &[u8]) {
+    pub(crate) fn insert(
+        &self,
+        space: KeyspaceId,
+        key: &[u8],
+        seq: SeqNo,
+        kind: Kind,
+        value: &[u8],
+    ) {
         self.list.insert(space.0, key, seq, kind, value);
     }
 

@@ -85,17 +85,16 @@ pub(crate) fn open(place: Place) -> Result<(Arc<Core>, Lock)> {
     // Everything is sound: from here on the disk is changed.
     let manifest = take_manifest(&place, found, &contents, &names)?;
     let journal_end = replay.next_lsn;
-    let journal = if place.options.journal {
-        Some(take_journal(&place, &contents, journal)?)
-    } else {
-        None
-    };
-    let core = build(place, &contents, cache, version, replay, Taken {
-        manifest: Some(manifest),
-        journal,
-        journal_end,
-        names,
-    });
+    let journal =
+        if place.options.journal { Some(take_journal(&place, &contents, journal)?) } else { None };
+    let core = build(
+        place,
+        &contents,
+        cache,
+        version,
+        replay,
+        Taken { manifest: Some(manifest), journal, journal_end, names },
+    );
     Ok((core, lock))
 }
 
@@ -123,7 +122,8 @@ pub(crate) fn open_read_only(place: Place) -> Result<(Arc<Core>, Option<Lock>)> 
     let mut replay = Replay::new(&place, &contents);
     let path = dir.join(JOURNAL_NAME);
     if journal_has_files(&place)? {
-        let view = Wal::open_read_only(Arc::clone(vfs), &path, &journal_options(&place, &contents))?;
+        let view =
+            Wal::open_read_only(Arc::clone(vfs), &path, &journal_options(&place, &contents))?;
         replay.records(&path, view.iter(contents.counters.journal_from))?;
     } else {
         check_no_journal(&place, &contents)?;
@@ -164,11 +164,7 @@ fn salt(place: &Place) -> u64 {
     place.options.seed.unwrap_or_else(|| RandomState::new().hash_one(&place.dir))
 }
 
-fn open_tables(
-    place: &Place,
-    contents: &Contents,
-    cache: &Arc<BlockCache>,
-) -> Result<Version> {
+fn open_tables(place: &Place, contents: &Contents, cache: &Arc<BlockCache>) -> Result<Version> {
     let mut trees = Vec::new();
     for (id, entry) in &contents.keyspaces {
         let mut tables = Vec::new();
@@ -220,8 +216,7 @@ fn find_journal(place: &Place, contents: &Contents) -> Result<Option<FoundWal>> 
         return Ok(None);
     }
     let path = place.dir.join(JOURNAL_NAME);
-    let found =
-        Wal::find(Arc::clone(&place.vfs), &path, journal_options(place, contents))?;
+    let found = Wal::find(Arc::clone(&place.vfs), &path, journal_options(place, contents))?;
     if let Some(view) = found.view()
         && contents.counters.journal_from < view.first_lsn()
     {

@@ -44,9 +44,7 @@ impl fmt::Debug for Range {
 }
 
 /// Inclusive start and exclusive end.
-pub(crate) fn bounds<K: AsRef<[u8]>>(
-    bounds: &impl RangeBounds<K>,
-) -> (Vec<u8>, Option<Vec<u8>>) {
+pub(crate) fn bounds<K: AsRef<[u8]>>(bounds: &impl RangeBounds<K>) -> (Vec<u8>, Option<Vec<u8>>) {
     // The next key there can be.
     let after = |key: &K| {
         let mut key = key.as_ref().to_vec();
@@ -236,7 +234,10 @@ impl Cursor {
     }
 
     /// To the record after this one.
-    #[expect(clippy::should_implement_trait, reason = "a cursor moves, and lends what it stands on")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a cursor moves, and lends what it stands on"
+    )]
     pub fn next(&mut self) -> Result<()> {
         if !self.here {
             return self.walk.check();

@@ -3,7 +3,7 @@
 mod registry;
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use crate::core::Core;
@@ -12,7 +12,7 @@ use crate::key::SeqNo;
 use crate::keyspace::Keyspace;
 use crate::range::{Cursor, Range};
 use crate::slice::Slice;
-use crate::{read, range};
+use crate::{range, read};
 
 pub(crate) use self::registry::Registry;
 
@@ -76,13 +76,14 @@ impl Snapshot {
 
     /// Every record, from either end.
     pub fn iter(&self, keyspace: &Keyspace) -> Range {
-        self.range::<&[u8]>(keyspace, (Bound::Unbounded, Bound::Unbounded))
+        self.range::<&[u8]>(keyspace, ..)
     }
 
     /// A cursor over all records, standing nowhere.
     pub fn cursor(&self, keyspace: &Keyspace) -> Cursor {
         self.check(keyspace);
-        Cursor::new(&self.core.state(), Arc::clone(&keyspace.shared), self.seq).holding(self.clone())
+        Cursor::new(&self.core.state(), Arc::clone(&keyspace.shared), self.seq)
+            .holding(self.clone())
     }
 
     fn check(&self, keyspace: &Keyspace) {

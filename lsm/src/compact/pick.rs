@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{FANOUT, LEVELS, Policy, SUBLEVELS_DUE, Sizes};
+use crate::config::{FANOUT, LEVELS, Policy, Sizes};
 use crate::core::Running;
 use crate::memtable::KeyspaceId;
 use crate::run::{Run, TableFile};
@@ -105,8 +105,7 @@ fn from_level_0(tree: &Tree, running: &[Running], sizes: &Sizes) -> Option<Job> 
     // Whatever lies above the base is older than level 0, and must not be passed by.
     let first_below = (1..=base).find(|level| !tree.level(*level).is_empty()).unwrap_or(base);
     let output_level = first_below.min(base);
-    let all: Vec<&Arc<TableFile>> =
-        tree.sublevels.iter().flat_map(|run| run.tables()).collect();
+    let all: Vec<&Arc<TableFile>> = tree.sublevels.iter().flat_map(|run| run.tables()).collect();
     let seeds = tree.sublevels.first()?.tables();
     for seed in seeds.iter().filter(|seed| seed.is_usable()) {
         let Some(inputs) = closure(seed, &all) else { continue };
@@ -234,8 +233,7 @@ fn from_tiers(tree: &Tree, running: &[Running]) -> Option<Job> {
 /// A merge of every table of a keyspace into the lowest level there is, if that would free
 /// anything: there are deletes, or more than one place.
 pub(crate) fn whole(tree: &Tree, running: &[Running], policy: Policy) -> Option<Job> {
-    let inputs: Vec<Arc<TableFile>> =
-        tree.tables().map(|(_, table)| Arc::clone(table)).collect();
+    let inputs: Vec<Arc<TableFile>> = tree.tables().map(|(_, table)| Arc::clone(table)).collect();
     let places = tree.runs().count();
     let has_deletes = inputs.iter().any(|table| has_deletes(table));
     if inputs.is_empty() || places == 1 && !has_deletes {

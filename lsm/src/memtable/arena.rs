@@ -111,9 +111,7 @@ impl Arena {
         debug_assert!(u64::from(at) + u64::from(len) <= u64::from(self.capacity), "in the arena");
         // SAFETY: in bounds and never written again, says the caller; zeroed at first, so that no
         // byte is uninitialised.
-        unsafe {
-            std::slice::from_raw_parts(self.base.as_ptr().add(at as usize), len as usize)
-        }
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(at as usize), len as usize) }
     }
 
     /// Copies `bytes` to `at`.

@@ -67,7 +67,8 @@ fn read(entry: *const u64) -> u64 {
 fn nothing_is_visible_before_what_came_earlier() {
     check(|| {
         let table = Table::new();
-        let tickets: [Ticket; 2] = std::array::from_fn(|i| table.ratchet.enter(SeqNo(i as u64 + 1)));
+        let tickets: [Ticket; 2] =
+            std::array::from_fn(|i| table.ratchet.enter(SeqNo(i as u64 + 1)));
         let writers = tickets.map(|ticket| {
             let table = Arc::clone(&table);
             thread::spawn(move || table.write(ticket))
@@ -85,7 +86,8 @@ fn nothing_is_visible_before_what_came_earlier() {
 fn a_wait_ends_when_its_write_is_visible() {
     check(|| {
         let table = Table::new();
-        let tickets: [Ticket; 2] = std::array::from_fn(|i| table.ratchet.enter(SeqNo(i as u64 + 1)));
+        let tickets: [Ticket; 2] =
+            std::array::from_fn(|i| table.ratchet.enter(SeqNo(i as u64 + 1)));
         let writers = tickets.map(|ticket| {
             let table = Arc::clone(&table);
             thread::spawn(move || table.write(ticket))
