@@ -61,8 +61,6 @@ pub(crate) struct Flusher {
     /// What is in memory and not on disk: more than one flush's if the last one failed.
     carry: Vec<Change>,
     file_bytes: u64,
-    /// What was found at open may be in the system's memory alone.
-    is_synced: bool,
     /// The record that the newest mark names.
     marked_seq: u64,
     seen: Bits,
@@ -114,7 +112,6 @@ impl Flusher {
             durable_seq: start.seq,
             carry: Vec::new(),
             file_bytes: start.file_bytes,
-            is_synced: false,
             marked_seq: 0,
             seen: Bits::default(),
             flushes: 0,
@@ -139,10 +136,6 @@ impl Flusher {
     /// Makes `root` and everything in `carry` durable.
     fn flush(&mut self, root: &Root) -> Result<()> {
         let body = Arc::clone(&self.body);
-        if !self.is_synced {
-            self.sync_file()?;
-            self.is_synced = true;
-        }
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
             let extent = body.space.lock().allocate(pages)?;

@@ -12,7 +12,8 @@
 //! its own) was promised, and if it is not there the file is refused.
 //!
 //! Nothing is written here but a new database. What was found may be in the system's memory alone,
-//! left there by a process that was killed: the first flush begins with a sync.
+//! left there by a process that was killed, and so may be its name. So they are synced, unless a mark says that it was durable:
+//! from here on it is called so, and pages it does not need are written over.
 //!
 //! **A new database** is made under another name and renamed when it is complete and synced. So a
 //! crash leaves either no database or a whole one, and a file that is not one is damage.
@@ -105,6 +106,11 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, options)?;
+    let marked = head.mark.is_some_and(|mark| mark.seq == chosen.meta.seq);
+    if !read_only && !marked {
+        let synced = file.sync_data().and_then(|()| vfs.sync_dir(parent(path)));
+        synced.map_err(|error| Error::poison(path, error))?;
+    }
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
     Ok((store, lock))
 }

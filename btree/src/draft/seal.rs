@@ -26,6 +26,10 @@ pub(crate) trait Allocate {
 
     /// Takes exactly `pages` pages that follow one another, for a value.
     fn allocate_run(&mut self, pages: u32) -> Result<Extent>;
+
+    /// Is told of each page as soon as it is sealed, when all of it is in the processor's cache: the
+    /// moment to copy it. Nobody can reach it yet, and if sealing fails later nobody ever will.
+    fn sealed(&mut self, _page: &SealedPage) {}
 }
 
 /// A page ready to be published and written.
@@ -208,7 +212,9 @@ impl<'a, A: Allocate> Seal<'a, A> {
         page.stamp(id, self.txn);
         let ptr = PagePtr { id, crc: crc(id, &bytes), txn: self.txn.low() };
         self.places[slot as usize] = ptr;
-        self.pages.push(SealedPage { ptr, bytes });
+        let page = SealedPage { ptr, bytes };
+        self.allocate.sealed(&page);
+        self.pages.push(page);
         Ok(())
     }
 
