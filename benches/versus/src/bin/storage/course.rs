@@ -140,11 +140,11 @@ impl Turns<'_> {
             if contender == Contender::Std {
                 continue;
             }
-            let settings = Settings { log_bytes, ..self.settings(contender, Sync::Later) };
+            let settings = self.settings(contender, Sync::Later);
             let dir = self.plan.dir.join(format!("kill-{}", contender.name()));
             let sizes = &self.plan.sizes;
             let mut child = Child::start(contender.name(), &dir, sizes, self.plan.seed)?;
-            child.ask(Command::Open(settings))?;
+            child.ask(Command::Open(Settings { log_bytes, ..settings }))?;
             child.ask(Command::Run(Phase::FillLog))?;
             child.kill()?;
             self.settle_disk()?;

@@ -18,10 +18,11 @@ pub(super) struct Lsm {
 
 impl Lsm {
     pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Lsm> {
-        // A memtable takes an eighth of the memory.
-        let log_memory = settings.log_bytes.map_or(0, |bytes| 16 * bytes);
-        let memory_bytes = settings.memory_bytes.max(log_memory);
-        let options = Options::default().memory_bytes(memory_bytes);
+        let mut options = Options::default().memory_bytes(settings.memory_bytes);
+        if let Some(bytes) = settings.log_bytes {
+            // Half of the memory is for what only the log has; nobody flushes before it is full.
+            options = options.memory_bytes(4 * bytes).threads(0);
+        }
         let db = Db::open(Arc::new(OsVfs::new()), Arc::new(OsClock::new()), dir, options)?;
         let keyspace = db.keyspace("data", KeyspaceOptions::default())?;
         Ok(Lsm { db, keyspace })
