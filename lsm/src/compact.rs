@@ -44,8 +44,11 @@ impl Core {
         self.check_open()?;
         let outcome = self.compact_picked(|core, versions| core.pick(versions));
         self.work.note_compact(&outcome);
-        self.work.call();
-        self.pace.wake();
+        if matches!(outcome, Ok(true)) {
+            // What it has written may be due in turn.
+            self.work.call();
+            self.pace.wake();
+        }
         outcome
     }
 

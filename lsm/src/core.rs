@@ -330,11 +330,16 @@ impl Core {
         let state = self.state();
         let (snapshots, oldest) = self.snapshots.stats();
         let now = self.time.clock().monotonic();
+        let (manifest_bytes, compacting) = {
+            let versions = self.versions.lock();
+            (versions.manifest.as_ref().map_or(0, Manifest::bytes), versions.running.len())
+        };
         let mut stats = Stats {
+            manifest_bytes,
+            compacting,
             table_bytes: state.version.bytes(),
             tables: state.version.trees().iter().map(|tree| tree.tables().count() as u64).sum(),
             journal_bytes: self.journal.as_ref().map_or(0, Wal::bytes),
-            manifest_bytes: self.versions.lock().manifest.as_ref().map_or(0, Manifest::bytes),
             memtable_bytes: state.memtables().map(|memtable| memtable.bytes()).sum(),
             sealed: state.sealed.len(),
             snapshots,

@@ -64,7 +64,7 @@ impl Memtable {
         // Promises are for the tallest towers, and most are low: the arena is larger than what will
         // be used of it. What is not used takes no memory.
         Memtable {
-            list: SkipList::new(capacity.saturating_add(capacity / 2), seed),
+            list: SkipList::new(capacity.saturating_mul(2), seed),
             bytes_max: u64::from(capacity),
             reserved: AtomicU64::new(0),
             has_ranges: AtomicBool::new(false),
@@ -79,10 +79,10 @@ impl Memtable {
 
     /// Promises `room`, if there is any. Called by one thread at a time.
     pub(crate) fn reserve(&self, room: u64) -> bool {
-        // The list's first node and the gap before it.
         let reserved = self.reserved.load(Ordering::Relaxed) + room;
         let full = self.list.used() >= self.bytes_max && self.is_reserved();
-        if full || reserved + 128 > u64::from(self.list.capacity()) {
+        // The list's first node takes some of it.
+        if full || reserved + 512 > u64::from(self.list.capacity()) {
             return false;
         }
         self.reserved.store(reserved, Ordering::Relaxed);

@@ -253,10 +253,12 @@ fn take_manifest(
     let known = |id: u64| contents.keyspaces.values().any(|k| k.tables.keys().any(|t| t.0 == id));
     let orphans: Vec<u64> =
         names.iter().filter_map(|name| table_number(name)).filter(|id| !known(*id)).collect();
-    if !orphans.is_empty() {
-        // What was read may be in the page cache alone: only a manifest that is durable may cost a
-        // table its file.
+    // What was read may be in the page cache alone: only a manifest that is durable may cost a table
+    // its file, or have records in the journal that build on it.
+    if place.options.journal || !orphans.is_empty() {
         manifest.make_durable()?;
+    }
+    if !orphans.is_empty() {
         for id in orphans {
             // One that stays is an orphan once more at the next opening.
             drop(place.vfs.remove(&table_path(&place.dir, id)));

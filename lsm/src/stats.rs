@@ -64,6 +64,8 @@ pub struct Stats {
     pub memtable_bytes: u64,
     /// Memtables waiting to be flushed.
     pub sealed: usize,
+    /// Compactions under way.
+    pub compacting: usize,
     /// Snapshots that live.
     pub snapshots: usize,
     /// The age of the oldest of them.

@@ -22,7 +22,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::AtomicU64;
 
 /// Nodes begin at multiples of this.
 pub(super) const ALIGN: u32 = 8;
@@ -86,18 +86,18 @@ impl Arena {
     /// The link at `at`.
     ///
     /// # Safety
-    /// `at` is a multiple of 4, lies in an allocated place, and its four bytes are never touched
+    /// `at` is a multiple of 8, lies in an allocated place, and its eight bytes are never touched
     /// but through this function.
     #[inline]
-    pub(super) unsafe fn link(&self, at: u32) -> &AtomicU32 {
-        debug_assert!(at.is_multiple_of(4) && at + 4 <= self.capacity, "a link lies in the arena");
+    pub(super) unsafe fn link(&self, at: u32) -> &AtomicU64 {
+        debug_assert!(at.is_multiple_of(8) && at + 8 <= self.capacity, "a link lies in the arena");
         #[cfg(loom)]
         return self.shadow.link(at);
         #[cfg(not(loom))]
         {
             // SAFETY: in bounds and aligned, says the caller, and so is the base; an atomic may be
             // shared, and zeroed memory is a valid one. It lives as long as the arena.
-            unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(at as usize).cast()) }
+            unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(at as usize).cast()) }
         }
     }
 
@@ -173,27 +173,26 @@ impl Number for u32 {}
 
 #[cfg(loom)]
 mod shadow {
-    //! What the model checker sees of the arena: a link for every four bytes, a cell for every
-    //! eight.
+    //! What the model checker sees of the arena: a link and a cell for every eight bytes.
 
     use loom::cell::UnsafeCell;
-    use loom::sync::atomic::AtomicU32;
+    use loom::sync::atomic::AtomicU64;
 
     #[derive(Debug)]
     pub(super) struct Shadow {
-        links: Vec<AtomicU32>,
+        links: Vec<AtomicU64>,
         cells: Vec<UnsafeCell<()>>,
     }
 
     impl Shadow {
         pub(super) fn new(capacity: u32) -> Shadow {
-            let links = (0..capacity / 4).map(|_| AtomicU32::new(0)).collect();
+            let links = (0..capacity / 8).map(|_| AtomicU64::new(0)).collect();
             let cells = (0..capacity / 8).map(|_| UnsafeCell::new(())).collect();
             Shadow { links, cells }
         }
 
-        pub(super) fn link(&self, at: u32) -> &AtomicU32 {
-            &self.links[at as usize / 4]
+        pub(super) fn link(&self, at: u32) -> &AtomicU64 {
+            &self.links[at as usize / 8]
         }
 
         pub(super) fn read_node(&self, at: u32) {

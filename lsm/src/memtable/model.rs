@@ -44,7 +44,7 @@ fn seqs(memtable: &Arc<Memtable>) -> Vec<u64> {
 #[test]
 fn two_insertions_side_by_side_are_both_there() {
     check(|| {
-        let memtable = Arc::new(Memtable::new(512, 0));
+        let memtable = Arc::new(Memtable::new(1024, 0));
         let other = {
             let memtable = Arc::clone(&memtable);
             thread::spawn(move || insert(&memtable, b"b", 2))
@@ -59,7 +59,7 @@ fn two_insertions_side_by_side_are_both_there() {
 #[test]
 fn two_versions_of_one_key_are_sorted() {
     check(|| {
-        let memtable = Arc::new(Memtable::new(512, 0));
+        let memtable = Arc::new(Memtable::new(1024, 0));
         let other = {
             let memtable = Arc::clone(&memtable);
             thread::spawn(move || insert(&memtable, b"k", 2))
@@ -74,7 +74,7 @@ fn two_versions_of_one_key_are_sorted() {
 #[test]
 fn a_reader_beside_a_writer_sees_whole_entries() {
     check(|| {
-        let memtable = Arc::new(Memtable::new(512, 0));
+        let memtable = Arc::new(Memtable::new(1024, 0));
         insert(&memtable, b"b", 1);
         let writer = {
             let memtable = Arc::clone(&memtable);
