@@ -129,6 +129,11 @@ impl Flusher {
         self.file_bytes
     }
 
+    /// Whether the map is that of the last durable state.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.carry.is_empty()
+    }
+
     pub(crate) fn map(&self) -> &FreeMap {
         &self.map
     }
@@ -210,6 +215,10 @@ impl Flusher {
         let mut pieces: Vec<Piece<'a>> = Vec::new();
         let mut mirrored = Vec::new();
         let any_held = body.cache.holds_any();
+        // The map may have taken a page that a commit made and another one let go of.
+        for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, true);
+        }
         for extent in self.carry.iter().flat_map(|change| &change.used) {
             let mut at = extent.first.0;
             let end = at + extent.pages;
@@ -246,6 +255,7 @@ impl Flusher {
             pieces.push(Piece::Mirror(extent, body.mirror.committed(extent)));
         }
         for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, false);
             let extent = Extent { first: page.ptr.id, pages: 1 };
             pieces.push(Piece::Map(extent, &page.bytes));
         }

@@ -117,6 +117,19 @@ impl FreeMap {
         }
     }
 
+    /// The map of a file in which all is free but for `used`.
+    pub(crate) fn with_used(page_bytes: usize, end: u32, used: &Bits) -> FreeMap {
+        let mut map = FreeMap::new(page_bytes, FIRST_PAGE);
+        map.extend(end);
+        let mut at = FIRST_PAGE;
+        while let Some(first) = used.next(at, end) {
+            let pages = used.run(first, end);
+            map.fill(first, pages, false);
+            at = first + pages;
+        }
+        map
+    }
+
     /// Reads the map; `page` reads one page and checks its checksum.
     pub(crate) fn load<E>(
         page_bytes: usize,

@@ -22,7 +22,10 @@ mod tree;
 mod draft;
 mod forest;
 
+mod audit;
+mod checkpoint;
 mod inspect;
+mod reach;
 mod verify;
 
 mod commit;
@@ -52,6 +55,7 @@ mod measure;
 #[cfg(test)]
 mod memory;
 
+pub use audit::Report;
 pub use commit::Commit;
 pub use config::{Options, Sync, Writer};
 pub use db::Db;

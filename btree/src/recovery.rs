@@ -56,6 +56,15 @@ pub(crate) struct Head {
     /// By slot, if it holds no sound record: why.
     pub bad: [Option<BadRecord>; 2],
     pub mark: Option<Mark>,
+    /// Every sound copy's transaction.
+    copies: Vec<TxnId>,
+}
+
+impl Head {
+    /// How many sound copies there are of records of this transaction.
+    pub(crate) fn copies_of(&self, txn: TxnId) -> usize {
+        self.copies.iter().filter(|copy| **copy == txn).count()
+    }
 }
 
 /// The last durable state.
@@ -231,14 +240,18 @@ impl Opening<'_> {
 
 /// Decodes both slots; fails with the version if one was written by a later format.
 pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
-    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None };
+    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None, copies: Vec::new() };
     let from = |at: usize| bytes.get(at..).unwrap_or_default();
     for slot in 0..2 {
         let mut found: Vec<Meta> = Vec::new();
         for copy in 0..2 {
             match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
-                Decoded::Record(meta) if !found.contains(&meta) => found.push(meta),
-                Decoded::Record(_) => {}
+                Decoded::Record(meta) => {
+                    head.copies.push(meta.txn);
+                    if !found.contains(&meta) {
+                        found.push(meta);
+                    }
+                }
                 Decoded::Future(version) => return Err(version),
                 Decoded::Bad(reason) => {
                     head.bad[slot] = head.bad[slot].or(Some(reason));

@@ -78,7 +78,7 @@ impl Draft {
             let (pages, runs, freed) = (Vec::new(), Vec::new(), Vec::new());
             return Ok(Sealed { forest, pages, runs, freed, spare });
         }
-        let mut catalog = self.base.catalog();
+        let mut catalog = self.catalog;
         let changed = self.update_catalog(pages, &mut catalog)?;
         let mut order = Vec::new();
         for at in &changed {
