@@ -51,7 +51,7 @@ impl Db {
         let body = &store.body;
         let flusher = store.core.flusher.lock();
         let snapshot = Snapshot::durable(body);
-        let record_copies = record_copies(&snapshot)?;
+        let record_copies = record_copies(&snapshot, flusher.durable_seq())?;
         let is_settled = flusher.is_settled();
         let free = flusher.map().free().clone();
         let own: Vec<PageId> = flusher.map().own_pages().collect();
@@ -111,14 +111,14 @@ fn account(
 }
 
 /// How many copies of the newest record are sound.
-fn record_copies(snapshot: &Snapshot) -> Result<usize> {
+fn record_copies(snapshot: &Snapshot, seq: u64) -> Result<usize> {
     let body = &snapshot.body;
     let mut bytes = vec![0; 2 * SLOT_BYTES];
     let len = body.file.read_at(&mut bytes, 0).map_err(|error| body.unreadable(error))?;
     bytes.truncate(len);
     let head = read_head(&bytes)
         .map_err(|version| Error::Unsupported { file: body.path.to_path_buf(), version })?;
-    let copies = head.copies_of(snapshot.root.txn);
+    let copies = head.copies_of(seq);
     if copies == 0 {
         let reason = |slot: usize| head.bad[slot].unwrap_or(crate::meta::BadRecord::Magic);
         return Err(snapshot.corrupt(PageId(0), Damage::Slots(reason(0), reason(1))));

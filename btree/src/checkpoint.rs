@@ -21,7 +21,7 @@ use crate::error::{Damage, Error, Result};
 use crate::freemap::FreeMap;
 use crate::meta::{Meta, Written};
 use crate::pages::{PageRef, Pages};
-use crate::recovery::draft_path;
+use crate::recovery::{draft_path, parent};
 use crate::slice::Slice;
 use crate::snapshot::Snapshot;
 use crate::types::{Extent, PageId, PagePtr, RunPtr, TxnId};
@@ -31,23 +31,20 @@ use crate::verify::{Seen, verify};
 const BATCH_BYTES: usize = 1 << 20;
 
 impl Db {
-    /// Copies the newest state into the directory `dir`, under this database's file name, durably.
+    /// Copies the newest state into a new file at `target`, durably; makes its directory if needed.
     /// Readers and writers go on meanwhile. Returns the transaction that is the last in the copy.
     ///
     /// # Errors
-    /// [`Io`](Error::Io) with `AlreadyExists` if the directory holds a file of that name;
-    /// [`Corrupt`](Error::Corrupt) if a page of the state is damaged: a damaged state is not
-    /// copied; [`NoSpace`](Error::NoSpace).
-    pub fn checkpoint(&self, dir: &Path) -> Result<TxnId> {
+    /// [`Io`](Error::Io) with `AlreadyExists` if there is a file; [`Corrupt`](Error::Corrupt) if a
+    /// page of the state is damaged: a damaged state is not copied; [`NoSpace`](Error::NoSpace).
+    pub fn checkpoint(&self, target: &Path) -> Result<TxnId> {
         let body = &self.store().body;
         let vfs = &*body.vfs;
-        let name = body.path.file_name().expect("the database is a file");
-        let target = dir.join(name);
-        let failed = |error: io::Error| Error::io("copy to", &target, error);
-        vfs.create_dir_all(dir).map_err(failed)?;
-        let new = draft_path(&target);
+        let failed = |error: io::Error| Error::io("copy to", target, error);
+        vfs.create_dir_all(parent(target)).map_err(failed)?;
+        let new = draft_path(target);
         let _lock = vfs.lock(&new).map_err(failed)?;
-        match vfs.open(&target, OpenMode::Read) {
+        match vfs.open(target, OpenMode::Read) {
             Ok(_) => return Err(failed(io::ErrorKind::AlreadyExists.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
@@ -55,10 +52,10 @@ impl Db {
         let file = vfs.open(&new, OpenMode::Create).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
         let snapshot = Snapshot::newest(body);
-        copy(&snapshot, &*file, &target)?;
+        copy(&snapshot, &*file, target)?;
         file.sync_data().map_err(failed)?;
-        vfs.rename(&new, &target).map_err(failed)?;
-        vfs.sync_dir(dir).map_err(failed)?;
+        vfs.rename(&new, target).map_err(failed)?;
+        vfs.sync_dir(parent(target)).map_err(failed)?;
         Ok(snapshot.root.txn)
     }
 }

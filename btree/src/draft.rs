@@ -26,6 +26,8 @@
 mod cut;
 mod dirty;
 mod edit;
+#[cfg(test)]
+mod hostile;
 mod put;
 mod relocate;
 mod remove;

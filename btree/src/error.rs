@@ -179,6 +179,9 @@ pub enum Damage {
     /// Neither slot of the meta page leads to a state: why, by slot.
     #[error("no state is left: slot 0: {0}; slot 1: {1}")]
     Slots(BadRecord, BadRecord),
+    /// The meta page holds records of two databases.
+    #[error("the meta page is that of two databases")]
+    Strangers,
 }
 
 impl Error {

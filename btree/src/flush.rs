@@ -124,14 +124,14 @@ impl Flusher {
         (self.flushes, self.pages_written)
     }
 
-    /// Bytes the file has.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
     /// Whether the map is that of the last durable state.
     pub(crate) fn is_settled(&self) -> bool {
         self.carry.is_empty()
+    }
+
+    /// The number of the last durable record.
+    pub(crate) fn durable_seq(&self) -> u64 {
+        self.durable_seq
     }
 
     pub(crate) fn map(&self) -> &FreeMap {
@@ -367,42 +367,74 @@ impl Flusher {
         }
     }
 
-    /// Cuts free pages at the end of the file off, durably: first the record that does without
-    /// them, then the file. Returns how many pages. Nothing that is being flushed or waits for it
-    /// may be there.
-    pub(crate) fn shrink(&mut self, root: &Root) -> Result<u32> {
-        assert!(self.carry.is_empty(), "what was committed is flushed");
-        let before = self.map.end();
+    /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
+    /// off, durably: first the record that does without them, then the file. Returns whether the
+    /// file is shorter. `reclaim` looks which pages have become free.
+    pub(crate) fn shrink(
+        &mut self,
+        queue: &Queue,
+        target: u32,
+        reclaim: impl Fn(),
+    ) -> Result<bool> {
+        while let Some(settled) = self.step(queue) {
+            queue.tell(settled);
+        }
+        if !self.is_settled() {
+            return Ok(false);
+        }
         let body = Arc::clone(&self.body);
+        let root = body.readers.durable();
+        if self.map.own_pages().any(|page| page.0 >= target) {
+            self.map.set_ceiling(target);
+            let moved = self.flush(&root);
+            self.map.set_ceiling(u32::MAX);
+            moved.inspect_err(|error| self.abort(queue, error))?;
+        }
+        reclaim();
         {
             let mut space = body.space.lock();
-            if space.unflushed_pages() > 0 || space.end() != before {
-                return Ok(0);
-            }
-            let Some(end) = space.shrink() else {
-                return Ok(0);
-            };
+            // What was committed meanwhile may reach beyond the end that would be written.
+            let end = space.is_taken().then(|| space.shrink()).flatten();
+            let Some(end) = end else { return Ok(false) };
             self.map.truncate(end);
+            body.gauges.set_space(&space);
         }
-        self.flush(root)?;
-        let bytes = u64::from(self.map.end()) * body.page_bytes as u64;
-        body.file.set_len(bytes).map_err(|error| self.failed(error))?;
-        self.sync_file()?;
-        self.file_bytes = bytes;
-        Ok(before - self.map.end())
+        let cut = |flusher: &mut Flusher| {
+            flusher.flush(&root)?;
+            let bytes = u64::from(flusher.map.end()) * body.page_bytes as u64;
+            body.file.set_len(bytes).map_err(|error| flusher.failed(error))?;
+            flusher.file_bytes = bytes;
+            body.gauges.set_file_bytes(bytes);
+            flusher.sync_file()
+        };
+        cut(self).inspect_err(|error| self.abort(queue, error))?;
+        Ok(true)
+    }
+
+    /// Nothing that is not on disk now ever will be.
+    fn abort(&self, queue: &Queue, error: &Error) {
+        if self.sync == Sync::EveryCommit {
+            // Under the lock of `space`: a commit comes before or after, and not between.
+            let _space = self.body.space.lock();
+            queue.fail(error.clone());
+            self.body.readers.retreat();
+        }
     }
 }
 
 impl Step for Flusher {
     fn step(&mut self, queue: &Queue) -> Option<Settled> {
-        let (txn, changes) = {
+        let (txn, change) = {
             let mut space = self.body.space.lock();
             let txn = queue.take()?;
             (txn, space.take())
         };
-        changes.iter().for_each(|change| self.map.apply(change));
-        self.carry.extend(changes);
-        let root = self.carry.last().expect("a commit has a change").root.clone();
+        // After a flush that failed there may be nothing new.
+        if let Some(change) = change {
+            self.map.apply(&change);
+            self.carry.push(change);
+        }
+        let root = self.carry.last().expect("what was committed has a change").root.clone();
         assert!(root.txn == txn, "the last commit is the one that was taken");
         match self.flush(&root) {
             Ok(()) => {
@@ -419,10 +451,7 @@ impl Step for Flusher {
                 None
             }
             Err(error) => {
-                // Under the lock of `space`: a commit comes before or after, and not between.
-                let _space = self.body.space.lock();
-                queue.fail(error);
-                self.body.readers.retreat();
+                self.abort(queue, &error);
                 None
             }
         }

@@ -24,6 +24,7 @@ mod forest;
 
 mod audit;
 mod checkpoint;
+mod compact;
 mod inspect;
 mod reach;
 mod verify;
@@ -57,6 +58,7 @@ mod memory;
 
 pub use audit::Report;
 pub use commit::Commit;
+pub use compact::Progress;
 pub use config::{Options, Sync, Writer};
 pub use db::Db;
 pub use draft::{Savepoint, VALUE_BYTES_MAX};

@@ -55,15 +55,28 @@ pub(crate) struct Head {
     pub records: Vec<(usize, Meta)>,
     /// By slot, if it holds no sound record: why.
     pub bad: [Option<BadRecord>; 2],
-    pub mark: Option<Mark>,
-    /// Every sound copy's transaction.
-    copies: Vec<TxnId>,
+    pub marks: Vec<Mark>,
+    /// Every sound copy's sequence number.
+    copies: Vec<u64>,
 }
 
 impl Head {
-    /// How many sound copies there are of records of this transaction.
-    pub(crate) fn copies_of(&self, txn: TxnId) -> usize {
-        self.copies.iter().filter(|copy| **copy == txn).count()
+    /// How many sound copies there are of this record.
+    pub(crate) fn copies_of(&self, seq: u64) -> usize {
+        self.copies.iter().filter(|copy| **copy == seq).count()
+    }
+
+    /// The newest mark.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.marks.iter().copied().max_by_key(|mark| mark.seq)
+    }
+
+    /// Whether everything here is of one database. If it is not, nobody knows which is the guest.
+    fn is_of_one(&self) -> bool {
+        let records = self.records.iter().map(|(_, meta)| meta.db_id);
+        let mut ids = records.chain(self.marks.iter().map(|mark| mark.db_id));
+        let first = ids.next();
+        ids.all(|id| Some(id) == first)
     }
 }
 
@@ -115,7 +128,7 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, options)?;
-    let marked = head.mark.is_some_and(|mark| mark.seq == chosen.meta.seq);
+    let marked = head.mark().is_some_and(|mark| mark.seq == chosen.meta.seq);
     if !read_only && !marked {
         let synced = file.sync_data().and_then(|()| vfs.sync_dir(parent(path)));
         synced.map_err(|error| Error::poison(path, error))?;
@@ -143,8 +156,12 @@ impl Opening<'_> {
 
     fn choose(&self, head: &Head, options: &Options) -> Result<Chosen> {
         let mut bad = head.bad;
+        if !head.is_of_one() {
+            return Err(self.corrupt(0, Damage::Strangers));
+        }
         for (slot, meta) in &head.records {
-            match self.verify(meta) {
+            let is_marked = head.mark().is_some_and(|mark| mark.seq >= meta.seq);
+            match self.verify(meta, is_marked) {
                 Ok(map) => {
                     let chosen = Chosen { slot: *slot, meta: meta.clone(), map };
                     return self.accept(head, chosen, options);
@@ -161,8 +178,7 @@ impl Opening<'_> {
     fn accept(&self, head: &Head, chosen: Chosen, options: &Options) -> Result<Chosen> {
         let found = chosen.meta.txn;
         let offset = ((1 - chosen.slot) * SLOT_BYTES) as u64;
-        let marked = head.mark.filter(|mark| mark.db_id == chosen.meta.db_id);
-        if let Some(mark) = marked.filter(|mark| mark.seq > chosen.meta.seq) {
+        if let Some(mark) = head.mark().filter(|mark| mark.seq > chosen.meta.seq) {
             return Err(self.corrupt(offset, Damage::EndsEarly { found, expected: mark.txn }));
         }
         if options.min_txn > found {
@@ -172,23 +188,29 @@ impl Opening<'_> {
         Ok(chosen)
     }
 
-    fn verify(&self, meta: &Meta) -> std::result::Result<FreeMap, Reject> {
+    /// Whether what the record leads to is there. If a mark says that it was durable, what was
+    /// written with it is not looked at: whatever is wrong there has rotted, and that is for those
+    /// to hear who ask for it.
+    fn verify(&self, meta: &Meta, is_marked: bool) -> std::result::Result<FreeMap, Reject> {
         let page_bytes = meta.page_bytes as usize;
         let whole = u64::from(meta.end) * page_bytes as u64 <= self.file_bytes;
-        match &meta.written {
-            Written::Before if !whole => {
+        let written = match &meta.written {
+            Written::With { runs, crc } if !is_marked => Some((runs, *crc)),
+            _ => None,
+        };
+        match written {
+            None if !whole => {
                 let error = self.corrupt(self.file_bytes, Damage::FileEnds);
                 return Err(Reject::Fatal(error));
             }
-            Written::With { .. } if !whole => return Err(Reject::Torn(BadRecord::FileEnds)),
-            Written::Before => {}
-            Written::With { runs, crc } => self.verify_written(page_bytes, runs, *crc)?,
+            Some(_) if !whole => return Err(Reject::Torn(BadRecord::FileEnds)),
+            None => {}
+            Some((runs, crc)) => self.verify_written(page_bytes, runs, crc)?,
         }
-        let own = |ptr: PagePtr| match &meta.written {
-            Written::Before => false,
-            Written::With { runs, .. } => {
+        let own = |ptr: PagePtr| {
+            written.is_some_and(|(runs, _)| {
                 runs.iter().any(|run| (run.first.0..run.first.0 + run.pages).contains(&ptr.id.0))
-            }
+            })
         };
         let wrong = |ptr: PagePtr| {
             if own(ptr) {
@@ -240,14 +262,15 @@ impl Opening<'_> {
 
 /// Decodes both slots; fails with the version if one was written by a later format.
 pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
-    let mut head = Head { records: Vec::new(), bad: [None; 2], mark: None, copies: Vec::new() };
+    let (records, marks, copies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut head = Head { records, bad: [None; 2], marks, copies };
     let from = |at: usize| bytes.get(at..).unwrap_or_default();
     for slot in 0..2 {
         let mut found: Vec<Meta> = Vec::new();
         for copy in 0..2 {
             match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
                 Decoded::Record(meta) => {
-                    head.copies.push(meta.txn);
+                    head.copies.push(meta.seq);
                     if !found.contains(&meta) {
                         found.push(meta);
                     }
@@ -262,8 +285,7 @@ pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
             head.bad[slot] = None;
         }
         head.records.extend(found.into_iter().map(|meta| (slot, meta)));
-        let mark = Mark::decode(from(slot * SLOT_BYTES + MARK_OFFSET));
-        head.mark = head.mark.into_iter().chain(mark).max_by_key(|mark| mark.seq);
+        head.marks.extend(Mark::decode(from(slot * SLOT_BYTES + MARK_OFFSET)));
     }
     head.records.sort_by_key(|(_, meta)| std::cmp::Reverse(meta.seq));
     Ok(head)

@@ -9,6 +9,7 @@ use drystone_vfs::{Clock, File, Vfs};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
+use crate::compact::Compaction;
 use crate::config::{Options, Sync, Writer};
 use crate::core::Core;
 use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
@@ -47,6 +48,8 @@ pub(crate) struct Store {
     unflushed_bytes: usize,
     /// Nothing may be written.
     pub(crate) read_only: bool,
+    /// How far [`compact`](crate::Db::compact) has come.
+    pub(crate) compaction: Mutex<Compaction>,
 }
 
 /// What only one can use at a time: whoever has the tools is the writer.
@@ -196,6 +199,7 @@ impl Store {
             sync: options.sync,
             unflushed_bytes: options.unflushed_bytes,
             read_only,
+            compaction: Mutex::default(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::verify::{Seen, verify};
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Maps = BTreeMap<String, (TreeId, Map)>;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 const STEPS: usize = 250;
 
 /// How keys of a run look.
@@ -51,6 +51,8 @@ struct Run {
     old: Option<(Forest, Maps)>,
     keys: Keys,
     key_count: u32,
+    /// How many records are put at once, at most.
+    bulk: u32,
     counter: u32,
     depth_max: u8,
 }
@@ -64,6 +66,7 @@ impl Run {
         memory.extent_max = [1, 3, u32::MAX][rng.random_range(0..3)];
         let keys = [Keys::Tiny, Keys::Decimal, Keys::Binary, Keys::Long][rng.random_range(0..4)];
         let key_count = [30, 300, 3000][rng.random_range(0..3)];
+        let bulk = [120, 1200][rng.random_range(0..2)];
         Run {
             rng,
             memory,
@@ -75,6 +78,7 @@ impl Run {
             old: None,
             keys,
             key_count,
+            bulk,
             counter: 0,
             depth_max: 0,
         }
@@ -234,7 +238,7 @@ impl Run {
     /// As loads do: many records, up, down, or anywhere.
     fn put_many(&mut self) {
         let Some((name, id)) = self.tree() else { return };
-        let count = self.rng.random_range(1..120);
+        let count = self.rng.random_range(1..self.bulk);
         let order = self.rng.random_range(0..3);
         let value = self.value();
         let value = &value[..value.len().min(200)];
