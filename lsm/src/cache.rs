@@ -27,6 +27,9 @@
 //!
 //! After Corbató, "A Paging Experiment with the Multics System" (1968).
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -207,7 +210,7 @@ impl Shelf {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Freed {
     bytes: u64,
     blocks: usize,

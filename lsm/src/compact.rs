@@ -42,7 +42,7 @@ impl Core {
     /// Does the most urgent compaction; whether there was one.
     pub(crate) fn compact_once(&self) -> Result<bool> {
         self.check_open()?;
-        let outcome = self.compact_picked(|core, versions| core.pick(versions));
+        let outcome = self.compact_picked(Core::pick);
         self.work.note_compact(&outcome);
         if matches!(outcome, Ok(true)) {
             // What it has written may be due in turn.

@@ -55,9 +55,12 @@ pub(crate) const SEALED_MAX: usize = 3;
 const FAILING_WAITS_MAX: u32 = 10;
 const FAILING_WAIT: Duration = Duration::from_millis(50);
 
-/// Keys of a range that a memtable of the ordinary size would have no room for get one of their
-/// own; this is what it needs beside the batch.
+/// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
+/// that needs beside the batch.
 const ROOM_SLACK: u64 = 4096;
+
+/// The most room that a memtable can have for one batch: places are 32 bits wide.
+const ROOM_MAX: u64 = 3 << 30;
 
 /// See the module.
 pub(crate) struct Core {
@@ -165,6 +168,9 @@ impl Core {
             assert!(keyspace.owner == self.owner, "a keyspace is used with its own database");
         }
         let room = batch.room();
+        if room > ROOM_MAX {
+            return Err(Error::TooLarge { bytes: room, bytes_max: ROOM_MAX });
+        }
         self.check_disk()?;
         if self.options.threads > 0 {
             self.pace.slow(room);

@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::batch::Record;
 use crate::cache::BlockCache;
-use crate::config::{BATCH_BYTES_MAX, Options, Sizes};
+use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
@@ -194,7 +194,7 @@ fn journal_options(place: &Place, contents: &Contents) -> WalOptions {
     let segment = u64::from(place.options.sizes().memtable_bytes) / 2;
     let options = WalOptions::default()
         .min_lsn(contents.counters.journal_durable)
-        .record_bytes_max(2 * BATCH_BYTES_MAX)
+        .record_bytes_max(RECORD_BYTES_MAX)
         .segment_bytes(segment.clamp(16 << 10, 64 << 20))
         .writer(writer);
     match place.options.seed {

@@ -58,7 +58,6 @@ struct Search {
 impl Search {
     /// Asks one place. Something, if nothing older matters: the value below the operands, or that
     /// there is none.
-
     fn ask(
         &mut self,
         seq: SeqNo,

@@ -36,6 +36,7 @@ impl Ranges {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most sources are runs")]
 enum Place {
     Memtable(MemtableCursor),
     Run(RunCursor),

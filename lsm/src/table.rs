@@ -62,10 +62,13 @@ mod cursor;
 mod reader;
 mod verify;
 
+mod inspect;
+
 #[cfg(test)]
 mod tests;
 
 pub use builder::{TableBuilder, TableOptions};
 pub use cursor::TableCursor;
+pub use inspect::{Show, inspect};
 pub use meta::{TableId, TableMeta, Upper};
 pub use reader::{Fill, Found, Table};

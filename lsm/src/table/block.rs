@@ -10,35 +10,38 @@
 //!
 //! ```text
 //!   count     u16            entries, at least 1
-//!   group     u8             log2 of the group size g, at most 7
-//!   widths    u8             bits 0..4: bytes of a trailer, t, 0 to 8;  bit 4: o is 4, not 2
+//!   prefix    u16            bytes that all keys begin with
+//!   suffix    u16            bytes of every key after that; 65535: each entry says its own
+//!   widths    u16            bits 0..4: bytes of a trailer, t, 0 to 8;  bit 4: o is 4, not 2
 //!   seq_base  u64            the lowest write number here
 //!   marks     u8 × count     one byte of each key's hash
+//!   prefix    bytes
 //!   trailers  t  × count     (write number - seq_base) << 2 | kind;  kind 0 put, 1 delete, 2 merge
 //!   offsets   o  × count+1   where each entry begins, from the start of `entries`; then their end
 //!   entries
-//!     shared  u8             how many bytes of the key are those of the group's first key
-//!     suffix  u8 [ u16 ]     how many bytes of key follow; 255: the u16 says it
-//!     key, value
+//!     [suffix u8 [ u16 ]]    if they differ: bytes of this key after the prefix; 255: the u16 says it
+//!     key, value             the key without the prefix
 //! ```
 //!
 //! **Marks** are an index for point reads that costs a byte a key: eight of them are compared at
 //! once, and of those that agree the key is looked at. In a block of 24 entries that is one false
 //! look in ten reads, where a binary search would have taken four or five.
 //!
-//! **Groups** take the place of restart points. The first key of every g is whole, and the others
-//! share its beginning, not their predecessor's: a little less is shared, but an entry is decoded
-//! from itself and one other, in any order. That makes stepping back as cheap as stepping forward.
+//! **The prefix** is what the first and the last key have in common, and so all between. Sharing
+//! with the predecessor would save a little more, and cost every reader the predecessors: here an
+//! entry is decoded from itself. That makes stepping back as cheap as stepping forward, and what is
+//! not saved, packing mostly finds.
 //!
 //! **Trailers** have the width that the block needs. In the lowest level, where all numbers are 0
-//! and all entries are puts, they take no space at all.
+//! and all entries are puts, they take no space at all; nor do lengths of keys that are all equal.
 //!
 //! **Promises.** [`Layout::check`] looks at every offset and length once, after the block was read;
 //! on bytes that passed, nothing here panics, whatever they are. The order of entries is not
 //! checked then but by `verify`: a block out of order gives wrong answers, but its checksum says
 //! that this is what was written.
 //!
-//! The marks are the fingerprints of Oukid et al., "FPTree" (SIGMOD 2016), §4.2.
+//! The marks are the fingerprints of Oukid et al., "FPTree" (SIGMOD 2016), §4.2; the prefix is that
+//! of Graefe, "Modern B-Tree Techniques" (2011), §3.5.
 
 mod builder;
 mod check;
@@ -53,17 +56,15 @@ pub(crate) use builder::BlockBuilder;
 use crate::key::{Kind, SeqNo};
 
 /// Bytes before the marks.
-const HEAD_BYTES: usize = 12;
+const HEAD_BYTES: usize = 16;
 /// The bit of `widths` for offsets of four bytes.
-const WIDE: u8 = 1 << 4;
-/// In place of a suffix length: it follows as a `u16`.
+const WIDE: u16 = 1 << 4;
+/// In place of the length of all suffixes: each entry says its own.
+const DIFFERENT: u16 = u16::MAX;
+/// In place of the length of one suffix: it follows as a `u16`.
 const LONG: u8 = u8::MAX;
-/// The most bytes that a key shares.
-const SHARED_MAX: usize = u8::MAX as usize;
 /// The most entries in a block.
-pub(crate) const COUNT_MAX: usize = u16::MAX as usize;
-/// The largest log2 of a group size.
-pub(crate) const GROUP_BITS_MAX: u8 = 7;
+const COUNT_MAX: usize = u16::MAX as usize;
 
 /// The byte of a key's hash that marks it in its block.
 #[inline]
@@ -75,11 +76,12 @@ pub(crate) fn mark(hash: u64) -> u8 {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     count: usize,
-    group_bits: u8,
+    suffix: u16,
     trailer_bytes: usize,
     trailer_mask: u64,
     wide: bool,
     seq_base: u64,
+    prefix: usize,
     trailers: usize,
     offsets: usize,
     entries: usize,
@@ -88,9 +90,7 @@ pub(crate) struct Layout {
 /// One entry, as places in its block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
-    /// So many bytes of the key are those of the group's first.
-    pub(crate) shared: usize,
-    /// The rest of the key is here, and the value follows.
+    /// The key after the prefix begins here, and the value follows.
     pub(crate) suffix: usize,
     pub(crate) value: usize,
     pub(crate) end: usize,
@@ -101,31 +101,39 @@ impl Layout {
     #[inline]
     pub(crate) fn new(block: &[u8]) -> Layout {
         let head: &[u8; HEAD_BYTES] = block.first_chunk().expect("the block was checked");
-        let count = usize::from(u16::from_le_bytes([head[0], head[1]]));
-        let trailer_bytes = usize::from(head[3] & 0xf);
-        let wide = head[3] & WIDE != 0;
-        let seq_base = u64::from_le_bytes(*head[4..].first_chunk().expect("eight bytes follow"));
-        let trailers = HEAD_BYTES + count;
+        let word = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let (count, prefix_bytes, widths) = (word(0), word(2), word(6));
+        let count = usize::from(count);
+        let trailer_bytes = usize::from(widths & 0xf);
+        let wide = widths & WIDE != 0;
+        let prefix = HEAD_BYTES + count;
+        let trailers = prefix + usize::from(prefix_bytes);
         let offsets = trailers + count * trailer_bytes;
-        let entries = offsets + (count + 1) * if wide { 4 } else { 2 };
         let unused_bits = 64u32.wrapping_sub(8 * trailer_bytes as u32);
         Layout {
             count,
-            group_bits: head[2],
+            suffix: word(4),
             trailer_bytes,
             // Of no bytes if there are none, which is a shift by all bits.
             trailer_mask: u64::MAX.checked_shr(unused_bits).unwrap_or(0),
             wide,
-            seq_base,
+            seq_base: u64::from_le_bytes(*head[8..].first_chunk().expect("eight bytes follow")),
+            prefix,
             trailers,
             offsets,
-            entries,
+            entries: offsets + (count + 1) * if wide { 4 } else { 2 },
         }
     }
 
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// What all keys begin with.
+    #[inline]
+    pub(crate) fn prefix<'a>(&self, block: &'a [u8]) -> &'a [u8] {
+        &block[self.prefix..self.trailers]
     }
 
     /// Where entry `index` begins; the end of the last one for `count`.
@@ -143,27 +151,26 @@ impl Layout {
     pub(crate) fn part(&self, block: &[u8], index: usize) -> Part {
         let begin = self.begin(block, index);
         let end = self.begin(block, index + 1);
-        let shared = usize::from(block[begin]);
-        let short = block[begin + 1];
-        let (suffix, len) = if short == LONG {
-            (begin + 4, usize::from(u16_at(block, begin + 2)))
+        let (suffix, len) = if self.suffix != DIFFERENT {
+            (begin, usize::from(self.suffix))
+        } else if block[begin] != LONG {
+            (begin + 1, usize::from(block[begin]))
         } else {
-            (begin + 2, usize::from(short))
+            (begin + 3, usize::from(u16_at(block, begin + 1)))
         };
-        Part { shared, suffix, value: suffix + len, end }
+        Part { suffix, value: suffix + len, end }
     }
 
-    /// The first entry of the group that entry `index` is in.
+    /// The key of entry `index` after the prefix.
     #[inline]
-    pub(crate) fn group_start(&self, index: usize) -> usize {
-        index >> self.group_bits << self.group_bits
-    }
-
-    /// The whole key of the first entry of a group.
-    #[inline]
-    pub(crate) fn whole_key<'a>(&self, block: &'a [u8], group_start: usize) -> &'a [u8] {
-        let part = self.part(block, group_start);
+    fn suffix<'a>(&self, block: &'a [u8], index: usize) -> &'a [u8] {
+        let part = self.part(block, index);
         &block[part.suffix..part.value]
+    }
+
+    /// The key of entry `index`, put together.
+    pub(crate) fn key(&self, block: &[u8], index: usize) -> Vec<u8> {
+        [self.prefix(block), self.suffix(block, index)].concat()
     }
 
     #[inline]
@@ -205,6 +212,7 @@ impl Layout {
         mark: u8,
         seq: SeqNo,
     ) -> Option<(SeqNo, Kind, Range<usize>)> {
+        let rest = user_key.strip_prefix(self.prefix(block))?;
         let pattern = u64::from(mark) * LOW_BITS;
         let mut base = 0;
         while base < self.count {
@@ -214,7 +222,8 @@ impl Layout {
                 if index >= self.count {
                     return None;
                 }
-                if let Some(part) = self.part_if(block, index, user_key) {
+                let part = self.part(block, index);
+                if block[part.suffix..part.value] == *rest {
                     let (found, kind) = self.trailer(block, index);
                     if found <= seq {
                         return Some((found, kind, part.value..part.end));
@@ -242,64 +251,28 @@ impl Layout {
         }
     }
 
-    /// Entry `index`, if its key is `user_key`.
-    #[inline]
-    fn part_if(&self, block: &[u8], index: usize, user_key: &[u8]) -> Option<Part> {
-        let part = self.part(block, index);
-        let (front, back) = user_key.split_at_checked(part.shared)?;
-        if block[part.suffix..part.value] != *back {
-            return None;
-        }
-        let whole = self.group_start(index);
-        let same = part.shared == 0 || self.whole_key(block, whole)[..part.shared] == *front;
-        same.then_some(part)
-    }
-
     /// How many entries come before `(user_key, seq)`: the number of the first one that does not.
     pub(crate) fn lower_bound(&self, block: &[u8], user_key: &[u8], seq: SeqNo) -> usize {
-        // Groups whose first entry comes before it; it is in the last of them or just behind.
-        let groups = self.count.div_ceil(1 << self.group_bits);
-        let group = partition(0, groups, |group| {
-            let start = group << self.group_bits;
-            self.order_of(block, start, self.whole_key(block, start), (user_key, seq)).is_lt()
-        });
-        if group == 0 {
-            return 0;
-        }
-        let start = (group - 1) << self.group_bits;
-        let end = self.count.min(group << self.group_bits);
-        let whole = self.whole_key(block, start);
-        let common = common_bytes(whole, user_key);
-        partition(start + 1, end, |index| {
-            let part = self.part(block, index);
-            if part.shared > common {
-                // It has a byte of the group's first key that made that one come before.
-                return true;
+        let prefix = self.prefix(block);
+        let Some(rest) = user_key.strip_prefix(prefix) else {
+            return if user_key < prefix { 0 } else { self.count };
+        };
+        let (mut lo, mut hi) = (0, self.count);
+        while lo < hi {
+            let mid = lo + (hi - lo) / 2;
+            let order = self.suffix(block, mid).cmp(rest);
+            let before = match order {
+                Ordering::Equal => self.trailer(block, mid).0 > seq,
+                order => order.is_lt(),
+            };
+            if before {
+                lo = mid + 1;
+            } else {
+                hi = mid;
             }
-            let suffix = &block[part.suffix..part.value];
-            self.order_of(block, index, suffix, (&user_key[part.shared..], seq)).is_lt()
-        })
-    }
-
-    /// How entry `index`, or what is left of its key, compares.
-    #[inline]
-    fn order_of(&self, block: &[u8], index: usize, key: &[u8], than: (&[u8], SeqNo)) -> Ordering {
-        key.cmp(than.0).then_with(|| than.1.cmp(&self.trailer(block, index).0))
-    }
-}
-
-/// The first index in `lo..hi` for which `before` is false.
-#[inline]
-fn partition(mut lo: usize, mut hi: usize, mut before: impl FnMut(usize) -> bool) -> usize {
-    while lo < hi {
-        let mid = lo + (hi - lo) / 2;
-        if before(mid) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
         }
+        lo
     }
-    lo
 }
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;

@@ -24,7 +24,7 @@ use crate::compress::{Compression, Packer};
 use crate::error::{Error, Result};
 use crate::key::{InternalKey, KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, compare, hash};
 use crate::range_del::{Fragments, RangeDelete};
-use crate::table::block::{BlockBuilder, GROUP_BITS_MAX, mark};
+use crate::table::block::{BlockBuilder, mark};
 use crate::table::fences::FencesBuilder;
 use crate::table::filter::Filter;
 use crate::table::footer::{Extent, Footer};
@@ -48,9 +48,6 @@ pub struct TableOptions {
     pub compression: Compression,
     /// Bits of filter for each user key; 0 for a filter that lets everything pass.
     pub filter_bits: u32,
-    /// Of this many keys one is whole, and the others leave out what they share with it: a power
-    /// of two up to 128.
-    pub group: u8,
 }
 
 impl Default for TableOptions {
@@ -61,7 +58,6 @@ impl Default for TableOptions {
             block_bytes: 4096,
             compression: Compression::default(),
             filter_bits: 10,
-            group: 16,
         }
     }
 }
@@ -104,9 +100,6 @@ impl TableBuilder {
     /// If `options` are beyond the limits they name.
     pub fn new(vfs: &dyn Vfs, path: &Path, options: TableOptions) -> Result<TableBuilder> {
         assert!(options.block_bytes <= 1 << 20, "blocks are closed at 1 MiB or before");
-        let group_bits = options.group.checked_ilog2().unwrap_or(u32::MAX) as u8;
-        let sound = options.group.is_power_of_two() && group_bits <= GROUP_BITS_MAX;
-        assert!(sound, "a group is a power of two up to 128");
         let file = vfs.open(path, OpenMode::CreateNew).map_err(|e| Error::io("create", path, e))?;
         let (id, salt) = (options.id, options.salt);
         Ok(TableBuilder {
@@ -114,7 +107,7 @@ impl TableBuilder {
             file,
             seal: Seal::new(id, salt),
             packer: Packer::new(options.compression),
-            block: BlockBuilder::new(group_bits),
+            block: BlockBuilder::default(),
             raw: Vec::new(),
             fences: FencesBuilder::default(),
             hashes: Vec::new(),

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::key::{Kind, SeqNo};
 use crate::slice::Slice;
 use crate::table::ahead::Ahead;
-use crate::table::block::{Layout, Part};
+use crate::table::block::Layout;
 use crate::table::{Fill, Table};
 
 /// A cursor over one table.
@@ -34,7 +34,9 @@ pub struct TableCursor {
     block: Option<Held>,
     on: bool,
     index: usize,
+    /// Begins with the prefix of the block at hand.
     key: Vec<u8>,
+    prefix_bytes: usize,
     seq: SeqNo,
     kind: Kind,
     value: (usize, usize),
@@ -46,9 +48,6 @@ struct Held {
     number: usize,
     bytes: Arc<[u8]>,
     layout: Layout,
-    /// The group whose whole key lies in `whole`.
-    group: usize,
-    whole: (usize, usize),
 }
 
 impl TableCursor {
@@ -63,6 +62,7 @@ impl TableCursor {
             on: false,
             index: 0,
             key: Vec::new(),
+            prefix_bytes: 0,
             seq: SeqNo::ZERO,
             kind: Kind::Put,
             value: (0, 0),
@@ -92,7 +92,10 @@ impl TableCursor {
             self.on = false;
         })?;
         let layout = Layout::new(&bytes);
-        self.block = Some(Held { number, bytes, layout, group: usize::MAX, whole: (0, 0) });
+        self.key.clear();
+        self.key.extend_from_slice(layout.prefix(&bytes));
+        self.prefix_bytes = self.key.len();
+        self.block = Some(Held { number, bytes, layout });
         Ok(())
     }
 
@@ -116,20 +119,9 @@ impl TableCursor {
     /// Stands on entry `index` of the block at hand.
     #[inline]
     fn stand(&mut self, index: usize) {
-        let held = self.block.as_mut().expect("a block was taken in hand");
-        let Held { bytes, layout, .. } = held;
-        let part: Part = layout.part(bytes, index);
-        let start = layout.group_start(index);
-        if start != held.group {
-            let whole = layout.part(bytes, start);
-            held.group = start;
-            held.whole = (whole.suffix, whole.value);
-        }
-        self.key.clear();
-        if part.shared > 0 {
-            let whole = held.whole.0;
-            self.key.extend_from_slice(&bytes[whole..whole + part.shared]);
-        }
+        let Held { bytes, layout, .. } = self.block.as_ref().expect("a block was taken in hand");
+        let part = layout.part(bytes, index);
+        self.key.truncate(self.prefix_bytes);
         self.key.extend_from_slice(&bytes[part.suffix..part.value]);
         let (seq, kind) = layout.trailer(bytes, index);
         // An entry that was taken in is of write 0 in its block; of the two, the right one is higher.

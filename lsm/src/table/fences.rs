@@ -73,7 +73,8 @@ impl Fences {
             return if *user_key < *self.common { 0 } else { self.heads.len() };
         };
         let target = head(rest);
-        let first = lower_bound(&self.heads, target);
+        // The standard library's search moves conditionally where others jump.
+        let first = self.heads.partition_point(|head| *head < target);
         if self.heads.get(first) == Some(&target) {
             self.settle(first, target, user_key, seq)
         } else {
@@ -198,20 +199,6 @@ impl Fences {
         self.heads = heads.collect();
         self.common = common;
     }
-}
-
-/// The first index whose value is not below `target`.
-#[inline]
-fn lower_bound(sorted: &[u64], target: u64) -> usize {
-    let mut base = 0;
-    let mut len = sorted.len();
-    while len > 1 {
-        let half = len / 2;
-        // A conditional move: which way to go is as good as random.
-        base = if sorted[base + half - 1] < target { base + half } else { base };
-        len -= half;
-    }
-    base + usize::from(len == 1 && sorted[base] < target)
 }
 
 /// Gathers the borders while a table is written.

@@ -75,7 +75,7 @@ impl Filter {
 
     #[inline]
     fn line(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.lines.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.lines.len() as u64) >> 32) as usize
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -111,6 +111,10 @@ impl Filter {
             Line(words)
         };
         Ok(Filter { lines: lines.iter().map(line).collect(), probes })
+    }
+
+    pub(crate) fn probes(&self) -> u32 {
+        self.probes
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::key::{SeqNo, compare, hash};
+use crate::table::ahead::Ahead;
 use crate::table::block::{Layout, mark};
 use crate::table::{Table, TableMeta, Upper};
 
@@ -21,26 +22,30 @@ impl Table {
         let mut seen = TableMeta::empty(self.meta().id, self.meta().salt);
         seen.seq_min = SeqNo::MAX;
         let mut last = Vec::new();
+        // From the file, whatever is in the cache.
+        let mut ahead = Ahead::default();
         for number in 0..self.fences().count() {
-            self.verify_block(number, &mut seen, &mut last)?;
+            let (offset, bytes) = ahead.block(self, number)?;
+            let block = self.unwrap(offset, bytes)?;
+            self.verify_block((number, offset), &block, &mut seen, &mut last)?;
         }
         self.verify_meta(seen, &last)
     }
 
-    fn verify_block(&self, number: usize, seen: &mut TableMeta, last: &mut Vec<u8>) -> Result<()> {
-        let (offset, end) = self.fences().place(number);
+    fn verify_block(
+        &self,
+        (number, offset): (usize, u64),
+        block: &[u8],
+        seen: &mut TableMeta,
+        last: &mut Vec<u8>,
+    ) -> Result<()> {
         let corrupt = |what| Error::corrupt(self.path(), offset, what);
-        // From the file, whatever is in the cache.
-        let mut bytes = vec![0; (end - offset) as usize];
-        self.read(&mut bytes, offset)?;
-        let block = self.unwrap(offset, &bytes)?;
-        let layout = Layout::new(&block);
+        let layout = Layout::new(block);
         let mut last_seq = SeqNo::ZERO;
         for index in 0..layout.count() {
-            let part = layout.part(&block, index);
-            let whole = layout.whole_key(&block, layout.group_start(index));
-            let key = [&whole[..part.shared], &block[part.suffix..part.value]].concat();
-            let (seq, kind) = layout.trailer(&block, index);
+            let part = layout.part(block, index);
+            let key = layout.key(block, index);
+            let (seq, kind) = layout.trailer(block, index);
             if index > 0 && compare((last, last_seq), (&key, seq)).is_ge() {
                 return Err(corrupt("entries of a block are out of order"));
             }
@@ -48,7 +53,7 @@ impl Table {
                 return Err(corrupt("entry is outside the fences of its block"));
             }
             let hash = hash(&key);
-            if layout.mark(&block, index) != mark(hash) {
+            if layout.mark(block, index) != mark(hash) {
                 return Err(corrupt("mark is not that of its key"));
             }
             if !self.filter().may_contain(hash) {

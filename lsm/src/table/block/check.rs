@@ -1,6 +1,6 @@
 //! Looks at every number of a block once, so that nobody has to doubt them again.
 
-use super::{GROUP_BITS_MAX, HEAD_BYTES, LONG, Layout, WIDE};
+use super::{DIFFERENT, HEAD_BYTES, LONG, Layout, WIDE};
 use crate::key::{KEY_BYTES_MAX, SeqNo};
 
 impl Layout {
@@ -13,10 +13,8 @@ impl Layout {
         if layout.count == 0 {
             return Err("block has no entries");
         }
-        if layout.group_bits > GROUP_BITS_MAX {
-            return Err("block has groups of an impossible size");
-        }
-        if layout.trailer_bytes > 8 || block[3] & !(WIDE | 0xf) != 0 {
+        let reserved = block[7] != 0 || u16::from(block[6]) & !(WIDE | 0xf) != 0;
+        if layout.trailer_bytes > 8 || reserved {
             return Err("block has columns of an impossible width");
         }
         if layout.entries > block.len() {
@@ -28,25 +26,20 @@ impl Layout {
         if layout.begin(block, layout.count) != block.len() {
             return Err("block does not end with its last entry");
         }
-        let mut whole = 0;
         for index in 0..layout.count {
-            let len = layout.check_entry(block, index)?;
-            let shared = usize::from(block[layout.begin(block, index)]);
-            if layout.group_start(index) == index {
-                if shared != 0 {
-                    return Err("first key of a group is not whole");
-                }
-                whole = len;
-            } else if shared > whole {
-                return Err("key shares more than there is");
+            layout.check_entry(block, index)?;
+        }
+        if layout.trailer_bytes > 0 || layout.seq_base >= SeqNo::MAX.0 {
+            for index in 0..layout.count {
+                layout.check_trailer(block, index)?;
             }
-            layout.check_trailer(block, index)?;
         }
         Ok(layout)
     }
 
-    /// The length of the key of entry `index`, which lies within the block.
-    fn check_entry(&self, block: &[u8], index: usize) -> Result<usize, &'static str> {
+    /// Entry `index` lies within the block, and its key within it.
+    #[inline]
+    fn check_entry(&self, block: &[u8], index: usize) -> Result<(), &'static str> {
         let begin = self.begin(block, index);
         let end = self.begin(block, index + 1);
         // Offsets ascend to the end of the block, so all are within it once all are looked at; this
@@ -54,21 +47,25 @@ impl Layout {
         if begin > end || end > block.len() {
             return Err("offsets of a block are out of order");
         }
-        let lens = if end - begin >= 2 && block[begin + 1] == LONG { 4 } else { 2 };
-        if end - begin < lens {
-            return Err("entry is shorter than its head");
+        if self.suffix == DIFFERENT {
+            let lens = if end > begin && block[begin] == LONG { 3 } else { 1 };
+            if end - begin < lens {
+                return Err("entry is shorter than its head");
+            }
         }
         let part = self.part(block, index);
         if part.value > end {
             return Err("entry is shorter than its key");
         }
-        let len = part.shared + (part.value - part.suffix);
-        if len > KEY_BYTES_MAX { Err("key is too long") } else { Ok(len) }
+        let len = (self.trailers - self.prefix) + (part.value - part.suffix);
+        if len > KEY_BYTES_MAX { Err("key is too long") } else { Ok(()) }
     }
 
     fn check_trailer(&self, block: &[u8], index: usize) -> Result<(), &'static str> {
         let at = self.trailers + index * self.trailer_bytes;
-        let packed = self.narrow_trailer(block, at);
+        let mut bytes = [0; 8];
+        bytes[..self.trailer_bytes].copy_from_slice(&block[at..at + self.trailer_bytes]);
+        let packed = u64::from_le_bytes(bytes);
         if packed & 3 == 3 {
             return Err("entry is of no known kind");
         }

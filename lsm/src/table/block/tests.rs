@@ -8,8 +8,8 @@ use crate::key::{InternalKey, SeqNo, hash};
 use crate::table::tests::rows;
 use crate::testing::{Row, seeds};
 
-fn block(group_bits: u8, rows: &[Row]) -> Vec<u8> {
-    let mut builder = BlockBuilder::new(group_bits);
+fn block(rows: &[Row]) -> Vec<u8> {
+    let mut builder = BlockBuilder::default();
     for (key, seq, kind, value) in rows {
         builder.add(InternalKey::new(key, *seq, *kind), mark(hash(key)), value);
     }
@@ -24,7 +24,7 @@ fn a_block_finds_what_a_list_finds() {
     for seed in seeds("block", 100) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let rows = rows(&mut rng);
-        let block = block(rng.random_range(0..8), &rows);
+        let block = block(&rows);
         let layout = Layout::check(&block).unwrap();
         assert_eq!(layout.count(), rows.len());
         for (index, (key, seq, kind, value)) in rows.iter().enumerate() {
@@ -40,8 +40,7 @@ fn use_all(block: &[u8], layout: &Layout, rng: &mut ChaCha8Rng) {
     for index in 0..layout.count() {
         let part = layout.part(block, index);
         assert!(part.suffix <= part.value && part.value <= part.end && part.end <= block.len());
-        let whole = layout.whole_key(block, layout.group_start(index));
-        let key = [&whole[..part.shared], &block[part.suffix..part.value]].concat();
+        let key = layout.key(block, index);
         let (seq, _) = layout.trailer(block, index);
         assert!(seq < SeqNo::MAX);
         layout.lower_bound(block, &key, seq);
@@ -58,7 +57,7 @@ fn hostile_blocks_are_refused_or_safe() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut rows = rows(&mut rng);
         rows.truncate(rng.random_range(1..8));
-        let good = block(rng.random_range(0..8), &rows);
+        let good = block(&rows);
         for _ in 0..100 {
             let mut bad = good.clone();
             for _ in 0..rng.random_range(1..4) {

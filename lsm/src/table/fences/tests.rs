@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Fences, FencesBuilder, lower_bound};
+use super::{Fences, FencesBuilder};
 use crate::key::{SeqNo, compare};
 use crate::table::tests::rows;
 use crate::testing::{Row, seeds};
@@ -110,17 +110,6 @@ fn hostile_fences_are_refused_or_safe() {
                     assert!(block < fences.count().max(1) && fences.holds(block, key, *seq));
                 }
             }
-        }
-    }
-}
-
-// The search without branches is the one thing that every read trusts.
-#[test]
-fn the_branchless_search_finds_the_first_not_below() {
-    for len in 0..70u64 {
-        let sorted: Vec<u64> = (0..len).map(|n| n / 3 * 2).collect();
-        for target in 0..len + 3 {
-            assert_eq!(lower_bound(&sorted, target), sorted.partition_point(|n| *n < target));
         }
     }
 }
