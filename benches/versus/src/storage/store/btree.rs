@@ -3,12 +3,13 @@
 use std::ops::Bound::{Included, Unbounded};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use drystone_btree::{Cursor, Db, Options, ReadTxn, TreeId};
+use drystone_btree::{Db, Options, Progress, ReadTxn, TreeId};
 use drystone_vfs::OsVfs;
 
-use super::{Batch, Op, Reader, Settings, Store, Sync};
+use super::{Batch, Op, Reader, Settings, Shrunk, Store, Sync};
 
 /// With its defaults, and as much memory for pages as it is told.
 pub(super) struct Btree {
@@ -62,6 +63,11 @@ impl Store for Btree {
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
         Ok(Box::new(View { txn: self.db.read(), tree: self.tree }))
+    }
+
+    fn shrink(&self, budget: Duration) -> Result<Option<Shrunk>> {
+        let done = self.db.compact(budget)? == Progress::Done;
+        Ok(Some(Shrunk { done, used_bytes: self.db.sizes().used_bytes }))
     }
 
     fn close(self: Box<Self>) -> Result<()> {
