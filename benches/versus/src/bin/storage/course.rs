@@ -221,15 +221,12 @@ impl Turns<'_> {
     }
 
     fn settings(&self, contender: Contender, sync: Sync) -> Settings {
-        // Ours has half of its memory for its cache, where the others count the cache alone.
-        let factor = if contender == Contender::Lsm { 2 } else { 1 };
         Settings {
             contender,
-            memory_bytes: factor * self.plan.memory_bytes,
+            memory_bytes: memory_bytes(contender, self.plan.memory_bytes),
             sync,
             log_bytes: None,
-            store_bytes_max: (STORE_FACTOR * raw_bytes(0..self.plan.sizes.keys))
-                .next_multiple_of(1 << 20),
+            store_bytes_max: store_bytes_max(&self.plan.sizes),
         }
     }
 
@@ -237,4 +234,15 @@ impl Turns<'_> {
     fn settle_disk(&self) -> Result<()> {
         syncfs(fs::File::open(&self.plan.dir)?).context("syncing the file system")
     }
+}
+
+/// What a contender is told of its memory, so that its cache has so many bytes.
+pub(crate) fn memory_bytes(contender: Contender, cache_bytes: u64) -> u64 {
+    // Ours has half of its memory for its cache, where the others count the cache alone.
+    if contender == Contender::Lsm { 2 * cache_bytes } else { cache_bytes }
+}
+
+/// What a contender is told of the most that it will hold.
+pub(crate) fn store_bytes_max(sizes: &Sizes) -> u64 {
+    (STORE_FACTOR * raw_bytes(0..sizes.keys)).next_multiple_of(1 << 20)
 }

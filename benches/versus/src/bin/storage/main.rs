@@ -37,9 +37,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use drystone_versus::machine::{Machine, ensure_disk};
+use drystone_versus::storage;
+use drystone_versus::storage::bench::Bench;
 use drystone_versus::storage::child;
 use drystone_versus::storage::phase::{Phase, Sizes};
-use drystone_versus::storage::store::Contender;
+use drystone_versus::storage::store::{Contender, Settings, Sync};
 
 /// Our storage engines against their peers.
 #[derive(Debug, Parser)]
@@ -74,6 +76,13 @@ struct Options {
     /// Say where, when and how, too, for a README.
     #[arg(long)]
     markdown: bool,
+    /// No comparison: let the contender load, and then do the phases that are named over and over,
+    /// in this process, for a profiler.
+    #[arg(long, value_enum)]
+    profile: Option<Contender>,
+    /// How often the profile does its phases.
+    #[arg(long, default_value_t = 5)]
+    times: usize,
     /// What this program asks of another process of itself.
     #[arg(long, hide = true, requires = "dir")]
     child: Option<String>,
@@ -119,6 +128,9 @@ fn main() -> Result<()> {
     if let Some(seconds) = options.stall_seconds {
         sizes.overwrite_ms = seconds * 1000;
     }
+    if let Some(contender) = options.profile {
+        return profile(&options, contender, Bench::new(home.path().into(), sizes, options.seed));
+    }
     if options.markdown {
         println!("{}\n", provenance(&options, &sizes, &Machine::here(&parent)));
     }
@@ -142,6 +154,25 @@ fn main() -> Result<()> {
     }
     println!("\nLoad average at the end: {}", load_average());
     Ok(())
+}
+
+/// Says when it begins with what, so that a profiler can be attached to the part of interest.
+fn profile(options: &Options, contender: Contender, mut bench: Bench) -> Result<()> {
+    let durable = options.phases.iter().any(|phase| phase.is_durable());
+    bench.open(&Settings {
+        contender,
+        memory_bytes: course::memory_bytes(contender, options.memory_mib << 20),
+        sync: if durable { Sync::Each } else { Sync::Later },
+        log_bytes: None,
+        store_bytes_max: course::store_bytes_max(&bench.sizes),
+    })?;
+    let again = options.phases.iter().cycle().take(options.times * options.phases.len());
+    for phase in std::iter::once(&Phase::Load).chain(again) {
+        println!("process {}: {}", std::process::id(), phase.title());
+        let sample = storage::phase::run(&mut bench, *phase)?;
+        println!("  CPU {:.3} us, wall {:.3} us", sample.cpu_us(), sample.wall_us());
+    }
+    bench.close()
 }
 
 /// Machine, date, method: without them a figure says nothing.
