@@ -156,7 +156,7 @@ fn relocate(store: &Arc<Store>, pass: Pass) -> Result<Option<Pass>> {
     let above = PageId(pass.target);
     let from = draft.relocate(snapshot, above, pass.from, STEP_VISITS)?;
     let commit = w.commit()?;
-    if store.sync == Sync::EveryCommit {
+    if store.options.sync == Sync::EveryCommit {
         // The pages it came from are free when it is durable: the next steps can use them.
         commit.wait()?;
     }

@@ -8,4 +8,5 @@ mod witness;
 mod basics;
 mod damage;
 mod enumerate;
+mod memory;
 mod space;
