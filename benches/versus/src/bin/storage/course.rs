@@ -64,14 +64,19 @@ pub(crate) enum What {
 /// One sample a round, of whoever takes part.
 pub(crate) type Samples = BTreeMap<(What, Contender), Vec<Sample>>;
 
-/// Does all that is planned.
-pub(crate) fn run(plan: &Plan) -> Result<Samples> {
+/// Does all that is planned; what was measured until something went wrong, and what did.
+pub(crate) fn run(plan: &Plan) -> (Samples, Result<()>) {
     let mut samples = Samples::new();
+    let outcome = rounds(plan, &mut samples);
+    (samples, outcome)
+}
+
+fn rounds(plan: &Plan, samples: &mut Samples) -> Result<()> {
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     for round in 1..=plan.rounds {
         for course in &plan.courses {
             eprintln!("{course:?}: round {round} of {}", plan.rounds);
-            let mut turns = Turns { plan, round, random: &mut random, samples: &mut samples };
+            let mut turns = Turns { plan, round, random: &mut random, samples };
             match course {
                 Course::Mix => turns.mix()?,
                 Course::Sorted => turns.sorted()?,
@@ -80,7 +85,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Samples> {
             }
         }
     }
-    Ok(samples)
+    Ok(())
 }
 
 /// A round of a course.

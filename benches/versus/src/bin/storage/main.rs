@@ -134,7 +134,7 @@ fn main() -> Result<()> {
     if options.markdown {
         println!("{}\n", provenance(&options, &sizes, &Machine::here(&parent)));
     }
-    let samples = course::run(&course::Plan {
+    let (samples, outcome) = course::run(&course::Plan {
         dir: home.path().to_path_buf(),
         sizes,
         memory_bytes: options.memory_mib << 20,
@@ -147,13 +147,13 @@ fn main() -> Result<()> {
         },
         phases: options.phases.clone(),
         contenders: options.contenders.clone(),
-    })?;
+    });
     println!("{}", report::tables(&samples, &options.contenders));
     for verdict in goals::verdicts(&samples) {
         println!("* {verdict}");
     }
     println!("\nLoad average at the end: {}", load_average());
-    Ok(())
+    outcome
 }
 
 /// Says when it begins with what, so that a profiler can be attached to the part of interest.
