@@ -241,10 +241,14 @@ impl Turns<'_> {
     }
 }
 
-/// What a contender is told of its memory, so that its cache has so many bytes.
+/// What a contender is told of its memory, so that all it reads is in its cache: where blocks are
+/// kept unpacked that is what was put in; a tree's pages are half-empty after a random load.
 pub(crate) fn memory_bytes(contender: Contender, cache_bytes: u64) -> u64 {
-    // Ours has half of its memory for its cache, where the others count the cache alone.
-    if contender == Contender::Lsm { 2 * cache_bytes } else { cache_bytes }
+    match contender {
+        Contender::Rocksdb | Contender::Fjall => cache_bytes,
+        // Half of ours is for memtables.
+        _ => 2 * cache_bytes,
+    }
 }
 
 /// What a contender is told of the most that it will hold.
