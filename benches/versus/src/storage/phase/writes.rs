@@ -11,11 +11,12 @@ use hdrhistogram::Histogram;
 use super::{Latency, Sample, histogram};
 use crate::storage::bench::{Bench, Meter, PutOff};
 use crate::storage::data::{Key, VALUE_BYTES, fill_value, raw_bytes, spread};
+use crate::storage::process::wait_until_quiet;
 use crate::storage::store::{Batch, Store};
 use crate::storage::zipf::below;
 
 /// Durable puts before the clock starts.
-const DURABLE_WARM_UP: u64 = 50;
+const DURABLE_WARM_UP: u64 = 200;
 
 type Write = fn(&dyn Store, &Batch) -> Result<()>;
 
@@ -98,6 +99,8 @@ pub(super) fn durable(bench: &mut Bench, threads: u64) -> Result<Sample> {
         put_durable(bench.store(), index)?;
         bench.model.put(index, 0);
     }
+    // Files that are made ahead are made by now.
+    wait_until_quiet()?;
     let base = bench.model.end();
     let time = Duration::from_millis(bench.sizes.durable_ms);
     let gate = Barrier::new(threads as usize + 1);
