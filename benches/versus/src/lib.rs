@@ -31,6 +31,7 @@ pub mod log;
 pub mod rounds;
 pub mod slice;
 pub mod spread;
+pub mod storage;
 pub mod syncs;
 pub mod table;
 
