@@ -1,6 +1,20 @@
 //! The database against a hostile disk and a model.
 
-mod enumerate;
-mod model;
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
+
+mod hurt;
 mod oracle;
 mod support;
+
+mod clock;
+mod compaction;
+mod copies;
+mod deletes;
+mod enumerate;
+mod flushes;
+mod keyspaces;
+mod locks;
+mod manifest;
+mod model;
+mod opening;
+mod rot;
