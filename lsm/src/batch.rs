@@ -101,10 +101,10 @@ impl Batch {
         if key.len() > KEY_BYTES_MAX {
             return self.fail(key.len(), KEY_BYTES_MAX);
         }
-        if value_len > VALUE_BYTES_MAX.min(BATCH_BYTES_MAX) {
-            return self.fail(value_len, VALUE_BYTES_MAX.min(BATCH_BYTES_MAX));
+        if value_len > VALUE_BYTES_MAX {
+            return self.fail(value_len, VALUE_BYTES_MAX);
         }
-        if self.bytes.len() + key.len() + value_len > BATCH_BYTES_MAX + (1 << 20) {
+        if self.bytes.len() + key.len() + value_len > BATCH_BYTES_MAX {
             return self.fail(self.bytes.len() + key.len() + value_len, BATCH_BYTES_MAX);
         }
         let shared = &keyspace.shared;

@@ -42,7 +42,7 @@ impl Core {
     /// Does the most urgent compaction; whether there was one.
     pub(crate) fn compact_once(&self) -> Result<bool> {
         self.check_open()?;
-        let outcome = self.compact_picked(|core, versions| core.pick(versions));
+        let outcome = self.compact_picked(Core::pick);
         self.work.note_compact(&outcome);
         if matches!(outcome, Ok(true)) {
             // What it has written may be due in turn.
@@ -97,7 +97,7 @@ impl Core {
             versions.settled.insert(job.space, tree.fingerprint());
         }
         drop(versions);
-        if let Err(Error::Corrupt { file, .. }) = &outcome {
+        if let Err(Error::Corrupt { file, .. } | Error::Io { path: file, .. }) = &outcome {
             // Keep it, and keep out of its way.
             for table in job.inputs.iter().filter(|table| table.path == *file) {
                 table.set_damaged();
@@ -145,7 +145,7 @@ impl Core {
     /// Puts `add` in the place of the job's inputs, unless the keyspace is gone; whether it did.
     fn swap(&self, job: &Job, add: Vec<(u8, Arc<TableFile>)>) -> Result<bool> {
         let mut versions = self.versions.lock();
-        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         let is_input = |file: &Arc<TableFile>| job.inputs.iter().any(|i| Arc::ptr_eq(i, file));
         if !contents.keyspaces.contains_key(&job.space) {
             for (_, file) in add.iter().filter(|(_, file)| !is_input(file)) {

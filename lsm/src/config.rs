@@ -19,8 +19,11 @@ pub(crate) const FANOUT: u64 = 10;
 /// Sub-levels of level 0 from which on a compaction is due.
 pub(crate) const SUBLEVELS_DUE: usize = 4;
 
-/// The most bytes of keys and values in one batch.
-pub(crate) const BATCH_BYTES_MAX: usize = 256 << 20;
+/// The most bytes of one batch; with a journal the record's limit is lower.
+pub(crate) const BATCH_BYTES_MAX: usize = 2 << 30;
+
+/// The most bytes of a batch that goes into the journal, as one record.
+pub(crate) const RECORD_BYTES_MAX: usize = 512 << 20;
 
 /// The longest name of a keyspace.
 pub(crate) const NAME_BYTES_MAX: usize = 255;

@@ -55,9 +55,12 @@ pub(crate) const SEALED_MAX: usize = 3;
 const FAILING_WAITS_MAX: u32 = 10;
 const FAILING_WAIT: Duration = Duration::from_millis(50);
 
-/// Keys of a range that a memtable of the ordinary size would have no room for get one of their
-/// own; this is what it needs beside the batch.
+/// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
+/// that needs beside the batch.
 const ROOM_SLACK: u64 = 4096;
+
+/// The most room that a memtable can have for one batch: places are 32 bits wide.
+const ROOM_MAX: u64 = 3 << 30;
 
 /// See the module.
 pub(crate) struct Core {
@@ -105,7 +108,7 @@ pub(crate) struct Order {
 /// What the lock of the versions guards: who changes which tables there are.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    /// Nothing if read-only.
+    /// Nothing if read-only, or closed.
     pub(crate) manifest: Option<Manifest>,
     /// Key ranges that compactions under way write into, with keyspace and level.
     pub(crate) running: Vec<Running>,
@@ -165,6 +168,9 @@ impl Core {
             assert!(keyspace.owner == self.owner, "a keyspace is used with its own database");
         }
         let room = batch.room();
+        if room > ROOM_MAX {
+            return Err(Error::TooLarge { bytes: room, bytes_max: ROOM_MAX });
+        }
         self.check_disk()?;
         if self.options.threads > 0 {
             self.pace.slow(room);
@@ -306,7 +312,7 @@ impl Core {
         outputs: &[PathBuf],
         make: impl FnOnce(&State) -> State,
     ) -> Result<()> {
-        let manifest = versions.manifest.as_mut().ok_or(Error::ReadOnly)?;
+        let manifest = versions.manifest.as_mut().ok_or(Error::Closed)?;
         counters.next_table = self.next_table.load(Ordering::Relaxed);
         counters.time_floor = self.time.now();
         if let Some(journal) = &self.journal {
@@ -315,6 +321,21 @@ impl Core {
         manifest.commit(counters, changes, outputs)?;
         self.replace_state(make);
         Ok(())
+    }
+
+    /// Saves how late it was seen to be: what a reader saw gone must not come back because somebody
+    /// has set the date back meanwhile.
+    pub(crate) fn save_time(&self) -> Result<()> {
+        if !self.keyspaces.lock().values().any(|keyspace| keyspace.expires) {
+            return Ok(());
+        }
+        let mut versions = self.versions.lock();
+        let Some(manifest) = &versions.manifest else { return Ok(()) };
+        let counters = manifest.contents().counters;
+        if self.time.latest() <= counters.time_floor {
+            return Ok(());
+        }
+        self.commit(&mut versions, counters, &[], &[], State::clone)
     }
 
     pub(crate) fn keyspace_of(&self, id: KeyspaceId) -> Option<Arc<Shared>> {

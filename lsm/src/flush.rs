@@ -14,7 +14,7 @@
 //! Step 4 is for the numbers: were the journal shorter than the manifest thinks, the records of new
 //! writes would get positions that the next recovery passes over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use drystone_wal::Lsn;
 
@@ -154,7 +154,7 @@ impl Core {
         files: Vec<(KeyspaceId, Arc<TableFile>)>,
     ) -> Result<()> {
         let mut versions = self.versions.lock();
-        let contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         let mut counters = contents.counters;
         // A keyspace may have been dropped meanwhile.
         let lives = |space: &KeyspaceId| contents.keyspaces.contains_key(space);
@@ -168,7 +168,7 @@ impl Core {
             .collect();
         let paths: Vec<PathBuf> = kept.iter().map(|(_, file)| file.path.clone()).collect();
         let bytes = kept.iter().map(|(_, file)| file.meta().bytes).sum();
-        self.commit(&mut versions, counters, &changes, &paths, |state| after_flush(state, kept))?;
+        self.commit(&mut versions, counters, &changes, &paths, |state| after_flush(state, &kept))?;
         for (_, file) in lost {
             file.set_obsolete();
         }
@@ -176,9 +176,9 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn open_table(&self, meta: &TableMeta, path: &PathBuf) -> Result<Arc<TableFile>> {
+    pub(crate) fn open_table(&self, meta: &TableMeta, path: &Path) -> Result<Arc<TableFile>> {
         let table = Table::open(&*self.vfs, path, meta, &self.cache)?;
-        Ok(Arc::new(TableFile::new(table, path.clone(), Arc::clone(&self.vfs))))
+        Ok(Arc::new(TableFile::new(table, path.to_path_buf(), Arc::clone(&self.vfs))))
     }
 
     pub(crate) fn remove_files<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) {
@@ -190,7 +190,7 @@ impl Core {
 }
 
 /// The state with the oldest memtable's tables in its place.
-fn after_flush(state: &State, files: Vec<(KeyspaceId, Arc<TableFile>)>) -> State {
+fn after_flush(state: &State, files: &[(KeyspaceId, Arc<TableFile>)]) -> State {
     let mut next = state.clone();
     next.sealed.remove(0);
     let mut version = None;

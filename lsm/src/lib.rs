@@ -34,6 +34,7 @@ mod sieve;
 mod work;
 
 mod checkpoint;
+mod identity;
 mod manifest;
 mod open;
 mod run;

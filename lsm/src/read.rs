@@ -14,6 +14,9 @@ pub(crate) fn get(
     key: &[u8],
     seq: SeqNo,
 ) -> Result<Option<Slice>> {
+    if keyspace.is_dropped() {
+        return Ok(None);
+    }
     let mut search = Search { operands: Vec::new() };
     for memtable in state.memtables() {
         let cover = memtable
@@ -58,7 +61,6 @@ struct Search {
 impl Search {
     /// Asks one place. Something, if nothing older matters: the value below the operands, or that
     /// there is none.
-
     fn ask(
         &mut self,
         seq: SeqNo,

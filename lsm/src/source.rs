@@ -36,6 +36,7 @@ impl Ranges {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most sources are runs")]
 enum Place {
     Memtable(MemtableCursor),
     Run(RunCursor),
@@ -66,6 +67,9 @@ impl Source {
         fill: Fill,
     ) -> Vec<Source> {
         let mut sources = Vec::new();
+        if keyspace.is_dropped() {
+            return sources;
+        }
         let mut newer: Vec<Ranges> = Vec::new();
         let mut add = |place: Place, own: Option<Ranges>| {
             sources.push(Source { place, seq, newer: newer.clone(), own: own.clone() });

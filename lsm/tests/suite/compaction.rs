@@ -5,8 +5,8 @@ use std::time::Duration;
 use drystone_lsm::{Batch, Db, Policy};
 use drystone_vfs::{Fault, Harm, Op, SimVfs};
 
-use crate::hurt::{Records, SPACES, assert_holds, at_every_call, contents, key, noise};
-use crate::support::{keyspace, keyspace_options, open, options, try_open};
+use crate::hurt::{Records, SPACES, assert_holds, at_every_call, contents, key, noise, open};
+use crate::support::{keyspace, keyspace_options, options, try_open};
 
 /// Many sub-levels over several tables, with range deletes that span their borders.
 fn layered(policy: Policy) -> (SimVfs, [Records; 2]) {

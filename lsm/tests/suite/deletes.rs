@@ -9,8 +9,8 @@ use drystone_vfs::SimVfs;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::hurt::{contents, key, noise};
-use crate::support::{keyspace, keyspace_options, open, options, seeds, try_open};
+use crate::hurt::{contents, key, noise, open};
+use crate::support::{keyspace, keyspace_options, options, seeds, try_open};
 
 fn absent(db: &Db, space: &Keyspace, n: u64) -> bool {
     let found = db.get(space, &key(n)).unwrap().is_none();

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use drystone_lsm::{Db, Error, Options};
 use drystone_vfs::{Call, Fault, Harm, MemVfs, Op, OpenMode, OsClock, SimVfs, TapVfs};
 
-use crate::hurt::{
-    End, Specimen, assert_holds, at_every_call, contents, key, noise, tables,
-};
-use crate::support::{dir, keyspace, open, options, try_open};
+use crate::hurt::{End, Specimen, assert_holds, at_every_call, contents, key, noise, open, tables};
+use crate::support::{dir, keyspace, options, try_open};
 
 // Scenario 29: between the table and the manifest's word of it, between that and the cut of the
 // journal: nothing acknowledged is lost, nothing is there twice.

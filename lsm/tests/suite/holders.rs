@@ -9,8 +9,8 @@ use std::time::Duration;
 use drystone_lsm::{Batch, CompactionFilter, Db, MergeOperator, Options};
 use drystone_vfs::{MemVfs, OsClock, SimVfs};
 
-use crate::hurt::{contents, key, noise};
-use crate::support::{dir, keyspace, keyspace_options, open, options, settle, try_open};
+use crate::hurt::{contents, key, noise, open, settle};
+use crate::support::{dir, keyspace, keyspace_options, options, try_open};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

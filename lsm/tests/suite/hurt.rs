@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use drystone_lsm::{Db, Error, Keyspace, Snapshot};
 use drystone_vfs::{OpenMode, SimClock, SimVfs, Vfs};
+use drystone_wal::{Options as WalOptions, Wal, Writer};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::{dir, keyspace, load, open, options, settle, try_open};
+use crate::support::{dir, keyspace, options, try_open};
 
 pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -113,6 +114,22 @@ pub(crate) fn hurt(disk: &SimVfs, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) 
     copy
 }
 
+pub(crate) fn open(disk: &SimVfs) -> Db {
+    try_open(disk, options()).unwrap()
+}
+
+/// Flushes, and compacts as long as anything is due.
+pub(crate) fn settle(db: &Db) {
+    db.flush().unwrap();
+    while db.compact_once().unwrap() {}
+}
+
+/// A file's bytes.
+pub(crate) fn load(disk: &SimVfs, path: &Path) -> Vec<u8> {
+    let files = disk.files();
+    files.into_iter().find(|(name, _)| name == path).map(|(_, bytes)| bytes).unwrap()
+}
+
 /// Replaces a file's bytes, durably, or makes it.
 pub(crate) fn store(disk: &SimVfs, path: &Path, bytes: &[u8]) {
     let parent = path.parent().unwrap();
@@ -148,6 +165,25 @@ pub(crate) fn manifest_files(disk: &SimVfs) -> Vec<PathBuf> {
     let mut files = files_in(disk, &dir().join("manifest.a"), ".wal");
     files.extend(files_in(disk, &dir().join("manifest.b"), ".wal"));
     files
+}
+
+/// Writes a log anew with its records changed by `edit`; every checksum is right.
+pub(crate) fn rewrite(disk: &SimVfs, folder: &str, mut edit: impl FnMut(usize, &mut Vec<u8>)) {
+    let path = dir().join(folder);
+    let options = || WalOptions::default().record_bytes_max(1 << 20);
+    let view = Wal::open_read_only(Arc::new(disk.clone()), &path, &options()).unwrap();
+    let first = view.first_lsn();
+    let records: Vec<Vec<u8>> = view.records().map(|r| r.unwrap().1.to_vec()).collect();
+    drop(view);
+    let files = disk.files().into_iter().map(|(file, _)| file);
+    files.filter(|file| file.starts_with(&path)).for_each(|file| remove(disk, &file));
+    let options = options().segment_bytes(64 << 10).writer(Writer::Caller).log_id(42).first_lsn(first);
+    let (wal, _) = Wal::open(Arc::new(disk.clone()), &path, options).unwrap();
+    for (i, mut record) in records.into_iter().enumerate() {
+        edit(i, &mut record);
+        wal.append(&[&record]).unwrap().wait().unwrap();
+    }
+    wal.close().unwrap();
 }
 
 /// Where the bytes of a log's file end: behind it are zeros.

@@ -3,8 +3,8 @@
 use drystone_lsm::{Batch, Error};
 use drystone_vfs::SimVfs;
 
-use crate::hurt::{at_every_call, contents, key, noise};
-use crate::support::{keyspace, open, options, try_open};
+use crate::hurt::{at_every_call, contents, key, noise, open};
+use crate::support::{keyspace, options, try_open};
 
 // Scenario 33: one batch over two keyspaces, of which one fills memtables and the other hardly any.
 // Wherever the power fails, both have the batch or neither.

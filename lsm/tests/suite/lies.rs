@@ -3,8 +3,8 @@
 use drystone_lsm::{Error, Result};
 use drystone_vfs::{Fault, Harm, Op, SimVfs};
 
-use crate::hurt::{End, Records, SPACES, Specimen, assert_holds, contents, key, noise};
-use crate::support::{keyspace, open, options, settle, try_open};
+use crate::hurt::{End, Records, SPACES, Specimen, assert_holds, contents, key, noise, open};
+use crate::support::{keyspace, options, try_open};
 
 /// Writes, flushes and compacts, remembering every version of every key.
 fn life(disk: &SimVfs) -> Result<Vec<Records>> {
@@ -91,7 +91,7 @@ fn a_journal_that_ends_before_what_the_manifest_knows_is_refused() {
     drop(db);
     let disk = disk.crash();
     for path in crate::hurt::journal_files(&disk) {
-        crate::hurt::store(&disk, &path, &crate::support::load(&forgotten, &path));
+        crate::hurt::store(&disk, &path, &crate::hurt::load(&forgotten, &path));
     }
     let error = try_open(&disk, options()).expect_err("ten records are missing");
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
@@ -164,6 +164,4 @@ fn opening_again_and_again_changes_nothing() {
         drop(db);
         assert!(disk.files() == before, "{end:?}: looking has written");
     }
-    let disk = SimVfs::new(1);
-    settle(&open(&disk));
 }

@@ -7,11 +7,8 @@ use drystone_lsm::{Db, Error};
 use drystone_vfs::{Fault, Harm, Op, SimClock, SimVfs};
 use drystone_wal::{Options as WalOptions, Wal, Writer};
 
-use crate::hurt::{
-    End, Records, Specimen, assert_holds, contents, key, manifest_files, remove, store,
-    tables, used,
-};
-use crate::support::{dir, keyspace, load, open, options, try_open};
+use crate::hurt::{End, Records, Specimen, assert_holds, contents, key, load, manifest_files, open, remove, store, tables, used};
+use crate::support::{dir, keyspace, options, try_open};
 
 // Scenario 22: a bit of the list flips. Cutting off a last edit that was promised would open the
 // state before it, whose tables may be gone, and remove those that it does not know.
@@ -97,14 +94,15 @@ fn moved() -> (SimVfs, SimVfs, [Records; 2]) {
     let specimen = Specimen::of_tables();
     let disk = specimen.disk.crash_copy(0);
     let mut expected = specimen.expected;
-    let db = try_open(&disk, options()).unwrap();
+    // The journal's files have the same names: without it every failure is the manifest's.
+    let db = try_open(&disk, options().journal(false)).unwrap();
     let left = keyspace(&db, "left");
     drop(db.put(&left, &key(2), b"before").unwrap());
     db.flush().unwrap();
     let old = disk.kill_copy();
     let log = manifest_files(&disk).pop().unwrap();
     drop(db.put(&left, &key(3), b"after").unwrap());
-    disk.fail(Fault::new(Op::Sync, Harm::Error).named(log.file_name().unwrap()).after(0));
+    disk.fail(Fault::new(Op::Sync, Harm::Error).named(log.file_name().unwrap()));
     let mut tries = 0;
     while db.flush().is_err() {
         tries += 1;
@@ -166,12 +164,9 @@ fn a_crash_while_the_list_of_files_is_replaced_leaves_one() {
     let specimen = Specimen::of_tables();
     let log = manifest_files(&specimen.disk).pop().unwrap();
     let act = |disk: &SimVfs| {
-        let Ok(db) = try_open(disk, options()) else { return };
+        let Ok(db) = try_open(disk, options().journal(false)) else { return };
         let left = keyspace(&db, "left");
-        let acknowledged = db.put(&left, &key(55), b"flushed").and_then(|commit| commit.wait());
-        if acknowledged.is_err() {
-            return;
-        }
+        drop(db.put(&left, &key(55), b"flushed"));
         disk.fail(Fault::new(Op::Sync, Harm::Drops).named(log.file_name().unwrap()));
         for _ in 0..3 {
             drop(db.flush());

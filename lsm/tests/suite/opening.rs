@@ -7,13 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use drystone_lsm::{Db, Error, Options};
 use drystone_vfs::{Call, OpenMode, SimClock, SimVfs, TapVfs};
-use drystone_wal::{Options as WalOptions, Wal, Writer};
 
-use crate::hurt::{
-    End, Records, SPACES, Specimen, assert_holds, at_every_call, contents, journal_files, key,
-    manifest_files, noise, remove, store, tables,
-};
-use crate::support::{dir, keyspace, load, open, options, settle, try_open};
+use crate::hurt::{End, Records, SPACES, Specimen, assert_holds, at_every_call, contents, journal_files, key, load, manifest_files, noise, open, remove, rewrite, settle, store, tables};
+use crate::support::{dir, keyspace, options, try_open};
 
 // Scenario 24: half a database is none, or an empty one; the next opening goes on from there.
 #[test]
@@ -49,24 +45,6 @@ fn a_crash_while_a_database_is_first_made_leaves_none_or_an_empty_one() {
         });
         assert!(calls > 10, "{calls} calls");
     }
-}
-
-/// Writes a log anew with its records changed by `edit`.
-fn rewrite(disk: &SimVfs, folder: &str, edit: impl Fn(usize, &mut Vec<u8>)) {
-    let path = dir().join(folder);
-    let options = || WalOptions::default().record_bytes_max(1 << 20);
-    let view = Wal::open_read_only(Arc::new(disk.clone()), &path, &options()).unwrap();
-    let first = view.first_lsn();
-    let records: Vec<Vec<u8>> = view.records().map(|r| r.unwrap().1.to_vec()).collect();
-    let files = disk.files().into_iter().map(|(file, _)| file);
-    files.filter(|file| file.starts_with(&path)).for_each(|file| remove(disk, &file));
-    let options = options().segment_bytes(64 << 10).writer(Writer::Caller).first_lsn(first);
-    let (wal, _) = Wal::open(Arc::new(disk.clone()), &path, options).unwrap();
-    for (i, mut record) in records.into_iter().enumerate() {
-        edit(i, &mut record);
-        wal.append(&[&record]).unwrap().wait().unwrap();
-    }
-    wal.close().unwrap();
 }
 
 // Scenario 25: what a newer version wrote is not damage, and must not be touched. Every format has

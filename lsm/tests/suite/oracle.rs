@@ -90,7 +90,7 @@ impl Oracle {
         self.batches.push(ops);
     }
 
-    /// The last batch was refused, and the database says that none of it will ever be seen.
+    /// Batches so far.
     pub(crate) fn count(&self) -> usize {
         self.batches.len()
     }

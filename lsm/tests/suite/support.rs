@@ -1,10 +1,10 @@
 //! A small laboratory: databases on a simulated disk, and a merge operator that shows its order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use drystone_lsm::Policy;
 use drystone_lsm::{Compression, Db, Error, Keyspace, KeyspaceOptions, MergeOperator, Options};
-use drystone_lsm::{Policy, Snapshot};
 use drystone_vfs::{SimClock, SimVfs};
 
 /// The seeds to run: `SEED=n` alone, or `count` of them, ten times as many if `SLOW=1`.
@@ -29,10 +29,6 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn try_open(disk: &SimVfs, options: Options) -> Result<Db, Error> {
     Db::open(Arc::new(disk.clone()), Arc::new(SimClock::new()), &dir(), options)
-}
-
-pub(crate) fn open(disk: &SimVfs) -> Db {
-    try_open(disk, options()).unwrap()
 }
 
 /// Strings the operands together, so that their order shows.
@@ -66,22 +62,4 @@ pub(crate) fn varied(choice: u64) -> KeyspaceOptions {
 
 pub(crate) fn keyspace(db: &Db, name: &str) -> Keyspace {
     db.keyspace(name, keyspace_options()).unwrap()
-}
-
-/// Everything in a keyspace.
-pub(crate) fn dump(snapshot: &Snapshot, keyspace: &Keyspace) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let records = snapshot.iter(keyspace);
-    records.map(|record| record.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
-}
-
-/// Flushes and compacts until nothing is due.
-pub(crate) fn settle(db: &Db) {
-    db.flush().unwrap();
-    while db.compact_once().unwrap() {}
-}
-
-/// A file's bytes.
-pub(crate) fn load(disk: &SimVfs, path: &Path) -> Vec<u8> {
-    let files = disk.files();
-    files.into_iter().find(|(name, _)| name == path).map(|(_, bytes)| bytes).unwrap()
 }
