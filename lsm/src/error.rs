@@ -98,6 +98,13 @@ pub enum Error {
     #[error("database is closed")]
     Closed,
 
+    /// Code of the user's, a merge operator or a compaction filter, panicked in the background.
+    #[error("a panic in the background: {what}")]
+    Panicked {
+        /// What it said.
+        what: Arc<str>,
+    },
+
     /// The options contradict each other, exceed a limit, or do not fit what is on disk; or a verb
     /// needs one that was not given.
     #[error("option {option}: {rule}")]

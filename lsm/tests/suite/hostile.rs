@@ -126,9 +126,12 @@ fn survives(disk: &SimVfs, what: &str) -> bool {
         if let Ok(view) = view {
             drop(use_it(&view, false));
         }
-        if let Ok(db) = try_open(disk, options()) {
-            opened = true;
-            drop(use_it(&db, true));
+        match try_open(disk, options()) {
+            Ok(db) => {
+                opened = true;
+                drop(use_it(&db, true));
+            }
+            Err(error) => println!("{what}: {error}"),
         }
         // What it has written can be read, or is refused.
         if let Ok(db) = try_open(&disk.kill_copy(), options()) {

@@ -227,7 +227,10 @@ pub(crate) fn judge(disk: &SimVfs, expected: &[Records; 2], what: &str) -> Verdi
         Ok(db) => db,
         Err(error) => {
             assert!(is_damage(&error), "{what}: {error}");
-            assert!(disk.files() == before, "{what}: a refused database was changed");
+            let after = disk.files();
+            let changed = after.iter().filter(|file| !before.contains(file)).map(|(path, _)| path);
+            let changed: Vec<_> = changed.collect();
+            assert!(after == before, "{what}: a refused database was changed: {error}, {changed:?}");
             if let Error::Corrupt { file, .. } = &error {
                 let there = before.iter().any(|(path, _)| path.starts_with(file));
                 let gone = file.extension().is_some_and(|kind| kind == "wal" || kind == "table");

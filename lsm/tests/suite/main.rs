@@ -19,6 +19,7 @@ mod keyspaces;
 mod lies;
 mod locks;
 mod manifest;
+mod matrix;
 mod model;
 mod opening;
 mod rot;

