@@ -19,11 +19,13 @@
 //!   │ u64   │ u64     │ u32   │ u32       │ u16     │ u16, 0 │ u64 each   │     │       │
 //!   └───────┴─────────┴───────┴───────────┴─────────┴────────┴────────────┴─────┴───────┘
 //!
-//!   link:  keyspace 3 bits │ first four bytes of the key 32 bits │ place / 8  29 bits
+//!   link:  rank 3 bits │ first four bytes of the key 32 bits │ place / 8  29 bits
 //! ```
 //!
 //! `head` is the first eight bytes of the key as a number; `trailer` is `seq << 8 | kind`. Nodes are
-//! sorted by keyspace, by key, and by trailer *descending*: all keyspaces live in one list.
+//! sorted by the rank of their keyspace, by keyspace, by key, and by trailer *descending*: all
+//! keyspaces live in one list. A keyspace gets its rank when it is first written to; those that find
+//! no rank of their own share the last, and the links to their nodes say nothing of the key.
 //!
 //! **A link says where it leads.** Nearly all the time of a search goes into waiting for memory: a
 //! node that is looked at is a node that has to be fetched. So a link carries the beginning of the
@@ -85,8 +87,15 @@ pub(super) struct SkipList {
     first: u32,
     /// The levels in use.
     height: AtomicU32,
+    /// The keyspaces by rank; [`NOBODY`] from the first free one on.
+    ranks: [AtomicU32; RANK_SHARED as usize],
     seed: u64,
 }
+
+/// The rank of all keyspaces that have none of their own.
+const RANK_SHARED: u32 = 7;
+/// No keyspace has this number.
+const NOBODY: u32 = u32::MAX;
 
 /// Where a search is to lead: after every node that sorts before this.
 #[derive(Clone, Copy)]
@@ -100,9 +109,9 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn new(space: u32, key: &'a [u8], trailer: u64) -> Target<'a> {
+    fn new((rank, space): (u32, u32), key: &'a [u8], trailer: u64) -> Target<'a> {
         let head = head(key);
-        Target { space, head, hint: hint(space, head), key, trailer }
+        Target { space, head, hint: hint(rank, head), key, trailer }
     }
 }
 
@@ -112,8 +121,9 @@ const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
 /// What a link says of the order of the node it leads to. Different hints decide; equal hints decide
 /// nothing.
-fn hint(space: u32, head: u64) -> u64 {
-    u64::from(space.min(7)) << 61 | (head >> 32) << PLACE_BITS
+fn hint(rank: u32, head: u64) -> u64 {
+    let key = if rank < RANK_SHARED { head >> 32 } else { 0 };
+    u64::from(rank) << 61 | key << PLACE_BITS
 }
 
 /// The node that a link leads to; 0 is the end.
@@ -127,7 +137,8 @@ impl SkipList {
         let arena = Arena::new(capacity.max(TOWER_AT + OVERHEAD_MAX + 64));
         let tower = TOWER_AT + 8 * HEIGHT_MAX as u32;
         let first = arena.alloc(tower).expect("the smallest arena holds the first node");
-        SkipList { arena, first, height: AtomicU32::new(1), seed }
+        let ranks = std::array::from_fn(|_| AtomicU32::new(NOBODY));
+        SkipList { arena, first, height: AtomicU32::new(1), ranks, seed }
     }
 
     pub(super) fn capacity(&self) -> u32 {
@@ -144,7 +155,7 @@ impl SkipList {
     /// If the arena is full, or key or value exceed their limits: whoever reserves room sees to it.
     pub(super) fn insert(&self, space: u32, key: &[u8], seq: SeqNo, kind: Kind, value: &[u8]) {
         let trailer = seq.0 << 8 | kind as u64;
-        let target = Target::new(space, key, trailer);
+        let target = Target::new((self.claim_rank(space), space), key, trailer);
         let height = self.draw_height(seq);
         let node = self.write_node(&target, height, value);
         self.height.fetch_max(height as u32, Ordering::Relaxed);
@@ -171,6 +182,33 @@ impl SkipList {
                 (before[level], after[level]) = self.walk(&target, prev, level);
             }
         }
+    }
+
+    /// The rank of a keyspace that is written to.
+    fn claim_rank(&self, space: u32) -> u32 {
+        assert!(space != NOBODY, "a keyspace has a number");
+        for (owner, rank) in self.ranks.iter().zip(0..) {
+            // Relaxed: an owner never changes, and whoever has seen an entry of the keyspace has
+            // also seen its rank.
+            let found = owner.load(Ordering::Relaxed);
+            if found == space {
+                return rank;
+            }
+            if found == NOBODY {
+                let taken =
+                    owner.compare_exchange(NOBODY, space, Ordering::Relaxed, Ordering::Relaxed);
+                if taken.is_ok() || taken == Err(space) {
+                    return rank;
+                }
+            }
+        }
+        RANK_SHARED
+    }
+
+    /// A keyspace with its rank, for a search.
+    fn ranked(&self, space: u32) -> (u32, u32) {
+        let own = self.ranks.iter().position(|owner| owner.load(Ordering::Relaxed) == space);
+        (own.map_or(RANK_SHARED, |rank| rank as u32), space)
     }
 
     /// Writes a node that nobody knows of yet.
@@ -297,7 +335,7 @@ impl SkipList {
 
     /// The first entry of `space` at or after `(key, seq)`, or the first of a later space.
     pub(super) fn seek(&self, space: u32, key: &[u8], seq: SeqNo) -> Node {
-        Node(self.around(&Target::new(space, key, seq.0 << 8 | 0xff)).1)
+        Node(self.around(&Target::new(self.ranked(space), key, seq.0 << 8 | 0xff)).1)
     }
 
     /// The last entry at or before `(key, seq)`, maybe of an earlier space.
@@ -305,22 +343,26 @@ impl SkipList {
         // A target just behind `(key, seq)`: the largest trailer of the write before.
         let trailer = (seq.0 << 8).checked_sub(1);
         match trailer {
-            Some(trailer) => self.known(self.around(&Target::new(space, key, trailer)).0),
+            Some(trailer) => {
+                self.known(self.around(&Target::new(self.ranked(space), key, trailer)).0)
+            }
             // Nothing has a lower number than 0: what comes before the next key there can be.
             None => {
                 let mut next = key.to_vec();
                 next.push(0);
-                self.known(self.around(&Target::new(space, &next, u64::MAX)).0)
+                self.known(self.around(&Target::new(self.ranked(space), &next, u64::MAX)).0)
             }
         }
     }
 
-    /// The last entry of all spaces up to and with `space`.
+    /// The last entry up to the end of `space`, maybe of an earlier space.
     pub(super) fn last_of(&self, space: u32) -> Node {
-        match space.checked_add(1) {
-            Some(next) => self.known(self.around(&Target::new(next, &[], u64::MAX)).0),
-            None => Node::NONE,
-        }
+        // A target behind all of it: the next rank, or the next keyspace of the shared one.
+        let behind = match self.ranked(space) {
+            (RANK_SHARED, space) => (RANK_SHARED, space + 1),
+            (rank, _) => (rank + 1, 0),
+        };
+        self.known(self.around(&Target::new(behind, &[], u64::MAX)).0)
     }
 
     /// The very first entry.
@@ -337,7 +379,8 @@ impl SkipList {
     /// The entry before `node`, which is one; a search.
     pub(super) fn prev(&self, node: Node) -> Node {
         assert!(node != Node::NONE, "only an entry has a predecessor");
-        let target = Target::new(self.space(node), self.key(node.0), self.trailer(node.0));
+        let ranked = self.ranked(self.space(node));
+        let target = Target::new(ranked, self.key(node.0), self.trailer(node.0));
         self.known(self.around(&target).0)
     }
 

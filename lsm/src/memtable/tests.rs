@@ -78,6 +78,37 @@ fn seeks_find_what_a_sorted_map_finds() {
     }
 }
 
+// A keyspace that comes late shares a rank with others, and must be kept apart from them all the
+// same.
+#[test]
+fn many_keyspaces_are_kept_apart() {
+    let memtable = Arc::new(Memtable::new(1 << 20, 3));
+    let spaces = [40, 3, 9, 100, 7, 8, 1, 2, 65, 41, 12, 90].map(KeyspaceId);
+    let mut seq = 0;
+    for i in 0..30_u64 {
+        for space in spaces {
+            seq += 1;
+            memtable.insert(space, &key(i), SeqNo(seq), Kind::Put, &space.0.to_le_bytes());
+        }
+    }
+    for space in spaces {
+        let mut cursor = MemtableCursor::new(Arc::clone(&memtable), space);
+        let mut count = 0;
+        cursor.first().unwrap();
+        while let Some(entry) = cursor.entry() {
+            assert_eq!(entry.value, space.0.to_le_bytes(), "a stranger's entry");
+            count += 1;
+            cursor.next().unwrap();
+        }
+        assert_eq!(count, 30);
+        cursor.last().unwrap();
+        assert!(cursor.entry().is_some_and(|entry| entry.value == space.0.to_le_bytes()));
+    }
+    let mut sorted = spaces.to_vec();
+    sorted.sort_unstable();
+    assert_eq!(memtable.keyspaces(), sorted);
+}
+
 // Writers share the list without a lock; an entry lost between two of them is lost for good.
 #[test]
 fn threads_lose_no_entry() {
