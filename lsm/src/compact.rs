@@ -96,12 +96,14 @@ impl Core {
                 Ok(true)
             }
             Err(error) => {
-                if let Error::Corrupt { file, .. } | Error::Io { path: file, .. } = &error {
-                    // Keep it, and keep out of its way.
-                    for table in job.inputs.iter().filter(|table| table.path == *file) {
-                        table.set_damaged();
-                    }
-                }
+                // Keep what cannot be read, and keep out of its way; all inputs, if it is not known
+                // which of them does not make sense.
+                let at_fault = |table: &&Arc<TableFile>| match &error {
+                    Error::Corrupt { file, .. } => table.path == *file || self.dir == *file,
+                    Error::Io { path, .. } => table.path == *path,
+                    _ => false,
+                };
+                job.inputs.iter().filter(at_fault).for_each(|table| table.set_damaged());
                 Err(error)
             }
         }

@@ -1,5 +1,7 @@
 //! Tables that rot: every byte of every file, seen by reads, by walks, and by compactions.
 
+use std::path::PathBuf;
+
 use drystone_lsm::{Db, Error, Range};
 use drystone_vfs::{Fault, Harm, Op, SimVfs};
 
@@ -147,9 +149,11 @@ fn a_compaction_over_a_rotten_block_stops_and_keeps_its_inputs() {
 #[test]
 fn a_compaction_over_an_unreadable_sector_stops_and_others_go_on() {
     let (disk, expected) = due();
-    for path in tables(&disk).into_iter().take(3) {
+    // Of a small one, the first sector is also the last, and it does not open.
+    let large = |path: &PathBuf| load(&disk, path).len() > 1500;
+    for path in tables(&disk).into_iter().filter(large).take(3) {
         let disk = disk.crash_copy(0);
-        disk.break_sector(&path, 1024).unwrap();
+        disk.break_sector(&path, 0).unwrap();
         let db = open(&disk);
         let right = keyspace(&db, "right");
         let mut failures = 0;
@@ -162,7 +166,7 @@ fn a_compaction_over_an_unreadable_sector_stops_and_others_go_on() {
                 failures += u32::from(db.compact_once().is_err());
             }
         }
-        assert!(failures > 0, "{}: no compaction met the sector: {:?}", path.display(), db.stats());
+        assert!(failures > 0, "{}: no compaction met the sector", path.display());
         let stats = db.stats();
         let right = stats.keyspaces.iter().find(|space| space.name == "right").unwrap();
         assert!(right.sublevels.len() < 5, "the other keyspace waits: {right:?}");
