@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("  {}: {}", String::from_utf8_lossy(&run), String::from_utf8_lossy(&text));
     }
 
-    let runs = db.get(&totals, b"runs")?.and_then(|count| Some(u64::from_le_bytes(*count.first_chunk()?)));
+    let runs =
+        db.get(&totals, b"runs")?.and_then(|count| Some(u64::from_le_bytes(*count.first_chunk()?)));
     let run = runs.unwrap_or(0) + 1;
     // Both or neither, whatever happens.
     let mut batch = Batch::new();

@@ -55,7 +55,11 @@ impl Arguments {
                 "--svg" => arguments.svg = Some(value()?.into()),
                 "--frames" => arguments.frames = value()?.parse().map_err(|_| "--frames N")?,
                 "--records" => arguments.records = value()?.parse().map_err(|_| "--records N")?,
-                _ => return Err("levels [leveled|tiered] [--svg FILE] [--frames N] [--records N]".into()),
+                _ => {
+                    return Err(
+                        "levels [leveled|tiered] [--svg FILE] [--frames N] [--records N]".into()
+                    );
+                }
             }
         }
         if arguments.frames == 0 || arguments.records == 0 {
@@ -87,8 +91,10 @@ impl Frame {
     fn of(stats: &Stats) -> Frame {
         let space = &stats.keyspaces[0];
         let bytes = |level: &LevelStats| level.bytes;
-        let mut shelves =
-            vec![Shelf { name: "level 0".into(), runs: space.sublevels.iter().map(bytes).collect() }];
+        let mut shelves = vec![Shelf {
+            name: "level 0".into(),
+            runs: space.sublevels.iter().map(bytes).collect(),
+        }];
         for (i, level) in space.levels.iter().enumerate() {
             let runs = if level.tables > 0 { vec![level.bytes] } else { Vec::new() };
             shelves.push(Shelf { name: format!("level {}", i + 1), runs });
@@ -116,7 +122,8 @@ impl Frame {
                 format!("{} sub-levels", shelf.runs.len())
             };
             let bars: Vec<String> = shelf.runs.iter().map(|bytes| bar(*bytes)).collect();
-            let line = format!("  {:8} {runs:14} {:>9}  {}", shelf.name, size(bytes), bars.join("|"));
+            let line =
+                format!("  {:8} {runs:14} {:>9}  {}", shelf.name, size(bytes), bars.join("|"));
             text.push_str(line.trim_end());
             text.push('\n');
         }

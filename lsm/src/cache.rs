@@ -11,7 +11,7 @@
 //! away one that was not.
 //!
 //! ```text
-//!   table 7's shelf   │ block │   -   │ block │   -   │   -   │ block │     a place: lock, block, uses
+//!   table 7's shelf   │ block │   -   │ block │   -   │   -   │ block │   a place: block, uses
 //!                         ▲               ▲                       ▲
 //!   shard's ring      [ 7/0 ]  [ 9/4 ]  [ 7/2 ]  [ 3/1 ]  [ 9/8 ] [ 7/5 ]
 //!                                 ▲ hand: used? forgive : take away
@@ -164,19 +164,24 @@ impl BlockCache {
 
     /// Takes away all blocks of `shelf`, which its table calls when it is closed.
     pub(crate) fn clear(&self, shelf: &Shelf) {
-        let mut freed = vec![Freed::default(); self.shards.len()];
-        for (index, place) in shelf.places.iter().enumerate() {
-            let mut place = place.lock();
-            if let Some(block) = place.block.take() {
-                let freed = &mut freed[self.shard_index(shelf, index)];
-                freed.bytes += cost(&block);
-                freed.blocks += 1;
-                freed.uses += u64::from(std::mem::take(&mut place.uses));
+        let count = self.shards.len();
+        for (number, shard) in self.shards.iter().enumerate() {
+            // Under the shard's lock: its bytes must never be those of blocks that are gone, or the
+            // hand would look for them in vain.
+            let mut shard = shard.lock();
+            let mut freed = Freed::default();
+            let first = (0..count).find(|index| self.shard_index(shelf, *index) == number);
+            let first = first.expect("neighbours are in different shards");
+            for place in shelf.places.iter().skip(first).step_by(count) {
+                let mut place = place.lock();
+                if let Some(block) = place.block.take() {
+                    freed.bytes += cost(&block);
+                    freed.blocks += 1;
+                    freed.uses += u64::from(std::mem::take(&mut place.uses));
+                }
             }
-        }
-        for (shard, freed) in self.shards.iter().zip(freed) {
             if freed.blocks > 0 {
-                shard.lock().release(freed);
+                shard.release(freed);
             }
         }
     }

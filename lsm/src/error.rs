@@ -132,7 +132,9 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let (path, source) = (path.to_path_buf(), Arc::new(source));
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { file: path, cause: source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { file: path, cause: source }
+            }
             _ => Error::Io { action, path, source },
         }
     }

@@ -19,12 +19,13 @@
 //! A comparison looks at the first eight bytes of both keys, which lie in an array, and at the keys
 //! themselves only if those are equal.
 //!
-//! **Turning round.** While the merge walks forward, every cursor but the winner stands on its first
-//! entry *behind* the winner's. To go back they must stand before it, so all of them are moved; a
-//! scan turns seldom.
+//! **Turning round.** While the merge walks forward, every cursor but the winner stands on its
+//! first entry *behind* the winner's. To go back they must stand before it, so all of them are
+//! moved; a scan turns seldom.
 //!
 //! **Seeking on.** A seek to a place at or behind the present one leaves alone every cursor that is
-//! already there. Skipping the old versions of a key, or what a range delete covers, is such a seek.
+//! already there. Skipping the old versions of a key, or what a range delete covers, is such a
+//! seek.
 //!
 //! Knuth, *The Art of Computer Programming* 3, §5.4.1.
 

@@ -171,12 +171,13 @@ fn open_tables(place: &Place, contents: &Contents, cache: &Arc<BlockCache>) -> R
         let mut tables = Vec::new();
         for (level, meta) in entry.tables.values() {
             let path = table_path(&place.dir, meta.id.0);
-            let table = Table::open(&*place.vfs, &path, meta, cache).map_err(|error| match error {
-                Error::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                    Error::Corrupt { file: path, offset: 0, what: "table is missing" }
-                }
-                error => error,
-            })?;
+            let table =
+                Table::open(&*place.vfs, &path, meta, cache).map_err(|error| match error {
+                    Error::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                        Error::Corrupt { file: path, offset: 0, what: "table is missing" }
+                    }
+                    error => error,
+                })?;
             let file = TableFile::new(table, path, Arc::clone(&place.vfs));
             tables.push((*level, Arc::new(file)));
         }

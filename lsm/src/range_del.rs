@@ -1,9 +1,9 @@
 //! Deletes of whole ranges, cut into fragments that do not overlap.
 //!
 //! **The problem.** "Delete everything from `a` to `m`" is one write. It has to hide every older
-//! entry between, in this table and in those below, without an entry for each. Asked of any key, the
-//! answer is wanted in one search, and a scan wants to jump over what is hidden instead of reading
-//! it.
+//! entry between, in this table and in those below, without an entry for each. Asked of any key,
+//! the answer is wanted in one search, and a scan wants to jump over what is hidden instead of
+//! reading it.
 //!
 //! **The idea.** Overlapping ranges are cut where any of them begins or ends. In a fragment between
 //! two cuts the same deletes apply from end to end, so it is kept with the list of their numbers,

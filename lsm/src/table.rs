@@ -20,8 +20,8 @@
 //!   footer   where these are                           footer.rs
 //! ```
 //!
-//! Every part is wrapped the same way, in `seal.rs`: its length unpacked, and a checksum which knows
-//! the table and the place that it was written for.
+//! Every part is wrapped the same way, in `seal.rs`: its length unpacked, and a checksum which
+//! knows the table and the place that it was written for.
 //!
 //! # Try it
 //!

@@ -7,8 +7,8 @@ use crate::cursor::{Cursor, Entry};
 use crate::error::Result;
 use crate::key::{Kind, SeqNo, compare};
 
-/// The seeds to run: `SEED=n` alone, or `count` of them, a hundred times as many if `SLOW=1`. Each is
-/// printed with the command that replays it, which the test harness shows if the test fails.
+/// The seeds to run: `SEED=n` alone, or `count` of them, a hundred times as many if `SLOW=1`. Each
+/// is printed with the command that replays it, which the test harness shows if the test fails.
 pub(crate) fn seeds(filter: &str, count: u64) -> impl Iterator<Item = u64> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
     let range = match number("SEED") {

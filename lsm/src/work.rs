@@ -26,6 +26,7 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) struct Work {
     state: Mutex<State>,
     called: Condvar,
+    stopped: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +47,7 @@ impl Work {
     pub(crate) fn stop(&self) {
         self.state.lock().stop = true;
         self.called.notify_all();
+        self.stopped.notify_all();
     }
 
     /// Why the last flush failed, if it did.
@@ -93,11 +95,11 @@ impl Work {
         false
     }
 
-    /// Lies down for `most`, whoever calls.
+    /// Lies down for `most`, whoever calls: writers that wait for memory call all the time.
     fn rest(&self, most: Duration) {
         let mut state = self.state.lock();
         while !state.stop {
-            if self.called.wait_for(&mut state, most).timed_out() {
+            if self.stopped.wait_for(&mut state, most).timed_out() {
                 return;
             }
         }

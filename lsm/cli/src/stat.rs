@@ -68,7 +68,8 @@ fn level_text(level: &LevelStats) -> String {
         text += &format!(", {} of them deletes", level.deletes);
     }
     if level.range_deletes > 0 {
-        text += &format!(", {} {}", level.range_deletes, plural(level.range_deletes, "range delete"));
+        text +=
+            &format!(", {} {}", level.range_deletes, plural(level.range_deletes, "range delete"));
     }
     text
 }

@@ -56,7 +56,12 @@ fn row(
 }
 
 /// The same in both states.
-fn both(damage: &'static str, shape: Shape, hurt: fn(&Lab, &Patient), expected: &Outcome) -> [Row; 2] {
+fn both(
+    damage: &'static str,
+    shape: Shape,
+    hurt: fn(&Lab, &Patient),
+    expected: &Outcome,
+) -> [Row; 2] {
     [Killed, Closed].map(|state| row(damage, (shape, state), hurt, expected.clone()))
 }
 
@@ -115,8 +120,7 @@ fn journal() -> Vec<Row> {
     ];
     let lost = refuses("the folder", 0, "the journal is missing");
     rows.extend(both("journal removed", Journal, |_, p| p.remove(JOURNAL), &lost));
-    let foreign: fn(&Lab, &Patient) =
-        |lab, p| store(&p.dir.join(JOURNAL), &lab.stranger(JOURNAL));
+    let foreign: fn(&Lab, &Patient) = |lab, p| store(&p.dir.join(JOURNAL), &lab.stranger(JOURNAL));
     let strange = refuses("journal", 0, "journal belongs to another database");
     rows.extend(both("journal of another database", Journal, foreign, &strange));
     let behind: fn(&Lab, &Patient) = |_, p| {
@@ -167,7 +171,11 @@ fn tables() -> Vec<Row> {
             bytes[at] ^= 1;
         });
     };
-    add("bit flipped in a table's footer", footer, refuses(TABLES[0], 26008, "parts of the table do not fill it"));
+    add(
+        "bit flipped in a table's footer",
+        footer,
+        refuses(TABLES[0], 26008, "parts of the table do not fill it"),
+    );
     let short: fn(&Lab, &Patient) = |_, p| p.edit(TABLES[0], |bytes| bytes.truncate(20_000));
     add("table truncated", short, refuses(TABLES[0], 19936, "file does not end as a table does"));
     add("table emptied", |_, p| p.edit(TABLES[0], Vec::clear), refuses(TABLES[0], 0, SHORT));
@@ -232,7 +240,9 @@ pub(crate) fn line(row: &Row, found: &Outcome) -> String {
     let state = if row.state == Killed { "killed" } else { "closed" };
     let right = if *found == row.expected { "yes" } else { "**NO**" };
     let (what, says) = match found {
-        Outcome::Opens { right, errors: 0, says } => (format!("opens, {right} records"), says.clone()),
+        Outcome::Opens { right, errors: 0, says } => {
+            (format!("opens, {right} records"), says.clone())
+        }
         Outcome::Opens { right, errors, says } => {
             (format!("opens, {right} records, {errors} read errors"), says.clone())
         }

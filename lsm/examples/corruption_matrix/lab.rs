@@ -62,7 +62,8 @@ fn key(n: u64) -> [u8; 8] {
 fn value(n: u64) -> Vec<u8> {
     let mut state = n;
     let noise = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     let mut value: Vec<u8> = (0..VALUE_BYTES / 2).map(noise).collect();
@@ -210,7 +211,9 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 fn copy(from: &Path, to: &Path) {
     for (path, bytes) in files(from) {
         let path = to.join(path.strip_prefix(from).expect("it lies in there"));
-        vfs().create_dir_all(path.parent().expect("a file lies in a folder")).expect("there is room");
+        vfs()
+            .create_dir_all(path.parent().expect("a file lies in a folder"))
+            .expect("there is room");
         store(&path, &bytes);
     }
 }

@@ -19,7 +19,7 @@
 //!   trailers  t  × count     (write number - seq_base) << 2 | kind;  kind 0 put, 1 delete, 2 merge
 //!   offsets   o  × count+1   where each entry begins, from the start of `entries`; then their end
 //!   entries
-//!     [suffix u8 [ u16 ]]    if they differ: bytes of this key after the prefix; 255: the u16 says it
+//!     [suffix u8 [ u16 ]]    if they differ: bytes of this key after the prefix; 255: see u16
 //!     key, value             the key without the prefix
 //! ```
 //!

@@ -4,8 +4,8 @@
 //! its own. A step within the block touches neither the cache nor the fences. A seek first asks
 //! whether the block at hand is the right one: merges seek forward in small steps.
 //!
-//! In a table that was taken in, every entry counts as one write. In its blocks they are of write 0,
-//! and a target is translated before it is looked for.
+//! In a table that was taken in, every entry counts as one write. In its blocks they are of write
+//! 0, and a target is translated before it is looked for.
 
 use std::sync::Arc;
 
@@ -124,7 +124,8 @@ impl TableCursor {
         self.key.truncate(self.prefix_bytes);
         self.key.extend_from_slice(&bytes[part.suffix..part.value]);
         let (seq, kind) = layout.trailer(bytes, index);
-        // An entry that was taken in is of write 0 in its block; of the two, the right one is higher.
+        // An entry that was taken in is of write 0 in its block; of the two, the right one is
+        // higher.
         self.seq = seq.max(self.ingested);
         self.kind = kind;
         self.value = (part.value, part.end);

@@ -5,8 +5,8 @@
 //!
 //! **The idea.** A *fence* stands between two blocks: the shortest key that is not below the last
 //! key on its left and is below the first on its right. Of each fence the eight bytes after what
-//! all of them begin with, its *head*, lie in one array of numbers, and the search halves that array
-//! without a branch to mispredict. Only where heads are equal are keys looked at.
+//! all of them begin with, its *head*, lie in one array of numbers, and the search halves that
+//! array without a branch to mispredict. Only where heads are equal are keys looked at.
 //!
 //! ```text
 //!             block 0 │ block 1 │ block 2 │ block 3

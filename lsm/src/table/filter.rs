@@ -4,9 +4,9 @@
 //! or in none. Every table it is not in would cost a block.
 //!
 //! **The idea.** A Bloom filter cut into lines of 64 bytes. A key's hash picks one line, and six or
-//! so bits of it are set; a look costs one cache miss however large the filter is. At ten bits a key
-//! about one look in a hundred says "perhaps" of a key that is not there, and none ever says "no" of
-//! one that is.
+//! so bits of it are set; a look costs one cache miss however large the filter is. At ten bits a
+//! key about one look in a hundred says "perhaps" of a key that is not there, and none ever says
+//! "no" of one that is.
 //!
 //! ```text
 //!   kind      u8         1
@@ -53,8 +53,8 @@ impl Filter {
         }
         let bits = bits.clamp(1, 64) as usize;
         let count = (hashes.len() * bits).div_ceil(LINE_BITS).max(1);
-        // The best number is 0.69 × bits for a filter in one piece. Lines are filled unevenly, which
-        // asks for a little less, and more than seven probes have no bits left in the hash.
+        // The best number is 0.69 × bits for a filter in one piece. Lines are filled unevenly,
+        // which asks for a little less, and more than seven probes have no bits left in the hash.
         let probes = (bits as u32 * 5 / 8).clamp(1, PROBES_MAX);
         let mut filter = Filter { lines: vec![Line([0; 8]); count].into(), probes };
         for hash in hashes {

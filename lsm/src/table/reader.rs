@@ -1,7 +1,7 @@
 //! Reads a table.
 //!
-//! A point read asks the filter, finds the block among the fences, takes it from the cache and looks
-//! into it; of these steps none allocates, and only the last two touch memory that is not the
+//! A point read asks the filter, finds the block among the fences, takes it from the cache and
+//! looks into it; of these steps none allocates, and only the last two touch memory that is not the
 //! table's own. Whatever was read from the file was checked once, on its way in.
 //!
 //! ```text
@@ -147,7 +147,8 @@ impl Table {
         else {
             return Ok(None);
         };
-        // An entry that was taken in is of write 0 in its block; of the two, the right one is higher.
+        // An entry that was taken in is of write 0 in its block; of the two, the right one is
+        // higher.
         let seq = seq.max(self.meta.ingested);
         Ok(Some(Found { seq, kind, value: Slice::new(block, value) }))
     }

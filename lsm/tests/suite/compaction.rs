@@ -12,8 +12,7 @@ use crate::support::{keyspace, keyspace_options, options, try_open};
 fn layered(policy: Policy) -> (SimVfs, [Records; 2]) {
     let disk = SimVfs::new(5);
     let db = open(&disk);
-    let spaces =
-        SPACES.map(|name| db.keyspace(name, keyspace_options().policy(policy)).unwrap());
+    let spaces = SPACES.map(|name| db.keyspace(name, keyspace_options().policy(policy)).unwrap());
     let mut expected = [Records::new(), Records::new()];
     for round in 0..7_u64 {
         for n in (0..60).filter(|n| (n + round) % 3 > 0 || round == 0) {
@@ -84,8 +83,7 @@ fn snapshots_see_what_they_saw_through_failing_compactions() {
                 for (snapshot, state) in &seen {
                     for (space, expected) in spaces.iter().zip(state) {
                         let found = snapshot.iter(space).map(|record| record.unwrap());
-                        let found: Records =
-                            found.map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+                        let found: Records = found.map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
                         assert!(found == *expected, "{what}: {outcome:?}: a snapshot has changed");
                     }
                 }

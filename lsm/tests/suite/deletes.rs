@@ -24,9 +24,12 @@ fn absent(db: &Db, space: &Keyspace, n: u64) -> bool {
 // with and without a snapshot that still sees the old version.
 #[test]
 fn a_deleted_key_does_not_return_through_flushes_and_compactions() {
-    for (policy, watched) in
-        [(Policy::Leveled, false), (Policy::Leveled, true), (Policy::Tiered, false), (Policy::Tiered, true)]
-    {
+    for (policy, watched) in [
+        (Policy::Leveled, false),
+        (Policy::Leveled, true),
+        (Policy::Tiered, false),
+        (Policy::Tiered, true),
+    ] {
         let disk = SimVfs::new(1);
         let db = open(&disk);
         let left = db.keyspace("left", keyspace_options().policy(policy)).unwrap();

@@ -86,7 +86,10 @@ fn a_panicking_operator_harms_the_call_alone() {
         db.flush().unwrap();
         db.compact(Duration::MAX).unwrap();
         let stats = db.stats();
-        assert!(stats.tables <= 2, "the tables of the panicked call are claimed for ever: {stats:?}");
+        assert!(
+            stats.tables <= 2,
+            "the tables of the panicked call are claimed for ever: {stats:?}"
+        );
     }
     let expected = contents_with(&db, &given);
     db.verify().unwrap();
@@ -166,7 +169,11 @@ fn what_is_dropped_halfway_leaves_nothing() {
     db.compact(Duration::MAX).unwrap();
     let tables = db.stats().tables;
     drop(db);
-    assert_eq!(crate::hurt::tables(&disk).len() as u64, tables, "tables that nobody needs are there");
+    assert_eq!(
+        crate::hurt::tables(&disk).len() as u64,
+        tables,
+        "tables that nobody needs are there"
+    );
     assert_eq!(contents(&open(&disk.crash()), "left").len(), 60);
 }
 

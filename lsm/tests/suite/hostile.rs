@@ -14,7 +14,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::hurt::{
-    End, SPACES, Specimen, key, journal_files, load, manifest_files, noise, open, rewrite, store,
+    End, SPACES, Specimen, journal_files, key, load, manifest_files, noise, open, rewrite, store,
     tables,
 };
 use crate::support::{dir, keyspace_options, options, seeds, try_open};

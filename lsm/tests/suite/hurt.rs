@@ -184,7 +184,8 @@ pub(crate) fn rewrite(disk: &SimVfs, folder: &str, mut edit: impl FnMut(usize, &
     drop(view);
     let files = disk.files().into_iter().map(|(file, _)| file);
     files.filter(|file| file.starts_with(&path)).for_each(|file| remove(disk, &file));
-    let options = options().segment_bytes(64 << 10).writer(Writer::Caller).log_id(42).first_lsn(first);
+    let options =
+        options().segment_bytes(64 << 10).writer(Writer::Caller).log_id(42).first_lsn(first);
     let (wal, _) = Wal::open(Arc::new(disk.clone()), &path, options).unwrap();
     for (i, mut record) in records.into_iter().enumerate() {
         edit(i, &mut record);

@@ -119,8 +119,7 @@ fn a_second_power_cut_in_recovery_changes_no_outcome() {
         disk.power_cut_after(first);
         work(&disk);
         for seed in 0..2 {
-            let left_over =
-                if seed == 0 { disk.kill_copy() } else { disk.crash_copy(seed) };
+            let left_over = if seed == 0 { disk.kill_copy() } else { disk.crash_copy(seed) };
             for second in 0..6 {
                 let again = if seed == 0 { left_over.kill_copy() } else { left_over.crash_copy(0) };
                 again.power_cut_after(second);

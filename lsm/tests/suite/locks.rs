@@ -8,7 +8,7 @@ use std::sync::Arc;
 use drystone_lsm::{Db, Error, Options};
 use drystone_vfs::{OsClock, OsVfs, SimClock, SimVfs, Vfs};
 
-use crate::hurt::{open};
+use crate::hurt::open;
 use crate::support::{dir, keyspace, options, try_open};
 
 fn real_options() -> Options {

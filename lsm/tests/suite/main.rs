@@ -52,4 +52,6 @@ mod manifest;
 mod matrix;
 mod model;
 mod opening;
+mod refusals;
 mod rot;
+mod threads;

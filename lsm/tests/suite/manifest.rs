@@ -7,7 +7,10 @@ use drystone_lsm::{Db, Error};
 use drystone_vfs::{Fault, Harm, Op, SimClock, SimVfs};
 use drystone_wal::{Options as WalOptions, Wal, Writer};
 
-use crate::hurt::{End, Records, Specimen, assert_holds, contents, key, load, manifest_files, noise, open, remove, store, tables, used};
+use crate::hurt::{
+    End, Records, Specimen, assert_holds, contents, key, load, manifest_files, noise, open, remove,
+    store, tables, used,
+};
 use crate::support::{dir, keyspace, options, try_open};
 
 // Scenario 22: a bit of the list flips. Cutting off a last edit that was promised would open the

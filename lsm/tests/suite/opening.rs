@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use drystone_lsm::{Db, Error, Options};
 use drystone_vfs::{Call, OpenMode, SimClock, SimVfs, TapVfs};
 
-use crate::hurt::{End, Records, SPACES, Specimen, assert_holds, at_every_call, contents, journal_files, key, load, manifest_files, noise, open, remove, rewrite, settle, store, tables};
+use crate::hurt::{
+    End, Records, SPACES, Specimen, assert_holds, at_every_call, contents, journal_files, key,
+    load, manifest_files, noise, open, remove, rewrite, settle, store, tables,
+};
 use crate::support::{dir, keyspace, options, try_open};
 
 // Scenario 24: half a database is none, or an empty one; the next opening goes on from there.
@@ -186,14 +189,18 @@ fn a_journal_that_is_gone_is_missed() {
 fn leftovers_are_removed_and_foreign_files_are_not() {
     let specimen = Specimen::new(End::Killed);
     let disk = specimen.disk.crash_copy(0);
-    let orphans =
-        ["00000000000000f1.table", "00000000000000f2.table"].map(|name| dir().join(name));
+    let orphans = ["00000000000000f1.table", "00000000000000f2.table"].map(|name| dir().join(name));
     let some = load(&disk, &tables(&disk)[0]);
     store(&disk, &orphans[0], &some);
     store(&disk, &orphans[1], &some[..100]);
     let foreign = [
-        "README", "f1.table", "00000000000000f3.table.bak", "00000000000000F3.table",
-        "+0000000000000f3.table", "old/00000000000000f4.table", "manifest.c/notes",
+        "README",
+        "f1.table",
+        "00000000000000f3.table.bak",
+        "00000000000000F3.table",
+        "+0000000000000f3.table",
+        "old/00000000000000f4.table",
+        "manifest.c/notes",
         "journal/notes.txt",
     ]
     .map(|name| dir().join(name));
@@ -227,20 +234,20 @@ fn an_unclean_database_on_a_read_only_medium_is_read() {
         store(&specimen.disk, &dir().join("00000000000000f1.table"), b"an orphan");
         let changes = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&changes);
-        let tapped =
-            TapVfs::over(specimen.disk.clone(), move |call: Call<'_>, go: &mut dyn FnMut() -> _| {
-                match call {
-                    Call::Open { mode: OpenMode::Read, .. }
-                    | Call::List { .. }
-                    | Call::Read { .. }
-                    | Call::Len { .. }
-                    | Call::Lock { shared: true, .. } => go(),
-                    _ => {
-                        seen.fetch_add(1, Ordering::Relaxed);
-                        Err(std::io::ErrorKind::ReadOnlyFilesystem.into())
-                    }
+        let tapped = TapVfs::over(
+            specimen.disk.clone(),
+            move |call: Call<'_>, go: &mut dyn FnMut() -> _| match call {
+                Call::Open { mode: OpenMode::Read, .. }
+                | Call::List { .. }
+                | Call::Read { .. }
+                | Call::Len { .. }
+                | Call::Lock { shared: true, .. } => go(),
+                _ => {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                    Err(std::io::ErrorKind::ReadOnlyFilesystem.into())
                 }
-            });
+            },
+        );
         let before = specimen.disk.files();
         let clock = Arc::new(SimClock::new());
         let db = Db::open_read_only(Arc::new(tapped), clock, &dir(), options()).unwrap();

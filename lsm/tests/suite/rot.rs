@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use drystone_lsm::{Db, Error, Range};
 use drystone_vfs::{Fault, Harm, Op, SimVfs};
 
-use crate::hurt::{Records, SPACES, Specimen, Verdict, hurt, key, load, noise, open, read_each, settle, tables};
+use crate::hurt::{
+    Records, SPACES, Specimen, Verdict, hurt, key, load, noise, open, read_each, settle, tables,
+};
 use crate::support::{keyspace, options, try_open};
 
 /// Some of the places, all of them if `SLOW=1`.

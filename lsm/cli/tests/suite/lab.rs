@@ -22,8 +22,8 @@ impl Lab {
         self.here.path().join(name)
     }
 
-    /// A database in `db`, the same bytes in every run: so many fruits in a table on the lowest
-    /// level, some deleted in a second table, three more in the journal alone. Unless `closed`, its
+    /// A database in `db`, the same bytes in every run: so many fruits in one table, some
+    /// changed or deleted in a second, three more in the journal alone. Unless `closed`, its
     /// writer was killed.
     pub(crate) fn make(&self, count: u64, closed: bool) {
         let disk = SimVfs::new(1);
@@ -36,16 +36,15 @@ impl Lab {
         let empty = db.keyspace("nothing yet", plain).unwrap();
         assert_eq!(db.iter(&empty).count(), 0);
         let put = |n: u64, text: &str| {
-            let key = format!("fruit {n:04}");
+            let key = format!("fruit-{n:04}");
             db.put(&fruits, key.as_bytes(), text.as_bytes()).unwrap().wait().unwrap();
         };
         (0..count).for_each(|n| put(n, "ripe"));
         db.flush().unwrap();
-        db.compact(std::time::Duration::MAX).unwrap();
         put(1, "eaten in part");
         let mut batch = Batch::new();
-        batch.delete(&fruits, b"fruit 0002");
-        batch.delete_range(&fruits, b"fruit 0004", b"fruit 0006");
+        batch.delete(&fruits, b"fruit-0002");
+        batch.delete_range(&fruits, b"fruit-0004", b"fruit-0006");
         db.write(batch).unwrap().wait().unwrap();
         db.flush().unwrap();
         (0..3).for_each(|n| put(n + 9000, "\0green\n"));

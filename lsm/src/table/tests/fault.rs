@@ -1,13 +1,17 @@
 //! Tables on a disk that refuses, and what reads cost in memory.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use allocation_counter::measure;
-use drystone_vfs::{Fault, Harm, MemVfs, Op, SimVfs, Vfs};
+use drystone_vfs::{Call, Fault, Harm, MemVfs, Op, SimVfs, TapVfs, Vfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{PATH, build, cache, open};
+use crate::cache::BlockCache;
 use crate::compress::Compression;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -136,4 +140,75 @@ fn reads_in_the_cache_allocate_nothing() {
         }
     });
     assert_eq!(counted.count_total, 0, "steps of a merge");
+}
+
+/// A table of 2000 blocks, and a count of the reads of its file.
+fn counted() -> (Arc<Table>, Arc<BlockCache>, Arc<AtomicU64>) {
+    let reads = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&reads);
+    let tap = move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+        if matches!(call, Call::Read { .. }) {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+        go()
+    };
+    let disk = TapVfs::over(MemVfs::new(), tap);
+    let options = TableOptions { compression: Compression::None, ..TableOptions::default() };
+    let mut builder = TableBuilder::new(&disk, Path::new(PATH), options).unwrap();
+    for n in 0..4000u32 {
+        let key = n.to_be_bytes();
+        builder.add(InternalKey::new(&key, SeqNo(1), Kind::Put), &[7; 2500]).unwrap();
+    }
+    let meta = builder.finish().unwrap();
+    let cache = Arc::new(BlockCache::new(64 << 20));
+    let table = Table::open(&disk, Path::new(PATH), &meta, &cache).unwrap();
+    assert_eq!(table.fences().count(), 2000);
+    (table, cache, reads)
+}
+
+// A long scan that filled the cache would throw out what everybody else needs.
+#[test]
+fn only_who_says_so_fills_the_cache() {
+    let (table, cache, _) = counted();
+    for (fill, blocks) in [(Fill::Private, 0), (Fill::Cache, 2000)] {
+        let mut cursor = table.cursor(fill);
+        cursor.first().unwrap();
+        while cursor.entry().is_some() {
+            cursor.next().unwrap();
+        }
+        assert_eq!(cache.stats().blocks, blocks);
+    }
+    table.verify().unwrap();
+    drop(table);
+    assert_eq!(cache.stats().bytes, 0, "a closed table leaves nothing behind");
+}
+
+// A disk answers a large request nearly as fast as a small one.
+#[test]
+fn a_walk_reads_large_pieces_and_a_seek_one_block() {
+    let (table, _, reads) = counted();
+    let used = |act: &mut dyn FnMut()| {
+        let before = reads.load(Ordering::Relaxed);
+        act();
+        reads.load(Ordering::Relaxed) - before
+    };
+    for backward in [false, true] {
+        let mut cursor = table.cursor(Fill::Private);
+        let walk = used(&mut || {
+            if backward { cursor.last() } else { cursor.first() }.unwrap();
+            while cursor.entry().is_some() {
+                if backward { cursor.prev() } else { cursor.next() }.unwrap();
+            }
+        });
+        // Ten megabytes in pieces of 256 KiB, after some smaller ones.
+        assert!((38..50).contains(&walk), "{walk} reads for a walk, backward: {backward}");
+    }
+    let mut cursor = table.cursor(Fill::Private);
+    for n in [77u32, 3000, 5] {
+        assert_eq!(used(&mut || cursor.seek(&n.to_be_bytes(), SeqNo::MAX).unwrap()), 1);
+        assert_eq!(used(&mut || cursor.seek(&n.to_be_bytes(), SeqNo(1)).unwrap()), 0);
+    }
+    let key = 77u32.to_be_bytes();
+    let get = || drop(table.get(&key, hash(&key), SeqNo::MAX).unwrap());
+    assert_eq!((used(&mut { get }), used(&mut { get })), (1, 0));
 }

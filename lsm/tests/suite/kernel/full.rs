@@ -64,46 +64,53 @@ fn write_until_full(db: &Db, round: u64, acknowledged: &mut Records) -> Error {
 // can be read without a byte free, and with space the database goes on.
 #[test]
 fn a_full_disk_is_reported_and_survived() {
-    on_each("kernel::full::a_full_disk_is_reported_and_survived", TMPFS_BYTES, EXT4_BYTES, |volume| {
-        let mut acknowledged = Records::new();
-        for (round, spare) in SPARES.into_iter().enumerate() {
-            let what = format!("{}: {spare} bytes to begin with", volume.kind);
-            println!("{what}");
-            let db = open(volume, [2, 0, 1][round % 3]).unwrap();
-            drop(keyspace(&db, "filled"));
-            assert_holds(&db, &acknowledged, &what);
-            volume.fill(spare);
-            let error = write_until_full(&db, round as u64, &mut acknowledged);
-            assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}");
-            assert_holds(&db, &acknowledged, &format!("{what}, full"));
-            drop(db.close());
-            volume.fill(0);
-            let view = Db::open_read_only(
-                Arc::new(OsVfs::new()),
-                Arc::new(OsClock::new()),
-                &volume.log(),
-                options(0),
-            );
-            assert_holds(&view.unwrap(), &acknowledged, &format!("{what}, nothing free"));
-            // Opening for writing may find that it needs a byte; it must not harm one.
-            match open(volume, 0) {
-                Ok(db) => assert_holds(&db, &acknowledged, &format!("{what}, opened full")),
-                Err(error) => assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}"),
+    on_each(
+        "kernel::full::a_full_disk_is_reported_and_survived",
+        TMPFS_BYTES,
+        EXT4_BYTES,
+        |volume| {
+            let mut acknowledged = Records::new();
+            for (round, spare) in SPARES.into_iter().enumerate() {
+                let what = format!("{}: {spare} bytes to begin with", volume.kind);
+                println!("{what}");
+                let db = open(volume, [2, 0, 1][round % 3]).unwrap();
+                drop(keyspace(&db, "filled"));
+                assert_holds(&db, &acknowledged, &what);
+                volume.fill(spare);
+                let error = write_until_full(&db, round as u64, &mut acknowledged);
+                assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}");
+                assert_holds(&db, &acknowledged, &format!("{what}, full"));
+                drop(db.close());
+                volume.fill(0);
+                let view = Db::open_read_only(
+                    Arc::new(OsVfs::new()),
+                    Arc::new(OsClock::new()),
+                    &volume.log(),
+                    options(0),
+                );
+                assert_holds(&view.unwrap(), &acknowledged, &format!("{what}, nothing free"));
+                // Opening for writing may find that it needs a byte; it must not harm one.
+                match open(volume, 0) {
+                    Ok(db) => assert_holds(&db, &acknowledged, &format!("{what}, opened full")),
+                    Err(error) => {
+                        assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}")
+                    }
+                }
+                volume.drain();
+                let db = open(volume, 0).unwrap();
+                assert_holds(&db, &acknowledged, &format!("{what}, with space again"));
+                let space = keyspace(&db, "filled");
+                // Make room for the next round.
+                let mut batch = drystone_lsm::Batch::new();
+                batch.delete_range(&space, b"", b"zzzz");
+                db.write(batch).unwrap().wait().unwrap();
+                acknowledged.clear();
+                db.put(&space, b"goes on", b"yes").unwrap().wait().unwrap();
+                acknowledged.insert(b"goes on".to_vec(), b"yes".to_vec());
+                db.flush().unwrap();
+                db.compact(std::time::Duration::MAX).unwrap();
+                db.close().unwrap();
             }
-            volume.drain();
-            let db = open(volume, 0).unwrap();
-            assert_holds(&db, &acknowledged, &format!("{what}, with space again"));
-            let space = keyspace(&db, "filled");
-            // Make room for the next round.
-            let mut batch = drystone_lsm::Batch::new();
-            batch.delete_range(&space, b"", b"zzzz");
-            db.write(batch).unwrap().wait().unwrap();
-            acknowledged.clear();
-            db.put(&space, b"goes on", b"yes").unwrap().wait().unwrap();
-            acknowledged.insert(b"goes on".to_vec(), b"yes".to_vec());
-            db.flush().unwrap();
-            db.compact(std::time::Duration::MAX).unwrap();
-            db.close().unwrap();
-        }
-    });
+        },
+    );
 }
