@@ -8,7 +8,7 @@
 //! ```
 //!
 //! ```text
-//!   frame 7: 35000 written, 4 flushes, 3 compactions, 1.9 bytes written to tables for each
+//!   frame 7: 35000 written, 4 flushes, 3 compactions, each byte written 1.9 times
 //!     level 0    2 sub-levels     96 KiB  ███
 //!     level 5                    412 KiB  ███████████████
 //!     level 6                   2.1 MiB   ██████████████████████████████████████ ...
@@ -111,7 +111,7 @@ impl Frame {
 
     fn text(&self, number: usize) -> String {
         let mut text = format!(
-            "frame {number}: {} written, {} flushes, {} compactions, {:.1} bytes to tables for each\n",
+            "frame {number}: {} written, {} flushes, {} compactions, each byte written {:.1} times\n",
             self.written, self.flushes, self.compactions, self.amplification
         );
         for shelf in self.shelves.iter().filter(|shelf| !shelf.runs.is_empty()) {

@@ -6,10 +6,11 @@
 //! entry, but seeks to the end of the range. Those of its own place cover some of its versions and
 //! not others; under these it steps.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Entry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::memtable::MemtableCursor;
@@ -94,6 +95,17 @@ impl Source {
         }
     }
 
+    /// What an entry where none can be says of its file: a checksum testifies that it is what was
+    /// written, and not that it makes sense.
+    pub(crate) fn out_of_order(&self) -> Error {
+        let path = match &self.place {
+            Place::Memtable(_) => None,
+            Place::Run(cursor) => cursor.path(),
+        };
+        let path = path.unwrap_or(Path::new("memtable"));
+        Error::corrupt(path, 0, "entries are out of order")
+    }
+
     fn is_plain(&self) -> bool {
         self.newer.is_empty() && self.own.is_none()
     }
@@ -110,6 +122,9 @@ impl Source {
                 end.clear();
                 end.extend_from_slice(cover.end);
                 self.cursor().seek(&end, SeqNo::MAX)?;
+                if self.entry().is_some_and(|entry| *entry.key < end[..]) {
+                    return Err(self.out_of_order());
+                }
             } else if self.is_covered_here(&entry) {
                 self.cursor().next()?;
             } else {
@@ -130,6 +145,9 @@ impl Source {
                 start.clear();
                 start.extend_from_slice(cover.start);
                 self.cursor().seek_back(&start, SeqNo::MAX)?;
+                if self.entry().is_some_and(|entry| *entry.key >= start[..]) {
+                    return Err(self.out_of_order());
+                }
             } else if self.is_covered_here(&entry) {
                 self.cursor().prev()?;
             } else {
