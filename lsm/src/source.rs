@@ -118,13 +118,14 @@ impl Source {
         let mut end = Vec::new();
         loop {
             let Some(entry) = self.entry() else { return Ok(()) };
+            // Each seek goes further, whatever a forged block says: this comes to an end.
+            if *entry.key < end[..] {
+                return Err(self.out_of_order());
+            }
             if let Some(cover) = cover(&self.newer, entry.key, self.seq) {
                 end.clear();
                 end.extend_from_slice(cover.end);
                 self.cursor().seek(&end, SeqNo::MAX)?;
-                if self.entry().is_some_and(|entry| *entry.key < end[..]) {
-                    return Err(self.out_of_order());
-                }
             } else if self.is_covered_here(&entry) {
                 self.cursor().next()?;
             } else {
@@ -138,16 +139,17 @@ impl Source {
         if self.is_plain() {
             return Ok(());
         }
-        let mut start = Vec::new();
+        let (mut start, mut sought) = (Vec::new(), false);
         loop {
             let Some(entry) = self.entry() else { return Ok(()) };
+            if sought && *entry.key >= start[..] {
+                return Err(self.out_of_order());
+            }
             if let Some(cover) = cover(&self.newer, entry.key, self.seq) {
                 start.clear();
                 start.extend_from_slice(cover.start);
                 self.cursor().seek_back(&start, SeqNo::MAX)?;
-                if self.entry().is_some_and(|entry| *entry.key >= start[..]) {
-                    return Err(self.out_of_order());
-                }
+                sought = true;
             } else if self.is_covered_here(&entry) {
                 self.cursor().prev()?;
             } else {

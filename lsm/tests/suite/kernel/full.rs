@@ -60,7 +60,7 @@ fn write_until_full(db: &Db, round: u64, acknowledged: &mut Records) -> Error {
     unreachable!("a volume has an end")
 }
 
-// The catalogue's fault 18, one level up: the caller is told, nothing acknowledged is lost, all of
+// Scenario 18, one level up: the caller is told, nothing acknowledged is lost, all of
 // it can be read without a byte free, and with space the database goes on.
 #[test]
 fn a_full_disk_is_reported_and_survived() {
