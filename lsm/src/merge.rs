@@ -217,8 +217,8 @@ impl<C: Cursor> MergeCursor<C> {
             })?;
         }
         self.key = key;
-        // Who stood first stands first after turning, unless a cursor is out of order; whoever walks
-        // notices that.
+        // Who stood first stands first after turning, unless a cursor is out of order; whoever
+        // walks notices that.
         self.play_all();
         Ok(())
     }

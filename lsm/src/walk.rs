@@ -164,8 +164,8 @@ impl Walk {
 
     /// The next record, from where the entries stand.
     ///
-    /// Every key is above the one before it, whatever the blocks say, or a forged one could send the
-    /// walk in circles.
+    /// Every key is above the one before it, whatever the blocks say, or a forged one could send
+    /// the walk in circles.
     fn find_next(&mut self) -> Result<bool> {
         let mut steps = 0;
         let mut sought_on = false;

@@ -247,7 +247,7 @@ fn unpacked() -> SimVfs {
 }
 
 /// Forges one part, or the wrapping of it, and seals it again.
-fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut Vec<u8>) {
+fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut [u8]) {
     let id = u64::from_str_radix(path.file_stem().unwrap().to_str().unwrap(), 16).unwrap();
     let salt = options_salt();
     let all = parts(table);

@@ -93,7 +93,7 @@ fn a_full_disk_is_reported_and_survived() {
                 match open(volume, 0) {
                     Ok(db) => assert_holds(&db, &acknowledged, &format!("{what}, opened full")),
                     Err(error) => {
-                        assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}")
+                        assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}");
                     }
                 }
                 volume.drain();

@@ -1,9 +1,9 @@
 //! A real process, killed at any moment, again and again in the same directory.
 //!
 //! ```text
-//!   ┌─► start a victim ─► it opens ─► writes, flushes, compacts, says what is durable ─► SIGKILL ─┐
-//!   │                     (or SIGKILL here)                                                       │
-//!   └── the next one ◄── all up to the last said is there, whole, and no gap ◄── open ────────────┘
+//!   ┌─► start a victim ─► it opens ─► writes, flushes, compacts, says what is durable ─► SIGKILL ┐
+//!   │                     (or SIGKILL here)                                                      │
+//!   └── the next one ◄── all up to the last said is there, whole, and no gap ◄── open ───────────┘
 //! ```
 //!
 //! Every batch of a thread carries its number into two keyspaces, and a merge operand into a third:
