@@ -37,7 +37,7 @@ fn a_crash_at_any_step_of_an_ingest_leaves_all_of_it_or_none() {
             let ks = keyspace(&db, "left");
             drop(db.put(&ks, &number(3), b"flushed").unwrap());
             db.flush().unwrap();
-            drop(db.put(&ks, &number(4), b"in memory").unwrap().wait().unwrap());
+            db.put(&ks, &number(4), b"in memory").unwrap().wait().unwrap();
             disk.power_cut_after(cut);
             let outcome = db.ingest(&ks, records(200, "new"));
             for seed in 0..3 {
@@ -54,7 +54,7 @@ fn a_crash_at_any_step_of_an_ingest_leaves_all_of_it_or_none() {
                 *(if found == 2 { &mut without } else { &mut with }) += 1;
                 // What is written next does not meet the numbers of what was taken in.
                 let ks = keyspace(&again, "left");
-                drop(again.put(&ks, &number(3), b"later").unwrap().wait().unwrap());
+                again.put(&ks, &number(3), b"later").unwrap().wait().unwrap();
                 drop(again);
                 let again = try_open(&after.crash_copy(9), options.clone()).unwrap();
                 assert_eq!(value(&again, "left", 3).unwrap(), b"later");

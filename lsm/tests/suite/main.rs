@@ -47,6 +47,7 @@ mod flushes;
 mod holders;
 mod hostile;
 mod ingest;
+mod journal;
 mod kernel;
 mod keyspaces;
 mod lies;

@@ -81,7 +81,7 @@ impl History {
     /// What an ingest takes in: a keyspace, and records in the order of their keys.
     pub(crate) fn load(&mut self) -> (usize, BTreeMap<Vec<u8>, Vec<u8>>) {
         let space = self.rng.random_range(0..NAMES.len());
-        let count = [0, 1, 5, 40][self.rng.random_range(0..4)];
+        let count = [1, 2, 5, 40][self.rng.random_range(0..4)];
         (space, (0..count).map(|_| (self.key(), self.value())).collect())
     }
 }
