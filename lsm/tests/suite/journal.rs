@@ -6,7 +6,7 @@ use drystone_vfs::SimVfs;
 use crate::hurt::{hurt, load, manifest_files, noise, used};
 use crate::support::{keyspace, options, try_open};
 
-const BATCHES: u64 = 120;
+const BATCHES: u64 = 200;
 
 fn number(n: u64) -> Vec<u8> {
     format!("{n:06}").into_bytes()
