@@ -8,7 +8,7 @@
 //! ```
 //!
 //! ```text
-//!   frame 7: 35000 written, 4 flushes, 3 compactions, 1.9 bytes written to tables for each
+//!   frame 7: 35000 written, 4 flushes, 3 compactions, each byte 1.9 times
 //!     level 0    2 sub-levels     96 KiB  ███
 //!     level 5                    412 KiB  ███████████████
 //!     level 6                   2.1 MiB   ██████████████████████████████████████ ...
@@ -111,7 +111,7 @@ impl Frame {
 
     fn text(&self, number: usize) -> String {
         let mut text = format!(
-            "frame {number}: {} written, {} flushes, {} compactions, {:.1} bytes to tables for each\n",
+            "frame {number}: {} written, {} flushes, {} compactions, each byte {:.1} times\n",
             self.written, self.flushes, self.compactions, self.amplification
         );
         for shelf in self.shelves.iter().filter(|shelf| !shelf.runs.is_empty()) {
@@ -131,7 +131,7 @@ impl Frame {
     }
 }
 
-/// One block for each 16 KiB, up to a width that fits.
+/// One block for each 32 KiB, up to a width that fits.
 fn bar(bytes: u64) -> String {
     let blocks = bytes.div_ceil(32 << 10) as usize;
     let most = 60;
@@ -165,8 +165,8 @@ fn load(arguments: &Arguments, mut see: impl FnMut(Frame)) -> drystone_lsm::Resu
             *byte = (state >> (i % 7 * 8)) as u8 ^ (i as u8).wrapping_mul(151);
         });
         drop(db.put(&space, &key.to_be_bytes(), &value)?);
-        // About as often as memory is full.
-        if n % 1000 == 0 {
+        // A little more often than memory is full.
+        if n % 250 == 0 {
             db.compact_once()?;
         }
         let every = (arguments.records / arguments.frames as u64).max(1);

@@ -248,8 +248,8 @@ impl Core {
     }
 }
 
-/// The inputs of a compaction, and where it writes: let go of when it ends, however it ends. What it
-/// calls of the user's may panic.
+/// The inputs of a compaction, and where it writes: let go of when it ends, however it ends. What
+/// it calls of the user's may panic.
 struct Claim<'a> {
     core: &'a Core,
     job: Job,

@@ -298,8 +298,8 @@ fn take_manifest(
     let known = |id: u64| contents.keyspaces.values().any(|k| k.tables.keys().any(|t| t.0 == id));
     let orphans: Vec<u64> =
         names.iter().filter_map(|name| table_number(name)).filter(|id| !known(*id)).collect();
-    // What was read may be in the page cache alone: only a manifest that is durable may cost a table
-    // its file, or have records in the journal that build on it.
+    // What was read may be in the page cache alone: only a manifest that is durable may cost a
+    // table its file, or have records in the journal that build on it.
     if place.options.journal || !orphans.is_empty() {
         manifest.make_durable()?;
     }

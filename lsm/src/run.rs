@@ -5,7 +5,7 @@
 //! the head.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -182,6 +182,11 @@ pub(crate) struct RunCursor {
 impl RunCursor {
     pub(crate) fn new(run: Arc<Run>, fill: Fill) -> RunCursor {
         RunCursor { run, fill, at: 0, cursor: None }
+    }
+
+    /// The file that it stands in.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.run.tables.get(self.at).map(|table| &*table.path)
     }
 
     /// Opens table `at`, unless it is open; nothing if there is none.

@@ -6,10 +6,11 @@
 //! entry, but seeks to the end of the range. Those of its own place cover some of its versions and
 //! not others; under these it steps.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Entry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::memtable::MemtableCursor;
@@ -52,6 +53,10 @@ pub(crate) struct Source {
     newer: Vec<Ranges>,
     /// Of this place.
     own: Option<Ranges>,
+    /// On the way forwards: the end of the range passed over last.
+    floor: Vec<u8>,
+    /// On the way back: the start of it.
+    ceiling: Option<Vec<u8>>,
 }
 
 /// Which keys are asked for: from a key on, and up to a key or to the last.
@@ -72,7 +77,15 @@ impl Source {
         }
         let mut newer: Vec<Ranges> = Vec::new();
         let mut add = |place: Place, own: Option<Ranges>| {
-            sources.push(Source { place, seq, newer: newer.clone(), own: own.clone() });
+            let above = newer.clone();
+            sources.push(Source {
+                place,
+                seq,
+                newer: above,
+                own: own.clone(),
+                floor: Vec::new(),
+                ceiling: None,
+            });
             newer.extend(own);
         };
         for memtable in state.memtables().filter(|memtable| !memtable.is_empty()) {
@@ -94,22 +107,50 @@ impl Source {
         }
     }
 
+    /// What an entry where none can be says of its file: a checksum testifies that it is what was
+    /// written, and not that it makes sense.
+    pub(crate) fn out_of_order(&self) -> Error {
+        let path = match &self.place {
+            Place::Memtable(_) => None,
+            Place::Run(cursor) => cursor.path(),
+        };
+        let path = path.unwrap_or(Path::new("memtable"));
+        Error::corrupt(path, 0, "entries are out of order")
+    }
+
+    /// A seek may go anywhere.
+    fn forget(&mut self) {
+        self.floor.clear();
+        self.ceiling = None;
+    }
+
     fn is_plain(&self) -> bool {
         self.newer.is_empty() && self.own.is_none()
     }
 
-    /// On to the first entry that is not covered.
+    /// On to the first entry that is not covered. Each seek goes further than the one before,
+    /// whatever a forged block says: a walk comes to an end.
     fn settle_on(&mut self) -> Result<()> {
+        self.ceiling = None;
         if self.is_plain() {
             return Ok(());
         }
-        let mut end = Vec::new();
+        let mut floor = std::mem::take(&mut self.floor);
+        let outcome = self.step_on(&mut floor);
+        self.floor = floor;
+        outcome
+    }
+
+    fn step_on(&mut self, floor: &mut Vec<u8>) -> Result<()> {
         loop {
             let Some(entry) = self.entry() else { return Ok(()) };
+            if *entry.key < floor[..] {
+                return Err(self.out_of_order());
+            }
             if let Some(cover) = cover(&self.newer, entry.key, self.seq) {
-                end.clear();
-                end.extend_from_slice(cover.end);
-                self.cursor().seek(&end, SeqNo::MAX)?;
+                floor.clear();
+                floor.extend_from_slice(cover.end);
+                self.cursor().seek(floor, SeqNo::MAX)?;
             } else if self.is_covered_here(&entry) {
                 self.cursor().next()?;
             } else {
@@ -118,18 +159,27 @@ impl Source {
         }
     }
 
-    /// Back to the last entry that is not covered.
+    /// Back to the last entry that is not covered; each seek goes further, too.
     fn settle_back(&mut self) -> Result<()> {
+        self.floor.clear();
         if self.is_plain() {
             return Ok(());
         }
-        let mut start = Vec::new();
+        let mut ceiling = self.ceiling.take();
+        let outcome = self.step_back(&mut ceiling);
+        self.ceiling = ceiling;
+        outcome
+    }
+
+    fn step_back(&mut self, ceiling: &mut Option<Vec<u8>>) -> Result<()> {
         loop {
             let Some(entry) = self.entry() else { return Ok(()) };
+            if ceiling.as_ref().is_some_and(|ceiling| *entry.key >= ceiling[..]) {
+                return Err(self.out_of_order());
+            }
             if let Some(cover) = cover(&self.newer, entry.key, self.seq) {
-                start.clear();
-                start.extend_from_slice(cover.start);
-                self.cursor().seek_back(&start, SeqNo::MAX)?;
+                let start = ceiling.insert(cover.start.to_vec());
+                self.cursor().seek_back(start, SeqNo::MAX)?;
             } else if self.is_covered_here(&entry) {
                 self.cursor().prev()?;
             } else {
@@ -157,21 +207,25 @@ fn touches(run: &Run, (start, end): Bounds<'_>) -> bool {
 
 impl Cursor for Source {
     fn seek(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
+        self.forget();
         self.cursor().seek(user_key, seq)?;
         self.settle_on()
     }
 
     fn seek_back(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
+        self.forget();
         self.cursor().seek_back(user_key, seq)?;
         self.settle_back()
     }
 
     fn first(&mut self) -> Result<()> {
+        self.forget();
         self.cursor().first()?;
         self.settle_on()
     }
 
     fn last(&mut self) -> Result<()> {
+        self.forget();
         self.cursor().last()?;
         self.settle_back()
     }

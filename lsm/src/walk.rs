@@ -11,6 +11,7 @@
 //! Forwards the first version that is not too new decides; backwards versions come from the oldest,
 //! and the last that is not too new does.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Entry};
@@ -116,7 +117,7 @@ impl Walk {
                 Some(key) => walk.entries.seek_back(key, SeqNo::MAX)?,
                 None => walk.entries.last()?,
             }
-            walk.find_prev()
+            walk.find_prev(false)
         })
     }
 
@@ -147,7 +148,7 @@ impl Walk {
                 walk.key = key;
                 sought?;
             }
-            walk.find_prev()
+            walk.find_prev(true)
         })
     }
 
@@ -162,17 +163,24 @@ impl Walk {
     }
 
     /// The next record, from where the entries stand.
+    ///
+    /// Every key is above the one before it, whatever the blocks say, or a forged one could send
+    /// the walk in circles.
     fn find_next(&mut self) -> Result<bool> {
         let mut steps = 0;
+        let mut sought_on = false;
         loop {
             let Some(entry) = self.entries.entry() else {
                 self.stand = Stand::Within;
                 return Ok(false);
             };
+            if self.stand == Stand::Within && *entry.key < self.key[..] {
+                return Err(self.entries.out_of_order());
+            }
             if self.stand == Stand::Within && entry.key == self.key {
                 steps += 1;
-                if steps > STEPS_MAX {
-                    steps = 0;
+                if steps > STEPS_MAX && !sought_on {
+                    sought_on = true;
                     let key = std::mem::take(&mut self.key);
                     let sought = self.entries.seek(&key, SeqNo::ZERO);
                     self.key = key;
@@ -193,7 +201,7 @@ impl Walk {
             self.key.clear();
             self.key.extend_from_slice(entry.key);
             self.stand = Stand::Within;
-            steps = 0;
+            (steps, sought_on) = (0, false);
             let value = match kind {
                 Kind::Delete => None,
                 Kind::Put => self.current()?,
@@ -232,13 +240,17 @@ impl Walk {
         merge(&self.keyspace, &self.key, base.as_deref(), &operands)
     }
 
-    /// The last record up to where the entries stand.
-    fn find_prev(&mut self) -> Result<bool> {
+    /// The last record up to where the entries stand; below the key, if it is `known`.
+    fn find_prev(&mut self, mut known: bool) -> Result<bool> {
         loop {
             let Some(entry) = self.entries.entry() else {
                 self.stand = Stand::Before;
                 return Ok(false);
             };
+            if known && *entry.key >= self.key[..] {
+                return Err(self.entries.out_of_order());
+            }
+            known = true;
             self.key.clear();
             self.key.extend_from_slice(entry.key);
             if let Some(value) = self.gather_back()? {
@@ -313,6 +325,16 @@ impl Entries {
         match self {
             Entries::One(one) => one.prev(),
             Entries::Many(many) => many.prev(),
+        }
+    }
+
+    fn out_of_order(&self) -> Error {
+        match self {
+            Entries::One(one) => one.out_of_order(),
+            Entries::Many(many) => match many.standing() {
+                Some(one) => one.out_of_order(),
+                None => Error::corrupt(Path::new("memtable"), 0, "entries are out of order"),
+            },
         }
     }
 

@@ -128,8 +128,8 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
     Ok(threads)
 }
 
-/// A step of upkeep; a panic in it is an error like any other, or all who wait for this thread would
-/// wait for ever.
+/// A step of upkeep; a panic in it is an error like any other, or all who wait for this thread
+/// would wait for ever.
 fn step(step: impl FnOnce() -> Result<bool>) -> Result<bool> {
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | 0 | sound; shown |
 //! | 1 | `verify` alone: the database is damaged, and the output says where |
-//! | 2 | cannot tell: bad usage, no database, in use, damaged (`stat`, `dump`), or the disk refuses |
+//! | 2 | cannot tell: bad usage, no database, in use, the disk refuses; `stat`, `dump`: damaged |
 //!
 //! A reader that has seen enough (`dump DIR | head`) ends it without a word.
 

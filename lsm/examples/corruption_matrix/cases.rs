@@ -1,8 +1,8 @@
 //! The matrix: every kind of damage, in both states, with what must become of it and why.
 //!
 //! The first rows are those that the peers have been put through; theirs were measured earlier, the
-//! same way: 1000 puts, each synced, the process killed or the store closed, the file edited, opened
-//! again with defaults.
+//! same way: 1000 puts, each synced, the process killed or the store closed, the file edited,
+//! opened again with defaults.
 
 use super::lab::{Lab, Outcome, Patient, RECORDS, Shape, State, place, store};
 use Shape::{Journal, Tables};

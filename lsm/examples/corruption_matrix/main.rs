@@ -1,11 +1,12 @@
-//! What becomes of a database of a thousand records, each synced, when its files are damaged: a table.
+//! What becomes of a database of a thousand records, each synced, when its files are damaged: a
+//! table.
 //!
 //! ```sh
 //! cargo run -p drystone-lsm --example corruption_matrix
 //! ```
 //!
-//! Every row writes the damage into a fresh copy of a real database on the real file system, opens it
-//! and reads every record. The suite asserts every cell (`tests/suite/matrix.rs`).
+//! Every row writes the damage into a fresh copy of a real database on the real file system, opens
+//! it and reads every record. The suite asserts every cell (`tests/suite/matrix.rs`).
 
 mod cases;
 mod lab;

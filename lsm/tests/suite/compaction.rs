@@ -53,8 +53,8 @@ fn a_crash_at_any_step_of_a_compaction_leaves_inputs_or_outputs() {
     }
 }
 
-// Scenario 30, with snapshots open: each sees what it saw, at every step, whatever fails; and what the
-// failed compaction left does not show after a crash.
+// Scenario 30, with snapshots open: each sees what it saw, at every step, whatever fails; and what
+// the failed compaction left does not show after a crash.
 #[test]
 fn snapshots_see_what_they_saw_through_failing_compactions() {
     let (base, last) = layered(Policy::Leveled);

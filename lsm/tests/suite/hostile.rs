@@ -139,8 +139,8 @@ fn survives(disk: &SimVfs, what: &str) -> bool {
     opened
 }
 
-// Scenario 48: a journal whose frames are all sound, and whose records say that there are four billion
-// changes, of keyspaces that are not there, with keys longer than the record.
+// Scenario 48: a journal whose frames are all sound, and whose records say that there are four
+// billion changes, of keyspaces that are not there, with keys longer than the record.
 #[test]
 fn hostile_journal_records_get_an_answer() {
     let specimen = Specimen::new(End::Closed);
@@ -159,8 +159,8 @@ fn hostile_journal_records_get_an_answer() {
     assert!(opened > 20, "{opened} opened");
 }
 
-// Scenario 48: a manifest whose edits name tables that are not there, levels that do not exist, numbers
-// at the end of their range, bounds in the wrong order.
+// Scenario 48: a manifest whose edits name tables that are not there, levels that do not exist,
+// numbers at the end of their range, bounds in the wrong order.
 #[test]
 fn hostile_manifest_records_get_an_answer() {
     let specimen = Specimen::new(End::Closed);
@@ -247,7 +247,7 @@ fn unpacked() -> SimVfs {
 }
 
 /// Forges one part, or the wrapping of it, and seals it again.
-fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut Vec<u8>) {
+fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut [u8]) {
     let id = u64::from_str_radix(path.file_stem().unwrap().to_str().unwrap(), 16).unwrap();
     let salt = options_salt();
     let all = parts(table);
@@ -283,9 +283,9 @@ fn options_salt() -> u64 {
     42
 }
 
-// Scenario 48: every part of a table, forged and sealed again: blocks whose entries are out of order or
-// reach beyond their end, fences that send a search in circles, filters of no lines, descriptions of
-// another table. Reads, walks, compactions and verify get over all of them.
+// Scenario 48: every part of a table, forged and sealed again: blocks whose entries are out of
+// order or reach beyond their end, fences that send a search in circles, filters of no lines,
+// descriptions of another table. Reads, walks, compactions and verify get over all of them.
 #[test]
 fn hostile_tables_get_an_answer() {
     let base = unpacked();

@@ -95,8 +95,8 @@ fn a_dropped_keyspace_never_comes_back() {
     }
 }
 
-// Scenario 33: one record in a keyspace that nobody writes to any more must not keep the journal from
-// being let go of: it would grow until the disk is full.
+// Scenario 33: one record in a keyspace that nobody writes to any more must not keep the journal
+// from being let go of: it would grow until the disk is full.
 #[test]
 fn an_idle_keyspace_does_not_hold_the_journal() {
     let disk = SimVfs::new(1);

@@ -26,9 +26,9 @@ fn life(disk: &SimVfs) -> Result<Vec<Records>> {
     Ok(states)
 }
 
-// Scenario 47: from some call on, every sync is a lie, and then the power fails. Nobody can save what
-// was written since. But what opens is a state that there was, or it is refused: never a wrong record,
-// and never a mixture.
+// Scenario 47: from some call on, every sync is a lie, and then the power fails. Nobody can save
+// what was written since. But what opens is a state that there was, or it is refused: never a wrong
+// record, and never a mixture.
 #[test]
 fn a_lying_disk_costs_records_and_invents_none() {
     let (mut opened, mut refused, mut short) = (0, 0, 0);
@@ -97,8 +97,9 @@ fn a_journal_that_ends_before_what_the_manifest_knows_is_refused() {
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }
 
-// Scenario 45: the power fails again, at every step of an opening that has much to do: a torn journal,
-// a torn manifest, orphans; then flush and compaction. And again in the opening after that.
+// Scenario 45: the power fails again, at every step of an opening that has much to do: a torn
+// journal, a torn manifest, orphans; then flush and compaction. And again in the opening after
+// that.
 #[test]
 fn a_second_power_cut_in_recovery_changes_no_outcome() {
     let specimen = Specimen::new(End::Killed);

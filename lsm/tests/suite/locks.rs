@@ -58,8 +58,8 @@ fn a_database_has_one_writer_or_some_readers() {
     drop(open(&disk));
 }
 
-// Scenario 21: a snapshot may outlive its database, and must not hold the lock, nor be harmed by the
-// next owner, who removes what it reads.
+// Scenario 21: a snapshot may outlive its database, and must not hold the lock, nor be harmed by
+// the next owner, who removes what it reads.
 #[test]
 fn a_snapshot_that_lives_on_does_not_hold_the_lock() {
     let disk = SimVfs::new(1);

@@ -91,8 +91,8 @@ fn a_torn_last_edit_is_cut() {
     }
 }
 
-/// A database whose manifest has moved to the other folder; the disk as it was before the move, with
-/// the old list in it; and the contents.
+/// A database whose manifest has moved to the other folder; the disk as it was before the move,
+/// with the old list in it; and the contents.
 fn moved() -> (SimVfs, SimVfs, [Records; 2]) {
     let specimen = Specimen::of_tables();
     let disk = specimen.disk.crash_copy(0);
@@ -143,8 +143,8 @@ fn the_newest_complete_list_of_files_counts() {
 }
 
 // Scenario 23: the new list is not complete: a file that has not got its name yet, a log without
-// records. The old one counts as long as it is whole. A file that cannot be one of an unfinished list
-// is damage, and may have been the newer list.
+// records. The old one counts as long as it is whole. A file that cannot be one of an unfinished
+// list is damage, and may have been the newer list.
 #[test]
 fn a_list_of_files_that_was_not_finished_does_not_count() {
     let specimen = Specimen::new(End::Killed);
@@ -192,8 +192,8 @@ fn a_crash_while_the_list_of_files_is_replaced_leaves_one() {
     assert!(calls > 20 && both > 3, "{calls} calls, {both} with both lists");
 }
 
-// Scenario 23: a list of another name, or none at all beside tables, journals or both, is never taken
-// for a fresh database: making one would remove every table.
+// Scenario 23: a list of another name, or none at all beside tables, journals or both, is never
+// taken for a fresh database: making one would remove every table.
 #[test]
 fn a_database_without_its_list_of_files_says_so() {
     let specimen = Specimen::new(End::Closed);
@@ -220,8 +220,8 @@ fn a_database_without_its_list_of_files_says_so() {
     }
 }
 
-// Scenarios 22 and 23: a damaged new list beside an old whole one, which the crash left. The old one
-// is sound, and does not know what has been acknowledged since.
+// Scenarios 22 and 23: a damaged new list beside an old whole one, which the crash left. The old
+// one is sound, and does not know what has been acknowledged since.
 #[test]
 fn an_older_list_of_files_is_not_taken_for_a_damaged_newer_one() {
     let (old, disk, expected) = moved();

@@ -8,8 +8,8 @@ mod lab;
 
 use lab::Lab;
 
-// The promise of the whole crate, case by case: never silently fewer records, never a wrong one, never
-// a refusal where nothing promised is lost; and whatever is refused is left as it was.
+// The promise of the whole crate, case by case: never silently fewer records, never a wrong one,
+// never a refusal where nothing promised is lost; and whatever is refused is left as it was.
 #[test]
 fn every_cell_of_the_matrix_is_right() {
     let lab = Lab::new();

@@ -66,8 +66,8 @@ fn a_future_version_is_unsupported_and_untouched() {
         }
     });
     unsupported(&disk, "manifest");
-    // A table: the version stands 16 bytes before its end, and is looked at before the checksum, whose
-    // rule may be another one in that version.
+    // A table: the version stands 16 bytes before its end, and is looked at before the checksum,
+    // whose rule may be another one in that version.
     for path in tables(&specimen.disk) {
         let disk = specimen.hurt(&path, |bytes| {
             let at = bytes.len() - 16;
@@ -122,7 +122,8 @@ fn a_sound_table_in_the_wrong_place_is_corruption() {
     }
 }
 
-// Scenario 26: a block that the disk wrote where another belongs, within one table and from another.
+// Scenario 26: a block that the disk wrote where another belongs, within one table and from
+// another.
 #[test]
 fn a_sound_block_in_the_wrong_place_is_corruption() {
     let specimen = Specimen::of_tables();
@@ -160,8 +161,8 @@ fn a_journal_of_another_database_is_corruption() {
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }
 
-// Scenarios 11 and 26: the journal is gone as a whole, with all that was acknowledged. An empty one in
-// its place would be the end of it, without a word; also when nothing had been flushed yet.
+// Scenarios 11 and 26: the journal is gone as a whole, with all that was acknowledged. An empty one
+// in its place would be the end of it, without a word; also when nothing had been flushed yet.
 #[test]
 fn a_journal_that_is_gone_is_missed() {
     for flushed in [false, true] {
@@ -260,7 +261,7 @@ fn an_unclean_database_on_a_read_only_medium_is_read() {
         assert!(matches!(db.flush(), Err(Error::ReadOnly)));
         assert!(matches!(db.persist(), Err(Error::ReadOnly)));
         assert!(matches!(db.compact_once(), Err(Error::ReadOnly)));
-        assert!(matches!(db.checkpoint(Path::new("copy")), Err(_)));
+        assert!(db.checkpoint(Path::new("copy")).is_err());
         assert!(matches!(db.drop_keyspace(&left), Err(Error::ReadOnly)));
         drop(db);
         assert_eq!(changes.load(Ordering::Relaxed), 0, "{end:?}: it tried to write");

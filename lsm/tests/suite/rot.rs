@@ -16,8 +16,8 @@ fn step(usual: usize) -> usize {
 }
 
 // Scenario 31: a bit flips, and a store that checksums only its data blocks says "absent" by a
-// rotten filter or finds nothing by rotten fences. Every byte of every table: a key has its value or
-// is an error, keys behind other blocks are fine, and nothing goes unnoticed.
+// rotten filter or finds nothing by rotten fences. Every byte of every table: a key has its value
+// or is an error, keys behind other blocks are fine, and nothing goes unnoticed.
 #[test]
 fn a_rotten_byte_in_a_table_is_an_error_and_never_an_absent_key() {
     let specimen = Specimen::of_tables();
@@ -146,8 +146,8 @@ fn a_compaction_over_a_rotten_block_stops_and_keeps_its_inputs() {
     assert!(stopped > 10, "{stopped} compactions met a rotten block");
 }
 
-// Scenario 31: a sector that cannot be read is not the end of a table either, and one bad table must
-// not keep all others from being compacted.
+// Scenario 31: a sector that cannot be read is not the end of a table either, and one bad table
+// must not keep all others from being compacted.
 #[test]
 fn a_compaction_over_an_unreadable_sector_stops_and_others_go_on() {
     let (disk, expected) = due();

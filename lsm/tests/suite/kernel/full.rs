@@ -1,8 +1,8 @@
 //! Real file systems without a byte to spare.
 //!
 //! A database fills its volume to the end, from different amounts of free space, so that the last
-//! byte goes to the journal, to a table, to the manifest. Then somebody takes what it gave back, and
-//! it has to be read with nothing free.
+//! byte goes to the journal, to a table, to the manifest. Then somebody takes what it gave back,
+//! and it has to be read with nothing free.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ fn write_until_full(db: &Db, round: u64, acknowledged: &mut Records) -> Error {
     unreachable!("a volume has an end")
 }
 
-// The catalogue's fault 18, one level up: the caller is told, nothing acknowledged is lost, all of it
-// can be read without a byte free, and with space the database goes on.
+// Scenario 18, one level up: the caller is told, nothing acknowledged is lost, all of
+// it can be read without a byte free, and with space the database goes on.
 #[test]
 fn a_full_disk_is_reported_and_survived() {
     on_each(
@@ -93,7 +93,7 @@ fn a_full_disk_is_reported_and_survived() {
                 match open(volume, 0) {
                     Ok(db) => assert_holds(&db, &acknowledged, &format!("{what}, opened full")),
                     Err(error) => {
-                        assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}")
+                        assert!(matches!(error, Error::NoSpace { .. }), "{what}: {error}");
                     }
                 }
                 volume.drain();

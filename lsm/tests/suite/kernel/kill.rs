@@ -1,14 +1,15 @@
 //! A real process, killed at any moment, again and again in the same directory.
 //!
 //! ```text
-//!     ┌─► start a victim ─► it opens ─► writes from three threads, says what is durable ─► SIGKILL ─┐
-//!     │                     (or SIGKILL here)      flushes and compacts meanwhile                   │
-//!     └── the next one ◄── every number up to the last said is there, whole, and no gap ◄── open ───┘
+//!   ┌─► start a victim ─► it opens ─► writes, flushes, compacts, says what is durable ─► SIGKILL ┐
+//!   │                     (or SIGKILL here)                                                      │
+//!   └── the next one ◄── all up to the last said is there, whole, and no gap ◄── open ───────────┘
 //! ```
 //!
 //! Every batch of a thread carries its number into two keyspaces, and a merge operand into a third:
 //! one key there holds, in order, every number that counts, so that a batch that was replayed twice
-//! shows. To replay a run's choices (not the kernel's): `SEED=n cargo test -p drystone-lsm killed_at`.
+//! shows. To replay a run's choices (not the kernel's): `SEED=n cargo test -p drystone-lsm
+//! killed_at`.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -201,8 +202,8 @@ fn check(dir: &Path, durable: &[u64; THREADS as usize]) -> [u64; THREADS as usiz
     counts
 }
 
-// All of it at once: journal, flushes, compactions, recovery, and death in any of them. A promise that
-// holds only while processes end well is none.
+// All of it at once: journal, flushes, compactions, recovery, and death in any of them. A promise
+// that holds only while processes end well is none.
 #[test]
 fn a_process_killed_at_any_moment_loses_nothing_acknowledged() {
     if let Some(dir) = std::env::var_os(ORDERS) {
