@@ -12,6 +12,7 @@
 //! no compaction touches it again before the next opening, and readers go on, with an error for the
 //! keys that cannot be read.
 
+mod dropped;
 mod pick;
 
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use crate::sieve::{Rules, Sieve};
 use crate::slice::Slice;
 use crate::state::State;
 use crate::table::{Fill, TableCursor, TableMeta};
-use crate::version::Swap;
+use crate::version::{Swap, Tree};
 
 use self::pick::Job;
 
@@ -61,7 +62,12 @@ impl Core {
                 state.version.trees().iter().find_map(|tree| {
                     // Below a snapshot the same would be written again, and again.
                     let settled = versions.settled.get(&tree.id) == Some(&tree.fingerprint());
-                    let job = pick::whole(tree, &versions.running, core.policy(tree.id));
+                    let job = pick::whole(
+                        tree,
+                        &versions.running,
+                        core.policy(tree.id),
+                        core.expiring(tree),
+                    );
                     job.filter(|_| !settled)
                 })
             })
@@ -70,7 +76,18 @@ impl Core {
 
     fn pick(&self, versions: &Versions) -> Option<Job> {
         let version = Arc::clone(&self.state().version);
+        // A snapshot taken later sees the deletes.
+        let snapshots = self.snapshots.list();
+        let now = |tree: &Tree| self.expiring(tree);
+        if let Some(job) = dropped::pick(&version, &versions.running, &snapshots, now) {
+            return Some(job);
+        }
         pick::pick(&version, |id| self.policy(id), &versions.running, &self.sizes)
+    }
+
+    /// The time, for a keyspace whose entries expire.
+    fn expiring(&self, tree: &Tree) -> Option<u64> {
+        self.keyspace_of(tree.id).filter(|keyspace| keyspace.expires).map(|_| self.time.now())
     }
 
     fn policy(&self, id: KeyspaceId) -> Policy {
@@ -111,6 +128,12 @@ impl Core {
 
     fn run(&self, job: &Job) -> Result<()> {
         let Some(keyspace) = self.keyspace_of(job.space) else { return Ok(()) };
+        if job.drops() {
+            if self.swap(job, Vec::new())? {
+                self.tally.dropped(job.inputs.len() as u64);
+            }
+            return Ok(());
+        }
         if job.moves {
             return self.move_down(job);
         }
@@ -201,7 +224,7 @@ impl Core {
             filter: true,
         };
         let mut sieve = Sieve::new(MergeCursor::new(inputs(&job.inputs)), rules)?;
-        let next_id = || self.next_table();
+        let next_id = Box::new(|| self.next_table());
         let plan = Plan {
             vfs: Arc::clone(&self.vfs),
             dir: self.dir.clone(),
@@ -211,7 +234,7 @@ impl Core {
             filter_bits: FILTER_BITS,
             table_bytes: self.sizes.table_bytes,
         };
-        let mut outputs = Outputs::new(plan, sieve.ranges(), &next_id);
+        let mut outputs = Outputs::new(plan, sieve.ranges(), next_id);
         let mut count = 0_u32;
         while let Some(kept) = sieve.kept() {
             outputs.add(kept)?;

@@ -39,7 +39,7 @@ use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Change, Counters, Manifest};
 use crate::memtable::{KeyspaceId, Memtable};
-use crate::pace::Pace;
+use crate::pace::{MEMORY_WAIT, Pace};
 use crate::ratchet::Ratchet;
 use crate::snapshot::Registry;
 use crate::state::{Sealed, State};
@@ -48,12 +48,12 @@ use crate::table::TableId;
 use crate::time::WallTime;
 use crate::work::Work;
 
-/// Sealed memtables beyond which writers wait.
+/// Sealed memtables beyond which writers wait a little, and beyond which they stop.
 pub(crate) const SEALED_MAX: usize = 3;
+const SEALED_STOP: usize = 6;
 
 /// How often a writer that finds no memory waits for a flush that fails again and again.
 const FAILING_WAITS_MAX: u32 = 10;
-const FAILING_WAIT: Duration = Duration::from_millis(50);
 
 /// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
 /// that needs beside the batch.
@@ -92,6 +92,8 @@ pub(crate) struct Core {
     pub(crate) read_only: bool,
     /// Bytes of all tables, as of the current version.
     pub(crate) table_bytes: AtomicU64,
+    /// The last write whose tables were admitted, once they are in the state.
+    pub(crate) admitted: AtomicU64,
     pub(crate) closed: AtomicBool,
 }
 
@@ -138,6 +140,20 @@ impl Core {
         Arc::clone(&self.state.read())
     }
 
+    /// The places to look in and the number to read at, for what is visible now.
+    pub(crate) fn view(&self) -> (Arc<State>, SeqNo) {
+        loop {
+            // In this order: see `State`.
+            let state = self.state();
+            let seq = self.ratchet.visible();
+            // A state that lacks tables of a write up to `seq` would show what came after them, and
+            // not them. Relaxed: came with the number.
+            if self.admitted.load(Ordering::Relaxed) <= state.admitted.0 {
+                return (state, seq);
+            }
+        }
+    }
+
     /// Replaces the state by what `make` makes of it.
     pub(crate) fn replace_state(&self, make: impl FnOnce(&State) -> State) {
         let mut state = self.state.write();
@@ -172,10 +188,10 @@ impl Core {
             return Err(Error::TooLarge { bytes: room, bytes_max: ROOM_MAX });
         }
         self.check_disk()?;
+        let mut waits = Waits::default();
         if self.options.threads > 0 {
-            self.pace.slow(room);
+            waits.slow(self, room);
         }
-        let mut waits = 0;
         let (memtable, ticket, commit) = loop {
             let mut order = self.order.lock();
             if let Some(gone) = batch.keyspaces.iter().find(|keyspace| keyspace.is_dropped()) {
@@ -186,9 +202,10 @@ impl Core {
                 return Ok(Commit { seq: order.last_seq, way });
             }
             if !order.active.reserve(room) {
-                if self.state.read().sealed.len() >= SEALED_MAX {
+                let most = if waits.count == 0 { SEALED_MAX } else { SEALED_STOP };
+                if self.state.read().sealed.len() >= most {
                     drop(order);
-                    self.wait_for_memory(&mut waits)?;
+                    waits.for_memory(self)?;
                     continue;
                 }
                 self.seal(&mut order, room);
@@ -205,6 +222,7 @@ impl Core {
         let record = Record::decode(batch.record()).expect("a batch is well-formed");
         record.insert_into(&memtable, |_| true).expect("a batch is well-formed");
         self.ratchet.report(ticket);
+        waits.end(self);
         self.tally.wrote(batch.len() as u64, batch.record().len() as u64);
         Ok(commit)
     }
@@ -218,7 +236,7 @@ impl Core {
         }
     }
 
-    fn check_disk(&self) -> Result<()> {
+    pub(crate) fn check_disk(&self) -> Result<()> {
         match self.options.disk_bytes {
             Some(max) if self.table_bytes.load(Ordering::Relaxed) > max => {
                 let cause = Arc::new(std::io::ErrorKind::QuotaExceeded.into());
@@ -253,23 +271,6 @@ impl Core {
 
     pub(crate) fn memtable_seed(&self, seals: u64) -> u64 {
         self.salt.wrapping_add(seals)
-    }
-
-    /// Called by a writer that finds all memtables full.
-    fn wait_for_memory(&self, waits: &mut u32) -> Result<()> {
-        if self.options.threads == 0 {
-            return self.flush_once().map(drop);
-        }
-        self.check_open()?;
-        self.work.call();
-        self.pace.wait(FAILING_WAIT);
-        if let Some(error) = self.work.flush_error() {
-            *waits += 1;
-            if *waits > FAILING_WAITS_MAX {
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
     /// Makes everything visible durable.
@@ -380,5 +381,60 @@ impl Core {
             });
         }
         stats
+    }
+}
+
+/// How one batch was held up.
+#[derive(Debug, Default)]
+struct Waits {
+    /// For memory.
+    count: u32,
+    /// For flushes that failed meanwhile.
+    failing: u32,
+    held: Duration,
+}
+
+impl Waits {
+    /// Before a batch that will need `room`.
+    fn slow(&mut self, core: &Core, room: u64) {
+        self.time(core, || core.pace.slow(room));
+    }
+
+    /// All memtables are full.
+    fn for_memory(&mut self, core: &Core) -> Result<()> {
+        if core.options.threads == 0 {
+            return core.flush_once().map(drop);
+        }
+        core.check_open()?;
+        core.work.call();
+        self.time(core, || {
+            core.pace.wait(MEMORY_WAIT);
+            true
+        });
+        self.count += 1;
+        if let Some(error) = core.work.flush_error() {
+            self.failing += 1;
+            if self.failing > FAILING_WAITS_MAX {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn time(&mut self, core: &Core, wait: impl FnOnce() -> bool) {
+        if !core.pace.is_behind() {
+            return;
+        }
+        let clock = core.time.clock();
+        let start = clock.monotonic();
+        if wait() {
+            self.held += clock.monotonic().saturating_sub(start);
+        }
+    }
+
+    fn end(self, core: &Core) {
+        if self.held > Duration::ZERO {
+            core.tally.held(self.held);
+        }
     }
 }

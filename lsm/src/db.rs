@@ -16,6 +16,7 @@ use crate::commit::Commit;
 use crate::config::{KeyspaceOptions, NAME_BYTES_MAX, Options};
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::ingest::IngestWriter;
 use crate::keyspace::{Keyspace, Shared, Traits};
 use crate::manifest::{Change, Contents};
 use crate::memtable::KeyspaceId;
@@ -243,9 +244,7 @@ impl Db {
     pub fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<Slice>> {
         let core = self.core();
         assert!(keyspace.shared.owner == core.owner, "a keyspace is used with its own database");
-        // In this order: see `State`.
-        let state = core.state();
-        let seq = core.ratchet.visible();
+        let (state, seq) = core.view();
         read::get(&state, &keyspace.shared, key, seq)
     }
 
@@ -253,9 +252,8 @@ impl Db {
     pub fn range<K: AsRef<[u8]>>(&self, keyspace: &Keyspace, bounds: impl RangeBounds<K>) -> Range {
         let core = self.core();
         assert!(keyspace.shared.owner == core.owner, "a keyspace is used with its own database");
-        // In this order: see `State`. The state keeps all that the range needs.
-        let state = core.state();
-        let seq = core.ratchet.visible();
+        // The state keeps all that the range needs.
+        let (state, seq) = core.view();
         Range::new(state, Arc::clone(&keyspace.shared), seq, range::bounds(&bounds))
     }
 
@@ -311,6 +309,46 @@ impl Db {
             }
         }
         Ok(Progress::Done)
+    }
+
+    /// Takes in records that are sorted by key, each key once, as one write: all of them visible
+    /// and durable on return, or none. They go past the journal and the memtables, at the cost of
+    /// one copy.
+    ///
+    /// # Errors
+    /// Those of [`IngestWriter::add`] and [`IngestWriter::finish`].
+    pub fn ingest<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        keyspace: &Keyspace,
+        records: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<()> {
+        let mut writer = self.ingest_writer(keyspace)?;
+        for (key, value) in records {
+            writer.add(key.as_ref(), value.as_ref())?;
+        }
+        writer.finish()
+    }
+
+    /// As [`ingest`](Db::ingest), record by record, or table by table.
+    ///
+    /// # Errors
+    /// [`NoSpace`](Error::NoSpace) if there is more on disk than the options allow;
+    /// [`ReadOnly`](Error::ReadOnly), [`Closed`](Error::Closed).
+    pub fn ingest_writer(&self, keyspace: &Keyspace) -> Result<IngestWriter> {
+        IngestWriter::new(self.core(), keyspace)
+    }
+
+    /// Deletes everything in a keyspace, as one write: visible and durable on return. Older
+    /// snapshots see what they saw. Costs a flush, however much there is; compactions give back the
+    /// space without reading it.
+    ///
+    /// # Errors
+    /// Everything is still there, and the call may be made again. If the manifest could not be
+    /// written, a crash before the next successful flush may find the keyspace empty.
+    pub fn clear(&self, keyspace: &Keyspace) -> Result<()> {
+        let core = self.core();
+        assert!(keyspace.shared.owner == core.owner, "a keyspace is used with its own database");
+        core.clear(&keyspace.shared)
     }
 
     /// Copies the database, as of one moment during the call, into `dir`, where it opens as a

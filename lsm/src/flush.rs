@@ -15,6 +15,7 @@
 //! writes would get positions that the next recovery passes over.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use drystone_wal::Lsn;
 
@@ -50,7 +51,8 @@ impl Core {
         self.flush_oldest()
     }
 
-    fn flush_oldest(&self) -> Result<bool> {
+    /// Flushes the oldest sealed memtable. Called by the one whose turn it is.
+    pub(crate) fn flush_oldest(&self) -> Result<bool> {
         let Some(sealed) = self.state().sealed.first().cloned() else { return Ok(false) };
         let outcome = self.flush_memtable(&sealed).map(|()| true);
         self.work.note_flush(&outcome);
@@ -107,7 +109,7 @@ impl Core {
             filter: false,
         };
         let mut sieve = Sieve::new(cursor, rules)?;
-        let next_id = || self.next_table();
+        let next_id = Box::new(|| self.next_table());
         let plan = Plan {
             vfs: Arc::clone(&self.vfs),
             dir: self.dir.clone(),
@@ -117,7 +119,7 @@ impl Core {
             filter_bits: FILTER_BITS,
             table_bytes: self.sizes.table_bytes,
         };
-        let mut outputs = Outputs::new(plan, sieve.ranges(), &next_id);
+        let mut outputs = Outputs::new(plan, sieve.ranges(), next_id);
         while let Some(kept) = sieve.kept() {
             outputs.add(kept)?;
             sieve.next()?;
@@ -182,7 +184,8 @@ impl Core {
     }
 
     pub(crate) fn remove_files<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) {
-        for path in paths {
+        // Of a database that was closed the directory may be another opener's by now.
+        for path in paths.filter(|_| !self.closed.load(Ordering::Acquire)) {
             // What cannot be removed is an orphan, and goes at the next opening.
             drop(self.vfs.remove(path));
         }

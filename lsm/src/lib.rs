@@ -116,11 +116,7 @@
 //! # Absent
 //!
 //! * Transactions with conflict detection. Reading beside a live writer from another process.
-//! * Taking in tables made elsewhere, or a sorted stream without the journal.
-//! * Clearing a keyspace in one step: drop it, and make it again.
 //! * Large values apart from their keys. Compactions of one job on several threads.
-//! * A table of which everything has expired is not dropped as a whole: compactions drop entry by
-//!   entry.
 //! * Losing the newest *file* of the manifest (not bytes of it) is noticed only if a table or a
 //!   journal record that it speaks of is missed.
 //!
@@ -157,8 +153,11 @@ mod source;
 mod state;
 mod walk;
 
+mod admit;
+mod clear;
 mod compact;
 mod flush;
+mod ingest;
 mod outputs;
 mod sieve;
 mod work;
@@ -189,6 +188,7 @@ pub use compress::Compression;
 pub use config::{CompactionFilter, KeyspaceOptions, MergeOperator, Options, Policy};
 pub use db::{Db, Progress};
 pub use error::{Error, Result};
+pub use ingest::IngestWriter;
 pub use key::SeqNo;
 pub use keyspace::Keyspace;
 pub use range::{Cursor, Range};

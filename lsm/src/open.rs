@@ -420,6 +420,7 @@ fn build(
         active: Arc::clone(&replay.active),
         sealed: replay.sealed,
         version: Arc::new(version),
+        admitted: SeqNo::ZERO,
     };
     let core = Core {
         sizes: place.options.sizes(),
@@ -448,6 +449,7 @@ fn build(
         work: Work::default(),
         tally: Tally::default(),
         table_bytes: AtomicU64::new(0),
+        admitted: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         options: place.options,
     };

@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 /// See the module. Dropped before [`finish`](Outputs::finish), it removes what it has written.
 pub(crate) struct Outputs<'a> {
     plan: Plan,
-    next_id: &'a dyn Fn() -> TableId,
+    next_id: Box<dyn Fn() -> TableId + Send + 'a>,
     ranges: Fragments,
     builder: Option<TableBuilder>,
     /// Where the table being written begins; nothing for the first.
@@ -57,7 +57,7 @@ impl<'a> Outputs<'a> {
     pub(crate) fn new(
         plan: Plan,
         ranges: Fragments,
-        next_id: &'a dyn Fn() -> TableId,
+        next_id: Box<dyn Fn() -> TableId + Send + 'a>,
     ) -> Outputs<'a> {
         Outputs {
             plan,
@@ -141,6 +141,11 @@ impl<'a> Outputs<'a> {
         let builder = self.builder.take().expect("made above");
         self.metas.push(builder.finish()?);
         Ok(())
+    }
+
+    /// Leaves the files where they are, as orphans.
+    pub(crate) fn leave(mut self) {
+        self.paths.clear();
     }
 
     /// Ends the last table. The files are synced; their names are not.

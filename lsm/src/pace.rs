@@ -19,8 +19,14 @@
 //!       nobody waits    0                   1
 //! ```
 //!
-//! One wait lasts at most [`WAIT_MAX`], and ends at once when debt is paid.
+//! One wait lasts at most [`WAIT_MAX`], and ends at once when debt is paid. A writer that finds all
+//! memtables full after that waits [`MEMORY_WAIT`] for one to be flushed, and then takes another one
+//! all the same: memory may grow to twice what memtables ordinarily have. At full debt a writer
+//! needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. No batch is
+//! held up for more than a tenth of a second as long as they get on; what the longest was is in the
+//! [statistics](crate::Stats::longest_held).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -30,6 +36,9 @@ use crate::version::Version;
 
 /// The longest that one batch waits because of debt.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(40);
+
+/// How long a writer waits for memory before it takes more than its share.
+pub(crate) const MEMORY_WAIT: Duration = Duration::from_millis(50);
 
 /// Sub-levels of level 0 at which waiting begins, and at which it is longest.
 const SUBLEVELS_SLOW: f64 = 3.0 * SUBLEVELS_DUE as f64;
@@ -42,6 +51,8 @@ const DELAY_PER_MIB: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     state: Mutex<Debt>,
+    /// There is debt: looked at without the lock.
+    behind: AtomicBool,
     paid: Condvar,
 }
 
@@ -65,7 +76,14 @@ impl Pace {
         let memory = sealed.saturating_sub(1) as f64 / sealed_max.max(2) as f64;
         let debt = level_0.max(memory).clamp(0.0, 1.0);
         self.state.lock().debt = debt;
+        self.behind.store(debt > 0.0, Ordering::Relaxed);
         self.paid.notify_all();
+    }
+
+    /// Whether there is any debt.
+    pub(crate) fn is_behind(&self) -> bool {
+        // Relaxed: whoever misses a change pays with the next batch.
+        self.behind.load(Ordering::Relaxed)
     }
 
     /// How far the tree is behind, from 0 to 1.
@@ -79,20 +97,18 @@ impl Pace {
         self.paid.notify_all();
     }
 
-    /// Waits as long as a batch of `bytes` has to.
-    pub(crate) fn slow(&self, bytes: u64) {
+    /// Waits as long as a batch of `bytes` has to. Whether it waited.
+    pub(crate) fn slow(&self, bytes: u64) -> bool {
         let mut state = self.state.lock();
-        if state.debt == 0.0 {
-            return;
-        }
         let delay = delay(state.debt, bytes) + state.saved;
         if delay < WAIT_MIN {
             state.saved = delay;
-            return;
+            return false;
         }
         state.saved = Duration::ZERO;
         // Waits for the debt to be paid, for this long at most.
         self.paid.wait_for(&mut state, delay.min(WAIT_MAX));
+        true
     }
 
     /// Waits until something has been paid, for a while at most.

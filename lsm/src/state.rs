@@ -11,13 +11,16 @@ use crate::version::Version;
 /// One moment's places to look in. Immutable but for what writers insert into the active memtable.
 ///
 /// A reader takes a state *first* and reads the visible number *then*. In the other order a
-/// compaction could come between, and drop the version that the number asks for.
+/// compaction could come between, and drop the version that the number asks for. Tables that were
+/// admitted may come between as well: see [`Core::view`](crate::core::Core::view).
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) active: Arc<Memtable>,
     /// Oldest first.
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) version: Arc<Version>,
+    /// The last write whose tables were admitted, and are in the version.
+    pub(crate) admitted: SeqNo,
 }
 
 /// A memtable that takes no more batches.

@@ -15,6 +15,10 @@ pub(crate) struct Tally {
     compactions: AtomicU64,
     moves: AtomicU64,
     compacted_bytes: AtomicU64,
+    ingested_bytes: AtomicU64,
+    dropped: AtomicU64,
+    held: AtomicU64,
+    longest_held: AtomicU64,
 }
 
 impl Tally {
@@ -37,6 +41,21 @@ impl Tally {
         self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn ingested(&self, bytes: u64) {
+        self.ingested_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, tables: u64) {
+        self.dropped.fetch_add(tables, Ordering::Relaxed);
+    }
+
+    /// A batch was held up.
+    pub(crate) fn held(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.held.fetch_add(nanos, Ordering::Relaxed);
+        self.longest_held.fetch_max(nanos, Ordering::Relaxed);
+    }
+
     pub(crate) fn fill(&self, stats: &mut Stats) {
         stats.changes = self.changes.load(Ordering::Relaxed);
         stats.batch_bytes = self.batch_bytes.load(Ordering::Relaxed);
@@ -45,6 +64,10 @@ impl Tally {
         stats.compactions = self.compactions.load(Ordering::Relaxed);
         stats.moves = self.moves.load(Ordering::Relaxed);
         stats.compacted_bytes = self.compacted_bytes.load(Ordering::Relaxed);
+        stats.ingested_bytes = self.ingested_bytes.load(Ordering::Relaxed);
+        stats.dropped = self.dropped.load(Ordering::Relaxed);
+        stats.held = Duration::from_nanos(self.held.load(Ordering::Relaxed));
+        stats.longest_held = Duration::from_nanos(self.longest_held.load(Ordering::Relaxed));
     }
 }
 
@@ -90,6 +113,14 @@ pub struct Stats {
     pub moves: u64,
     /// Bytes of the tables that compactions wrote.
     pub compacted_bytes: u64,
+    /// Bytes of tables that were taken in.
+    pub ingested_bytes: u64,
+    /// Tables that were dropped unread: all in them was deleted or had expired.
+    pub dropped: u64,
+    /// How long writers were held up because the tree was behind, all batches together.
+    pub held: Duration,
+    /// How long the longest of them was.
+    pub longest_held: Duration,
 }
 
 /// One keyspace.

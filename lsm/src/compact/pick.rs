@@ -22,6 +22,7 @@
 
 use std::sync::Arc;
 
+use super::dropped::has_expired;
 use crate::config::{FANOUT, LEVELS, Policy, Sizes};
 use crate::core::Running;
 use crate::memtable::KeyspaceId;
@@ -231,12 +232,18 @@ fn from_tiers(tree: &Tree, running: &[Running]) -> Option<Job> {
 }
 
 /// A merge of every table of a keyspace into the lowest level there is, if that would free
-/// anything: there are deletes, or more than one place.
-pub(crate) fn whole(tree: &Tree, running: &[Running], policy: Policy) -> Option<Job> {
+/// anything: there are deletes or what has expired, or more than one place.
+pub(crate) fn whole(
+    tree: &Tree,
+    running: &[Running],
+    policy: Policy,
+    now: Option<u64>,
+) -> Option<Job> {
     let inputs: Vec<Arc<TableFile>> = tree.tables().map(|(_, table)| Arc::clone(table)).collect();
     let places = tree.runs().count();
-    let has_deletes = inputs.iter().any(|table| has_deletes(table));
-    if inputs.is_empty() || places == 1 && !has_deletes {
+    let expired = |table: &TableFile| now.is_some_and(|now| has_expired(table.meta(), now));
+    let has_garbage = inputs.iter().any(|table| has_deletes(table) || expired(table));
+    if inputs.is_empty() || places == 1 && !has_garbage {
         return None;
     }
     if !inputs.iter().all(|table| table.is_usable()) {
@@ -290,13 +297,13 @@ fn job(
 
 /// The key range that tables span together.
 #[derive(Debug)]
-struct Hull {
+pub(super) struct Hull {
     smallest: Vec<u8>,
     largest: Vec<u8>,
 }
 
 impl Hull {
-    fn of(tables: &[Arc<TableFile>]) -> Hull {
+    pub(super) fn of(tables: &[Arc<TableFile>]) -> Hull {
         let smallest = tables.iter().map(|table| &table.meta().smallest).min();
         let largest = tables.iter().map(|table| table.meta().largest.key()).max();
         Hull {
@@ -305,7 +312,7 @@ impl Hull {
         }
     }
 
-    fn running(&self, space: KeyspaceId, level: usize) -> Running {
+    pub(super) fn running(&self, space: KeyspaceId, level: usize) -> Running {
         let (smallest, largest) = (self.smallest.clone(), self.largest.clone());
         Running { space, level, smallest, largest }
     }
@@ -313,7 +320,7 @@ impl Hull {
 
 impl Running {
     /// Whether two compactions would write into the same place.
-    fn conflicts(&self, other: &Running) -> bool {
+    pub(super) fn conflicts(&self, other: &Running) -> bool {
         self.space == other.space
             && self.level == other.level
             && self.smallest <= other.largest

@@ -21,6 +21,7 @@
 //! | 32 | `rot::an_iterator_says_the_same_error_for_ever` |
 //! | 33 | `keyspaces::a_batch_over_two_keyspaces_is_there_in_both_or_in_neither` |
 //! | 34 | `deletes::a_deleted_key_does_not_return_through_flushes_and_compactions` |
+//! | 35 | `ingest::a_crash_at_any_step_of_an_ingest_leaves_all_of_it_or_none` |
 //! | 36 | `copies::a_copy_taken_while_others_write_is_one_moment` |
 //! | 37 | `flushes::writers_are_told_when_flushes_fail_for_ever` |
 //! | 45 | `lies::a_second_power_cut_in_recovery_changes_no_outcome` |
@@ -36,6 +37,7 @@ mod hurt;
 mod oracle;
 mod support;
 
+mod clear;
 mod clock;
 mod compaction;
 mod copies;
@@ -44,6 +46,8 @@ mod enumerate;
 mod flushes;
 mod holders;
 mod hostile;
+mod ingest;
+mod journal;
 mod kernel;
 mod keyspaces;
 mod lies;

@@ -3,6 +3,7 @@
 //! Every verb of the database is a step. At each opening memory, journal, compression and policy
 //! are drawn anew: whatever they are, the same history must give the same answers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,6 +77,15 @@ impl History {
     }
 }
 
+impl History {
+    /// What an ingest takes in: a keyspace, and records in the order of their keys.
+    pub(crate) fn load(&mut self) -> (usize, BTreeMap<Vec<u8>, Vec<u8>>) {
+        let space = self.rng.random_range(0..NAMES.len());
+        let count = [1, 2, 5, 40][self.rng.random_range(0..4)];
+        (space, (0..count).map(|_| (self.key(), self.value())).collect())
+    }
+}
+
 /// From one opening to the next.
 struct Life<'a> {
     history: &'a mut History,
@@ -89,7 +99,8 @@ struct Life<'a> {
 impl Life<'_> {
     fn step(&mut self) {
         match self.history.rng.random_range(0..100) {
-            0..45 => self.write(),
+            0..44 => self.write(),
+            44..45 => self.ingest_or_clear(),
             45..50 => self.wait(),
             50..58 => self.get(),
             58..66 => self.range(),
@@ -106,6 +117,7 @@ impl Life<'_> {
             94..96 => self.persist(),
             96..97 => self.drop_keyspace(),
             97..98 => self.db.verify().unwrap(),
+            98..99 => self.ingest_or_clear(),
             _ => assert!(oracle::read(&self.db.snapshot(), &self.spaces) == self.newest()),
         }
     }
@@ -138,6 +150,18 @@ impl Life<'_> {
 
     fn flush(&mut self) {
         self.db.flush().unwrap();
+        self.history.oracle.saved(self.history.oracle.count());
+    }
+
+    fn ingest_or_clear(&mut self) {
+        let (space, records) = self.history.load();
+        if self.history.rng.random_bool(0.3) {
+            self.history.oracle.wrote(vec![oracle::clear(space)]);
+            self.db.clear(&self.spaces[space]).unwrap();
+        } else {
+            self.history.oracle.wrote(oracle::puts(space, &records));
+            self.db.ingest(&self.spaces[space], records).unwrap();
+        }
         self.history.oracle.saved(self.history.oracle.count());
     }
 

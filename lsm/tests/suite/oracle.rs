@@ -72,6 +72,16 @@ pub(crate) fn batch(spaces: &[Keyspace], ops: &[Op]) -> Batch {
     batch
 }
 
+/// The changes that an ingest comes to.
+pub(crate) fn puts(space: usize, records: &Map) -> Vec<Op> {
+    records.iter().map(|(key, value)| Op::Put(space, key.clone(), value.clone())).collect()
+}
+
+/// The change that emptying a keyspace comes to: no key of ours is above this one.
+pub(crate) fn clear(space: usize) -> Op {
+    Op::DeleteRange(space, Vec::new(), vec![0xff; 64])
+}
+
 pub(crate) fn keyspaces(db: &Db) -> Vec<Keyspace> {
     NAMES.iter().map(|name| keyspace(db, name)).collect()
 }

@@ -1,0 +1,82 @@
+//! Where the journal ends and the tables begin; and what there is when there is no journal.
+
+use drystone_lsm::Options;
+use drystone_vfs::SimVfs;
+
+use crate::hurt::{hurt, journal_files, load, manifest_files, noise, used};
+use crate::support::{keyspace, options, try_open};
+
+const BATCHES: u64 = 200;
+
+fn number(n: u64) -> Vec<u8> {
+    format!("{n:06}").into_bytes()
+}
+
+/// One memtable takes more than the journal's first files do.
+fn roomy() -> Options {
+    options().memory_bytes(2 << 20)
+}
+
+// The journal lets go of files when what is in them is in tables, durably, and not before: the
+// power fails at each call of such a flush.
+#[test]
+fn the_journal_keeps_what_is_not_in_tables() {
+    let mut cut = 0;
+    loop {
+        let disk = SimVfs::new(cut);
+        let db = try_open(&disk, roomy()).unwrap();
+        let ks = keyspace(&db, "left");
+        for n in 0..BATCHES {
+            drop(db.put(&ks, &number(n), &noise(n, 1000)).unwrap());
+        }
+        db.persist().unwrap();
+        let before = journal_files(&disk);
+        disk.power_cut_after(cut);
+        let outcome = db.flush();
+        for seed in 0..4 {
+            let again = try_open(&disk.crash_copy(seed), roomy()).unwrap();
+            let ks = keyspace(&again, "left");
+            for n in 0..BATCHES {
+                let found = again.get(&ks, &number(n)).unwrap();
+                assert!(found.is_some_and(|value| *value == noise(n, 1000)), "cut {cut}: {n}");
+            }
+        }
+        if outcome.is_ok() {
+            let after = journal_files(&disk);
+            let gone = before.iter().filter(|path| !after.contains(path)).count();
+            assert!(gone > 0, "the journal has let go of nothing: {before:?}, {after:?}");
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 6, "{cut} cuts");
+}
+
+// Scenario 22 where nothing else tells: without a journal the last flush is in the manifest alone.
+// Its edit flipped is not a write that the power cut short.
+#[test]
+fn a_flipped_byte_of_the_last_edit_is_no_torn_tail() {
+    let options = || options().journal(false);
+    let disk = SimVfs::new(1);
+    let db = try_open(&disk, options()).unwrap();
+    let ks = keyspace(&db, "left");
+    for n in 0..3 {
+        drop(db.put(&ks, &number(n), b"flushed").unwrap());
+        db.persist().unwrap();
+    }
+    let disk = disk.crash_copy(0);
+    drop(db);
+    let (mut refused, mut harmless) = (0, 0);
+    for path in manifest_files(&disk) {
+        for at in 0..used(&load(&disk, &path)) {
+            let hurt = hurt(&disk, &path, |bytes| bytes[at] ^= 1 << (at % 8));
+            let Ok(db) = try_open(&hurt, options()) else {
+                refused += 1;
+                continue;
+            };
+            assert_eq!(db.iter(&keyspace(&db, "left")).count(), 3, "{} {at}", path.display());
+            harmless += 1;
+        }
+    }
+    assert!(refused > 300 && harmless > 0, "{refused} refused, {harmless} harmless");
+}
