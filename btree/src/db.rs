@@ -41,7 +41,7 @@ struct Held {
 impl Db {
     /// Opens the database file at `path`, making it if there is none, and finds its last durable
     /// state. An open that fails has changed no byte; one that succeeds has not either, but for
-    /// making a new file.
+    /// making a new file. That is called `path.half-made` until it is complete.
     ///
     /// # Errors
     /// [`Locked`](Error::Locked) if it is open already, here or in another process;

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
 use crate::queue::{Queue, Settled};
+use crate::recovery::parent;
 use crate::root::Root;
 use crate::space::Change;
 use crate::store::Body;
@@ -61,7 +62,7 @@ pub(crate) struct Flusher {
     /// What is in memory and not on disk: more than one flush's if the last one failed.
     carry: Vec<Change>,
     file_bytes: u64,
-    /// What was found at open may be in the system's memory alone.
+    /// What was found at open, the file's name included, may be in the system's memory alone.
     is_synced: bool,
     /// The record that the newest mark names.
     marked_seq: u64,
@@ -141,6 +142,9 @@ impl Flusher {
         let body = Arc::clone(&self.body);
         if !self.is_synced {
             self.sync_file()?;
+            // Whoever made the file may not have come to save its name.
+            let dir = parent(&body.path);
+            body.vfs.sync_dir(dir).map_err(|error| self.failed(error))?;
             self.is_synced = true;
         }
         let mut taken = Vec::new();

@@ -349,10 +349,11 @@ pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// The name under which a file is made that is to be at `path`.
+/// The name under which a file is made that is to be at `path`. Nobody calls a file of their own
+/// so: what is found there is what an interrupted making left.
 pub(crate) fn draft_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".new");
+    name.push(".half-made");
     path.with_file_name(name)
 }
 

@@ -3,8 +3,11 @@
 mod forge;
 mod oracle;
 mod support;
+mod tear;
 mod witness;
 
 mod basics;
 mod damage;
 mod enumerate;
+mod open;
+mod torn;
