@@ -10,4 +10,5 @@ mod basics;
 mod damage;
 mod enumerate;
 mod open;
+mod syncs;
 mod torn;
