@@ -48,17 +48,17 @@ impl<'a, S: Source<'a>> Walk<'a, S> {
 
     /// Goes to the first record.
     pub(crate) fn first(&mut self) -> Result<bool> {
-        self.to_end(End::First)
+        self.reach_end(End::First)
     }
 
     /// Goes to the last record.
     pub(crate) fn last(&mut self) -> Result<bool> {
-        self.to_end(End::Last)
+        self.reach_end(End::Last)
     }
 
     /// Goes to the first record whose key is `key` or above.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<bool> {
-        if !self.to_leaf_of(key)? {
+        if !self.reach_leaf(key)? {
             return Ok(false);
         }
         let leaf = self.page();
@@ -72,7 +72,7 @@ impl<'a, S: Source<'a>> Walk<'a, S> {
 
     /// Goes to the last record whose key is below `key`.
     pub(crate) fn seek_before(&mut self, key: &[u8]) -> Result<bool> {
-        if !self.to_leaf_of(key)? {
+        if !self.reach_leaf(key)? {
             return Ok(false);
         }
         let below = self.page().find(key).unwrap_or_else(|at| at);
@@ -155,7 +155,7 @@ impl<'a, S: Source<'a>> Walk<'a, S> {
         self.leaf = None;
     }
 
-    fn to_end(&mut self, end: End) -> Result<bool> {
+    fn reach_end(&mut self, end: End) -> Result<bool> {
         self.leave();
         if self.root.ptr.is_none() {
             return Ok(false);
@@ -187,7 +187,7 @@ impl<'a, S: Source<'a>> Walk<'a, S> {
     }
 
     /// Goes to the leaf that `key` belongs to; `at` is not set.
-    fn to_leaf_of(&mut self, key: &[u8]) -> Result<bool> {
+    fn reach_leaf(&mut self, key: &[u8]) -> Result<bool> {
         if self.is_on() && self.is_here(key) {
             return Ok(true);
         }

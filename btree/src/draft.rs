@@ -26,7 +26,10 @@
 mod cut;
 mod dirty;
 mod edit;
+#[cfg(test)]
+mod hostile;
 mod put;
+mod relocate;
 mod remove;
 mod seal;
 mod slab;
@@ -42,7 +45,7 @@ use crate::forest::{Entry, Forest, NAME_BYTES_MAX, TREES_MAX, position};
 use crate::pages::Pages;
 use crate::slice::Slice;
 use crate::tree;
-use crate::types::{TreeId, TreeRoot};
+use crate::types::{PageId, TreeId, TreeRoot};
 
 use self::dirty::Dirty;
 use self::edit::{Edit, Hint};
@@ -61,6 +64,8 @@ pub(crate) struct Draft {
     base: Forest,
     entries: Vec<Entry>,
     next: TreeId,
+    /// The tree of names; but for relocations it is changed when the draft is sealed.
+    catalog: TreeRoot,
     dirty: Dirty,
     /// Where the last put went.
     hint: Option<Hint>,
@@ -85,8 +90,12 @@ struct Point {
     number: u64,
     entries: Vec<Entry>,
     next: TreeId,
+    catalog: TreeRoot,
     freed: usize,
 }
+
+/// Stands for the catalog among the trees being relocated: no tree has this id.
+const CATALOG: TreeId = TreeId(u32::MAX);
 
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
@@ -97,6 +106,7 @@ impl Draft {
             base: base.clone(),
             entries: base.entries().to_vec(),
             next: base.next,
+            catalog: base.catalog(),
             dirty: Dirty::new(page_bytes, spare.0),
             hint: None,
             hint_tree: TreeId::default(),
@@ -115,6 +125,7 @@ impl Draft {
     pub(crate) fn is_clean(&self) -> bool {
         let same = |(a, b): (&Entry, &Entry)| a.id == b.id && a.root == b.root;
         self.next == self.base.next
+            && self.catalog == self.base.catalog()
             && self.entries.len() == self.base.entries.len()
             && self.entries.iter().zip(self.base.entries()).all(same)
     }
@@ -218,6 +229,39 @@ impl Draft {
         Ok(!walk.seek(start)? || end.is_some_and(|end| walk.key_parts().cmp(end).is_ge()))
     }
 
+    /// Gives new places to pages and large values that reach page `above` or beyond, from the key
+    /// and tree of `from` on. Visits about `pages_max` pages, and answers where to go on; `None`
+    /// says that nothing is left up there. What is in the way of a value is not looked for: it may
+    /// get a higher place than it had.
+    pub(crate) fn relocate<P: Pages>(
+        &mut self,
+        pages: &P,
+        above: PageId,
+        from: Option<(TreeId, Vec<u8>)>,
+        pages_max: usize,
+    ) -> Result<Option<(TreeId, Vec<u8>)>> {
+        let (mut tree, mut key) = from.unwrap_or_default();
+        let mut visits = pages_max;
+        loop {
+            let at = self.entries.partition_point(|entry| entry.id < tree);
+            let found = self.entries.get(at).map_or(CATALOG, |entry| entry.id);
+            if found != tree {
+                (tree, key) = (found, Vec::new());
+            }
+            let rest = if tree == CATALOG {
+                let (dirty, root) = (&mut self.dirty, &mut self.catalog);
+                Edit { pages, dirty, root, hint: &mut None }.relocate(above, key, &mut visits)?
+            } else {
+                self.edit(pages, tree)?.relocate(above, key, &mut visits)?
+            };
+            match rest {
+                Some(key) => return Ok(Some((tree, key))),
+                None if tree == CATALOG => return Ok(None),
+                None => (tree, key) = (TreeId(tree.0 + 1), Vec::new()),
+            }
+        }
+    }
+
     /// Remembers the state as it is now. They nest.
     pub(crate) fn savepoint(&mut self) -> Savepoint {
         self.hint = None;
@@ -228,6 +272,7 @@ impl Draft {
             number,
             entries: self.entries.clone(),
             next: self.next,
+            catalog: self.catalog,
             freed: self.dirty.freed.len(),
         });
         Savepoint { draft: self.number, number }
@@ -241,6 +286,7 @@ impl Draft {
         let point = &self.points[depth];
         self.entries.clone_from(&point.entries);
         self.next = point.next;
+        self.catalog = point.catalog;
         self.dirty.rollback(depth, point.freed);
         Ok(())
     }

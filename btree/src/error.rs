@@ -173,6 +173,9 @@ pub enum Damage {
         /// The last transaction the caller knows of.
         expected: TxnId,
     },
+    /// A page of a tree is free at once.
+    #[error("page is used, and free")]
+    Free,
     /// Neither slot of the meta page leads to a state: why, by slot.
     #[error("no state is left: slot 0: {0}; slot 1: {1}")]
     Slots(BadRecord, BadRecord),

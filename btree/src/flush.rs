@@ -32,7 +32,6 @@ use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
 use crate::queue::{Queue, Settled};
-use crate::recovery::parent;
 use crate::root::Root;
 use crate::space::Change;
 use crate::store::Body;
@@ -62,8 +61,6 @@ pub(crate) struct Flusher {
     /// What is in memory and not on disk: more than one flush's if the last one failed.
     carry: Vec<Change>,
     file_bytes: u64,
-    /// What was found at open, the file's name included, may be in the system's memory alone.
-    is_synced: bool,
     /// The record that the newest mark names.
     marked_seq: u64,
     seen: Bits,
@@ -115,7 +112,6 @@ impl Flusher {
             durable_seq: start.seq,
             carry: Vec::new(),
             file_bytes: start.file_bytes,
-            is_synced: false,
             marked_seq: 0,
             seen: Bits::default(),
             flushes: 0,
@@ -128,9 +124,14 @@ impl Flusher {
         (self.flushes, self.pages_written)
     }
 
-    /// Bytes the file has.
-    pub(crate) fn file_bytes(&self) -> u64 {
-        self.file_bytes
+    /// Whether the map is that of the last durable state.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.carry.is_empty()
+    }
+
+    /// The number of the last durable record.
+    pub(crate) fn durable_seq(&self) -> u64 {
+        self.durable_seq
     }
 
     pub(crate) fn map(&self) -> &FreeMap {
@@ -140,13 +141,6 @@ impl Flusher {
     /// Makes `root` and everything in `carry` durable.
     fn flush(&mut self, root: &Root) -> Result<()> {
         let body = Arc::clone(&self.body);
-        if !self.is_synced {
-            self.sync_file()?;
-            // Whoever made the file may not have come to save its name.
-            let dir = parent(&body.path);
-            body.vfs.sync_dir(dir).map_err(|error| self.failed(error))?;
-            self.is_synced = true;
-        }
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
             let extent = body.space.lock().allocate(pages)?;
@@ -221,6 +215,10 @@ impl Flusher {
         let mut pieces: Vec<Piece<'a>> = Vec::new();
         let mut mirrored = Vec::new();
         let any_held = body.cache.holds_any();
+        // The map may have taken a page that a commit made and another one let go of.
+        for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, true);
+        }
         for extent in self.carry.iter().flat_map(|change| &change.used) {
             let mut at = extent.first.0;
             let end = at + extent.pages;
@@ -257,6 +255,7 @@ impl Flusher {
             pieces.push(Piece::Mirror(extent, body.mirror.committed(extent)));
         }
         for page in &plan.pages {
+            self.seen.fill(page.ptr.id.0, 1, false);
             let extent = Extent { first: page.ptr.id, pages: 1 };
             pieces.push(Piece::Map(extent, &page.bytes));
         }
@@ -368,42 +367,75 @@ impl Flusher {
         }
     }
 
-    /// Cuts free pages at the end of the file off, durably: first the record that does without
-    /// them, then the file. Returns how many pages. Nothing that is being flushed or waits for it
-    /// may be there.
-    pub(crate) fn shrink(&mut self, root: &Root) -> Result<u32> {
-        assert!(self.carry.is_empty(), "what was committed is flushed");
-        let before = self.map.end();
+    /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
+    /// off, durably: first the record that does without them, then the file. Returns whether the
+    /// file is shorter. `reclaim` looks which pages have become free.
+    pub(crate) fn shrink(
+        &mut self,
+        queue: &Queue,
+        target: u32,
+        reclaim: impl Fn(),
+    ) -> Result<bool> {
+        while let Some(settled) = self.step(queue) {
+            queue.tell(settled);
+        }
+        if !self.is_settled() {
+            return Ok(false);
+        }
         let body = Arc::clone(&self.body);
+        let root = body.readers.durable();
+        if self.map.own_pages().any(|page| page.0 >= target) {
+            self.map.set_ceiling(target);
+            let moved = self.flush(&root);
+            self.map.set_ceiling(u32::MAX);
+            moved.inspect_err(|error| self.abort(queue, error))?;
+        }
+        reclaim();
         {
             let mut space = body.space.lock();
-            if space.unflushed_pages() > 0 || space.end() != before {
-                return Ok(0);
-            }
-            let Some(end) = space.shrink() else {
-                return Ok(0);
-            };
+            // What was committed meanwhile may reach beyond the end that would be written.
+            let end = space.is_taken().then(|| space.shrink()).flatten();
+            let Some(end) = end else { return Ok(false) };
             self.map.truncate(end);
+            body.gauges.set_space(&space);
         }
-        self.flush(root)?;
-        let bytes = u64::from(self.map.end()) * body.page_bytes as u64;
-        body.file.set_len(bytes).map_err(|error| self.failed(error))?;
-        self.sync_file()?;
-        self.file_bytes = bytes;
-        Ok(before - self.map.end())
+        let cut = |flusher: &mut Flusher| {
+            flusher.flush(&root)?;
+            let bytes = u64::from(flusher.map.end()) * body.page_bytes as u64;
+            body.file.set_len(bytes).map_err(|error| flusher.failed(error))?;
+            flusher.file_bytes = bytes;
+            body.gauges.set_file_bytes(bytes);
+            flusher.sync_file()
+        };
+        cut(self).inspect_err(|error| self.abort(queue, error))?;
+        Ok(true)
+    }
+
+    /// Nothing that is not on disk now ever will be.
+    fn abort(&self, queue: &Queue, error: &Error) {
+        if self.sync == Sync::EveryCommit {
+            // Under the lock of `space`: a commit comes before or after, and not between.
+            let _space = self.body.space.lock();
+            // Whoever hears of the failure finds readers back at the durable state.
+            self.body.readers.retreat();
+            queue.fail(error.clone());
+        }
     }
 }
 
 impl Step for Flusher {
     fn step(&mut self, queue: &Queue) -> Option<Settled> {
-        let (txn, changes) = {
+        let (txn, change) = {
             let mut space = self.body.space.lock();
             let txn = queue.take()?;
             (txn, space.take())
         };
-        changes.iter().for_each(|change| self.map.apply(change));
-        self.carry.extend(changes);
-        let root = self.carry.last().expect("a commit has a change").root.clone();
+        // After a flush that failed there may be nothing new.
+        if let Some(change) = change {
+            self.map.apply(&change);
+            self.carry.push(change);
+        }
+        let root = self.carry.last().expect("what was committed has a change").root.clone();
         assert!(root.txn == txn, "the last commit is the one that was taken");
         match self.flush(&root) {
             Ok(()) => {
@@ -420,10 +452,7 @@ impl Step for Flusher {
                 None
             }
             Err(error) => {
-                // Under the lock of `space`: a commit comes before or after, and not between.
-                let _space = self.body.space.lock();
-                queue.fail(error);
-                self.body.readers.retreat();
+                self.abort(queue, &error);
                 None
             }
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::cursor::Walk;
 use crate::error::{Damage, Error, Result};
 use crate::page::LEVEL_MAX;
-use crate::pages::{Pages, Source};
+use crate::pages::Pages;
 use crate::types::{PageId, PagePtr, TreeId, TreeRoot};
 
 /// How many trees a database may have: the list of them is copied when one of them changes.

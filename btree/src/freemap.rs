@@ -58,6 +58,8 @@ pub(crate) struct FreeMap {
     chunks: Vec<PagePtr>,
     directories: Vec<PagePtr>,
     touched: BTreeSet<usize>,
+    /// Pages of the map from here on are written anew, elsewhere.
+    ceiling: u32,
 }
 
 /// A page of the map that is to be written.
@@ -114,7 +116,21 @@ impl FreeMap {
             chunks: Vec::new(),
             directories: Vec::new(),
             touched: BTreeSet::new(),
+            ceiling: u32::MAX,
         }
+    }
+
+    /// The map of a file in which all is free but for `used`.
+    pub(crate) fn with_used(page_bytes: usize, end: u32, used: &Bits) -> FreeMap {
+        let mut map = FreeMap::new(page_bytes, FIRST_PAGE);
+        map.extend(end);
+        let mut at = FIRST_PAGE;
+        while let Some(first) = used.next(at, end) {
+            let pages = used.run(first, end);
+            map.fill(first, pages, false);
+            at = first + pages;
+        }
+        map
     }
 
     /// Reads the map; `page` reads one page and checks its checksum.
@@ -179,6 +195,11 @@ impl FreeMap {
     /// No page has this number or a higher one.
     pub(crate) fn end(&self) -> u32 {
         self.end
+    }
+
+    /// Has the pages of the map from `ceiling` on written anew by the next plan.
+    pub(crate) fn set_ceiling(&mut self, ceiling: u32) {
+        self.ceiling = ceiling;
     }
 
     /// The pages of the map itself.
@@ -284,11 +305,12 @@ impl FreeMap {
         }
         // One more directory may come to be by what is written.
         let room = runs_max((self.directories.len() + 1).min(DIRECTORIES_MAX)) - WRITTEN_RUNS_MAX;
+        let mut spill = self.too_high(spilled);
         if sum <= room {
-            return Vec::new();
+            return spill;
         }
+        counts.retain(|(_, chunk)| !spill.contains(chunk));
         counts.sort_unstable_by_key(|(count, chunk)| (std::cmp::Reverse(*count), *chunk));
-        let mut spill = Vec::new();
         for (count, chunk) in counts {
             if sum <= room / 2 {
                 break;
@@ -297,6 +319,18 @@ impl FreeMap {
             spill.push(chunk);
         }
         spill
+    }
+
+    /// Chunks that lie above the ceiling, or whose directory does.
+    fn too_high(&self, spilled: &BTreeSet<usize>) -> Vec<usize> {
+        let per = chunks_per_directory(self.page_bytes);
+        let high = |ptr: &PagePtr| !ptr.is_none() && ptr.id.0 >= self.ceiling;
+        let is_high = |(chunk, ptr): (usize, &PagePtr)| {
+            let of_high = !ptr.is_none() && high(&self.directories[chunk / per]);
+            (high(ptr) || of_high).then_some(chunk)
+        };
+        let all = self.chunks.iter().enumerate().filter_map(is_high);
+        all.filter(|chunk| !spilled.contains(chunk)).collect()
     }
 
     /// Takes a page for each chunk, and for each directory that has none yet.

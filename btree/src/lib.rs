@@ -22,7 +22,11 @@ mod tree;
 mod draft;
 mod forest;
 
+mod audit;
+mod checkpoint;
+mod compact;
 mod inspect;
+mod reach;
 mod verify;
 
 mod commit;
@@ -52,7 +56,9 @@ mod measure;
 #[cfg(test)]
 mod memory;
 
+pub use audit::Report;
 pub use commit::Commit;
+pub use compact::Progress;
 pub use config::{Options, Sync, Writer};
 pub use db::Db;
 pub use draft::{Savepoint, VALUE_BYTES_MAX};

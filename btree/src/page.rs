@@ -44,6 +44,8 @@ mod check;
 mod edit;
 mod leaf;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use crate::types::{PageId, TxnId};
 

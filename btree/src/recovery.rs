@@ -11,8 +11,11 @@
 //! of the free map that an older flush wrote, everything if the record was written after a sync of
 //! its own) was promised, and if it is not there the file is refused.
 //!
-//! Nothing is written here but a new database. What was found may be in the system's memory alone,
-//! left there by a process that was killed: the first flush begins with a sync.
+//! What was found may be in the system's memory alone, left there by a process that was killed, and
+//! so may the file's name; and if that process died of a sync that failed, the system may take the
+//! pages for saved. From here on the state is called durable, and pages it does not need are
+//! written over. So, unless a mark says that it was durable, what its last flush wrote is written
+//! again as it is and synced. No byte of the file changes by that.
 //!
 //! **A new database** is made under another name and renamed when it is complete and synced. So a
 //! crash leaves either no database or a whole one, and a file that is not one is damage.
@@ -44,6 +47,9 @@ use crate::stats::Gauges;
 use crate::store::{Body, Store};
 use crate::types::{Extent, PageId, PagePtr, TreeRoot, TxnId, crc};
 
+/// The sequence number of a new database's record.
+const FIRST_SEQ: u64 = 1;
+
 /// How much is read at once to verify what a flush has written.
 const VERIFY_PAGES: u32 = 64;
 
@@ -55,12 +61,24 @@ pub(crate) struct Head {
     /// By slot, if it holds no sound record: why.
     pub bad: [Option<BadRecord>; 2],
     pub marks: Vec<Mark>,
+    /// Every sound copy's sequence number.
+    copies: Vec<u64>,
 }
 
 impl Head {
+    /// How many sound copies there are of this record.
+    pub(crate) fn copies_of(&self, seq: u64) -> usize {
+        self.copies.iter().filter(|copy| **copy == seq).count()
+    }
+
     /// The newest mark.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.marks.iter().copied().max_by_key(|mark| mark.seq)
+    }
+
+    /// Whether a mark says that this record was durable.
+    fn vouches_for(&self, meta: &Meta) -> bool {
+        self.mark().is_some_and(|mark| mark.seq >= meta.seq)
     }
 
     /// Whether everything here is of one database. If it is not, nobody knows which is the guest.
@@ -109,6 +127,10 @@ pub(crate) fn open(
         }
     } else {
         if !exists(&**vfs, path)? {
+            if options.min_txn > TxnId(0) {
+                let what = Damage::EndsEarly { found: TxnId(0), expected: options.min_txn };
+                return Err(Error::Corrupt { file: Arc::from(path), offset: 0, what });
+            }
             create(&**vfs, path, options)?;
         }
         Some(vfs.lock(path).map_err(|error| lock_error(path, error))?)
@@ -120,6 +142,12 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, options)?;
+    if !read_only && !head.vouches_for(&chosen.meta) {
+        opening
+            .save(&chosen)
+            .and_then(|()| vfs.sync_dir(parent(path)))
+            .map_err(|error| Error::io("save", path, error))?;
+    }
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
     Ok((store, lock))
 }
@@ -147,8 +175,7 @@ impl Opening<'_> {
             return Err(self.corrupt(0, Damage::Strangers));
         }
         for (slot, meta) in &head.records {
-            let is_marked = head.mark().is_some_and(|mark| mark.seq >= meta.seq);
-            match self.verify(meta, is_marked) {
+            match self.verify(meta, head.vouches_for(meta)) {
                 Ok(map) => {
                     let chosen = Chosen { slot: *slot, meta: meta.clone(), map };
                     return self.accept(head, chosen, options);
@@ -159,6 +186,33 @@ impl Opening<'_> {
         }
         let reason = |slot: usize| bad[slot].unwrap_or(BadRecord::Magic);
         Err(self.corrupt(0, Damage::Slots(reason(0), reason(1))))
+    }
+
+    /// Makes what was chosen durable, whatever became of the sync that was to do it.
+    fn save(&self, chosen: &Chosen) -> io::Result<()> {
+        let Chosen { slot, meta, .. } = chosen;
+        if meta.seq == FIRST_SEQ {
+            // Nobody gave the file its name before it was synced.
+            return Ok(());
+        }
+        let page_bytes = meta.page_bytes as usize;
+        let rewrite = |first: u32, pages: u32| {
+            let mut bytes = vec![0; pages as usize * page_bytes];
+            let offset = PageId(first).offset(page_bytes);
+            self.file.read_exact_at(&mut bytes, offset)?;
+            self.file.write_at(&[IoSlice::new(&bytes)], offset)
+        };
+        // Those of a record that lists none were synced before it was written.
+        if let Written::With { runs, .. } = &meta.written {
+            for run in runs {
+                for at in (0..run.pages).step_by(VERIFY_PAGES as usize) {
+                    rewrite(run.first.0 + at, VERIFY_PAGES.min(run.pages - at))?;
+                }
+            }
+        }
+        let offset = (slot * SLOT_BYTES) as u64;
+        self.file.write_at(&[IoSlice::new(&meta.encode())], offset)?;
+        self.file.sync_data()
     }
 
     /// What is chosen must be as new as what is known to have been durable.
@@ -249,14 +303,19 @@ impl Opening<'_> {
 
 /// Decodes both slots; fails with the version if one was written by a later format.
 pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
-    let mut head = Head { records: Vec::new(), bad: [None; 2], marks: Vec::new() };
+    let (records, marks, copies) = (Vec::new(), Vec::new(), Vec::new());
+    let mut head = Head { records, bad: [None; 2], marks, copies };
     let from = |at: usize| bytes.get(at..).unwrap_or_default();
     for slot in 0..2 {
         let mut found: Vec<Meta> = Vec::new();
         for copy in 0..2 {
             match Meta::decode(from(slot * SLOT_BYTES + copy * RECORD_BYTES)) {
-                Decoded::Record(meta) if !found.contains(&meta) => found.push(meta),
-                Decoded::Record(_) => {}
+                Decoded::Record(meta) => {
+                    head.copies.push(meta.seq);
+                    if !found.contains(&meta) {
+                        found.push(meta);
+                    }
+                }
                 Decoded::Future(version) => return Err(version),
                 Decoded::Bad(reason) => {
                     head.bad[slot] = head.bad[slot].or(Some(reason));
@@ -385,7 +444,7 @@ fn first_record(page_bytes: usize, db_id: u64) -> Meta {
     Meta {
         page_bytes: page_bytes as u32,
         db_id,
-        seq: 1,
+        seq: FIRST_SEQ,
         txn: TxnId(0),
         catalog: TreeRoot::default(),
         end: FIRST_PAGE,

@@ -60,11 +60,7 @@ impl Snapshot {
         if !mirrored && let Some(bytes) = self.body.cache.find(ptr.id, stamp) {
             return Ok(PageRef::Shared(bytes));
         }
-        let bytes = self.body.read(extent)?;
-        if crc(ptr.id, &bytes) != ptr.crc {
-            return Err(self.corrupt(ptr.id, Damage::Checksum));
-        }
-        page::check(&bytes, ptr.id).map_err(|what| self.corrupt(ptr.id, what))?;
+        let bytes = self.verified_page(ptr)?;
         if mirrored {
             let placed = self.body.mirror.load(&self.pin, extent, stamp, &bytes);
             return placed
@@ -88,10 +84,7 @@ impl Snapshot {
         {
             return Ok(Slice::shared(bytes.slice(..len)));
         }
-        let bytes = self.body.read(extent)?;
-        if crc(ptr.id, &bytes[..len]) != ptr.crc {
-            return Err(self.corrupt(ptr.id, Damage::Checksum));
-        }
+        let bytes = self.verified_run(ptr)?;
         if mirrored {
             let placed = self.body.mirror.load(&self.pin, extent, stamp, &bytes);
             return placed
@@ -103,8 +96,40 @@ impl Snapshot {
         Ok(Slice::shared(bytes.slice(..len)))
     }
 
+    fn verified_page(&self, ptr: PagePtr) -> Result<Vec<u8>> {
+        let bytes = self.body.read(Extent { first: ptr.id, pages: 1 })?;
+        if crc(ptr.id, &bytes) != ptr.crc {
+            return Err(self.corrupt(ptr.id, Damage::Checksum));
+        }
+        page::check(&bytes, ptr.id).map_err(|what| self.corrupt(ptr.id, what))?;
+        Ok(bytes)
+    }
+
+    /// The pages of a value, with what fills the last one.
+    fn verified_run(&self, ptr: RunPtr) -> Result<Vec<u8>> {
+        let bytes = self.body.read(ptr.extent(self.body.page_bytes))?;
+        if crc(ptr.id, &bytes[..ptr.bytes as usize]) != ptr.crc {
+            return Err(self.corrupt(ptr.id, Damage::Checksum));
+        }
+        Ok(bytes)
+    }
+
+    /// The page as it is in the file now, whatever is in memory.
+    pub(crate) fn page_on_disk(&self, ptr: PagePtr) -> Result<Vec<u8>> {
+        self.check_bounds(Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr))?;
+        self.verified_page(ptr)
+    }
+
+    /// The value as it is in the file now.
+    pub(crate) fn run_on_disk(&self, ptr: RunPtr) -> Result<Vec<u8>> {
+        self.check_bounds(ptr.extent(self.body.page_bytes), Stamp::run(ptr))?;
+        let mut bytes = self.verified_run(ptr)?;
+        bytes.truncate(ptr.bytes as usize);
+        Ok(bytes)
+    }
+
     /// What is read has to be in the file, and in this state of it. Bounds what is allocated.
-    fn check_extent(&self, extent: Extent, stamp: Stamp) -> Result<()> {
+    fn check_bounds(&self, extent: Extent, stamp: Stamp) -> Result<()> {
         let end = u64::from(extent.first.0) + u64::from(extent.pages);
         let inside = extent.first.0 >= FIRST_PAGE
             && extent.pages > 0
@@ -112,6 +137,11 @@ impl Snapshot {
         if !inside || !self.is_past(stamp) {
             return Err(self.corrupt(extent.first, Damage::Pointer(extent.first)));
         }
+        Ok(())
+    }
+
+    fn check_extent(&self, extent: Extent, stamp: Stamp) -> Result<()> {
+        self.check_bounds(extent, stamp)?;
         // What is in the mirror under another stamp, or retired, is not what the pointer means.
         if self.body.mirror.takes(extent, stamp) && !self.body.mirror.is_absent(extent) {
             let borrowed = self.body.mirror.borrow(&self.pin, extent, stamp, 0);

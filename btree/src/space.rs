@@ -36,7 +36,7 @@
 //! takes the longest. Each block of 4096 pages knows a bound on its longest run, so that full
 //! blocks cost one comparison.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ struct Freed {
 /// * `free` holds pages from [`FIRST_PAGE`] to below `end` only.
 /// * A page is in at most one of: `free`, `waiting`, `held`, the newest state.
 /// * `longest[b]` is at least the length of every run of free pages within block b.
-/// * `fresh` holds pages of `unflushed` changes only.
+/// * `fresh` holds `unflushed_pages` pages, all within `fresh_blocks`.
 #[derive(Debug)]
 pub(crate) struct Space {
     path: Arc<Path>,
@@ -90,8 +90,9 @@ pub(crate) struct Space {
     end_max: u32,
     /// Commits take no page from here on, as long as there are others: see `compact`.
     ceiling: u32,
-    /// Pages that no flush has ever tried to write.
+    /// Pages of the newest state that no flush has ever tried to write, and the blocks they are in.
     fresh: Bits,
+    fresh_blocks: BTreeSet<u32>,
     /// By the state that freed them: reusable when that one is durable.
     waiting: VecDeque<(TxnId, Freed)>,
     /// Freed before any flush saw them: reusable whatever is durable.
@@ -99,9 +100,11 @@ pub(crate) struct Space {
     /// By the reader that holds them.
     held: BTreeMap<TxnId, Vec<Freed>>,
     pending_count: u64,
-    /// Committed and not yet taken for a flush.
-    unflushed: Vec<Change>,
+    /// The newest state, if it was not taken for a flush yet.
+    unflushed: Option<Root>,
     unflushed_pages: u64,
+    /// Pages freed since the last take, but for those that were fresh.
+    unflushed_freed: Vec<Extent>,
 }
 
 impl Space {
@@ -131,12 +134,14 @@ impl Space {
             end_max,
             ceiling: u32::MAX,
             fresh: Bits::default(),
+            fresh_blocks: BTreeSet::new(),
             waiting: VecDeque::new(),
             loose: Vec::new(),
             held: BTreeMap::new(),
             pending_count: 0,
-            unflushed: Vec::new(),
+            unflushed: None,
             unflushed_pages: 0,
+            unflushed_freed: Vec::new(),
         }
     }
 
@@ -167,7 +172,6 @@ impl Space {
     /// Prefers pages below `ceiling` from now on.
     pub(crate) fn set_ceiling(&mut self, ceiling: u32) {
         self.ceiling = ceiling;
-        self.cursor = FIRST_PAGE;
     }
 
     /// Gives back what was allocated and never written.
@@ -183,23 +187,39 @@ impl Space {
         let txn = change.root.txn;
         for extent in &change.used {
             self.fresh.fill(extent.first.0, extent.pages, true);
+            let last = extent.first.0 + extent.pages - 1;
+            self.fresh_blocks.extend(extent.first.0 / BLOCK_PAGES..=last / BLOCK_PAGES);
             self.unflushed_pages += u64::from(extent.pages);
         }
-        for extent in &change.freed {
-            self.free_later(txn, *extent);
+        for extent in change.freed {
+            self.free_later(txn, extent);
         }
-        self.unflushed.push(change);
+        self.unflushed = Some(change.root);
     }
 
-    /// Takes every commit that is not flushed, to be written.
-    pub(crate) fn take(&mut self) -> Vec<Change> {
-        for change in &self.unflushed {
-            for extent in &change.used {
-                self.fresh.fill(extent.first.0, extent.pages, false);
+    /// Takes what was committed and not flushed, to be written: as one change, in which what came
+    /// and went is left out. Its size is bounded by the pages that are there, and not by the number
+    /// of commits.
+    pub(crate) fn take(&mut self) -> Option<Change> {
+        let root = self.unflushed.take()?;
+        let mut used = Vec::new();
+        for block in std::mem::take(&mut self.fresh_blocks) {
+            let (mut at, end) = block_pages(block, self.end);
+            while let Some(first) = self.fresh.next(at, end) {
+                let pages = self.fresh.run(first, end);
+                used.push(Extent { first: PageId(first), pages });
+                self.fresh.fill(first, pages, false);
+                at = first + pages;
             }
         }
         self.unflushed_pages = 0;
-        std::mem::take(&mut self.unflushed)
+        let freed = std::mem::take(&mut self.unflushed_freed);
+        Some(Change { root, used, freed })
+    }
+
+    /// Whether everything committed was taken for a flush.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.unflushed.is_none()
     }
 
     /// Pages of the free map itself, which no reader reads: they wait for the disk alone.
@@ -222,8 +242,11 @@ impl Space {
         let born = pages.map(born).min().expect("an extent has pages");
         let freed = Freed { extent, born, last: TxnId(txn.0 - 1), retired: false };
         if fresh {
+            self.fresh.fill(extent.first.0, extent.pages, false);
+            self.unflushed_pages -= u64::from(extent.pages);
             self.loose.push(freed);
         } else {
+            self.unflushed_freed.push(extent);
             self.waiting.push_back((txn, freed));
         }
     }
@@ -318,8 +341,8 @@ impl Space {
         Extent { first: PageId(first), pages }
     }
 
-    /// A run of `pages` free pages, within one block below the ceiling.
-    fn find(&mut self, pages: u32) -> Option<u32> {
+    /// A run of `pages` free pages, within one block below `limit`.
+    fn find(&mut self, pages: u32, limit: u32) -> Option<u32> {
         let blocks = self.longest.len() as u32;
         let start = self.cursor / BLOCK_PAGES;
         for i in 0..=blocks {
@@ -327,41 +350,34 @@ impl Space {
             if block >= blocks || u32::from(self.longest[block as usize]) < pages {
                 continue;
             }
-            let (from, end) = block_pages(block, self.end.min(self.ceiling));
+            let (from, end) = block_pages(block, self.end.min(limit));
             // The block of the cursor is looked at twice: behind it first, then before it.
             let from = if i == 0 { from.max(self.cursor) } else { from };
-            if let Some(first) = self.find_in(block, from, end, pages, i > 0) {
-                return Some(first);
+            let (mut at, mut longest) = (from, 0);
+            while let Some(first) = self.free.next(at, end) {
+                let run = self.free.run(first, end);
+                if run >= pages {
+                    return Some(first);
+                }
+                longest = longest.max(run);
+                at = first + run;
+            }
+            if i > 0 && end == block_pages(block, self.end).1 {
+                self.longest[block as usize] = longest as u16;
             }
         }
         None
     }
 
-    fn find_in(&mut self, block: u32, from: u32, end: u32, pages: u32, all: bool) -> Option<u32> {
-        let (mut at, mut longest) = (from, 0);
-        while let Some(first) = self.free.next(at, end) {
-            let run = self.free.run(first, end);
-            if run >= pages {
-                return Some(first);
-            }
-            longest = longest.max(run);
-            at = first + run;
-        }
-        if all && end == block_pages(block, self.end).1 {
-            self.longest[block as usize] = longest as u16;
-        }
-        None
-    }
-
-    /// The longest run there is, within one block below the ceiling.
-    fn find_longest(&mut self) -> Option<(u32, u32)> {
+    /// The longest run there is, within one block below `limit`.
+    fn find_longest(&mut self, limit: u32) -> Option<(u32, u32)> {
         let mut best: Option<(u32, u32)> = None;
         for block in 0..self.longest.len() as u32 {
             let bound = u32::from(self.longest[block as usize]);
             if best.is_some_and(|(_, run)| run >= bound) || bound == 0 {
                 continue;
             }
-            let (mut at, end) = block_pages(block, self.end.min(self.ceiling));
+            let (mut at, end) = block_pages(block, self.end.min(limit));
             let mut longest = 0;
             while let Some(first) = self.free.next(at, end) {
                 let run = self.free.run(first, end);
@@ -376,6 +392,26 @@ impl Space {
             }
         }
         best
+    }
+
+    /// The first run of `pages` free pages, whatever blocks it is in.
+    fn find_lowest(&self, pages: u32, limit: u32) -> Option<u32> {
+        let end = self.end.min(limit);
+        let mut at = FIRST_PAGE;
+        while let Some(first) = self.free.next(at, end) {
+            let run = self.free.run(first, end);
+            if run >= pages {
+                return Some(first);
+            }
+            at = first + run;
+        }
+        None
+    }
+
+    /// Below the ceiling if that can be; above it sooner than that the file grows.
+    fn limits(&self) -> impl Iterator<Item = u32> + use<> {
+        let ceiling = (self.ceiling < self.end).then_some(self.ceiling);
+        ceiling.into_iter().chain([u32::MAX])
     }
 
     /// Pages at the end of the file, which grows.
@@ -405,22 +441,11 @@ impl Space {
         Some(self.end)
     }
 
-    /// Free pages below `limit`.
-    pub(crate) fn free_below(&self, limit: u32) -> u64 {
-        let words = self.free.words();
-        let whole = ((limit / u64::BITS) as usize).min(words.len());
-        let mut sum = words[..whole].iter().map(|word| u64::from(word.count_ones())).sum();
-        if let Some(word) = words.get(whole) {
-            let mask = (1_u64 << (limit % u64::BITS)) - 1;
-            sum += u64::from((word & mask).count_ones());
-        }
-        sum
-    }
-
     /// Asserts the invariants; O(pages).
     #[cfg(test)]
     pub(crate) fn check(&self) {
         assert_eq!(self.free.count(), self.free_count);
+        assert_eq!(self.fresh.count(), self.unflushed_pages);
         assert!(self.free.last(u32::MAX).is_none_or(|last| last < self.end));
         assert!(self.free.next(0, FIRST_PAGE).is_none());
         let mut pending = Bits::default();
@@ -447,31 +472,28 @@ impl Allocate for Space {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
         assert!(pages > 0, "somebody wants pages");
         let wish = pages.min(BLOCK_PAGES);
-        if let Some(first) = self.find(wish) {
-            return Ok(self.occupy(first, wish));
+        for limit in self.limits() {
+            if let Some(first) = self.find(wish, limit) {
+                return Ok(self.occupy(first, wish));
+            }
+            if let Some((first, run)) = self.find_longest(limit) {
+                return Ok(self.occupy(first, run.min(pages)));
+            }
         }
-        match self.find_longest() {
-            Some((first, run)) => Ok(self.occupy(first, run.min(pages))),
-            None => self.grow(pages),
-        }
+        self.grow(pages)
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
         assert!(pages > 0, "somebody wants pages");
-        if pages <= BLOCK_PAGES {
-            if let Some(first) = self.find(pages) {
+        for limit in self.limits() {
+            // While the file is to get shorter, what does not fit below the ceiling goes as low as
+            // it can.
+            let lowest = pages > BLOCK_PAGES || self.ceiling < u32::MAX;
+            let found =
+                if lowest { self.find_lowest(pages, limit) } else { self.find(pages, limit) };
+            if let Some(first) = found {
                 return Ok(self.occupy(first, pages));
             }
-            return self.grow(pages);
-        }
-        let mut at = FIRST_PAGE;
-        let end = self.end.min(self.ceiling);
-        while let Some(first) = self.free.next(at, end) {
-            let run = self.free.run(first, end);
-            if run >= pages {
-                return Ok(self.occupy(first, pages));
-            }
-            at = first + run;
         }
         self.grow(pages)
     }

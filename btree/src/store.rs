@@ -9,6 +9,7 @@ use drystone_vfs::{Clock, File, Vfs};
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
+use crate::compact::Compaction;
 use crate::config::{Options, Sync, Writer};
 use crate::core::Core;
 use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
@@ -47,6 +48,8 @@ pub(crate) struct Store {
     unflushed_bytes: usize,
     /// Nothing may be written.
     pub(crate) read_only: bool,
+    /// How far [`compact`](crate::Db::compact) has come.
+    pub(crate) compaction: Mutex<Compaction>,
 }
 
 /// What only one can use at a time: whoever has the tools is the writer.
@@ -115,13 +118,21 @@ impl Body {
         Error::Corrupt { file: Arc::clone(&self.path), offset, what }
     }
 
-    /// Puts a commit's page where readers will look for it. Returns the buffer.
-    fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
+    /// Puts a commit's page into its place in the mirror, if it has one.
+    fn place_page(&self, page: &SealedPage) {
+        let extent = Extent { first: page.ptr.id, pages: 1 };
+        let stamp = Stamp::page(page.ptr);
+        if self.mirror.takes(extent, stamp) {
+            self.cache.forget(page.ptr.id);
+            self.mirror.write(extent, stamp, &page.bytes);
+        }
+    }
+
+    /// Holds a commit's page that has no place in the mirror; else returns the buffer.
+    fn hold_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
         let SealedPage { ptr, bytes } = page;
         let (extent, stamp) = (Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr));
         if self.mirror.takes(extent, stamp) {
-            self.cache.forget(ptr.id);
-            self.mirror.write(extent, stamp, &bytes);
             return Some(bytes);
         }
         self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
@@ -142,29 +153,34 @@ impl Body {
     }
 }
 
-/// Gives page numbers to a commit, and remembers which.
+/// Gives page numbers to a commit, and remembers which. Nobody can reach the pages before the
+/// commit is published, so they are placed as they are made.
 pub(crate) struct Taking<'a> {
-    space: &'a Mutex<Space>,
+    body: &'a Body,
     pub(crate) taken: Vec<Extent>,
 }
 
 impl<'a> Taking<'a> {
-    pub(crate) fn from(space: &'a Mutex<Space>) -> Taking<'a> {
-        Taking { space, taken: Vec::new() }
+    pub(crate) fn from(body: &'a Body) -> Taking<'a> {
+        Taking { body, taken: Vec::new() }
     }
 }
 
 impl Allocate for Taking<'_> {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.space.lock().allocate(pages)?;
+        let extent = self.body.space.lock().allocate(pages)?;
         self.taken.push(extent);
         Ok(extent)
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.space.lock().allocate_run(pages)?;
+        let extent = self.body.space.lock().allocate_run(pages)?;
         self.taken.push(extent);
         Ok(extent)
+    }
+
+    fn sealed(&mut self, page: &SealedPage) {
+        self.body.place_page(page);
     }
 }
 
@@ -183,6 +199,7 @@ impl Store {
             sync: options.sync,
             unflushed_bytes: options.unflushed_bytes,
             read_only,
+            compaction: Mutex::default(),
         }
     }
 
@@ -209,8 +226,8 @@ impl Store {
         taken: Vec<Extent>,
     ) -> Result<(Ticket, Spare)> {
         let Sealed { forest, pages, runs, freed, mut spare } = sealed;
-        let place = |page| self.body.place_page(page);
-        spare.0.extend(pages.into_iter().filter_map(place));
+        let hold = |page| self.body.hold_page(page);
+        spare.0.extend(pages.into_iter().filter_map(hold));
         runs.into_iter().for_each(|run| self.body.place_run(run));
         let mut space = self.body.space.lock();
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.

@@ -68,8 +68,11 @@ impl Seen {
 
     /// Notes pages; false if one of them was met before.
     pub(crate) fn insert(&mut self, extent: Extent) -> bool {
-        let ids = extent.first.0..extent.first.0.saturating_add(extent.pages);
-        ids.fold(true, |is_new, id| self.committed.insert(id) && is_new)
+        let mut are_new = true;
+        for id in extent.first.0..extent.first.0.saturating_add(extent.pages) {
+            are_new &= self.committed.insert(id);
+        }
+        are_new
     }
 
     fn insert_ptr(&mut self, ptr: PagePtr) -> bool {

@@ -71,17 +71,15 @@ impl Dirty {
         ptr.slot().is_some_and(|slot| !self.pages.is_frozen(slot))
     }
 
-    /// A private copy of a page that the tree uses in place of it from now on.
-    pub(super) fn copy(&mut self, ptr: PagePtr, page: &[u8]) -> u32 {
-        let copy = match self.spare.pop() {
+    /// A copy of a page.
+    pub(super) fn copy(&mut self, page: &[u8]) -> Box<[u8]> {
+        match self.spare.pop() {
             Some(mut buffer) => {
                 buffer.copy_from_slice(page);
                 buffer
             }
             None => page.into(),
-        };
-        self.free_page(ptr);
-        self.pages.insert(copy)
+        }
     }
 
     /// A private copy of a frozen page.

@@ -82,8 +82,14 @@ impl<P: Pages> Edit<'_, P> {
             return Ok(self.dirty.thaw(slot));
         }
         let page = self.pages.page_at(ptr, level)?;
-        self.check_bounds(ptr, Page(&page), bounds)?;
-        Ok(self.dirty.copy(ptr, &page))
+        // The copy is checked, not the page: copying has brought all of it near.
+        let copy = self.dirty.copy(&page);
+        if let Err(error) = self.check_bounds(ptr, Page(&copy), bounds) {
+            self.dirty.recycle(copy);
+            return Err(error);
+        }
+        self.dirty.free_page(ptr);
+        Ok(self.dirty.add(copy))
     }
 
     /// Whether the keys of a page are those that the separators promise.

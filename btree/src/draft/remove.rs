@@ -118,7 +118,7 @@ impl<P: Pages> Edit<'_, P> {
         for level in (0..self.root.level).rev() {
             let branch = self.dirty.page(slot);
             let at = branch.find_child(key);
-            let is_sparse = Page(&*self.read(branch.child(at), level)?).is_sparse();
+            let is_sparse = Page(&self.read(branch.child(at), level)?).is_sparse();
             if is_sparse && self.join(slot, at, bounds)? {
                 changed = true;
             }

@@ -26,6 +26,10 @@ pub(crate) trait Allocate {
 
     /// Takes exactly `pages` pages that follow one another, for a value.
     fn allocate_run(&mut self, pages: u32) -> Result<Extent>;
+
+    /// Is told of each page as soon as it is sealed, when all of it is in the processor's cache: the
+    /// moment to copy it. Nobody can reach it yet, and if sealing fails later nobody ever will.
+    fn sealed(&mut self, _page: &SealedPage) {}
 }
 
 /// A page ready to be published and written.
@@ -74,7 +78,7 @@ impl Draft {
             let (pages, runs, freed) = (Vec::new(), Vec::new(), Vec::new());
             return Ok(Sealed { forest, pages, runs, freed, spare });
         }
-        let mut catalog = self.base.catalog();
+        let mut catalog = self.catalog;
         let changed = self.update_catalog(pages, &mut catalog)?;
         let mut order = Vec::new();
         for at in &changed {
@@ -208,7 +212,9 @@ impl<'a, A: Allocate> Seal<'a, A> {
         page.stamp(id, self.txn);
         let ptr = PagePtr { id, crc: crc(id, &bytes), txn: self.txn.low() };
         self.places[slot as usize] = ptr;
-        self.pages.push(SealedPage { ptr, bytes });
+        let page = SealedPage { ptr, bytes };
+        self.allocate.sealed(&page);
+        self.pages.push(page);
         Ok(())
     }
 

@@ -14,15 +14,16 @@ use crate::draft::{Draft, Savepoint};
 use crate::error::Error;
 use crate::forest::Forest;
 use crate::memory::Memory;
-use crate::pages::Source;
+use crate::pages::{Pages, Source};
 use crate::range::Range;
-use crate::types::{TreeId, TreeRoot};
+use crate::reach::reach;
+use crate::types::{PageId, TreeId, TreeRoot};
 use crate::verify::{Seen, verify};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 type Maps = BTreeMap<String, (TreeId, Map)>;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 const STEPS: usize = 250;
 
 /// How keys of a run look.
@@ -50,6 +51,8 @@ struct Run {
     old: Option<(Forest, Maps)>,
     keys: Keys,
     key_count: u32,
+    /// How many records are put at once, at most.
+    bulk: u32,
     counter: u32,
     depth_max: u8,
 }
@@ -63,6 +66,7 @@ impl Run {
         memory.extent_max = [1, 3, u32::MAX][rng.random_range(0..3)];
         let keys = [Keys::Tiny, Keys::Decimal, Keys::Binary, Keys::Long][rng.random_range(0..4)];
         let key_count = [30, 300, 3000][rng.random_range(0..3)];
+        let bulk = [120, 1200][rng.random_range(0..2)];
         Run {
             rng,
             memory,
@@ -74,6 +78,7 @@ impl Run {
             old: None,
             keys,
             key_count,
+            bulk,
             counter: 0,
             depth_max: 0,
         }
@@ -94,7 +99,7 @@ impl Run {
             Keys::Decimal => format!("accounts/by-number/{n:08}").into_bytes(),
             Keys::Binary => n.to_be_bytes().to_vec(),
             Keys::Long => {
-                let len = crate::page::key_bytes_max(crate::pages::Pages::page_bytes(&self.memory));
+                let len = crate::page::key_bytes_max(self.memory.page_bytes());
                 let mut key = vec![b'x' + (n % 3) as u8; len - (n % 7) as usize];
                 let at = [0, len / 2, len - 20][n as usize % 3];
                 key[at..at + 4].copy_from_slice(&n.to_be_bytes());
@@ -104,7 +109,7 @@ impl Run {
     }
 
     fn value(&mut self) -> Vec<u8> {
-        let page_bytes = crate::pages::Pages::page_bytes(&self.memory);
+        let page_bytes = self.memory.page_bytes();
         let len = match self.rng.random_range(0..20) {
             0 => 0,
             1 => page_bytes / 4 + self.rng.random_range(0..3) - 1,
@@ -137,7 +142,8 @@ impl Run {
             11..13 => self.release(),
             13..20 => self.commit(),
             20 => self.abort(),
-            21..28 => self.delete_range(),
+            21 => self.relocate(),
+            22..28 => self.delete_range(),
             28..36 => self.put_many(),
             36..60 => self.put(),
             60..80 => self.delete(),
@@ -232,7 +238,7 @@ impl Run {
     /// As loads do: many records, up, down, or anywhere.
     fn put_many(&mut self) {
         let Some((name, id)) = self.tree() else { return };
-        let count = self.rng.random_range(1..120);
+        let count = self.rng.random_range(1..self.bulk);
         let order = self.rng.random_range(0..3);
         let value = self.value();
         let value = &value[..value.len().min(200)];
@@ -271,6 +277,29 @@ impl Run {
         for key in keys {
             let was = self.draft.as_mut().unwrap().delete(&self.memory, id, &key).unwrap();
             assert_eq!(was, map.remove(&key).is_some());
+        }
+    }
+
+    /// As compaction does, step by step: then nothing that is committed is above.
+    fn relocate(&mut self) {
+        let above = PageId(self.rng.random_range(0..Pages::page_count(&self.memory)));
+        let visits = self.rng.random_range(1..50);
+        let draft = self.draft.as_mut().unwrap();
+        let mut from = None;
+        loop {
+            from = draft.relocate(&self.memory, above, from, visits).unwrap();
+            if from.is_none() {
+                break;
+            }
+        }
+        let roots = draft.entries().iter().map(|entry| entry.root);
+        for root in roots {
+            let page_bytes = self.memory.page_bytes();
+            reach(draft.overlay(&self.memory), root, page_bytes, &mut |extent| {
+                assert!(extent.first.0 + extent.pages <= above.0.max(extent.pages), "{extent:?}");
+                Ok(())
+            })
+            .unwrap();
         }
     }
 
@@ -344,7 +373,7 @@ impl Run {
         for (name, (id, map)) in &self.maps {
             assert_eq!(draft.tree(name), Some(*id));
             let root = draft.root(*id).unwrap();
-            let page_bytes = crate::pages::Pages::page_bytes(&self.memory);
+            let page_bytes = self.memory.page_bytes();
             let tally = verify(draft.overlay(&self.memory), root, page_bytes, &mut seen).unwrap();
             assert_eq!(tally.records, map.len() as u64);
             self.depth_max = self.depth_max.max(tally.depth);
@@ -354,7 +383,7 @@ impl Run {
     /// After a commit: what it says, and that each page is used, free or held, and no two of these.
     fn check_pages(&mut self) {
         let mut seen = Seen::default();
-        let page_bytes = crate::pages::Pages::page_bytes(&self.memory);
+        let page_bytes = self.memory.page_bytes();
         let catalog = verify(&self.memory, self.forest.catalog(), page_bytes, &mut seen).unwrap();
         let mut pages = catalog.pages + catalog.run_pages;
         for (name, (id, map)) in &self.committed {

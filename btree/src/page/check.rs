@@ -6,8 +6,8 @@
 //! and agrees with itself.
 
 use super::{
-    BRANCH, FLAG_RUNS, FLAGS_AT, HEADER_BYTES, KIND_AT, LEAF, LEVEL_MAX, Page, head_of, leaf,
-    read_u16,
+    BRANCH, FLAG_RUNS, FLAGS_AT, HEADER_BYTES, KIND_AT, LEAF, LEVEL_MAX, Page, head_of, is_inline,
+    key_bytes_max, leaf, read_u16,
 };
 use crate::error::Damage;
 use crate::types::{PageId, RunPtr};
@@ -45,6 +45,9 @@ fn body(page: Page<'_>, is_possible: impl Fn(PageId, bool) -> bool) -> Result<()
             continue;
         }
         let (head, suffix) = (page.slot(i).head(), page.suffix(i));
+        if page.prefix().len() + suffix.len() > key_bytes_max(bytes.len()) {
+            return Err(Damage::Slot(at));
+        }
         if head != head_of(suffix) {
             return Err(Damage::Head(at));
         }
@@ -113,6 +116,9 @@ fn cell(
         if !is_possible(run.id, run.slot().is_some()) || run.bytes == 0 {
             return Err(Damage::Pointer(run.id));
         }
+    } else if !is_inline(page.0.len(), page.prefix().len() + slot.suffix_bytes(), tail) {
+        // A full page could not be split.
+        return Err(bad);
     }
     Ok(end - slot.offset())
 }

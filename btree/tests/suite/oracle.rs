@@ -54,6 +54,13 @@ impl Oracle {
         self.states.push((txn, state));
     }
 
+    /// What was expected beyond `txn` has not come to be.
+    pub(crate) fn forget_after(&mut self, txn: TxnId) {
+        while self.states.len() > 1 && self.states.last().unwrap().0 > txn {
+            self.states.pop();
+        }
+    }
+
     pub(crate) fn acknowledged(&mut self, txn: TxnId) {
         self.durable = self.durable.max(txn);
     }

@@ -101,7 +101,9 @@ fn a_failed_flush_takes_all_that_was_built_on_it() {
 #[test]
 fn everyone_who_commits_is_told_of_a_failed_flush() {
     for writer in [Writer::Thread, Writer::Caller] {
-        for (round, (op, harm)) in HARMS.into_iter().enumerate() {
+        // Here the file grows by being written.
+        let harms = HARMS.into_iter().filter(|(op, _)| *op != Op::SetLen);
+        for (round, (op, harm)) in harms.enumerate() {
             let disk = SimVfs::new(round as u64);
             let db = try_open(&disk, options().writer(writer)).unwrap();
             let tree = fill(&db, 50);

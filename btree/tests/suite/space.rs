@@ -1,0 +1,147 @@
+//! Space: the file does not grow for ever, and shrinks when asked.
+
+use std::time::Duration;
+
+use drystone_btree::{Options, Progress, Sync};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::support::{disk, fill, key, open, options, records, try_open};
+
+/// Every page has one use, and none is lost.
+#[track_caller]
+fn verified(db: &drystone_btree::Db) {
+    let report = db.verify().unwrap();
+    assert_eq!(report.lost_pages, 0, "{report:?}");
+    assert_eq!(report.record_copies, 2);
+}
+
+// Hundreds of commits go into one flush; what came and went between them is not written, and the
+// map of free pages is right all the same.
+#[test]
+fn many_commits_in_one_flush_leave_a_sound_map() {
+    for (seed, sync) in [(1, Sync::OnRequest), (2, Sync::OnRequest), (3, Sync::EveryCommit)] {
+        let disk = disk();
+        let db = try_open(&disk, options().sync(sync).memory_bytes(64 << 20)).unwrap();
+        let tree = fill(&db, 20_000);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for round in 0..12_u8 {
+            for _ in 0..40 {
+                let mut w = db.write().unwrap();
+                for _ in 0..rng.random_range(1..30) {
+                    let key = key(rng.random_range(0..20_000));
+                    w.put(tree, &key, &[round; 90]).unwrap();
+                }
+                drop(w.commit().unwrap());
+            }
+            db.persist().unwrap();
+            verified(&db);
+        }
+        let before = records(&db);
+        drop(db);
+        let db = open(&disk.crash());
+        verified(&db);
+        assert!(records(&db) == before);
+    }
+}
+
+// Updates alone must not make a file longer for ever, though each of them writes new pages.
+#[test]
+fn a_file_that_is_only_updated_stops_growing() {
+    let disk = disk();
+    let db = open(&disk);
+    let tree = fill(&db, 2000);
+    let mut sizes = Vec::new();
+    for round in 0..2000_u32 {
+        let mut w = db.write().unwrap();
+        w.put(tree, &key(u64::from(round * 7919 % 2000)), &round.to_le_bytes()).unwrap();
+        w.commit().unwrap().wait().unwrap();
+        if round % 1000 == 999 {
+            sizes.push(db.sizes().file_bytes);
+        }
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    verified(&db);
+}
+
+// "Shrink after deleting half, online": the goal is 1.2 times what is used.
+#[test]
+fn a_database_that_lost_half_of_its_records_gives_the_space_back() {
+    let disk = disk();
+    for sync in [Sync::EveryCommit, Sync::OnRequest] {
+        let options = options().sync(sync).memory_bytes(64 << 20);
+        let db = try_open(&disk, options).unwrap();
+        let tree = fill(&db, 20_000);
+        let mut w = db.write().unwrap();
+        w.put(tree, b"large", &[7; 300_000]).unwrap();
+        for i in (0..20_000).filter(|i| i % 4 < 2 || *i > 15_000) {
+            w.delete(tree, &key(i)).unwrap();
+        }
+        w.commit().unwrap().wait().unwrap();
+        let (before, expected) = (db.sizes(), records(&db));
+        while db.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
+        let after = db.sizes();
+        let limit = after.used_bytes * 6 / 5 + (40 << 12);
+        assert!(after.file_bytes <= limit, "{before:?} {after:?}");
+        assert!(after.file_bytes < before.file_bytes);
+        verified(&db);
+        assert!(records(&db) == expected);
+        drop(db);
+        let db = open(&disk);
+        assert!(records(&db) == expected);
+        verified(&db);
+        let tree = db.tree("t").unwrap();
+        let mut w = db.write().unwrap();
+        w.delete_range::<&[u8]>(tree, ..).unwrap();
+        w.commit().unwrap().wait().unwrap();
+    }
+}
+
+// A reader of an old state keeps its pages through a compaction.
+#[test]
+fn a_reader_is_not_disturbed_by_a_compaction() {
+    let disk = disk();
+    let db = open(&disk);
+    let tree = fill(&db, 3000);
+    let before = records(&db);
+    let r = db.read();
+    let mut w = db.write().unwrap();
+    w.delete_range(tree, key(10)..key(2990)).unwrap();
+    w.commit().unwrap().wait().unwrap();
+    while db.compact(Duration::from_secs(1)).unwrap() == Progress::More {}
+    let seen = r.iter(tree).map(|item| item.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec()));
+    assert!(seen.eq(before));
+    let long = db.sizes().file_bytes;
+    drop(r);
+    while db.compact(Duration::from_secs(1)).unwrap() == Progress::More {}
+    assert!(db.sizes().file_bytes < long, "what the reader held is given back");
+    verified(&db);
+}
+
+// Scenario 36: a copy made while others write is one state, and whole.
+#[test]
+fn a_checkpoint_is_one_state_and_opens_alone() {
+    let disk = disk();
+    let db = try_open(&disk, options().sync(Sync::OnRequest)).unwrap();
+    let tree = fill(&db, 2000);
+    let mut w = db.write().unwrap();
+    w.put(tree, b"large", &[9; 50_000]).unwrap();
+    w.delete_range(tree, key(100)..key(900)).unwrap();
+    drop(w.commit().unwrap());
+    let expected = records(&db);
+    let target = std::path::Path::new("copies/one/db");
+    let txn = db.checkpoint(target).unwrap();
+    assert!(db.checkpoint(target).is_err(), "a database is not overwritten");
+    assert_eq!(txn, db.read().txn());
+    let copy = drystone_btree::Db::open(
+        std::sync::Arc::new(disk.crash_copy(5)),
+        target,
+        Options::default().writer(drystone_btree::Writer::Caller),
+    );
+    let copy = copy.unwrap();
+    assert_eq!(copy.durable(), txn);
+    assert!(records(&copy) == expected);
+    verified(&copy);
+    crate::support::put(&copy, b"and", b"on");
+    verified(&copy);
+}
