@@ -27,6 +27,7 @@ mod checkpoint;
 mod compact;
 mod inspect;
 mod reach;
+pub mod survey;
 mod verify;
 
 mod commit;

@@ -60,6 +60,8 @@ pub(crate) struct Forge {
     pub(crate) slot: usize,
     pub(crate) nodes: Vec<Node>,
     dirty: BTreeSet<u32>,
+    /// The record does not list pages any more.
+    is_plain: bool,
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> usize {
@@ -123,8 +125,8 @@ impl Forge {
         let record = slot * SLOT;
         assert!(record_seq(&bytes[record..]).is_some(), "slot {slot} holds a record");
         let page_bytes = u32_at(&bytes, record + 20) as usize;
-        let mut forge =
-            Forge { bytes, page_bytes, slot, nodes: Vec::new(), dirty: BTreeSet::new() };
+        let (nodes, dirty) = (Vec::new(), BTreeSet::new());
+        let mut forge = Forge { bytes, page_bytes, slot, nodes, dirty, is_plain: false };
         let level = forge.bytes[record + 60];
         forge.visit(record + 48, None, level, 1, true);
         forge
@@ -217,6 +219,9 @@ impl Forge {
 
     /// Takes the list of pages written with it out of the record: they do not look the same now.
     fn plain_record(&mut self) {
+        if std::mem::replace(&mut self.is_plain, true) {
+            return;
+        }
         let record = &mut self.bytes[self.slot * SLOT..][..RECORD];
         let (written, directories) = (u16_at(record, 80), u16_at(record, 84));
         if written == 0xffff {

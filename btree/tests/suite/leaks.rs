@@ -22,7 +22,7 @@ fn update(db: &Db, rounds: u64) {
 fn a_panic_amid_a_transaction_takes_it_back() {
     let db = open(&disk());
     let tree = fill(&db, 100);
-    let before = (records(&db), db.stats().pages_free);
+    let before = (records(&db), db.stats().pages);
     for step in 0..5 {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut w = db.write().unwrap();
@@ -30,13 +30,13 @@ fn a_panic_amid_a_transaction_takes_it_back() {
             let _savepoint = w.savepoint();
             w.delete_range::<&[u8]>(tree, ..).unwrap();
             let walk = w.range::<&[u8]>(tree, ..);
-            assert!(step > 9, "{}", walk.count());
+            assert!(walk.count() > 0, "panics in step {step}");
         }));
         assert!(outcome.is_err());
         assert_eq!(records(&db), before.0);
         assert!(db.try_write().unwrap().is_some(), "nobody holds the pen");
     }
-    assert_eq!(db.stats().pages_free, before.1);
+    assert_eq!(db.stats().pages, before.1, "no page is lost");
     put(&db, b"goes", b"on");
     db.verify().unwrap();
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use drystone_btree::{Commit, Db, Options, ReadTxn, TxnId};
-use drystone_vfs::{Call, SimVfs, Tap, TapVfs, Vfs};
+use drystone_vfs::{Call, OpenMode, SimVfs, Tap, TapVfs, Vfs};
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +18,7 @@ use crate::witness::Witness;
 
 /// Looks at every write, and lets none through that touches a page which somebody needs.
 struct Guard {
+    disk: SimVfs,
     /// Pages by who needs them.
     needed: Mutex<BTreeMap<String, BTreeSet<u32>>>,
     writes: Mutex<u64>,
@@ -41,7 +42,23 @@ impl Tap for Guard {
                 assert!(last * PAGE <= len, "{who} needs more than {len} bytes");
             }
         }
-        go()
+        go()?;
+        if let Call::SyncData { .. } = call {
+            self.note();
+        }
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// What the newest record leads to is durable now, and stays until something newer is.
+    fn note(&self) {
+        if self.disk.open(&path(), OpenMode::Read).is_err() {
+            // It is being made, under another name.
+            return;
+        }
+        let pages = Forge::open(load(&self.disk, &path())).pages();
+        self.needed.lock().insert("the durable state".into(), pages);
     }
 }
 
@@ -59,7 +76,8 @@ struct Life {
 impl Life {
     fn new(seed: u64) -> Life {
         let disk = SimVfs::new(seed);
-        let guard = Arc::new(Guard { needed: Mutex::default(), writes: Mutex::default() });
+        let guard = Guard { disk: disk.clone(), needed: Mutex::default(), writes: Mutex::default() };
+        let guard = Arc::new(guard);
         let tapped: Arc<dyn Vfs> =
             Arc::new(TapVfs::sharing(Arc::new(disk.clone()), Arc::clone(&guard) as Arc<dyn Tap>));
         let db = Db::open(tapped, &path(), options()).unwrap();
@@ -68,12 +86,11 @@ impl Life {
         Life { rng, disk, guard, db, readers, pending, serial: 0 }
     }
 
-    /// Everything is durable now, and stays until something newer is.
+    /// Everything is durable now.
     fn settle(&mut self) {
         self.pending.drain(..).for_each(|commit| drop(commit.wait().unwrap()));
         self.db.persist().unwrap();
-        let pages = Forge::open(load(&self.disk, &path())).pages();
-        self.guard.needed.lock().insert("the durable state".into(), pages);
+        self.guard.note();
     }
 
     /// Begins to read what is durable: the guard knows its pages.
@@ -103,7 +120,6 @@ impl Life {
     }
 
     fn write(&mut self) {
-        // The pages of a flush that is about to begin are needed by nobody yet.
         let mut w = self.db.write().unwrap();
         for _ in 0..self.rng.random_range(1..12) {
             let name = ["a", "b"][self.rng.random_range(0..2)];
@@ -133,10 +149,6 @@ impl Life {
             8 => self.stop_reading(),
             _ => drop(self.db.compact(std::time::Duration::ZERO).unwrap()),
         }
-        // What was flushed on the way is durable: the old state is not needed any more.
-        let bytes = load(&self.disk, &path());
-        let pages = Forge::open(bytes).pages();
-        self.guard.needed.lock().insert("the durable state".into(), pages);
     }
 }
 
