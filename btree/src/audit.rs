@@ -78,7 +78,7 @@ impl Db {
             record_copies,
         };
         // After a flush that failed the map is ahead of what is durable.
-        if is_settled || store.sync == Sync::EveryCommit {
+        if is_settled || store.options.sync == Sync::EveryCommit {
             report.lost_pages = account(&snapshot, &mut seen, &own, &free, end)?;
         }
         Ok(report)

@@ -14,12 +14,13 @@
 //! cannot be read again from anywhere, and the limit on unflushed bytes keeps them few.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::mirror::Stamp;
-use crate::types::PageId;
+use crate::types::{Extent, PageId};
 
 const SHARDS: usize = 16;
 
@@ -30,8 +31,11 @@ const FRAME_OVERHEAD_BYTES: usize = 96;
 #[derive(Debug)]
 pub(crate) struct Cache {
     shards: Vec<Mutex<Shard>>,
-    /// Committed, and not yet written to the file.
+    /// Committed, and not yet written to the file. What a later commit has let go of before any
+    /// flush stays until its number is free: it may be read, and is nowhere else.
     unflushed: Mutex<HashMap<PageId, (Stamp, Bytes)>>,
+    /// How many those are.
+    held: AtomicUsize,
 }
 
 /// Invariants:
@@ -64,7 +68,7 @@ impl Cache {
             bytes_max: bytes_max / SHARDS,
         };
         let shards = (0..SHARDS).map(|_| Mutex::new(shard())).collect();
-        Cache { shards, unflushed: Mutex::default() }
+        Cache { shards, unflushed: Mutex::default(), held: AtomicUsize::new(0) }
     }
 
     fn shard(&self, page: PageId) -> &Mutex<Shard> {
@@ -94,7 +98,9 @@ impl Cache {
 
     /// Holds what a commit has made until [`flushed`](Cache::flushed).
     pub(crate) fn hold(&self, page: PageId, stamp: Stamp, bytes: Bytes) {
-        self.unflushed.lock().insert(page, (stamp, bytes));
+        let mut unflushed = self.unflushed.lock();
+        unflushed.insert(page, (stamp, bytes));
+        self.held.store(unflushed.len(), Ordering::Relaxed);
     }
 
     /// What a commit has made at `page` and no flush has written.
@@ -104,21 +110,29 @@ impl Cache {
 
     /// Whether any page is held.
     pub(crate) fn holds_any(&self) -> bool {
-        !self.unflushed.lock().is_empty()
+        self.held.load(Ordering::Relaxed) > 0
     }
 
-    /// Another commit has taken the number, and has its page in the mirror.
-    pub(crate) fn forget(&self, page: PageId) {
-        self.unflushed.lock().remove(&page);
+    /// Nobody needs what is held for these pages: their numbers are free.
+    pub(crate) fn forget(&self, extent: Extent) {
+        if !self.holds_any() {
+            return;
+        }
+        let mut unflushed = self.unflushed.lock();
+        for page in extent.first.0..extent.first.0 + extent.pages {
+            unflushed.remove(&PageId(page));
+        }
+        self.held.store(unflushed.len(), Ordering::Relaxed);
     }
 
-    /// What was held for `page` is in the file now, or not needed any more.
+    /// These bytes, which were held for `page`, are in the file now.
     pub(crate) fn flushed(&self, page: PageId, bytes: &Bytes) {
         let mut unflushed = self.unflushed.lock();
         // A later commit may have taken the number again.
         if unflushed.get(&page).is_some_and(|(_, held)| held.as_ptr() == bytes.as_ptr())
             && let Some((stamp, bytes)) = unflushed.remove(&page)
         {
+            self.held.store(unflushed.len(), Ordering::Relaxed);
             drop(unflushed);
             self.keep(page, stamp, bytes);
         }

@@ -52,6 +52,10 @@ pub(crate) trait Step {
 }
 
 impl<F: Step> Core<F> {
+    pub(crate) fn new(queue: Queue, flusher: F, mode: Mode) -> Core<F> {
+        Core { queue, flusher: Mutex::new(flusher), mode }
+    }
+
     /// Blocks until the ticket's commit is durable. Returns the last durable commit.
     pub(crate) fn wait(&self, ticket: Ticket) -> Result<TxnId> {
         loop {

@@ -5,20 +5,6 @@ pub(crate) fn crc_of(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// The CRC-32 of many checksums, one after the other.
-#[derive(Debug, Default)]
-pub(crate) struct Sum(crc32fast::Hasher);
-
-impl Sum {
-    pub(crate) fn add(&mut self, crc: u32) {
-        self.0.update(&crc.to_le_bytes());
-    }
-
-    pub(crate) fn finish(self) -> u32 {
-        self.0.finalize()
-    }
-}
-
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }

@@ -10,13 +10,14 @@ use drystone_vfs::{Lock, Vfs};
 use crate::config::{Options, Sync, Writer};
 use crate::core::Step as _;
 use crate::error::{Error, Result};
+use crate::inspect::inspect;
 use crate::read::ReadTxn;
 use crate::recovery;
 use crate::snapshot::Snapshot;
 use crate::stats::{Sizes, Stats};
 use crate::store::Store;
 use crate::sync::Mutex;
-use crate::types::{TreeId, TxnId};
+use crate::types::{Extent, PageId, TreeId, TxnId};
 use crate::write::WriteTxn;
 
 /// An open database. Clones share it; the last one dropped closes it.
@@ -49,8 +50,8 @@ impl Db {
     /// [`Options::min_txn`]; [`Unsupported`](Error::Unsupported); [`Options`](Error::Options);
     /// [`Io`](Error::Io); [`NoSpace`](Error::NoSpace) for a new file on a full disk.
     pub fn open(vfs: Arc<dyn Vfs>, path: &Path, options: Options) -> Result<Db> {
-        let (store, lock) = recovery::open(&vfs, path, &options, false)?;
-        Db::start(Arc::new(store), lock, options.writer == Writer::Thread)
+        let (store, lock) = recovery::open(vfs, path, options, false)?;
+        Db::start(Arc::new(store), lock)
     }
 
     /// Opens the database file at `path` for reading alone, beside others who do; writes nothing at
@@ -59,11 +60,11 @@ impl Db {
     /// # Errors
     /// Those of [`open`](Db::open); [`Io`](Error::Io) with `NotFound` if there is no file.
     pub fn open_read_only(vfs: Arc<dyn Vfs>, path: &Path, options: Options) -> Result<Db> {
-        let (store, lock) = recovery::open(&vfs, path, &options, true)?;
-        Db::start(Arc::new(store), lock, false)
+        let (store, lock) = recovery::open(vfs, path, options, true)?;
+        Db::start(Arc::new(store), lock)
     }
 
-    fn start(store: Arc<Store>, lock: Option<Lock>, threaded: bool) -> Result<Db> {
+    fn start(store: Arc<Store>, lock: Option<Lock>) -> Result<Db> {
         let for_thread = Arc::clone(&store);
         let spawn = || {
             thread::Builder::new()
@@ -71,6 +72,7 @@ impl Db {
                 .spawn(move || for_thread.core.run())
                 .map_err(|e| Error::io("start a thread for", &store.body.path, e))
         };
+        let threaded = store.core.mode == Writer::Thread;
         let thread = if threaded { Some(spawn()?) } else { None };
         let held = Mutex::new(Some(Held { thread, _lock: lock }));
         Ok(Db { open: Arc::new(Open { store, held }) })
@@ -186,6 +188,17 @@ impl Db {
         }
     }
 
+    /// One page of the file in words, as it is on disk now: for people who look for what is wrong.
+    /// Damage is not an error here, but a part of the text.
+    ///
+    /// # Errors
+    /// [`Io`](Error::Io) if it cannot be read; [`Corrupt`](Error::Corrupt) if the file ends before
+    /// it.
+    pub fn inspect(&self, page: PageId) -> Result<String> {
+        let body = &self.store().body;
+        Ok(inspect(&body.read(Extent { first: page, pages: 1 })?))
+    }
+
     /// Ends the database's life: with [`Sync::EveryCommit`] everything committed becomes durable
     /// and is marked as such; with [`Sync::OnRequest`] what was not persisted is gone. Other clones
     /// get [`Closed`](Error::Closed) when they write from then on; readers go on reading. Dropping
@@ -214,7 +227,7 @@ impl Open {
             }
         }
         let mut flusher = core.flusher.lock();
-        if self.store.sync == Sync::EveryCommit {
+        if self.store.options.sync == Sync::EveryCommit {
             while let Some(settled) = flusher.step(&core.queue) {
                 core.queue.tell(settled);
             }

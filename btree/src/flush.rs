@@ -202,6 +202,12 @@ impl Flusher {
         let slot = 1 - self.slot;
         self.write_at(&[IoSlice::new(&meta.encode())], (slot * SLOT_BYTES) as u64)?;
         self.sync_file()?;
+        for piece in &pieces {
+            // Exactly what was written: a later commit may hold something else under a number.
+            if let Piece::Held(extent, bytes) = piece {
+                body.cache.flushed(extent.first, bytes);
+            }
+        }
         self.slot = slot;
         self.durable_seq = self.seq;
         body.gauges.set_file_bytes(self.file_bytes);
@@ -350,37 +356,15 @@ impl Flusher {
         Ok(())
     }
 
-    /// After a flush that worked: what was written need not be held any more.
-    fn release(&mut self) {
-        let carry = std::mem::take(&mut self.carry);
-        if !self.body.cache.holds_any() {
-            return;
-        }
-        for change in carry {
-            for extent in change.used {
-                for page in extent.first.0..extent.first.0 + extent.pages {
-                    if let Some(bytes) = self.body.cache.held(PageId(page)) {
-                        self.body.cache.flushed(PageId(page), &bytes);
-                    }
-                }
-            }
-        }
-    }
-
     /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
-    /// off, durably: first the record that does without them, then the file. Returns whether the
-    /// file is shorter. `reclaim` looks which pages have become free.
-    pub(crate) fn shrink(
-        &mut self,
-        queue: &Queue,
-        target: u32,
-        reclaim: impl Fn(),
-    ) -> Result<bool> {
+    /// off, durably: first the record that does without them, then the file. `reclaim` looks which
+    /// pages have become free.
+    pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
         while let Some(settled) = self.step(queue) {
             queue.tell(settled);
         }
         if !self.is_settled() {
-            return Ok(false);
+            return Ok(());
         }
         let body = Arc::clone(&self.body);
         let root = body.readers.durable();
@@ -395,7 +379,7 @@ impl Flusher {
             let mut space = body.space.lock();
             // What was committed meanwhile may reach beyond the end that would be written.
             let end = space.is_taken().then(|| space.shrink()).flatten();
-            let Some(end) = end else { return Ok(false) };
+            let Some(end) = end else { return Ok(()) };
             self.map.truncate(end);
             body.gauges.set_space(&space);
         }
@@ -407,8 +391,7 @@ impl Flusher {
             body.gauges.set_file_bytes(bytes);
             flusher.sync_file()
         };
-        cut(self).inspect_err(|error| self.abort(queue, error))?;
-        Ok(true)
+        cut(self).inspect_err(|error| self.abort(queue, error))
     }
 
     /// Nothing that is not on disk now ever will be.
@@ -439,7 +422,7 @@ impl Step for Flusher {
         assert!(root.txn == txn, "the last commit is the one that was taken");
         match self.flush(&root) {
             Ok(()) => {
-                self.release();
+                self.carry.clear();
                 self.body.readers.settle(&root);
                 if self.sync == Sync::OnRequest {
                     // Without the mark the state is as durable; its loss would be noticed less.

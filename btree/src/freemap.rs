@@ -266,7 +266,7 @@ impl FreeMap {
         let mut spilled: BTreeSet<usize> = BTreeSet::new();
         let mut places: Vec<PageId> = Vec::new();
         loop {
-            let spill = self.to_spill(&spilled);
+            let spill = self.choose_spill(&spilled);
             if spill.is_empty() {
                 break;
             }
@@ -287,7 +287,7 @@ impl FreeMap {
     }
 
     /// Chunks to write so that the rest of the changes fit: none, if they fit already.
-    fn to_spill(&mut self, spilled: &BTreeSet<usize>) -> Vec<usize> {
+    fn choose_spill(&mut self, spilled: &BTreeSet<usize>) -> Vec<usize> {
         let mut counts = Vec::new();
         let mut sum = 0;
         let touched: Vec<usize> = self.touched.iter().copied().collect();

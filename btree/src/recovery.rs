@@ -30,7 +30,7 @@ use drystone_vfs::{File, Lock, OpenMode, Vfs};
 use parking_lot::Mutex;
 
 use crate::cache::Cache;
-use crate::config::{Options, Writer};
+use crate::config::{Options, Sync, Writer};
 use crate::core::Core;
 use crate::error::{Damage, Error, Result};
 use crate::flush::{Flusher, Start, WRITTEN_PAGES_MAX};
@@ -114,9 +114,9 @@ struct Opening<'a> {
 
 /// Opens the database at `path`; makes it if there is none, unless it is for reading alone.
 pub(crate) fn open(
-    vfs: &Arc<dyn Vfs>,
+    vfs: Arc<dyn Vfs>,
     path: &Path,
-    options: &Options,
+    options: Options,
     read_only: bool,
 ) -> Result<(Store, Option<Lock>)> {
     options.validate()?;
@@ -126,12 +126,12 @@ pub(crate) fn open(
             Err(error) => return Err(lock_error(path, error)),
         }
     } else {
-        if !exists(&**vfs, path)? {
+        if !exists(&*vfs, path)? {
             if options.min_txn > TxnId(0) {
                 let what = Damage::EndsEarly { found: TxnId(0), expected: options.min_txn };
                 return Err(Error::Corrupt { file: Arc::from(path), offset: 0, what });
             }
-            create(&**vfs, path, options)?;
+            create(&*vfs, path, &options)?;
         }
         Some(vfs.lock(path).map_err(|error| lock_error(path, error))?)
     };
@@ -141,7 +141,7 @@ pub(crate) fn open(
     let file_bytes = file.len().map_err(|error| Error::io("open", path, error))?;
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
-    let chosen = opening.choose(&head, options)?;
+    let chosen = opening.choose(&head, &options)?;
     if !read_only && !head.vouches_for(&chosen.meta) {
         opening
             .save(&chosen)
@@ -334,11 +334,11 @@ pub(crate) fn read_head(bytes: &[u8]) -> std::result::Result<Head, u32> {
 
 #[expect(clippy::too_many_arguments, reason = "everything that was found meets here, once")]
 fn assemble(
-    vfs: &Arc<dyn Vfs>,
+    vfs: Arc<dyn Vfs>,
     path: Arc<Path>,
     file: Arc<dyn File>,
     file_bytes: u64,
-    options: &Options,
+    options: Options,
     head: &Head,
     chosen: Chosen,
     read_only: bool,
@@ -349,20 +349,22 @@ fn assemble(
     let mirror_pages = (mirror_bytes / page_bytes).min(pages_max(page_bytes) as usize) as u32;
     let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end };
+    let cache = Arc::new(Cache::new(options.memory_bytes / 4));
     let space = Space::new(
         Arc::clone(&path),
         Arc::clone(&mirror),
+        Arc::clone(&cache),
         map.free().clone(),
         meta.end,
         pages_max(page_bytes),
     );
     let body = Arc::new(Body {
-        vfs: Arc::clone(vfs),
+        vfs,
         path,
         file,
         page_bytes,
         mirror,
-        cache: Cache::new(options.memory_bytes / 4),
+        cache,
         readers: Arc::new(Readers::new(&root)),
         space: Mutex::new(space),
         clock: Arc::clone(&options.clock),
@@ -378,13 +380,10 @@ fn assemble(
     let txn_seen = seen.map(|(_, txn)| txn).max().expect("one was chosen");
     let start = Start { map, db_id: meta.db_id, slot, seq: meta.seq, seq_seen, file_bytes };
     let flusher = Flusher::new(Arc::clone(&body), options.sync, start);
-    let eager = options.sync == crate::config::Sync::EveryCommit;
+    let eager = options.sync == Sync::EveryCommit;
     let threaded = options.writer == Writer::Thread && !read_only;
-    let core = Core {
-        queue: Queue::new(meta.txn, eager, threaded),
-        flusher: crate::sync::Mutex::new(flusher),
-        mode: if threaded { Writer::Thread } else { Writer::Caller },
-    };
+    let mode = if threaded { Writer::Thread } else { Writer::Caller };
+    let core = Core::new(Queue::new(meta.txn, eager, threaded), flusher, mode);
     Ok(Store::new(body, core, TxnId(txn_seen.0 + 1), options, read_only))
 }
 

@@ -13,7 +13,6 @@ use crate::snapshot::Snapshot;
 pub struct Range<'a>(RangeOver<'a>);
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "both are of one size, and neither is kept in bulk")]
 enum RangeOver<'a> {
     Snapshot(range::Range<'a, &'a Snapshot>),
     Draft(range::Range<'a, Overlay<'a, Snapshot>>),
@@ -60,7 +59,6 @@ impl DoubleEndedIterator for Range<'_> {
 pub struct Cursor<'a>(CursorOver<'a>);
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "both are of one size, and neither is kept in bulk")]
 enum CursorOver<'a> {
     Snapshot(cursor::Cursor<'a, &'a Snapshot>),
     Draft(cursor::Cursor<'a, Overlay<'a, Snapshot>>),

@@ -42,6 +42,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bits::Bits;
+use crate::cache::Cache;
 use crate::draft::Allocate;
 use crate::error::{Error, Result};
 use crate::mirror::Mirror;
@@ -82,6 +83,7 @@ struct Freed {
 pub(crate) struct Space {
     path: Arc<Path>,
     mirror: Arc<Mirror>,
+    cache: Arc<Cache>,
     free: Bits,
     free_count: u64,
     longest: Vec<u16>,
@@ -112,6 +114,7 @@ impl Space {
     pub(crate) fn new(
         path: Arc<Path>,
         mirror: Arc<Mirror>,
+        cache: Arc<Cache>,
         free: Bits,
         end: u32,
         end_max: u32,
@@ -126,6 +129,7 @@ impl Space {
         Space {
             path,
             mirror,
+            cache,
             free,
             free_count,
             longest: vec![BLOCK_PAGES as u16; end.div_ceil(BLOCK_PAGES) as usize],
@@ -320,6 +324,7 @@ impl Space {
     fn release(&mut self, extent: Extent) {
         let (first, pages) = (extent.first.0, extent.pages);
         assert!(first >= FIRST_PAGE && first + pages <= self.end, "freed pages are in the file");
+        self.cache.forget(extent);
         let changed = self.free.fill(first, pages, true);
         assert!(changed == pages, "a page is freed once");
         self.free_count += u64::from(pages);

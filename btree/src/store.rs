@@ -31,7 +31,7 @@ pub(crate) struct Body {
     pub(crate) file: Arc<dyn File>,
     pub(crate) page_bytes: usize,
     pub(crate) mirror: Arc<Mirror>,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) space: Mutex<Space>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -44,8 +44,7 @@ pub(crate) struct Store {
     pub(crate) body: Arc<Body>,
     pub(crate) core: Core<Flusher>,
     pub(crate) desk: Desk,
-    pub(crate) sync: Sync,
-    unflushed_bytes: usize,
+    pub(crate) options: Options,
     /// Nothing may be written.
     pub(crate) read_only: bool,
     /// How far [`compact`](crate::Db::compact) has come.
@@ -123,7 +122,6 @@ impl Body {
         let extent = Extent { first: page.ptr.id, pages: 1 };
         let stamp = Stamp::page(page.ptr);
         if self.mirror.takes(extent, stamp) {
-            self.cache.forget(page.ptr.id);
             self.mirror.write(extent, stamp, &page.bytes);
         }
     }
@@ -143,7 +141,6 @@ impl Body {
         let SealedRun { ptr, bytes } = run;
         let (extent, stamp) = (ptr.extent(self.page_bytes), Stamp::run(ptr));
         if self.mirror.takes(extent, stamp) {
-            self.cache.forget(ptr.id);
             self.mirror.write(extent, stamp, &bytes[..ptr.bytes as usize]);
             return;
         }
@@ -189,23 +186,15 @@ impl Store {
         body: Arc<Body>,
         core: Core<Flusher>,
         txn: TxnId,
-        options: &Options,
+        options: Options,
         read_only: bool,
     ) -> Store {
-        Store {
-            body,
-            core,
-            desk: Desk::new(txn),
-            sync: options.sync,
-            unflushed_bytes: options.unflushed_bytes,
-            read_only,
-            compaction: Mutex::default(),
-        }
+        Store { body, core, desk: Desk::new(txn), options, read_only, compaction: Mutex::default() }
     }
 
     /// Has the ticket's commit flushed, if commits are flushed unasked.
     pub(crate) fn call(&self, ticket: Ticket) {
-        if self.sync == Sync::EveryCommit {
+        if self.options.sync == Sync::EveryCommit {
             self.core.queue.call(ticket);
         }
     }
@@ -248,10 +237,10 @@ impl Store {
     /// Keeps what waits to be flushed within its limit.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let unflushed = self.body.space.lock().unflushed_pages();
-        if unflushed * self.body.page_bytes as u64 <= self.unflushed_bytes as u64 {
+        if unflushed * self.body.page_bytes as u64 <= self.options.unflushed_bytes as u64 {
             return;
         }
-        if self.sync == Sync::OnRequest && self.core.mode == Writer::Thread {
+        if self.options.sync == Sync::OnRequest && self.core.mode == Writer::Thread {
             self.core.queue.call(ticket);
         } else {
             // The outcome is the commit's to tell.

@@ -6,7 +6,8 @@ use crate::forest::Forest;
 
 fn space(end: u32) -> Space {
     let mirror = Arc::new(Mirror::new(end + 5000, 4096));
-    Space::new(Arc::from(Path::new("db")), mirror, Bits::default(), end, u32::MAX)
+    let cache = Arc::new(Cache::new(1 << 20));
+    Space::new(Arc::from(Path::new("db")), mirror, cache, Bits::default(), end, u32::MAX)
 }
 
 fn root(txn: u64, pages_end: u32) -> Root {
