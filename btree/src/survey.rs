@@ -89,7 +89,8 @@ impl Survey {
         for slot in 0..2 {
             let from = |at: usize| self.head.get(slot * SLOT_BYTES + at..).unwrap_or_default();
             let [first, second] = [0, RECORD_BYTES].map(|at| Meta::decode(from(at)));
-            let same = matches!((&first, &second), (Decoded::Record(a), Decoded::Record(b)) if a == b);
+            let same =
+                matches!((&first, &second), (Decoded::Record(a), Decoded::Record(b)) if a == b);
             lines.push(format!("slot {slot}  record  {}", record_text(&first)));
             let copy = if same { "the same".into() } else { record_text(&second) };
             lines.push(format!("slot {slot}  copy    {copy}"));

@@ -47,7 +47,11 @@ fn sound(report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     for (name, tally) in &report.trees {
         line(&format!("{name:?}"), tally, out)?;
     }
-    writeln!(out, "free map     {} free pages, {} of its own", report.free_pages, report.map_pages)?;
+    writeln!(
+        out,
+        "free map     {} free pages, {} of its own",
+        report.free_pages, report.map_pages
+    )?;
     if report.lost_pages > 0 {
         writeln!(out, "lost         {} pages that nobody uses", report.lost_pages)?;
     }

@@ -122,7 +122,17 @@ fn a_future_version_is_unsupported_and_untouched() {
 fn foreign_files_are_left_alone() {
     let disk = disk();
     disk.create_dir_all(Path::new("dir")).unwrap();
-    let names = ["db.new", "db.tmp", "db.half", "db-journal", "db.lock", "LOCK", "db2", "0000000001.wal", "d"];
+    let names = [
+        "db.new",
+        "db.tmp",
+        "db.half",
+        "db-journal",
+        "db.lock",
+        "LOCK",
+        "db2",
+        "0000000001.wal",
+        "d",
+    ];
     let strangers: Vec<PathBuf> = names.iter().map(|name| Path::new("dir").join(name)).collect();
     for (i, stranger) in strangers.iter().enumerate() {
         if i % 2 == 0 {

@@ -76,7 +76,8 @@ struct Life {
 impl Life {
     fn new(seed: u64) -> Life {
         let disk = SimVfs::new(seed);
-        let guard = Guard { disk: disk.clone(), needed: Mutex::default(), writes: Mutex::default() };
+        let guard =
+            Guard { disk: disk.clone(), needed: Mutex::default(), writes: Mutex::default() };
         let guard = Arc::new(guard);
         let tapped: Arc<dyn Vfs> =
             Arc::new(TapVfs::sharing(Arc::new(disk.clone()), Arc::clone(&guard) as Arc<dyn Tap>));

@@ -69,8 +69,8 @@ fn any_selection_of_a_records_sectors_leads_to_one_state_or_the_other() {
     assert_eq!(sectors_most, 6, "some record fills its sectors");
 }
 
-// Scenario 38: a record that landed without its pages counts as torn, whichever is missing.
-// Scenario 39: any selection of the pages, some of which take the place of older ones.
+// Scenarios 39 and 38: any selection of a flush's pages landed, some of which take the place of older
+// ones. A record that landed without its pages counts as torn, whichever is missing.
 #[test]
 fn any_selection_of_a_flushs_pages_leads_to_the_state_before() {
     let mut rng = rng(39);
@@ -81,7 +81,9 @@ fn any_selection_of_a_flushs_pages_leads_to_the_state_before() {
         pages.dedup();
         most = most.max(pages.len());
         let old = |page: &&usize| {
-            tear.before.get(*page * 4096..(*page + 1) * 4096).is_some_and(|p| p.iter().any(|b| *b != 0))
+            tear.before
+                .get(*page * 4096..(*page + 1) * 4096)
+                .is_some_and(|p| p.iter().any(|b| *b != 0))
         };
         reused += pages.iter().filter(old).count();
         let all = (1_u64 << pages.len().min(63)) - 1;
@@ -120,9 +122,16 @@ fn every_sector_of_a_flush_may_have_its_own_fate() {
     for (number, tear) in tears().iter().enumerate() {
         for round in 0..120 {
             let odds = [0.02, 0.2, 0.5, 0.9][round % 4];
-            let fates: Vec<Fate> = (0..tear.after.len() / SECTOR)
-                .map(|_| if rng.random_bool(odds) { FATES[rng.random_range(0..3)] } else { Fate::New })
-                .collect();
+            let fates: Vec<Fate> =
+                (0..tear.after.len() / SECTOR)
+                    .map(|_| {
+                        if rng.random_bool(odds) {
+                            FATES[rng.random_range(0..3)]
+                        } else {
+                            Fate::New
+                        }
+                    })
+                    .collect();
             let bytes = without_marks(&tear.land(&mut rng, |sector| fates[sector]));
             tear.judge(&bytes, &format!("tear {number}, round {round}"));
         }
@@ -137,9 +146,16 @@ fn the_power_may_fail_again_after_a_torn_flush() {
     for (number, tear) in tears().iter().enumerate() {
         for round in 0..6 {
             let odds = [0.0, 0.1, 0.5][round % 3];
-            let fates: Vec<Fate> = (0..tear.after.len() / SECTOR)
-                .map(|_| if rng.random_bool(odds) { FATES[rng.random_range(0..3)] } else { Fate::New })
-                .collect();
+            let fates: Vec<Fate> =
+                (0..tear.after.len() / SECTOR)
+                    .map(|_| {
+                        if rng.random_bool(odds) {
+                            FATES[rng.random_range(0..3)]
+                        } else {
+                            Fate::New
+                        }
+                    })
+                    .collect();
             let bytes = without_marks(&tear.land(&mut rng, |sector| fates[sector]));
             tear.judge_twice(&bytes, round as u64, &format!("tear {number}, round {round}"));
         }

@@ -96,7 +96,10 @@ fn a_full_disk_is_told_and_loses_nothing() {
             w.put(tree, b"goes", b"on").unwrap();
             w.commit().unwrap().wait().unwrap();
             db.close().unwrap();
-            assert_eq!(records(&try_open(volume, Sync::EveryCommit).unwrap()).len(), found.len() + 1);
+            assert_eq!(
+                records(&try_open(volume, Sync::EveryCommit).unwrap()).len(),
+                found.len() + 1
+            );
             volume.fill(0);
             start_over(volume);
         }

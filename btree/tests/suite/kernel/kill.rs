@@ -236,8 +236,7 @@ fn live(orders: &str) -> ! {
     let mut rng = ChaCha8Rng::seed_from_u64(number(0));
     let writer = if rng.random_bool(0.3) { Writer::Caller } else { Writer::Thread };
     let memory = if rng.random_bool(0.5) { 1 << 20 } else { 64 << 20 };
-    let options =
-        Options::default().writer(writer).memory_bytes(memory).min_txn(TxnId(number(2)));
+    let options = Options::default().writer(writer).memory_bytes(memory).min_txn(TxnId(number(2)));
     say("opening");
     let db = Db::open(Arc::new(OsVfs::new()), Path::new(words[3]), options).unwrap();
     say("open");
