@@ -3,8 +3,8 @@
 //! **The problem.** A transaction must be able to change a million records, to see its own changes,
 //! to go back to a savepoint, and to vanish without a trace; readers must not notice any of it.
 //!
-//! **The idea.** Nothing that is committed is ever changed. The draft copies each page on the way to
-//! a change, once, and a copy's parent is a copy too, up to a root that only the draft knows:
+//! **The idea.** Nothing that is committed is ever changed. The draft copies each page on the way
+//! to a change, once, and a copy's parent is a copy too, up to a root that only the draft knows:
 //!
 //! ```text
 //!      committed root          draft's root ─ slot 3

@@ -7,9 +7,9 @@
 //!   key  (empty)           value  the next tree's id, u32
 //! ```
 //!
-//! **In memory** they are one sorted list that every state shares until a commit changes it, so that
-//! a look-up by id costs a few comparisons and no page. A commit copies the list, which is why there
-//! is a limit on it.
+//! **In memory** they are one sorted list that every state shares until a commit changes it, so
+//! that a look-up by id costs a few comparisons and no page. A commit copies the list, which is why
+//! there is a limit on it.
 
 use std::sync::Arc;
 

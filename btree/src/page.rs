@@ -26,11 +26,11 @@
 //!   cell of a branch   PagePtr 12 │ suffix
 //! ```
 //!
-//! Slot `i` of a branch is child `i` with the smallest key it may hold, shortened as far as it still
-//! tells the child from its left neighbour. Slot 0 has no key: its child holds what is smaller than
-//! slot 1. `dead` counts the bytes between `heap` and the end that belong to no cell; a page that
-//! needs them is built anew. `flags & 1`: some value is (or was) a run. All numbers are little
-//! endian, and nothing is aligned.
+//! Slot `i` of a branch is child `i` with the smallest key it may hold, shortened as far as it
+//! still tells the child from its left neighbour. Slot 0 has no key: its child holds what is
+//! smaller than slot 1. `dead` counts the bytes between `heap` and the end that belong to no cell;
+//! a page that needs them is built anew. `flags & 1`: some value is (or was) a run. All numbers are
+//! little endian, and nothing is aligned.
 //!
 //! **Trust.** [`check()`] must have passed before anything else here looks at a page; after it no
 //! offset leads outside, so an index that panics is a bug of ours and never a rotten disk.

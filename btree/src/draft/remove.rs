@@ -6,11 +6,14 @@
 
 use smallvec::SmallVec;
 
-use super::edit::{Bounds, Edit, Path};
+use super::edit::{Bounds, Edit, Path, Step};
 use crate::error::Result;
 use crate::page::{Bias, Item, Key, Page, Value, build, built_bytes, separator, split_point};
 use crate::pages::Pages;
 use crate::types::{PagePtr, TreeRoot};
+
+/// The child taken in each branch on a way down.
+type Taken = SmallVec<[usize; 8]>;
 
 type Items<'i> = SmallVec<[Item<'i>; 64]>;
 
@@ -34,14 +37,11 @@ enum Join {
 impl<P: Pages> Edit<'_, P> {
     /// Removes a record; true if there was one.
     pub(super) fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        if !self.contains(key)? {
-            return Ok(false);
-        }
+        let Some((taken, at)) = self.locate(key)? else { return Ok(false) };
         *self.hint = None;
         let mut path = Path::new();
-        let leaf = self.descend(Some(key), &mut path)?.leaf;
+        let leaf = self.own_way(&taken, &mut path)?;
         let page = self.dirty.page(leaf);
-        let at = page.find(key).expect("the key was found on the same way");
         if let Value::Run(ptr) = page.value(at) {
             self.dirty.free_run(ptr);
         }
@@ -57,17 +57,36 @@ impl<P: Pages> Edit<'_, P> {
         Ok(true)
     }
 
-    fn contains(&self, key: &[u8]) -> Result<bool> {
+    /// The children taken on the way to a record, and its place in the leaf, if there is one.
+    /// Copies nothing: to look for what is not there must not cost a page.
+    fn locate(&self, key: &[u8]) -> Result<Option<(Taken, usize)>> {
+        let mut taken = Taken::new();
         if self.root.ptr.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut page = self.read(self.root.ptr, self.root.level)?;
         for level in (0..self.root.level).rev() {
             let branch = Page(&page);
-            let child = branch.child(branch.find_child(key));
+            let at = branch.find_child(key);
+            let child = branch.child(at);
+            taken.push(at);
             page = self.read(child, level)?;
         }
-        Ok(Page(&page).find(key).is_ok())
+        Ok(Page(&page).find(key).ok().map(|at| (taken, at)))
+    }
+
+    /// Makes the pages of a known way private.
+    fn own_way(&mut self, taken: &[usize], path: &mut Path) -> Result<u32> {
+        let mut slot = self.own_root()?;
+        let mut bounds = Bounds::default();
+        for at in taken {
+            let count = self.dirty.page(slot).count();
+            let child = self.own_child(slot, *at, bounds)?;
+            bounds = bounds.of_child(slot, *at, count);
+            path.push(Step { slot, at: *at });
+            slot = child;
+        }
+        Ok(slot)
     }
 
     /// Takes an empty private page out of the tree, and each parent that thereby becomes empty.

@@ -27,8 +27,8 @@ pub(crate) trait Allocate {
     /// Takes exactly `pages` pages that follow one another, for a value.
     fn allocate_run(&mut self, pages: u32) -> Result<Extent>;
 
-    /// Is told of each page as soon as it is sealed, when all of it is in the processor's cache: the
-    /// moment to copy it. Nobody can reach it yet, and if sealing fails later nobody ever will.
+    /// Is told of each page as soon as it is sealed, when all of it is in the processor's cache:
+    /// the moment to copy it. Nobody can reach it yet, and if sealing fails later nobody ever will.
     fn sealed(&mut self, _page: &SealedPage) {}
 }
 

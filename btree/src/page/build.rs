@@ -1,7 +1,7 @@
 //! Building pages from lists of items: after a split, a merge, or when the dead bytes are needed.
 //!
-//! Here the prefix is chosen: what the first and the last key have in common. Cells lie in the order
-//! of their keys, so that a scan walks forward through memory.
+//! Here the prefix is chosen: what the first and the last key have in common. Cells lie in the
+//! order of their keys, so that a scan walks forward through memory.
 
 use std::cmp::Ordering;
 

@@ -1,9 +1,9 @@
 //! The structural check of bytes that nobody vouches for but their checksum.
 //!
-//! A checksum says that the bytes are those that were written; it does not say who wrote them. After
-//! this check a page may still hold nonsense, but every offset in it leads to its own bytes, keys
-//! are in order and heads are those of their keys, so that whatever walks over it ends, stays inside
-//! and agrees with itself.
+//! A checksum says that the bytes are those that were written; it does not say who wrote them.
+//! After this check a page may still hold nonsense, but every offset in it leads to its own bytes,
+//! keys are in order and heads are those of their keys, so that whatever walks over it ends, stays
+//! inside and agrees with itself.
 
 use super::{
     BRANCH, FLAG_RUNS, FLAGS_AT, HEADER_BYTES, KIND_AT, LEAF, LEVEL_MAX, Page, head_of, is_inline,
