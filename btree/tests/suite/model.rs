@@ -263,6 +263,10 @@ impl Life {
             return Ok(());
         }
         self.look_at(&w, &state);
+        if state == *self.oracle.last() {
+            // What was changed and changed back is a transaction all the same.
+            self.oracle.same(w.txn());
+        }
         let commit = self.oracle.commit(w, state)?;
         self.pending.push(commit);
         Ok(())

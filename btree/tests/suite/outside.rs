@@ -106,7 +106,7 @@ fn a_file_cut_or_replaced_by_another_process_gives_errors_and_no_signal() {
             write(&db, &what);
             for name in ["a", "b"] {
                 let tree = held.tree(name).unwrap();
-                for item in held.iter(tree).flatten().take(501) {
+                for item in held.iter(tree).map_while(Result::ok) {
                     assert!(*item.0 == *b"long" || item.1.len() == 700, "{what}");
                 }
             }
