@@ -95,7 +95,8 @@ impl Db {
         ReadTxn::new(Snapshot::durable(&store.body), Arc::clone(store))
     }
 
-    /// Begins to write; waits while somebody else does.
+    /// Begins to write; waits while somebody else does: for ever, if that transaction was forgotten
+    /// (`mem::forget`), as with any guard. [`try_write`](Db::try_write) does not wait.
     ///
     /// # Errors
     /// [`ReadOnly`](Error::ReadOnly); [`Closed`](Error::Closed); [`Poisoned`](Error::Poisoned) or
