@@ -3,6 +3,7 @@
 //! ```text
 //!   /proc/PID/stat     1234 (name) S 1 ... utime stime ...     fields 14 and 15, in clock ticks
 //!   /proc/PID/status   VmHWM:     102400 kB                    most memory it ever had in RAM
+//!   /proc/PID/io       write_bytes: 4096                       bytes it had written to a disk
 //! ```
 //!
 //! The ticks of `stat` cover all threads, those that have ended too. They are 10 ms each, so
@@ -33,6 +34,17 @@ pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
     peak_rss(&status).with_context(|| format!("{path} has another form"))
 }
 
+/// Bytes that process `pid` has so far caused to be written to a disk: every page that it made dirty,
+/// once for each time.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn written_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    let io = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    written(&io).with_context(|| format!("{path} has another form"))
+}
+
 /// CPU time that this process has used, to the nanosecond.
 #[must_use]
 pub fn own_cpu_time() -> Duration {
@@ -60,6 +72,11 @@ fn peak_rss(status: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+fn written(io: &str) -> Option<u64> {
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
+    line.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +87,15 @@ mod tests {
         let stat =
             "4242 (etcd) S 1 4242 4242 0 -1 4194560 8000 17 9 3 1500 250 7 5 20 0 12 0 99 1 2";
         assert_eq!(cpu_ticks(stat), Some(1750));
+    }
+
+    /// What was written and taken back before it reached the disk stands on a line of its own.
+    #[test]
+    fn written_bytes_are_those_that_went_to_the_disk() {
+        let io =
+            "rchar: 9\nwchar: 8\nread_bytes: 7\nwrite_bytes: 12288\ncancelled_write_bytes: 5\n";
+        assert_eq!(written(io), Some(12_288));
+        assert_eq!(written("write_bytes: many"), None);
     }
 
     /// A program may call itself anything.

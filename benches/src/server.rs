@@ -48,15 +48,18 @@ pub struct Server {
     pub endpoint: String,
     /// What it calls its version.
     pub version: String,
+    /// How long it took until it answered.
+    pub ready_after: Duration,
 }
 
 impl Server {
-    /// Starts `program` as a cluster of one over `data_dir`, with durable defaults, and waits until
-    /// it has answered a linearizable read. Its log goes to `data_dir` with `.log` behind the name.
+    /// Starts `program` as a cluster of one over `data_dir`, with durable defaults and `flags`, and
+    /// waits until it has answered a linearizable read. Its log goes to `data_dir` with `.log`
+    /// behind the name.
     ///
     /// # Errors
     /// If it cannot be started, ends early (its last words are in the error) or never answers.
-    pub async fn start(program: &Path, data_dir: &Path) -> Result<Server> {
+    pub async fn start(program: &Path, flags: &[String], data_dir: &Path) -> Result<Server> {
         let (client_port, peer_port) = free_ports()?;
         let client_url = format!("http://127.0.0.1:{client_port}");
         let peer_url = format!("http://127.0.0.1:{peer_port}");
@@ -69,6 +72,7 @@ impl Server {
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("measured={peer_url}")])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -84,7 +88,7 @@ impl Server {
                 bail!("{} ended ({status}):\n{}", program.display(), last_words(&log_path));
             }
             if let Ok(Ok(version)) = timeout(TRY_FOR, ask(&endpoint)).await {
-                return Ok(Server { child, pid, endpoint, version });
+                return Ok(Server { child, pid, endpoint, version, ready_after: begin.elapsed() });
             }
             ensure!(
                 begin.elapsed() < READY_WITHIN,
@@ -110,6 +114,14 @@ impl Server {
     /// If it has ended.
     pub fn peak_rss_bytes(&self) -> Result<u64> {
         proc::peak_rss_bytes(self.pid)
+    }
+
+    /// What it has written to the disk so far.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn written_bytes(&self) -> Result<u64> {
+        proc::written_bytes(self.pid)
     }
 
     /// Asks it to end, and makes it if it does not.
@@ -191,7 +203,7 @@ mod tests {
     async fn a_server_that_ends_early_leaves_its_last_words() {
         let dir = tempfile::tempdir().unwrap();
         let program = find_program("cat").unwrap();
-        let error = Server::start(&program, &dir.path().join("data")).await.unwrap_err();
+        let error = Server::start(&program, &[], &dir.path().join("data")).await.unwrap_err();
         assert!(error.to_string().contains("--name"), "cat complains of the flag: {error}");
     }
 

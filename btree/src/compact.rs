@@ -62,6 +62,8 @@ pub(crate) struct Compaction {
 #[derive(Debug)]
 struct Pass {
     target: u32,
+    /// The end of the file when it began.
+    end: u32,
     from: Option<(TreeId, Vec<u8>)>,
 }
 
@@ -89,10 +91,15 @@ impl Db {
                     }
                 },
             };
+            let end = pass.end;
             compaction.pass = step(store, pass)?;
             if compaction.pass.is_none() {
-                let is_shorter = self.end_pass()?;
+                // What a pass has moved may be held by readers, and its new place lie above the old
+                // one: only what it has come to counts.
+                let is_shorter = self.end_pass()? < end;
                 compaction.vain = if is_shorter { 0 } else { compaction.vain + 1 };
+                // A call makes one pass at most, whatever the clock says.
+                return Ok(Progress::More);
             }
             if clock.monotonic() >= until {
                 return Ok(Progress::More);
@@ -117,11 +124,11 @@ impl Db {
             self.cut(target)?;
             return Ok(None);
         }
-        Ok(Some(Pass { target, from: None }))
+        Ok(Some(Pass { target, end: space.end(), from: None }))
     }
 
-    /// Cuts off what a pass has freed. Whether the file is shorter now.
-    fn end_pass(&self) -> Result<bool> {
+    /// Cuts off what a pass has freed. Returns the end of the file.
+    fn end_pass(&self) -> Result<u32> {
         let store = self.store();
         self.persist()?;
         store.reclaim();
@@ -129,10 +136,11 @@ impl Db {
             let space = store.body.space.lock();
             FIRST_PAGE + space.used_count() as u32 + SPARE_PAGES
         };
-        self.cut(target)
+        self.cut(target)?;
+        Ok(store.body.space.lock().end())
     }
 
-    fn cut(&self, target: u32) -> Result<bool> {
+    fn cut(&self, target: u32) -> Result<()> {
         let store = self.store();
         let mut flusher = store.core.flusher.lock();
         store.body.space.lock().set_ceiling(target);

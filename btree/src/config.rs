@@ -80,8 +80,9 @@ impl Options {
         self
     }
 
-    /// How many bytes of pages may wait to be flushed. Beyond it a commit waits for the flush, or,
-    /// with [`Sync::OnRequest`], has one started. Default: 64 MiB.
+    /// How many bytes of pages may wait to be flushed; at most a quarter of
+    /// [`memory_bytes`](Options::memory_bytes) counts. Beyond it a commit waits for the flush; with
+    /// [`Sync::OnRequest`] it has one started, and waits beyond four times as much. Default: 64 MiB.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
         self.unflushed_bytes = bytes;

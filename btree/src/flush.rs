@@ -357,19 +357,14 @@ impl Flusher {
     }
 
     /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
-    /// off, durably: first the record that does without them, then the file. Returns whether the
-    /// file is shorter. `reclaim` looks which pages have become free.
-    pub(crate) fn shrink(
-        &mut self,
-        queue: &Queue,
-        target: u32,
-        reclaim: impl Fn(),
-    ) -> Result<bool> {
+    /// off, durably: first the record that does without them, then the file. `reclaim` looks which
+    /// pages have become free.
+    pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
         while let Some(settled) = self.step(queue) {
             queue.tell(settled);
         }
         if !self.is_settled() {
-            return Ok(false);
+            return Ok(());
         }
         let body = Arc::clone(&self.body);
         let root = body.readers.durable();
@@ -384,7 +379,7 @@ impl Flusher {
             let mut space = body.space.lock();
             // What was committed meanwhile may reach beyond the end that would be written.
             let end = space.is_taken().then(|| space.shrink()).flatten();
-            let Some(end) = end else { return Ok(false) };
+            let Some(end) = end else { return Ok(()) };
             self.map.truncate(end);
             body.gauges.set_space(&space);
         }
@@ -396,8 +391,7 @@ impl Flusher {
             body.gauges.set_file_bytes(bytes);
             flusher.sync_file()
         };
-        cut(self).inspect_err(|error| self.abort(queue, error))?;
-        Ok(true)
+        cut(self).inspect_err(|error| self.abort(queue, error))
     }
 
     /// Nothing that is not on disk now ever will be.

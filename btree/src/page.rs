@@ -32,7 +32,7 @@
 //! a page that needs them is built anew. `flags & 1`: some value is (or was) a run. All numbers are
 //! little endian, and nothing is aligned.
 //!
-//! **Trust.** [`check`] must have passed before anything else here looks at a page; after it no
+//! **Trust.** [`check()`] must have passed before anything else here looks at a page; after it no
 //! offset leads outside, so an index that panics is a bug of ours and never a rotten disk.
 //!
 //! Prefix and heads: Graefe, "Modern B-Tree Techniques", §3.2–3.5; Bayer and Unterauer, "Prefix

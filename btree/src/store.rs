@@ -239,13 +239,16 @@ impl Store {
         Ok((ticket, spare))
     }
 
-    /// Keeps what waits to be flushed within its limit.
+    /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
+    /// fill the memory. With a journal above, it is held up at four times the limit only.
     pub(crate) fn relieve(&self, ticket: Ticket) {
-        let unflushed = self.body.space.lock().unflushed_pages();
-        if unflushed * self.body.page_bytes as u64 <= self.options.unflushed_bytes as u64 {
+        let unflushed = self.body.space.lock().unflushed_pages() * self.body.page_bytes as u64;
+        let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
+        if unflushed <= limit {
             return;
         }
-        if self.options.sync == Sync::OnRequest && self.core.mode == Writer::Thread {
+        let has_thread = self.core.mode == Writer::Thread;
+        if self.options.sync == Sync::OnRequest && has_thread && unflushed <= 4 * limit {
             self.core.queue.call(ticket);
         } else {
             // The outcome is the commit's to tell.

@@ -2,8 +2,7 @@
 //!
 //! A checksum proves that a page is what was written. This proves that what was written is a tree:
 //!
-//! - each page passes [`check`](crate::page::check) and names the transaction that its parent
-//! names;
+//! - each page passes [`check`] and names the transaction that its parent names;
 //! - each page is one level below its parent, so that all leaves are at level 0;
 //! - all keys are at or above the separator on their left and below that on their right;
 //! - no page, and no page of a large value, is used twice;

@@ -72,6 +72,11 @@ impl<'a, E: Engine> Applier<'a, E> {
         Ok(outcome)
     }
 
+    /// How much the engine has to write so far, in bytes.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch.bytes()
+    }
+
     /// What the engine has to write, positions included, and where in it the new records lie.
     pub(crate) fn finish(mut self) -> (Batch, Vec<(Revision, usize)>) {
         self.state.save_positions(&mut self.batch);

@@ -166,6 +166,8 @@ pub struct EngineStats {
     pub bytes: u64,
     /// The part of `bytes` that live records need; the rest is slack that upkeep may give back.
     pub bytes_in_use: u64,
+    /// What [`Engine::persist`] would have to write now, in bytes and roughly.
+    pub persist_bytes: u64,
     /// Live records of each space, by [`Space::index`].
     pub records: [u64; Space::COUNT],
 }

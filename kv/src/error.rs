@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::EngineError;
+use crate::engines::EngineKind;
 
 /// Why the store refuses a request. The variants are etcd's; its texts belong to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +127,19 @@ pub enum Error {
         file: PathBuf,
         /// The version it names.
         version: u32,
+    },
+    /// The data folder was made with another engine than the one asked for.
+    #[error(
+        "{} says that the data were written by the {found} engine, not by {asked}",
+        file.display()
+    )]
+    WrongEngine {
+        /// The file that says so.
+        file: PathBuf,
+        /// The engine it names.
+        found: EngineKind,
+        /// The engine that was asked for.
+        asked: EngineKind,
     },
     /// A file of the data folder is not what was written.
     #[error("{} is damaged: {reason}", file.display())]

@@ -33,11 +33,11 @@ use parking_lot::{Condvar, Mutex};
 use crate::bell::Bell;
 use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
 use crate::data_dir::DataDir;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Engine, EngineStats, Progress};
+use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
 use crate::hash::HashReply;
-use crate::mem::Mem;
 use crate::options::Options;
 use crate::proposal::{Answer, Proposal, block_on, proposal};
 use crate::reply::{RangeReply, TxnReply};
@@ -49,11 +49,17 @@ use crate::watch::{StreamOptions, WatchStream};
 /// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
 /// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
 const EXPIRIES_MAX: usize = 500;
+/// How long a step of the engine's upkeep takes, roughly. Clients share cores and disk with it.
+const UPKEEP_STEP: Duration = Duration::from_millis(5);
+/// Slack of the engine that is left alone: it will be used again.
+const UPKEEP_SLACK_BYTES_MIN: u64 = 64 << 20;
+/// After this a defragmentation ends, whatever is left.
+const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
 /// What etcd adds to the size of a key and value when it weighs a put against the quota.
 const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
-pub struct Kv<E: Engine = Mem> {
+pub struct Kv<E: Engine = AnyEngine> {
     running: Arc<Running<E>>,
 }
 
@@ -88,7 +94,7 @@ pub(crate) struct Shared<E: Engine> {
     persist_error: Mutex<Option<Error>>,
     /// Why the store has ended by itself, if it has.
     pub(crate) failure: Mutex<Option<Error>>,
-    _dir: DataDir,
+    dir: DataDir,
 }
 
 /// Commands that are journaled and not yet answered, oldest first.
@@ -137,23 +143,25 @@ pub struct LeaseInfo {
     pub keys: Vec<bytes::Bytes>,
 }
 
-impl Kv<Mem> {
-    /// Opens the store in `dir` with the memory engine, creating it where there is none.
+impl Kv {
+    /// Opens the store in `dir` with the engine of [`Options::engine`], creating it where there is
+    /// none.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`] or [`Error::Damaged`] for a
-    /// folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
+    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
+    /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Journal`] for damaged data, with
     /// the file. In all these cases no data file was changed.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
         options: Options,
-    ) -> Result<Kv<Mem>, Error> {
+    ) -> Result<Kv, Error> {
         options.check().map_err(Error::Options)?;
-        let data_dir = DataDir::open(&vfs, dir)?;
-        let engine = Mem::open(vfs.clone(), &data_dir.engine())?;
+        let data_dir = DataDir::open(&vfs, dir, options.engine)?;
+        let config = EngineConfig { kind: data_dir.kind(), background: options.background };
+        let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
         Kv::start(vfs, clock, data_dir, engine, options)
     }
 }
@@ -187,7 +195,7 @@ impl<E: Engine> Kv<E> {
             persisting: Mutex::default(),
             persist_error: Mutex::default(),
             failure: Mutex::default(),
-            _dir: dir,
+            dir,
         });
         let threads = Threads::start(&shared);
         Ok(Kv { running: Arc::new(Running { shared, threads }) })
@@ -226,6 +234,11 @@ impl<E: Engine> Kv<E> {
     pub fn watch(&self, options: StreamOptions) -> WatchStream {
         let store = self.shared().store.clone();
         self.shared().store.hub.stream(store, options)
+    }
+
+    /// Which engine holds the records.
+    pub fn engine_kind(&self) -> EngineKind {
+        self.shared().dir.kind()
     }
 
     /// Where the store stands.
@@ -299,6 +312,16 @@ impl<E: Engine> Kv<E> {
     /// Makes the engine durable and drops the journal that it covers.
     pub fn persist(&self) -> Result<(), Error> {
         self.shared().persist()
+    }
+
+    /// Gives back what space the engine can spare, and drops the journal that it covers. Runs beside
+    /// reads and writes; stops after a minute if writes always leave more to do.
+    ///
+    /// # Errors
+    ///
+    /// When the engine fails. Nothing is lost by it: the journal stays.
+    pub fn defragment(&self) -> Result<(), Error> {
+        self.shared().defragment()
     }
 
     /// Why the background threads could not persist the engine the last time they tried. Nothing is
@@ -455,9 +478,8 @@ impl<E: Engine> Shared<E> {
 
     /// Whether enough was journaled since the engine was last durable.
     pub(crate) fn persist_is_due(&self) -> bool {
-        let engine_bytes = self.store.engine().stats().bytes_in_use;
-        let threshold =
-            self.options.persist_bytes_min.max(engine_bytes / self.options.persist_fraction);
+        let cost = self.store.engine().stats().persist_bytes;
+        let threshold = self.options.persist_bytes_min.max(cost / self.options.persist_fraction);
         self.journaled.load(Ordering::Relaxed) >= threshold
     }
 
@@ -469,6 +491,29 @@ impl<E: Engine> Shared<E> {
         self.journal.truncate_prefix(Lsn(applied + 1))?;
         self.journaled.fetch_sub(journaled, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Does a step of the engine's upkeep, if it takes far more than it needs.
+    pub(crate) fn upkeep_step(&self) -> Result<Progress, Error> {
+        let EngineStats { bytes, bytes_in_use, .. } = self.store.engine().stats();
+        let slack = bytes.saturating_sub(bytes_in_use);
+        if slack <= bytes_in_use.max(UPKEEP_SLACK_BYTES_MIN) {
+            return Ok(Progress::Done);
+        }
+        self.store.maintain(UPKEEP_STEP)
+    }
+
+    fn defragment(&self) -> Result<(), Error> {
+        self.persist()?;
+        let deadline = self.clock.monotonic() + DEFRAGMENT_MAX;
+        let mut moved = false;
+        while self.store.maintain(UPKEEP_STEP)? == Progress::More {
+            moved = true;
+            if self.is_closed() || self.clock.monotonic() >= deadline {
+                break;
+            }
+        }
+        if moved { self.persist() } else { Ok(()) }
     }
 
     pub(crate) fn note_persist(&self, result: Result<(), Error>) {

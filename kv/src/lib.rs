@@ -81,6 +81,7 @@ mod txn;
 // What is kept: engines.
 pub mod conformance;
 pub mod engine;
+pub mod engines;
 pub mod mem;
 
 // What is served: reads, watches, hashes, and the removal of garbage.
@@ -103,6 +104,7 @@ mod threads;
 
 pub use apply::Outcome;
 pub use command::{Command, DeleteRange, Put, RangeRequest, Txn};
+pub use engines::EngineKind;
 pub use error::{Error, Refusal};
 pub use hash::HashReply;
 pub use key_range::KeyRange;

@@ -1,10 +1,15 @@
 //! What a [`crate::Kv`] can be told, all of it with defaults that suit a server.
 
+use crate::engines::EngineKind;
 use crate::limits::Limits;
 
 /// How a key-value store behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// The engine that holds the records; a data folder that was made with another one is refused.
+    /// `None`, the default, goes on with the folder's, and makes a new folder with
+    /// [`EngineKind::default`].
+    pub engine: Option<EngineKind>,
     /// Bounds on one request.
     pub limits: Limits,
     /// How large the store may grow, bytes in use in the engine; beyond it the no-space alarm is
@@ -18,10 +23,10 @@ pub struct Options {
     /// Most encoded bytes of commands proposed and not yet answered. Default 64 MiB.
     pub proposals_bytes_max: usize,
     /// The journal is cut after the engine was made durable, which happens when so many bytes were
-    /// journaled since the last time, or [`Options::persist_fraction`] of the engine's size, if
-    /// that is more. It bounds what a restart has to replay. Default 64 MiB.
+    /// journaled since the last time, or [`Options::persist_fraction`] of what the engine would
+    /// have to write, if that is more. It bounds what a restart has to replay. Default 64 MiB.
     pub persist_bytes_min: u64,
-    /// See [`Options::persist_bytes_min`]; one over this number. Default 2: half the engine's size.
+    /// See [`Options::persist_bytes_min`]; one over this number. Default 2: half of the write.
     pub persist_fraction: u64,
     /// Size of one journal segment file, bytes. Default 64 MiB.
     pub segment_bytes: u64,
@@ -34,6 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            engine: None,
             limits: Limits::default(),
             quota_bytes: Some(2 << 30),
             member: 0,

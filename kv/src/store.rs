@@ -18,6 +18,7 @@
 //! The store knows nothing of journals or quorums: [`Store::apply`] is told what is committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -40,6 +41,9 @@ use crate::watch::{Change, Hub};
 
 /// How many keys a read looks up before it lets writers in.
 const TURN_KEYS_MAX: usize = 1024;
+/// A batch of at least so many bytes takes no more commands: a thousand large ones in one would be
+/// in memory twice, and keep readers waiting.
+const BATCH_BYTES_FULL: usize = 8 << 20;
 
 /// A multi-version store over an engine.
 pub struct Store<E: Engine> {
@@ -111,11 +115,27 @@ impl<E: Engine> Store<E> {
         &self,
         commands: impl IntoIterator<Item = (u64, &'c Command)>,
     ) -> Result<Vec<Outcome>, Error> {
+        let mut commands = commands.into_iter().peekable();
+        let mut outcomes = Vec::new();
+        while commands.peek().is_some() {
+            self.apply_batch(&mut commands, &mut outcomes)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Applies commands until their batch is large, and writes it.
+    fn apply_batch<'c>(
+        &self,
+        commands: &mut impl Iterator<Item = (u64, &'c Command)>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Error> {
         let mut state = self.state.write();
         let mut applier = Applier::new(&mut state, &self.engine);
-        let mut outcomes = Vec::new();
         for (index, command) in commands {
             outcomes.push(applier.apply(index, command)?);
+            if applier.batch_bytes() >= BATCH_BYTES_FULL {
+                break;
+            }
         }
         let (batch, written) = applier.finish();
         // A watcher that comes right after this look reads the changes from the past.
@@ -129,7 +149,7 @@ impl<E: Engine> Store<E> {
         } else {
             self.hub.pass(revision);
         }
-        Ok(outcomes)
+        Ok(())
     }
 
     /// Refuses everything from here on: what is in memory may be half of a change.
@@ -291,6 +311,12 @@ impl<E: Engine> Store<E> {
         let Some(batch) = batch else { return Ok(Progress::Done) };
         self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
         Ok(Progress::More)
+    }
+
+    /// Does a step of the engine's upkeep of roughly `budget`, beside reads and writes.
+    pub fn maintain(&self, budget: Duration) -> Result<Progress, Error> {
+        self.check_usable()?;
+        Ok(self.engine.maintain(budget)?)
     }
 
     /// The engine underneath.

@@ -206,7 +206,7 @@ fn fail<E: Engine>(shared: &Shared<E>, error: &Error) {
     shared.bell.ring();
 }
 
-/// Expires leases and sweeps garbage.
+/// Expires leases, sweeps garbage, and has the engine give back what it does not need.
 fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
     // Leases that could not be revoked, and those beyond one portion, wait until then.
     let mut leases_from = Duration::ZERO;
@@ -216,12 +216,13 @@ fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
             leases_from = now + HOUSE_PERIOD;
         }
         let progress = shared.sweep_step();
-        let pause = match progress {
+        if let Ok(Progress::More) = progress {
             // A sweep lets clients have the lock between two steps.
-            Ok(Progress::More) => {
-                thread::yield_now();
-                continue;
-            }
+            thread::yield_now();
+            continue;
+        }
+        let pause = match shared.upkeep_step() {
+            Ok(Progress::More) => Some(Duration::ZERO),
             Ok(Progress::Done) | Err(_) => shared.next_expiry(),
         };
         let pause = pause.map(|pause| pause.max(leases_from.saturating_sub(now)));

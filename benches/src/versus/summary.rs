@@ -4,15 +4,14 @@ use std::fmt;
 
 use super::Sample;
 
-/// The samples of one scenario: one pair a round.
+/// The samples of one scenario: one of each contender a round.
 #[derive(Clone, Debug, Default)]
 pub struct Rounds {
     /// Name of the scenario.
     pub scenario: &'static str,
-    /// Of etcd, in the order of the rounds.
-    pub etcd: Vec<Sample>,
-    /// Of ours, in the same order.
-    pub ours: Vec<Sample>,
+    /// Of each contender, in the order of the rounds. The first contender is what the others are
+    /// compared with.
+    pub samples: Vec<Vec<Sample>>,
 }
 
 /// A figure to compare, and how to print it.
@@ -64,7 +63,9 @@ impl Spread {
     /// If there is none.
     #[must_use]
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Spread {
-        let mut sorted: Vec<f64> = figures.into_iter().collect();
+        // Nothing of nothing (bytes written by a load that reads) is as much as nothing.
+        let figure = |figure: f64| if figure.is_nan() { 1.0 } else { figure };
+        let mut sorted: Vec<f64> = figures.into_iter().map(figure).collect();
         assert!(!sorted.is_empty(), "a spread needs a figure");
         sorted.sort_by(f64::total_cmp);
         let half = sorted.len() / 2;
@@ -77,16 +78,46 @@ impl Spread {
     }
 }
 
-impl Rounds {
-    /// Ours divided by etcd, round by round.
-    fn ratio(&self, metric: &Metric) -> Spread {
-        assert_eq!(self.etcd.len(), self.ours.len(), "every round has two sides");
-        let pairs = self.etcd.iter().zip(&self.ours);
-        Spread::of(pairs.map(|(etcd, ours)| (metric.of)(ours) / (metric.of)(etcd)))
+const WRITTEN: Metric =
+    Metric { name: "written B/request", decimals: 0, of: |sample| sample.written_bytes };
+const DISK: Metric = Metric {
+    name: "disk MiB",
+    decimals: 0,
+    of: |sample| sample.disk_bytes as f64 / f64::from(1 << 20),
+};
+const START: Metric = Metric { name: "start ms", decimals: 0, of: |sample| sample.start_ms };
+
+/// Which figures a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figures {
+    /// Throughput, times, CPU and memory.
+    Serving,
+    /// These, and what is written, what lies on the disk, and how long a start takes.
+    ServingAndStoring,
+}
+
+impl Figures {
+    fn metrics(self) -> &'static [Metric] {
+        const ALL: [Metric; 10] =
+            [THROUGHPUT, P50, P99, P999, SERVER_CPU, CLIENT_CPU, PEAK_RSS, WRITTEN, DISK, START];
+        match self {
+            Figures::Serving => &ALL[..7],
+            Figures::ServingAndStoring => &ALL,
+        }
     }
 }
 
-/// What ours is to reach, as a ratio to etcd, and in which scenario.
+impl Rounds {
+    /// Contender number `other` divided by the first, round by round.
+    fn ratio(&self, other: usize, metric: &Metric) -> Spread {
+        let (base, other) = (&self.samples[0], &self.samples[other]);
+        assert_eq!(base.len(), other.len(), "every round has all contenders");
+        let pairs = base.iter().zip(other);
+        Spread::of(pairs.map(|(base, other)| (metric.of)(other) / (metric.of)(base)))
+    }
+}
+
+/// What the second contender is to reach, as a ratio to the first, and in which scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Goals {
     /// The scenario they are about.
@@ -120,11 +151,11 @@ pub fn verdicts(all: &[Rounds], goals: &Goals) -> Vec<Verdict> {
         return Vec::new();
     };
     let at_most = |metric: Metric, bound: f64| {
-        let ratio = rounds.ratio(&metric).median;
+        let ratio = rounds.ratio(1, &metric).median;
         let text = format!("{} {}: {ratio:.2}x, goal <= {bound:.2}x", goals.scenario, metric.name);
         Verdict { pass: ratio <= bound, text }
     };
-    let ratio = rounds.ratio(&THROUGHPUT).median;
+    let ratio = rounds.ratio(1, &THROUGHPUT).median;
     let bound = goals.throughput_min;
     let throughput = Verdict {
         pass: ratio >= bound,
@@ -133,39 +164,51 @@ pub fn verdicts(all: &[Rounds], goals: &Goals) -> Vec<Verdict> {
     vec![at_most(SERVER_CPU, goals.server_cpu_max), throughput, at_most(P99, goals.p99_max)]
 }
 
-/// A table for people and for Markdown alike.
+/// A table for people and for Markdown alike. `titles` name the contenders; the first word of a
+/// title stands for all of it where two are divided.
 #[must_use]
-pub fn table(all: &[Rounds], etcd: &str, ours: &str) -> String {
-    let heads = ["scenario", "median of", etcd, ours, "ours/etcd", "min..max"];
-    let mut rows = vec![heads.map(str::to_owned)];
+pub fn table(all: &[Rounds], titles: &[String], figures: Figures) -> String {
+    let short = |title: &str| title.split(' ').next().unwrap_or_default().to_owned();
+    let mut heads = vec!["scenario".to_owned(), "median of".to_owned(), titles[0].clone()];
+    for title in &titles[1..] {
+        let divided = format!("{}/{}", short(title), short(&titles[0]));
+        heads.extend([title.clone(), divided, "min..max".to_owned()]);
+    }
+    let mut rows = vec![heads];
     for rounds in all {
-        for metric in [THROUGHPUT, P50, P99, P999, SERVER_CPU, CLIENT_CPU, PEAK_RSS] {
+        for metric in figures.metrics() {
             let median = |samples: &[Sample]| {
                 let median = Spread::of(samples.iter().map(metric.of)).median;
                 format!("{median:.*}", metric.decimals)
             };
-            let ratio = rounds.ratio(&metric);
-            rows.push([
-                rounds.scenario.to_owned(),
-                metric.name.to_owned(),
-                median(&rounds.etcd),
-                median(&rounds.ours),
-                format!("{:.2}x", ratio.median),
-                format!("{:.2}..{:.2}", ratio.min, ratio.max),
-            ]);
+            let base = median(&rounds.samples[0]);
+            let mut row = vec![rounds.scenario.to_owned(), metric.name.to_owned(), base];
+            for other in 1..titles.len() {
+                let ratio = rounds.ratio(other, metric);
+                row.push(median(&rounds.samples[other]));
+                row.push(format!("{:.2}x", ratio.median));
+                row.push(format!("{:.2}..{:.2}", ratio.min, ratio.max));
+            }
+            rows.push(row);
         }
     }
-    let mut widths = [0; 6];
+    lined_up(rows)
+}
+
+/// The rows, the first of which holds the heads, as one text: names to the left, figures to the
+/// right.
+fn lined_up(mut rows: Vec<Vec<String>>) -> String {
+    let mut widths = vec![0; rows[0].len()];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    // Names to the left, figures to the right.
-    rows.insert(1, std::array::from_fn(|column| rule(widths[column], column >= 2)));
+    let rules = widths.iter().enumerate().map(|(column, &width)| rule(width, column >= 2));
+    rows.insert(1, rules.collect());
     let mut table = String::new();
     for row in rows {
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             table += &if column < 2 {
                 format!("| {cell:<width$} ")
             } else {

@@ -35,10 +35,6 @@ impl Oracle {
         &self.states.last().unwrap().1
     }
 
-    pub(crate) fn durable(&self) -> TxnId {
-        self.durable
-    }
-
     /// A transaction is about to be committed, and will leave this state. It is written down first,
     /// because a crash within may keep it.
     pub(crate) fn commit(&mut self, w: WriteTxn, state: State) -> Result<Commit> {

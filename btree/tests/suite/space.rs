@@ -118,6 +118,33 @@ fn a_reader_is_not_disturbed_by_a_compaction() {
     verified(&db);
 }
 
+// Snapshots hold every place that is left, and the clock stands still: compaction must see that it
+// gets nowhere, and end.
+#[test]
+fn a_compaction_that_gets_nowhere_ends() {
+    let disk = disk();
+    for sync in [Sync::EveryCommit, Sync::OnRequest] {
+        let clock = std::sync::Arc::new(drystone_vfs::SimClock::default());
+        let db = try_open(&disk, options().sync(sync).clock(clock)).unwrap();
+        let tree = fill(&db, 3000);
+        let mut held = Vec::new();
+        for round in 0..30 {
+            held.push(db.read());
+            let mut w = db.write().unwrap();
+            w.delete_range(tree, key(round * 100)..key(round * 100 + 90)).unwrap();
+            w.put(tree, format!("large {round}").as_bytes(), &vec![1; 40_000]).unwrap();
+            drop(w.commit().unwrap());
+            let calls = (0..20)
+                .take_while(|_| db.compact(Duration::from_secs(1)).unwrap() == Progress::More);
+            assert!(calls.count() < 20, "round {round}");
+            if round % 5 == 4 {
+                held.remove(0);
+            }
+        }
+        verified(&db);
+    }
+}
+
 // Scenario 36: a copy made while others write is one state, and whole.
 #[test]
 fn a_checkpoint_is_one_state_and_opens_alone() {

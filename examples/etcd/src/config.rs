@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::compactor::Retention;
 use crate::identity::Identity;
+use crate::store::EngineKind;
 
 mod duration;
 pub(crate) mod flags;
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) name: String,
     /// Where the data is.
     pub(crate) data_dir: PathBuf,
+    /// What holds the records; `None` is what the data directory was made with.
+    pub(crate) storage_engine: Option<EngineKind>,
     /// Whether the data directory must hold data already.
     pub(crate) existing: bool,
     /// Where clients connect.
@@ -163,6 +166,7 @@ impl Config {
         Ok(Config {
             name: flags.name.clone(),
             data_dir: data_dir.into(),
+            storage_engine: flags.storage_engine,
             existing: flags.initial_cluster_state == "existing",
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
@@ -356,6 +360,27 @@ mod tests {
         assert_eq!(config.listen_client, [ListenAddress::Unix("/x/etcd.sock".into())]);
         assert_eq!(config.quota_bytes, Some(8 << 30));
         assert_eq!(config.log.level, "warn");
+    }
+
+    // A typing error must not choose an engine, and an empty variable is how a unit file says "none".
+    #[test]
+    fn storage_engine_is_one_of_three_or_left_open() {
+        assert_eq!(serve("").storage_engine, None);
+        for kind in EngineKind::ALL {
+            assert_eq!(serve(&format!("--storage-engine {kind}")).storage_engine, Some(kind));
+            let env = [("ETCD_STORAGE_ENGINE".into(), kind.name().into())];
+            let Start::Serve(config, _) = read([], env) else {
+                panic!("{kind} from the environment")
+            };
+            assert_eq!(config.storage_engine, Some(kind));
+        }
+        let Start::Serve(config, _) = read([], [("ETCD_STORAGE_ENGINE".into(), "".into())]) else {
+            panic!("an empty variable is none")
+        };
+        assert_eq!(config.storage_engine, None);
+        let (text, status) = refuse("--storage-engine=rocksdb");
+        assert_eq!(status, 2, "{text}");
+        assert!(text.contains("memory, btree, lsm"), "{text}");
     }
 
     // Tools that test a configuration look at the status and the text.

@@ -101,14 +101,21 @@ pub(crate) fn run(config: &Config) -> Result<Signal> {
 fn open_store(config: &Config, data_dir: &DataDir, member: u64) -> Result<Kv> {
     let limits =
         Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
-    let mut options =
-        Options { limits, quota_bytes: config.quota_bytes, member, ..Options::default() };
+    let (engine, quota_bytes) = (config.storage_engine, config.quota_bytes);
+    let mut options = Options { engine, limits, quota_bytes, member, ..Options::default() };
     // The queue must fit the largest command.
     options.proposals_bytes_max = options.proposals_bytes_max.max(config.max_request_bytes);
     let (vfs, clock) = (Arc::new(OsVfs::new()), Arc::new(OsClock::new()));
     let clock: Arc<dyn Clock> = clock;
-    Kv::open(vfs, clock, &data_dir.store(), options)
-        .map_err(|error| anyhow!("cannot open the data: {}", error_text::chain(&error)))
+    Kv::open(vfs, clock, &data_dir.store(), options).map_err(|error| {
+        let text = error_text::chain(&error);
+        match error {
+            Error::WrongEngine { found, .. } => {
+                anyhow!("cannot open the data: {text}; start with --storage-engine={found}")
+            }
+            _ => anyhow!("cannot open the data: {text}"),
+        }
+    })
 }
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
@@ -149,7 +156,9 @@ fn announce(config: &Config, data_dir: &DataDir, member: &Shared, urls: &[String
         let traffic = "serving client traffic insecurely; this is strongly discouraged!";
         tracing::info!(address = address_of(url), "{traffic}");
     }
-    tracing::info!(address = serving, data_dir = %dir, "ready to serve client requests");
+    let engine = member.kv.engine_kind().name();
+    let ready = "ready to serve client requests";
+    tracing::info!(address = serving, data_dir = %dir, storage_engine = engine, "{ready}");
     notify::ready();
 }
 

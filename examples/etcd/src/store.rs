@@ -1,7 +1,7 @@
 //! The store as the rest of this program names it: one place that says which crate it comes from.
 
 pub(crate) use drystone_kv::{
-    Kv, Options,
+    EngineKind, Kv, Options,
     error::{Error, Refusal},
     limits::Limits,
     watch::{

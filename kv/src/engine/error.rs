@@ -1,5 +1,6 @@
 //! Why an engine failed.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,15 +20,22 @@ pub enum EngineError {
         /// Where the damaged piece (block, page, header) begins, in bytes from the file's start.
         offset: u64,
         /// Which rule the bytes break.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
-    /// The file was written by a later version of this crate. Nothing on disk was changed.
-    #[error("{} has format version {version}, which this build does not know", file.display())]
+    /// The file was written by a later version of this crate, or with a feature that this build lacks.
+    /// Nothing on disk was changed.
+    #[error("{} has {what}, which this build does not know", file.display())]
     Unsupported {
         /// The file that cannot be read.
         file: PathBuf,
-        /// The format version it claims.
-        version: u32,
+        /// What it asks for, such as a format version.
+        what: Cow<'static, str>,
+    },
+    /// Another opener, in this process or another, holds the engine's files.
+    #[error("{} is in use by another opener", file.display())]
+    Locked {
+        /// The file that is locked.
+        file: PathBuf,
     },
     /// The disk is full. What was durable stays durable, reads go on, and the call may be repeated
     /// once there is room.
@@ -47,6 +55,12 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The error for damage at byte `offset` of `file`.
+    #[must_use]
+    pub fn corrupt(file: &Path, offset: u64, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Corrupt { file: file.to_path_buf(), offset, reason: reason.into() }
+    }
+
     /// The error for `source`, met while working on `file`.
     #[must_use]
     pub fn io(file: &Path, source: io::Error) -> Self {

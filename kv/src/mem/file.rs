@@ -87,8 +87,7 @@ pub(super) fn check_header(
     sequence: u64,
     path: &Path,
 ) -> Result<(), EngineError> {
-    let corrupt =
-        |reason| Err(EngineError::Corrupt { file: path.to_path_buf(), offset: 0, reason });
+    let corrupt = |reason: &'static str| Err(EngineError::corrupt(path, 0, reason));
     if header[..8] != MAGIC {
         return corrupt("the file does not begin with the magic number");
     }
@@ -97,7 +96,8 @@ pub(super) fn check_header(
     }
     let version = u32_at(header, 8);
     if version != VERSION {
-        return Err(EngineError::Unsupported { file: path.to_path_buf(), version });
+        let what = format!("format version {version}").into();
+        return Err(EngineError::Unsupported { file: path.to_path_buf(), what });
     }
     if u64_at(header, 16) != sequence {
         return corrupt("the header belongs to a file of another name");
@@ -280,7 +280,9 @@ mod tests {
         let path = Path::new("f");
         assert!(check_header(&header(3), 3, path).is_ok());
         let result = check_header(&header_of_version(3, 2), 3, path);
-        assert!(matches!(result, Err(EngineError::Unsupported { version: 2, .. })));
+        assert!(
+            matches!(&result, Err(EngineError::Unsupported { what, .. }) if what == "format version 2")
+        );
         let result = check_header(&header(3), 4, path);
         assert!(matches!(result, Err(EngineError::Corrupt { .. })));
     }

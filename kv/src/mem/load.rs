@@ -44,9 +44,8 @@ fn read_blocks(input: &mut Input<'_>, sequence: u64) -> Result<Trees, EngineErro
     let mut seen = Totals::default();
     loop {
         let offset = input.offset;
-        let corrupt = |path: &Path, reason| {
-            Err(EngineError::Corrupt { file: path.to_path_buf(), offset, reason })
-        };
+        let corrupt =
+            |path: &Path, reason: &'static str| Err(EngineError::corrupt(path, offset, reason));
         let path = input.path;
         let frame = input.peek(FRAME_BYTES, "the file ends without an end block")?;
         let frame: [u8; FRAME_BYTES] = *frame.first_chunk().expect("as many as asked for");
@@ -125,8 +124,7 @@ impl<'a> Input<'a> {
     /// As `take`, but leaves the bytes to be taken again.
     fn peek(&mut self, count: usize, reason: &'static str) -> Result<&[u8], EngineError> {
         if self.file_bytes - self.offset < count as u64 {
-            let file = self.path.to_path_buf();
-            return Err(EngineError::Corrupt { file, offset: self.offset, reason });
+            return Err(EngineError::corrupt(self.path, self.offset, reason));
         }
         if self.buf.len() - self.at < count {
             self.fill(count).map_err(|error| EngineError::io(self.path, error))?;

@@ -58,6 +58,8 @@ impl Trees {
             stats.bytes_in_use += tally.bytes_in_use();
             *records = tally.records;
         }
+        // A state file is always whole.
+        stats.persist_bytes = stats.bytes_in_use;
         stats
     }
 }

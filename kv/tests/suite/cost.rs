@@ -40,6 +40,8 @@ struct Asked {
 struct Counter {
     gets: AtomicU64,
     scanned: AtomicU64,
+    /// Bytes of the largest batch that was written.
+    batch_bytes_max: AtomicU64,
 }
 
 /// A memory engine that counts what is asked of it.
@@ -73,6 +75,7 @@ impl Engine for Counting {
     }
 
     fn write(&self, batch: Batch) -> Result<(), EngineError> {
+        self.counter.batch_bytes_max.fetch_max(batch.bytes() as u64, Ordering::Relaxed);
         self.mem.write(batch)
     }
 
@@ -271,6 +274,20 @@ fn a_write_loads_only_what_its_answer_shows() {
     assert_eq!(cost(&delete(true)), 20);
     let rest = DeleteRange { range: below(100), prev_kv: false };
     assert_eq!(cost(&Command::DeleteRange(rest)), 0);
+}
+
+// A restart replays a thousand commands at a time, and each may be a megabyte and a half.
+#[test]
+fn a_group_of_large_commands_is_written_in_pieces() {
+    let bench = store();
+    let group: Vec<_> =
+        (0..100).map(|n| Command::Put(Put::new(key(n), vec![7; 1 << 20]))).collect();
+    let outcomes = bench.apply_all(&group);
+    assert_eq!(outcomes.len(), 100);
+    assert!(outcomes.iter().all(Result::is_ok));
+    let largest = bench.store.engine().counter.batch_bytes_max.load(Ordering::Relaxed);
+    assert!(largest < 10 << 20, "a batch of {largest} bytes");
+    assert_eq!(bench.range(&page(below(200))).expect("readable").count, 100);
 }
 
 /// The shortest of many times that a read took.

@@ -5,6 +5,7 @@ mod common;
 mod cost;
 mod determinism;
 mod engine;
+mod engines;
 mod model;
 mod oracle;
 mod overtaken;

@@ -13,6 +13,7 @@ mod panic;
 mod quota;
 mod restart;
 mod stress;
+mod upkeep;
 mod watching;
 
 use std::path::Path;
@@ -20,12 +21,31 @@ use std::sync::Arc;
 
 use drystone_kv::command::{Command, RangeRequest};
 use drystone_kv::engine::Progress;
+use drystone_kv::engines::{AnyEngine, EngineConfig};
 use drystone_kv::reply::{RangeReply, Reply};
-use drystone_kv::{Error, Kv, Options, Outcome, Refusal};
+use drystone_kv::{EngineKind, Error, Kv, Options, Outcome, Refusal};
 use drystone_vfs::{SimClock, SimVfs, Vfs};
 
 use crate::common::refusal;
 use crate::oracle::Oracle;
+
+/// Makes a test of each function for every engine: `memory::name`, `btree::name`, `lsm::name`.
+macro_rules! on_every_engine {
+    ($($name:ident)*) => {
+        mod memory {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Memory); })*
+        }
+
+        mod btree {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Btree); })*
+        }
+
+        mod lsm {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Lsm); })*
+        }
+    };
+}
+pub(crate) use on_every_engine;
 
 pub(crate) const DIR: &str = "data";
 
@@ -38,23 +58,40 @@ pub(crate) fn options() -> Options {
 pub(crate) struct Machine {
     pub(crate) disk: SimVfs,
     pub(crate) clock: Arc<SimClock>,
+    pub(crate) kind: EngineKind,
 }
 
 impl Machine {
+    /// A machine whose store keeps its records in memory.
     pub(crate) fn new(seed: u64) -> Machine {
-        Machine::on(SimVfs::new(seed))
+        Machine::of(EngineKind::Memory, seed)
     }
 
-    pub(crate) fn on(disk: SimVfs) -> Machine {
-        Machine { disk, clock: Arc::new(SimClock::new()) }
+    /// A machine whose store has an engine of that kind.
+    pub(crate) fn of(kind: EngineKind, seed: u64) -> Machine {
+        Machine { disk: SimVfs::new(seed), clock: Arc::new(SimClock::new()), kind }
     }
 
-    pub(crate) fn try_open(&self, options: Options) -> Result<Kv, Error> {
+    /// The machine after a fresh start with `disk`.
+    pub(crate) fn with(&self, disk: SimVfs) -> Machine {
+        Machine { disk, clock: Arc::new(SimClock::new()), kind: self.kind }
+    }
+
+    pub(crate) fn try_open(&self, mut options: Options) -> Result<Kv, Error> {
+        options.engine = Some(self.kind);
         open(Arc::new(self.disk.clone()), self.clock.clone(), options)
     }
 
     pub(crate) fn open(&self) -> Kv {
         self.try_open(options()).expect("the folder is in order")
+    }
+
+    /// Opens the engine of a store that is closed, without the store.
+    pub(crate) fn open_engine(&self) -> AnyEngine {
+        let dir = Path::new(DIR).join("engine");
+        let config = EngineConfig { kind: self.kind, background: false };
+        let (vfs, clock) = (Arc::new(self.disk.clone()), self.clock.clone());
+        AnyEngine::open(vfs, clock, &dir, &config).expect("the engine is in order")
     }
 }
 

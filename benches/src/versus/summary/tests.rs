@@ -16,15 +16,24 @@ fn sample(per_second: f64, p99: u64, server_cpu_us: f64) -> Sample {
         latency_us: Percentiles { mean: 10.0, p50: 10, p99, p999: 3 * p99, max: 9 * p99 },
         client_cpu_us_per_request: 5.0,
     };
-    Sample { report, server_cpu_us, peak_rss_bytes: 64 << 20 }
+    Sample {
+        report,
+        server_cpu_us,
+        peak_rss_bytes: 64 << 20,
+        written_bytes: 0.0,
+        disk_bytes: 3 << 20,
+        start_ms: 10.0,
+    }
 }
 
 /// Three rounds on a machine that doubles its speed in the middle: no round is like another.
 fn rounds() -> Rounds {
     Rounds {
         scenario: "put-100x100",
-        etcd: vec![sample(100.0, 1000, 60.0), sample(200.0, 500, 60.0), sample(100.0, 1000, 50.0)],
-        ours: vec![sample(150.0, 900, 30.0), sample(320.0, 600, 24.0), sample(120.0, 800, 20.0)],
+        samples: vec![
+            vec![sample(100.0, 1000, 60.0), sample(200.0, 500, 60.0), sample(100.0, 1000, 50.0)],
+            vec![sample(150.0, 900, 30.0), sample(320.0, 600, 24.0), sample(120.0, 800, 20.0)],
+        ],
     }
 }
 
@@ -47,7 +56,7 @@ fn the_median_is_the_middle_or_the_mean_of_the_two_in_the_middle() {
 /// The ratio of the medians would compare a fast moment of one with a slow one of the other.
 #[test]
 fn ratios_are_taken_within_rounds() {
-    let Spread { min, median, max } = rounds().ratio(&THROUGHPUT);
+    let Spread { min, median, max } = rounds().ratio(1, &THROUGHPUT);
     assert_eq!((min, median, max), (1.2, 1.5, 1.6));
 }
 
@@ -75,7 +84,7 @@ fn goals_of_a_scenario_that_was_not_run_have_no_verdict() {
 /// It is pasted into the README as it is.
 #[test]
 fn the_table_is_markdown_and_lined_up() {
-    let table = table(&[rounds()], "etcd 3", "ours 3");
+    let table = table(&[rounds()], &titles(&["etcd 3", "ours 3"]), Figures::Serving);
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(
         &lines[..3],
@@ -87,4 +96,26 @@ fn the_table_is_markdown_and_lined_up() {
     );
     assert_eq!(lines.len(), 2 + 7);
     assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+}
+
+fn titles(titles: &[&str]) -> Vec<String> {
+    titles.iter().map(|title| (*title).to_owned()).collect()
+}
+
+/// Everyone is compared with the first, and what nobody has written is the same for all.
+#[test]
+fn further_contenders_get_columns_of_their_own() {
+    let mut rounds = rounds();
+    rounds.samples.push(rounds.samples[0].clone());
+    let titles = titles(&["memory", "btree", "lsm"]);
+    let table = table(&[rounds], &titles, Figures::ServingAndStoring);
+    let lines: Vec<_> = table.lines().collect();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        cells(lines[0])[3..9],
+        ["memory", "btree", "btree/memory", "min..max", "lsm", "lsm/memory"]
+    );
+    assert_eq!(cells(lines[2])[7..10], ["100", "1.00x", "1.00..1.00"]);
+    assert_eq!(cells(lines[9])[2..6], ["written B/request", "0", "0", "1.00x"]);
+    assert_eq!(lines.len(), 2 + 10);
 }

@@ -5,7 +5,10 @@
 //! effect; the help text says why that is harmless. [`REFUSED`] ask for something that this server
 //! cannot do yet and whose silent absence would hurt, such as TLS: they stop the start.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+
+use crate::store::EngineKind;
 
 const BOOLS: &str = "1 t T TRUE true True 0 f F FALSE false False";
 
@@ -30,6 +33,10 @@ pub(crate) struct Flags {
     /// Directory for the data [default: NAME.etcd]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) data_dir: String,
+    /// What holds the records: memory, btree or lsm [default: what the data directory was made
+    /// with, memory for a new one]
+    #[arg(long, value_parser = engine_parser(), hide_possible_values = true)]
+    pub(crate) storage_engine: Option<EngineKind>,
     /// URLs to accept clients on: http://IP:PORT or unix://PATH
     #[arg(long)]
     pub(crate) listen_client_urls: Option<String>,
@@ -255,6 +262,11 @@ pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Flags, String> {
 pub(crate) fn idle_in(matches: &ArgMatches) -> Vec<&'static str> {
     let given = |flag: &&Extra| matches.contains_id(flag.name);
     IDLE.iter().filter(given).map(|flag| flag.name).collect()
+}
+
+fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
+    let names = PossibleValuesParser::new(EngineKind::ALL.map(EngineKind::name));
+    names.map(|name| name.parse().expect("only names of engines get through"))
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {

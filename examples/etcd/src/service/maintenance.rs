@@ -89,11 +89,9 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        // Space is reused as it becomes free; what can be done at once is to write the state out
-        // and drop the journal that it covers.
-        let persisted = self.off_thread(|member| member.kv.persist()).await?;
+        let done = self.off_thread(|member| member.kv.defragment()).await?;
         // Nothing is lost when that fails: the journal stays.
-        persisted.map_err(|error| Status::internal(error_text::chain(&error)))?;
+        done.map_err(|error| Status::internal(error_text::chain(&error)))?;
         Ok(Response::new(pb::DefragmentResponse::default()))
     }
 

@@ -16,7 +16,7 @@ mod tail;
 
 use std::path::Path;
 
-use self::attempt::{attempt, picture};
+use self::attempt::{attempt_with, picture};
 use self::sample::{KEYS, Sample};
 use crate::support::calls::{client_of, in_a_runtime};
 use crate::support::server::Server;
@@ -25,8 +25,14 @@ use crate::support::server::Server;
 /// `words`.
 #[track_caller]
 fn refused(data: &Path, file: &str, words: &str) {
+    refused_with(&[], data, file, words);
+}
+
+/// The same for a server with these flags.
+#[track_caller]
+fn refused_with(flags: &[&str], data: &Path, file: &str, words: &str) {
     let before = data.is_dir().then(|| picture(data));
-    let attempt = attempt(data);
+    let attempt = attempt_with(data, flags);
     let after = data.is_dir().then(|| picture(data));
     assert_eq!(attempt.code, Some(1), "the exit code\n{}", attempt.log);
     let [line] = attempt.lines.as_slice() else {

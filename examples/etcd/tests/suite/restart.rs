@@ -15,11 +15,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{PutRequest, RangeRequest};
+use drystone_kv::EngineKind;
 use tokio::task::JoinSet;
 
 use crate::support::calls::{client_of, in_a_runtime};
 use crate::support::server::Server;
 use crate::support::{programs, tree};
+
+crate::support::on_every_engine! {
+    million_writes_restart_within_three_seconds
+}
 
 const PUTS: usize = 1_000_000;
 /// With a binary that was not built to be fast.
@@ -41,15 +46,14 @@ const RESTART_MAX: Duration = Duration::from_secs(3);
 const JOURNAL_BYTES_MAX: u64 = 4 * (64 << 20);
 
 /// An operator who restarts a busy member watches the clock: so does every client of it.
-#[test]
-fn million_writes_restart_within_three_seconds() {
+fn million_writes_restart_within_three_seconds(kind: EngineKind) {
     let _alone = crate::support::alone();
     let puts = if std::env::var_os("DRYSTONE_ETCD_BIN").is_some() { PUTS } else { PUTS_DEV };
     if puts < PUTS {
         let reason = "DRYSTONE_ETCD_BIN names no release binary";
         crate::support::say(&format!("SCALED DOWN million_writes: {puts} writes, for {reason}"));
     }
-    let mut server = Server::start(&programs::ours(), &[]);
+    let mut server = Server::start(&programs::ours(), programs::flags_of(kind));
     let journal = server.data_dir().join("kv/journal");
     let (took, journal_bytes) = fill(&server, puts, &journal);
     let per_second = puts as f64 / took.as_secs_f64();

@@ -6,8 +6,9 @@
 //! * `recorded`: on a fresh real etcd, whose answers must be those in the file. `UPDATE=1` writes
 //!   them into it.
 //! * `ours`: on a fresh server of ours, whose answers must be those in the file too.
-//! * `one_long_session`: all scripts one after another on one real etcd and one server of ours,
-//!   compared step by step, so that nothing rests on an empty store or on what was once recorded.
+//! * `one_long_session`: all scripts one after another on one real etcd and a server of ours for each
+//!   storage engine, compared step by step, so that nothing rests on an empty store or on what was
+//!   once recorded.
 //!
 //! What may differ is hidden by [`crate::support::mask`]. Where our server, which follows etcd 3.6,
 //! answers otherwise on purpose, [`exceptions`] says so and why.
@@ -19,6 +20,8 @@ mod script;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+
+use drystone_kv::EngineKind;
 
 use self::player::Player;
 use self::script::{Script, Step};
@@ -158,27 +161,36 @@ fn session_has_two_hundred_steps() {
     assert!(count >= 200, "{count} steps");
 }
 
-/// All scripts on one store: answers agree also after thousands of revisions of history.
+/// All scripts on one store, whatever its engine: answers agree also after thousands of revisions of
+/// history.
 #[test]
 fn one_long_session() {
     let Some(real) = programs::real_or_skip("session::one_long_session") else { return };
     let all: Vec<Script> = SCRIPTS.iter().map(|name| Script::read(name)).collect();
-    let play = |program: &Path| {
-        let mut player = fresh(program, &real);
+    let play = &|program: &Path, flags: &[&str]| {
+        let mut player = Player::new(real.etcdctl.clone(), Server::start(program, flags));
         let answers: Vec<_> = all.iter().map(|script| answers(&mut player, script)).collect();
         (answers, player.log())
     };
     let (theirs, ours) = std::thread::scope(|scope| {
-        let theirs = scope.spawn(|| play(&real.etcd));
-        let ours = scope.spawn(|| play(&programs::ours()));
-        (theirs.join().expect("real etcd plays"), ours.join().expect("ours plays"))
+        let theirs = scope.spawn(|| play(&real.etcd, &[]));
+        let ours = ENGINES.map(|kind| {
+            (kind, scope.spawn(move || play(&programs::ours(), programs::flags_of(kind))))
+        });
+        let ours = ours.map(|(kind, played)| (kind, played.join().expect("ours plays")));
+        (theirs.join().expect("real etcd plays"), ours)
     });
-    let mut list = Vec::new();
-    for ((script, expected), found) in all.iter().zip(&theirs.0).zip(&ours.0) {
-        list.extend(differences(script, expected, found));
+    for (kind, (answers, log)) in &ours {
+        let mut list = Vec::new();
+        for ((script, expected), found) in all.iter().zip(&theirs.0).zip(answers) {
+            list.extend(differences(script, expected, found));
+        }
+        expect_none(&list, &format!("(the engine is {kind})\n{log}"));
     }
-    expect_none(&list, &ours.1);
 }
+
+/// The engines that the session is played on.
+const ENGINES: [EngineKind; 1] = [EngineKind::Memory];
 
 /// The comparison must see a difference in any line, or agreement says nothing.
 #[test]

@@ -21,6 +21,17 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Makes a test of each function for every storage engine: `memory::name`, `btree::name`,
+/// `lsm::name`.
+macro_rules! on_every_engine {
+    ($($name:ident)*) => {
+        mod memory {
+            $(#[test] fn $name() { super::$name(drystone_kv::EngineKind::Memory); })*
+        }
+    };
+}
+pub(crate) use on_every_engine;
+
 /// The seed of a random test: the one in `SEED`, or a new one. Prints how to play it again.
 pub(crate) fn seed(test: &str) -> u64 {
     let named = std::env::var("SEED").ok();

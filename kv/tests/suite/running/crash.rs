@@ -5,14 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use drystone_kv::command::{Command, Put};
-use drystone_kv::{Error, Kv, Options, Outcome, Proposal, Reply};
+use drystone_kv::{EngineKind, Error, Kv, Options, Outcome, Proposal, Reply};
 use parking_lot::Mutex;
 use rand::RngExt as _;
 
 use crate::common::{Bench, each_seed, is_slow, refusal};
 use crate::oracle::Oracle;
 use crate::requests::Requests;
-use crate::running::{Machine, assert_stands, options};
+use crate::running::{Machine, assert_stands, on_every_engine, options};
+
+on_every_engine! {
+    everything_answered_survives_every_power_cut
+    no_call_to_the_disk_is_a_bad_moment_for_a_power_cut
+    concurrent_proposals_survive_in_their_order
+    a_store_with_its_threads_on_survives_as_well
+}
 
 /// What a store was told, in its journal's order, and what it said.
 #[derive(Default)]
@@ -105,11 +112,10 @@ fn live_until_cut(kv: &Kv, oracle: &Oracle, requests: &mut Requests, record: &mu
 
 // Lives and deaths of one store: the power goes at a random call to the disk, while the journal is
 // written, a segment is made, the engine persisted, the journal cut, or the store just opened.
-#[test]
-fn everything_answered_survives_every_power_cut() {
+fn everything_answered_survives_every_power_cut(kind: EngineKind) {
     each_seed("everything_answered_survives_every_power_cut", 12, 1000, |seed| {
         let mut requests = Requests::new(seed);
-        let mut machine = Machine::new(seed);
+        let mut machine = Machine::of(kind, seed);
         let mut record = Record::default();
         for _ in 0..10 {
             let cut_while_opening = requests.percent(25);
@@ -117,26 +123,25 @@ fn everything_answered_survives_every_power_cut() {
                 machine.disk.power_cut_after(requests.random.random_range(0..12));
                 let opened = machine.try_open(options());
                 drop(opened);
-                machine = Machine::on(machine.disk.crash());
+                machine = machine.with(machine.disk.crash());
             }
             let (kv, oracle) = open_twice(&machine, &mut record);
             machine.disk.power_cut_after(requests.random.random_range(0..200));
             live_until_cut(&kv, &oracle, &mut requests, &mut record);
             let disk = machine.disk.crash();
             drop(kv);
-            machine = Machine::on(disk);
+            machine = machine.with(disk);
         }
         open_twice(&machine, &mut record);
     });
 }
 
 // The same short life, cut at each call to the disk in turn, so that no instant is left to luck.
-#[test]
-fn no_call_to_the_disk_is_a_bad_moment_for_a_power_cut() {
+fn no_call_to_the_disk_is_a_bad_moment_for_a_power_cut(kind: EngineKind) {
     let step = if is_slow() { 1 } else { 3 };
     for cut in (0..10_000).step_by(step) {
         let mut requests = Requests::new(99);
-        let mut machine = Machine::new(cut);
+        let mut machine = Machine::of(kind, cut);
         let mut record = Record::default();
         machine.disk.power_cut_after(cut);
         let mut lived_on = true;
@@ -160,7 +165,7 @@ fn no_call_to_the_disk_is_a_bad_moment_for_a_power_cut() {
             }
         }
         let disk = machine.disk.crash();
-        machine = Machine::on(disk);
+        machine = machine.with(disk);
         open_twice(&machine, &mut record);
         if lived_on {
             assert!(cut > 50, "the life is long enough to be worth cutting: {cut} calls");
@@ -171,10 +176,9 @@ fn no_call_to_the_disk_is_a_bad_moment_for_a_power_cut() {
 }
 
 // Many clients at once, and a power cut under their hands.
-#[test]
-fn concurrent_proposals_survive_in_their_order() {
+fn concurrent_proposals_survive_in_their_order(kind: EngineKind) {
     each_seed("concurrent_proposals_survive_in_their_order", 8, 400, |seed| {
-        let mut machine = Machine::new(seed);
+        let mut machine = Machine::of(kind, seed);
         let mut requests = Requests::new(seed);
         let record = Mutex::new(Record::default());
         for _ in 0..4 {
@@ -216,17 +220,16 @@ fn concurrent_proposals_survive_in_their_order() {
             });
             let disk = machine.disk.crash();
             drop(kv);
-            machine = Machine::on(disk);
+            machine = machine.with(disk);
         }
         open_twice(&machine, &mut record.lock());
     });
 }
 
 // A store with its threads on, cut without warning: what upkeep does by itself is no worse.
-#[test]
-fn a_store_with_its_threads_on_survives_as_well() {
+fn a_store_with_its_threads_on_survives_as_well(kind: EngineKind) {
     each_seed("a_store_with_its_threads_on_survives_as_well", 4, 200, |seed| {
-        let mut machine = Machine::new(seed);
+        let mut machine = Machine::of(kind, seed);
         let mut record = Record::default();
         let lively = Options { background: true, persist_bytes_min: 4_000, ..options() };
         for life in 0..4 {
@@ -242,7 +245,7 @@ fn a_store_with_its_threads_on_survives_as_well() {
             }
             let disk = machine.disk.crash();
             drop(kv);
-            machine = Machine::on(disk);
+            machine = machine.with(disk);
         }
         open_twice(&machine, &mut record);
     });

@@ -6,11 +6,16 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use drystone_kv::command::Put;
-use drystone_kv::{Command, Error, Kv};
+use drystone_kv::{Command, EngineKind, Error, Kv};
 use drystone_vfs::{Fault, Harm, Op};
 
 use crate::common::{delete, is_slow, put, read as request};
-use crate::running::{Machine, ok, read};
+use crate::running::{Machine, ok, on_every_engine, read};
+
+on_every_engine! {
+    a_failed_persist_is_tried_again_and_loses_nothing
+    a_full_disk_ends_the_store_and_a_restart_with_room_recovers_it
+}
 
 /// Why the store has ended by itself, if it has.
 fn failure(kv: &Kv) -> Option<Error> {
@@ -89,16 +94,26 @@ fn a_failed_write_ends_the_store_and_costs_nothing_acknowledged() {
 }
 
 // Persisting is upkeep. When it fails, the journal still has everything, and clients see nothing.
-#[test]
-fn a_failed_persist_is_tried_again_and_loses_nothing() {
-    for (op, harm) in [
-        (Op::Create, Harm::NoSpace),
-        (Op::Write, Harm::Torn),
-        (Op::Sync, Harm::Drops),
-        (Op::Rename, Harm::Error),
-        (Op::SyncDir, Harm::Error),
-    ] {
-        let machine = Machine::new(2);
+fn a_failed_persist_is_tried_again_and_loses_nothing(kind: EngineKind) {
+    // What each engine asks of the disk when it is persisted.
+    let failures: &[_] = match kind {
+        EngineKind::Memory => &[
+            (Op::Create, Harm::NoSpace),
+            (Op::Write, Harm::Torn),
+            (Op::Sync, Harm::Drops),
+            (Op::Rename, Harm::Error),
+            (Op::SyncDir, Harm::Error),
+        ],
+        EngineKind::Btree => &[(Op::Write, Harm::Torn), (Op::Sync, Harm::Drops)],
+        EngineKind::Lsm => &[
+            (Op::Create, Harm::NoSpace),
+            (Op::Write, Harm::Torn),
+            (Op::Sync, Harm::Drops),
+            (Op::SyncDir, Harm::Error),
+        ],
+    };
+    for &(op, harm) in failures {
+        let machine = Machine::of(kind, 2);
         let kv = machine.open();
         for n in 0..50 {
             ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 100])));
@@ -109,19 +124,18 @@ fn a_failed_persist_is_tried_again_and_loses_nothing() {
         assert!(matches!(failed, Err(Error::Engine(_))), "{op:?} {harm:?}: {failed:?}");
         assert!(failure(&kv).is_none(), "the store goes on");
         ok(&kv, put("after", "v"));
-        let copy = Machine::on(machine.disk.crash_copy(3)).open();
+        let copy = machine.with(machine.disk.crash_copy(3)).open();
         assert_eq!(copy.revision(), 52, "{op:?} {harm:?}");
         kv.persist().expect("the disk is well again");
-        let copy = Machine::on(machine.disk.crash_copy(4)).open();
+        let copy = machine.with(machine.disk.crash_copy(4)).open();
         assert_eq!(copy.revision(), 52, "{op:?} {harm:?}");
     }
 }
 
 // A disk that is full ends the store, as any failed write does; with room again, all is there and
 // can be made smaller.
-#[test]
-fn a_full_disk_ends_the_store_and_a_restart_with_room_recovers_it() {
-    let machine = Machine::new(5);
+fn a_full_disk_ends_the_store_and_a_restart_with_room_recovers_it(kind: EngineKind) {
+    let machine = Machine::of(kind, 5);
     let kv = machine.open();
     let used: usize = machine.disk.files().iter().map(|file| file.1.len()).sum();
     machine.disk.set_capacity_bytes(Some(used as u64 + 60_000));

@@ -1,18 +1,27 @@
 //! Folders that must not be touched: in use, somebody else's, of another version, damaged. The
 //! store refuses each with its reason, and leaves every byte where it was.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drystone_kv::command::Put;
 use drystone_kv::engine::EngineError;
-use drystone_kv::{Command, Error, Kv};
-use drystone_vfs::{OpenMode, SimVfs, Vfs};
+use drystone_kv::{Command, EngineKind, Error, Kv, Options};
+use drystone_vfs::{Call, Fault, Harm, Op, OpenMode, SimVfs, TapVfs, Vfs};
 use drystone_wal::{Options as WalOptions, Wal};
 
 use crate::common::{delete, put};
-use crate::running::{DIR, Machine, ok, options};
+use crate::running::{DIR, Machine, ok, on_every_engine, open, options};
+
+on_every_engine! {
+    a_folder_keeps_its_engine_when_none_is_asked_for
+    a_damaged_journal_is_reported
+    a_missing_journal_segment_is_reported
+    a_lost_journal_is_not_a_fresh_start
+    a_lost_engine_is_not_a_fresh_start
+    records_that_no_store_wrote_are_reported
+}
 
 fn path(name: &str) -> PathBuf {
     Path::new(DIR).join(name)
@@ -29,7 +38,11 @@ fn write(disk: &SimVfs, path: &Path, bytes: &[u8]) {
 
 /// A folder with a persisted engine, and a journal that goes on after it over several segments.
 fn used() -> Machine {
-    let machine = Machine::new(1);
+    used_with(EngineKind::Memory)
+}
+
+fn used_with(kind: EngineKind) -> Machine {
+    let machine = Machine::of(kind, 1);
     let kv = machine.open();
     for n in 0..80 {
         ok(&kv, Command::Put(Put::new(format!("k{n}"), vec![n; 300])));
@@ -117,44 +130,142 @@ fn a_folder_half_made_is_made_whole() {
 #[test]
 fn a_folder_of_another_version_is_left_alone() {
     let machine = used();
-    write(&machine.disk, &path("FORMAT"), b"drystone-kv 2\n");
-    let error = refused(&machine);
-    assert!(
-        matches!(&error, Error::Unsupported { file, version: 2 } if *file == path("FORMAT")),
-        "{error:?}"
-    );
+    for line in ["drystone-kv 3\n", "drystone-kv 3 btree\n", "drystone-kv 3 of a new kind\n"] {
+        write(&machine.disk, &path("FORMAT"), line.as_bytes());
+        let error = refused(&machine);
+        assert!(
+            matches!(&error, Error::Unsupported { file, version: 3 } if *file == path("FORMAT")),
+            "{error:?}"
+        );
+    }
     write(&machine.disk, &path("FORMAT"), b"drystone-kv 1\n");
     machine.open();
+}
+
+/// The line of a folder of that kind.
+fn format_line(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Memory => "drystone-kv 1\n",
+        EngineKind::Btree => "drystone-kv 2 btree\n",
+        EngineKind::Lsm => "drystone-kv 2 lsm\n",
+    }
 }
 
 // The one line that says whose the folder is, damaged in every way.
 #[test]
 fn a_damaged_format_file_is_reported() {
     let machine = used();
-    let sound = b"drystone-kv 1\n";
-    let mut damaged: Vec<Vec<u8>> = (0..sound.len()).map(|len| sound[..len].to_vec()).collect();
-    damaged.push([&sound[..], b"x"].concat());
-    damaged.push([&sound[..], sound].concat());
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    for sound in EngineKind::ALL.map(|kind| format_line(kind).as_bytes()) {
+        damaged.extend((0..sound.len()).map(|len| sound[..len].to_vec()));
+        damaged.push([sound, b"x"].concat());
+        damaged.push([sound, sound].concat());
+    }
     damaged.push(vec![0; 500]);
-    damaged.push(b"drystone-kv -1\n".to_vec());
-    damaged.push(b"drystone-kv 99999999999\n".to_vec());
+    damaged.extend(
+        [
+            "-1",
+            "+1",
+            "01",
+            "99999999999",
+            "1 memory",
+            "1 btree",
+            "2",
+            "2 memory",
+            "2 rocks",
+            "2  lsm",
+        ]
+        .map(|rest| format!("drystone-kv {rest}\n").into_bytes()),
+    );
     for bytes in damaged {
         write(&machine.disk, &path("FORMAT"), &bytes);
         let error = refused(&machine);
         let names_it = matches!(&error, Error::Damaged { file, .. } if *file == path("FORMAT"));
         assert!(names_it, "{:?}: {error:?}", String::from_utf8_lossy(&bytes));
     }
-    // Flipped bits make it another name, another version, or no text at all.
-    for bit in 0..sound.len() * 8 {
-        let mut bytes = sound.to_vec();
+    // Flipped bits make it another name, another version, another engine, or no text at all, and
+    // never a folder that opens.
+    for (line, bit) in EngineKind::ALL
+        .map(|kind| format_line(kind).as_bytes())
+        .iter()
+        .flat_map(|line| (0..line.len() * 8).map(move |bit| (line, bit)))
+    {
+        let mut bytes = line.to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         write(&machine.disk, &path("FORMAT"), &bytes);
         let error = refused(&machine);
         let told = matches!(&error, Error::Damaged { .. } | Error::Unsupported { .. });
         assert!(told, "bit {bit}: {error:?}");
     }
-    write(&machine.disk, &path("FORMAT"), sound);
+    write(&machine.disk, &path("FORMAT"), format_line(EngineKind::Memory).as_bytes());
     machine.open();
+}
+
+// An engine that is started in another one's folder finds no file of its own, and would serve an
+// empty store.
+#[test]
+fn a_folder_of_another_engine_is_left_alone() {
+    for kind in EngineKind::ALL {
+        let machine = used();
+        write(&machine.disk, &path("FORMAT"), format_line(kind).as_bytes());
+        for asked in EngineKind::ALL.into_iter().filter(|asked| *asked != kind) {
+            let error = refused(&Machine { kind: asked, ..machine.with(machine.disk.clone()) });
+            let Error::WrongEngine { file, found, asked: told } = &error else {
+                panic!("{kind} as {asked}: {error:?}")
+            };
+            assert_eq!((file, *found, *told), (&path("FORMAT"), kind, asked));
+            assert!(error.to_string().contains(&format!("the {kind} engine, not by {asked}")));
+        }
+    }
+}
+
+// Who does not say which engine goes on with the one that is there, whatever the default has become.
+fn a_folder_keeps_its_engine_when_none_is_asked_for(kind: EngineKind) {
+    let machine = used_with(kind);
+    let line = machine.disk.files().into_iter().find(|(file, _)| *file == path("FORMAT"));
+    assert_eq!(line.expect("it is there").1, format_line(kind).as_bytes());
+    let revision = machine.open().revision();
+    let any = Options { engine: None, ..options() };
+    let kv = open(Arc::new(machine.disk.clone()), machine.clock.clone(), any).expect("in order");
+    assert_eq!((kv.engine_kind(), kv.revision()), (kind, revision));
+}
+
+// A process that died while it made the folder may have left its format's name where only a living
+// machine sees it. Whoever builds on that must not lose it to a power cut.
+#[test]
+fn a_format_that_was_not_yet_durable_is_not_lost_later() {
+    for seed in 0..16 {
+        let machine = Machine::new(seed);
+        machine.disk.fail(Fault::new(Op::SyncDir, Harm::Error));
+        assert!(matches!(machine.try_open(options()), Err(Error::Io { .. })));
+        assert!(machine.disk.files().iter().any(|(file, _)| *file == path("FORMAT")));
+        machine.disk.heal();
+        ok(&machine.open(), put("k", "v"));
+        assert_eq!(machine.with(machine.disk.crash()).open().revision(), 2, "seed {seed}");
+    }
+}
+
+// Two servers started at once with different engines: the second must see what the first has made,
+// and not write its own name over it.
+#[test]
+fn a_folder_made_between_the_look_and_the_lock_is_seen() {
+    let machine = Machine::new(3);
+    let by = format_line(EngineKind::Lsm);
+    let overtake = {
+        let disk = machine.disk.clone();
+        move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if matches!(call, Call::Lock { .. }) {
+                write(&disk, &path("FORMAT"), by.as_bytes());
+            }
+            go()
+        }
+    };
+    let vfs = Arc::new(TapVfs::over(machine.disk.clone(), overtake));
+    let asked = Options { engine: Some(EngineKind::Memory), ..options() };
+    let error = open(vfs, machine.clock.clone(), asked).err().expect("it is another engine's");
+    assert!(matches!(error, Error::WrongEngine { found: EngineKind::Lsm, .. }), "{error:?}");
+    let line = machine.disk.files().into_iter().find(|(file, _)| *file == path("FORMAT"));
+    assert_eq!(line.expect("it is there").1, by.as_bytes());
 }
 
 // A bit of the engine's file that rots is found before anything is served or written.
@@ -182,9 +293,8 @@ fn a_damaged_engine_is_reported_with_its_file() {
 }
 
 // A journal is trusted from where the engine ends to its last acknowledged record, and no further.
-#[test]
-fn a_damaged_journal_is_reported() {
-    let machine = used();
+fn a_damaged_journal_is_reported(kind: EngineKind) {
+    let machine = used_with(kind);
     let journal = files_in(&machine, "journal");
     let segments: Vec<_> = journal.iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
     assert!(segments.len() > 3, "the journal has turned");
@@ -202,14 +312,13 @@ fn a_damaged_journal_is_reported() {
 
 // A file that is gone is damage too: a store that started without it would start with a hole. (Of
 // the last one alone nothing tells, unless the engine has seen beyond it.)
-#[test]
-fn a_missing_journal_segment_is_reported() {
-    let machine = used();
+fn a_missing_journal_segment_is_reported(kind: EngineKind) {
+    let machine = used_with(kind);
     let journal = files_in(&machine, "journal");
     for (file, _) in &journal[..journal.len() - 1] {
-        let copy = Machine::on(machine.disk.crash_copy(7));
-        copy.disk.remove(file).unwrap();
-        copy.disk.sync_dir(&path("journal")).unwrap();
+        let copy = machine.with(machine.disk.crash_copy(7));
+        copy.disk.remove(file).expect("the disk is in order");
+        copy.disk.sync_dir(&path("journal")).expect("the disk is in order");
         let error = refused(&copy);
         let told = matches!(&error, Error::Journal(_) | Error::JournalGap { .. });
         assert!(told, "{}: {error:?}", file.display());
@@ -218,28 +327,31 @@ fn a_missing_journal_segment_is_reported() {
 
 // An engine that knows more than its journal means that a journal was lost; a fresh one in its
 // place would give old positions to new commands.
-#[test]
-fn a_lost_journal_is_not_a_fresh_start() {
-    let machine = used();
+fn a_lost_journal_is_not_a_fresh_start(kind: EngineKind) {
+    let machine = used_with(kind);
     for (file, _) in files_in(&machine, "journal") {
-        machine.disk.remove(&file).unwrap();
+        machine.disk.remove(&file).expect("the disk is in order");
     }
-    machine.disk.sync_dir(&path("journal")).unwrap();
+    machine.disk.sync_dir(&path("journal")).expect("the disk is in order");
     let error = refused(&machine);
     assert!(matches!(&error, Error::Journal(_)), "{error:?}");
 }
 
-// And a journal whose beginning was cut away needs its engine.
-#[test]
-fn a_lost_engine_is_not_a_fresh_start() {
-    let machine = used();
+// And a journal whose beginning was cut away needs its engine. One that is made in the lost one's place
+// holds nothing, and makes no difference to the next attempt.
+fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
+    let machine = used_with(kind);
     for (file, _) in files_in(&machine, "engine") {
-        machine.disk.remove(&file).unwrap();
+        machine.disk.remove(&file).expect("the disk is in order");
     }
-    machine.disk.sync_dir(&path("engine")).unwrap();
-    let error = refused(&machine);
-    let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);
-    assert!(told, "{error:?}");
+    machine.disk.sync_dir(&path("engine")).expect("the disk is in order");
+    let journal = files_in(&machine, "journal");
+    for _ in 0..2 {
+        let error = machine.try_open(options()).err().expect("the engine is lost");
+        let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);
+        assert!(told, "{error:?}");
+        assert!(files_in(&machine, "journal") == journal, "what is left is left alone");
+    }
 }
 
 // A journal may be sound and its record still no command that this build knows.
@@ -249,9 +361,10 @@ fn a_record_that_is_no_command_is_reported_with_its_place() {
         let machine = Machine::new(4);
         ok(&machine.open(), put("k", "v"));
         let vfs: Arc<dyn Vfs> = Arc::new(machine.disk.clone());
-        let (wal, _) = Wal::open(vfs, &path("journal"), WalOptions::default()).unwrap();
-        wal.append(&[bytes]).unwrap().wait().unwrap();
-        wal.close().unwrap();
+        let (wal, _) =
+            Wal::open(vfs, &path("journal"), WalOptions::default()).expect("the disk is in order");
+        wal.append(&[bytes]).expect("the disk is in order").wait().unwrap();
+        wal.close().expect("the disk is in order");
         let error = refused(&machine);
         assert!(matches!(&error, Error::BadCommand { index: 2, .. }), "{bytes:?}: {error:?}");
     }
@@ -259,10 +372,8 @@ fn a_record_that_is_no_command_is_reported_with_its_place() {
 
 // Records in the engine that the store above cannot make sense of: the engine's own checksums are
 // right, what they protect is not.
-#[test]
-fn records_that_no_store_wrote_are_reported() {
+fn records_that_no_store_wrote_are_reported(kind: EngineKind) {
     use drystone_kv::engine::{Batch, Engine as _, Space};
-    use drystone_kv::mem::Mem;
     use drystone_kv::record::Record;
     use drystone_kv::types::{KeyValue, LeaseId, Revision};
     let kv = |version, created, lease| {
@@ -289,16 +400,16 @@ fn records_that_no_store_wrote_are_reported() {
     damage("a narrow lease", Space::Lease, b"1234567", "12345678".into());
     damage("an unknown alarm", Space::Alarm, b"12345678\x09", bytes::Bytes::new());
     for (what, batch) in damages {
-        let machine = Machine::new(5);
+        let machine = Machine::of(kind, 5);
         let store = machine.open();
         ok(&store, put("k", "v"));
         ok(&store, delete("k", ""));
-        store.persist().unwrap();
+        store.persist().expect("the disk is in order");
         drop(store);
-        let mem = Mem::open(Arc::new(machine.disk.clone()), &path("engine")).unwrap();
-        mem.write(batch).unwrap();
-        mem.persist().unwrap();
-        drop(mem);
+        let engine = machine.open_engine();
+        engine.write(batch).expect("the disk is in order");
+        engine.persist().expect("the disk is in order");
+        drop(engine);
         let error = refused(&machine);
         assert!(matches!(&error, Error::BadRecord { .. }), "{what}: {error:?}");
     }

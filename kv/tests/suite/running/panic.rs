@@ -73,8 +73,9 @@ fn a_panic_of_the_apply_thread_ends_the_store_for_everyone() {
     assert!(kv.persist().is_err(), "what is in memory must not be made durable");
     in_time(move || drop(kv));
 
-    let kv = Machine::on(disk).open();
+    let kv = Machine::new(0).with(disk).open();
     let seen = read(&kv, &request("k", "")).expect("readable").kvs.remove(0);
-    assert!(["kept", "lost"].iter().any(|value| seen.value == *value), "{seen:?}");
+    // What came while the thread was still going down may have been journaled as well.
+    assert!(["kept", "lost", "late"].iter().any(|value| seen.value == *value), "{seen:?}");
     ok(&kv, put("k", "new life"));
 }

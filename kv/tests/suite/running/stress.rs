@@ -6,12 +6,16 @@ use std::thread;
 use bytes::Bytes;
 use drystone_kv::command::{Command, Put, RangeRequest, Sort, SortBy, SortOrder, Txn, TxnOp};
 use drystone_kv::key_range::successor;
-use drystone_kv::{Kv, Refusal};
+use drystone_kv::{EngineKind, Kv, Refusal};
 use rand::RngExt as _;
 
 use crate::common::{compact, each_seed, is_slow, refusal};
 use crate::requests::Requests;
-use crate::running::{Machine, apply, ok, read, sweep};
+use crate::running::{Machine, apply, ok, on_every_engine, read, sweep};
+
+on_every_engine! {
+    readers_see_one_revision_whatever_writers_and_sweeps_do
+}
 
 /// More than a reader takes in one turn of the store's lock.
 const KEYS: u64 = 2500;
@@ -81,11 +85,10 @@ fn read_at_once(kv: &Kv) {
 
 // A pager at an old revision, a full scan, a hash and a count, while everything is rewritten,
 // compacted and swept under them: none ever sees two revisions at once, none finds a hole.
-#[test]
-fn readers_see_one_revision_whatever_writers_and_sweeps_do() {
+fn readers_see_one_revision_whatever_writers_and_sweeps_do(kind: EngineKind) {
     let rounds = if is_slow() { 400 } else { 25 };
     each_seed("readers_see_one_revision_whatever_writers_and_sweeps_do", 2, 20, |seed| {
-        let machine = Machine::new(seed);
+        let machine = Machine::of(kind, seed);
         let mut options = super::options();
         options.limits.txn_ops_max = KEYS as usize;
         let kv = machine.try_open(options).expect("a fresh folder");

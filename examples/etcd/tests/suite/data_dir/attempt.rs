@@ -24,12 +24,7 @@ pub(super) struct Attempt {
     pub(super) log: String,
 }
 
-/// Starts our server on `data` and waits until it has ended.
-pub(super) fn attempt(data: &Path) -> Attempt {
-    attempt_with(data, &[])
-}
-
-/// The same with more flags.
+/// Starts our server on `data`, with `flags` after the usual ones, and waits until it has ended.
 pub(super) fn attempt_with(data: &Path, flags: &[&str]) -> Attempt {
     let outside = tempfile::tempdir().expect("a temporary folder can be made");
     let path = outside.path().join("log");

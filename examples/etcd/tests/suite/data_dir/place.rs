@@ -3,12 +3,18 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::attempt::{attempt, picture};
+use drystone_kv::EngineKind;
+
+use super::attempt::{attempt_with, picture};
 use super::sample::{Sample, edit};
-use super::{KEYS, count, refused};
+use super::{KEYS, count, refused, refused_with};
 use crate::support::calls::{self, client_of, in_a_runtime};
-use crate::support::programs;
 use crate::support::server::Server;
+use crate::support::{on_every_engine, programs};
+
+on_every_engine! {
+    data_of_another_engine_are_refused
+}
 
 /// Two servers on one folder would overwrite each other's journal.
 #[test]
@@ -41,7 +47,7 @@ fn what_is_no_folder_is_refused() {
     // Here nobody may make a folder, not even root, for whom modes do not count.
     refused("/proc/self/no-such-folder".as_ref(), "", "");
     let long = folder.path().join("n".repeat(300));
-    let attempt = attempt(&long);
+    let attempt = attempt_with(&long, &[]);
     assert_eq!(attempt.code, Some(1), "{}", attempt.log);
 }
 
@@ -97,6 +103,25 @@ fn store_without_its_format_file_is_refused() {
     refused(&sample.data(), "kv", "is not a drystone data folder");
 }
 
+/// A server that was started with another engine would find none of that engine's files, and serve an
+/// empty store to everyone. Without the flag it goes on with the engine that is there.
+fn data_of_another_engine_are_refused(kind: EngineKind) {
+    let mut server = Server::start(&programs::ours(), programs::flags_of(kind));
+    in_a_runtime(async {
+        calls::put(&client_of(&server).await, "k", "v", 0).await;
+    });
+    server.terminate();
+    for other in EngineKind::ALL.into_iter().filter(|other| *other != kind) {
+        let advice = format!("start with --storage-engine={kind}");
+        let data = server.data_dir();
+        refused_with(programs::flags_of(other), &data, "kv/FORMAT", &advice);
+    }
+    server.start_without_flags();
+    let found = in_a_runtime(async { calls::get(&client_of(&server).await, "k").await });
+    assert_eq!(found.count, 1, "the data are there");
+    assert!(server.whole_log().contains(&format!("\"storage-engine\":\"{kind}\"")));
+}
+
 /// A newer version's folder holds what this one would misread.
 #[test]
 fn other_versions_are_refused() {
@@ -141,7 +166,7 @@ fn folder_to_join_with_is_not_made() {
     let empty = picture(folder.path());
     let data = folder.path().join("data");
     // The sample's flags say "new"; the last one counts.
-    let attempt = super::attempt::attempt_with(&data, &["--initial-cluster-state", "existing"]);
+    let attempt = attempt_with(&data, &["--initial-cluster-state", "existing"]);
     assert_eq!(attempt.code, Some(1), "{}", attempt.log);
     assert!(attempt.lines.concat().contains(&*data.to_string_lossy()), "{}", attempt.log);
     assert_eq!(picture(folder.path()), empty);

@@ -15,7 +15,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::attempt::attempt;
+use super::attempt::attempt_with;
 use super::damage::name_in;
 use super::sample::{HEADER_BYTES, KEYS, Sample, edit, flip, frames_end};
 use super::{count, refused};
@@ -117,5 +117,5 @@ fn unfinished_first_start_is_finished() {
         crate::support::server::Server::start_in(folder, &crate::support::programs::ours(), &[]);
     assert_eq!(count(&server), 0);
     // And it is a real one: another server is kept out.
-    assert_eq!(attempt(&server.data_dir()).code, Some(1));
+    assert_eq!(attempt_with(&server.data_dir(), &[]).code, Some(1));
 }

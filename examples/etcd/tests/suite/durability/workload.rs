@@ -14,6 +14,8 @@
 //! way. A few keys are shared by all, and changed by compare-and-swap only.
 
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc;
@@ -177,30 +179,38 @@ pub(super) enum End {
 pub(super) enum Moment {
     /// After so long.
     After(Duration),
-    /// So long after the server began to write a file of this ending.
-    InFile { ending: &'static str, delay: Duration },
+    /// So long after the server began to write what its engine holds.
+    EngineSaved { delay: Duration },
 }
 
 impl Moment {
     /// Waits for it. `failed` tells that the clients have given up, which ends the waiting too.
     fn wait(self, server: &Server, failed: impl Fn() -> bool) {
-        let (ending, delay) = match self {
-            Moment::After(delay) => (None, delay),
-            Moment::InFile { ending, delay } => (Some(ending), delay),
+        let (saved, delay) = match self {
+            Moment::After(delay) => (false, delay),
+            Moment::EngineSaved { delay } => (true, delay),
         };
-        let data = server.data_dir();
+        let engine = server.data_dir().join("kv/engine");
         let deadline = std::time::Instant::now() + PATIENCE;
-        while let Some(ending) = ending {
-            let files = crate::support::tree::files(&data);
-            if files.iter().any(|file| file.to_string_lossy().ends_with(ending)) || failed() {
-                break;
-            }
-            assert!(std::time::Instant::now() < deadline, "no file {ending} was written");
+        let before = stamps(&engine);
+        while saved && stamps(&engine) == before && !failed() {
+            assert!(std::time::Instant::now() < deadline, "the engine is not saved");
             std::thread::sleep(Duration::from_millis(1));
         }
         // Nothing is waited for: this is the random moment.
         std::thread::sleep(delay);
     }
+}
+
+/// The files of a folder, each with its size and the time of its last change.
+fn stamps(folder: &Path) -> Vec<(PathBuf, u64, i64, i64)> {
+    let files = crate::support::tree::files(folder).into_iter();
+    let stamp = |file: PathBuf| {
+        // It may be gone again.
+        let found = std::fs::metadata(&file).ok()?;
+        Some((file, found.len(), found.mtime(), found.mtime_nsec()))
+    };
+    files.filter_map(stamp).collect()
 }
 
 /// A request for everything from `start_revision` on.

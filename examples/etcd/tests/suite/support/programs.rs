@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use drystone_kv::EngineKind;
+
 /// The real programs, found or installed.
 #[derive(Debug, Clone)]
 pub(crate) struct Real {
@@ -33,6 +35,17 @@ const RECORDED_RELEASE: &str = "3.4.";
 pub(crate) fn ours() -> PathBuf {
     let built = env!("CARGO_BIN_EXE_drystone-etcd");
     std::env::var_os("DRYSTONE_ETCD_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
+/// The flags that have the server under test keep its records in that engine: none for real etcd,
+/// which has no choice.
+pub(crate) fn flags_of(kind: EngineKind) -> &'static [&'static str] {
+    match kind {
+        _ if !is_ours() => &[],
+        EngineKind::Memory => &["--storage-engine=memory"],
+        EngineKind::Btree => &["--storage-engine=btree"],
+        EngineKind::Lsm => &["--storage-engine=lsm"],
+    }
 }
 
 /// A script in `folder` that starts the server under test after the shell commands in `before`.

@@ -133,6 +133,12 @@ impl Server {
         assert_eq!(before, self.ids, "a member keeps its ids over a restart");
     }
 
+    /// The same with nothing but the usual flags.
+    pub(crate) fn start_without_flags(&mut self) {
+        self.flags.clear();
+        self.start_again();
+    }
+
     /// The same with another program.
     pub(crate) fn start_again_as(&mut self, program: &Path) {
         program.clone_into(&mut self.program);

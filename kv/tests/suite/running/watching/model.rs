@@ -9,14 +9,18 @@ use drystone_kv::watch::{
     CancelReason, CreateError, Event, EventKind, StreamOptions, WatchId, WatchMessage,
     WatchRequest, WatchStream,
 };
-use drystone_kv::{Kv, Options};
+use drystone_kv::{EngineKind, Kv, Options};
 use rand::RngExt as _;
 
 use super::said;
 use crate::common::each_seed;
 use crate::oracle::{Fact, Oracle, is_inside};
 use crate::requests::Requests;
-use crate::running::{Machine, apply, options};
+use crate::running::{Machine, apply, on_every_engine, options};
+
+on_every_engine! {
+    watchers_of_a_store_see_what_its_model_remembers
+}
 
 /// A watcher, and how far it must have come.
 struct Watching {
@@ -54,9 +58,9 @@ fn stream_options(requests: &mut Requests) -> StreamOptions {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(kind: EngineKind, seed: u64) -> World {
         let mut requests = Requests::new(seed);
-        let machine = Machine::new(seed);
+        let machine = Machine::of(kind, seed);
         let kv = machine.try_open(Options { quota_bytes: None, ..options() }).expect("fresh");
         let stream = kv.watch(stream_options(&mut requests));
         let (oracle, watching) = (Oracle::new(), BTreeMap::new());
@@ -194,11 +198,10 @@ fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
 
 // Everything a watch promises, over a store that compacts, sweeps and restarts: no event is lost,
 // none comes twice, none comes that should not.
-#[test]
-fn watchers_of_a_store_see_what_its_model_remembers() {
+fn watchers_of_a_store_see_what_its_model_remembers(kind: EngineKind) {
     let events = Cell::new(0);
     each_seed("watchers_of_a_store_see_what_its_model_remembers", 12, 1000, |seed| {
-        let mut world = World::new(seed);
+        let mut world = World::new(kind, seed);
         for _ in 0..200 {
             for _ in 0..world.requests.random.random_range(1..4) {
                 world.command();

@@ -1,0 +1,303 @@
+//! Merges tables, so that a reader finds few places to look in and what is gone takes no space.
+//!
+//! ```text
+//!   pick      tables, claimed so that nobody else takes them           pick.rs
+//!   merge ─► sieve ─► tables of the next level, synced                 sieve.rs, outputs.rs
+//!   manifest  the new in, the old out, in one edit
+//!   show      the next version; old files go with their last reader
+//! ```
+//!
+//! Until the edit is durable nothing has happened: a crash leaves orphans, and the inputs as they
+//! were. A compaction that cannot read an input keeps all of them, and sets the damaged one aside:
+//! no compaction touches it again before the next opening, and readers go on, with an error for the
+//! keys that cannot be read.
+
+mod pick;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::Policy;
+use crate::core::{Core, Versions};
+use crate::cursor::{Cursor, Entry};
+use crate::error::{Error, Result};
+use crate::flush::FILTER_BITS;
+use crate::key::SeqNo;
+use crate::keyspace::Shared;
+use crate::manifest::{Change, Contents};
+use crate::memtable::KeyspaceId;
+use crate::merge::MergeCursor;
+use crate::outputs::{Outputs, Plan};
+use crate::range_del::Fragments;
+use crate::run::{Run, RunCursor, TableFile};
+use crate::sieve::{Rules, Sieve};
+use crate::slice::Slice;
+use crate::state::State;
+use crate::table::{Fill, TableCursor, TableMeta};
+use crate::version::Swap;
+
+use self::pick::Job;
+
+impl Core {
+    /// Does the most urgent compaction; whether there was one.
+    pub(crate) fn compact_once(&self) -> Result<bool> {
+        self.check_open()?;
+        let outcome = self.compact_picked(Core::pick);
+        self.work.note_compact(&outcome);
+        if matches!(outcome, Ok(true)) {
+            // What it has written may be due in turn.
+            self.work.call();
+            self.pace.wake();
+        }
+        outcome
+    }
+
+    /// Merges all of a keyspace that could give back space by it; whether there was one.
+    pub(crate) fn settle_once(&self) -> Result<bool> {
+        self.check_open()?;
+        self.compact_picked(|core, versions| {
+            core.pick(versions).or_else(|| {
+                let state = core.state();
+                state.version.trees().iter().find_map(|tree| {
+                    // Below a snapshot the same would be written again, and again.
+                    let settled = versions.settled.get(&tree.id) == Some(&tree.fingerprint());
+                    let job = pick::whole(tree, &versions.running, core.policy(tree.id));
+                    job.filter(|_| !settled)
+                })
+            })
+        })
+    }
+
+    fn pick(&self, versions: &Versions) -> Option<Job> {
+        let version = Arc::clone(&self.state().version);
+        pick::pick(&version, |id| self.policy(id), &versions.running, &self.sizes)
+    }
+
+    fn policy(&self, id: KeyspaceId) -> Policy {
+        self.keyspace_of(id).map_or(Policy::Leveled, |keyspace| keyspace.options().policy)
+    }
+
+    fn compact_picked(&self, pick: impl FnOnce(&Core, &Versions) -> Option<Job>) -> Result<bool> {
+        let job = {
+            let mut versions = self.versions.lock();
+            let Some(job) = pick(self, &versions) else { return Ok(false) };
+            for table in &job.inputs {
+                table.set_busy(true);
+            }
+            versions.running.push(job.running.clone());
+            job
+        };
+        let outcome = self.run(&job);
+        let mut versions = self.versions.lock();
+        versions.running.retain(|running| *running != job.running);
+        for table in &job.inputs {
+            table.set_busy(false);
+        }
+        if let Some(tree) = self.state().version.tree(job.space) {
+            versions.settled.insert(job.space, tree.fingerprint());
+        }
+        drop(versions);
+        if let Err(Error::Corrupt { file, .. }) = &outcome {
+            // Keep it, and keep out of its way.
+            for table in job.inputs.iter().filter(|table| table.path == *file) {
+                table.set_damaged();
+            }
+        }
+        outcome.map(|()| true)
+    }
+
+    fn run(&self, job: &Job) -> Result<()> {
+        let Some(keyspace) = self.keyspace_of(job.space) else { return Ok(()) };
+        if job.moves {
+            return self.move_down(job);
+        }
+        let written = self.merge(job, keyspace)?;
+        let mut files: Vec<Arc<TableFile>> = Vec::new();
+        let prepare = || -> Result<()> {
+            for (meta, path) in &written {
+                files.push(self.open_table(meta, path)?);
+            }
+            self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))
+        };
+        let mut prepare = prepare;
+        if let Err(error) = prepare() {
+            self.remove_files(written.iter().map(|(_, path)| path));
+            return Err(error);
+        }
+        let bytes = written.iter().map(|(meta, _)| meta.bytes).sum();
+        let add = files.into_iter().map(|file| (job.output_level as u8, file)).collect();
+        if self.swap(job, add)? {
+            self.tally.compacted(bytes);
+        }
+        Ok(())
+    }
+
+    /// The tables only change their level.
+    fn move_down(&self, job: &Job) -> Result<()> {
+        let level = job.output_level as u8;
+        let add = job.inputs.iter().map(|file| (level, Arc::clone(file))).collect();
+        if self.swap(job, add)? {
+            self.tally.moved();
+        }
+        Ok(())
+    }
+
+    /// Puts `add` in the place of the job's inputs, unless the keyspace is gone; whether it did.
+    fn swap(&self, job: &Job, add: Vec<(u8, Arc<TableFile>)>) -> Result<bool> {
+        let mut versions = self.versions.lock();
+        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let is_input = |file: &Arc<TableFile>| job.inputs.iter().any(|i| Arc::ptr_eq(i, file));
+        if !contents.keyspaces.contains_key(&job.space) {
+            for (_, file) in add.iter().filter(|(_, file)| !is_input(file)) {
+                file.set_obsolete();
+            }
+            return Ok(false);
+        }
+        let counters = contents.counters;
+        let space = job.space;
+        let removed = job.inputs.iter().map(|file| file.meta().id);
+        let swap = Swap { remove: removed.collect(), add };
+        let mut changes: Vec<Change> =
+            swap.remove.iter().map(|id| Change::Remove { space, id: *id }).collect();
+        changes.extend(swap.add.iter().map(|(level, file)| Change::Add {
+            space,
+            level: *level,
+            meta: file.meta().clone(),
+        }));
+        let outputs: Vec<PathBuf> = swap
+            .add
+            .iter()
+            .filter(|(_, file)| !is_input(file))
+            .map(|(_, file)| file.path.clone())
+            .collect();
+        self.commit(&mut versions, counters, &changes, &outputs, |state| {
+            let mut next = State::clone(state);
+            let tree = state.version.tree(space).expect("the manifest has it");
+            next.version = Arc::new(state.version.with(tree.after(&swap)));
+            next
+        })?;
+        for input in &job.inputs {
+            if !swap.add.iter().any(|(_, file)| Arc::ptr_eq(file, input)) {
+                input.set_obsolete();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Merges the inputs into new tables.
+    fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Vec<(TableMeta, PathBuf)>> {
+        let ranges: Vec<_> =
+            job.inputs.iter().flat_map(|table| table.table.range_dels().iter()).collect();
+        let options = keyspace.options();
+        let rules = Rules {
+            keyspace: Arc::clone(&keyspace),
+            // After the inputs were chosen: a snapshot taken later needs nothing that goes.
+            snapshots: self.snapshots.list(),
+            ranges: Fragments::build(ranges),
+            bottom: job.bottom,
+            filter: true,
+        };
+        let mut sieve = Sieve::new(MergeCursor::new(inputs(&job.inputs)), rules)?;
+        let next_id = || self.next_table();
+        let plan = Plan {
+            vfs: Arc::clone(&self.vfs),
+            dir: self.dir.clone(),
+            salt: self.salt,
+            compression: options.compression,
+            keyspace,
+            filter_bits: FILTER_BITS,
+            table_bytes: self.sizes.table_bytes,
+        };
+        let mut outputs = Outputs::new(plan, sieve.ranges(), &next_id);
+        let mut count = 0_u32;
+        while let Some(kept) = sieve.kept() {
+            outputs.add(kept)?;
+            sieve.next()?;
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(4096) && self.work.stopping() {
+                return Err(Error::Closed);
+            }
+        }
+        outputs.finish()
+    }
+}
+
+/// Cursors over the inputs: one for each run that they make, and one for each table that fits
+/// nowhere.
+fn inputs(tables: &[Arc<TableFile>]) -> Vec<Input> {
+    let mut runs: Vec<Vec<Arc<TableFile>>> = Vec::new();
+    for table in tables {
+        let fits = |run: &&mut Vec<Arc<TableFile>>| {
+            let meta = table.meta();
+            !run.iter().any(|other| other.meta().overlaps(&meta.smallest, meta.largest.key()))
+        };
+        match runs.iter_mut().find(fits) {
+            Some(run) => run.push(Arc::clone(table)),
+            None => runs.push(vec![Arc::clone(table)]),
+        }
+    }
+    let cursor = |tables: Vec<Arc<TableFile>>| match Run::new(tables.clone()) {
+        Ok(run) => vec![Input::Run(RunCursor::new(Arc::new(run), Fill::Private))],
+        Err(_) => tables.iter().map(|t| Input::Table(t.table.cursor(Fill::Private))).collect(),
+    };
+    runs.into_iter().flat_map(cursor).collect()
+}
+
+/// One input of a merge.
+#[derive(Debug)]
+enum Input {
+    Run(RunCursor),
+    Table(TableCursor),
+}
+
+impl Input {
+    fn cursor(&mut self) -> &mut dyn Cursor {
+        match self {
+            Input::Run(cursor) => cursor,
+            Input::Table(cursor) => cursor,
+        }
+    }
+}
+
+impl Cursor for Input {
+    fn seek(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
+        self.cursor().seek(user_key, seq)
+    }
+
+    fn seek_back(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
+        self.cursor().seek_back(user_key, seq)
+    }
+
+    fn first(&mut self) -> Result<()> {
+        self.cursor().first()
+    }
+
+    fn last(&mut self) -> Result<()> {
+        self.cursor().last()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        match self {
+            Input::Run(cursor) => cursor.next(),
+            Input::Table(cursor) => cursor.next(),
+        }
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        self.cursor().prev()
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        match self {
+            Input::Run(cursor) => cursor.entry(),
+            Input::Table(cursor) => cursor.entry(),
+        }
+    }
+
+    fn value(&self) -> Option<Slice> {
+        match self {
+            Input::Run(cursor) => cursor.value(),
+            Input::Table(cursor) => cursor.value(),
+        }
+    }
+}

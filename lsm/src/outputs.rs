@@ -1,0 +1,154 @@
+//! The tables that a flush or a compaction writes: cut into sizes, and removed if it fails.
+//!
+//! All versions of a user key go into one table. Range deletes are cut at the places where tables
+//! begin, so that no table says anything about keys that belong to another.
+//!
+//! ```text
+//!   entries     a  b  c │ f  g  h │ m  p
+//!   deletes      [------│----)    │[----------)
+//!   tables      ..up to f│ f up to m│ m ...
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use drystone_vfs::Vfs;
+
+use crate::compress::Compression;
+use crate::error::Result;
+use crate::key::{InternalKey, Kind};
+use crate::keyspace::{EXPIRY_BYTES, Shared};
+use crate::manifest::table_path;
+use crate::range_del::Fragments;
+use crate::read::expiry;
+use crate::sieve::Kept;
+use crate::table::{TableBuilder, TableId, TableMeta, TableOptions};
+
+/// How tables are written.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) salt: u64,
+    pub(crate) keyspace: Arc<Shared>,
+    pub(crate) compression: Compression,
+    pub(crate) filter_bits: u32,
+    /// A table is ended at about this size.
+    pub(crate) table_bytes: u64,
+}
+
+/// See the module. Dropped before [`finish`](Outputs::finish), it removes what it has written.
+pub(crate) struct Outputs<'a> {
+    plan: Plan,
+    next_id: &'a dyn Fn() -> TableId,
+    ranges: Fragments,
+    builder: Option<TableBuilder>,
+    /// Where the table being written begins; nothing for the first.
+    lower: Option<Vec<u8>>,
+    key: Vec<u8>,
+    paths: Vec<PathBuf>,
+    metas: Vec<TableMeta>,
+}
+
+impl<'a> Outputs<'a> {
+    pub(crate) fn new(
+        plan: Plan,
+        ranges: Fragments,
+        next_id: &'a dyn Fn() -> TableId,
+    ) -> Outputs<'a> {
+        Outputs {
+            plan,
+            next_id,
+            ranges,
+            builder: None,
+            lower: None,
+            key: Vec::new(),
+            paths: Vec::new(),
+            metas: Vec::new(),
+        }
+    }
+
+    /// Appends an entry; they come in order.
+    pub(crate) fn add(&mut self, kept: Kept<'_>) -> Result<()> {
+        let full =
+            self.builder.as_ref().is_some_and(|builder| builder.bytes() >= self.plan.table_bytes);
+        if full && self.key != kept.key {
+            self.end(Some(kept.key))?;
+            self.lower = Some(kept.key.to_vec());
+        }
+        let plan_expires = self.plan.keyspace.expires;
+        let builder = self.builder()?;
+        if plan_expires {
+            builder.stamp(time(kept.kind, kept.value));
+        }
+        builder.add(InternalKey::new(kept.key, kept.seq, kept.kind), kept.value)?;
+        if self.key != kept.key {
+            self.key.clear();
+            self.key.extend_from_slice(kept.key);
+        }
+        Ok(())
+    }
+
+    fn builder(&mut self) -> Result<&mut TableBuilder> {
+        if self.builder.is_none() {
+            let id = (self.next_id)();
+            let path = table_path(&self.plan.dir, id.0);
+            self.paths.push(path.clone());
+            let options = TableOptions {
+                id,
+                salt: self.plan.salt,
+                compression: self.plan.compression,
+                filter_bits: self.plan.filter_bits,
+                ..TableOptions::default()
+            };
+            self.builder = Some(TableBuilder::new(&*self.plan.vfs, &path, options)?);
+        }
+        Ok(self.builder.as_mut().expect("made above"))
+    }
+
+    /// Ends the table, which reaches up to `upper`.
+    fn end(&mut self, upper: Option<&[u8]>) -> Result<()> {
+        let lower = self.lower.take();
+        let ranges = self.ranges.clip(lower.as_deref(), upper);
+        if self.builder.is_none() && ranges.is_empty() {
+            return Ok(());
+        }
+        let expires = self.plan.keyspace.expires;
+        let builder = self.builder()?;
+        for range in ranges.iter() {
+            builder.add_range_delete(&range.start, &range.end, range.seq);
+            if expires {
+                builder.stamp(u64::MAX);
+            }
+        }
+        let builder = self.builder.take().expect("made above");
+        self.metas.push(builder.finish()?);
+        Ok(())
+    }
+
+    /// Ends the last table. The files are synced; their names are not.
+    pub(crate) fn finish(mut self) -> Result<Vec<(TableMeta, PathBuf)>> {
+        self.end(None)?;
+        let paths = std::mem::take(&mut self.paths);
+        Ok(std::mem::take(&mut self.metas).into_iter().zip(paths).collect())
+    }
+}
+
+impl Drop for Outputs<'_> {
+    fn drop(&mut self) {
+        // The room may be wanted. What cannot be removed is an orphan, and goes at the next
+        // opening.
+        drop(self.builder.take());
+        for path in &self.paths {
+            drop(self.plan.vfs.remove(path));
+        }
+    }
+}
+
+/// When an entry can be forgotten without a look at it.
+fn time(kind: Kind, value: &[u8]) -> u64 {
+    match kind {
+        Kind::Put if value.len() >= EXPIRY_BYTES => expiry(value).unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    }
+}
