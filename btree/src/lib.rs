@@ -157,7 +157,6 @@ mod audit;
 mod checkpoint;
 mod compact;
 mod inspect;
-mod reach;
 pub mod survey;
 mod verify;
 
@@ -187,6 +186,8 @@ mod crc;
 mod measure;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod reach;
 
 pub use audit::Report;
 pub use commit::Commit;
