@@ -1,5 +1,5 @@
-//! Databases of a thousand records on the real file system, copies of them to hurt, and what becomes
-//! of the hurt ones.
+//! Databases of a thousand records on the real file system, copies of them to hurt, and what
+//! becomes of the hurt ones.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What becomes of a database of a thousand records, each synced, when its file is damaged: a table.
+//! What becomes of a database of a thousand records, each synced, when its file is damaged: a
+//! table.
 //!
 //! ```sh
 //! cargo run -p drystone-btree --example corruption_matrix

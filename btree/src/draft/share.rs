@@ -44,8 +44,8 @@ impl<P: Pages> Edit<'_, P> {
         let built = self.build_shared(pair, at, cell.item(key), &mut first, &mut second);
         // A neighbour that cannot be read, or a separator that does not fit, is no reason to fail.
         let separator = built.ok().flatten();
-        let placed = separator
-            .is_some_and(|key| self.dirty.page_mut(step.slot).replace_key(left + 1, &key));
+        let placed =
+            separator.is_some_and(|key| self.dirty.page_mut(step.slot).replace_key(left + 1, &key));
         if !placed {
             self.dirty.recycle(first);
             self.dirty.recycle(second);

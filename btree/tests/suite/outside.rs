@@ -1,5 +1,5 @@
-//! A file that other processes cut, overwrite or replace while it is open (scenario 42), on the real
-//! file system. What is read was there or is an error; a signal would end the test itself.
+//! A file that other processes cut, overwrite or replace while it is open (scenario 42), on the
+//! real file system. What is read was there or is an error; a signal would end the test itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
