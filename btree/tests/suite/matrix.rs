@@ -13,10 +13,8 @@ use lab::Lab;
 
 /// Before the table's first row in README.md.
 const HEAD: &str = concat!(
-    "| damage | state | what the database does | what it reports | right? |
-",
-    "|---|---|---|---|---|
-",
+    "| damage | state | what the database does | what it reports | right? |\n",
+    "|---|---|---|---|---|\n",
 );
 
 // The promise of the whole crate, case by case: never silently fewer records, never a wrong one,
