@@ -32,6 +32,7 @@ mod put;
 mod relocate;
 mod remove;
 mod seal;
+mod share;
 mod slab;
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ mod tests;
 use crate::types::{PageId, TxnId};
 
 pub(crate) use branch::children;
-pub(crate) use build::{Bias, Item, Key, build, built_bytes, separator, split_point};
+pub(crate) use build::{Bias, Item, Key, build, built_bytes, middle, separator, split_point};
 pub(crate) use check::{check, check_private};
 pub(crate) use edit::Cell;
 pub(crate) use leaf::{Value, runs};

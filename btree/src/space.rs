@@ -33,7 +33,7 @@
 //!
 //! **Where to write.** A commit's pages should lie side by side, so that one call writes them. The
 //! search goes on from where the last one ended, for a run that is long enough; if there is none it
-//! takes the longest. Each block of 4096 pages knows a bound on its longest run, so that full
+//! takes the longest ones. Each block of 4096 pages knows a bound on its longest run, so that full
 //! blocks cost one comparison.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -53,6 +53,9 @@ use crate::types::{Extent, PageId, TxnId};
 pub(crate) const FIRST_PAGE: u32 = 2;
 
 const BLOCK_PAGES: u32 = 4096;
+
+/// A commit of more pages looks at all runs at once.
+const MANY_PAGES: u32 = 256;
 
 /// What one commit did to the set of used pages.
 #[derive(Debug)]
@@ -372,6 +375,55 @@ impl Space {
             }
         }
         None
+    }
+
+    /// Exactly `pages` pages for one commit, in few runs and in the order of the file.
+    ///
+    /// A large commit looks at all free runs once and takes the longest: to ask for each anew would
+    /// search the file for each.
+    pub(crate) fn allocate_many(&mut self, pages: u32) -> Result<Vec<Extent>> {
+        let mut taken = Vec::new();
+        let mut left = pages;
+        if pages > MANY_PAGES
+            && self.ceiling >= self.end
+            && self.find(pages.min(BLOCK_PAGES), u32::MAX).is_none()
+        {
+            let mut runs = self.free_runs();
+            runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.pages));
+            for run in runs {
+                let extent = self.occupy(run.first.0, run.pages.min(left));
+                left -= extent.pages;
+                taken.push(extent);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        while left > 0 {
+            match self.allocate(left) {
+                Ok(extent) => {
+                    left -= extent.pages;
+                    taken.push(extent);
+                }
+                Err(error) => {
+                    self.give_back(&taken);
+                    return Err(error);
+                }
+            }
+        }
+        taken.sort_unstable_by_key(|extent| extent.first);
+        Ok(taken)
+    }
+
+    fn free_runs(&self) -> Vec<Extent> {
+        let mut runs = Vec::new();
+        let mut at = FIRST_PAGE;
+        while let Some(first) = self.free.next(at, self.end) {
+            let pages = self.free.run(first, self.end);
+            runs.push(Extent { first: PageId(first), pages });
+            at = first + pages;
+        }
+        runs
     }
 
     /// The longest run there is, within one block below `limit`.

@@ -155,19 +155,24 @@ impl Body {
 pub(crate) struct Taking<'a> {
     body: &'a Body,
     pub(crate) taken: Vec<Extent>,
+    /// Those of `taken` that were not given out yet, the next one last.
+    at_hand: Vec<Extent>,
 }
 
 impl<'a> Taking<'a> {
     pub(crate) fn from(body: &'a Body) -> Taking<'a> {
-        Taking { body, taken: Vec::new() }
+        Taking { body, taken: Vec::new(), at_hand: Vec::new() }
     }
 }
 
 impl Allocate for Taking<'_> {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.body.space.lock().allocate(pages)?;
-        self.taken.push(extent);
-        Ok(extent)
+        if self.at_hand.is_empty() {
+            self.at_hand = self.body.space.lock().allocate_many(pages)?;
+            self.taken.extend_from_slice(&self.at_hand);
+            self.at_hand.reverse();
+        }
+        Ok(self.at_hand.pop().expect("somebody wants pages"))
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {

@@ -32,6 +32,7 @@ const RANKS: [(&str, u32); 17] = [
     ("drystone-wal", 10),
     ("drystone-wal-cli", 11),
     ("drystone-btree", 20),
+    ("drystone-btree-cli", 21),
     ("drystone-raft", 10),
     ("drystone-membership", 10),
     ("drystone-lsm", 20),

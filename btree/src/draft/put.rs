@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::edit::{Edit, Hint, Path};
 use crate::error::{Error, Result};
 use crate::page::{
-    Bias, Cell, Item, Page, Value, build, built_bytes, is_inline, key_bytes_max, separator,
-    split_point,
+    Bias, Cell, HEADER_BYTES, Item, Page, Value, build, built_bytes, is_inline, key_bytes_max,
+    separator, split_point,
 };
 use crate::pages::Pages;
 use crate::types::{PagePtr, TreeRoot};
@@ -104,6 +104,13 @@ impl<P: Pages> Edit<'_, P> {
             // The hint spared the way down; all pages on it are private, so nothing is read.
             self.descend(Some(key), &mut path)?;
         }
+        if bias == Bias::Middle
+            && !self.fits_anew(hint.leaf, key, cell)
+            && self.share(&path, at, key, cell)
+        {
+            *self.hint = None;
+            return Ok(());
+        }
         let Some((mut key, mut right)) = self.grow(hint.leaf, at, key, cell, bias) else {
             return Ok(());
         };
@@ -125,6 +132,14 @@ impl<P: Pages> Edit<'_, P> {
         }
         self.raise(&key, right);
         Ok(())
+    }
+
+    /// Whether the leaf has room for one cell more once its dead bytes are gone, for all that is
+    /// known without a look at the keys.
+    fn fits_anew(&self, leaf: u32, key: &[u8], cell: &Cell<'_>) -> bool {
+        let page = self.dirty.page(leaf);
+        let bytes = HEADER_BYTES + page.used_bytes() + cell.item(key).bytes();
+        bytes <= self.dirty.page_bytes() + page.prefix().len()
     }
 
     /// Builds a page anew with one cell more; if that is too much, as two pages, and answers with

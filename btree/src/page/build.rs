@@ -97,7 +97,7 @@ pub(crate) struct Item<'i> {
 
 impl Item<'_> {
     /// Its slot and its cell, with the whole key.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         SLOT_BYTES + self.fixed.len() + self.key.len() + self.tail.len()
     }
 }
@@ -159,15 +159,7 @@ pub(crate) fn split_point(page_bytes: usize, level: u8, items: &[Item<'_>], bias
     let wish = match bias {
         Bias::Left => least,
         Bias::Right => items.len() - least,
-        Bias::Middle => {
-            let half = items.iter().map(Item::bytes).sum::<usize>() / 2;
-            let mut sum = 0;
-            let past = |item: &Item<'_>| {
-                sum += item.bytes();
-                sum > half
-            };
-            items.iter().position(past).unwrap_or(least)
-        }
+        Bias::Middle => middle(items),
     };
     let wish = wish.clamp(least, items.len() - least);
     let nearest = candidates.clone().filter(|at| fits(*at)).min_by_key(|at| at.abs_diff(wish));
@@ -178,6 +170,17 @@ pub(crate) fn split_point(page_bytes: usize, level: u8, items: &[Item<'_>], bias
             .or_else(|| (1..items.len()).find(|at| fits(*at)))
             .expect("two items fit into a page")
     }
+}
+
+/// The first item of the second half of the bytes.
+pub(crate) fn middle(items: &[Item<'_>]) -> usize {
+    let half = items.iter().map(Item::bytes).sum::<usize>() / 2;
+    let mut sum = 0;
+    let past = |item: &Item<'_>| {
+        sum += item.bytes();
+        sum > half
+    };
+    items.iter().position(past).unwrap_or(0)
 }
 
 /// Makes a page of the items. `hint` is the prefix if there is one key alone.

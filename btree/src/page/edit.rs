@@ -106,6 +106,34 @@ impl PageMut<'_> {
         }
     }
 
+    /// Gives child `i` of a branch another separator; false, and nothing is changed, if that cannot
+    /// be without building the page anew.
+    pub(crate) fn replace_key(&mut self, i: usize, key: &[u8]) -> bool {
+        let page = self.view();
+        debug_assert!(i >= page.first_key() && !page.is_leaf(), "only separators are replaced");
+        let Some(suffix) = key.strip_prefix(page.prefix()) else { return false };
+        let (slot, fixed, dead) = (page.slot(i), page.fixed_bytes(), page.dead());
+        let (slots_end, heap) = (page.slots_end(), page.heap());
+        let old = slot.suffix_bytes();
+        let mut offset = slot.offset();
+        if suffix.len() <= old {
+            self.put_u16(DEAD_AT, dead + old - suffix.len());
+        } else {
+            let cell_bytes = fixed + suffix.len();
+            if slots_end + cell_bytes > heap {
+                return false;
+            }
+            self.0.copy_within(offset..offset + fixed, heap - cell_bytes);
+            offset = heap - cell_bytes;
+            self.put_u16(HEAP_AT, offset);
+            self.put_u16(DEAD_AT, dead + fixed + old);
+        }
+        let suffix_at = offset + fixed;
+        self.0[suffix_at..suffix_at + suffix.len()].copy_from_slice(suffix);
+        self.put_slot(i, Slot::new(offset, suffix.len(), head_of(suffix)));
+        true
+    }
+
     /// Makes child 0 of what was child 1 after slot 0 of a branch was removed: its key goes.
     pub(crate) fn forget_first_key(&mut self) {
         let slot = self.view().slot(0);
