@@ -69,6 +69,10 @@ impl Root {
             return Err("filter has another length than it says");
         }
         let blocks = input.u32()? as usize;
+        // So that nothing is made for blocks that cannot be there.
+        if (blocks * (SEAL_BYTES + 1)) as u64 > footer.filter.offset {
+            return Err("there are more blocks than the file has room for");
+        }
         let count = input.u32()? as usize;
         let (raw, _) = input.bytes(count.saturating_mul(4))?.as_chunks::<4>();
         let firsts: Vec<u32> = raw.iter().map(|first| u32::from_le_bytes(*first)).collect();
