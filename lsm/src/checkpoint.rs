@@ -24,6 +24,7 @@ use crate::manifest::{Manifest, table_path};
 const COPY_BYTES: usize = 1 << 20;
 
 pub(crate) fn checkpoint(core: &Arc<Core>, dir: &Path) -> Result<()> {
+    core.check_open()?;
     let vfs = &core.vfs;
     vfs.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
     let names = vfs.list(dir).map_err(|e| Error::io("list", dir, e))?;
@@ -33,7 +34,7 @@ pub(crate) fn checkpoint(core: &Arc<Core>, dir: &Path) -> Result<()> {
     core.flush()?;
     let (state, mut contents) = {
         let versions = core.versions.lock();
-        let contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents().clone();
+        let contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents().clone();
         (core.state(), contents)
     };
     for tree in state.version.trees() {
@@ -44,6 +45,7 @@ pub(crate) fn checkpoint(core: &Arc<Core>, dir: &Path) -> Result<()> {
     vfs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
     contents.counters.journal_from = Lsn(1);
     contents.counters.journal_durable = Lsn::NONE;
+    contents.counters.journal_id = 0;
     contents.counters.time_floor = contents.counters.time_floor.max(core.time.now());
     let manifest = Manifest::create(Arc::clone(vfs), dir, core.options.seed, contents)?;
     drop(manifest);

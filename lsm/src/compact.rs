@@ -78,32 +78,35 @@ impl Core {
     }
 
     fn compact_picked(&self, pick: impl FnOnce(&Core, &Versions) -> Option<Job>) -> Result<bool> {
-        let job = {
+        let claim = {
             let mut versions = self.versions.lock();
             let Some(job) = pick(self, &versions) else { return Ok(false) };
             for table in &job.inputs {
                 table.set_busy(true);
             }
             versions.running.push(job.running.clone());
-            job
+            Claim { core: self, job }
         };
-        let outcome = self.run(&job);
-        let mut versions = self.versions.lock();
-        versions.running.retain(|running| *running != job.running);
-        for table in &job.inputs {
-            table.set_busy(false);
-        }
-        if let Some(tree) = self.state().version.tree(job.space) {
-            versions.settled.insert(job.space, tree.fingerprint());
-        }
-        drop(versions);
-        if let Err(Error::Corrupt { file, .. }) = &outcome {
-            // Keep it, and keep out of its way.
-            for table in job.inputs.iter().filter(|table| table.path == *file) {
-                table.set_damaged();
+        let job = &claim.job;
+        match self.run(job) {
+            Ok(()) => {
+                if let Some(tree) = self.state().version.tree(job.space) {
+                    self.versions.lock().settled.insert(job.space, tree.fingerprint());
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                // Keep what cannot be read, and keep out of its way; all inputs, if it is not known
+                // which of them does not make sense.
+                let at_fault = |table: &&Arc<TableFile>| match &error {
+                    Error::Corrupt { file, .. } => table.path == *file || self.dir == *file,
+                    Error::Io { path, .. } => table.path == *path,
+                    _ => false,
+                };
+                job.inputs.iter().filter(at_fault).for_each(|table| table.set_damaged());
+                Err(error)
             }
         }
-        outcome.map(|()| true)
     }
 
     fn run(&self, job: &Job) -> Result<()> {
@@ -145,7 +148,7 @@ impl Core {
     /// Puts `add` in the place of the job's inputs, unless the keyspace is gone; whether it did.
     fn swap(&self, job: &Job, add: Vec<(u8, Arc<TableFile>)>) -> Result<bool> {
         let mut versions = self.versions.lock();
-        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         let is_input = |file: &Arc<TableFile>| job.inputs.iter().any(|i| Arc::ptr_eq(i, file));
         if !contents.keyspaces.contains_key(&job.space) {
             for (_, file) in add.iter().filter(|(_, file)| !is_input(file)) {
@@ -219,6 +222,23 @@ impl Core {
             }
         }
         outputs.finish()
+    }
+}
+
+/// The inputs of a compaction, and where it writes: let go of when it ends, however it ends. What it
+/// calls of the user's may panic.
+struct Claim<'a> {
+    core: &'a Core,
+    job: Job,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut versions = self.core.versions.lock();
+        versions.running.retain(|running| *running != self.job.running);
+        for table in &self.job.inputs {
+            table.set_busy(false);
+        }
     }
 }
 

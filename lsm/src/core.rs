@@ -108,7 +108,7 @@ pub(crate) struct Order {
 /// What the lock of the versions guards: who changes which tables there are.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    /// Nothing if read-only.
+    /// Nothing if read-only, or closed.
     pub(crate) manifest: Option<Manifest>,
     /// Key ranges that compactions under way write into, with keyspace and level.
     pub(crate) running: Vec<Running>,
@@ -312,7 +312,7 @@ impl Core {
         outputs: &[PathBuf],
         make: impl FnOnce(&State) -> State,
     ) -> Result<()> {
-        let manifest = versions.manifest.as_mut().ok_or(Error::ReadOnly)?;
+        let manifest = versions.manifest.as_mut().ok_or(Error::Closed)?;
         counters.next_table = self.next_table.load(Ordering::Relaxed);
         counters.time_floor = self.time.now();
         if let Some(journal) = &self.journal {
@@ -321,6 +321,21 @@ impl Core {
         manifest.commit(counters, changes, outputs)?;
         self.replace_state(make);
         Ok(())
+    }
+
+    /// Saves how late it was seen to be: what a reader saw gone must not come back because somebody
+    /// has set the date back meanwhile.
+    pub(crate) fn save_time(&self) -> Result<()> {
+        if !self.keyspaces.lock().values().any(|keyspace| keyspace.expires) {
+            return Ok(());
+        }
+        let mut versions = self.versions.lock();
+        let Some(manifest) = &versions.manifest else { return Ok(()) };
+        let counters = manifest.contents().counters;
+        if self.time.latest() <= counters.time_floor {
+            return Ok(());
+        }
+        self.commit(&mut versions, counters, &[], &[], State::clone)
     }
 
     pub(crate) fn keyspace_of(&self, id: KeyspaceId) -> Option<Arc<Shared>> {

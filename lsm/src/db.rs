@@ -358,7 +358,7 @@ impl Db {
     /// nobody to tell if it fails.
     ///
     /// # Errors
-    /// Those of the journal.
+    /// Those of the journal and the manifest.
     pub fn close(self) -> Result<()> {
         self.open.close()
     }
@@ -374,10 +374,14 @@ impl Open {
             // A panic there has told whoever waits for it.
             drop(thread.join());
         }
+        let saved = self.core.save_time();
+        // Snapshots may live on, and must not keep the files from the next opener.
+        self.core.versions.lock().manifest = None;
         match &self.core.journal {
-            Some(journal) => Ok(journal.clone().close()?),
-            None => Ok(()),
+            Some(journal) => journal.clone().close()?,
+            None => {}
         }
+        saved
     }
 }
 
@@ -390,7 +394,7 @@ impl Drop for Open {
 
 impl Core {
     fn fresh_keyspace(&self, versions: &crate::core::Versions) -> Result<KeyspaceId> {
-        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         Ok(KeyspaceId(contents.counters.next_keyspace))
     }
 
@@ -401,7 +405,7 @@ impl Core {
         change: Change,
         make: impl FnOnce(&State) -> State,
     ) -> Result<()> {
-        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         let mut counters = contents.counters;
         if let Change::Make { id, .. } = &change {
             counters.next_keyspace = counters.next_keyspace.max(id.0 + 1);

@@ -98,6 +98,13 @@ pub enum Error {
     #[error("database is closed")]
     Closed,
 
+    /// Code of the user's, a merge operator or a compaction filter, panicked in the background.
+    #[error("a panic in the background: {what}")]
+    Panicked {
+        /// What it said.
+        what: Arc<str>,
+    },
+
     /// The options contradict each other, exceed a limit, or do not fit what is on disk; or a verb
     /// needs one that was not given.
     #[error("option {option}: {rule}")]
@@ -125,7 +132,9 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let (path, source) = (path.to_path_buf(), Arc::new(source));
         match source.kind() {
-            io::ErrorKind::StorageFull => Error::NoSpace { file: path, cause: source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { file: path, cause: source }
+            }
             _ => Error::Io { action, path, source },
         }
     }

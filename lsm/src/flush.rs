@@ -154,7 +154,7 @@ impl Core {
         files: Vec<(KeyspaceId, Arc<TableFile>)>,
     ) -> Result<()> {
         let mut versions = self.versions.lock();
-        let contents = versions.manifest.as_ref().ok_or(Error::ReadOnly)?.contents();
+        let contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
         let mut counters = contents.counters;
         // A keyspace may have been dropped meanwhile.
         let lives = |space: &KeyspaceId| contents.keyspaces.contains_key(space);

@@ -164,6 +164,7 @@ mod sieve;
 mod work;
 
 mod checkpoint;
+mod identity;
 mod manifest;
 mod open;
 mod run;

@@ -22,13 +22,16 @@
 //!
 //! **After a failed write** nobody knows what the log holds, and it takes no more. The state in
 //! memory is sound, and is written as a base into the *other* directory (`manifest.b`, or back to
-//! `manifest.a`), with a higher epoch. Once that is durable the old files are removed. An edit whose
+//! `manifest.a`), with a higher epoch, which the log's own number tells as well. Once that is
+//! durable the old files are removed. An edit whose
 //! write failed may or may not have happened until then; the tables it speaks of are kept until
 //! then, whichever it is.
 
 mod contents;
 mod edit;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +40,7 @@ use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer};
 
 use self::edit::{EDIT, Record, Refusal};
 use crate::error::{Error, Result};
+use crate::identity;
 
 pub(crate) use self::contents::Contents;
 pub(crate) use self::edit::{Change, Counters};
@@ -45,6 +49,9 @@ const DIRS: [&str; 2] = ["manifest.a", "manifest.b"];
 
 const SEGMENT_BYTES: u64 = 64 << 10;
 const RECORD_BYTES_MAX: usize = 256 << 20;
+
+/// What of a log's number is its epoch.
+const EPOCH_MASK: u64 = u32::MAX as u64;
 
 /// Edits of this many bytes are gathered before another base is written, at least.
 const EDITS_BYTES_MIN: u64 = 32 << 10;
@@ -85,15 +92,17 @@ pub(crate) struct Found {
     other_remains: bool,
 }
 
-fn wal_options(seed: Option<u64>) -> WalOptions {
-    let options = WalOptions::default()
+fn wal_options() -> WalOptions {
+    WalOptions::default()
         .segment_bytes(SEGMENT_BYTES)
         .record_bytes_max(RECORD_BYTES_MAX)
-        .writer(Writer::Caller);
-    match seed {
-        Some(seed) => options.log_id(seed),
-        None => options,
-    }
+        .writer(Writer::Caller)
+}
+
+/// The number of a log begun in `epoch`, which is its lower half.
+fn log_id(seed: Option<u64>, path: &Path, epoch: u64) -> u64 {
+    let upper = seed.unwrap_or_else(|| RandomState::new().hash_one(path));
+    upper << 32 | epoch & EPOCH_MASK
 }
 
 impl Manifest {
@@ -104,7 +113,7 @@ impl Manifest {
     pub(crate) fn find(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Found>> {
         let mut logs: [Option<FoundWal>; 2] = [None, None];
         let best = best(&**vfs, dir, |path, side| {
-            let wal = Wal::find(Arc::clone(vfs), path, wal_options(None))?;
+            let wal = Wal::find(Arc::clone(vfs), path, wal_options())?;
             let contents = read_records(path, wal.records());
             logs[side] = Some(wal);
             contents
@@ -118,7 +127,7 @@ impl Manifest {
     /// What the manifest of the database in `dir` says, for reading alone.
     pub(crate) fn view(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Contents>> {
         best(&**vfs, dir, |path, _| {
-            let view = Wal::open_read_only(Arc::clone(vfs), path, &wal_options(None))?;
+            let view = Wal::open_read_only(Arc::clone(vfs), path, &wal_options())?;
             read_records(path, view.records())
         })
         .map(|best| best.map(|(contents, _)| contents))
@@ -231,8 +240,8 @@ impl Manifest {
         let base = edit::encode_base(next.salt, next.epoch, &next.counters, &next.changes());
         let make = || -> Result<Wal> {
             clear(&*self.vfs, &path)?;
-            let seed = self.seed.map(|seed| seed.wrapping_add(next.epoch));
-            let (wal, _) = Wal::open(Arc::clone(&self.vfs), &path, wal_options(seed))?;
+            let options = wal_options().log_id(log_id(self.seed, &path, next.epoch));
+            let (wal, _) = Wal::open(Arc::clone(&self.vfs), &path, options)?;
             append_sealed(&wal, &base)?;
             Ok(wal)
         };
@@ -342,7 +351,7 @@ fn best(
     mut read: impl FnMut(&Path, usize) -> Result<Option<Contents>>,
 ) -> Result<Option<(Contents, usize)>> {
     let mut best: Option<(Contents, usize)> = None;
-    let mut failed = None;
+    let mut failed: Vec<(PathBuf, Error)> = Vec::new();
     for (side, name) in DIRS.iter().enumerate() {
         let path = dir.join(name);
         if !has_files(vfs, &path)? {
@@ -355,16 +364,20 @@ fn best(
                 }
             }
             Ok(None) | Err(Error::NoDatabase { .. }) => {}
-            Err(error) => failed = Some(error),
+            Err(error) => failed.push((path, error)),
         }
     }
-    // A whole base is written to the other directory only when this one's log has failed, and it
-    // then says all that the failed log said: the damage of that is no loss.
-    match (best, failed) {
-        (Some(best), _) => Ok(Some(best)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(None),
+    // A whole base says all that the log before it said: damage to that is no loss, nor is it if a
+    // crash came while it was being removed. A damaged log that is not known to be the older one
+    // may be the newer one.
+    for (path, error) in failed {
+        let epoch = identity::log_id(vfs, &path).map(|id| id & EPOCH_MASK);
+        let newer = |best: &Contents| epoch.is_none_or(|epoch| epoch >= best.epoch & EPOCH_MASK);
+        if best.as_ref().is_none_or(|(best, _)| newer(best)) {
+            return Err(error);
+        }
     }
+    Ok(best)
 }
 
 /// What the records of one log come to; nothing if there is no base among them.

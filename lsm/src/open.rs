@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use drystone_vfs::{Clock, Lock, Vfs};
-use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer};
+use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, View, Wal, Writer};
 use parking_lot::{Mutex, RwLock};
 
 use crate::batch::Record;
@@ -31,9 +31,10 @@ use crate::cache::BlockCache;
 use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
 use crate::error::{Error, Result};
+use crate::identity;
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
-use crate::manifest::{Contents, Found, Manifest, table_number, table_path};
+use crate::manifest::{Contents, Counters, Found, Manifest, table_number, table_path};
 use crate::memtable::{KeyspaceId, Memtable};
 use crate::pace::Pace;
 use crate::ratchet::Ratchet;
@@ -83,10 +84,12 @@ pub(crate) fn open(place: Place) -> Result<(Arc<Core>, Lock)> {
         replay.records(&dir.join(JOURNAL_NAME), journal.records())?;
     }
     // Everything is sound: from here on the disk is changed.
-    let manifest = take_manifest(&place, found, &contents, &names)?;
+    let mut manifest = take_manifest(&place, found, &contents, &names)?;
     let journal_end = replay.next_lsn;
-    let journal =
-        if place.options.journal { Some(take_journal(&place, &contents, journal)?) } else { None };
+    let journal = match place.options.journal {
+        true => Some(take_journal(&place, &contents, journal, &mut manifest)?),
+        false => None,
+    };
     let core = build(
         place,
         &contents,
@@ -121,12 +124,10 @@ pub(crate) fn open_read_only(place: Place) -> Result<(Arc<Core>, Option<Lock>)> 
     let version = open_tables(&place, &contents, &cache)?;
     let mut replay = Replay::new(&place, &contents);
     let path = dir.join(JOURNAL_NAME);
-    if journal_has_files(&place)? {
-        let view =
-            Wal::open_read_only(Arc::clone(vfs), &path, &journal_options(&place, &contents))?;
+    let view = if journal_has_files(&place)? { view_journal(&place, &contents)? } else { None };
+    check_journal(&place, &contents, view.as_ref())?;
+    if let Some(view) = view {
         replay.records(&path, view.iter(contents.counters.journal_from))?;
-    } else {
-        check_no_journal(&place, &contents)?;
     }
     let journal_end = replay.next_lsn;
     let taken = Taken { manifest: None, journal: None, journal_end, names: Vec::new() };
@@ -170,7 +171,13 @@ fn open_tables(place: &Place, contents: &Contents, cache: &Arc<BlockCache>) -> R
         let mut tables = Vec::new();
         for (level, meta) in entry.tables.values() {
             let path = table_path(&place.dir, meta.id.0);
-            let table = Table::open(&*place.vfs, &path, meta, cache)?;
+            let table =
+                Table::open(&*place.vfs, &path, meta, cache).map_err(|error| match error {
+                    Error::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                        Error::Corrupt { file: path, offset: 0, what: "table is missing" }
+                    }
+                    error => error,
+                })?;
             let file = TableFile::new(table, path, Arc::clone(&place.vfs));
             tables.push((*level, Arc::new(file)));
         }
@@ -198,39 +205,77 @@ fn journal_options(place: &Place, contents: &Contents) -> WalOptions {
         .segment_bytes(segment.clamp(16 << 10, 64 << 20))
         .writer(writer);
     match place.options.seed {
-        Some(seed) => options.log_id(seed),
+        // 0 stands for none.
+        Some(seed) => options.log_id(seed.max(1)),
         None => options,
     }
 }
 
-fn check_no_journal(place: &Place, contents: &Contents) -> Result<()> {
-    if contents.counters.journal_durable == Lsn::NONE {
-        return Ok(());
-    }
-    Err(Error::corrupt(&place.dir, 0, "the journal is missing"))
-}
-
 fn find_journal(place: &Place, contents: &Contents) -> Result<Option<FoundWal>> {
     if !journal_has_files(place)? {
-        check_no_journal(place, contents)?;
+        check_journal(place, contents, None)?;
         return Ok(None);
     }
     let path = place.dir.join(JOURNAL_NAME);
     let found = Wal::find(Arc::clone(&place.vfs), &path, journal_options(place, contents))?;
-    if let Some(view) = found.view()
-        && contents.counters.journal_from < view.first_lsn()
-    {
-        return Err(Error::corrupt(&path, 0, "journal begins after the tables end"));
-    }
+    check_journal(place, contents, found.view())?;
     Ok(Some(found))
 }
 
-fn take_journal(place: &Place, contents: &Contents, found: Option<FoundWal>) -> Result<Wal> {
+fn view_journal(place: &Place, contents: &Contents) -> Result<Option<View>> {
+    let path = place.dir.join(JOURNAL_NAME);
+    let options = journal_options(place, contents);
+    match Wal::open_read_only(Arc::clone(&place.vfs), &path, &options) {
+        Ok(view) => Ok(Some(view)),
+        // Half of one.
+        Err(drystone_wal::Error::NoLog { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the journal that was found is the one that the manifest knows, and reaches far enough
+/// back.
+fn check_journal(place: &Place, contents: &Contents, found: Option<&View>) -> Result<()> {
+    let path = place.dir.join(JOURNAL_NAME);
+    let counters = &contents.counters;
+    let Some(view) = found else {
+        // One that was never made, or only half.
+        let missing = counters.journal_id != 0;
+        let error = || Error::corrupt(&place.dir, 0, "the journal is missing");
+        return if missing { Err(error()) } else { Ok(()) };
+    };
+    if counters.journal_id == 0 {
+        // The crash came between the journal and the manifest's word of it.
+        let empty = view.last_lsn() < view.first_lsn();
+        let error = || Error::corrupt(&path, 0, "journal is not one that the manifest knows");
+        return if empty { Ok(()) } else { Err(error()) };
+    }
+    if identity::log_id(&*place.vfs, &path) != Some(counters.journal_id) {
+        return Err(Error::corrupt(&path, 0, "journal belongs to another database"));
+    }
+    if counters.journal_from < view.first_lsn() {
+        return Err(Error::corrupt(&path, 0, "journal begins after the tables end"));
+    }
+    Ok(())
+}
+
+/// Goes on with the journal that was found, or makes one; and tells the manifest which it is.
+fn take_journal(
+    place: &Place,
+    contents: &Contents,
+    found: Option<FoundWal>,
+    manifest: &mut Manifest,
+) -> Result<Wal> {
     let path = place.dir.join(JOURNAL_NAME);
     let (wal, _) = match found {
         Some(found) => found.open()?,
         None => Wal::open(Arc::clone(&place.vfs), &path, journal_options(place, contents))?,
     };
+    if contents.counters.journal_id == 0 {
+        let unread = || Error::corrupt(&path, 0, "no segment of the journal has a sound header");
+        let journal_id = identity::log_id(&*place.vfs, &path).ok_or_else(unread)?;
+        manifest.commit(Counters { journal_id, ..contents.counters }, &[], &[])?;
+    }
     Ok(wal)
 }
 

@@ -9,14 +9,15 @@
 //!   tables      ..up to f│ f up to m│ m ...
 //! ```
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use drystone_vfs::Vfs;
 
 use crate::compress::Compression;
-use crate::error::Result;
-use crate::key::{InternalKey, Kind};
+use crate::error::{Error, Result};
+use crate::key::{InternalKey, Kind, SeqNo, compare};
 use crate::keyspace::{EXPIRY_BYTES, Shared};
 use crate::manifest::table_path;
 use crate::range_del::Fragments;
@@ -45,7 +46,9 @@ pub(crate) struct Outputs<'a> {
     builder: Option<TableBuilder>,
     /// Where the table being written begins; nothing for the first.
     lower: Option<Vec<u8>>,
+    /// The last entry.
     key: Vec<u8>,
+    last_seq: Option<SeqNo>,
     paths: Vec<PathBuf>,
     metas: Vec<TableMeta>,
 }
@@ -63,13 +66,27 @@ impl<'a> Outputs<'a> {
             builder: None,
             lower: None,
             key: Vec::new(),
+            last_seq: None,
             paths: Vec::new(),
             metas: Vec::new(),
         }
     }
 
     /// Appends an entry; they come in order.
+    ///
+    /// # Errors
+    /// [`Corrupt`](Error::Corrupt), naming the directory, if they do not: a checksum says that a
+    /// block is what was written, and not that it makes sense.
     pub(crate) fn add(&mut self, kept: Kept<'_>) -> Result<()> {
+        let order = match self.last_seq {
+            Some(last) => compare((&self.key, last), (kept.key, kept.seq)),
+            None => Ordering::Less,
+        };
+        if order.is_ge() || kept.seq >= SeqNo::MAX {
+            let what = "entries of the tables that are merged are out of order";
+            return Err(Error::corrupt(&self.plan.dir, 0, what));
+        }
+        self.last_seq = Some(kept.seq);
         let full =
             self.builder.as_ref().is_some_and(|builder| builder.bytes() >= self.plan.table_bytes);
         if full && self.key != kept.key {

@@ -14,6 +14,9 @@ pub(crate) fn get(
     key: &[u8],
     seq: SeqNo,
 ) -> Result<Option<Slice>> {
+    if keyspace.is_dropped() {
+        return Ok(None);
+    }
     let mut search = Search { operands: Vec::new() };
     for memtable in state.memtables() {
         let cover = memtable

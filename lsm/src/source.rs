@@ -67,6 +67,9 @@ impl Source {
         fill: Fill,
     ) -> Vec<Source> {
         let mut sources = Vec::new();
+        if keyspace.is_dropped() {
+            return sources;
+        }
         let mut newer: Vec<Ranges> = Vec::new();
         let mut add = |place: Place, own: Option<Ranges>| {
             sources.push(Source { place, seq, newer: newer.clone(), own: own.clone() });

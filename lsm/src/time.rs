@@ -29,6 +29,11 @@ impl WallTime {
         self.latest.fetch_max(wall, Ordering::Relaxed).max(wall)
     }
 
+    /// The latest time that anybody was given.
+    pub(crate) fn latest(&self) -> u64 {
+        self.latest.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }

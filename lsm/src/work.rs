@@ -6,6 +6,7 @@
 //! idle. A step that fails is tried again, later and later: a full disk costs no processor, and is
 //! noticed within seconds when it has room again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -67,6 +68,13 @@ impl Work {
         self.state.lock().compact_error = outcome.as_ref().err().cloned();
     }
 
+    /// Notes what a step that panicked could not note itself.
+    fn note_panic(&self, outcome: &Result<bool>, place: fn(&mut State) -> &mut Option<Error>) {
+        if let Err(error @ Error::Panicked { .. }) = outcome {
+            *place(&mut self.state.lock()) = Some(error.clone());
+        }
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.state.lock().stop
     }
@@ -76,13 +84,15 @@ impl Work {
     }
 
     /// Lies down until somebody calls after call `heard`, or for `most`.
-    fn lie_down(&self, heard: u64, most: Duration) {
+    /// Whether nobody did.
+    fn lie_down(&self, heard: u64, most: Duration) -> bool {
         let mut state = self.state.lock();
         while state.calls == heard && !state.stop {
             if self.called.wait_for(&mut state, most).timed_out() {
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Lies down for `most`, whoever calls: writers that wait for memory call all the time.
@@ -118,25 +128,57 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
     Ok(threads)
 }
 
+/// A step of upkeep; a panic in it is an error like any other, or all who wait for this thread would
+/// wait for ever.
+fn step(step: impl FnOnce() -> Result<bool>) -> Result<bool> {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Error::Panicked { what: text.unwrap_or_else(|| "no text".to_owned()).into() })
+    })
+}
+
 fn run(core: &Core, only_flushes: bool) {
-    let mut retry = RETRY_MIN;
+    let (mut retry, mut retry_compact) = (RETRY_MIN, RETRY_MIN);
+    // After a failed compaction the next one waits this long; flushes do not wait for it.
+    let mut pause = Duration::ZERO;
     while !core.work.stopping() {
-        let heard = core.work.calls();
-        let mut outcome = core.flush_if_idle();
-        if !only_flushes && matches!(outcome, Ok(false)) {
-            outcome = core.compact_once();
-        }
-        match outcome {
-            Ok(true) => retry = RETRY_MIN,
-            Ok(false) => {
+        let mut heard = core.work.calls();
+        let flushed = step(|| core.flush_if_idle());
+        core.work.note_panic(&flushed, |state| &mut state.flush_error);
+        match flushed {
+            Ok(true) => {
                 retry = RETRY_MIN;
-                core.work.lie_down(heard, IDLE);
+                continue;
             }
+            Ok(false) => {}
             Err(_) => {
                 // Whoever writes or asks is told; see `Work::flush_error`.
                 core.work.rest(retry);
                 retry = (retry * 2).min(RETRY_MAX);
+                continue;
             }
         }
+        if !only_flushes && pause.is_zero() {
+            let compacted = step(|| core.compact_once());
+            core.work.note_panic(&compacted, |state| &mut state.compact_error);
+            match compacted {
+                Ok(true) => {
+                    retry_compact = RETRY_MIN;
+                    continue;
+                }
+                Ok(false) => retry_compact = RETRY_MIN,
+                Err(_) => {
+                    // It has called by itself.
+                    heard = core.work.calls();
+                    pause = retry_compact;
+                    retry_compact = (retry_compact * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        let most = if pause.is_zero() { IDLE } else { pause };
+        let slept = core.work.lie_down(heard, most);
+        // Each call that comes meanwhile shortens the pause: nobody looks at a clock.
+        pause = if slept || pause < RETRY_MIN / 4 { Duration::ZERO } else { pause * 3 / 4 };
     }
 }

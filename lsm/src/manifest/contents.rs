@@ -38,6 +38,7 @@ impl Contents {
             last_seq: SeqNo::ZERO,
             journal_from: Lsn(1),
             journal_durable: Lsn::NONE,
+            journal_id: 0,
             time_floor: 0,
         };
         Contents { salt, epoch: 1, counters, keyspaces: BTreeMap::new() }

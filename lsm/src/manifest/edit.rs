@@ -6,7 +6,7 @@
 //!   edit    kind u8 = 2 │ counters │ changes
 //!
 //!   counters   next table u64 │ next keyspace u32 │ last seq u64 │ journal from u64 │
-//!              journal durable u64 │ time floor u64
+//!              journal durable u64 │ journal id u64 │ time floor u64
 //!   changes    count u32, and each:
 //!     1 make keyspace   id u32 │ compression u8 │ policy u8 │ expires u8 │ name u16 + bytes
 //!     2 drop keyspace   id u32
@@ -45,6 +45,8 @@ pub(crate) struct Counters {
     pub(crate) journal_from: Lsn,
     /// A journal that ends before this record has lost something.
     pub(crate) journal_durable: Lsn,
+    /// The number of the journal's log; 0 if there has never been one.
+    pub(crate) journal_id: u64,
     /// The latest wall time seen, in milliseconds.
     pub(crate) time_floor: u64,
 }
@@ -106,6 +108,7 @@ fn encode_rest(buf: &mut Vec<u8>, counters: &Counters, changes: &[Change]) {
         counters.last_seq.0,
         counters.journal_from.0,
         counters.journal_durable.0,
+        counters.journal_id,
         counters.time_floor,
     ] {
         buf.extend_from_slice(&number.to_le_bytes());
@@ -180,6 +183,7 @@ fn decode_rest(input: &mut Input<'_>) -> Result<(Counters, Vec<Change>), Refusal
         last_seq: SeqNo(input.u64()?),
         journal_from: Lsn(input.u64()?),
         journal_durable: Lsn(input.u64()?),
+        journal_id: input.u64()?,
         time_floor: input.u64()?,
     };
     if counters.last_seq >= SeqNo::MAX {

@@ -1,0 +1,108 @@
+//! Compactions, interrupted anywhere (scenario 30).
+
+use std::time::Duration;
+
+use drystone_lsm::{Batch, Db, Policy};
+use drystone_vfs::{Fault, Harm, Op, SimVfs};
+
+use crate::hurt::{Records, SPACES, assert_holds, at_every_call, contents, key, noise, open};
+use crate::support::{keyspace, keyspace_options, options, try_open};
+
+/// Many sub-levels over several tables, with range deletes that span their borders.
+fn layered(policy: Policy) -> (SimVfs, [Records; 2]) {
+    let disk = SimVfs::new(5);
+    let db = open(&disk);
+    let spaces = SPACES.map(|name| db.keyspace(name, keyspace_options().policy(policy)).unwrap());
+    let mut expected = [Records::new(), Records::new()];
+    for round in 0..7_u64 {
+        for n in (0..60).filter(|n| (n + round) % 3 > 0 || round == 0) {
+            for (side, len) in [(0, 300), (1, 40)] {
+                let value = noise(n + 100 * round + 1000 * side as u64, len);
+                drop(db.put(&spaces[side], &key(n), &value).unwrap());
+                expected[side].insert(key(n), value);
+            }
+        }
+        let mut batch = Batch::new();
+        let (start, end) = (key(5 * round), key(5 * round + 12));
+        batch.delete_range(&spaces[0], &start, &end);
+        batch.delete(&spaces[1], &key(round));
+        db.write(batch).unwrap().wait().unwrap();
+        expected[0].retain(|key, _| !(start <= *key && *key < end));
+        expected[1].remove(&key(round));
+        db.flush().unwrap();
+    }
+    drop(db);
+    (disk.crash(), expected)
+}
+
+fn compact_a_lot(disk: &SimVfs) {
+    let Ok(db) = try_open(disk, options()) else { return };
+    while db.compact_once().is_ok_and(|more| more) {}
+}
+
+// Scenario 30: inputs or outputs, never both, never neither; with range deletes that span several
+// tables, and under both policies.
+#[test]
+fn a_crash_at_any_step_of_a_compaction_leaves_inputs_or_outputs() {
+    for policy in [Policy::Leveled, Policy::Tiered] {
+        let (disk, expected) = layered(policy);
+        let calls = at_every_call(&disk, compact_a_lot, |disk, what| {
+            assert_holds(disk, &expected, &format!("{policy:?}: {what}"));
+        });
+        assert!(calls > 15, "{policy:?}: {calls} calls");
+    }
+}
+
+// Scenario 30, with snapshots open: each sees what it saw, at every step, whatever fails; and what the
+// failed compaction left does not show after a crash.
+#[test]
+fn snapshots_see_what_they_saw_through_failing_compactions() {
+    let (base, last) = layered(Policy::Leveled);
+    for op in [Op::Write, Op::Sync, Op::Create, Op::SyncDir, Op::Remove, Op::Read] {
+        for after in [0, 1, 2, 3, 5, 8] {
+            for harm in [Harm::Error, Harm::NoSpace, Harm::Drops] {
+                let what = format!("{op:?} {harm:?} after {after}");
+                let disk = base.crash_copy(0);
+                let db = open(&disk);
+                let mut seen = vec![(db.snapshot(), last.clone())];
+                let mut now = last.clone();
+                let spaces = SPACES.map(|name| keyspace(&db, name));
+                for round in 0..3_u64 {
+                    let mut batch = Batch::new();
+                    batch.delete_range(&spaces[0], &key(20 * round), &key(20 * round + 15));
+                    batch.put(&spaces[1], &key(round), b"newer");
+                    db.write(batch).unwrap().wait().unwrap();
+                    let gone = key(20 * round)..key(20 * round + 15);
+                    now[0].retain(|key, _| !gone.contains(key));
+                    now[1].insert(key(round), b"newer".to_vec());
+                    db.flush().unwrap();
+                    seen.push((db.snapshot(), now.clone()));
+                }
+                disk.fail(Fault::new(op, harm).after(after));
+                let outcome = db.compact(Duration::MAX);
+                for (snapshot, state) in &seen {
+                    for (space, expected) in spaces.iter().zip(state) {
+                        let found = snapshot.iter(space).map(|record| record.unwrap());
+                        let found: Records = found.map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+                        assert!(found == *expected, "{what}: {outcome:?}: a snapshot has changed");
+                    }
+                }
+                disk.heal();
+                seen.truncate(1);
+                let healed = db.compact(Duration::MAX);
+                assert!(healed.is_ok(), "{what}, healed: {healed:?}");
+                assert_now(&db, &now, &what);
+                drop(seen);
+                assert_holds(&disk.crash_copy(6), &now, &what);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_now(db: &Db, expected: &[Records; 2], what: &str) {
+    for (name, expected) in SPACES.iter().zip(expected) {
+        assert!(contents(db, name) == *expected, "{what}: {name}");
+    }
+    db.verify().unwrap();
+}
