@@ -377,9 +377,8 @@ impl Open {
         let saved = self.core.save_time();
         // Snapshots may live on, and must not keep the files from the next opener.
         self.core.versions.lock().manifest = None;
-        match &self.core.journal {
-            Some(journal) => journal.clone().close()?,
-            None => {}
+        if let Some(journal) = &self.core.journal {
+            journal.clone().close()?;
         }
         saved
     }

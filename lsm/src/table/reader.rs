@@ -100,7 +100,7 @@ impl Table {
         if ends.meta()? != meta.as_written() {
             return Err(corrupt(described, "table is not the one that the manifest describes"));
         }
-        let root = Root::decode(&*ends.part(rooted)?, &ends.footer);
+        let root = Root::decode(&ends.part(rooted)?, &ends.footer);
         let root = root.map_err(|what| corrupt(rooted, what))?;
         if (root.blocks() == 0) != (meta.entries == 0) {
             return Err(corrupt(rooted, "blocks and entries do not agree"));
@@ -249,7 +249,7 @@ impl Table {
             Some(whole) => Ok(whole.fences.find(user_key, seq)),
             None => {
                 let (leaf, first) = self.root.find(user_key, seq);
-                Ok(first + find_block(&*self.leaf(leaf)?, user_key, seq))
+                Ok(first + find_block(&self.leaf(leaf)?, user_key, seq))
             }
         }
     }
@@ -260,7 +260,7 @@ impl Table {
             Some(whole) => Ok(whole.fences.place(index)),
             None => {
                 let (leaf, slot) = self.root.leaf_of(index);
-                Ok(block_place(&*self.leaf(leaf)?, slot))
+                Ok(block_place(&self.leaf(leaf)?, slot))
             }
         }
     }
