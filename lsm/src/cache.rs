@@ -17,9 +17,17 @@
 //!                                 ▲ hand: used? forgive : take away
 //! ```
 //!
+//! A table of which little fits in memory would waste places on blocks that are not there: it has
+//! a hash table of those that are, and a step more to take for each.
+//!
 //! A block in use lives on after it was taken away, as long as somebody has it.
 //!
-//! **Promises.** Bytes held never exceed the limit; 64 are counted for each block beside its own.
+//! Open tables keep a root and, up to a half of the limit, filters and fences: all of that is
+//! *pinned*, and blocks have what is left. Pages and leaves of the tables that came too late for
+//! that are blocks as all others.
+//!
+//! **Promises.** Bytes of blocks never exceed what the limit leaves for them when one is added; 96
+//! are counted for each block beside its own. Roots are kept even beyond the limit.
 //! A table that is closed takes its blocks with it.
 //!
 //! **Absent.** A history of what was taken away (ghosts), and a second queue that protects from
@@ -27,16 +35,24 @@
 //!
 //! After Corbató, "A Paging Experiment with the Multics System" (1968).
 
+#[cfg(all(test, loom))]
+mod model;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicU64, Mutex};
 
-/// What a block costs beyond its bytes: its ticket in the ring, and the allocator's share.
-const BLOCK_OVERHEAD_BYTES: u64 = 64;
+/// What a block costs beyond its bytes: its ticket in the ring, its place on a shelf of few, and
+/// the allocator's share.
+const BLOCK_OVERHEAD_BYTES: u64 = 96;
+/// The part of the memory that tables may keep their filters and fences in.
+const PINNED_SHARE: u64 = 2;
+/// Parts of a shelf of few, each with a lock of its own.
+const STRIPES: usize = 8;
 
 /// A shard smaller than this could not hold a few large blocks; small caches have fewer shards.
 const SHARD_BYTES_MIN: u64 = 1 << 20;
@@ -46,7 +62,9 @@ const SHARD_COUNT_MAX: u64 = 16;
 #[derive(Debug)]
 pub struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
-    shard_bytes_max: u64,
+    bytes_max: u64,
+    /// Bytes that open tables keep, which blocks may not have.
+    pinned: AtomicU64,
     /// Gives shelves different shards for the same block number.
     shelves: AtomicU64,
 }
@@ -54,8 +72,24 @@ pub struct BlockCache {
 /// One table's places.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    places: Box<[Mutex<Place>]>,
+    places: Places,
     stagger: u64,
+}
+
+#[derive(Debug)]
+enum Places {
+    /// One for each block.
+    All(Box<[Mutex<Place>]>),
+    /// One for each block in memory, by number: for tables of which there is little in memory.
+    Few(Box<[Mutex<HashMap<u32, Place>>]>),
+}
+
+/// What the hand finds in a place.
+#[derive(Debug)]
+enum Visit {
+    Used(u32),
+    Taken(Arc<[u8]>),
+    Void,
 }
 
 /// Where one block is, if it is in memory.
@@ -102,7 +136,9 @@ pub struct CacheStats {
     pub blocks: u64,
     /// Bytes held.
     pub bytes: u64,
-    /// Bytes that may be held.
+    /// Bytes that open tables hold beside: filters, fences and roots.
+    pub pinned: u64,
+    /// Bytes that may be held, both together.
     pub bytes_max: u64,
 }
 
@@ -111,16 +147,17 @@ impl BlockCache {
     pub fn new(bytes_max: u64) -> BlockCache {
         let count = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARD_COUNT_MAX);
         BlockCache {
-            shards: (0..count).map(|_| Mutex::default()).collect(),
-            shard_bytes_max: bytes_max / count,
+            shards: (0..count).map(|_| Mutex::new(Shard::default())).collect(),
+            bytes_max,
+            pinned: AtomicU64::new(0),
             shelves: AtomicU64::new(0),
         }
     }
 
     /// What it did so far. Takes a look at every block held.
     pub fn stats(&self) -> CacheStats {
-        let bytes_max = self.shard_bytes_max * self.shards.len() as u64;
-        let mut stats = CacheStats { bytes_max, ..CacheStats::default() };
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        let mut stats = CacheStats { bytes_max: self.bytes_max, pinned, ..CacheStats::default() };
         for shard in &self.shards {
             let shard = shard.lock();
             stats.hits += shard.hits;
@@ -128,9 +165,10 @@ impl BlockCache {
             stats.evictions += shard.evictions;
             stats.bytes += shard.bytes;
             for ticket in &shard.ring {
-                let place = ticket.shelf.places[ticket.index as usize].lock();
-                stats.hits += u64::from(place.uses);
-                stats.blocks += u64::from(place.block.is_some());
+                if let Some(uses) = ticket.shelf.uses(ticket.index as usize) {
+                    stats.hits += u64::from(uses);
+                    stats.blocks += 1;
+                }
             }
         }
         stats
@@ -138,48 +176,74 @@ impl BlockCache {
 
     /// Places for a table of `count` blocks.
     pub(crate) fn shelf(&self, count: usize) -> Arc<Shelf> {
+        let places = (0..count).map(|_| Mutex::new(Place::default())).collect();
+        self.shelf_of(Places::All(places))
+    }
+
+    /// Places that are made when there is something to put there.
+    pub(crate) fn sparse_shelf(&self) -> Arc<Shelf> {
+        self.shelf_of(Places::Few((0..STRIPES).map(|_| Mutex::new(HashMap::new())).collect()))
+    }
+
+    fn shelf_of(&self, places: Places) -> Arc<Shelf> {
         let stagger = self.shelves.fetch_add(1, Ordering::Relaxed).wrapping_mul(7);
-        Arc::new(Shelf { places: (0..count).map(|_| Mutex::default()).collect(), stagger })
+        Arc::new(Shelf { places, stagger })
+    }
+
+    /// Notes that a table keeps `bytes` bytes, whether there is room or not.
+    pub(crate) fn pin(&self, bytes: u64) {
+        self.pinned.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that a table wants to keep `bytes` bytes more, if that leaves enough for blocks.
+    pub(crate) fn try_pin(&self, bytes: u64) -> bool {
+        let before = self.pinned.fetch_add(bytes, Ordering::Relaxed);
+        let granted = before.saturating_add(bytes) <= self.bytes_max / PINNED_SHARE;
+        if !granted {
+            self.unpin(bytes);
+        }
+        granted
+    }
+
+    pub(crate) fn unpin(&self, bytes: u64) {
+        self.pinned.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of blocks that a shard may hold.
+    fn shard_bytes_max(&self) -> u64 {
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        self.bytes_max.saturating_sub(pinned) / self.shards.len() as u64
     }
 
     /// Keeps `block` as number `index` of `shelf`, and returns it; or another thread's copy of it,
     /// if that was quicker.
     pub(crate) fn insert(&self, shelf: &Arc<Shelf>, index: usize, block: Arc<[u8]>) -> Arc<[u8]> {
         let cost = cost(&block);
+        let bytes_max = self.shard_bytes_max();
         let mut shard = self.shard(shelf, index).lock();
         shard.misses += 1;
-        if cost > self.shard_bytes_max {
+        // Tables may have taken of the room since the last block came.
+        shard.make_room(bytes_max.saturating_sub(cost));
+        if cost > bytes_max {
             return block;
         }
-        if let Some(known) = &shelf.places[index].lock().block {
-            return Arc::clone(known);
+        if let Some(known) = shelf.peek(index) {
+            return known;
         }
         let ticket = Ticket { shelf: Arc::clone(shelf), index: index as u32 };
-        shard.make_room(self.shard_bytes_max - cost);
         shard.bytes += cost;
         shard.seat(ticket);
-        shelf.places[index].lock().block = Some(Arc::clone(&block));
+        shelf.put(index, Arc::clone(&block));
         block
     }
 
     /// Takes away all blocks of `shelf`, which its table calls when it is closed.
     pub(crate) fn clear(&self, shelf: &Shelf) {
-        let count = self.shards.len();
         for (number, shard) in self.shards.iter().enumerate() {
             // Under the shard's lock: its bytes must never be those of blocks that are gone, or the
             // hand would look for them in vain.
             let mut shard = shard.lock();
-            let mut freed = Freed::default();
-            let first = (0..count).find(|index| self.shard_index(shelf, *index) == number);
-            let first = first.expect("neighbours are in different shards");
-            for place in shelf.places.iter().skip(first).step_by(count) {
-                let mut place = place.lock();
-                if let Some(block) = place.block.take() {
-                    freed.bytes += cost(&block);
-                    freed.blocks += 1;
-                    freed.uses += u64::from(std::mem::take(&mut place.uses));
-                }
-            }
+            let freed = shelf.take_all(|index| self.shard_index(shelf, index) == number);
             if freed.blocks > 0 {
                 shard.release(freed);
             }
@@ -202,16 +266,92 @@ impl Shelf {
     /// The block of this number, if it is in memory.
     #[inline]
     pub(crate) fn look(&self, index: usize) -> Option<Arc<[u8]>> {
-        let mut place = self.places[index].lock();
-        let block = place.block.clone();
-        place.uses = place.uses.saturating_add(u32::from(block.is_some()));
-        block
+        let look = |place: &mut Place| {
+            let block = place.block.clone();
+            place.uses = place.uses.saturating_add(u32::from(block.is_some()));
+            block
+        };
+        match &self.places {
+            Places::All(places) => look(&mut places[index].lock()),
+            Places::Few(_) => self.with(index, look).flatten(),
+        }
     }
 
     /// As [`look`](Shelf::look), for a reader whose interest says nothing about the next one's.
     #[inline]
     pub(crate) fn peek(&self, index: usize) -> Option<Arc<[u8]>> {
-        self.places[index].lock().block.clone()
+        self.with(index, |place| place.block.clone()).flatten()
+    }
+
+    /// What `act` makes of a place, if there is one.
+    fn with<R>(&self, index: usize, act: impl FnOnce(&mut Place) -> R) -> Option<R> {
+        match &self.places {
+            Places::All(places) => Some(act(&mut places[index].lock())),
+            Places::Few(stripes) => {
+                stripes[index % STRIPES].lock().get_mut(&(index as u32)).map(act)
+            }
+        }
+    }
+
+    /// Reads of a block since the hand came by, if it is in memory.
+    fn uses(&self, index: usize) -> Option<u32> {
+        self.with(index, |place| place.block.is_some().then_some(place.uses)).flatten()
+    }
+
+    fn put(&self, index: usize, block: Arc<[u8]>) {
+        match &self.places {
+            Places::All(places) => places[index].lock().block = Some(block),
+            Places::Few(stripes) => {
+                let place = Place { block: Some(block), uses: 0 };
+                stripes[index % STRIPES].lock().insert(index as u32, place);
+            }
+        }
+    }
+
+    /// What the hand does: forgives, or takes away.
+    fn visit(&self, index: usize) -> Visit {
+        let visit = |place: &mut Place| match place.uses {
+            0 => place.block.take().map_or(Visit::Void, Visit::Taken),
+            _ => Visit::Used(std::mem::take(&mut place.uses)),
+        };
+        let found = self.with(index, visit).unwrap_or(Visit::Void);
+        if let (Places::Few(stripes), Visit::Taken(_)) = (&self.places, &found) {
+            stripes[index % STRIPES].lock().remove(&(index as u32));
+        }
+        found
+    }
+
+    /// Takes away the blocks with these numbers, whose shard the caller has locked.
+    fn take_all(&self, is_wanted: impl Fn(usize) -> bool) -> Freed {
+        let mut freed = Freed::default();
+        let mut free = |place: &mut Place| {
+            if let Some(block) = place.block.take() {
+                freed.bytes += cost(&block);
+                freed.blocks += 1;
+                freed.uses += u64::from(std::mem::take(&mut place.uses));
+            }
+        };
+        match &self.places {
+            Places::All(places) => {
+                for (index, place) in places.iter().enumerate() {
+                    if is_wanted(index) {
+                        free(&mut place.lock());
+                    }
+                }
+            }
+            Places::Few(stripes) => {
+                for stripe in stripes {
+                    stripe.lock().retain(|index, place| {
+                        let wanted = is_wanted(*index as usize);
+                        if wanted {
+                            free(place);
+                        }
+                        !wanted
+                    });
+                }
+            }
+        }
+        freed
     }
 }
 
@@ -231,20 +371,18 @@ impl Shard {
                 self.hand = 0;
             }
             let ticket = &self.ring[self.hand];
-            let mut place = ticket.shelf.places[ticket.index as usize].lock();
-            if place.uses > 0 {
-                self.hits += u64::from(std::mem::take(&mut place.uses));
-                self.hand += 1;
-                continue;
-            }
-            match place.block.take() {
-                Some(block) => {
+            match ticket.shelf.visit(ticket.index as usize) {
+                Visit::Used(uses) => {
+                    self.hits += u64::from(uses);
+                    self.hand += 1;
+                    continue;
+                }
+                Visit::Taken(block) => {
                     self.bytes -= cost(&block);
                     self.evictions += 1;
                 }
-                None => self.void = self.void.saturating_sub(1),
+                Visit::Void => self.void = self.void.saturating_sub(1),
             }
-            drop(place);
             self.ring.swap_remove(self.hand);
         }
     }
@@ -267,8 +405,7 @@ impl Shard {
         self.void += freed.blocks;
         // Tickets keep their shelf in memory: sweep before they are the majority.
         if self.void > self.ring.len() / 2 {
-            let held =
-                |ticket: &Ticket| ticket.shelf.places[ticket.index as usize].lock().block.is_some();
+            let held = |ticket: &Ticket| ticket.shelf.uses(ticket.index as usize).is_some();
             self.ring.retain(held);
             self.hand = 0;
             self.void = 0;

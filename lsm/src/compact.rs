@@ -17,6 +17,7 @@ mod pick;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::Policy;
 use crate::core::{Core, Versions};
@@ -232,7 +233,7 @@ impl Core {
             compression: options.compression,
             keyspace,
             filter_bits: FILTER_BITS,
-            table_bytes: self.sizes.table_bytes,
+            table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
         };
         let mut outputs = Outputs::new(plan, sieve.ranges(), next_id);
         let mut count = 0_u32;

@@ -110,6 +110,12 @@ impl Options {
     }
 }
 
+/// About as many tables there may be before they become larger: each is an open file, of which
+/// systems mostly grant a process 1024.
+const TABLES_DUE: u64 = 400;
+/// No table is made larger for that: a compaction needs room for its outputs.
+const TABLE_BYTES_MAX: u64 = 256 << 20;
+
 /// What follows from the memory there is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
@@ -120,6 +126,13 @@ pub(crate) struct Sizes {
     pub(crate) table_bytes: u64,
     /// A level of at most this size may be the one that level 0 is compacted into.
     pub(crate) base_bytes: u64,
+}
+
+impl Sizes {
+    /// A compaction begins another table at about this size, if all of them have `bytes`.
+    pub(crate) fn due_table_bytes(&self, bytes: u64) -> u64 {
+        self.table_bytes.max((bytes / TABLES_DUE).min(TABLE_BYTES_MAX))
+    }
 }
 
 /// Which tables are merged when.

@@ -5,17 +5,19 @@
 //! told something else than what was written, nor that there is nothing.
 //!
 //! **The idea.** Entries are sorted and cut into blocks of about 4 KiB, each packed and sealed for
-//! itself. What it takes to find the right block, and to know that there is none, is a hundredth of
-//! the data and stays in memory while the table is open.
+//! itself. What it takes to find the right block, and to know that there is none, is two hundredths
+//! of the data. It stays in memory while that is little beside the memory given, and else is cut
+//! into blocks too, and cached as they are.
 //!
 //! ```text
-//!   block 0 │ block 1 │ ... │ filter │ ranges │ fences │ meta │ footer
-//!   └────── entries ──────┘ └──────── read at open ────────────────────┘
+//!   block 0 │ block 1 │ ... │ filter │ leaves │ ranges │ root │ meta │ footer
+//!   └────── entries ──────┘ └── if they fit ──┘ └─── always ──────────────┘    read at open
 //!
 //!   block    entries in columns                        block.rs
-//!   filter   which user keys are not here              filter.rs
+//!   filter   which user keys are not here, in pages    filter.rs
+//!   leaves   where each block is, and what is in it    index.rs
 //!   ranges   range deletes, in fragments               ../range_del.rs
-//!   fences   where each block is, and what is in it    fences.rs
+//!   root     where each leaf is, and what is in it     index.rs, fences.rs
 //!   meta     what the manifest knows too               meta.rs
 //!   footer   where these are                           footer.rs
 //! ```
@@ -53,6 +55,7 @@ mod block;
 mod fences;
 mod filter;
 mod footer;
+mod index;
 mod seal;
 
 mod builder;

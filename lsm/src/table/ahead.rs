@@ -25,7 +25,7 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// The bytes of block `index`, which is at most as large as the buffer grows.
     pub(crate) fn block(&mut self, table: &Table, index: usize) -> Result<(u64, &[u8])> {
-        let (offset, end) = table.fences().place(index);
+        let (offset, end) = table.place(index)?;
         let held = self.start + self.bytes.len() as u64;
         if !(self.start <= offset && end <= held) {
             self.refill(table, offset, end)?;

@@ -5,7 +5,7 @@
 //!    │                        │
 //!    └─► hash of each key     └─► fence, length
 //!
-//!   finish:  last block · filter · ranges · fences · meta · footer ─► write_at, sync_data
+//!   finish:  last block · filter · leaves · ranges · root · meta · footer ─► write_at, sync_data
 //! ```
 //!
 //! **Promises.** After [`finish`](TableBuilder::finish) the file survives a crash (its name does
@@ -25,9 +25,9 @@ use crate::error::{Error, Result};
 use crate::key::{InternalKey, KEY_BYTES_MAX, SeqNo, VALUE_BYTES_MAX, compare, hash};
 use crate::range_del::{Fragments, RangeDelete};
 use crate::table::block::{BlockBuilder, mark};
-use crate::table::fences::FencesBuilder;
 use crate::table::filter::Filter;
 use crate::table::footer::{Extent, Footer};
+use crate::table::index::IndexBuilder;
 use crate::table::seal::Seal;
 use crate::table::{TableId, TableMeta, Upper};
 
@@ -76,7 +76,7 @@ pub struct TableBuilder {
     packer: Packer,
     block: BlockBuilder,
     raw: Vec<u8>,
-    fences: FencesBuilder,
+    index: IndexBuilder,
     hashes: Vec<u64>,
     range_deletes: Vec<RangeDelete>,
     last: Vec<u8>,
@@ -109,7 +109,7 @@ impl TableBuilder {
             packer: Packer::new(options.compression),
             block: BlockBuilder::default(),
             raw: Vec::new(),
-            fences: FencesBuilder::default(),
+            index: IndexBuilder::default(),
             hashes: Vec::new(),
             range_deletes: Vec::new(),
             last: Vec::new(),
@@ -146,7 +146,7 @@ impl TableBuilder {
         let full = self.block.bytes() >= self.options.block_bytes || self.block.is_full();
         if full && !self.block.is_empty() {
             self.close_block()?;
-            self.fences.fence((&self.last, self.last_seq), key.user);
+            self.index.fence((&self.last, self.last_seq), key.user);
         }
         if !same_key {
             self.last_hash = hash(key.user);
@@ -184,7 +184,7 @@ impl TableBuilder {
     /// About the length of the file if it ended here: where a compaction decides to begin another.
     pub fn bytes(&self) -> u64 {
         let filter = self.hashes.len() * self.options.filter_bits as usize / 8;
-        let pending = self.buffer.len() + self.block.bytes() + self.fences.bytes() + filter;
+        let pending = self.buffer.len() + self.block.bytes() + self.index.bytes() + filter;
         self.written + pending as u64
     }
 
@@ -211,18 +211,29 @@ impl TableBuilder {
         let fragments = Fragments::build(std::mem::take(&mut self.range_deletes));
         let last = Bytes::copy_from_slice(&self.last);
         self.meta.bound(&fragments, Upper::At(last));
-        // Damage to these makes the whole table unreadable, so they are written as they are where
-        // packing would gain little.
         let mut footer = Footer::default();
         let mut part = Vec::new();
-        Filter::build(&self.hashes, self.options.filter_bits).encode(&mut part);
-        footer.filter = self.part(&part, Compression::None);
+        let filter = Filter::build(&self.hashes, self.options.filter_bits);
+        footer.filter.offset = self.position();
+        for page in 0..filter.shape().pages() {
+            filter.encode(page, &mut part);
+            // Half of its bits are set: there is nothing to pack.
+            footer.filter.grow(self.part(&part, Compression::None));
+        }
+        footer.leaves.offset = self.position();
+        if self.meta.entries > 0 {
+            for leaf in self.index.finish(&self.last) {
+                let place = self.part(&leaf, self.options.compression);
+                self.index.put(place.len);
+                footer.leaves.grow(place);
+            }
+        }
         part.clear();
         fragments.encode(&mut part);
         footer.ranges = self.part(&part, self.options.compression);
         part.clear();
-        self.fences.encode(&mut part);
-        footer.fences = self.part(&part, self.options.compression);
+        self.index.encode(&filter, &mut part);
+        footer.root = self.part(&part, self.options.compression);
         part.clear();
         // The length of the description does not depend on the number that is not known yet.
         self.meta.encode(&mut part);
@@ -247,7 +258,7 @@ impl TableBuilder {
         self.block.finish(&mut self.raw);
         let offset = self.written + self.buffer.len() as u64;
         let len = self.seal.wrap(&mut self.packer, offset, &self.raw, &mut self.buffer);
-        self.fences.block(u32::try_from(len).expect("a block is smaller than 4 GiB"));
+        self.index.block(offset, u32::try_from(len).expect("a block is smaller than 4 GiB"));
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 

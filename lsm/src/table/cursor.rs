@@ -82,15 +82,17 @@ impl TableCursor {
         }
     }
 
+    fn fail(&mut self, error: &Error) {
+        self.failed = Some(error.clone());
+        self.on = false;
+    }
+
     /// Takes block `number` in hand.
     fn hold(&mut self, number: usize) -> Result<()> {
         if self.block.as_ref().is_some_and(|held| held.number == number) {
             return Ok(());
         }
-        let bytes = self.load(number).inspect_err(|error| {
-            self.failed = Some(error.clone());
-            self.on = false;
-        })?;
+        let bytes = self.load(number).inspect_err(|error| self.fail(error))?;
         let layout = Layout::new(&bytes);
         self.key.clear();
         self.key.extend_from_slice(layout.prefix(&bytes));
@@ -140,7 +142,7 @@ impl TableCursor {
     /// To the first entry of block `number`, if there is such a block.
     fn enter_front(&mut self, number: usize) -> Result<()> {
         self.on = false;
-        if number < self.table.fences().count() {
+        if number < self.table.blocks() {
             self.hold(number)?;
             self.stand(0);
         }
@@ -160,10 +162,21 @@ impl TableCursor {
     /// Takes in hand the block where `(user_key, seq)` would be, and returns its number and how
     /// many of its entries come before. There must be blocks.
     fn approach(&mut self, user_key: &[u8], seq: SeqNo) -> Result<(usize, usize)> {
-        let fences = self.table.fences();
-        let number = match &self.block {
-            Some(held) if fences.holds(held.number, user_key, seq) => held.number,
-            _ => fences.find(user_key, seq),
+        let near = match (&self.block, self.table.fences()) {
+            (Some(held), Some(fences)) if fences.holds(held.number, user_key, seq) => {
+                Some(held.number)
+            }
+            // Without the fences at hand, by the entries: one on each side says enough.
+            (Some(held), None) => {
+                let before = held.layout.lower_bound(&held.bytes, user_key, seq);
+                let within = 0 < before && before < held.layout.count();
+                within.then_some(held.number)
+            }
+            _ => None,
+        };
+        let number = match near {
+            Some(number) => number,
+            None => self.table.find(user_key, seq).inspect_err(|error| self.fail(error))?,
         };
         self.hold(number)?;
         let held = self.block.as_ref().expect("a block was taken in hand");
@@ -175,7 +188,7 @@ impl Cursor for TableCursor {
     fn seek(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
         self.check()?;
         self.on = false;
-        if self.table.fences().count() == 0 {
+        if self.table.blocks() == 0 {
             return Ok(());
         }
         if seq < self.ingested {
@@ -196,7 +209,7 @@ impl Cursor for TableCursor {
     fn seek_back(&mut self, user_key: &[u8], seq: SeqNo) -> Result<()> {
         self.check()?;
         self.on = false;
-        if self.table.fences().count() == 0 {
+        if self.table.blocks() == 0 {
             return Ok(());
         }
         let seq = match seq {
@@ -226,7 +239,7 @@ impl Cursor for TableCursor {
 
     fn last(&mut self) -> Result<()> {
         self.check()?;
-        self.enter_back(self.table.fences().count())
+        self.enter_back(self.table.blocks())
     }
 
     #[inline]

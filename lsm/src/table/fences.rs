@@ -1,4 +1,4 @@
-//! Which block holds a key: the sorted borders between neighbouring blocks, all in memory.
+//! Which block holds a key: the sorted borders between neighbouring blocks, as a table in memory.
 //!
 //! **The problem.** Every read begins by finding its block among thousands. A binary search over
 //! whole keys visits a dozen of them, each in a place of its own.
@@ -25,9 +25,10 @@
 //!     seq    u64 (in a flag byte and 0 or 8 bytes: 0, or 1 and the number)
 //! ```
 //!
-//! **Memory.** About 30 bytes and a short key for each block; one part in a hundred of the data.
+//! There are two uses of it: over the leaves of a table, always in memory and encoded as above; and
+//! over all of its blocks, gathered from the leaves if memory allows. See `index.rs`.
 //!
-//! **Absent.** Fences that are read when they are needed: a table's are in memory while it is open.
+//! **Memory.** About 25 bytes and a short key for each block; one part in a hundred of the data.
 
 #[cfg(test)]
 mod tests;
@@ -134,26 +135,18 @@ impl Fences {
         self.offsets.len() * 8 + self.heads.len() * 12 + self.keys.len() + self.seqs.len() * 16
     }
 
-    /// From the bytes drawn above; the blocks must fill `0..data_bytes`.
-    pub(crate) fn decode(bytes: &[u8], data_bytes: u64) -> Result<Fences, &'static str> {
+    /// From the bytes drawn above; the blocks must fill the file `from..to`.
+    pub(crate) fn decode(bytes: &[u8], from: u64, to: u64) -> Result<Fences, &'static str> {
         let mut input = Input::new(bytes);
         let count = input.u32()? as usize;
         let (lens, rest) = input.bytes(count.saturating_mul(4))?.as_chunks::<4>();
         debug_assert!(rest.is_empty(), "four bytes for each block");
-        let mut fences = Fences::default();
-        fences.offsets.reserve_exact(count + 1);
-        fences.offsets.push(0);
-        let mut end = 0u64;
+        let mut fences = Fences::beginning_at(from, count);
         for len in lens {
-            let len = u32::from_le_bytes(*len);
-            if (len as usize) <= SEAL_BYTES {
-                return Err("block is shorter than its seal");
-            }
-            end += u64::from(len);
-            fences.offsets.push(end);
+            fences.push_block(u32::from_le_bytes(*len))?;
         }
-        if end != data_bytes {
-            return Err("blocks do not fill the file up to the filter");
+        if fences.end() != to {
+            return Err("blocks do not fill their part of the file");
         }
         let fence_count = count.saturating_sub(1);
         // A fence takes three bytes at least, so these are bounded by what was read.
@@ -162,8 +155,14 @@ impl Fences {
         }
         fences.heads.reserve_exact(fence_count);
         fences.ends.reserve_exact(fence_count);
-        for index in 0..fence_count {
-            fences.take(&mut input, index)?;
+        for _ in 0..fence_count {
+            let key = input.string()?;
+            let seq = match input.u8()? {
+                0 => SeqNo::ZERO,
+                1 => SeqNo(input.u64()?),
+                _ => return Err("fence is of no known kind"),
+            };
+            fences.push_fence(key, seq)?;
         }
         if !input.rest().is_empty() {
             return Err("bytes are left behind the fences");
@@ -172,13 +171,31 @@ impl Fences {
         Ok(fences)
     }
 
-    fn take(&mut self, input: &mut Input<'_>, index: usize) -> Result<(), &'static str> {
-        let key = input.string()?;
-        let seq = match input.u8()? {
-            0 => SeqNo::ZERO,
-            1 => SeqNo(input.u64()?),
-            _ => return Err("fence is of no known kind"),
-        };
+    /// Of no blocks yet, the first of which begins at `start`.
+    pub(crate) fn beginning_at(start: u64, blocks: usize) -> Fences {
+        let mut fences = Fences::default();
+        fences.offsets.reserve_exact(blocks + 1);
+        fences.offsets.push(start);
+        fences
+    }
+
+    /// Where the last block ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.offsets.last().copied().unwrap_or(0)
+    }
+
+    /// Appends a block of `len` bytes.
+    pub(crate) fn push_block(&mut self, len: u32) -> Result<(), &'static str> {
+        if (len as usize) <= SEAL_BYTES {
+            return Err("block is shorter than its seal");
+        }
+        self.offsets.push(self.end().saturating_add(u64::from(len)));
+        Ok(())
+    }
+
+    /// Appends a fence. [`set_heads`](Fences::set_heads) follows the last one.
+    pub(crate) fn push_fence(&mut self, key: &[u8], seq: SeqNo) -> Result<(), &'static str> {
+        let index = self.ends.len();
         if index > 0 && compare(self.fence(index - 1), (key, seq)).is_ge() {
             return Err("fences are out of order");
         }
@@ -190,7 +207,7 @@ impl Fences {
         Ok(())
     }
 
-    fn set_heads(&mut self) {
+    pub(crate) fn set_heads(&mut self) {
         let Some(last) = self.ends.len().checked_sub(1) else { return };
         // They are sorted, so what the first and the last share, all share.
         let (first, last) = (self.fence(0).0, self.fence(last).0);
@@ -214,25 +231,13 @@ impl FencesBuilder {
         self.lens.extend_from_slice(&len.to_le_bytes());
     }
 
-    /// Notes the border between an entry and the next, which is in another block.
-    pub(crate) fn fence(&mut self, left: (&[u8], SeqNo), right: &[u8]) {
-        if left.0 == right {
-            put_string(&mut self.fences, left.0);
-            self.fences.push(1);
-            self.fences.extend_from_slice(&left.1.0.to_le_bytes());
-        } else {
-            let common = common_bytes(left.0, right);
-            let short = shortest(left.0, right, common);
-            let len = u16::try_from(short.0.len() + usize::from(short.1.is_some()));
-            self.fences.extend_from_slice(&len.expect("not longer than a key").to_le_bytes());
-            self.fences.extend_from_slice(short.0);
-            self.fences.extend(short.1);
-            self.fences.push(0);
+    /// Notes the fence behind that block, which another one follows.
+    pub(crate) fn fence(&mut self, key: &[u8], seq: SeqNo) {
+        put_string(&mut self.fences, key);
+        self.fences.push(u8::from(seq != SeqNo::ZERO));
+        if seq != SeqNo::ZERO {
+            self.fences.extend_from_slice(&seq.0.to_le_bytes());
         }
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.lens.len() + self.fences.len()
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -241,6 +246,20 @@ impl FencesBuilder {
         out.extend_from_slice(&self.lens);
         out.extend_from_slice(&self.fences);
     }
+}
+
+/// Writes the key of a fence between an entry and the next, which is in another block, to `key`, and
+/// returns its number.
+pub(crate) fn between(left: (&[u8], SeqNo), right: &[u8], key: &mut Vec<u8>) -> SeqNo {
+    key.clear();
+    if left.0 == right {
+        key.extend_from_slice(right);
+        return left.1;
+    }
+    let (short, more) = shortest(left.0, right, common_bytes(left.0, right));
+    key.extend_from_slice(short);
+    key.extend(more);
+    SeqNo::ZERO
 }
 
 /// The shortest key from `left` up to but without `right`: a part of `left`, and perhaps one byte

@@ -23,9 +23,8 @@ use crate::error::{Error, Result};
 use crate::key::Kind;
 use crate::range_del::Fragments;
 use crate::table::block::Layout;
-use crate::table::fences::Fences;
-use crate::table::filter::Filter;
 use crate::table::footer::{Extent, FOOTER_BYTES, Footer, Unread};
+use crate::table::index::{Root, block_place};
 use crate::table::seal::{SEAL_BYTES, Seal};
 use crate::table::{TableId, TableMeta, Upper};
 
@@ -144,28 +143,52 @@ impl Look<'_> {
                 self.say(&format!("  {text}"));
             }
         }
-        if let Some(filter) = self.part("filter", footer.filter, Filter::decode) {
-            self.say(&format!("  {} bytes, {} bits a key", filter.bytes(), filter.probes()));
-        }
         if let Some(ranges) = self.part("ranges", footer.ranges, Fragments::decode) {
             for delete in ranges.iter() {
                 let (start, end) = (quoted(&delete.start), quoted(&delete.end));
                 self.say(&format!("  {start} up to {end} deleted by {}", delete.seq));
             }
         }
-        let data_bytes = footer.filter.offset;
-        let fences = self.part("fences", footer.fences, |raw| Fences::decode(raw, data_bytes));
-        let Some(fences) = fences else { return };
-        self.say(&format!("  {} blocks, {} bytes in memory", fences.count(), fences.bytes()));
-        if self.show >= Show::Blocks {
-            for number in 0..fences.count() {
-                self.block(number, &fences);
+        let root = self.part("root", footer.root, |raw| Root::decode(raw, footer));
+        let Some(root) = root else { return };
+        let shape = root.shape();
+        self.say(&format!("  {} blocks in {} leaves", root.blocks(), root.leaves()));
+        self.say(&format!("  filter of {} bytes, {} bits a key", shape.bytes(), shape.probes()));
+        for page in 0..shape.pages() {
+            let place = root.page_place(page);
+            self.piece("page", page, place, |raw| root.check_page(page, raw));
+        }
+        for leaf in 0..root.leaves() {
+            let place = root.place(leaf);
+            let raw = self.piece("leaf", leaf, place, |raw| root.check_leaf(leaf, raw));
+            if let (Some(raw), true) = (raw, self.show >= Show::Blocks) {
+                let (first, count) = root.span(leaf);
+                for slot in 0..count {
+                    self.block(first + slot, block_place(&raw, slot));
+                }
             }
         }
     }
 
-    fn block(&mut self, number: usize, fences: &Fences) {
-        let (offset, end) = fences.place(number);
+    /// A page or leaf: said only if it is damaged, or all are asked for.
+    fn piece(
+        &mut self,
+        name: &str,
+        number: usize,
+        (offset, end): (u64, u64),
+        check: impl FnOnce(&[u8]) -> std::result::Result<(), &'static str>,
+    ) -> Option<Arc<[u8]>> {
+        let part = Extent { offset, len: (end - offset) as u32 };
+        let (raw, text) = self.raw(part);
+        let bad = raw.as_ref().and_then(|raw| check(raw).err());
+        if bad.is_some() || raw.is_none() || self.show >= Show::Blocks {
+            let verdict = bad.map_or(String::new(), |what| format!(", but {what}"));
+            self.say(&format!("{name} {number} at {offset}, {} bytes: {text}{verdict}", part.len));
+        }
+        raw.filter(|_| bad.is_none())
+    }
+
+    fn block(&mut self, number: usize, (offset, end): (u64, u64)) {
         let part = Extent { offset, len: (end - offset) as u32 };
         let (raw, text) = self.raw(part);
         let name = format!("block {number} at {offset}, {} bytes", part.len);

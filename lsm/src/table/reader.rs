@@ -12,9 +12,13 @@
 //!                    read_at, checksum, unpack, check ─► cache
 //! ```
 //!
-//! **Damage.** Filter, fences, range deletes and description are checked when the table is opened;
-//! one that fails is not opened, because no answer of it could be trusted. A damaged block is
-//! `Corrupt` whenever it is read, and the other blocks are as good as before.
+//! Where the cache does not grant the memory for a whole filter and all fences, a page of the
+//! filter and a leaf of the fences take their places; they come through the cache as blocks do.
+//!
+//! **Damage.** Root, range deletes and description are checked when the table is opened, and what
+//! else is kept of it; one that fails is not opened, because no answer of it could be trusted. A
+//! damaged block, leaf or page is `Corrupt` whenever it is read, and the others are as good as
+//! before. None is ever taken for "there is no such key".
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use crate::table::block::{Layout, mark};
 use crate::table::fences::Fences;
 use crate::table::filter::Filter;
 use crate::table::footer::{Extent, FOOTER_BYTES, Footer, Unread};
+use crate::table::index::{Root, block_place, find_block};
 use crate::table::seal::{SEAL_BYTES, Seal};
 use crate::table::{TableCursor, TableId, TableMeta};
 
@@ -62,11 +67,21 @@ pub struct Table {
     seal: Seal,
     meta: TableMeta,
     footer: Footer,
-    fences: Fences,
-    filter: Filter,
+    root: Root,
+    whole: Option<Whole>,
     range_dels: Arc<Fragments>,
     cache: Arc<BlockCache>,
+    /// Places for all blocks, then pages of the filter, then leaves.
     shelf: Arc<Shelf>,
+    /// Bytes of memory that the cache was told of.
+    pinned: u64,
+}
+
+/// What is kept of a table if memory allows.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) fences: Fences,
+    pub(super) filter: Filter,
 }
 
 impl Table {
@@ -81,34 +96,85 @@ impl Table {
         let seal = Seal::new(meta.id, meta.salt);
         let ends = Ends::read(vfs, path, seal)?;
         let corrupt = |part: Extent, what| Error::corrupt(path, part.offset, what);
-        let Footer { filter, ranges, fences, meta: described } = ends.footer;
+        let Footer { ranges, root: rooted, meta: described, .. } = ends.footer;
         if ends.meta()? != meta.as_written() {
             return Err(corrupt(described, "table is not the one that the manifest describes"));
         }
-        let filter_bytes = ends.part(filter)?;
-        let fence_bytes = ends.part(fences)?;
-        let range_bytes = ends.part(ranges)?;
-        let found = Fences::decode(&fence_bytes, filter.offset).map_err(|w| corrupt(fences, w))?;
-        if (found.count() == 0) != (meta.entries == 0) {
-            return Err(corrupt(fences, "blocks and entries do not agree"));
+        let root = Root::decode(&ends.part(rooted)?, &ends.footer);
+        let root = root.map_err(|what| corrupt(rooted, what))?;
+        if (root.blocks() == 0) != (meta.entries == 0) {
+            return Err(corrupt(rooted, "blocks and entries do not agree"));
         }
+        let range_bytes = ends.part(ranges)?;
         let mut range_dels =
             Fragments::decode(&range_bytes).map_err(|what| corrupt(ranges, what))?;
         if meta.ingested != SeqNo::ZERO {
             range_dels = range_dels.renumbered(meta.ingested);
         }
-        Ok(Arc::new(Table {
-            filter: Filter::decode(&filter_bytes).map_err(|w| corrupt(filter, w))?,
+        let mut table = Table {
             range_dels: Arc::new(range_dels),
-            shelf: cache.shelf(found.count()),
+            shelf: cache.sparse_shelf(),
+            pinned: (size_of::<Table>() + root.bytes() + ranges.len as usize) as u64,
             cache: Arc::clone(cache),
-            fences: found,
+            whole: None,
+            root,
             footer: ends.footer,
             meta: meta.clone(),
             seal,
             file: ends.file,
             path: path.to_path_buf(),
-        }))
+        };
+        cache.pin(table.pinned);
+        table.keep_whole()?;
+        Ok(Arc::new(table))
+    }
+
+    /// Reads filter and fences to keep them, if the cache grants the memory.
+    fn keep_whole(&mut self) -> Result<()> {
+        let blocks = self.root.blocks();
+        // The leaves are packed keys and twelve bytes for each block; unpacked, in memory and with
+        // a place on the shelf it comes to about this much more.
+        let fences = 2 * self.footer.leaves.len as usize + blocks * (24 + Shelf::PLACE_BYTES);
+        let asked = (self.root.shape().bytes() + fences) as u64;
+        if !self.cache.try_pin(asked) {
+            return Ok(());
+        }
+        self.pinned += asked;
+        let whole = self.load_whole()?;
+        let bytes = whole.fences.bytes() + whole.filter.shape().bytes();
+        let taken = (bytes + blocks * Shelf::PLACE_BYTES) as u64;
+        self.cache.pin(taken);
+        self.cache.unpin(asked);
+        self.pinned = self.pinned - asked + taken;
+        self.shelf = self.cache.shelf(blocks);
+        self.whole = Some(whole);
+        Ok(())
+    }
+
+    /// Filter and fences from the file, all checked, whatever is in memory.
+    pub(super) fn load_whole(&self) -> Result<Whole> {
+        let Footer { filter: pages, leaves: leafs, .. } = self.footer;
+        let mut raw = vec![0; (leafs.end() - pages.offset) as usize];
+        self.read(&mut raw, pages.offset)?;
+        let part = |(offset, end): (u64, u64)| {
+            let bytes = &raw[(offset - pages.offset) as usize..(end - pages.offset) as usize];
+            unwrap(self.seal, &self.path, offset, bytes)
+        };
+        let mut filter = Filter::empty(self.root.shape());
+        for page in 0..self.root.shape().pages() {
+            let bytes = part(self.root.page_place(page))?;
+            self.check_page(page, &bytes)?;
+            filter.fill(page, &bytes);
+        }
+        let mut leaves = Vec::new();
+        for leaf in 0..self.root.leaves() {
+            let bytes = part(self.root.place(leaf))?;
+            self.check_leaf(leaf, &bytes)?;
+            leaves.push(bytes);
+        }
+        let fences = self.root.gather(&leaves);
+        let fences = fences.map_err(|what| Error::corrupt(&self.path, leafs.offset, what))?;
+        Ok(Whole { fences, filter })
     }
 
     /// What a file says of itself: for files that no manifest knows.
@@ -128,20 +194,20 @@ impl Table {
 
     /// Bytes of memory that it takes while it is open, blocks in the cache not counted.
     pub fn bytes_open(&self) -> usize {
-        self.fences.bytes() + self.filter.bytes() + self.fences.count() * Shelf::PLACE_BYTES
+        self.pinned as usize
     }
 
     /// The newest entry of `user_key` up to write `seq`, whatever kind it is. `hash` is that of
     /// [`key::hash`](crate::key::hash). Range deletes are not looked at.
     #[inline]
     pub fn get(&self, user_key: &[u8], hash: u64, seq: SeqNo) -> Result<Option<Found>> {
-        if !self.filter.may_contain(hash) || self.fences.count() == 0 {
-            return Ok(None);
-        }
-        if seq < self.meta.ingested {
-            return Ok(None);
-        }
-        let index = self.fences.find(user_key, seq);
+        let index = match &self.whole {
+            Some(whole) if !whole.filter.may_contain(hash) => return Ok(None),
+            _ if self.root.blocks() == 0 || seq < self.meta.ingested => return Ok(None),
+            Some(whole) => whole.fences.find(user_key, seq),
+            None if !self.page_may_contain(hash)? => return Ok(None),
+            None => self.find(user_key, seq)?,
+        };
         let block = self.block(index)?;
         let Some((seq, kind, value)) = Layout::new(&block).find(&block, user_key, mark(hash), seq)
         else {
@@ -163,12 +229,45 @@ impl Table {
         &self.range_dels
     }
 
-    pub(super) fn fences(&self) -> &Fences {
-        &self.fences
+    /// How many blocks there are.
+    #[inline]
+    pub(super) fn blocks(&self) -> usize {
+        self.root.blocks()
     }
 
-    pub(super) fn filter(&self) -> &Filter {
-        &self.filter
+    /// All fences, if they are in memory.
+    #[inline]
+    pub(super) fn fences(&self) -> Option<&Fences> {
+        self.whole.as_ref().map(|whole| &whole.fences)
+    }
+
+    /// The block in which the first entry at or after `(user_key, seq)` is, if there is one. There
+    /// must be blocks.
+    #[inline]
+    pub(super) fn find(&self, user_key: &[u8], seq: SeqNo) -> Result<usize> {
+        match &self.whole {
+            Some(whole) => Ok(whole.fences.find(user_key, seq)),
+            None => {
+                let (leaf, first) = self.root.find(user_key, seq);
+                Ok(first + find_block(&self.leaf(leaf)?, user_key, seq))
+            }
+        }
+    }
+
+    /// Where block `index` lies in the file, from byte to byte.
+    pub(super) fn place(&self, index: usize) -> Result<(u64, u64)> {
+        match &self.whole {
+            Some(whole) => Ok(whole.fences.place(index)),
+            None => {
+                let (leaf, slot) = self.root.leaf_of(index);
+                Ok(block_place(&self.leaf(leaf)?, slot))
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn root(&self) -> &Root {
+        &self.root
     }
 
     pub(super) fn footer(&self) -> &Footer {
@@ -190,11 +289,54 @@ impl Table {
 
     #[cold]
     fn fetch(&self, index: usize) -> Result<Arc<[u8]>> {
-        let (offset, end) = self.fences.place(index);
+        let (offset, end) = self.place(index)?;
         let mut bytes = vec![0; (end - offset) as usize];
         self.read(&mut bytes, offset)?;
         let block = self.unwrap(offset, &bytes)?;
         Ok(self.keep(index, block))
+    }
+
+    /// Whether the key with this hash may be there, from its page of the filter.
+    #[inline(never)]
+    fn page_may_contain(&self, hash: u64) -> Result<bool> {
+        let shape = self.root.shape();
+        let page = shape.page_of(hash);
+        let number = self.root.blocks() + page;
+        let place = self.root.page_place(page);
+        let bytes = self.part(number, place, |bytes| self.check_page(page, bytes))?;
+        Ok(shape.may_contain(&bytes, hash))
+    }
+
+    fn leaf(&self, leaf: usize) -> Result<Arc<[u8]>> {
+        let number = self.root.blocks() + self.root.shape().pages() + leaf;
+        self.part(number, self.root.place(leaf), |bytes| self.check_leaf(leaf, bytes))
+    }
+
+    /// The part that is number `number` on the shelf, from memory or from the file.
+    fn part(
+        &self,
+        number: usize,
+        (offset, end): (u64, u64),
+        check: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<Arc<[u8]>> {
+        if let Some(part) = self.shelf.look(number) {
+            return Ok(part);
+        }
+        let mut bytes = vec![0; (end - offset) as usize];
+        self.read(&mut bytes, offset)?;
+        let part = unwrap(self.seal, &self.path, offset, &bytes)?;
+        check(&part)?;
+        Ok(self.keep(number, part))
+    }
+
+    fn check_page(&self, page: usize, bytes: &[u8]) -> Result<()> {
+        let damaged = |what| Error::corrupt(&self.path, self.root.page_place(page).0, what);
+        self.root.check_page(page, bytes).map_err(damaged)
+    }
+
+    fn check_leaf(&self, leaf: usize, bytes: &[u8]) -> Result<()> {
+        let damaged = |what| Error::corrupt(&self.path, self.root.place(leaf).0, what);
+        self.root.check_leaf(leaf, bytes).map_err(damaged)
     }
 
     /// Puts block `index` in the cache.
@@ -218,17 +360,18 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         self.cache.clear(&self.shelf);
+        self.cache.unpin(self.pinned);
     }
 }
 
-/// The end of a table's file: all parts but the blocks.
+/// The end of a table's file, from the range deletes on.
 struct Ends {
     file: Arc<dyn File>,
     path: PathBuf,
     seal: Seal,
     footer: Footer,
     bytes: u64,
-    /// From the filter on.
+    /// From the range deletes on.
     parts: Vec<u8>,
 }
 
@@ -242,8 +385,8 @@ impl Ends {
             return Err(Error::corrupt(path, offset, "footer is damaged or of another table"));
         }
         let footer = footer(&raw, path, offset)?;
-        let mut parts = vec![0; (offset - footer.filter.offset) as usize];
-        read(&*file, path, &mut parts, footer.filter.offset)?;
+        let mut parts = vec![0; (offset - footer.ranges.offset) as usize];
+        read(&*file, path, &mut parts, footer.ranges.offset)?;
         Ok(Ends { file, path: path.to_path_buf(), seal, footer, bytes, parts })
     }
 
@@ -262,7 +405,7 @@ impl Ends {
     }
 
     fn part(&self, part: Extent) -> Result<Arc<[u8]>> {
-        let start = (part.offset - self.footer.filter.offset) as usize;
+        let start = (part.offset - self.footer.ranges.offset) as usize;
         let bytes = &self.parts[start..start + part.len as usize];
         unwrap(self.seal, &self.path, part.offset, bytes)
     }

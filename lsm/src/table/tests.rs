@@ -80,8 +80,24 @@ fn cache() -> Arc<BlockCache> {
     Arc::new(BlockCache::new(1 << 20))
 }
 
+/// With filter and fences whole in memory.
 fn open(disk: &MemVfs, meta: &TableMeta) -> Result<Arc<Table>> {
-    Table::open(disk, Path::new(PATH), meta, &cache())
+    let table = Table::open(disk, Path::new(PATH), meta, &cache())?;
+    assert!(table.fences().is_some(), "there is memory for small tables");
+    Ok(table)
+}
+
+/// In every form: with filter and fences whole in memory, page by page in a cache, and not at all.
+fn forms(disk: &MemVfs, meta: &TableMeta) -> impl Iterator<Item = Result<Arc<Table>>> {
+    [1 << 20, 20 << 10, 0].into_iter().map(|bytes| {
+        let cache = Arc::new(BlockCache::new(bytes));
+        if bytes < 1 << 20 {
+            cache.pin(bytes / 2);
+        }
+        let table = Table::open(disk, Path::new(PATH), meta, &cache)?;
+        assert_eq!(table.fences().is_some(), bytes == 1 << 20);
+        Ok(table)
+    })
 }
 
 /// What a read at `seq` should find.
@@ -107,21 +123,26 @@ fn a_table_says_what_was_put_into_it() {
         assert_eq!(*meta.smallest, *rows[0].0);
         assert_eq!(meta.largest, Upper::At(rows[rows.len() - 1].0.clone().into()));
         assert_eq!(Table::describe(&disk, Path::new(PATH)).unwrap(), meta);
-        let table = open(&disk, &meta).unwrap();
-        for (key, seq, ..) in &rows {
-            for seq in [*seq, SeqNo(seq.0.saturating_sub(1)), SeqNo(seq.0 + 1), SeqNo::MAX] {
-                assert_eq!(found(&table, key, seq).unwrap().as_ref(), expected(&rows, key, seq));
-            }
-            for other in [[&key[..], &[0]].concat(), key[..key.len() / 2].to_vec()] {
-                let there = expected(&rows, &other, SeqNo::MAX);
-                assert_eq!(found(&table, &other, SeqNo::MAX).unwrap().as_ref(), there);
-            }
+        for table in forms(&disk, &meta) {
+            says(&mut rng, &table.unwrap(), &rows);
         }
-        for fill in [Fill::Cache, Fill::Private] {
-            walk(&mut rng, &mut table.cursor(fill), &rows, 300);
-        }
-        table.verify().unwrap();
     }
+}
+
+fn says(rng: &mut ChaCha8Rng, table: &Arc<Table>, rows: &[Row]) {
+    for (key, seq, ..) in rows {
+        for seq in [*seq, SeqNo(seq.0.saturating_sub(1)), SeqNo(seq.0 + 1), SeqNo::MAX] {
+            assert_eq!(found(table, key, seq).unwrap().as_ref(), expected(rows, key, seq));
+        }
+        for other in [[&key[..], &[0]].concat(), key[..key.len() / 2].to_vec()] {
+            let there = expected(rows, &other, SeqNo::MAX);
+            assert_eq!(found(table, &other, SeqNo::MAX).unwrap().as_ref(), there);
+        }
+    }
+    for fill in [Fill::Cache, Fill::Private] {
+        walk(rng, &mut table.cursor(fill), rows, 300);
+    }
+    table.verify().unwrap();
 }
 
 // A table written outside has to look as if one write had made it, or a snapshot from before would
@@ -146,17 +167,18 @@ fn a_table_that_was_taken_in_counts_as_one_write() {
         let mut bytes = Vec::new();
         meta.encode(&mut bytes);
         assert_eq!(TableMeta::decode(&mut &*bytes).unwrap(), meta);
-        let table = open(&disk, &meta).unwrap();
-        assert_eq!(table.range_dels().covering(b"b", SeqNo::MAX).unwrap().seq, taken);
         rows.iter_mut().for_each(|row| row.1 = taken);
-        for row in &rows {
-            assert_eq!(found(&table, &row.0, SeqNo(99)).unwrap(), None);
-            for seq in [taken, SeqNo(101), SeqNo::MAX] {
-                assert_eq!(found(&table, &row.0, seq).unwrap().as_ref(), Some(row));
+        for table in forms(&disk, &meta).map(Result::unwrap) {
+            assert_eq!(table.range_dels().covering(b"b", SeqNo::MAX).unwrap().seq, taken);
+            for row in &rows {
+                assert_eq!(found(&table, &row.0, SeqNo(99)).unwrap(), None);
+                for seq in [taken, SeqNo(101), SeqNo::MAX] {
+                    assert_eq!(found(&table, &row.0, seq).unwrap().as_ref(), Some(row));
+                }
             }
+            walk(&mut rng, &mut table.cursor(Fill::Cache), &rows, 300);
+            table.verify().unwrap();
         }
-        walk(&mut rng, &mut table.cursor(Fill::Cache), &rows, 300);
-        table.verify().unwrap();
     }
 }
 
@@ -245,27 +267,35 @@ fn any_damaged_byte_is_reported_or_harmless() {
         for at in (0..meta.bytes).step_by(step) {
             let mask = 1 << rng.random_range(0..8);
             flip(&disk, at, mask);
-            let mut damaged = 0;
-            match open(&disk, &meta) {
-                Err(error) => is_damage(Err::<(), _>(error), "open"),
-                Ok(table) => {
-                    for row in &rows {
-                        match found(&table, &row.0, row.1) {
-                            Ok(got) => assert_eq!(got.as_ref(), Some(row), "byte {at}"),
-                            Err(error) => {
-                                damaged += 1;
-                                is_damage(Err::<(), _>(error), "get");
-                            }
-                        }
-                    }
-                    assert!(damaged > 0, "byte {at} belongs to some block");
-                    is_damage(table.verify(), "verify");
-                    scan_until_damage(&table, &rows);
+            for table in forms(&disk, &meta) {
+                match table {
+                    Err(error) => is_damage(Err::<(), _>(error), "open"),
+                    Ok(table) => damaged(&table, &rows, at),
                 }
             }
             flip(&disk, at, mask);
         }
         open(&disk, &meta).unwrap().verify().unwrap();
+    }
+}
+
+/// Byte `at` of the table is damaged, and is not one that is read when it is opened.
+fn damaged(table: &Arc<Table>, rows: &[Row], at: u64) {
+    let mut refused = 0;
+    for row in rows {
+        match found(table, &row.0, row.1) {
+            Ok(got) => assert_eq!(got.as_ref(), Some(row), "byte {at}"),
+            Err(error) => {
+                refused += 1;
+                is_damage(Err::<(), _>(error), "get");
+            }
+        }
+    }
+    assert!(refused > 0, "byte {at} belongs to some block, leaf or page");
+    is_damage(table.verify(), "verify");
+    let footer = table.footer();
+    if at < footer.filter.offset || footer.leaves.offset <= at {
+        scan_until_damage(table, rows);
     }
 }
 
@@ -329,7 +359,7 @@ fn what_is_sound_but_elsewhere_is_damage() {
         is_damage(open(&disk, &theirs), "a table that is not there");
     }
     let table = open(&disk, &meta).unwrap();
-    let ((a, b), (c, d)) = (table.fences().place(1), table.fences().place(2));
+    let ((a, b), (c, d)) = (table.place(1).unwrap(), table.place(2).unwrap());
     assert_eq!(b - a, d - c, "blocks are as alike as they can be");
     file.write_at(&[IoSlice::new(&read(c, d))], a).unwrap();
     is_damage(table.get(&[13], hash(&[13]), SeqNo::MAX), "a misdirected block");

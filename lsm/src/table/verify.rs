@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::key::{SeqNo, compare, hash};
 use crate::table::ahead::Ahead;
 use crate::table::block::{Layout, mark};
+use crate::table::reader::Whole;
 use crate::table::{Table, TableMeta, Upper};
 
 impl Table {
@@ -24,16 +25,18 @@ impl Table {
         let mut last = Vec::new();
         // From the file, whatever is in the cache.
         let mut ahead = Ahead::default();
-        for number in 0..self.fences().count() {
+        let whole = self.load_whole()?;
+        for number in 0..self.blocks() {
             let (offset, bytes) = ahead.block(self, number)?;
             let block = self.unwrap(offset, bytes)?;
-            self.verify_block((number, offset), &block, &mut seen, &mut last)?;
+            self.verify_block(&whole, (number, offset), &block, &mut seen, &mut last)?;
         }
         self.verify_meta(seen, &last)
     }
 
     fn verify_block(
         &self,
+        whole: &Whole,
         (number, offset): (usize, u64),
         block: &[u8],
         seen: &mut TableMeta,
@@ -49,14 +52,14 @@ impl Table {
             if index > 0 && compare((last, last_seq), (&key, seq)).is_ge() {
                 return Err(corrupt("entries of a block are out of order"));
             }
-            if !self.fences().holds(number, &key, seq) {
+            if !whole.fences.holds(number, &key, seq) {
                 return Err(corrupt("entry is outside the fences of its block"));
             }
             let hash = hash(&key);
             if layout.mark(block, index) != mark(hash) {
                 return Err(corrupt("mark is not that of its key"));
             }
-            if !self.filter().may_contain(hash) {
+            if !whole.filter.may_contain(hash) {
                 return Err(corrupt("key is not in the filter"));
             }
             if seen.entries == 0 {

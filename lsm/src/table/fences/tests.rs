@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Fences, FencesBuilder};
+use super::{Fences, FencesBuilder, between};
 use crate::key::{SeqNo, compare};
 use crate::table::tests::rows;
 use crate::testing::{Row, seeds};
@@ -15,13 +15,20 @@ fn cut(rng: &mut ChaCha8Rng, rows: &[Row]) -> Vec<usize> {
     starts
 }
 
+/// Notes the border between two entries.
+fn fence(builder: &mut FencesBuilder, left: (&[u8], SeqNo), right: &[u8]) {
+    let mut key = Vec::new();
+    let seq = between(left, right, &mut key);
+    builder.fence(&key, seq);
+}
+
 fn encoded(rows: &[Row], starts: &[usize]) -> Vec<u8> {
     let mut builder = FencesBuilder::default();
     for (at, start) in starts.iter().enumerate() {
         builder.block(100 + at as u32);
         if at > 0 {
             let left = &rows[start - 1];
-            builder.fence((&left.0, left.1), &rows[*start].0);
+            fence(&mut builder, (&left.0, left.1), &rows[*start].0);
         }
     }
     let mut out = Vec::new();
@@ -40,7 +47,7 @@ fn every_entry_is_in_the_block_that_is_found() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let rows = rows(&mut rng);
         let starts = cut(&mut rng, &rows);
-        let fences = Fences::decode(&encoded(&rows, &starts), data_bytes(starts.len())).unwrap();
+        let fences = Fences::decode(&encoded(&rows, &starts), 0, data_bytes(starts.len())).unwrap();
         assert_eq!(fences.count(), starts.len());
         for (at, (key, seq, ..)) in rows.iter().enumerate() {
             let block = starts.partition_point(|start| *start <= at) - 1;
@@ -62,14 +69,14 @@ fn every_entry_is_in_the_block_that_is_found() {
 // Fences are a hundredth of the data because they are short.
 #[test]
 fn a_fence_is_as_short_as_can_be() {
-    let fence = |left: &[u8], right: &[u8]| {
+    let short = |left: &[u8], right: &[u8]| {
         let mut builder = FencesBuilder::default();
         builder.block(100);
-        builder.fence((left, SeqNo(3)), right);
+        fence(&mut builder, (left, SeqNo(3)), right);
         builder.block(100);
         let mut out = Vec::new();
         builder.encode(&mut out);
-        let fences = Fences::decode(&out, 200).unwrap();
+        let fences = Fences::decode(&out, 0, 200).unwrap();
         let (key, seq) = fences.fence(0);
         (key.to_vec(), seq)
     };
@@ -83,12 +90,12 @@ fn a_fence_is_as_short_as_can_be() {
         (b"a\xff\x01x", b"b", b"a\xff\x02"),
         (b"", b"a", b""),
     ] {
-        let (key, seq) = fence(left, right);
+        let (key, seq) = short(left, right);
         assert!(*left <= *key && *key < *right, "{key:?} does not stand between");
         assert!(key.len() <= expected.len(), "{key:?} could be {expected:?}");
         assert_eq!(seq, SeqNo::ZERO);
     }
-    assert_eq!(fence(b"same", b"same"), (b"same".to_vec(), SeqNo(3)));
+    assert_eq!(short(b"same", b"same"), (b"same".to_vec(), SeqNo(3)));
 }
 
 // Bytes from a disk may be anything.
@@ -104,7 +111,7 @@ fn hostile_fences_are_refused_or_safe() {
             let at = rng.random_range(0..bad.len());
             bad[at] = [0, 1, 255, rng.random()][rng.random_range(0..4)];
             bad.truncate(rng.random_range(bad.len() / 2..=bad.len()));
-            if let Ok(fences) = Fences::decode(&bad, data_bytes(starts.len())) {
+            if let Ok(fences) = Fences::decode(&bad, 0, data_bytes(starts.len())) {
                 for (key, seq, ..) in &rows {
                     let block = fences.find(key, *seq);
                     assert!(block < fences.count().max(1) && fences.holds(block, key, *seq));

@@ -162,7 +162,7 @@ fn counted() -> (Arc<Table>, Arc<BlockCache>, Arc<AtomicU64>) {
     let meta = builder.finish().unwrap();
     let cache = Arc::new(BlockCache::new(64 << 20));
     let table = Table::open(&disk, Path::new(PATH), &meta, &cache).unwrap();
-    assert_eq!(table.fences().count(), 2000);
+    assert_eq!(table.blocks(), 2000);
     (table, cache, reads)
 }
 
