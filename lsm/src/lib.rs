@@ -106,7 +106,7 @@
 //!   Writers are slowed down before that, by debt, some milliseconds at a time. If flushes fail for
 //!   ever, writers get the error, reads go on, and when the disk works again so does everything.
 //! * **Bounded**: memory follows [`Options::memory_bytes`], plus some two bytes of index and filter
-//!   for each key.
+//!   for each key. While flushes are late, memtables may take three eighths of it more.
 //!
 //! # Time in other hands
 //!

@@ -28,6 +28,7 @@ const STEPS_MAX: usize = 8;
 
 /// The sources, merged if there are several.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each walk")]
 enum Entries {
     One(Source),
     Many(MergeCursor<Source>),

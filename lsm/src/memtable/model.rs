@@ -6,10 +6,6 @@
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test --release -p drystone-lsm --lib --target-dir target/loom
 //! ```
-//!
-//! How we know that these can fail: each of the following, done to the code, is found. The
-//! exchange that links a node made relaxed; the load that follows a link made relaxed; an exchange
-//! that failed taken for one that worked.
 
 use loom::thread;
 

@@ -1,8 +1,4 @@
 //! Every order in which batches can enter, report and be read.
-//!
-//! How we know that these can fail: each of the following, done to the code, is found. A report
-//! that publishes its own number without a look at those before it; one that does not publish those
-//! behind it; one that wakes nobody; a number stored or loaded relaxed.
 
 use std::sync::Arc;
 
