@@ -177,6 +177,12 @@ impl<'p> Page<'p> {
         &self.0[HEADER_BYTES..HEADER_BYTES + self.prefix_bytes()]
     }
 
+    /// Where that is in the page, and how long.
+    #[inline]
+    pub(crate) fn prefix_place(self) -> (usize, usize) {
+        (HEADER_BYTES, self.prefix_bytes())
+    }
+
     /// A key without the prefix; that of a branch's slot 0 is empty and means nothing.
     #[inline]
     pub(crate) fn suffix(self, i: usize) -> &'p [u8] {
