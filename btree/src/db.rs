@@ -42,7 +42,7 @@ struct Held {
 impl Db {
     /// Opens the database file at `path`, making it if there is none, and finds its last durable
     /// state. An open that fails has changed no byte; one that succeeds has not either, but for
-    /// making a new file.
+    /// making a new file. That is called `path.half-made` until it is complete.
     ///
     /// # Errors
     /// [`Locked`](Error::Locked) if it is open already, here or in another process;
@@ -102,7 +102,8 @@ impl Db {
     /// [`NoSpace`](Error::NoSpace) if a flush has failed.
     pub fn write(&self) -> Result<WriteTxn> {
         self.check_writable()?;
-        Ok(WriteTxn::begin(self.store()))
+        let w = WriteTxn::begin(self.store());
+        self.check_current().map(|()| w)
     }
 
     /// As [`write`](Db::write); `None` if somebody else is writing.
@@ -111,7 +112,16 @@ impl Db {
     /// As [`write`](Db::write).
     pub fn try_write(&self) -> Result<Option<WriteTxn>> {
         self.check_writable()?;
-        Ok(WriteTxn::try_begin(self.store()))
+        let w = WriteTxn::try_begin(self.store());
+        self.check_current().map(|()| w)
+    }
+
+    /// A flush may have failed just now, and whoever has begun to write since then writes on from a
+    /// state without what was lost. The failure is to be heard first.
+    fn check_current(&self) -> Result<()> {
+        // Taking readers back and saying why are done under this lock.
+        drop(self.store().body.space.lock());
+        self.check_writable()
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {

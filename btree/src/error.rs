@@ -179,6 +179,9 @@ pub enum Damage {
     /// Neither slot of the meta page leads to a state: why, by slot.
     #[error("no state is left: slot 0: {0}; slot 1: {1}")]
     Slots(BadRecord, BadRecord),
+    /// The disk cannot read it; only a [`survey`](crate::survey) takes this for damage.
+    #[error("the disk cannot read it")]
+    Unreadable,
     /// The meta page holds records of two databases.
     #[error("the meta page is that of two databases")]
     Strangers,

@@ -162,6 +162,9 @@ impl Flusher {
                 Ok(())
             }
             Err(error) => {
+                // It was taken to be as long as it was going to be. If nobody can say, it is grown
+                // again.
+                self.file_bytes = body.file.len().unwrap_or(0);
                 // They may be on disk, under a record that is there as well: until another one
                 // is in its place they stay as they are.
                 let later = TxnId(root.txn.0 + 1);
@@ -399,8 +402,9 @@ impl Flusher {
         if self.sync == Sync::EveryCommit {
             // Under the lock of `space`: a commit comes before or after, and not between.
             let _space = self.body.space.lock();
-            queue.fail(error.clone());
+            // Whoever hears of the failure finds readers back at the durable state.
             self.body.readers.retreat();
+            queue.fail(error.clone());
         }
     }
 }

@@ -132,7 +132,8 @@ pub(crate) fn encode(entry: &Entry) -> [u8; RECORD_BYTES] {
     bytes
 }
 
-fn decode(name: &[u8], bytes: &[u8]) -> Option<Entry> {
+/// The tree that a record of the catalog is of.
+pub(crate) fn decode(name: &[u8], bytes: &[u8]) -> Option<Entry> {
     let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= NAME_BYTES_MAX)?;
     let bytes: &[u8; RECORD_BYTES] = bytes.try_into().ok()?;
     let (id, rest) = bytes.split_first_chunk::<4>()?;

@@ -157,7 +157,7 @@ mod audit;
 mod checkpoint;
 mod compact;
 mod inspect;
-mod reach;
+pub mod survey;
 mod verify;
 
 mod commit;
@@ -186,6 +186,8 @@ mod crc;
 mod measure;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod reach;
 
 pub use audit::Report;
 pub use commit::Commit;

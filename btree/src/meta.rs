@@ -242,7 +242,10 @@ impl Meta {
             Written::Before => &[][..],
             Written::With { runs, .. } => runs,
         };
+        // Numbers that count up have room to.
         let sound = meta.end >= 2
+            && meta.seq < u64::MAX / 2
+            && meta.txn.0 < u64::MAX / 2
             && matches!(meta.page_bytes, 4096 | 8192 | 16384)
             && (meta.catalog.ptr.is_none() || inside(meta.catalog.ptr.id.0, 1))
             && meta.directories.iter().all(|ptr| ptr.is_none() || inside(ptr.id.0, 1))

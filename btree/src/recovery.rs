@@ -11,9 +11,11 @@
 //! of the free map that an older flush wrote, everything if the record was written after a sync of
 //! its own) was promised, and if it is not there the file is refused.
 //!
-//! Nothing is written here but a new database. What was found may be in the system's memory alone,
-//! left there by a process that was killed, and so may be its name. So they are synced, unless a mark says that it was durable:
-//! from here on it is called so, and pages it does not need are written over.
+//! What was found may be in the system's memory alone, left there by a process that was killed, and
+//! so may the file's name; and if that process died of a sync that failed, the system may take the
+//! pages for saved. From here on the state is called durable, and pages it does not need are
+//! written over. So, unless a mark says that it was durable, what its last flush wrote is written
+//! again as it is and synced. No byte of the file changes by that.
 //!
 //! **A new database** is made under another name and renamed when it is complete and synced. So a
 //! crash leaves either no database or a whole one, and a file that is not one is damage.
@@ -45,6 +47,9 @@ use crate::stats::Gauges;
 use crate::store::{Body, Store};
 use crate::types::{Extent, PageId, PagePtr, TreeRoot, TxnId, crc};
 
+/// The sequence number of a new database's record.
+const FIRST_SEQ: u64 = 1;
+
 /// How much is read at once to verify what a flush has written.
 const VERIFY_PAGES: u32 = 64;
 
@@ -69,6 +74,11 @@ impl Head {
     /// The newest mark.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.marks.iter().copied().max_by_key(|mark| mark.seq)
+    }
+
+    /// Whether a mark says that this record was durable.
+    fn vouches_for(&self, meta: &Meta) -> bool {
+        self.mark().is_some_and(|mark| mark.seq >= meta.seq)
     }
 
     /// Whether everything here is of one database. If it is not, nobody knows which is the guest.
@@ -117,6 +127,10 @@ pub(crate) fn open(
         }
     } else {
         if !exists(&*vfs, path)? {
+            if options.min_txn > TxnId(0) {
+                let what = Damage::EndsEarly { found: TxnId(0), expected: options.min_txn };
+                return Err(Error::Corrupt { file: Arc::from(path), offset: 0, what });
+            }
             create(&*vfs, path, &options)?;
         }
         Some(vfs.lock(path).map_err(|error| lock_error(path, error))?)
@@ -128,10 +142,11 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, &options)?;
-    let marked = head.mark().is_some_and(|mark| mark.seq == chosen.meta.seq);
-    if !read_only && !marked {
-        let synced = file.sync_data().and_then(|()| vfs.sync_dir(parent(path)));
-        synced.map_err(|error| Error::poison(path, error))?;
+    if !read_only && !head.vouches_for(&chosen.meta) {
+        opening
+            .save(&chosen)
+            .and_then(|()| vfs.sync_dir(parent(path)))
+            .map_err(|error| Error::io("save", path, error))?;
     }
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
     Ok((store, lock))
@@ -160,8 +175,7 @@ impl Opening<'_> {
             return Err(self.corrupt(0, Damage::Strangers));
         }
         for (slot, meta) in &head.records {
-            let is_marked = head.mark().is_some_and(|mark| mark.seq >= meta.seq);
-            match self.verify(meta, is_marked) {
+            match self.verify(meta, head.vouches_for(meta)) {
                 Ok(map) => {
                     let chosen = Chosen { slot: *slot, meta: meta.clone(), map };
                     return self.accept(head, chosen, options);
@@ -172,6 +186,33 @@ impl Opening<'_> {
         }
         let reason = |slot: usize| bad[slot].unwrap_or(BadRecord::Magic);
         Err(self.corrupt(0, Damage::Slots(reason(0), reason(1))))
+    }
+
+    /// Makes what was chosen durable, whatever became of the sync that was to do it.
+    fn save(&self, chosen: &Chosen) -> io::Result<()> {
+        let Chosen { slot, meta, .. } = chosen;
+        if meta.seq == FIRST_SEQ {
+            // Nobody gave the file its name before it was synced.
+            return Ok(());
+        }
+        let page_bytes = meta.page_bytes as usize;
+        let rewrite = |first: u32, pages: u32| {
+            let mut bytes = vec![0; pages as usize * page_bytes];
+            let offset = PageId(first).offset(page_bytes);
+            self.file.read_exact_at(&mut bytes, offset)?;
+            self.file.write_at(&[IoSlice::new(&bytes)], offset)
+        };
+        // Those of a record that lists none were synced before it was written.
+        if let Written::With { runs, .. } = &meta.written {
+            for run in runs {
+                for at in (0..run.pages).step_by(VERIFY_PAGES as usize) {
+                    rewrite(run.first.0 + at, VERIFY_PAGES.min(run.pages - at))?;
+                }
+            }
+        }
+        let offset = (slot * SLOT_BYTES) as u64;
+        self.file.write_at(&[IoSlice::new(&meta.encode())], offset)?;
+        self.file.sync_data()
     }
 
     /// What is chosen must be as new as what is known to have been durable.
@@ -366,10 +407,11 @@ pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// The name under which a file is made that is to be at `path`.
+/// The name under which a file is made that is to be at `path`. Nobody calls a file of their own
+/// so: what is found there is what an interrupted making left.
 pub(crate) fn draft_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".new");
+    name.push(".half-made");
     path.with_file_name(name)
 }
 
@@ -401,7 +443,7 @@ fn first_record(page_bytes: usize, db_id: u64) -> Meta {
     Meta {
         page_bytes: page_bytes as u32,
         db_id,
-        seq: 1,
+        seq: FIRST_SEQ,
         txn: TxnId(0),
         catalog: TreeRoot::default(),
         end: FIRST_PAGE,

@@ -119,6 +119,10 @@ impl<'a, S: Source<'a>> Visit<'_, S> {
         upper: Option<Key<'_>>,
     ) -> Result<()> {
         let bad = |what| self.source.corrupt(ptr.id, what);
+        // Before anything is noted: what is seen takes a bit for each page of the file, and no more.
+        if ptr.slot().is_none() && !self.is_inside(Extent { first: ptr.id, pages: 1 }) {
+            return Err(bad(Damage::Pointer(ptr.id)));
+        }
         // Before anything is read: a page that is its own ancestor would be visited for ever.
         if !self.seen.insert_ptr(ptr) {
             return Err(bad(Damage::Twice));
@@ -156,11 +160,19 @@ impl<'a, S: Source<'a>> Visit<'_, S> {
         Ok(())
     }
 
+    fn is_inside(&self, extent: Extent) -> bool {
+        let end = u64::from(extent.first.0) + u64::from(extent.pages);
+        end <= u64::from(self.source.page_count())
+    }
+
     fn leaf(&mut self, page: Page<'_>) -> Result<()> {
         self.tally.leaves += 1;
         self.tally.records += page.count() as u64;
         for (_, ptr) in runs(page) {
             let extent = ptr.extent(self.page_bytes);
+            if ptr.slot().is_none() && !self.is_inside(extent) {
+                return Err(self.source.corrupt(ptr.id, Damage::Pointer(ptr.id)));
+            }
             if ptr.slot().is_none() && !self.seen.insert(extent) {
                 return Err(self.source.corrupt(ptr.id, Damage::Twice));
             }

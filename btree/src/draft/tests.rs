@@ -312,7 +312,7 @@ impl Run {
         let (a, b) = (self.bound(), self.bound());
         let draft = self.draft.as_ref().unwrap();
         let (source, root) = (draft.overlay(&self.memory), draft.root(id).unwrap());
-        check_range(&mut self.rng, source, root, &self.maps[&name].1, a, b);
+        check_range(&mut self.rng, source, root, &self.maps[&name].1, &a, &b);
         if let Some((forest, maps)) = &self.old {
             for (id, map) in maps.values() {
                 let root = forest.root(*id).unwrap();
@@ -321,8 +321,8 @@ impl Run {
                     &self.memory,
                     root,
                     map,
-                    Bound::Unbounded,
-                    Bound::Unbounded,
+                    &Bound::Unbounded,
+                    &Bound::Unbounded,
                 );
             }
         }
@@ -392,7 +392,7 @@ impl Run {
             let tally = verify(&self.memory, root, page_bytes, &mut seen).unwrap();
             pages += tally.pages + tally.run_pages;
             let (all, none) = (Bound::Unbounded, Bound::Unbounded);
-            check_range(&mut self.rng, &self.memory, root, map, all, none);
+            check_range(&mut self.rng, &self.memory, root, map, &all, &none);
         }
         assert_eq!(pages, self.memory.used() as u64, "no page is lost");
     }
@@ -404,8 +404,8 @@ fn check_range<'a, S: Source<'a>>(
     source: S,
     root: TreeRoot,
     map: &Map,
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
+    lower: &Bound<Vec<u8>>,
+    upper: &Bound<Vec<u8>>,
 ) {
     let (low, high) = (lower.as_ref().map(|key| &key[..]), upper.as_ref().map(|key| &key[..]));
     let mut range = Range::new(source, root, low, high);

@@ -74,8 +74,8 @@ fn any_byte_may_rot() {
         let file = disk.open(&path(), OpenMode::Write).unwrap();
         let put = |at: usize, byte: u8| file.write_at(&[IoSlice::new(&[byte])], at as u64).unwrap();
         let (mut same, mut older, mut refused, mut noticed) = (0, 0, 0, 0);
-        for at in 0..bytes.len() {
-            put(at, bytes[at] ^ 1 << (at % 8));
+        for (at, byte) in bytes.iter().enumerate() {
+            put(at, byte ^ 1 << (at % 8));
             let what = format!("closed: {closed}, byte {at}");
             match try_open(&disk, options().memory_bytes(1 << 20)) {
                 Ok(db) => match witness.examine(&db, &what) {
@@ -87,7 +87,7 @@ fn any_byte_may_rot() {
                 Err(Error::Corrupt { .. }) => refused += 1,
                 Err(error) => panic!("{what}: {error}"),
             }
-            put(at, bytes[at]);
+            put(at, *byte);
         }
         println!(
             "closed {closed}: {same} same, {older} older, {refused} refused, {noticed} noticed"

@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{RECORD, SLOT};
+/// Bytes of a slot of the meta page, and of a record in it.
+pub(crate) const SLOT: usize = 4096;
+pub(crate) const RECORD: usize = 1536;
 
 /// What a pointer leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,18 @@ pub(crate) struct Node {
     parent: Option<u32>,
 }
 
+impl Node {
+    /// The page that its pointer is in; none if that is the record.
+    pub(crate) fn parent(self) -> Option<u32> {
+        self.parent
+    }
+
+    /// Where in that page.
+    pub(crate) fn place_in(self, forge: &Forge) -> usize {
+        self.holder - self.parent.map_or(0, |parent| forge.offset(parent))
+    }
+}
+
 /// A file in parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Forge {
@@ -46,18 +60,20 @@ pub(crate) struct Forge {
     pub(crate) slot: usize,
     pub(crate) nodes: Vec<Node>,
     dirty: BTreeSet<u32>,
+    /// The record does not list pages any more.
+    is_plain: bool,
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> usize {
-    usize::from(u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()))
+    usize::from(u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes")))
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 pub(crate) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
@@ -109,8 +125,8 @@ impl Forge {
         let record = slot * SLOT;
         assert!(record_seq(&bytes[record..]).is_some(), "slot {slot} holds a record");
         let page_bytes = u32_at(&bytes, record + 20) as usize;
-        let mut forge =
-            Forge { bytes, page_bytes, slot, nodes: Vec::new(), dirty: BTreeSet::new() };
+        let (nodes, dirty) = (Vec::new(), BTreeSet::new());
+        let mut forge = Forge { bytes, page_bytes, slot, nodes, dirty, is_plain: false };
         let level = forge.bytes[record + 60];
         forge.visit(record + 48, None, level, 1, true);
         forge
@@ -166,9 +182,22 @@ impl Forge {
         node.id..node.id + pages
     }
 
-    /// Every page that the state needs.
+    /// Every page that the state needs, those of the free map among them.
     pub(crate) fn pages(&self) -> BTreeSet<u32> {
-        self.nodes.iter().flat_map(|node| self.span(*node)).collect()
+        let map = self.map_pages();
+        self.nodes.iter().flat_map(|node| self.span(*node)).chain(map).collect()
+    }
+
+    fn map_pages(&self) -> Vec<u32> {
+        let record = self.slot * SLOT;
+        let count = u16_at(&self.bytes, record + 84);
+        let directories = (0..count).map(|i| u32_at(&self.bytes, record + 88 + 12 * i));
+        let directories: Vec<u32> = directories.filter(|id| *id != 0).collect();
+        let chunks = directories.iter().flat_map(|id| {
+            let entries = self.offset(*id) + 64..self.offset(id + 1) - 11;
+            entries.step_by(12).map(|at| u32_at(&self.bytes, at)).filter(|id| *id != 0)
+        });
+        chunks.chain(directories.iter().copied()).collect()
     }
 
     /// A page, or a value, to be changed.
@@ -190,6 +219,9 @@ impl Forge {
 
     /// Takes the list of pages written with it out of the record: they do not look the same now.
     fn plain_record(&mut self) {
+        if std::mem::replace(&mut self.is_plain, true) {
+            return;
+        }
         let record = &mut self.bytes[self.slot * SLOT..][..RECORD];
         let (written, directories) = (u16_at(record, 80), u16_at(record, 84));
         if written == 0xffff {

@@ -11,9 +11,7 @@ use drystone_vfs::{OpenMode, SimVfs, Vfs};
 pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 pub(crate) const PAGE: u64 = 4096;
-/// Bytes of a slot of the meta page, and of a record in it.
-pub(crate) const SLOT: usize = 4096;
-pub(crate) const RECORD: usize = 1536;
+pub(crate) use crate::forge::{RECORD, SLOT};
 
 pub(crate) fn path() -> PathBuf {
     PathBuf::from("dir/db")

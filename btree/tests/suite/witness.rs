@@ -38,9 +38,9 @@ impl Witness {
         txn
     }
 
-    /// The state after a transaction.
-    pub(crate) fn state(&self, txn: u64) -> &State {
-        &self.states[&txn]
+    /// The state after a transaction, if somebody looked.
+    pub(crate) fn at(&self, txn: u64) -> Option<&State> {
+        self.states.get(&txn)
     }
 
     /// Asks a database everything, in every way. Panics at a wrong answer.
