@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::edit::{Edit, Hint, Path};
 use crate::error::{Error, Result};
 use crate::page::{
-    Bias, Cell, HEADER_BYTES, Item, Page, Value, build, built_bytes, is_inline, key_bytes_max, separator,
-    split_point,
+    Bias, Cell, HEADER_BYTES, Item, Page, Value, build, built_bytes, is_inline, key_bytes_max,
+    separator, split_point,
 };
 use crate::pages::Pages;
 use crate::types::{PagePtr, TreeRoot};
