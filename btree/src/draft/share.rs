@@ -6,9 +6,9 @@
 //!   [a c d f g h]   [k m]         ──►    [a c d e f]   [g h k m]
 //! ```
 //!
-//! Leaves that are split in the middle as soon as they are full are 69 % full on average. With this
-//! a split happens when both neighbours are nearly full, too, and random loads fill them to 85 %.
-//! It costs the copy of a neighbour that the transaction might not have touched otherwise.
+//! Leaves that are split in the middle as soon as they are full are 67 % full after a random load.
+//! With this a split happens when both neighbours are nearly full, too, and they are 80 % full. It
+//! costs the copy of a neighbour that the transaction might not have touched otherwise.
 //!
 //! Left out: branches. They are one page of a hundred.
 
