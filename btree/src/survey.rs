@@ -1,9 +1,9 @@
 //! A look into a database file, for people: what stands where, sound or not.
 //!
-//! Everything here is lenient. Nothing is locked, nothing is changed, and no bytes, however bad, are
-//! an error: they are shown. So it works on a damaged file and beside a live writer; then, however,
-//! what is seen is not of one moment, and pages may be written over meanwhile. Verdicts about a
-//! whole database come from [`Db::open_read_only`](crate::Db::open_read_only) and
+//! Everything here is lenient. Nothing is locked, nothing is changed, and no bytes, however bad,
+//! are an error: they are shown. So it works on a damaged file and beside a live writer; then,
+//! however, what is seen is not of one moment, and pages may be written over meanwhile. Verdicts
+//! about a whole database come from [`Db::open_read_only`](crate::Db::open_read_only) and
 //! [`Db::verify`](crate::Db::verify).
 //!
 //! ```text

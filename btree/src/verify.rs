@@ -119,7 +119,8 @@ impl<'a, S: Source<'a>> Visit<'_, S> {
         upper: Option<Key<'_>>,
     ) -> Result<()> {
         let bad = |what| self.source.corrupt(ptr.id, what);
-        // Before anything is noted: what is seen takes a bit for each page of the file, and no more.
+        // Before anything is noted: what is seen takes a bit for each page of the file, and no
+        // more.
         if ptr.slot().is_none() && !self.is_inside(Extent { first: ptr.id, pages: 1 }) {
             return Err(bad(Damage::Pointer(ptr.id)));
         }

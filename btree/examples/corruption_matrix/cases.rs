@@ -4,7 +4,7 @@
 //! same way: 1000 puts, each synced, the process killed or the store closed, the file edited,
 //! opened again with defaults.
 
-use super::forge::{Kind, Node, put_u32, seal_record, u32_at};
+use super::forge::{Forge, Kind, Node, put_u32, seal_record, u16_at, u32_at};
 use super::lab::{Lab, Outcome, Patient, RECORDS, State, leaf_of, record, store};
 use State::{Closed, Killed};
 
@@ -20,23 +20,27 @@ pub(crate) struct Row {
     /// What the opener knows to have been durable.
     pub(crate) min_txn: u64,
     pub(crate) hurt: fn(&Lab, &Patient),
-    /// What must become of it.
-    pub(crate) expected: Outcome,
-    /// Why that is right.
-    pub(crate) why: &'static str,
+    /// What must become of it, by what the sound file looks like.
+    pub(crate) expected: fn(&Forge) -> Outcome,
     /// What became of the peers' stores, if they have been measured.
     pub(crate) peers: Option<[&'static str; 2]>,
 }
 
+type Expected = fn(&Forge) -> Outcome;
+
 /// A row to fill in.
-fn row(damage: &'static str, state: State, hurt: fn(&Lab, &Patient), expected: Outcome) -> Row {
-    let why = match &expected {
+fn row(damage: &'static str, state: State, hurt: fn(&Lab, &Patient), expected: Expected) -> Row {
+    Row { damage, state, min_txn: 0, hurt, expected, peers: None }
+}
+
+/// Why that is right.
+fn why(expected: &Outcome) -> &'static str {
+    match expected {
         Outcome::Refuses { .. } => "acknowledged, so refused",
         Outcome::Opens { read: RECORDS, .. } => "nothing is lost",
         Outcome::Opens { gone: 0, .. } => "an error for each record that was in it",
         Outcome::Opens { .. } => "cannot be told from a commit that was never finished",
-    };
-    Row { damage, state, min_txn: 0, hurt, expected, why, peers: None }
+    }
 }
 
 impl Row {
@@ -50,23 +54,52 @@ impl Row {
 }
 
 /// Nothing is missing.
-fn whole() -> Outcome {
+fn whole(_: &Forge) -> Outcome {
     Outcome::Opens { read: RECORDS, errors: 0, gone: 0, says: "transaction 1000".into() }
 }
 
 /// The last commit has not happened.
-fn older() -> Outcome {
+fn older(_: &Forge) -> Outcome {
     Outcome::Opens { read: RECORDS - 1, errors: 0, gone: 1, says: "transaction 999".into() }
 }
 
-/// So many records are in a page that is not what it was.
-fn errors(errors: u64, page: u64, what: &str) -> Outcome {
-    let says = format!("byte {}: {what}", page * PAGE as u64);
+/// What is in these pages is in doubt; the first of them is met first.
+fn errors(forge: &Forge, pages: &[Node]) -> Outcome {
+    let records = |node: &Node| u16_at(&forge.bytes, forge.offset(node.id) + 2) as u64;
+    let is_leaf = |node: &&Node| node.kind == Kind::Leaf;
+    let below = |node: &Node| if is_leaf(&node) { records(node) } else { RECORDS };
+    let errors = pages.iter().map(below).sum();
+    let says = format!("byte {}: page checksum does not match", forge.offset(pages[0].id));
     Outcome::Opens { read: RECORDS - errors, errors, gone: 0, says }
 }
 
-fn refuses(byte: u64, what: &str) -> Outcome {
+fn errors_500(forge: &Forge) -> Outcome {
+    errors(forge, &[leaf_of(forge, 500)])
+}
+
+fn errors_300(forge: &Forge) -> Outcome {
+    errors(forge, &[leaf_of(forge, 300)])
+}
+
+fn errors_last(forge: &Forge) -> Outcome {
+    errors(forge, &[leaf_of(forge, record(RECORDS - 1))])
+}
+
+fn errors_300_and_700(forge: &Forge) -> Outcome {
+    errors(forge, &[leaf_of(forge, 300), leaf_of(forge, 700)])
+}
+
+fn refuses(byte: usize, what: &str) -> Outcome {
     Outcome::Refuses { says: format!("byte {byte}: {what}") }
+}
+
+/// Neither slot counts, for the file is too short.
+fn too_short(_: &Forge) -> Outcome {
+    refuses(0, "no state is left: slot 0: file ends early; slot 1: file ends early")
+}
+
+fn ends_early(_: &Forge) -> Outcome {
+    refuses(0, "last transaction is 999, but 1000 was durable")
 }
 
 fn page(bytes: &mut [u8], node: Node) -> &mut [u8] {
@@ -107,33 +140,40 @@ fn zero_kind(patient: &Patient, kind: Kind) {
     patient.edit(|bytes| page(bytes, node).fill(0));
 }
 
+/// A leaf that was something else a hundred transactions before: one that was written since.
+fn stale_leaf(forge: &Forge) -> Node {
+    let wrote = |node: &&Node| u32_at(&forge.bytes, forge.offset(node.id) + 16);
+    let leaves = forge.nodes.iter().filter(|node| node.kind == Kind::Leaf);
+    let last = leaf_of(forge, record(RECORDS - 1));
+    let others = leaves.filter(|node| node.id != last.id);
+    *others.max_by_key(wrote).expect("there are leaves")
+}
+
 /// The cases that the peers have been through.
 pub(crate) fn shared() -> Vec<Row> {
-    const SUM: &str = "page checksum does not match";
-    const SHORT: &str = "no state is left: slot 0: file ends early; slot 1: file ends early";
     vec![
-        row("one bit flipped in mid-tree", Killed, flip_500, errors(13, 48, SUM))
+        row("one bit flipped in mid-tree", Killed, flip_500, errors_500)
             .peers(["refuses, nothing readable", "**wrong value**"]),
-        row("one bit flipped in mid-tree", Closed, flip_500, errors(13, 48, SUM))
+        row("one bit flipped in mid-tree", Closed, flip_500, errors_500)
             .peers(["**wrong value**", "**wrong value**"]),
-        row("4 KiB zeroed in mid-tree", Killed, zero_500, errors(13, 48, SUM))
+        row("4 KiB zeroed in mid-tree", Killed, zero_500, errors_500)
             .peers(["refuses", "957 read errors"]),
-        row("4 KiB zeroed in mid-tree", Closed, zero_500, errors(13, 48, SUM))
+        row("4 KiB zeroed in mid-tree", Closed, zero_500, errors_500)
             .peers(["**panic**", "read errors"]),
-        row("a page of the last commit wrong", Killed, flip_last, older())
+        row("a page of the last commit wrong", Killed, flip_last, older)
             .peers(["1 lost, opens", "**wrong value**"]),
-        row("a page of the last commit wrong", Closed, flip_last, errors(19, 50, SUM)),
-        row("file truncated", Killed, truncate, refuses(0, SHORT))
-            .peers(["refuses (right)", "**SIGBUS**"]),
-        row("file truncated", Closed, truncate, refuses(145_498, "file ends early")),
+        row("a page of the last commit wrong", Closed, flip_last, errors_last),
+        row("file truncated", Killed, truncate, too_short).peers(["refuses (right)", "**SIGBUS**"]),
+        row("file truncated", Closed, truncate, |forge| {
+            refuses(forge.bytes.len() / 2 + 90, "file ends early")
+        }),
     ]
 }
 
 /// Damage to pages of the tree.
 pub(crate) fn pages() -> Vec<Row> {
-    const SUM: &str = "page checksum does not match";
     let mut rows = Vec::new();
-    let mut both = |damage, hurt: fn(&Lab, &Patient), killed: Outcome, closed: Outcome| {
+    let mut both = |damage, hurt: fn(&Lab, &Patient), killed: Expected, closed: Expected| {
         rows.push(row(damage, Killed, hurt, killed));
         rows.push(row(damage, Closed, hurt, closed));
     };
@@ -148,8 +188,8 @@ pub(crate) fn pages() -> Vec<Row> {
                 page(bytes, b).copy_from_slice(&one);
             });
         },
-        errors(37, 52, SUM),
-        errors(37, 52, SUM),
+        errors_300_and_700,
+        errors_300_and_700,
     );
     both(
         "a page of another database in its place",
@@ -160,39 +200,33 @@ pub(crate) fn pages() -> Vec<Row> {
                 page(bytes, leaf).copy_from_slice(&other[leaf.id as usize * PAGE..][..PAGE]);
             });
         },
-        errors(19, 30, SUM),
-        errors(19, 30, SUM),
+        errors_300,
+        errors_300,
     );
     both(
         "an old version of a page in its place",
         |lab, p| {
-            let (forge, early) = (p.forge(), lab.early());
-            let stale = |node: &&Node| {
-                let at = node.id as usize * PAGE;
-                node.kind == Kind::Leaf
-                    && early
-                        .get(at..at + PAGE)
-                        .is_some_and(|old| old != &forge.bytes[at..at + PAGE])
-                    && leaf_of(&forge, record(RECORDS - 1)).id != node.id
-            };
-            let leaf = *forge.nodes.iter().find(stale).expect("some page was something else");
+            let (leaf, early) = (stale_leaf(&p.forge()), lab.early());
             let at = leaf.id as usize * PAGE;
             p.edit(|bytes| page(bytes, leaf).copy_from_slice(&early[at..at + PAGE]));
         },
-        errors(18, 52, SUM),
-        errors(18, 52, SUM),
+        |forge| errors(forge, &[stale_leaf(forge)]),
+        |forge| errors(forge, &[stale_leaf(forge)]),
     );
     both(
         "the root page zeroed",
         |_, p| zero_kind(p, Kind::Branch),
-        older(),
-        errors(RECORDS, 55, SUM),
+        older,
+        |forge| errors(forge, &forge.of_kind(|kind| kind == Kind::Branch)[..1]),
     );
     both(
         "the page of the trees' names zeroed",
         |_, p| zero_kind(p, Kind::Catalog),
-        older(),
-        refuses(258_048, SUM),
+        older,
+        |forge| {
+            let names = forge.of_kind(|kind| kind == Kind::Catalog)[0];
+            refuses(forge.offset(names.id), "page checksum does not match")
+        },
     );
     both(
         "a free page overwritten",
@@ -202,8 +236,8 @@ pub(crate) fn pages() -> Vec<Row> {
             let free = (2..last).find(|page| !used.contains(page)).expect("there are free ones");
             p.edit(|bytes| bytes[free as usize * PAGE..][..PAGE].fill(0x77));
         },
-        whole(),
-        whole(),
+        whole,
+        whole,
     );
     rows
 }
@@ -211,39 +245,35 @@ pub(crate) fn pages() -> Vec<Row> {
 /// Damage to the meta page, and to the file as a whole.
 pub(crate) fn files() -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut both = |damage, hurt: fn(&Lab, &Patient), killed: Outcome, closed: Outcome| {
+    let mut both = |damage, hurt: fn(&Lab, &Patient), killed: Expected, closed: Expected| {
         rows.push(row(damage, Killed, hurt, killed));
         rows.push(row(damage, Closed, hurt, closed));
     };
-    let twice = |outcome: Outcome| (outcome.clone(), outcome);
-    let early = "last transaction is 999, but 1000 was durable";
     both(
         "a bit flipped in the newest record",
         |_, p| {
             let slot = p.forge().slot;
             p.edit(|bytes| bytes[slot * PAGE + 50] ^= 1);
         },
-        whole(),
-        whole(),
+        whole,
+        whole,
     );
-    both("the newest slot zeroed", |_, p| zero_slot(p, true), older(), refuses(0, early));
-    both("the older slot zeroed", |_, p| zero_slot(p, false), whole(), whole());
-    let none = "no state is left: slot 0: no record; slot 1: no record";
-    let (killed, closed) = twice(refuses(0, none));
-    both("both slots zeroed", |_, p| p.edit(|b| b[..2 * PAGE].fill(0)), killed, closed);
-    let strangers = "the meta page is that of two databases";
-    let (killed, closed) = twice(refuses(0, strangers));
+    both("the newest slot zeroed", |_, p| zero_slot(p, true), older, ends_early);
+    both("the older slot zeroed", |_, p| zero_slot(p, false), whole, whole);
+    let none: Expected = |_| refuses(0, "no state is left: slot 0: no record; slot 1: no record");
+    both("both slots zeroed", |_, p| p.edit(|b| b[..2 * PAGE].fill(0)), none, none);
+    let strangers: Expected = |_| refuses(0, "the meta page is that of two databases");
     both(
         "a slot of another database in its place",
         |lab, p| {
             let other = lab.other();
             p.edit(|bytes| bytes[PAGE..2 * PAGE].copy_from_slice(&other[PAGE..2 * PAGE]));
         },
-        killed,
-        closed,
+        strangers,
+        strangers,
     );
-    let (killed, closed) =
-        twice(Outcome::Refuses { says: "format version 9 is not supported".into() });
+    let version: Expected =
+        |_| Outcome::Refuses { says: "format version 9 is not supported".into() };
     both(
         "a record of a later version",
         |_, p| {
@@ -253,8 +283,8 @@ pub(crate) fn files() -> Vec<Row> {
                 seal_record(&mut bytes[slot * PAGE..][..1536]);
             });
         },
-        killed,
-        closed,
+        version,
+        version,
     );
     both(
         "file truncated behind the last page",
@@ -262,33 +292,24 @@ pub(crate) fn files() -> Vec<Row> {
             let end = u32_at(p.forge().record(), 72);
             p.edit(|bytes| bytes.truncate(end as usize * PAGE));
         },
-        whole(),
-        whole(),
+        whole,
+        whole,
     );
     both(
         "garbage behind the file's end",
         |_, p| p.edit(|bytes| bytes.extend((0..5000_usize).map(|i| (i * 31 % 251) as u8))),
-        whole(),
-        whole(),
+        whole,
+        whole,
     );
-    let (killed, closed) =
-        twice(refuses(0, "no state is left: slot 0: file ends early; slot 1: file ends early"));
-    both("file emptied", |_, p| p.edit(Vec::clear), killed, closed);
-    let known = |found| format!("last transaction is {found}, but 1000 was durable");
+    both("file emptied", |_, p| p.edit(Vec::clear), too_short, too_short);
     let replace: fn(&Lab, &Patient) = |lab, p| store(&p.path, &lab.early());
-    let expected = refuses(PAGE as u64, &known(900));
-    rows.push(
-        row("an old copy of the file, 1000 known", Closed, replace, expected).knowing(RECORDS),
-    );
+    let old: Expected = |_| refuses(PAGE, "last transaction is 900, but 1000 was durable");
+    rows.push(row("an old copy of the file, 1000 known", Closed, replace, old).knowing(RECORDS));
+    let none: Expected = |_| refuses(0, "last transaction is 0, but 1000 was durable");
     let remove: fn(&Lab, &Patient) = |_, p| p.remove();
-    rows.push(
-        row("file removed, 1000 known", Closed, remove, refuses(0, &known(0))).knowing(RECORDS),
-    );
-    let expected = refuses(0, early);
-    rows.push(
-        row("a page of the last commit wrong, 1000 known", Killed, flip_last, expected)
-            .knowing(RECORDS),
-    );
+    rows.push(row("file removed, 1000 known", Closed, remove, none).knowing(RECORDS));
+    let damage = "a page of the last commit wrong, 1000 known";
+    rows.push(row(damage, Killed, flip_last, ends_early).knowing(RECORDS));
     rows
 }
 
@@ -297,10 +318,10 @@ pub(crate) fn all() -> Vec<Row> {
     shared().into_iter().chain(pages()).chain(files()).collect()
 }
 
-/// One row as a line of a table, given what became of it.
-pub(crate) fn line(row: &Row, found: &Outcome) -> String {
+/// One row as a line of a table, given what must become of it and what has.
+pub(crate) fn line(row: &Row, expected: &Outcome, found: &Outcome) -> String {
     let state = if row.state == Killed { "killed" } else { "closed" };
-    let right = if *found == row.expected { "yes" } else { "**NO**" };
+    let right = if found == expected { "yes" } else { "**NO**" };
     let (what, says) = match found {
         Outcome::Opens { read: RECORDS, says, .. } => (format!("opens, {RECORDS} records"), says),
         Outcome::Opens { read, errors: 0, gone, says } => {
@@ -314,5 +335,5 @@ pub(crate) fn line(row: &Row, found: &Outcome) -> String {
         }
         Outcome::Refuses { says } => ("refuses".into(), says),
     };
-    format!("| {} | {state} | {what} | {says} | {right}: {} |", row.damage, row.why)
+    format!("| {} | {state} | {what} | {says} | {right}: {} |", row.damage, why(expected))
 }

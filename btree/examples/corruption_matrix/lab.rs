@@ -1,5 +1,5 @@
-//! Databases of a thousand records on the real file system, copies of them to hurt, and what becomes
-//! of the hurt ones.
+//! Databases of a thousand records on the real file system, copies of them to hurt, and what
+//! becomes of the hurt ones.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use drystone_btree::{Db, Error, Options, TxnId, Writer};
 use drystone_vfs::{OpenMode, OsVfs, Vfs};
 
-use super::forge::{Forge, Kind, Node};
+use super::forge::{Forge, Kind, Node, cells};
 
 pub(crate) const RECORDS: u64 = 1000;
 const VALUE_BYTES: usize = 150;
@@ -184,7 +184,8 @@ pub(crate) fn leaf_of(forge: &Forge, record: u64) -> Node {
     let value = value(record, b'.');
     let holds = |node: &&Node| {
         let page = &forge.bytes[forge.offset(node.id)..][..forge.page_bytes];
-        node.kind == Kind::Leaf && page.windows(value.len()).any(|window| window == value)
+        let is_it = |(at, suffix)| page[at + 2 + suffix..].starts_with(&value);
+        node.kind == Kind::Leaf && cells(page).any(is_it)
     };
     *forge.nodes.iter().find(holds).expect("every record is somewhere")
 }

@@ -104,7 +104,7 @@ pub(crate) fn seal_record(record: &mut [u8]) {
 }
 
 /// Where the cells of a page begin, with the bytes of their keys that are not shared.
-fn cells(page: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn cells(page: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     let slots = 20 + u16_at(page, 4);
     (0..u16_at(page, 2)).map(move |i| {
         let at = slots + 8 * i;

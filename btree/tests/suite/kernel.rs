@@ -1,9 +1,9 @@
 //! The database on a real kernel: processes that are killed, file systems that are full.
 //!
-//! The simulated disk decides everything about a crash, and may have the same wrong idea of a kernel
-//! as the database. Here there is no simulation: [`kill`] ends real processes with `SIGKILL` wherever
-//! they happen to be, [`full`] fills real file systems to the last byte. What a real kernel does is
-//! not repeatable, so these tests repeat.
+//! The simulated disk decides everything about a crash, and may have the same wrong idea of a
+//! kernel as the database. Here there is no simulation: [`kill`] ends real processes with `SIGKILL`
+//! wherever they happen to be, [`full`] fills real file systems to the last byte. What a real
+//! kernel does is not repeatable, so these tests repeat.
 //!
 //! A killed process loses no page cache: this is about what the *process* leaves half done. Losing
 //! the cache as well is the simulated disk's part.

@@ -95,8 +95,8 @@ fn an_old_copy_is_refused_by_whoever_knows_better() {
     }
 }
 
-// Scenario 47: the file is gone. Whoever knows that there was one is told, and no empty one is put in
-// its place.
+// Scenario 47: the file is gone. Whoever knows that there was one is told, and no empty one is put
+// in its place.
 #[test]
 fn a_lost_file_is_not_replaced_by_an_empty_one() {
     let disk = crate::support::disk();

@@ -1,5 +1,5 @@
-//! Being opened (scenarios 24, 25, 27 and 28): the first time, by an older program, among strangers,
-//! on a medium that cannot be written.
+//! Being opened (scenarios 24, 25, 27 and 28): the first time, by an older program, among
+//! strangers, on a medium that cannot be written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -231,8 +231,8 @@ fn nothing_is_made_by_looking() {
     assert!(matches!(error, Error::Io { .. }), "{error}");
 }
 
-// Opening a sound database, whatever state it was left in, changes no byte, and nor does closing it.
-// What a killed process left may be written as it is, to be saved; nothing else is written.
+// Opening a sound database, whatever state it was left in, changes no byte, and nor does closing
+// it. What a killed process left may be written as it is, to be saved; nothing else is written.
 #[test]
 fn opening_and_closing_change_nothing() {
     for sync in [Sync::EveryCommit, Sync::OnRequest] {

@@ -65,7 +65,6 @@ impl Guard {
 /// A database under guard, and what its owner does with it.
 struct Life {
     rng: ChaCha8Rng,
-    disk: SimVfs,
     guard: Arc<Guard>,
     db: Db,
     readers: BTreeMap<String, (ReadTxn, State)>,
@@ -84,12 +83,12 @@ impl Life {
         let db = Db::open(tapped, &path(), options()).unwrap();
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let (readers, pending) = (BTreeMap::new(), Vec::new());
-        Life { rng, disk, guard, db, readers, pending, serial: 0 }
+        Life { rng, guard, db, readers, pending, serial: 0 }
     }
 
     /// Everything is durable now.
     fn settle(&mut self) {
-        self.pending.drain(..).for_each(|commit| drop(commit.wait().unwrap()));
+        self.pending.drain(..).for_each(|commit| commit.wait().map(drop).unwrap());
         self.db.persist().unwrap();
         self.guard.note();
     }
@@ -148,7 +147,7 @@ impl Life {
             6 => self.settle(),
             7 => self.read(),
             8 => self.stop_reading(),
-            _ => drop(self.db.compact(std::time::Duration::ZERO).unwrap()),
+            _ => self.db.compact(std::time::Duration::ZERO).map(drop).unwrap(),
         }
     }
 }

@@ -69,8 +69,8 @@ fn any_selection_of_a_records_sectors_leads_to_one_state_or_the_other() {
     assert_eq!(sectors_most, 6, "some record fills its sectors");
 }
 
-// Scenarios 39 and 38: any selection of a flush's pages landed, some of which take the place of older
-// ones. A record that landed without its pages counts as torn, whichever is missing.
+// Scenarios 39 and 38: any selection of a flush's pages landed, some of which take the place of
+// older ones. A record that landed without its pages counts as torn, whichever is missing.
 #[test]
 fn any_selection_of_a_flushs_pages_leads_to_the_state_before() {
     let mut rng = rng(39);
