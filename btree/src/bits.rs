@@ -13,6 +13,11 @@ pub(crate) struct Bits {
 const WORD: u32 = u64::BITS;
 
 impl Bits {
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.words.capacity() * size_of::<u64>()
+    }
+
     pub(crate) fn contains(&self, at: u32) -> bool {
         self.words.get((at / WORD) as usize).is_some_and(|word| word >> (at % WORD) & 1 == 1)
     }

@@ -34,8 +34,8 @@ pub(crate) struct Cache {
     /// Committed, and not yet written to the file. What a later commit has let go of before any
     /// flush stays until its number is free: it may be read, and is nowhere else.
     unflushed: Mutex<HashMap<PageId, (Stamp, Bytes)>>,
-    /// How many those are.
-    held: AtomicUsize,
+    /// Their bytes.
+    held_bytes: AtomicUsize,
 }
 
 /// Invariants:
@@ -68,7 +68,7 @@ impl Cache {
             bytes_max: bytes_max / SHARDS,
         };
         let shards = (0..SHARDS).map(|_| Mutex::new(shard())).collect();
-        Cache { shards, unflushed: Mutex::default(), held: AtomicUsize::new(0) }
+        Cache { shards, unflushed: Mutex::default(), held_bytes: AtomicUsize::new(0) }
     }
 
     fn shard(&self, page: PageId) -> &Mutex<Shard> {
@@ -99,8 +99,10 @@ impl Cache {
     /// Holds what a commit has made until [`flushed`](Cache::flushed).
     pub(crate) fn hold(&self, page: PageId, stamp: Stamp, bytes: Bytes) {
         let mut unflushed = self.unflushed.lock();
-        unflushed.insert(page, (stamp, bytes));
-        self.held.store(unflushed.len(), Ordering::Relaxed);
+        self.held_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        if let Some((_, old)) = unflushed.insert(page, (stamp, bytes)) {
+            self.held_bytes.fetch_sub(old.len(), Ordering::Relaxed);
+        }
     }
 
     /// What a commit has made at `page` and no flush has written.
@@ -110,7 +112,12 @@ impl Cache {
 
     /// Whether any page is held.
     pub(crate) fn holds_any(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > 0
+        self.held_bytes() > 0
+    }
+
+    /// Bytes of the pages that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     /// Nobody needs what is held for these pages: their numbers are free.
@@ -120,9 +127,10 @@ impl Cache {
         }
         let mut unflushed = self.unflushed.lock();
         for page in extent.first.0..extent.first.0 + extent.pages {
-            unflushed.remove(&PageId(page));
+            if let Some((_, old)) = unflushed.remove(&PageId(page)) {
+                self.held_bytes.fetch_sub(old.len(), Ordering::Relaxed);
+            }
         }
-        self.held.store(unflushed.len(), Ordering::Relaxed);
     }
 
     /// These bytes, which were held for `page`, are in the file now.
@@ -132,7 +140,7 @@ impl Cache {
         if unflushed.get(&page).is_some_and(|(_, held)| held.as_ptr() == bytes.as_ptr())
             && let Some((stamp, bytes)) = unflushed.remove(&page)
         {
-            self.held.store(unflushed.len(), Ordering::Relaxed);
+            self.held_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
             drop(unflushed);
             self.keep(page, stamp, bytes);
         }

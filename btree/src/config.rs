@@ -72,8 +72,11 @@ impl Options {
 
     /// Memory for pages that have been read or written, at least 1 MiB; it is taken as it is used.
     /// Three quarters are the mirror's, which has the first pages of the file, the rest is a cache
-    /// for all others. Private pages of the write transaction, and commits not flushed yet, come on
-    /// top. Default: 1 GiB.
+    /// for all others. On top come: the pages of the write transaction; those commits that are not
+    /// flushed and lie beyond the mirror, half as much again at most (see
+    /// [`unflushed_bytes`](Options::unflushed_bytes)) while the disk works and no reader holds
+    /// them; eight bytes for each page of the mirror and some bits for each page of the file.
+    /// [`Stats`](crate::Stats) counts them. Default: 1 GiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Options {
         self.memory_bytes = bytes;
@@ -82,7 +85,7 @@ impl Options {
 
     /// How many bytes of pages may wait to be flushed; at most a quarter of
     /// [`memory_bytes`](Options::memory_bytes) counts. Beyond it a commit waits for the flush; with
-    /// [`Sync::OnRequest`] it has one started, and waits beyond four times as much. Default: 64 MiB.
+    /// [`Sync::OnRequest`] it has one started, and waits beyond twice as much. Default: 64 MiB.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
         self.unflushed_bytes = bytes;

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use crate::error::Result;
-use crate::page::{Key, Page};
+use crate::page::{Key, Page, Value};
 use crate::pages::{PageRef, Source};
 use crate::slice::Slice;
 use crate::tree;
@@ -135,12 +135,29 @@ impl<'a, S: Source<'a>> Walk<'a, S> {
     /// The key in a slice of its own.
     #[inline]
     pub(crate) fn key(&self) -> Slice<'a> {
-        let leaf = self.page();
-        if leaf.prefix().is_empty() {
-            let (start, len) = leaf.suffix_place(self.at);
-            return self.leaf.as_ref().expect("the walk is on a record").slice(start, len);
+        let place = self.page().suffix_place(self.at);
+        self.key_at(self.leaf.as_ref().expect("the walk is on a record"), place)
+    }
+
+    /// The key and the value.
+    #[inline]
+    pub(crate) fn record(&self) -> Result<(Slice<'a>, Slice<'a>)> {
+        let leaf = self.leaf.as_ref().expect("the walk is on a record");
+        let (suffix_at, suffix, value) = Page(leaf).record(self.at);
+        let key = self.key_at(leaf, (suffix_at, suffix));
+        match value {
+            Value::Inline { start, len } => Ok((key, leaf.slice(start, len))),
+            Value::Run(ptr) => Ok((key, self.source.run(ptr)?)),
         }
-        Slice::joined(leaf.prefix(), leaf.suffix(self.at))
+    }
+
+    #[inline]
+    fn key_at(&self, leaf: &PageRef<'a>, suffix: (usize, usize)) -> Slice<'a> {
+        let prefix = Page(leaf).prefix_place();
+        if prefix.1 == 0 {
+            return leaf.slice(suffix.0, suffix.1);
+        }
+        Slice::joined_within(leaf, prefix, suffix)
     }
 
     #[inline]

@@ -179,9 +179,13 @@ impl Db {
     pub fn stats(&self) -> Stats {
         let store = self.store();
         let body = &store.body;
-        let (flushes, pages_written) = store.core.flusher.lock().counts();
+        let flusher = store.core.flusher.lock();
+        let (flushes, pages_written) = flusher.counts();
+        let map_bytes = flusher.map().bytes() + body.mirror.stamp_bytes();
+        drop(flusher);
         let space = body.space.lock();
         let (pages, free, pending) = (space.end(), space.free_count(), space.pending_count());
+        let map_bytes = map_bytes + space.map_bytes();
         drop(space);
         Stats {
             sizes: self.sizes(),
@@ -194,6 +198,8 @@ impl Db {
             readers: body.readers.list(body.clock.monotonic()),
             mirror_pages: u64::from(body.mirror.pages()),
             cache_bytes: body.cache.bytes(),
+            held_bytes: body.cache.held_bytes(),
+            map_bytes,
             flushes,
             pages_written,
         }

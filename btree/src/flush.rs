@@ -426,6 +426,7 @@ impl Step for Flusher {
         match self.flush(&root) {
             Ok(()) => {
                 self.carry.clear();
+                self.body.space.lock().settle();
                 self.body.readers.settle(&root);
                 if self.sync == Sync::OnRequest {
                     // Without the mark the state is as durable; its loss would be noticed less.

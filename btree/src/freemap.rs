@@ -202,6 +202,12 @@ impl FreeMap {
         self.ceiling = ceiling;
     }
 
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        let pointers = self.chunks.capacity() + self.directories.capacity();
+        self.now.bytes() + self.base.bytes() + pointers * size_of::<PagePtr>()
+    }
+
     /// The pages of the map itself.
     pub(crate) fn own_pages(&self) -> impl Iterator<Item = PageId> {
         self.chunks.iter().chain(&self.directories).filter(|ptr| !ptr.is_none()).map(|ptr| ptr.id)

@@ -122,6 +122,11 @@ impl Mirror {
         u64::from(extent.first.0) + u64::from(extent.pages) <= u64::from(self.pages)
     }
 
+    /// Bytes of the stamps, all of which are taken in the course of time.
+    pub(crate) fn stamp_bytes(&self) -> usize {
+        self.pages as usize * size_of::<AtomicU64>()
+    }
+
     /// How many pages have a place.
     pub(crate) fn pages(&self) -> u32 {
         self.pages

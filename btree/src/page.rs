@@ -47,6 +47,8 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use crate::types::{PageId, TxnId};
 
 pub(crate) use branch::children;
@@ -175,6 +177,12 @@ impl<'p> Page<'p> {
         &self.0[HEADER_BYTES..HEADER_BYTES + self.prefix_bytes()]
     }
 
+    /// Where that is in the page, and how long.
+    #[inline]
+    pub(crate) fn prefix_place(self) -> (usize, usize) {
+        (HEADER_BYTES, self.prefix_bytes())
+    }
+
     /// A key without the prefix; that of a branch's slot 0 is empty and means nothing.
     #[inline]
     pub(crate) fn suffix(self, i: usize) -> &'p [u8] {
@@ -204,6 +212,11 @@ impl<'p> Page<'p> {
     /// Bytes that cells, slots and prefix take; what is left can be had by building anew.
     pub(crate) fn used_bytes(self) -> usize {
         self.slots_end() - HEADER_BYTES + self.0.len() - self.heap() - self.dead()
+    }
+
+    /// Where something is: from the header to the last slot, and from the first cell on.
+    pub(crate) fn used(self) -> (Range<usize>, Range<usize>) {
+        (0..self.slots_end(), self.heap()..self.0.len())
     }
 
     /// Whether the page should be joined with a neighbour.

@@ -81,6 +81,8 @@ impl<'a, S: Source<'a>> Range<'a, S> {
         range
     }
 
+    /// A step that leads to another leaf, or is the first of its kind, or the last.
+    #[cold]
     fn step(&mut self, turn: Turn) -> Option<Result<(Slice<'a>, Slice<'a>)>> {
         if let Some(error) = &self.failed {
             return Some(Err(error.clone()));
@@ -89,41 +91,50 @@ impl<'a, S: Source<'a>> Range<'a, S> {
             return None;
         }
         let moved = if turn == Turn::Front { self.forward() } else { self.backward() };
-        let record = moved.and_then(|is_on| {
-            let walk = if turn == Turn::Front { &self.front.walk } else { &self.back.walk };
-            if is_on { Ok(Some((walk.key(), walk.value()?))) } else { Ok(None) }
-        });
-        match record {
-            Ok(Some(record)) => Some(Ok(record)),
-            Ok(None) => {
+        match moved {
+            Ok(true) => self.record(turn),
+            Ok(false) => {
                 self.is_done = true;
+                self.turn = Turn::Nobody;
                 None
             }
-            Err(error) => {
-                self.failed = Some(error.clone());
-                Some(Err(error))
-            }
+            Err(error) => self.fail(error),
         }
     }
 
-    /// Moves the front to the next record of the range.
+    /// The record on which that end is.
     #[inline]
-    fn forward(&mut self) -> Result<bool> {
-        if self.turn == Turn::Front {
-            let at = self.front.walk.at() + 1;
-            if at < self.front.stop {
-                self.front.walk.set_at(at);
-                return Ok(true);
-            }
-            if self.front.is_final {
-                return Ok(false);
-            }
+    fn record(&mut self, turn: Turn) -> Option<Result<(Slice<'a>, Slice<'a>)>> {
+        let walk = if turn == Turn::Front { &self.front.walk } else { &self.back.walk };
+        match walk.record() {
+            Ok(record) => Some(Ok(record)),
+            Err(error) => self.fail(error),
         }
-        self.forward_far()
     }
 
     #[cold]
-    fn forward_far(&mut self) -> Result<bool> {
+    fn fail(&mut self, error: Error) -> Option<Result<(Slice<'a>, Slice<'a>)>> {
+        self.failed = Some(error.clone());
+        self.turn = Turn::Nobody;
+        Some(Err(error))
+    }
+
+    /// Moves the front to the next record of the range if that is in the same leaf.
+    #[inline]
+    fn forward_near(&mut self) -> bool {
+        let at = self.front.walk.at() + 1;
+        let is_near = self.turn == Turn::Front && at < self.front.stop;
+        if is_near {
+            self.front.walk.set_at(at);
+        }
+        is_near
+    }
+
+    /// Moves the front to the next record of the range, which is in another leaf.
+    fn forward(&mut self) -> Result<bool> {
+        if self.turn == Turn::Front && self.front.is_final {
+            return Ok(false);
+        }
         if self.turn == Turn::Back {
             self.upper = Bound::Excluded(KeyBuf::from_slice(&self.back.walk.key()));
         }
@@ -148,24 +159,22 @@ impl<'a, S: Source<'a>> Range<'a, S> {
         Ok(self.front.walk.at() < stop)
     }
 
-    /// Moves the back to the record before, of the range.
+    /// Moves the back to the record before, of the range, if that is in the same leaf.
     #[inline]
-    fn backward(&mut self) -> Result<bool> {
-        if self.turn == Turn::Back {
-            let at = self.back.walk.at();
-            if at > self.back.stop {
-                self.back.walk.set_at(at - 1);
-                return Ok(true);
-            }
-            if self.back.is_final {
-                return Ok(false);
-            }
+    fn backward_near(&mut self) -> bool {
+        let at = self.back.walk.at();
+        let is_near = self.turn == Turn::Back && at > self.back.stop;
+        if is_near {
+            self.back.walk.set_at(at - 1);
         }
-        self.backward_far()
+        is_near
     }
 
-    #[cold]
-    fn backward_far(&mut self) -> Result<bool> {
+    /// Moves the back to the record before, of the range, which is in another leaf.
+    fn backward(&mut self) -> Result<bool> {
+        if self.turn == Turn::Back && self.back.is_final {
+            return Ok(false);
+        }
         if self.turn == Turn::Front {
             self.lower = Bound::Excluded(KeyBuf::from_slice(&self.front.walk.key()));
         }
@@ -222,13 +231,13 @@ impl<'a, S: Source<'a>> Iterator for Range<'a, S> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.step(Turn::Front)
+        if self.forward_near() { self.record(Turn::Front) } else { self.step(Turn::Front) }
     }
 }
 
 impl<'a, S: Source<'a>> DoubleEndedIterator for Range<'a, S> {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(Turn::Back)
+        if self.backward_near() { self.record(Turn::Back) } else { self.step(Turn::Back) }
     }
 }

@@ -108,6 +108,8 @@ pub(crate) struct Space {
     /// The newest state, if it was not taken for a flush yet.
     unflushed: Option<Root>,
     unflushed_pages: u64,
+    /// Pages that were taken for a flush which is not settled, or has failed.
+    taken_pages: u64,
     /// Pages freed since the last take, but for those that were fresh.
     unflushed_freed: Vec<Extent>,
 }
@@ -148,6 +150,7 @@ impl Space {
             pending_count: 0,
             unflushed: None,
             unflushed_pages: 0,
+            taken_pages: 0,
             unflushed_freed: Vec::new(),
         }
     }
@@ -174,6 +177,21 @@ impl Space {
     /// Pages of commits that no flush has taken.
     pub(crate) fn unflushed_pages(&self) -> u64 {
         self.unflushed_pages
+    }
+
+    /// Pages of commits that are not on disk: what no flush has taken, and what one has.
+    pub(crate) fn backlog_pages(&self) -> u64 {
+        self.unflushed_pages + self.taken_pages
+    }
+
+    /// What was taken is on disk.
+    pub(crate) fn settle(&mut self) {
+        self.taken_pages = 0;
+    }
+
+    /// Bytes that the map of free and of fresh pages takes.
+    pub(crate) fn map_bytes(&self) -> usize {
+        self.free.bytes() + self.fresh.bytes()
     }
 
     /// Prefers pages below `ceiling` from now on.
@@ -219,7 +237,7 @@ impl Space {
                 at = first + pages;
             }
         }
-        self.unflushed_pages = 0;
+        self.taken_pages += std::mem::take(&mut self.unflushed_pages);
         let freed = std::mem::take(&mut self.unflushed_freed);
         Some(Change { root, used, freed })
     }

@@ -42,6 +42,11 @@ pub struct Stats {
     pub mirror_pages: u64,
     /// Bytes of pages in the cache.
     pub cache_bytes: usize,
+    /// Bytes of pages that are neither in the mirror nor in the cache: commits that no flush has
+    /// written, and what readers hold of those.
+    pub held_bytes: usize,
+    /// Bytes of the mirror's stamps and of the maps of free pages.
+    pub map_bytes: usize,
     /// Flushes since the database was opened.
     pub flushes: u64,
     /// Pages they wrote.

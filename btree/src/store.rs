@@ -240,16 +240,23 @@ impl Store {
     }
 
     /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
-    /// fill the memory. With a journal above, it is held up at four times the limit only.
+    /// fill the memory. With a journal above, it is held up at twice the limit only, and what a
+    /// flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
-        let unflushed = self.body.space.lock().unflushed_pages() * self.body.page_bytes as u64;
+        let page_bytes = self.body.page_bytes as u64;
+        let (unflushed, backlog) = {
+            let space = self.body.space.lock();
+            (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
+        };
         let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
-        if unflushed <= limit {
+        if backlog <= limit {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
-        if self.options.sync == Sync::OnRequest && has_thread && unflushed <= 4 * limit {
-            self.core.queue.call(ticket);
+        if self.options.sync == Sync::OnRequest && has_thread && backlog <= 2 * limit {
+            if unflushed > limit {
+                self.core.queue.call(ticket);
+            }
         } else {
             // The outcome is the commit's to tell.
             drop(self.core.wait(ticket));

@@ -71,11 +71,13 @@ impl Dirty {
         ptr.slot().is_some_and(|slot| !self.pages.is_frozen(slot))
     }
 
-    /// A copy of a page.
+    /// A copy of a page, but for what lies between its slots and its cells.
     pub(super) fn copy(&mut self, page: &[u8]) -> Box<[u8]> {
         match self.spare.pop() {
             Some(mut buffer) => {
-                buffer.copy_from_slice(page);
+                let (slots, cells) = Page(page).used();
+                buffer[slots.clone()].copy_from_slice(&page[slots]);
+                buffer[cells.clone()].copy_from_slice(&page[cells]);
                 buffer
             }
             None => page.into(),

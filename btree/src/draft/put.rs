@@ -1,6 +1,7 @@
 //! Putting a record: into the leaf, and up the tree if that is full.
 //!
-//! A full page is split where its bytes are halved, unless the new record is at an end of the tree:
+//! A full leaf gives records to a neighbour that has room (see [`share`](super::share)); if none
+//! has, the page is split where its bytes are halved, unless the new record is at an end of the tree:
 //! then what comes next will likely be there too, the old page stays full, and the new one begins
 //! with the new record alone.
 //!
@@ -35,13 +36,13 @@ impl<P: Pages> Edit<'_, P> {
             self.plant(key, value);
             return Ok(false);
         }
-        let hint = match *self.hint {
-            Some(hint) if self.belongs(hint, key) => hint,
-            _ => self.descend(Some(key), &mut path)?,
+        let (hint, end) = match self.hint.and_then(|hint| self.belongs(hint, key)) {
+            Some(hinted) => hinted,
+            None => (self.descend(Some(key), &mut path)?, None),
         };
         *self.hint = Some(hint);
         let leaf = self.dirty.page(hint.leaf);
-        let (at, found) = match leaf.find(key) {
+        let (at, found) = match end.map_or_else(|| leaf.find(key), Err) {
             Ok(at) => (at, Some(leaf.value(at))),
             Err(at) => (at, None),
         };
@@ -64,14 +65,15 @@ impl<P: Pages> Edit<'_, P> {
         Ok(found.is_some())
     }
 
-    /// Whether a key is within the leaf of the last change.
-    fn belongs(&self, hint: Hint, key: &[u8]) -> bool {
+    /// The hint, if a key is within the leaf of the last change; with its place, if that is the
+    /// leaf's end.
+    fn belongs(&self, hint: Hint, key: &[u8]) -> Option<(Hint, Option<usize>)> {
         let leaf = self.dirty.page(hint.leaf);
-        let last = leaf.count() - 1;
-        if leaf.key(last).cmp(key).is_lt() {
-            return hint.is_last;
+        let count = leaf.count();
+        if leaf.key(count - 1).cmp(key).is_lt() {
+            return hint.is_last.then_some((hint, Some(count)));
         }
-        hint.is_first || leaf.key(0).cmp(key).is_le()
+        (hint.is_first || leaf.key(0).cmp(key).is_le()).then_some((hint, None))
     }
 
     /// The first record of a tree.
@@ -152,6 +154,9 @@ impl<P: Pages> Edit<'_, P> {
         cell: &Cell<'_>,
         bias: Bias,
     ) -> Option<(Separator, u32)> {
+        if let Some(split) = self.grow_beside(slot, at, cell.item(key), bias) {
+            return Some(split);
+        }
         let (mut left, mut right) = (self.dirty.buffer(), self.dirty.buffer());
         match build_grown(self.dirty.page(slot), at, cell.item(key), bias, &mut left, &mut right) {
             Grown::One => {
@@ -168,6 +173,32 @@ impl<P: Pages> Edit<'_, P> {
                 Some((separator, self.dirty.add(right)))
             }
         }
+    }
+
+    /// What [`grow`](Self::grow) comes to for a record behind the end of a leaf that is full, of
+    /// which nothing has to be built anew: sorted loads get here once for each page.
+    fn grow_beside(
+        &mut self,
+        slot: u32,
+        at: usize,
+        item: Item<'_>,
+        bias: Bias,
+    ) -> Option<(Separator, u32)> {
+        let page = self.dirty.page(slot);
+        if bias != Bias::Right || !page.is_leaf() || at == 0 || at != page.count() {
+            return None;
+        }
+        let prefix = page.prefix().len();
+        let fits = HEADER_BYTES + page.used_bytes() + item.bytes() <= page.0.len() + prefix;
+        // A page whose keys have more in common than it knows gets smaller when it is built anew.
+        if fits || page.key(0).common(item.key) > prefix {
+            return None;
+        }
+        let mut right = self.dirty.buffer();
+        let last = self.dirty.page(slot).key(at - 1);
+        let separator = separator(last, item.key);
+        build(&mut right, 0, &[item], last.common(item.key));
+        Some((separator, self.dirty.add(right)))
     }
 
     /// Puts a branch above the root, which was split.

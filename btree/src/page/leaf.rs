@@ -1,6 +1,6 @@
 //! What a leaf's cell holds beside the key.
 
-use super::{FLAG_RUNS, FLAGS_AT, Page, PageMut, SIZE_RUN, read_u16};
+use super::{FLAG_RUNS, FLAGS_AT, Page, PageMut, SIZE_RUN, Slot, read_u16};
 use crate::types::RunPtr;
 
 /// Bytes in front of the suffix.
@@ -36,7 +36,19 @@ impl Page<'_> {
     /// The value of record `i`.
     #[inline]
     pub(crate) fn value(self, i: usize) -> Value {
+        self.record(i).2
+    }
+
+    /// Where the suffix of record `i` is, how long, and the value.
+    #[inline]
+    pub(crate) fn record(self, i: usize) -> (usize, usize, Value) {
         let slot = self.slot(i);
+        let suffix_at = slot.offset() + SIZE_BYTES;
+        (suffix_at, slot.suffix_bytes(), self.value_of(slot))
+    }
+
+    #[inline]
+    fn value_of(self, slot: Slot) -> Value {
         let size = read_u16(self.0, slot.offset());
         let start = slot.offset() + SIZE_BYTES + slot.suffix_bytes();
         if size & usize::from(SIZE_RUN) == 0 {

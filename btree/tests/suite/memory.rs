@@ -71,3 +71,56 @@ fn a_reader_of_a_state_that_never_reaches_the_disk_is_served_from_memory() {
     drop(r);
     assert!(records(&db).values().all(|value| value[0] == 4));
 }
+
+// A load that is faster than the disk must not fill the memory with what waits to be written.
+#[test]
+fn a_writer_that_nobody_waits_for_is_held_up_before_memory_is_full() {
+    const MEMORY: usize = 2 << 20;
+    for sync in [Sync::OnRequest, Sync::EveryCommit] {
+        let options = Options::default().sync(sync).memory_bytes(MEMORY).writer(Writer::Thread);
+        let db = Db::open(Arc::new(MemVfs::new()), &path(), options).unwrap();
+        let tree = db.tree("t").unwrap();
+        let mut held_most = 0;
+        for round in 0..200 {
+            let mut w = db.write().unwrap();
+            for i in 0..100 {
+                w.put(tree, &key(round * 100 + i), &[1; 1000]).unwrap();
+            }
+            drop(w.commit().unwrap());
+            held_most = held_most.max(db.stats().held_bytes);
+        }
+        assert!(db.sizes().used_bytes > 8 * MEMORY as u64, "far larger than memory");
+        // Half as much again, and the commit that went beyond it.
+        assert!(held_most <= MEMORY / 2 + (200 << 10), "{sync:?}: {held_most}");
+        let stats = db.stats();
+        assert!(stats.map_bytes < MEMORY / 20, "{stats:?}");
+    }
+}
+
+// What is removed beyond the mirror is free afterwards, as it is within.
+#[test]
+fn pages_beyond_the_mirror_become_free() {
+    let options = options().sync(Sync::OnRequest).memory_bytes(1 << 20).writer(Writer::Thread);
+    let db = Db::open(Arc::new(MemVfs::new()), &path(), options).unwrap();
+    let tree = db.tree("t").unwrap();
+    for round in 0..20 {
+        let mut w = db.write().unwrap();
+        for i in 0..1000 {
+            w.put(tree, &key(round * 1000 + i), &[1; 1000]).unwrap();
+        }
+        drop(w.commit().unwrap());
+    }
+    db.persist().unwrap();
+    let before = db.sizes().used_bytes;
+    for round in 0..20 {
+        let mut w = db.write().unwrap();
+        for i in (0..1000).filter(|i| i / 4 % 2 == 0) {
+            assert!(w.delete(tree, &key(round * 1000 + i)).unwrap());
+        }
+        drop(w.commit().unwrap());
+    }
+    db.persist().unwrap();
+    let after = db.sizes().used_bytes;
+    assert!(after < before * 3 / 4, "{before} {after} {:?}", db.verify());
+    assert_eq!(db.verify().unwrap().lost_pages, 0);
+}
