@@ -5,7 +5,8 @@
 //! A sketch says: memory is the budget, once more as much for what waits to be flushed, and a
 //! few MiB; a step of a compaction visits 64 pages, some 5 ms if they have to be read.
 //!
-//! `cargo run --release -p drystone-btree --example large [directory [MiB of data [MiB of memory]]]`
+//! `cargo run --release -p drystone-btree --example large [directory [MiB of data [MiB of
+//! memory]]]`
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -161,7 +162,7 @@ impl Report<'_> {
     fn line(&self, what: &str) -> Result<()> {
         let sizes = self.db.sizes();
         println!(
-            "{:>7.1} s  {what:<14} memory {:>5} MiB  file {:>6} MiB  used {:>6} MiB  waiting {:>4} MiB",
+            "{:>7.1} s  {what:<14} memory {:>5} MiB  file {:>6}  used {:>6}  waiting {:>4}",
             self.clock.monotonic().as_secs_f64(),
             self.memory()? >> 20,
             sizes.file_bytes >> 20,

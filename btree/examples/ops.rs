@@ -1,10 +1,10 @@
 //! What does each operation cost the processor?
 //!
 //! **Method.** Records with keys of 16 to 24 bytes and values of 150 bytes, loaded in transactions
-//! of 10 000 that nobody asks to be durable, in random order and sorted; then gets of keys that are there
-//! and that are not, scans of 100 records from a random key, and one scan of all. Everything stays
-//! in memory but for what the flushes write. The process's time (user and system, all threads) is
-//! what counts: on a machine with neighbours the clock on the wall tells about them.
+//! of 10 000 that nobody asks to be durable, in random order and sorted; then gets of keys that are
+//! there and that are not, scans of 100 records from a random key, and one scan of all. Everything
+//! stays in memory but for what the flushes write. The process's time (user and system, all
+//! threads) is what counts: on a machine with neighbours the clock on the wall tells about them.
 //!
 //! **Expectation**, by counting cache misses at 90 ns and pages at 10 GB/s: get 0.8 µs; scan of 100
 //! records, five leaves, 6 µs; a random put copies, checksums, publishes and writes one page, 3 µs;

@@ -1,4 +1,5 @@
-//! Pages that have no place in the mirror: a cache with a limit in bytes, and those not yet on disk.
+//! Pages that have no place in the mirror: a cache with a limit in bytes, and those not yet on
+//! disk.
 //!
 //! A database larger than memory keeps the pages beyond the mirror's share here. A page is shared
 //! by reference count, so it stays alive for who reads it when it is thrown out.

@@ -1,9 +1,9 @@
 //! A copy of one state into another file, while others write.
 //!
-//! The copy walks the trees of a snapshot as [`verify`](crate::verify) does, and writes each page it
-//! is shown under the number it has: what is copied was verified, and what is not part of the state
-//! is not copied. Free pages come out as holes. The free map and the record are made anew. Nothing
-//! of it depends on what is flushed.
+//! The copy walks the trees of a snapshot as [`verify`](crate::verify) does, and writes each page
+//! it is shown under the number it has: what is copied was verified, and what is not part of the
+//! state is not copied. Free pages come out as holes. The free map and the record are made anew.
+//! Nothing of it depends on what is flushed.
 //!
 //! The file gets its name when it is complete and synced. A copy that was interrupted leaves a file
 //! by another name, which is no database; the next attempt makes it again.

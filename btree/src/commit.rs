@@ -11,8 +11,8 @@ use crate::store::Store;
 use crate::types::TxnId;
 
 /// A committed transaction on its way to the disk. Others see it already. Block on
-/// [`wait`](Commit::wait), or `.await` it on any runtime: it is a plain [`Future`]. Dropping it does
-/// not take the transaction back.
+/// [`wait`](Commit::wait), or `.await` it on any runtime: it is a plain [`Future`]. Dropping it
+/// does not take the transaction back.
 #[derive(Debug)]
 #[must_use = "a transaction is not durable until its commit resolves"]
 pub struct Commit {

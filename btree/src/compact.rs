@@ -31,8 +31,8 @@ use crate::store::Store;
 use crate::types::{PageId, TreeId};
 use crate::write::WriteTxn;
 
-/// Pages looked at in one transaction: some 20 µs each if they are in memory, and a few milliseconds
-/// in all if they are not.
+/// Pages looked at in one transaction: some 20 µs each if they are in memory, and a few
+/// milliseconds in all if they are not.
 const STEP_VISITS: usize = 64;
 
 /// Free pages that a file may have beside a sixteenth of those in use.
@@ -69,8 +69,8 @@ struct Pass {
 
 impl Db {
     /// Gives space that is free inside of the file back to the file system, for about as long as
-    /// `budget`; call it again while there is [`More`](Progress::More). Others are held up no longer
-    /// than by a small transaction. What was committed is made durable by it.
+    /// `budget`; call it again while there is [`More`](Progress::More). Others are held up no
+    /// longer than by a small transaction. What was committed is made durable by it.
     ///
     /// # Errors
     /// Those of [`write`](Db::write), [`WriteTxn::commit`] and [`persist`](Db::persist).

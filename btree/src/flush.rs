@@ -13,8 +13,8 @@
 //! that go together cost the pages of one, and a few more.
 //!
 //! **Growing.** A write that makes the file longer needs the file system's journal as well, and
-//! its sync takes nearly twice as long. So a small flush that has to grow the file adds a stretch of
-//! zeros, an eighth of the file and at most [`AHEAD_BYTES_MAX`], and the flushes after it find
+//! its sync takes nearly twice as long. So a small flush that has to grow the file adds a stretch
+//! of zeros, an eighth of the file and at most [`AHEAD_BYTES_MAX`], and the flushes after it find
 //! their place made. A large one writes itself and no zeros.
 //!
 //! **Failure.** Whatever fails, nothing is assumed about what reached the disk. If there is another

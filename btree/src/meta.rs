@@ -1,9 +1,9 @@
-//! The meta page: which root is the newest, where it is written twice over, and when to believe it.
+//! The meta page: which root is the newest, where it is written twice, and when to believe it.
 //!
 //! ```text
 //!   file    ┌──────────────┬──────────────┬────────┬────────┬─ ─ ─
 //!           │ slot 0, 4096 │ slot 1, 4096 │ page 2 │ page 3 │          (pages of 8 or 16 KiB: the
-//!           └──────────────┴──────────────┴────────┴────────┴─ ─ ─      slots lie in page 0, page 1
+//!           └──────────────┴──────────────┴────────┴────────┴─ ─ ─     slots lie in page 0, page 1
 //!                                                                       is not used)
 //!   slot    ┌───────────────┬───────────────┬───────────┬─────────┐
 //!           │ record, 1536  │ its copy, 1536│ mark, 512 │ zeros   │    no two share a sector
@@ -24,7 +24,7 @@
 //!               72  4    end: no page of this state has this number or a higher one
 //!               76  4    CRC-32 over the checksums of the pages written with this record, in order
 //!               80  2    w: runs of pages written with it; 0xFFFF: those were synced before it
-//!               82  2    t: runs of pages that changed sides since the free map's chunks were written
+//!               82  2    t: runs of pages that changed sides since the free map was written
 //!               84  2    d: directory pages of the free map
 //!               86  2    zeros
 //!               88  12d  directory pages: id, checksum, transaction; zeros if there is none

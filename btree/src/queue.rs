@@ -15,10 +15,10 @@
 //! settled, and wakes all of its listeners and none of the other's. The woken look at an atomic
 //! counter and go: there is no lock that they would all queue for.
 //!
-//! **Flushing.** Whoever is to flush holds the *pen*, of which there is one. Two kinds of thread may
-//! take it: one that waits for its commit while nobody flushes, and the database's own *scribe*.
-//! Who may when is in [`core`](crate::core); here are the steps, each atomic, those of the scribe in
-//! [`scribe`].
+//! **Flushing.** Whoever is to flush holds the *pen*, of which there is one. Two kinds of thread
+//! may take it: one that waits for its commit while nobody flushes, and the database's own
+//! *scribe*. Who may when is in [`core`](crate::core); here are the steps, each atomic, those of
+//! the scribe in [`scribe`].
 //!
 //! **Failure.** With [`Sync::EveryCommit`](crate::Sync::EveryCommit) the first failed flush ends
 //! the queue for everyone. With [`Sync::OnRequest`](crate::Sync::OnRequest) it ends the attempt:

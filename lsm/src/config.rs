@@ -73,8 +73,8 @@ impl Options {
     }
 
     /// Whether writes go to a journal. Without one a write is durable only after
-    /// [`Db::persist`](crate::Db::persist) (or a flush that came by itself), and what a crash leaves
-    /// is some prefix of the writes: for whoever keeps a journal of their own. Default: yes.
+    /// [`Db::persist`](crate::Db::persist) (or a flush that came by itself), and what a crash
+    /// leaves is some prefix of the writes: for whoever keeps a journal of their own. Default: yes.
     #[must_use]
     pub fn journal(mut self, yes: bool) -> Options {
         self.journal = yes;

@@ -145,8 +145,8 @@ impl IngestWriter {
     }
 
     /// Makes all records visible, and durable, as one write: it hides what was written before it.
-    /// Everything written before is flushed first; writers wait for a part of that. Without a record
-    /// it does nothing.
+    /// Everything written before is flushed first; writers wait for a part of that. Without a
+    /// record it does nothing.
     ///
     /// # Errors
     /// Nothing of it is visible then: what an append has failed with; the disk's;

@@ -24,10 +24,10 @@
 //!           └──► memtable (active) ──full──► memtable (sealed)                 memory
 //!                                                   │ flush
 //!                                                   ▼
-//!                level 0    ──[      ]──[        ]──    newest                 000000000000002a.table
+//!                level 0    ──[      ]──[        ]──    newest         000000000000002a.table
 //!                           ──[   ]───[     ]──[  ]
 //!                                   │ compaction
-//!                level 5    [   ][   ][   ][   ]                               00000000000000*.table
+//!                level 5    [   ][   ][   ][   ]                       00000000000000*.table
 //!                level 6    [   ][   ][   ][   ][   ][   ][   ][   ]           oldest
 //!
 //!   which tables there are, on which level ──► manifest                        manifest.a/*.wal
@@ -41,9 +41,9 @@
 //! # What a write goes through
 //!
 //! A batch gets consecutive numbers, one for each change, and its bytes are copied into the
-//! journal's buffer: that much under a lock. Then its changes are inserted into the memtable, beside
-//! those of other threads, without one. When all earlier batches are in as well, one number moves,
-//! and readers see it. The files to read are `core.rs`, which draws this, `memtable.rs`,
+//! journal's buffer: that much under a lock. Then its changes are inserted into the memtable,
+//! beside those of other threads, without one. When all earlier batches are in as well, one number
+//! moves, and readers see it. The files to read are `core.rs`, which draws this, `memtable.rs`,
 //! `memtable/skiplist.rs` and `ratchet.rs`.
 //!
 //! # What a crash leaves

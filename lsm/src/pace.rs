@@ -20,8 +20,8 @@
 //! ```
 //!
 //! One wait lasts at most [`WAIT_MAX`], and ends at once when debt is paid. A writer that finds all
-//! memtables full after that waits [`MEMORY_WAIT`] for one to be flushed, and then takes another one
-//! all the same: memory may grow to twice what memtables ordinarily have. At full debt a writer
+//! memtables full after that waits [`MEMORY_WAIT`] for one to be flushed, and then takes another
+//! one all the same: memory may grow to twice what memtables ordinarily have. At full debt a writer
 //! needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. No batch is
 //! held up for more than a tenth of a second as long as they get on; what the longest was is in the
 //! [statistics](crate::Stats::longest_held).

@@ -8,7 +8,7 @@
 //!   keyspace ─┬─ level 0   sub-level 2   ────[    ]──────────[  ]──     newest
 //!             │            sub-level 1   ──[       ]───[        ]──
 //!             │            sub-level 0   [    ][         ][       ]
-//!             ├─ level 4   ─[  ]──[  ]────[  ]─                         the base: where level 0 goes
+//!             ├─ level 4   ─[  ]──[  ]────[  ]─                         the base of level 0
 //!             ├─ level 5   [  ][  ][  ][  ][  ][  ]
 //!             └─ level 6   [  ][  ][  ][  ][  ][  ][  ][  ][  ]         oldest
 //! ```

@@ -10,8 +10,8 @@
 //!      OsVfs        MemVfs       SimVfs       a real disk, an obedient one, a hostile one
 //! ```
 //!
-//! Start at [`Vfs`]: its contract says which call makes what survive a crash. [`TapVfs`] goes around
-//! any of them and lets a test watch, hold up or refuse what passes.
+//! Start at [`Vfs`]: its contract says which call makes what survive a crash. [`TapVfs`] goes
+//! around any of them and lets a test watch, hold up or refuse what passes.
 //!
 //! ```
 //! use std::io::IoSlice;

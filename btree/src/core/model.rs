@@ -4,7 +4,7 @@
 //! wake-up as a deadlock, and a missing fence as an old value read. To run: `cargo xtask loom`, or
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release -p drystone-btree --lib model --target-dir target/loom
+//! RUSTFLAGS="--cfg loom" cargo test --release -p drystone-btree --lib model
 //! ```
 //!
 //! Schedules with more than [`PREEMPTIONS_MAX`] forced switches are left out, as loom's authors

@@ -1,3 +1,5 @@
+//! Which pages are given out when: never one that somebody may still need.
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

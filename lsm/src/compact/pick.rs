@@ -14,8 +14,8 @@
 //!
 //! A level that scores 1 or more is due, the highest first. From level 0 go the tables that overlap
 //! the oldest, and what overlaps those; from another level goes the one table that drags along the
-//! least of the next. Tables that another compaction reads are left alone, and so is every key range
-//! that one is writing into.
+//! least of the next. Tables that another compaction reads are left alone, and so is every key
+//! range that one is writing into.
 //!
 //! **Tiered.** All tables stay on level 0, as runs. When there are enough of them, neighbours of
 //! similar size are merged into one run.

@@ -22,10 +22,10 @@
 //!   link:  rank 3 bits │ first four bytes of the key 32 bits │ place / 8  29 bits
 //! ```
 //!
-//! `head` is the first eight bytes of the key as a number; `trailer` is `seq << 8 | kind`. Nodes are
-//! sorted by the rank of their keyspace, by keyspace, by key, and by trailer *descending*: all
-//! keyspaces live in one list. A keyspace gets its rank when it is first written to; those that find
-//! no rank of their own share the last, and the links to their nodes say nothing of the key.
+//! `head` is the first eight bytes of the key as a number; `trailer` is `seq << 8 | kind`. Nodes
+//! are sorted by the rank of their keyspace, by keyspace, by key, and by trailer *descending*: all
+//! keyspaces live in one list. A keyspace gets its rank when it is first written to; those that
+//! find no rank of their own share the last, and the links to their nodes say nothing of the key.
 //!
 //! **A link says where it leads.** Nearly all the time of a search goes into waiting for memory: a
 //! node that is looked at is a node that has to be fetched. So a link carries the beginning of the
@@ -119,8 +119,8 @@ impl<'a> Target<'a> {
 const PLACE_BITS: u32 = 29;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
-/// What a link says of the order of the node it leads to. Different hints decide; equal hints decide
-/// nothing.
+/// What a link says of the order of the node it leads to. Different hints decide; equal hints
+/// decide nothing.
 fn hint(rank: u32, head: u64) -> u64 {
     let key = if rank < RANK_SHARED { head >> 32 } else { 0 };
     u64::from(rank) << 61 | key << PLACE_BITS

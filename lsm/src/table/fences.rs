@@ -248,8 +248,8 @@ impl FencesBuilder {
     }
 }
 
-/// Writes the key of a fence between an entry and the next, which is in another block, to `key`, and
-/// returns its number.
+/// Writes the key of a fence between an entry and the next, which is in another block, to `key`,
+/// and returns its number.
 pub(crate) fn between(left: (&[u8], SeqNo), right: &[u8], key: &mut Vec<u8>) -> SeqNo {
     key.clear();
     if left.0 == right {

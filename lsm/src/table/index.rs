@@ -31,9 +31,9 @@
 //! **Why not all by leaves?** A leaf is reached through the cache, which is a lock and a count of
 //! users for each step: as much again as all else that a cached read does.
 //!
-//! **Absent.** A filter in pieces by key, which neighbours would share: its pages are picked by hash,
-//! so that the whole filter is the same bits as its pages. And range deletes in pieces: all of a
-//! table's are in memory while it is open.
+//! **Absent.** A filter in pieces by key, which neighbours would share: its pages are picked by
+//! hash, so that the whole filter is the same bits as its pages. And range deletes in pieces: all
+//! of a table's are in memory while it is open.
 
 use crate::codec::Input;
 use crate::key::{InternalKey, Kind, SeqNo};

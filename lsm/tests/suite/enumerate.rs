@@ -9,10 +9,10 @@
 //!                                                                   └─► power cut in recovery
 //! ```
 //!
-//! A workload writes over several keyspaces, flushes, compacts, ingests, clears and drops a keyspace,
-//! makes copies, is closed and killed, so that every call of each of these is the last one somewhere. A point is one
-//! such way through. `CRASH_POINTS=1000000 cargo test -p drystone-lsm enumerate` takes a million
-//! points; a failure prints the command that replays its point alone.
+//! A workload writes over several keyspaces, flushes, compacts, ingests, clears and drops a
+//! keyspace, makes copies, is closed and killed, so that every call of each of these is the last
+//! one somewhere. A point is one such way through. `CRASH_POINTS=1000000 cargo test -p drystone-lsm
+//! enumerate` takes a million points; a failure prints the command that replays its point alone.
 
 use std::fmt;
 use std::path::Path;

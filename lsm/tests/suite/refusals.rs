@@ -16,8 +16,8 @@ fn round(db: &Db, number: u8) -> Result<(), drystone_lsm::Error> {
     db.compact(std::time::Duration::MAX).map(drop)
 }
 
-// Without a journal no write depends on the disk, and `persist` may be called again after a failure:
-// it must trust no byte of the failed attempt.
+// Without a journal no write depends on the disk, and `persist` may be called again after a
+// failure: it must trust no byte of the failed attempt.
 #[test]
 fn a_call_that_fails_anywhere_harms_nothing_without_a_journal() {
     let ops = [Op::Create, Op::Write, Op::Sync, Op::SetLen, Op::SyncDir, Op::Remove];

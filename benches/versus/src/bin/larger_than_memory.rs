@@ -1,7 +1,7 @@
 //! Does a store that is far larger than its memory keep to it?
 //!
-//!     cargo run --release --manifest-path benches/versus/Cargo.toml --bin larger-than-memory -- --contender lsm
-//!     cargo run --release ... --bin larger-than-memory -- --contender btree --gib 2 --memory-mib 64
+//!     cargo run --release --bin larger-than-memory -- --contender lsm
+//!     cargo run --release --bin larger-than-memory -- --contender btree --gib 2 --memory-mib 64
 //!
 //! 20 GiB are loaded with 256 MiB of memory, settled, read at random, changed at random, and read
 //! from end to end, each value compared. All the while the memory of the process is sampled. It
@@ -12,8 +12,8 @@
 //! A merge tree writes every byte 1 + 1 + 2 to 4 times (log, table, levels): 100 GiB at 0.5 to
 //! 1 GB/s, **two to four minutes** if the processor keeps up, and it does at 1 KiB a value. A tree
 //! that copies pages is loaded in order (`--order sorted`, its default here): 20 GiB once, **one
-//! minute**. In hash order each put of 1 KiB would read a page and write one, at random places, 20 million
-//! times; `--order hash` shows that, with patience.
+//! minute**. In hash order each put of 1 KiB would read a page and write one, at random places,
+//! 20 million times; `--order hash` shows that, with patience.
 //!
 //! What memory beyond the budget is for: a merge tree's fences and filters (20 million keys with
 //! 10 bits each are 25 MiB), a tree's map of free pages (a bit a page, 1 MiB), batches in flight.

@@ -2,11 +2,11 @@
 //!
 //! | contender | a batch that is not synced | a durable put | settings beside the memory |
 //! |---|---|---|---|
-//! | `rocksdb` | log without sync, memtable | log with sync | LZ4, bloom filter of 10 bits, hash index in blocks, two background jobs |
-//! | `fjall` | journal without sync, memtable | batch with `SyncData` | defaults: LZ4, filters, hash index |
+//! | `rocksdb` | log without sync, memtable | log with sync | LZ4, filters, hash index, two jobs |
+//! | `fjall` | journal without sync, memtable | batch with `SyncData` | defaults: the same |
 //! | `redb` | `Durability::None` | `Durability::Immediate`, 1 phase | defaults |
 //! | `lmdb` | `MDB_NOSYNC` | synced commit | no memory to set: it maps its file |
-//! | `lmdb-writemap` | `MDB_WRITEMAP`, `MDB_MAPASYNC` | synced commit | by request only: a stray write of the program damages the store |
+//! | `lmdb-writemap` | `MDB_WRITEMAP`, `MDB_MAPASYNC` | synced commit | by request only |
 //! | `btree`, `lsm` | ours | ours | defaults |
 //! | `std` | `BTreeMap` under a lock | none | no store; what the harness itself costs |
 //! | `raw` | none | our log's frame, written and synced in a loop | no store; the wall |

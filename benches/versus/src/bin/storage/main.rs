@@ -11,7 +11,7 @@
 //!
 //! | course | what happens | goals |
 //! |---|---|---|
-//! | `mix` | 2 M keys are loaded, read, scanned, changed, removed, and the space given back | most |
+//! | `mix` | 2 M keys are loaded, read, scanned, changed, removed, the space given back | most |
 //! | `sorted` | the same keys are loaded in order | `btree` |
 //! | `stall` | keys are overwritten for a time, with half the memory they need | `lsm` |
 //! | `kill` | a log of 512 MiB is written, the process killed, the store opened again | `lsm` |

@@ -1,4 +1,4 @@
-//! The mixes of YCSB: reads, updates, inserts and scans of records of which few are asked for often.
+//! The mixes of YCSB: reads, updates, inserts and scans, most of a few records.
 //!
 //! Every operation is a transaction of its own, not synced, as a client's request would be. What
 //! to do is drawn before the clock starts.
