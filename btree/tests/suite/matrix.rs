@@ -12,7 +12,10 @@ use crate::forge;
 use lab::Lab;
 
 /// Before the table's first row in README.md.
-const HEAD: &str = "| damage | state | what the database does | what it reports | right? |\n|---|---|---|---|---|\n";
+const HEAD: &str = concat!(
+    "| damage | state | what the database does | what it reports | right? |\n",
+    "|---|---|---|---|---|\n",
+);
 
 // The promise of the whole crate, case by case: never silently fewer records, never a wrong one,
 // never a refusal where nothing promised is lost; and whatever is refused is left as it was. The
