@@ -1,6 +1,7 @@
 //! Putting a record: into the leaf, and up the tree if that is full.
 //!
-//! A full page is split where its bytes are halved, unless the new record is at an end of the tree:
+//! A full leaf gives records to a neighbour that has room (see [`share`](super::share)); if none
+//! has, the page is split where its bytes are halved, unless the new record is at an end of the tree:
 //! then what comes next will likely be there too, the old page stays full, and the new one begins
 //! with the new record alone.
 //!

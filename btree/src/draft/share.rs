@@ -6,9 +6,9 @@
 //!   [a c d f g h]   [k m]         ──►    [a c d e f]   [g h k m]
 //! ```
 //!
-//! Leaves that are split in the middle as soon as they are full are 69 % full on average. With this
-//! a split happens when both neighbours are nearly full, too, and random loads fill them to 85 %.
-//! It costs the copy of a neighbour that the transaction might not have touched otherwise.
+//! Leaves that are split in the middle as soon as they are full are 67 % full after a random load.
+//! With this a split happens when both neighbours are nearly full, too, and they are 80 % full. It
+//! costs the copy of a neighbour that the transaction might not have touched otherwise.
 //!
 //! Left out: branches. They are one page of a hundred.
 
@@ -115,5 +115,42 @@ impl<P: Pages> Edit<'_, P> {
         build(first, 0, before, 0);
         build(second, 0, behind, 0);
         Ok(Some(separator(items[split - 1].key, items[split].key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use crate::forest::Forest;
+    use crate::memory::Memory;
+
+    // Why leaves share: split in the middle as soon as they are full, they are 69 % full, and a
+    // database loaded in random order is a fifth larger. Sorted loads leave full pages behind.
+    #[test]
+    fn leaves_are_well_filled_whatever_the_order() {
+        const RECORDS: usize = 20_000;
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for (sorted, least) in [(false, 0.78), (true, 0.95)] {
+            let mut keys: Vec<[u8; 16]> = (0..RECORDS).map(|_| rng.random()).collect();
+            if sorted {
+                keys.sort_unstable();
+            }
+            let (mut memory, mut forest) = (Memory::new(4096), Forest::default());
+            for keys in keys.chunks(1000) {
+                let mut draft = memory.draft(&forest);
+                let tree = draft.create_tree("t").unwrap();
+                for key in keys {
+                    draft.put(&memory, tree, key, &[7; 100]).unwrap();
+                }
+                forest = memory.commit(draft).unwrap();
+                memory.let_go();
+            }
+            // Key, value, slot and size of the value.
+            let bytes = RECORDS * (16 + 100 + 8 + 2);
+            let full = bytes as f64 / (memory.used() * 4096) as f64;
+            assert!(full > least, "sorted: {sorted}, {full:.3} of the pages is used");
+        }
     }
 }

@@ -140,6 +140,37 @@ fn a_branch_agrees_with_a_sorted_map() {
     }
 }
 
+// When neighbours share their records the separator between them is replaced in place; a wrong
+// length or offset here would send look-ups to the wrong child.
+#[test]
+fn a_replaced_separator_is_all_that_changes() {
+    for seed in seeds(300) {
+        println!("replay: SEED={seed} cargo test -p drystone-btree page");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let map = map(&mut rng);
+        let mut bytes = branch(&map);
+        let mut separators: Vec<Vec<u8>> = map.into_keys().take(Page(&bytes).count()).collect();
+        for _ in 0..50 {
+            let key = key(&mut rng);
+            let at = separators.partition_point(|separator| *separator <= key);
+            if at == 0 || at == separators.len() || (at > 1 && separators[at - 1] == key) {
+                continue;
+            }
+            let before = bytes.clone();
+            if PageMut(&mut bytes).replace_key(at, &key) {
+                separators[at] = key;
+            } else {
+                assert_eq!(bytes, before, "it is all or nothing");
+            }
+            check(&bytes, ID).unwrap();
+            for (i, child) in children(Page(&bytes)).enumerate() {
+                assert_eq!(child.id, PageId(i as u32 + 2));
+                assert!(i == 0 || Page(&bytes).key(i).cmp(&separators[i]).is_eq());
+            }
+        }
+    }
+}
+
 // The separator tells neighbours apart and is as short as can be.
 #[test]
 fn a_separator_is_short_and_between() {

@@ -173,3 +173,27 @@ fn no_page_is_given_out_while_somebody_can_reach_it() {
         }
     }
 }
+
+// A large commit into a shredded file takes the longest runs, each once, and only then grows the
+// file; a search of the whole file for each run was a sixth of a random load.
+#[test]
+fn many_pages_come_in_few_runs() {
+    let mut space = space(2);
+    let all = space.allocate_many(10_000).unwrap();
+    assert_eq!(all, [extent(2, 10_000)], "an empty file grows once");
+    // Every other page free, and ten runs of 20.
+    let mut freed: Vec<Extent> = (1000..3000).map(|i| extent(2 * i, 1)).collect();
+    freed.extend((0..10).map(|i| extent(8000 + 100 * i, 20)));
+    space.give_back(&freed);
+    space.check();
+    let some = space.allocate_many(500).unwrap();
+    assert_eq!(some.iter().filter(|run| run.pages == 20).count(), 10);
+    assert_eq!(some.len(), 10 + 300);
+    assert!(some.is_sorted_by_key(|run| run.first), "in the order of the file");
+    space.check();
+    let rest = space.allocate_many(2000).unwrap();
+    assert_eq!(rest.iter().map(|run| run.pages).sum::<u32>(), 2000);
+    assert_eq!(space.end(), 10_002 + 300, "no page is left and none is given twice");
+    assert_eq!(space.free_count(), 0);
+    space.check();
+}
