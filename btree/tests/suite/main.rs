@@ -34,6 +34,7 @@ mod tear;
 mod witness;
 
 mod basics;
+mod bulk;
 mod damage;
 mod enumerate;
 mod hostile;
