@@ -18,7 +18,9 @@ use crate::types::{TreeId, TxnId};
 /// waits for it and it waits for nobody, but pages of its state cannot be used again meanwhile.
 ///
 /// It owns what it needs: it may outlive every handle of the database, move to another thread, or
-/// be shared by many.
+/// be shared by many. When the last handle is gone, so is the lock on the file: if somebody opens
+/// and changes it then, pages that this reader has not touched yet may be used again, and reading
+/// them is [`Corrupt`](crate::Error::Corrupt); what it gets is never a wrong value.
 #[derive(Debug)]
 pub struct ReadTxn {
     pub(crate) snapshot: Snapshot,
