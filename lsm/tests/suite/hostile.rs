@@ -203,24 +203,80 @@ fn field(bytes: &[u8], at: usize, width: usize) -> u64 {
     u64::from_le_bytes(field)
 }
 
-/// The parts of a table, and its blocks, which are packed as they are.
-fn parts(table: &[u8]) -> Vec<Part> {
-    let footer = table.len() - 64;
-    let part = |at: usize| Part {
-        offset: field(table, footer + at * 12, 8) as usize,
-        len: field(table, footer + at * 12 + 8, 4) as usize,
-    };
-    let mut parts: Vec<Part> = (0..4).map(part).collect();
-    let fences = parts[2];
-    let blocks = field(table, fences.offset, 4) as usize;
-    let mut offset = 0;
-    for block in 0..blocks {
-        let len = field(table, fences.offset + 4 + 4 * block, 4) as usize;
-        parts.push(Part { offset, len });
+/// The footer of a table, with its checksum and its magic; the fields before them are forged.
+const FOOTER_BYTES: usize = 76;
+const FOOTER_FIELDS: usize = 64;
+const SEAL_BYTES: usize = 9;
+/// A page of the filter, which has a seal of its own; the last one may be shorter.
+const PAGE_BYTES: usize = 64 * 64;
+
+/// All that is sealed in a table, none of it packed.
+struct Parts {
+    /// Pages of the filter, leaves, range deletes, root, description.
+    others: Vec<Part>,
+    blocks: Vec<Part>,
+}
+
+impl Parts {
+    fn all(&self) -> Vec<Part> {
+        [&self.others[..], &self.blocks].concat()
+    }
+}
+
+/// Lays pieces of these lengths one behind the other, which must fill `whole`.
+fn fill(whole: Part, lens: impl Iterator<Item = usize>, what: &str) -> Vec<Part> {
+    let mut offset = whole.offset;
+    let mut pieces = Vec::new();
+    for len in lens {
+        pieces.push(Part { offset, len });
         offset += len;
     }
-    assert_eq!(offset, parts[0].offset, "the blocks end where the filter begins");
-    parts
+    assert_eq!(offset, whole.offset + whole.len, "{what} fill their part of the table");
+    pieces
+}
+
+/// The parts of a table, read without the table's own code, which may be wrong about them.
+fn parts(table: &[u8]) -> Parts {
+    let footer = table.len() - FOOTER_BYTES;
+    let [filter, leaves, ranges, root, meta] = [0, 1, 2, 3, 4].map(|at| Part {
+        offset: field(table, footer + at * 12, 8) as usize,
+        len: field(table, footer + at * 12 + 8, 4) as usize,
+    });
+    let bits = 64 * field(table, root.offset, 4) as usize;
+    let pages =
+        (0..bits).step_by(PAGE_BYTES).map(|begin| PAGE_BYTES.min(bits - begin) + SEAL_BYTES);
+    let mut others = fill(filter, pages, "pages");
+    let count = field(table, root.offset + 9, 4) as usize;
+    // Behind the first block of each leaf the fences begin, with the number of leaves once more.
+    let lens = root.offset + 13 + 4 * count + 4;
+    let lens = (0..count).map(|leaf| field(table, lens + 4 * leaf, 4) as usize);
+    let leaves = fill(leaves, lens, "leaves");
+    let blocks: Vec<Part> = leaves.iter().flat_map(|leaf| places(table, *leaf)).collect();
+    let mut offset = 0;
+    for block in &blocks {
+        assert_eq!(offset, block.offset, "a block begins where the one before it ends");
+        offset += block.len;
+    }
+    assert_eq!(offset, filter.offset, "the blocks end where the filter begins");
+    assert_eq!(blocks.len(), field(table, root.offset + 5, 4) as usize, "the root counts blocks");
+    others.extend(leaves);
+    others.extend([ranges, root, meta]);
+    Parts { others, blocks }
+}
+
+/// Where the blocks of a leaf lie: the last twelve bytes of each of its entries say it.
+fn places(table: &[u8], leaf: Part) -> Vec<Part> {
+    let word = |at: usize| field(table, leaf.offset + at, 2) as usize;
+    let (count, prefix, widths) = (word(0), word(2), word(6));
+    let width = if widths & 16 == 0 { 2 } else { 4 };
+    let offsets = leaf.offset + 16 + count + prefix + count * (widths & 15);
+    let entries = offsets + (count + 1) * width;
+    let end = |slot: usize| entries + field(table, offsets + (slot + 1) * width, width) as usize;
+    let place = |end: usize| Part {
+        offset: field(table, end - 12, 8) as usize,
+        len: field(table, end - 4, 4) as usize,
+    };
+    (0..count).map(|slot| place(end(slot))).collect()
 }
 
 /// Tables of which no part is packed, so that a forger can get at the fields.
@@ -250,31 +306,33 @@ fn unpacked() -> SimVfs {
 fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut [u8]) {
     let id = u64::from_str_radix(path.file_stem().unwrap().to_str().unwrap(), 16).unwrap();
     let salt = options_salt();
-    let all = parts(table);
+    let parts = parts(table);
+    let all = parts.all();
     for _ in 0..rng.random_range(1..3) {
         // What is not a block is looked at when the table is opened, and most of it is refused.
-        let first = if rng.random_bool(0.8) { 4 } else { 0 };
+        let first = if rng.random_bool(0.8) { parts.others.len() } else { 0 };
         let Part { offset, len } = all[rng.random_range(first..all.len())];
         let wrapped = offset + len;
         if rng.random_bool(0.9) {
-            let mut raw = table[offset..wrapped - 9].to_vec();
+            let mut raw = table[offset..wrapped - SEAL_BYTES].to_vec();
             forge(rng, &mut raw, false);
-            table[offset..wrapped - 9].copy_from_slice(&raw);
+            table[offset..wrapped - SEAL_BYTES].copy_from_slice(&raw);
         } else {
-            let mut wrapping = table[wrapped - 9..wrapped - 4].to_vec();
+            let mut wrapping = table[wrapped - SEAL_BYTES..wrapped - 4].to_vec();
             forge(rng, &mut wrapping, false);
-            table[wrapped - 9..wrapped - 4].copy_from_slice(&wrapping);
+            table[wrapped - SEAL_BYTES..wrapped - 4].copy_from_slice(&wrapping);
         }
         let sum = crc(salt, id, offset, &table[offset..wrapped - 4]);
         table[wrapped - 4..wrapped].copy_from_slice(&sum.to_le_bytes());
     }
     if rng.random_bool(0.03) {
-        let at = table.len() - 64;
-        let mut footer = table[at..at + 52].to_vec();
+        let at = table.len() - FOOTER_BYTES;
+        let fields = at + FOOTER_FIELDS;
+        let mut footer = table[at..fields].to_vec();
         forge(rng, &mut footer, false);
-        table[at..at + 52].copy_from_slice(&footer);
+        table[at..fields].copy_from_slice(&footer);
         let sum = crc(salt, id, at, &footer);
-        table[at + 52..at + 56].copy_from_slice(&sum.to_le_bytes());
+        table[fields..fields + 4].copy_from_slice(&sum.to_le_bytes());
     }
 }
 
@@ -295,7 +353,7 @@ fn hostile_tables_get_an_answer() {
     for path in &paths {
         let bytes = load(&base, path);
         let id = u64::from_str_radix(path.file_stem().unwrap().to_str().unwrap(), 16).unwrap();
-        for Part { offset, len } in parts(&bytes) {
+        for Part { offset, len } in parts(&bytes).all() {
             let end = offset + len;
             let sum = crc(options_salt(), id, offset, &bytes[offset..end - 4]);
             assert_eq!(sum.to_le_bytes(), bytes[end - 4..end], "{}", path.display());
