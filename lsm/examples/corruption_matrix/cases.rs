@@ -157,14 +157,14 @@ fn tables() -> Vec<Row> {
             bytes[at] ^= 1;
         });
     };
-    add("bit flipped in a table's filter", filter, refuses(TABLES[0], 25369, BAD));
+    add("bit flipped in a table's filter", filter, refuses(TABLES[0], 25762, BAD));
     let fences: fn(&Lab, &Patient) = |_, p| {
         p.edit(TABLES[0], |bytes| {
             let at = part(bytes, 2) + 5;
             bytes[at] ^= 1;
         });
     };
-    add("bit flipped in a table's index", fences, refuses(TABLES[0], 25783, BAD));
+    add("bit flipped in a table's index", fences, refuses(TABLES[0], 25923, BAD));
     let footer: fn(&Lab, &Patient) = |_, p| {
         p.edit(TABLES[0], |bytes| {
             let at = bytes.len() - 50;
@@ -174,20 +174,20 @@ fn tables() -> Vec<Row> {
     add(
         "bit flipped in a table's footer",
         footer,
-        refuses(TABLES[0], 26008, "parts of the table do not fill it"),
+        refuses(TABLES[0], 26091, "parts of the table do not fill it"),
     );
     let short: fn(&Lab, &Patient) = |_, p| p.edit(TABLES[0], |bytes| bytes.truncate(20_000));
-    add("table truncated", short, refuses(TABLES[0], 19936, "file does not end as a table does"));
+    add("table truncated", short, refuses(TABLES[0], 19924, "file does not end as a table does"));
     add("table emptied", |_, p| p.edit(TABLES[0], Vec::clear), refuses(TABLES[0], 0, SHORT));
     add("table removed", |_, p| p.remove(TABLES[1]), refuses(TABLES[1], 0, "table is missing"));
     let swapped: fn(&Lab, &Patient) = |_, p| {
         let other = super::lab::load(&p.dir.join(TABLES[1]));
         p.edit(TABLES[0], |bytes| *bytes = other);
     };
-    add("a table in another's place", swapped, refuses(TABLES[0], 26032, OTHER));
+    add("a table in another's place", swapped, refuses(TABLES[0], 26128, OTHER));
     let foreign: fn(&Lab, &Patient) =
         |lab, p| store(&p.dir.join(TABLES[0]), &lab.stranger(TABLES[0]));
-    add("table of another database", foreign, refuses(TABLES[0], 26008, OTHER));
+    add("table of another database", foreign, refuses(TABLES[0], 26091, OTHER));
     rows
 }
 
