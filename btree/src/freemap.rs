@@ -156,8 +156,7 @@ impl FreeMap {
             let entries = bytes[HEADER_BYTES..].chunks_exact(PagePtr::BYTES);
             for (chunk, entry) in (i * per..).zip(entries) {
                 let ptr = PagePtr::decode(entry.try_into().expect("twelve bytes"));
-                let beyond = chunk * words * WORD_BITS >= end as usize;
-                if !ptr.is_none() && (beyond || !inside(ptr)) {
+                if !ptr.is_none() && !inside(ptr) {
                     return Err(wrong(*directory));
                 }
                 map.chunks[chunk] = ptr;
@@ -168,6 +167,10 @@ impl FreeMap {
             let start = chunk * words;
             for (i, word) in bytes[HEADER_BYTES..].chunks_exact(size_of::<u64>()).enumerate() {
                 let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
+                // A chunk that lies behind the end as a whole says nothing: the file was cut.
+                if word != 0 && (start + i) * WORD_BITS >= end as usize {
+                    return Err(wrong(*ptr));
+                }
                 if word != 0 {
                     map.base.words_mut(start + i + 1)[start + i] = word;
                 }
@@ -312,6 +315,8 @@ impl FreeMap {
         // One more directory may come to be by what is written.
         let room = runs_max((self.directories.len() + 1).min(DIRECTORIES_MAX)) - WRITTEN_RUNS_MAX;
         let mut spill = self.too_high(spilled);
+        let cut = self.cut(spilled).filter(|chunk| !spill.contains(chunk)).collect::<Vec<_>>();
+        spill.extend(cut);
         if sum <= room {
             return spill;
         }
@@ -337,6 +342,20 @@ impl FreeMap {
         };
         let all = self.chunks.iter().enumerate().filter_map(is_high);
         all.filter(|chunk| !spilled.contains(chunk)).collect()
+    }
+
+    /// Chunks on disk that know of free pages behind the end. No record may speak of those, not even
+    /// to say that they are gone.
+    fn cut(&self, spilled: &BTreeSet<usize>) -> impl Iterator<Item = usize> {
+        let bits = (chunk_words(self.page_bytes) * WORD_BITS) as u32;
+        let mut at = self.end;
+        let chunks = std::iter::from_fn(move || {
+            let behind = self.base.next(at, u32::MAX)?;
+            let chunk = behind / bits;
+            at = (chunk + 1) * bits;
+            Some(chunk as usize)
+        });
+        chunks.filter(|chunk| !spilled.contains(chunk))
     }
 
     /// Takes a page for each chunk, and for each directory that has none yet.
@@ -507,3 +526,6 @@ fn page_of(page_bytes: usize, magic: &[u8; 8], number: usize) -> Box<[u8]> {
 fn has_header(bytes: &[u8], magic: &[u8; 8], id: PageId, number: usize) -> bool {
     bytes[..8] == *magic && u32_at(bytes, 8) == id.0 && u32_at(bytes, 12) as usize == number
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,10 +118,13 @@ impl<E: Engine> Store<E> {
     ) -> Result<Vec<Outcome>, Error> {
         let mut commands = commands.into_iter().peekable();
         let mut outcomes = Vec::new();
-        while commands.peek().is_some() {
+        loop {
+            // A fresh store writes down where it stands though there is no command.
             self.apply_batch(&mut commands, &mut outcomes)?;
+            if commands.peek().is_none() {
+                return Ok(outcomes);
+            }
         }
-        Ok(outcomes)
     }
 
     /// Applies commands until their batch is large, and writes it.
