@@ -422,7 +422,14 @@ fn create(vfs: &dyn Vfs, path: &Path, options: &Options) -> Result<()> {
     // Two who make it at once would overwrite each other's work.
     let _lock = vfs.lock(&new).map_err(|error| lock_error(path, error))?;
     if exists(vfs, path)? {
-        return Ok(());
+        // Somebody made it meanwhile: what is locked here is a file of that name that only this
+        // lock has made, since theirs has the other name now.
+        return match vfs.remove(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &new, error))
+            }
+            _ => Ok(()),
+        };
     }
     let db_id = options.db_id.unwrap_or_else(|| RandomState::new().hash_one(path));
     let meta = first_record(options.page_bytes, db_id);
