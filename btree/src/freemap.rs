@@ -344,8 +344,8 @@ impl FreeMap {
         all.filter(|chunk| !spilled.contains(chunk)).collect()
     }
 
-    /// Chunks on disk that know of free pages behind the end. No record may speak of those, not even
-    /// to say that they are gone.
+    /// Chunks on disk that know of free pages behind the end. No record may speak of those, not
+    /// even to say that they are gone.
     fn cut(&self, spilled: &BTreeSet<usize>) -> impl Iterator<Item = usize> {
         let bits = (chunk_words(self.page_bytes) * WORD_BITS) as u32;
         let mut at = self.end;
