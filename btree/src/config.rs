@@ -20,6 +20,13 @@ pub enum Sync {
     /// [`unflushed_bytes`](Options::unflushed_bytes): for whoever keeps a journal above. A failed
     /// flush takes nothing from memory, and the next one tries everything again.
     OnRequest,
+    /// Each commit's operations go to a log beside the file, `PATH.journal`, which is synced for all
+    /// who wait: some hundred bytes where [`EveryCommit`](Sync::EveryCommit) writes a page of each
+    /// level. Pages are written when more than [`unflushed_bytes`](Options::unflushed_bytes) of them
+    /// wait, or of the log, and when the database is closed. Opening replays the log. A failed log
+    /// ends the database as a failed flush does with `EveryCommit`; a failed flush does not, while
+    /// the log has everything.
+    Journal,
 }
 
 /// Who flushes: see [`Options::writer`].
@@ -31,6 +38,13 @@ pub enum Writer {
     /// Whoever waits for a [`Commit`](crate::Commit) first flushes for all. No threads, and thus
     /// one schedule for one sequence of calls: what a simulator needs. Awaiting blocks the poll.
     Caller,
+}
+
+impl Sync {
+    /// Whether commits are flushed as pages without anybody asking.
+    pub(crate) fn is_eager(self) -> bool {
+        self == Sync::EveryCommit
+    }
 }
 
 /// How to open a database.
@@ -85,7 +99,8 @@ impl Options {
 
     /// How many bytes of pages may wait to be flushed; at most a quarter of
     /// [`memory_bytes`](Options::memory_bytes) counts. Beyond it a commit waits for the flush; with
-    /// [`Sync::OnRequest`] it has one started, and waits beyond twice as much. Default: 64 MiB.
+    /// [`Sync::OnRequest`] and [`Sync::Journal`] it has one started, and waits beyond twice as much.
+    /// With a journal the same goes for its bytes. Default: 64 MiB.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
         self.unflushed_bytes = bytes;
@@ -129,6 +144,11 @@ impl Options {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
         self.clock = clock;
         self
+    }
+
+    /// How many unflushed bytes call for a flush.
+    pub(crate) fn unflushed_limit(&self) -> u64 {
+        self.unflushed_bytes.min(self.memory_bytes / 4) as u64
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -177,6 +177,7 @@ mod space;
 
 mod flush;
 mod freemap;
+mod journal;
 mod meta;
 mod recovery;
 
