@@ -359,8 +359,8 @@ fn assemble(
 ) -> Result<Store> {
     let Chosen { slot, meta, map } = chosen;
     let page_bytes = meta.page_bytes as usize;
-    let mirror_bytes = options.memory_bytes / 4 * 3;
-    let mirror_pages = (mirror_bytes / page_bytes).min(pages_max(page_bytes) as usize) as u32;
+    let mirror_pages =
+        (options.mirror_bytes() / page_bytes).min(pages_max(page_bytes) as usize) as u32;
     let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
     let lsn = meta.journal.map_or(Lsn::NONE, Lsn::previous);
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end, lsn };

@@ -288,29 +288,29 @@ impl Store {
         Ok((ticket, spare))
     }
 
-    /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
-    /// fill the memory. With a journal above, it is held up at twice the limit only, and what a
-    /// flush is writing just now counts as well.
+    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk would
+    /// fill the memory. With a journal, here or above, it is held up at twice the limit only, and
+    /// what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {
             let space = self.body.space.lock();
             (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
         };
+        let held = self.body.cache.held_bytes() as u64;
         let logged = self.body.journal.get().map_or(0, Journal::pending_bytes);
-        let (unflushed, backlog) = (unflushed.max(logged), backlog.max(logged));
-        let limit = self.options.unflushed_limit();
-        if backlog <= limit || self.read_only {
+        let limits = self.options.unflushed_limits();
+        let waits = [(backlog, limits.pages), (held, limits.held), (logged, limits.held)];
+        let exceed = |times: u64| waits.iter().any(|(bytes, limit)| *bytes > times * limit);
+        if self.read_only || !exceed(1) {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
-        if !self.options.sync.is_eager() && has_thread && backlog <= 2 * limit {
-            if unflushed > limit {
-                self.core.queue.call(ticket);
-            }
-        } else {
+        if self.options.sync.is_eager() || !has_thread || exceed(2) {
             // The outcome is the commit's to tell.
             drop(self.core.wait(ticket));
+        } else if unflushed > limits.pages || held.max(logged) > limits.held {
+            self.core.queue.call(ticket);
         }
     }
 }

@@ -113,7 +113,7 @@ fn check_records(path: &Path, meta: &Meta, records: Iter) -> Result<()> {
 }
 
 fn wal_options(options: &Options, meta: &Meta) -> WalOptions {
-    let segment = (options.unflushed_limit() / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+    let segment = (options.unflushed_limits().held / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     let writer = match options.writer {
         Writer::Thread => drystone_wal::Writer::Thread,
         Writer::Caller => drystone_wal::Writer::Caller,
