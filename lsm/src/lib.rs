@@ -176,6 +176,7 @@ pub mod range_del;
 mod cache;
 mod codec;
 mod compress;
+mod prefetch;
 pub mod table;
 
 #[cfg(test)]
