@@ -215,7 +215,14 @@ impl Core {
 
     /// Merges the inputs into new tables.
     fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Written> {
-        let plan = Plan {
+        // After the inputs were chosen: a snapshot taken later needs nothing that goes.
+        let snapshots = self.snapshots.list();
+        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, self.plan(keyspace));
+        Arc::new(split).finish(self)
+    }
+
+    fn plan(&self, keyspace: Arc<Shared>) -> Plan {
+        Plan {
             vfs: Arc::clone(&self.vfs),
             dir: self.dir.clone(),
             salt: self.salt,
@@ -223,11 +230,7 @@ impl Core {
             keyspace,
             filter_bits: FILTER_BITS,
             table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
-        };
-        // After the inputs were chosen: a snapshot taken later needs nothing that goes.
-        let snapshots = self.snapshots.list();
-        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, plan);
-        Arc::new(split).finish(self)
+        }
     }
 }
 

@@ -16,6 +16,9 @@
 //! there are any. Nobody is waited for but those who have begun. In how many parts a compaction is
 //! cut depends on its size alone, so that one thread writes the same tables as several.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,10 +82,21 @@ impl Split {
         bottom: bool,
         plan: Plan,
     ) -> Split {
+        let cuts = cuts(&inputs, plan.table_bytes);
+        Split::at(cuts, inputs, snapshots, bottom, plan)
+    }
+
+    fn at(
+        cuts: Vec<Vec<u8>>,
+        inputs: Vec<Arc<TableFile>>,
+        snapshots: Vec<SeqNo>,
+        bottom: bool,
+        plan: Plan,
+    ) -> Split {
         let ranges: Vec<_> =
             inputs.iter().flat_map(|table| table.table.range_dels().iter()).collect();
         Split {
-            cuts: cuts(&inputs, plan.table_bytes),
+            cuts,
             inputs,
             keyspace: Arc::clone(&plan.keyspace),
             snapshots,
