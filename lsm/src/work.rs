@@ -2,8 +2,9 @@
 //!
 //! A thread does one step at a time, the same that [`Db::flush_once`](crate::Db::flush_once) and
 //! [`Db::compact_once`](crate::Db::compact_once) do, and lies down when there is nothing to do. The
-//! first thread flushes before it compacts; the others only compact, but flush when they would be
-//! idle. A step that fails is tried again, later and later: a full disk costs no processor, and is
+//! first of several leaves compactions to the others, so that it is there for the next flush; but a
+//! large one is cut into parts, and of those it takes some, and flushes in between what has become
+//! full. A step that fails is tried again, later and later: a full disk costs no processor, and is
 //! noticed within seconds when it has room again.
 
 use std::any::Any;

@@ -175,7 +175,8 @@ fn range_deletes_belong_to_their_keyspace() {
 #[test]
 fn range_deletes_with_reads_between_cost_little_each() {
     const COUNT: u64 = 1 << 12;
-    let shapes: [(&str, fn(u64) -> (u64, u64)); 3] = [
+    type Shape = fn(u64) -> (u64, u64);
+    let shapes: [(&str, Shape); 3] = [
         ("one behind the other", |i| (2 * i, 2 * i + 1)),
         ("scattered", |i| {
             let start = i.wrapping_mul(0x9e37_79b9) % (1 << 20);
