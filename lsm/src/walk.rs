@@ -218,7 +218,11 @@ impl Walk {
     /// The value under the entries' cursor, unless it has expired.
     fn current(&self) -> Result<Option<Slice>> {
         let value = self.entries.value().expect("stands on an entry");
-        if self.keyspace.expires { unexpired(value, self.now) } else { Ok(Some(value)) }
+        if self.keyspace.expires {
+            unexpired(value, &self.keyspace.time, self.now)
+        } else {
+            Ok(Some(value))
+        }
     }
 
     /// Applies the operands from here on to the value below them.
