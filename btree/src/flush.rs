@@ -27,7 +27,6 @@ use std::sync::Arc;
 use crate::bits::Bits;
 use crate::config::Sync;
 use crate::core::Step;
-use crate::draft::Allocate as _;
 use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
@@ -143,7 +142,7 @@ impl Flusher {
         let body = Arc::clone(&self.body);
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
-            let extent = body.space.lock().allocate(pages)?;
+            let extent = body.space.lock().allocate_for_map(pages)?;
             taken.push(extent);
             Ok(extent)
         });

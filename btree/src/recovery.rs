@@ -350,7 +350,7 @@ fn assemble(
     let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end };
     let cache = Arc::new(Cache::new(options.memory_bytes / 4));
-    let space = Space::new(
+    let mut space = Space::new(
         Arc::clone(&path),
         Arc::clone(&mirror),
         Arc::clone(&cache),
@@ -358,6 +358,7 @@ fn assemble(
         meta.end,
         pages_max(page_bytes),
     );
+    space.set_map(map.own_pages());
     let body = Arc::new(Body {
         vfs,
         path,
