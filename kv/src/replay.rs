@@ -30,11 +30,11 @@ const GROUP_MAX: usize = 1024;
 pub(crate) fn check_engine(vfs: &dyn Vfs, dir: &DataDir) -> Result<(), Error> {
     let engine = dir.engine();
     let is_there = match vfs.list(&engine) {
-        // A folder that is empty holds no engine either.
-        Ok(names) => names
-            .iter()
-            .filter(|name| *name != ENGINE_LOCK)
-            .any(|name| !matches!(vfs.list(&engine.join(name)), Ok(inside) if inside.is_empty())),
+        // A folder with nothing but a lock in it holds no engine either.
+        Ok(names) => names.iter().filter(|name| *name != ENGINE_LOCK).any(|name| {
+            let inside = vfs.list(&engine.join(name));
+            inside.map_or(true, |inside| inside.iter().any(|name| name != ENGINE_LOCK))
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(Error::io(&engine, error)),
     };
