@@ -103,7 +103,7 @@ impl Db {
         Ok(Db { open: Arc::new(Open { core, held }) })
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.open.core
     }
 
