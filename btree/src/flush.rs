@@ -29,7 +29,6 @@ use drystone_wal::Lsn;
 use crate::bits::Bits;
 use crate::config::Sync;
 use crate::core::Step;
-use crate::draft::Allocate as _;
 use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::journal::{self, Journal};
@@ -183,7 +182,7 @@ impl Flusher {
         let body = Arc::clone(&self.body);
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
-            let extent = body.space.lock().allocate(pages)?;
+            let extent = body.space.lock().allocate_for_map(pages)?;
             taken.push(extent);
             Ok(extent)
         });

@@ -365,7 +365,7 @@ fn assemble(
     let lsn = meta.journal.map_or(Lsn::NONE, Lsn::previous);
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end, lsn };
     let cache = Arc::new(Cache::new(options.memory_bytes / 4));
-    let space = Space::new(
+    let mut space = Space::new(
         Arc::clone(&path),
         Arc::clone(&mirror),
         Arc::clone(&cache),
@@ -373,6 +373,7 @@ fn assemble(
         meta.end,
         pages_max(page_bytes),
     );
+    space.set_map(map.own_pages());
     let body = Arc::new(Body {
         vfs,
         path,

@@ -273,10 +273,15 @@ impl Store {
         spare.0.extend(pages.into_iter().filter_map(hold));
         runs.into_iter().for_each(|run| self.body.place_run(run));
         let mut space = self.body.space.lock();
+        if let Err(page) = space.claim(&freed) {
+            space.give_back(&taken);
+            return Err(self.body.corrupt(page, Damage::Twice));
+        }
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.
         let ticket = match self.core.queue.push(txn) {
             Ok(ticket) => ticket,
             Err(error) => {
+                space.disclaim(&freed);
                 space.give_back(&taken);
                 return Err(error);
             }
