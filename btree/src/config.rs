@@ -7,6 +7,9 @@ use drystone_vfs::{Clock, OsClock};
 use crate::error::{Error, Result};
 use crate::types::TxnId;
 
+/// What may wait to be flushed while each commit is on its way to the disk.
+const UNFLUSHED_BYTES: usize = 64 << 20;
+
 /// When commits reach the disk: see [`Options::sync`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sync {
@@ -38,7 +41,7 @@ pub enum Writer {
 pub struct Options {
     pub(crate) page_bytes: usize,
     pub(crate) memory_bytes: usize,
-    pub(crate) unflushed_bytes: usize,
+    pub(crate) unflushed_bytes: Option<usize>,
     pub(crate) sync: Sync,
     pub(crate) writer: Writer,
     pub(crate) min_txn: TxnId,
@@ -51,7 +54,7 @@ impl Default for Options {
         Options {
             page_bytes: 4096,
             memory_bytes: 1 << 30,
-            unflushed_bytes: 64 << 20,
+            unflushed_bytes: None,
             sync: Sync::EveryCommit,
             writer: Writer::Thread,
             min_txn: TxnId(0),
@@ -83,13 +86,26 @@ impl Options {
         self
     }
 
-    /// How many bytes of pages may wait to be flushed; at most a quarter of
-    /// [`memory_bytes`](Options::memory_bytes) counts. Beyond it a commit waits for the flush; with
-    /// [`Sync::OnRequest`] it has one started, and waits beyond twice as much. Default: 64 MiB.
+    /// How many bytes of pages may wait to be flushed; at most half of
+    /// [`memory_bytes`](Options::memory_bytes), and of pages beyond the mirror a quarter of it,
+    /// count. Beyond it a commit waits for the flush; with [`Sync::OnRequest`] it has one started,
+    /// and waits beyond twice as much. Default: 64 MiB; with `OnRequest` all that counts, since a
+    /// page that has its place in the mirror takes no more memory while it waits, and one that is
+    /// replaced meanwhile is never written.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
-        self.unflushed_bytes = bytes;
+        self.unflushed_bytes = Some(bytes);
         self
+    }
+
+    /// What may wait to be flushed: in all, and beyond the mirror.
+    pub(crate) fn unflushed_max(&self) -> (u64, u64) {
+        let default = match self.sync {
+            Sync::EveryCommit => UNFLUSHED_BYTES,
+            Sync::OnRequest => usize::MAX,
+        };
+        let all = self.unflushed_bytes.unwrap_or(default).min(self.memory_bytes / 2);
+        (all as u64, all.min(self.memory_bytes / 4) as u64)
     }
 
     /// When commits reach the disk. Default: every commit.

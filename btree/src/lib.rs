@@ -174,6 +174,7 @@ mod bits;
 mod cache;
 mod mirror;
 mod space;
+mod taking;
 
 mod flush;
 mod freemap;

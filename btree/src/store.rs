@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::compact::Compaction;
 use crate::config::{Options, Sync, Writer};
 use crate::core::Core;
-use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
+use crate::draft::{Buffer, Sealed, SealedPage, SealedRun};
 use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
 use crate::mirror::{Mirror, Stamp};
@@ -21,6 +21,7 @@ use crate::readers::Readers;
 use crate::root::Root;
 use crate::space::{Change, Space};
 use crate::stats::Gauges;
+use crate::taking::{Taken, Taking};
 use crate::types::{Extent, PageId, TxnId};
 
 /// The pages of one file, and who reads them.
@@ -62,12 +63,12 @@ pub(crate) struct Desk {
 pub(crate) struct Tools {
     /// What the next transaction is called.
     pub(crate) txn: TxnId,
-    pub(crate) spare: Spare,
+    pub(crate) taking: Arc<Taking>,
 }
 
 impl Desk {
-    pub(crate) fn new(txn: TxnId) -> Desk {
-        let tools = Tools { txn, spare: Spare::default() };
+    fn new(txn: TxnId, body: &Arc<Body>) -> Desk {
+        let tools = Tools { txn, taking: Arc::new(Taking::new(body)) };
         Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
     }
 
@@ -117,20 +118,20 @@ impl Body {
         Error::Corrupt { file: Arc::clone(&self.path), offset, what }
     }
 
-    /// Puts a commit's page into its place in the mirror, if it has one.
-    fn place_page(&self, page: &SealedPage) {
-        let extent = Extent { first: page.ptr.id, pages: 1 };
-        let stamp = Stamp::page(page.ptr);
-        if self.mirror.takes(extent, stamp) {
-            self.mirror.write(extent, stamp, &page.bytes);
-        }
-    }
-
-    /// Holds a commit's page that has no place in the mirror; else returns the buffer.
-    fn hold_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
+    /// Shows a commit's page to those who will have a pointer to it. Returns memory that is not
+    /// needed any more.
+    fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
         let SealedPage { ptr, bytes } = page;
         let (extent, stamp) = (Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr));
+        let bytes = match bytes {
+            Buffer::Place(place) => match place.publish(stamp) {
+                Ok(()) => return None,
+                Err(place) => Box::from(&*place),
+            },
+            Buffer::Loose(_, bytes) => bytes,
+        };
         if self.mirror.takes(extent, stamp) {
+            self.mirror.write(extent, stamp, &bytes);
             return Some(bytes);
         }
         self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
@@ -150,42 +151,6 @@ impl Body {
     }
 }
 
-/// Gives page numbers to a commit, and remembers which. Nobody can reach the pages before the
-/// commit is published, so they are placed as they are made.
-pub(crate) struct Taking<'a> {
-    body: &'a Body,
-    pub(crate) taken: Vec<Extent>,
-    /// Those of `taken` that were not given out yet, the next one last.
-    at_hand: Vec<Extent>,
-}
-
-impl<'a> Taking<'a> {
-    pub(crate) fn from(body: &'a Body) -> Taking<'a> {
-        Taking { body, taken: Vec::new(), at_hand: Vec::new() }
-    }
-}
-
-impl Allocate for Taking<'_> {
-    fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        if self.at_hand.is_empty() {
-            self.at_hand = self.body.space.lock().allocate_many(pages)?;
-            self.taken.extend_from_slice(&self.at_hand);
-            self.at_hand.reverse();
-        }
-        Ok(self.at_hand.pop().expect("somebody wants pages"))
-    }
-
-    fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.body.space.lock().allocate_run(pages)?;
-        self.taken.push(extent);
-        Ok(extent)
-    }
-
-    fn sealed(&mut self, page: &SealedPage) {
-        self.body.place_page(page);
-    }
-}
-
 impl Store {
     pub(crate) fn new(
         body: Arc<Body>,
@@ -194,7 +159,8 @@ impl Store {
         options: Options,
         read_only: bool,
     ) -> Store {
-        Store { body, core, desk: Desk::new(txn), options, read_only, compaction: Mutex::default() }
+        let desk = Desk::new(txn, &body);
+        Store { body, core, desk, options, read_only, compaction: Mutex::default() }
     }
 
     /// Has the ticket's commit flushed, if commits are flushed unasked.
@@ -213,30 +179,30 @@ impl Store {
     }
 
     /// Publishes what a write transaction has made: from here on it is seen.
-    pub(crate) fn publish(
-        &self,
-        txn: TxnId,
-        sealed: Sealed,
-        taken: Vec<Extent>,
-    ) -> Result<(Ticket, Spare)> {
-        let Sealed { forest, pages, runs, freed, mut spare } = sealed;
-        let hold = |page| self.body.hold_page(page);
-        spare.0.extend(pages.into_iter().filter_map(hold));
+    pub(crate) fn publish(&self, txn: TxnId, sealed: Sealed, taking: &Taking) -> Result<Ticket> {
+        let Sealed { forest, pages, runs, freed, spare } = sealed;
+        for page in pages {
+            if let Some(memory) = self.body.place_page(page) {
+                taking.keep(memory);
+            }
+        }
         runs.into_iter().for_each(|run| self.body.place_run(run));
+        let Taken { used, unused } = taking.settle(spare);
         let mut space = self.body.space.lock();
+        space.give_back(&unused);
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.
         let ticket = match self.core.queue.push(txn) {
             Ok(ticket) => ticket,
             Err(error) => {
-                space.give_back(&taken);
+                space.give_back(&used);
                 return Err(error);
             }
         };
         let root = Root { txn, forest, pages_end: space.end() };
-        space.commit(Change { root: root.clone(), used: taken, freed });
+        space.commit(Change { root: root.clone(), used, freed });
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
-        Ok((ticket, spare))
+        Ok(ticket)
     }
 
     /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
@@ -248,13 +214,15 @@ impl Store {
             let space = self.body.space.lock();
             (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
         };
-        let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
-        if backlog <= limit {
+        let held = self.body.cache.held_bytes() as u64;
+        let (backlog_max, held_max) = self.options.unflushed_max();
+        let exceeds = |times: u64| backlog > times * backlog_max || held > times * held_max;
+        if !exceeds(1) {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
-        if self.options.sync == Sync::OnRequest && has_thread && backlog <= 2 * limit {
-            if unflushed > limit {
+        if self.options.sync == Sync::OnRequest && has_thread && !exceeds(2) {
+            if unflushed > backlog_max || held > held_max && unflushed > held_max {
                 self.core.queue.call(ticket);
             }
         } else {

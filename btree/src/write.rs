@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use crate::commit::Commit;
 use crate::cursor;
-use crate::draft::{Draft, Savepoint, Spare};
+use crate::draft::{Draft, Savepoint, Spare, Supply};
 use crate::error::Result;
 use crate::range;
 use crate::scan::{Cursor, Range};
 use crate::slice::Slice;
 use crate::snapshot::Snapshot;
-use crate::store::{Store, Taking, Tools};
+use crate::store::{Store, Tools};
 use crate::types::{TreeId, TxnId};
 
 /// Changes that will be seen all together, or never; see [`Db::write`](crate::Db::write). There is
@@ -38,12 +38,13 @@ impl WriteTxn {
         store.desk.try_take().map(|tools| WriteTxn::with(store, tools))
     }
 
-    fn with(store: &Arc<Store>, mut tools: Tools) -> WriteTxn {
+    fn with(store: &Arc<Store>, tools: Tools) -> WriteTxn {
         // Before it has a snapshot itself, which would hold pages.
         store.reclaim();
         let snapshot = Snapshot::newest(&store.body);
-        let spare = std::mem::take(&mut tools.spare);
-        let draft = Draft::new(&snapshot.root.forest, store.body.page_bytes, spare);
+        let supply = Arc::clone(&tools.taking) as Arc<dyn Supply>;
+        let forest = &snapshot.root.forest;
+        let draft = Draft::new(forest, store.body.page_bytes, Spare::default()).supplied_by(supply);
         WriteTxn { store: Arc::clone(store), snapshot, draft: Some(draft), tools: Some(tools) }
     }
 
@@ -216,33 +217,27 @@ impl WriteTxn {
             let ticket = store.core.queue.ticket();
             return Ok(Commit::new(store, ticket));
         }
-        let txn = self.txn();
-        let mut taking = Taking::from(&store.body);
-        let sealed = match draft.seal(&self.snapshot, txn, &mut taking) {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                store.body.space.lock().give_back(&taking.taken);
-                self.leave(Spare::default());
-                return Err(error);
-            }
-        };
-        let (ticket, spare) = match store.publish(txn, sealed, taking.taken) {
-            Ok(published) => published,
+        let tools = self.tools.as_mut().expect("held until the end");
+        let txn = tools.txn;
+        let taking = &*tools.taking;
+        let sealed = draft.seal(&self.snapshot, txn, &mut &*taking);
+        let ticket = match sealed.and_then(|sealed| store.publish(txn, sealed, taking)) {
+            Ok(ticket) => ticket,
             Err(error) => {
                 self.leave(Spare::default());
                 return Err(error);
             }
         };
-        self.tools.as_mut().expect("held until the end").txn = TxnId(txn.0 + 1);
-        self.leave(spare);
+        tools.txn = TxnId(txn.0 + 1);
+        self.leave(Spare::default());
         store.relieve(ticket);
         Ok(Commit::new(store, ticket))
     }
 
-    /// Lets the next writer in.
+    /// Gives back what was taken and is not used, and lets the next writer in.
     fn leave(&mut self, spare: Spare) {
-        if let Some(mut tools) = self.tools.take() {
-            tools.spare = spare;
+        if let Some(tools) = self.tools.take() {
+            tools.taking.give_up(spare);
             self.store.desk.put_back(tools);
         }
     }
