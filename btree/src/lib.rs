@@ -182,6 +182,7 @@ mod meta;
 mod recovery;
 
 mod crc;
+mod prefetch;
 
 #[cfg(test)]
 mod measure;

@@ -334,7 +334,9 @@ impl Deref for Place {
         // SAFETY: `place` checks the bounds, and memory of the mapping, which `mirror` keeps, is
         // initialised. The stamp is CLAIMED: there is no other `Place` of this page, nobody else
         // writes here, and our own writing goes through `&mut self`.
-        unsafe { std::slice::from_raw_parts(self.mirror.place(self.extent()), self.mirror.page_bytes) }
+        unsafe {
+            std::slice::from_raw_parts(self.mirror.place(self.extent()), self.mirror.page_bytes)
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::readers::Readers;
 use crate::root::Root;
 use crate::space::{Change, Space};
 use crate::stats::Gauges;
-use crate::taking::{Taken, Taking};
+use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
 
 /// The pages of one file, and who reads them.
@@ -187,19 +187,19 @@ impl Store {
             }
         }
         runs.into_iter().for_each(|run| self.body.place_run(run));
-        let Taken { used, unused } = taking.settle(spare);
+        let taken = taking.settle(spare);
         let mut space = self.body.space.lock();
-        space.give_back(&unused);
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.
         let ticket = match self.core.queue.push(txn) {
             Ok(ticket) => ticket,
             Err(error) => {
-                space.give_back(&used);
+                taken.give_back_all(&mut space);
                 return Err(error);
             }
         };
+        taken.give_back_unused(&mut space);
         let root = Root { txn, forest, pages_end: space.end() };
-        space.commit(Change { root: root.clone(), used, freed });
+        space.commit(Change { root: root.clone(), used: taken.used, freed });
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
         Ok(ticket)

@@ -12,7 +12,8 @@
 //! Numbers are taken in chunks: first about as many as the last transaction needed, then ever more
 //! as the draft grows. To ask for one at a time would tear up what lies side by side, and cost a
 //! lock for each; to ask for too many keeps them from nobody, since there is one writer, but makes
-//! the file longer if none are free: then few are asked for.
+//! the file longer if none are free: then few are asked for, and it is made shorter again by what
+//! was too much.
 //!
 //! What was taken is known here and not only by the draft, so that it is given back whatever becomes
 //! of that.
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 
 use crate::draft::{Allocate, Buffer, Spare, Supply};
 use crate::error::Result;
+use crate::space::Space;
 use crate::store::Body;
 use crate::types::{Extent, PageId};
 
@@ -45,6 +47,8 @@ pub(crate) struct Taking {
 struct State {
     /// Everything the transaction has taken.
     taken: Vec<Extent>,
+    /// Where the file ended before.
+    end_before: Option<u32>,
     /// How many pages of those were supplied.
     supplied: u32,
     /// How many pages the last transaction has used.
@@ -58,6 +62,19 @@ struct State {
 pub(crate) struct Taken {
     pub used: Vec<Extent>,
     pub unused: Vec<Extent>,
+    end_before: u32,
+}
+
+impl Taken {
+    pub(crate) fn give_back_unused(&self, space: &mut Space) {
+        space.give_back(&self.unused);
+        space.retract(self.end_before);
+    }
+
+    pub(crate) fn give_back_all(&self, space: &mut Space) {
+        space.give_back(&self.used);
+        self.give_back_unused(space);
+    }
 }
 
 impl Taking {
@@ -70,10 +87,10 @@ impl Taking {
         let mut state = self.state.lock();
         // First the places, then their numbers.
         drop(state.take_apart(spare));
-        let taken = state.begin_anew();
+        let taken = state.begin_anew(Vec::new());
         drop(state);
-        if !taken.is_empty() {
-            self.body.space.lock().give_back(&taken);
+        if !taken.used.is_empty() {
+            taken.give_back_all(&mut self.body.space.lock());
         }
     }
 
@@ -81,12 +98,9 @@ impl Taking {
     pub(crate) fn settle(&self, spare: Spare) -> Taken {
         let mut state = self.state.lock();
         let unused = state.take_apart(spare);
-        let mut taken = state.begin_anew();
-        let pages = |extents: &[Extent]| extents.iter().map(|extent| extent.pages).sum::<u32>();
-        taken.sort_unstable_by_key(|extent| extent.first);
-        let used = without(&taken, &unused);
-        state.expected = pages(&used);
-        Taken { used, unused }
+        let taken = state.begin_anew(unused);
+        state.expected = taken.used.iter().map(|extent| extent.pages).sum();
+        taken
     }
 
     /// Keeps memory for the next transaction.
@@ -122,9 +136,12 @@ impl State {
         }
     }
 
-    fn begin_anew(&mut self) -> Vec<Extent> {
+    fn begin_anew(&mut self, unused: Vec<Extent>) -> Taken {
         self.supplied = 0;
-        std::mem::take(&mut self.taken)
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.sort_unstable_by_key(|extent| extent.first);
+        let used = without(&taken, &unused);
+        Taken { used, unused, end_before: self.end_before.take().unwrap_or(u32::MAX) }
     }
 
     /// How many pages to ask for, of which `free` are there.
@@ -139,6 +156,7 @@ impl Supply for Taking {
     fn supply(&self, spare: &mut Vec<Buffer>) {
         let mut state = self.state.lock();
         let mut space = self.body.space.lock();
+        state.end_before.get_or_insert(space.end());
         let wanted = state.wanted(space.free_count());
         // Whoever goes without asks again when it is sealed, and is told why.
         let Ok(extents) = space.allocate_many(wanted) else { return };
@@ -164,14 +182,18 @@ impl Supply for Taking {
 impl Allocate for &Taking {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
         let mut state = self.state.lock();
-        let extent = self.body.space.lock().allocate(pages)?;
+        let mut space = self.body.space.lock();
+        state.end_before.get_or_insert(space.end());
+        let extent = space.allocate(pages)?;
         state.taken.push(extent);
         Ok(extent)
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
         let mut state = self.state.lock();
-        let extent = self.body.space.lock().allocate_run(pages)?;
+        let mut space = self.body.space.lock();
+        state.end_before.get_or_insert(space.end());
+        let extent = space.allocate_run(pages)?;
         state.taken.push(extent);
         Ok(extent)
     }

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::forest::{Entry, Forest, encode, position};
 use crate::page::{PageMut, children, runs};
 use crate::pages::Pages;
+use crate::prefetch::prefetch;
 use crate::types::{Extent, PageId, PagePtr, RunPtr, TreeRoot, TxnId, crc};
 
 /// Who gives page numbers. Implemented by the store's free map.
@@ -83,7 +84,11 @@ impl Draft {
         let trees_end = order.len();
         collect(&self.dirty, catalog.ptr, &mut order);
         let mut seal = Seal::new(txn, &self.dirty, &order, allocate);
-        for slot in &order[..trees_end] {
+        for (i, slot) in order[..trees_end].iter().enumerate() {
+            // All of a large draft is far away by now.
+            if let Some(next) = order.get(i + 1) {
+                prefetch(self.dirty.page(*next).0);
+            }
             seal.page(&mut self.dirty, *slot)?;
         }
         for at in changed {
