@@ -181,6 +181,7 @@ mod bits;
 mod cache;
 mod mirror;
 mod space;
+mod taking;
 
 mod flush;
 mod freemap;
@@ -189,6 +190,7 @@ mod meta;
 mod recovery;
 
 mod crc;
+mod prefetch;
 
 #[cfg(test)]
 mod measure;
