@@ -452,6 +452,9 @@ impl Flusher {
         if self.is_fatal() {
             // Under the lock of `space`: a commit comes before or after, and not between.
             let _space = self.body.space.lock();
+            if let Some(journal) = self.body.journal.get() {
+                journal.advance(&self.body.readers);
+            }
             // Whoever hears of the failure finds readers back at the durable state.
             self.body.readers.retreat();
             queue.fail(error.clone());

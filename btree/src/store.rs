@@ -212,6 +212,9 @@ impl Store {
         }
         // Under the lock of `space`: a commit comes before or after, and not between.
         let _space = self.body.space.lock();
+        if let Some(journal) = self.body.journal.get() {
+            journal.advance(&self.body.readers);
+        }
         // Whoever hears of the failure finds readers back at the durable state.
         self.body.readers.retreat();
         self.core.queue.fail(error.clone());

@@ -197,6 +197,9 @@ pub(crate) struct Record<'a> {
     bytes: usize,
 }
 
+/// Kind, keyspace and the two lengths.
+const CHANGE_BYTES_MIN: u64 = 11;
+
 /// One change of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
@@ -212,6 +215,10 @@ impl<'a> Record<'a> {
         let last = first.0.checked_add(u64::from(count)).filter(|last| *last < SeqNo::MAX.0);
         if first == SeqNo::ZERO || last.is_none() || count == 0 {
             return Err("numbers of a batch make no sense");
+        }
+        // Room is made for as many as are promised, before they are looked at.
+        if (bytes.len() as u64) < u64::from(count) * CHANGE_BYTES_MIN {
+            return Err("batch is too short for its changes");
         }
         Ok(Record { first, count, input, bytes: bytes.len() })
     }
