@@ -11,7 +11,7 @@ use crate::db::Db;
 use crate::key::SeqNo;
 
 /// How long a flush is given to do what it must not.
-const TURNS: usize = 2_000;
+const TURNS: usize = 100_000;
 
 // A writer has its place in the memtable and has not come to writing when the memtable is sealed and
 // flushed: without the wait, what it then writes is in no table and in no memtable.

@@ -134,7 +134,7 @@ fn a_batch_is_never_divided_between_two_memtables() {
         for n in 0..12 {
             let mut batch = Batch::new();
             batch.put(&left, &key(n), &noise(n, small));
-            batch.put(&right, &key(n), &noise(n, 1400));
+            batch.put(&right, &key(n), &noise(n, 600 + 37 * small));
             drop(db.write(batch).unwrap());
             sealed = sealed.max(db.stats().sealed);
         }
