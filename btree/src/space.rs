@@ -552,7 +552,12 @@ impl Space {
 
     /// Cuts the free pages at the end of the file off: returns the new end, if it is another.
     pub(crate) fn shrink(&mut self) -> Option<u32> {
-        let pages = self.free.run_before(self.end, FIRST_PAGE);
+        self.retract(FIRST_PAGE)
+    }
+
+    /// The same for those from `floor` on, which the file had grown by in vain.
+    pub(crate) fn retract(&mut self, floor: u32) -> Option<u32> {
+        let pages = self.free.run_before(self.end, floor.min(self.end));
         if pages == 0 {
             return None;
         }

@@ -2,25 +2,28 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use drystone_vfs::{Clock, File, Vfs};
+use drystone_wal::Lsn;
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
 use crate::compact::Compaction;
-use crate::config::{Options, Sync, Writer};
+use crate::config::{Options, Writer};
 use crate::core::Core;
-use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
+use crate::draft::{Buffer, Sealed, SealedPage, SealedRun};
 use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
+use crate::journal::Journal;
 use crate::mirror::{Mirror, Stamp};
 use crate::queue::Ticket;
 use crate::readers::Readers;
 use crate::root::Root;
 use crate::space::{Change, Space};
 use crate::stats::Gauges;
+use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
 
 /// The pages of one file, and who reads them.
@@ -36,6 +39,8 @@ pub(crate) struct Body {
     pub(crate) space: Mutex<Space>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gauges: Gauges,
+    /// The log beside the file, if commits go there.
+    pub(crate) journal: OnceLock<Journal>,
 }
 
 /// An open database without its thread and its lock.
@@ -62,12 +67,14 @@ pub(crate) struct Desk {
 pub(crate) struct Tools {
     /// What the next transaction is called.
     pub(crate) txn: TxnId,
-    pub(crate) spare: Spare,
+    pub(crate) taking: Arc<Taking>,
+    /// A buffer for what the next transaction does.
+    pub(crate) ops: Vec<u8>,
 }
 
 impl Desk {
-    pub(crate) fn new(txn: TxnId) -> Desk {
-        let tools = Tools { txn, spare: Spare::default() };
+    fn new(txn: TxnId, body: &Arc<Body>) -> Desk {
+        let tools = Tools { txn, taking: Arc::new(Taking::new(body)), ops: Vec::new() };
         Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
     }
 
@@ -117,20 +124,20 @@ impl Body {
         Error::Corrupt { file: Arc::clone(&self.path), offset, what }
     }
 
-    /// Puts a commit's page into its place in the mirror, if it has one.
-    fn place_page(&self, page: &SealedPage) {
-        let extent = Extent { first: page.ptr.id, pages: 1 };
-        let stamp = Stamp::page(page.ptr);
-        if self.mirror.takes(extent, stamp) {
-            self.mirror.write(extent, stamp, &page.bytes);
-        }
-    }
-
-    /// Holds a commit's page that has no place in the mirror; else returns the buffer.
-    fn hold_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
+    /// Shows a commit's page to those who will have a pointer to it. Returns memory that is not
+    /// needed any more.
+    fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
         let SealedPage { ptr, bytes } = page;
         let (extent, stamp) = (Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr));
+        let bytes = match bytes {
+            Buffer::Place(place) => match place.publish(stamp) {
+                Ok(()) => return None,
+                Err(place) => Box::from(&*place),
+            },
+            Buffer::Loose(_, bytes) => bytes,
+        };
         if self.mirror.takes(extent, stamp) {
+            self.mirror.write(extent, stamp, &bytes);
             return Some(bytes);
         }
         self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
@@ -150,42 +157,6 @@ impl Body {
     }
 }
 
-/// Gives page numbers to a commit, and remembers which. Nobody can reach the pages before the
-/// commit is published, so they are placed as they are made.
-pub(crate) struct Taking<'a> {
-    body: &'a Body,
-    pub(crate) taken: Vec<Extent>,
-    /// Those of `taken` that were not given out yet, the next one last.
-    at_hand: Vec<Extent>,
-}
-
-impl<'a> Taking<'a> {
-    pub(crate) fn from(body: &'a Body) -> Taking<'a> {
-        Taking { body, taken: Vec::new(), at_hand: Vec::new() }
-    }
-}
-
-impl Allocate for Taking<'_> {
-    fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        if self.at_hand.is_empty() {
-            self.at_hand = self.body.space.lock().allocate_many(pages)?;
-            self.taken.extend_from_slice(&self.at_hand);
-            self.at_hand.reverse();
-        }
-        Ok(self.at_hand.pop().expect("somebody wants pages"))
-    }
-
-    fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.body.space.lock().allocate_run(pages)?;
-        self.taken.push(extent);
-        Ok(extent)
-    }
-
-    fn sealed(&mut self, page: &SealedPage) {
-        self.body.place_page(page);
-    }
-}
-
 impl Store {
     pub(crate) fn new(
         body: Arc<Body>,
@@ -194,14 +165,56 @@ impl Store {
         options: Options,
         read_only: bool,
     ) -> Store {
-        Store { body, core, desk: Desk::new(txn), options, read_only, compaction: Mutex::default() }
+        let desk = Desk::new(txn, &body);
+        Store { body, core, desk, options, read_only, compaction: Mutex::default() }
     }
 
     /// Has the ticket's commit flushed, if commits are flushed unasked.
     pub(crate) fn call(&self, ticket: Ticket) {
-        if self.options.sync == Sync::EveryCommit {
+        if self.options.sync.is_eager() {
             self.core.queue.call(ticket);
         }
+    }
+
+    /// Makes everything committed so far durable as pages.
+    pub(crate) fn flush_pages(&self) -> Result<TxnId> {
+        self.core.wait(self.core.queue.ticket())
+    }
+
+    /// A promise that everything in the journal so far is durable.
+    pub(crate) fn logged(&self) -> Result<drystone_wal::Commit> {
+        let journal = self.body.journal.get().expect("the caller knows of a journal");
+        journal.everything().inspect_err(|error| self.abort(error))
+    }
+
+    /// Blocks until a record is durable. Returns the last transaction that is.
+    pub(crate) fn wait_logged(&self, logged: &drystone_wal::Commit) -> Result<TxnId> {
+        self.settle_logged(logged.wait())
+    }
+
+    /// Draws the conclusions from what became of a record.
+    pub(crate) fn settle_logged(&self, outcome: drystone_wal::Result<Lsn>) -> Result<TxnId> {
+        let journal = self.body.journal.get().expect("a record is in a journal");
+        match journal.checked(outcome) {
+            Ok(_) => Ok(journal.advance(&self.body.readers)),
+            Err(error) => {
+                self.abort(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The log has failed: what is not known to be durable is taken back, and nothing is committed
+    /// any more.
+    pub(crate) fn abort(&self, error: &Error) {
+        if matches!(error, Error::Closed) {
+            return;
+        }
+        // Under the lock of `space`: a commit comes before or after, and not between.
+        let _space = self.body.space.lock();
+        // Whoever hears of the failure finds readers back at the durable state.
+        self.body.readers.retreat();
+        self.core.queue.fail(error.clone());
     }
 
     /// Looks which pages can be used again.
@@ -212,59 +225,70 @@ impl Store {
         self.body.space.lock().reclaim(durable, newest, &|| readers.states());
     }
 
-    /// Publishes what a write transaction has made: from here on it is seen.
+    /// Takes note of what a commit frees: of a sound file, pages that were in use.
+    pub(crate) fn claim(&self, freed: &[Extent]) -> Result<()> {
+        let claimed = self.body.space.lock().claim(freed);
+        claimed.map_err(|page| self.body.corrupt(page, Damage::Twice))
+    }
+
+    /// Publishes what a write transaction has made, up to record `lsn` of the journal: from here on
+    /// it is seen. What it frees was claimed.
     pub(crate) fn publish(
         &self,
         txn: TxnId,
+        lsn: Lsn,
         sealed: Sealed,
-        taken: Vec<Extent>,
-    ) -> Result<(Ticket, Spare)> {
-        let Sealed { forest, pages, runs, freed, mut spare } = sealed;
-        let hold = |page| self.body.hold_page(page);
-        spare.0.extend(pages.into_iter().filter_map(hold));
-        runs.into_iter().for_each(|run| self.body.place_run(run));
-        let mut space = self.body.space.lock();
-        if let Err(page) = space.claim(&freed) {
-            space.give_back(&taken);
-            return Err(self.body.corrupt(page, Damage::Twice));
+        taking: &Taking,
+    ) -> Result<Ticket> {
+        let Sealed { forest, pages, runs, freed, spare } = sealed;
+        for page in pages {
+            if let Some(memory) = self.body.place_page(page) {
+                taking.keep(memory);
+            }
         }
+        runs.into_iter().for_each(|run| self.body.place_run(run));
+        let taken = taking.settle(spare);
+        let mut space = self.body.space.lock();
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.
         let ticket = match self.core.queue.push(txn) {
             Ok(ticket) => ticket,
             Err(error) => {
                 space.disclaim(&freed);
-                space.give_back(&taken);
+                taken.give_back_all(&mut space);
                 return Err(error);
             }
         };
-        let root = Root { txn, forest, pages_end: space.end() };
-        space.commit(Change { root: root.clone(), used: taken, freed });
+        taken.give_back_unused(&mut space);
+        let root = Root { txn, forest, pages_end: space.end(), lsn };
+        space.commit(Change { root: root.clone(), used: taken.used, freed });
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
-        Ok((ticket, spare))
+        Ok(ticket)
     }
 
-    /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
-    /// fill the memory. With a journal above, it is held up at twice the limit only, and what a
-    /// flush is writing just now counts as well.
+    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk would
+    /// fill the memory. With a journal, here or above, it is held up at twice the limit only, and
+    /// what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {
             let space = self.body.space.lock();
             (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
         };
-        let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
-        if backlog <= limit {
+        let held = self.body.cache.held_bytes() as u64;
+        let logged = self.body.journal.get().map_or(0, Journal::pending_bytes);
+        let limits = self.options.unflushed_limits();
+        let waits = [(backlog, limits.pages), (held, limits.held), (logged, limits.held)];
+        let exceed = |times: u64| waits.iter().any(|(bytes, limit)| *bytes > times * limit);
+        if self.read_only || !exceed(1) {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
-        if self.options.sync == Sync::OnRequest && has_thread && backlog <= 2 * limit {
-            if unflushed > limit {
-                self.core.queue.call(ticket);
-            }
-        } else {
+        if self.options.sync.is_eager() || !has_thread || exceed(2) {
             // The outcome is the commit's to tell.
             drop(self.core.wait(ticket));
+        } else if unflushed > limits.pages || held.max(logged) > limits.held {
+            self.core.queue.call(ticket);
         }
     }
 }

@@ -89,7 +89,8 @@ impl Search {
     fn answer(self, keyspace: &Shared, key: &[u8], base: Option<Slice>) -> Result<Option<Slice>> {
         let base = match base {
             Some(value) if keyspace.expires => {
-                unexpired(value, &keyspace.time, keyspace.time.now())?
+                let len = unexpired(&value, &keyspace.time, keyspace.time.now())?;
+                len.map(|len| value.shortened(len))
             }
             base => base,
         };
@@ -116,19 +117,18 @@ pub(crate) fn merge(
     Ok(Slice::from(operator.merge(key, base, &operands)))
 }
 
-/// The value without its expiry, or nothing if that has come by `now`, which is then noted in
-/// `time`.
-pub(crate) fn unexpired(value: Slice, time: &WallTime, now: u64) -> Result<Option<Slice>> {
-    let expiry = expiry(&value).ok_or(Error::Options {
+/// The length of the value without its expiry, or nothing if that has come by `now`, which is then
+/// noted in `time`.
+pub(crate) fn unexpired(value: &[u8], time: &WallTime, now: u64) -> Result<Option<usize>> {
+    let expiry = expiry(value).ok_or(Error::Options {
         option: "ttl",
         rule: "value of an expiring keyspace is too short",
     })?;
-    let len = value.len() - EXPIRY_BYTES;
     if expiry <= now {
         time.act(now);
         return Ok(None);
     }
-    Ok(Some(value.shortened(len)))
+    Ok(Some(value.len() - EXPIRY_BYTES))
 }
 
 /// When a value of an expiring keyspace does.

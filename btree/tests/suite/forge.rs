@@ -93,7 +93,7 @@ pub(crate) fn seal_of(id: u32, bytes: &[u8]) -> u32 {
 pub(crate) fn record_seq(record: &[u8]) -> Option<u64> {
     let len = u32_at(record, 12) as usize;
     let sound = record.starts_with(b"drybtree")
-        && (88..=RECORD).contains(&len)
+        && (96..=RECORD).contains(&len)
         && crc32fast::hash(&record[12..len]) == u32_at(record, 8);
     sound.then(|| u64_at(record, 32))
 }
@@ -144,7 +144,7 @@ impl Forge {
     /// Notes the pages of the free map.
     fn visit_map(&mut self, record: usize) {
         let count = u16_at(&self.bytes, record + 84);
-        for holder in (0..count).map(|i| record + 88 + 12 * i) {
+        for holder in (0..count).map(|i| record + 96 + 12 * i) {
             let id = u32_at(&self.bytes, holder);
             if id == 0 {
                 continue;
@@ -258,7 +258,7 @@ impl Forge {
         if written == 0xffff {
             return;
         }
-        let (from, len) = (88 + 12 * directories, u32_at(record, 12) as usize);
+        let (from, len) = (96 + 12 * directories, u32_at(record, 12) as usize);
         record.copy_within(from + 8 * written..len, from);
         record[len - 8 * written..len].fill(0);
         put_u32(record, 12, (len - 8 * written) as u32);

@@ -39,6 +39,7 @@ mod damage;
 mod enumerate;
 mod fuzz;
 mod hostile;
+mod journal;
 mod kernel;
 mod leaks;
 mod lies;

@@ -131,10 +131,10 @@ fn a_batch_is_never_divided_between_two_memtables() {
         let (left, right) = (keyspace(&db, "left"), keyspace(&db, "right"));
         // So many batches of a small and a large change that some memtable is full in one of them.
         let mut sealed = 0;
-        for n in 0..12 {
+        for n in 0..8 {
             let mut batch = Batch::new();
             batch.put(&left, &key(n), &noise(n, small));
-            batch.put(&right, &key(n), &noise(n, 600 + 37 * small));
+            batch.put(&right, &key(n), &noise(n, 1000 + 120 * small));
             drop(db.write(batch).unwrap());
             sealed = sealed.max(db.stats().sealed);
         }
