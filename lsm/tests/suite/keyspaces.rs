@@ -134,7 +134,9 @@ fn a_batch_is_never_divided_between_two_memtables() {
         for n in 0..8 {
             let mut batch = Batch::new();
             batch.put(&left, &key(n), &noise(n, small));
-            batch.put(&right, &key(n), &noise(n, 1000 + 120 * small));
+            // A memtable takes what comes until it is full, and then up to as much again.
+            let large = if n % 2 == 0 { 3000 } else { 9000 + 100 * small };
+            batch.put(&right, &key(n), &noise(n, large));
             drop(db.write(batch).unwrap());
             sealed = sealed.max(db.stats().sealed);
         }
