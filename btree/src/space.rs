@@ -105,8 +105,8 @@ pub(crate) struct Space {
     /// By the reader that holds them.
     held: BTreeMap<TxnId, Vec<Freed>>,
     pending_count: u64,
-    /// The pages of `waiting`, `loose` and `held`, and those of the free map: no tree may free them.
-    /// In a file that a forger has sealed, pages are used twice.
+    /// The pages of `waiting`, `loose` and `held`, and those of the free map: no tree may free
+    /// them. In a file that a forger has sealed, pages are used twice.
     pending: Bits,
     map: Bits,
     /// The newest state, if it was not taken for a flush yet.

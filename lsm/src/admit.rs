@@ -210,8 +210,8 @@ mod tests {
     use crate::config::{KeyspaceOptions, Options};
     use crate::db::Db;
 
-    // A reader that has taken the tables of before and the number of after would see the writes that
-    // followed an ingest, and not the ingest: two numbers keep the two together.
+    // A reader that has taken the tables of before and the number of after would see the writes
+    // that followed an ingest, and not the ingest: two numbers keep the two together.
     #[test]
     fn an_older_state_does_not_go_with_the_number_of_an_ingest() {
         let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(SimClock::new()));

@@ -1,8 +1,8 @@
 //! What a fuzzer of a store works on: a string of bytes that says which specimen to take, and how
 //! to hurt it.
 //!
-//! **The problem.** A fuzzer that is given whole files changes a byte that some checksum covers, and
-//! learns what a wrong checksum leads to. And files are long: it would change zeros all day.
+//! **The problem.** A fuzzer that is given whole files changes a byte that some checksum covers,
+//! and learns what a wrong checksum leads to. And files are long: it would change zeros all day.
 //!
 //! **The idea.** A store is taken apart into *pieces* (pages, blocks, records), a recipe changes a
 //! few bytes of a few pieces, and the store is put together again with checksums that fit. Pieces

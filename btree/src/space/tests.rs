@@ -202,8 +202,8 @@ fn many_pages_come_in_few_runs() {
     space.check();
 }
 
-// A forged file uses pages twice, or calls free what a tree uses. Whoever frees them is told, before
-// anything has been counted.
+// A forged file uses pages twice, or calls free what a tree uses. Whoever frees them is told,
+// before anything has been counted.
 #[test]
 fn a_page_that_is_not_in_use_cannot_be_freed() {
     let mut space = space(FIRST_PAGE + 100);

@@ -3,7 +3,7 @@
 //! ```text
 //!     sound files ─► a recipe ─► a file ─► entry::survive ─► all that must hold
 //!     (specimens)       ▲
-//!                       └── drawn at random here; libFuzzer, in `btree/fuzz`, breeds them for hours
+//!                       └── drawn here; libFuzzer, in `btree/fuzz`, breeds them for hours
 //! ```
 //!
 //! What holds is listed in [`entry`], what a recipe can do in [`recipe`]. To replay one input:
@@ -40,7 +40,8 @@ const BOUNDS: Bounds = Bounds {
 
 /// Recipes that once led to something that must not be.
 const FOUND: [&[u8]; 1] = [
-    // The free map calls a page free that a tree uses and then frees: more were free than there are.
+    // The free map calls a page free that a tree uses and then frees: more were free than there
+    // are.
     b"\x03\x01\xbd\xa6\x46\x4c\x78\x06\x32\x99\x01\x68\x1e\x00\x00\x00\x00\x00\x00\x00\
       \x62\xe1\x2e\x01\x01\x86\xc0\x1a\x00\xb3\x02\x17\x62\x70\xf3\x7e\xf9\x3f\x0b\xf2\
       \x02\x08\x08\x1f\x3c\x00\x10\x42\x64\x2b\xe9\x87\xbc\x95\xb1\x98\x65\xdd\xff\x82\

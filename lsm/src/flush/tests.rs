@@ -11,10 +11,10 @@ use crate::db::Db;
 use crate::key::SeqNo;
 
 /// How long a flush is given to do what it must not.
-const TURNS: usize = 2_000;
+const TURNS: usize = 100_000;
 
-// A writer has its place in the memtable and has not come to writing when the memtable is sealed and
-// flushed: without the wait, what it then writes is in no table and in no memtable.
+// A writer has its place in the memtable and has not come to writing when the memtable is sealed
+// and flushed: without the wait, what it then writes is in no table and in no memtable.
 #[test]
 fn a_flush_waits_for_the_last_writer() {
     for journal in [true, false] {

@@ -79,8 +79,8 @@ fn what_was_seen_to_be_gone_is_gone_after_a_close() {
     assert!(!has(&db, &mortal(&db, HOUR), 1));
 }
 
-// Scenario 20: a reader saw that an entry has expired, and then something was made durable, maybe on
-// the word of it. No crash and no date brings the entry back.
+// Scenario 20: a reader saw that an entry has expired, and then something was made durable, maybe
+// on the word of it. No crash and no date brings the entry back.
 #[test]
 fn what_was_seen_to_be_gone_is_gone_after_a_crash_once_anything_is_durable() {
     type Save = fn(&Db);
@@ -103,7 +103,7 @@ fn what_was_seen_to_be_gone_is_gone_after_a_crash_once_anything_is_durable() {
             db.put(&other, b"k", b"v").unwrap().wait().unwrap();
         }),
         ("a compaction", false, |db| {
-            assert!(matches!(db.compact(Duration::MAX), Ok(Progress::Done)))
+            assert!(matches!(db.compact(Duration::MAX), Ok(Progress::Done)));
         }),
         ("another keyspace", false, |db| {
             drop(db.keyspace("third", KeyspaceOptions::default()).unwrap());

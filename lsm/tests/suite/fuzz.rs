@@ -3,7 +3,7 @@
 //! ```text
 //!     sound folders ─► a recipe ─► a folder ─► entry::survives ─► all that must hold
 //!      (specimens)        ▲
-//!                         └── drawn at random here; libFuzzer, in `lsm/fuzz`, breeds them for hours
+//!                         └── drawn here; libFuzzer, in `lsm/fuzz`, breeds them for hours
 //! ```
 //!
 //! What holds is listed in [`entry`], what a recipe can do in [`recipe`]. To replay one input:

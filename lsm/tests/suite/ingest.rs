@@ -166,7 +166,8 @@ fn tables_from_elsewhere_are_copied_and_left_alone() {
 #[test]
 fn an_ingest_is_not_seen_before_the_manifest_knows_it() {
     for journal in [true, false] {
-        let slot: Arc<Mutex<Option<(Db, Vec<Snapshot>)>>> = Arc::default();
+        type Watch = Option<(Db, Vec<Snapshot>)>;
+        let slot: Arc<Mutex<Watch>> = Arc::default();
         let seen = Arc::clone(&slot);
         let tap = move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
             if let Call::Write { path, .. } | Call::SyncDir { dir: path } = call

@@ -142,7 +142,8 @@ fn full_file() -> (SimVfs, u64) {
     (before, count - 1)
 }
 
-/// Loses the newest file of the list, if there are two: an older state must not pass for the newest.
+/// Loses the newest file of the list, if there are two: an older state must not pass for the
+/// newest.
 #[track_caller]
 fn lose_the_newest(disk: &SimVfs, what: &str) -> bool {
     let disk = disk.crash_copy(0);

@@ -338,9 +338,9 @@ fn a_lost_journal_is_not_a_fresh_start(kind: EngineKind) {
     assert!(matches!(&error, Error::Journal(_)), "{error:?}");
 }
 
-// And a journal whose beginning was cut away needs its engine. None is made in the lost one's place,
-// every attempt says the same, and what to do; an empty one that somebody made there, say a build
-// that did not look first, makes no difference.
+// And a journal whose beginning was cut away needs its engine. None is made in the lost one's
+// place, every attempt says the same, and what to do; an empty one that somebody made there, say a
+// build that did not look first, makes no difference.
 fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
     let machine = used_with(kind);
     for (file, _) in files_in(&machine, "engine") {
@@ -355,7 +355,10 @@ fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
             assert_eq!(files_in(&machine, "engine").len(), 0, "{kind}: an engine was made");
             let (vfs, clock) = (Arc::new(machine.disk.clone()), Arc::new(SimClock::new()));
             let config = EngineConfig { kind, background: false };
-            drop(AnyEngine::open(vfs, clock, &path("engine"), &config).unwrap());
+            drop(
+                AnyEngine::open(vfs, clock, &path("engine"), &config)
+                    .expect("an empty engine can be made"),
+            );
         }
         let error = machine.try_open(options()).err().expect("the engine is lost");
         let told = matches!(&error, Error::JournalGap { expected: 1, found, .. } if *found > 1);

@@ -1,6 +1,6 @@
 //! What must hold whatever lies in a database's folder.
 //!
-//! * An answer: right, or an error. No panic, no walk without end, no compaction that never is done.
+//! * An answer: right, or an error. No panic, no walk or compaction without end.
 //! * Memory is bounded, whatever lengths are claimed.
 //! * What it has written itself can be read by the next opener, or is refused.
 
