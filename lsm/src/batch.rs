@@ -16,6 +16,13 @@
 //! ```
 //!
 //! Change number i has sequence number `first seq + i`: of two changes to one key the later wins.
+//!
+//! Beside batches the journal holds *times*: what was seen to have expired before the next batch
+//! stays so, see `time.rs`.
+//!
+//! ```text
+//!   time      u64::MAX │ milliseconds since 1970, u64       no batch has this first number
+//! ```
 
 use std::sync::Arc;
 
@@ -166,6 +173,19 @@ impl Batch {
     pub(crate) fn record(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// The time as it stands in the journal.
+pub(crate) fn time_record(time: u64) -> [u8; 16] {
+    let mut record = [0xff; 16];
+    record[8..].copy_from_slice(&time.to_le_bytes());
+    record
+}
+
+/// The time that a record of the journal tells; nothing if it is a batch.
+pub(crate) fn time_of(record: &[u8]) -> Option<u64> {
+    let time = record.strip_prefix(&u64::MAX.to_le_bytes())?;
+    time.try_into().ok().map(u64::from_le_bytes)
 }
 
 /// A batch as it stands in the journal.

@@ -26,7 +26,7 @@ use drystone_vfs::{Clock, Lock, Vfs};
 use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, View, Wal, Writer};
 use parking_lot::{Mutex, RwLock};
 
-use crate::batch::Record;
+use crate::batch::{Record, time_of};
 use crate::cache::BlockCache;
 use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
@@ -319,6 +319,8 @@ struct Replay {
     last_seq: SeqNo,
     from: Lsn,
     next_lsn: Lsn,
+    /// The latest time that was told.
+    time: u64,
     sizes: Sizes,
     salt: u64,
     keyspaces: Vec<KeyspaceId>,
@@ -333,6 +335,7 @@ impl Replay {
             last_seq: contents.counters.last_seq,
             from: contents.counters.journal_from,
             next_lsn: contents.counters.journal_from,
+            time: contents.counters.time_floor,
             sizes,
             salt: contents.salt,
             keyspaces: contents.keyspaces.keys().copied().collect(),
@@ -354,6 +357,11 @@ impl Replay {
     }
 
     fn record(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), &'static str> {
+        if let Some(time) = time_of(bytes) {
+            self.time = self.time.max(time);
+            self.next_lsn = lsn.next();
+            return Ok(());
+        }
         let record = Record::decode(bytes)?;
         if record.first <= self.last_seq {
             return Err("numbers of a batch go back");
@@ -398,7 +406,7 @@ fn build(
     taken: Taken,
 ) -> Arc<Core> {
     let owner = OPENINGS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let time = Arc::new(WallTime::new(place.clock, contents.counters.time_floor));
+    let time = Arc::new(WallTime::new(place.clock, replay.time));
     let keyspaces = contents.keyspaces.iter().map(|(id, entry)| {
         let shared = Shared {
             id: *id,

@@ -118,3 +118,32 @@ fn an_idle_keyspace_does_not_hold_the_journal() {
     assert_eq!(contents(&db, "idle").len(), 1);
     assert_eq!(contents(&db, "busy").len(), 50);
 }
+
+// Scenario 33: the batch for which the memtable has no room left. It goes into the next one as a
+// whole: the first one is flushed, and the power fails before the second.
+#[test]
+fn a_batch_is_never_divided_between_two_memtables() {
+    let options = || options().journal(false);
+    let mut divides = 0;
+    for small in 1..60_usize {
+        let disk = SimVfs::new(1);
+        let db = try_open(&disk, options()).unwrap();
+        let (left, right) = (keyspace(&db, "left"), keyspace(&db, "right"));
+        // So many batches of a small and a large change that some memtable is full in one of them.
+        let mut sealed = 0;
+        for n in 0..12 {
+            let mut batch = Batch::new();
+            batch.put(&left, &key(n), &noise(n, small));
+            batch.put(&right, &key(n), &noise(n, 1400));
+            drop(db.write(batch).unwrap());
+            sealed = sealed.max(db.stats().sealed);
+        }
+        divides += u32::from(sealed > 0);
+        db.flush_once().unwrap();
+        let disk = disk.crash_copy(small as u64);
+        let db = try_open(&disk, options()).unwrap();
+        let keys = |name| contents(&db, name).into_keys().collect::<Vec<_>>();
+        assert_eq!(keys("left"), keys("right"), "{small} bytes: half of a batch");
+    }
+    assert!(divides > 50, "{divides}");
+}

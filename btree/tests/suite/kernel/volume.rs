@@ -86,10 +86,16 @@ impl Volume {
         }
     }
 
-    /// Gives the space back.
+    /// Gives the space back, and waits until it can be used: some file systems free it with their
+    /// next transaction, and count it later still.
     pub(super) fn drain(&self) {
+        let free = || rustix::fs::statvfs(&self.root).unwrap().f_bavail;
+        let before = free();
         OsVfs::new().remove(&self.ballast()).unwrap();
         OsVfs::new().sync_dir(&self.root).unwrap();
+        while free() <= before {
+            std::thread::yield_now();
+        }
     }
 }
 
