@@ -68,7 +68,7 @@ fn load(db: &Db, tree: TreeId, keys: &[Vec<u8>]) -> Result<()> {
 fn change(db: &Db, tree: TreeId, keys: &[Vec<u8>]) -> Result<()> {
     for i in 0..keys.len() / 10 {
         let n = mix(i as u64) as usize;
-        let range = if n % 10 == 0 { keys.len() } else { keys.len().div_ceil(1000) };
+        let range = if n.is_multiple_of(10) { keys.len() } else { keys.len().div_ceil(1000) };
         let key = &keys[n / 10 % range];
         assert!(db.read().get(tree, key)?.is_some());
         let mut w = db.write()?;

@@ -16,8 +16,8 @@
 //!
 //! In memory a pointer to a private page names its slot in the slab. *Sealing* puts the number and
 //! the checksum of each private page that is still reached into its parent, from the leaves up. A
-//! page gets its number when it is made, and with it the place in memory where it will stay, so that
-//! it is not copied again (see [`buffer`]). Numbers of pages that came and went within the
+//! page gets its number when it is made, and with it the place in memory where it will stay, so
+//! that it is not copied again (see [`buffer`]). Numbers of pages that came and went within the
 //! transaction are used for others, or given back.
 //!
 //! **Savepoints** freeze what the slab holds; see [`slab`].

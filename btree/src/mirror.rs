@@ -27,11 +27,11 @@
 //! the stamp and one comparison with the pointer: no lock, no table, no count of references. A
 //! pointer that leads to a page which has become another one is noticed by the same comparison.
 //!
-//! **Why a borrow is sound.** A place is written by `load` (stamp 0), by `write` (stamp 0 or
-//! RETIRED), both under the lock `placing`, and by the one who has its [`Place`] (CLAIMED); a borrow
-//! is only given out when the stamp is none of these. A place is claimed under the lock as well, if
-//! its stamp is 0 or RETIRED, and nobody but the `Place` ends that: so there is one of them.
-//! So a place that is borrowed is written only if it was retired while the borrow lives and
+//! **Why a borrow is sound.** A place is written by `load` (stamp 0) and by `write` (stamp 0 or
+//! RETIRED), both under the lock `placing`, and by the one who has its [`Place`] (CLAIMED); a
+//! borrow is only given out when the stamp is none of these. A place is claimed under the lock as
+//! well, if its stamp is 0 or RETIRED, and nobody but the `Place` ends that: so there is one of
+//! them. So a place that is borrowed is written only if it was retired while the borrow lives and
 //! written to before it ends. `space` does not let that happen, whatever the file says: a page
 //! is given out for writing only when no pin is left that was there after it was retired (and
 //! a borrow cannot outlive its pin, which the signature of [`borrow`](Mirror::borrow) demands). The

@@ -1,8 +1,8 @@
 //! Asking the processor for memory before it is needed.
 //!
-//! A page that was not touched for a while is sixty-four cache lines away, and the processor notices
-//! that somebody walks along them only after the first few. Who knows the next page while there is
-//! work to do on this one can have it brought near meanwhile: `examples/ops.rs` shows the gain.
+//! A page that was not touched for a while is sixty-four cache lines away, and the processor
+//! notices that somebody walks along them only after the first few. Who knows the next page while
+//! there is work to do on this one can have it brought near meanwhile.
 
 #![expect(unsafe_code, reason = "the instruction takes a pointer; it is a hint and cannot fault")]
 

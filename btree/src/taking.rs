@@ -15,8 +15,8 @@
 //! the file longer if none are free: then few are asked for, and it is made shorter again by what
 //! was too much.
 //!
-//! What was taken is known here and not only by the draft, so that it is given back whatever becomes
-//! of that.
+//! What was taken is known here and not only by the draft, so that it is given back whatever
+//! becomes of that.
 
 use std::sync::Arc;
 
