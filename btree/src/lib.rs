@@ -67,11 +67,11 @@
 //!
 //! # A journal beside the file
 //!
-//! To change one record is to write a page on each level. With [`Sync::Journal`] a commit is what the
-//! transaction did, some hundred bytes in a log of [`drystone_wal`] beside the file, one sync for all
-//! who wait; pages are flushed when enough of them have gathered, and a page that was changed a
-//! hundred times is written once. The next opening replays the log; after a clean close there is
-//! none, and the file is the whole database: see `journal.rs`.
+//! To change one record is to write a page on each level. With [`Sync::Journal`] a commit is what
+//! the transaction did, some hundred bytes in a log of [`drystone_wal`] beside the file, one sync
+//! for all who wait; pages are flushed when enough of them have gathered, and a page that was
+//! changed a hundred times is written once. The next opening replays the log; after a clean close
+//! there is none, and the file is the whole database: see `journal.rs`.
 //!
 //! # Memory
 //!
@@ -127,7 +127,8 @@
 //!
 //! A get: `read.rs` → `tree.rs` → `snapshot.rs` → `mirror.rs`. A commit: `write.rs` → `draft.rs`
 //! (private pages, sealed from the leaves up) → `store.rs` → `queue.rs` (who waits) → `flush.rs`
-//! (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs` on disk. Opening: `recovery.rs`.
+//! (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs` on disk. Opening:
+//! `recovery.rs`.
 //!
 //! # Absent
 //!

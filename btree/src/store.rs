@@ -269,9 +269,9 @@ impl Store {
         Ok(ticket)
     }
 
-    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk would
-    /// fill the memory. With a journal, here or above, it is held up at twice the limit only, and
-    /// what a flush is writing just now counts as well.
+    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk
+    /// would fill the memory. With a journal, here or above, it is held up at twice the limit only,
+    /// and what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Records are read and checked before anything is changed. Then the log is taken over, by which
-//! what was found in it is durable, and the operations are done in transactions of some size: a page
-//! that a thousand records change is copied once.
+//! what was found in it is durable, and the operations are done in transactions of some size: a
+//! page that a thousand records change is copied once.
 
 use std::io;
 use std::path::Path;

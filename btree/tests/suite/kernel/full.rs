@@ -138,8 +138,8 @@ fn a_flush_without_space_works_when_there_is_some() {
             volume.drain();
             put(3, 200);
             let expected = records(&db);
-            // The system may have tried to save a page of its own accord when there was no room yet,
-            // and says so to the next who syncs.
+            // The system may have tried to save a page of its own accord when there was no room
+            // yet, and says so to the next who syncs.
             db.persist().or_else(|_| db.persist()).unwrap();
             drop(db);
             let db = try_open(volume, Sync::OnRequest).unwrap();
