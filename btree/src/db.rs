@@ -173,7 +173,8 @@ impl Db {
     }
 
     /// Makes everything committed so far durable. Touches no file if it is. If it fails with
-    /// [`Sync::OnRequest`], memory is as before, and another call tries everything again.
+    /// [`OnRequest`](crate::Sync::OnRequest), memory is as before, and another call tries
+    /// everything again.
     ///
     /// # Errors
     /// [`Poisoned`](Error::Poisoned); [`NoSpace`](Error::NoSpace).
@@ -247,10 +248,12 @@ impl Db {
         Ok(inspect(&body.read(Extent { first: page, pages: 1 })?))
     }
 
-    /// Ends the database's life: with [`Sync::EveryCommit`] everything committed becomes durable
-    /// and is marked as such; with [`Sync::OnRequest`] what was not persisted is gone. Other clones
-    /// get [`Closed`](Error::Closed) when they write from then on; readers go on reading. Dropping
-    /// the last clone does the same, but has nobody to tell if it fails.
+    /// Ends the database's life: with [`EveryCommit`](crate::Sync::EveryCommit) everything
+    /// committed becomes durable and is marked as such; with [`Journal`](crate::Sync::Journal) all
+    /// of it is in the file then, and the journal is gone; with
+    /// [`OnRequest`](crate::Sync::OnRequest) what was not persisted is lost. Other clones get
+    /// [`Closed`](Error::Closed) when they write from then on; readers go on reading. Dropping the
+    /// last clone does the same, but has nobody to tell if it fails.
     ///
     /// # Errors
     /// Those of [`persist`](Db::persist); [`Closed`](Error::Closed).
