@@ -278,6 +278,10 @@ impl Open {
             }
         }
         let mut flusher = core.flusher.lock();
+        if self.store.read_only {
+            core.queue.fail(Error::Closed);
+            return Ok(());
+        }
         if self.store.options.sync.is_eager() || self.store.body.journal.get().is_some() {
             while let Some(settled) = flusher.step(&core.queue) {
                 core.queue.tell(settled);

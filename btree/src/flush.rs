@@ -49,6 +49,9 @@ const AHEAD_BYTES_MIN: u64 = 64 << 10;
 /// A flush that grows the file by more writes no zeros ahead.
 const SMALL_GROWTH_BYTES: u64 = 256 << 10;
 
+/// Flushes before the file is cut, in the hope that nothing is committed meanwhile.
+const SHRINK_FLUSHES_MAX: u32 = 4;
+
 /// Writes what was committed. One at a time: it is behind a lock.
 #[derive(Debug)]
 pub(crate) struct Flusher {
@@ -408,7 +411,9 @@ impl Flusher {
     /// off, durably: first the record that does without them, then the file. `reclaim` looks which
     /// pages have become free.
     pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
-        while let Some(settled) = self.step(queue) {
+        // Whoever commits all the time would have it flush for ever.
+        for _ in 0..SHRINK_FLUSHES_MAX {
+            let Some(settled) = self.step(queue) else { break };
             queue.tell(settled);
         }
         if !self.is_settled() {

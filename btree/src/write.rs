@@ -272,7 +272,8 @@ impl WriteTxn {
     pub fn commit(mut self) -> Result<Commit> {
         let draft = self.draft.take().expect("a transaction is committed once");
         let store = Arc::clone(&self.store);
-        if draft.is_clean() {
+        // A replayed one was told to somebody, and has a number that is not to be given again.
+        if draft.is_clean() && self.replayed.is_none() {
             self.leave(draft.into_spare());
             return Commit::of_the_last(store);
         }

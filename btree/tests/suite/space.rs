@@ -1,8 +1,13 @@
 //! Space: the file does not grow for ever, and shrinks when asked.
 
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use drystone_btree::{Options, Progress, Sync};
+use drystone_btree::{Db, Options, Progress, Sync};
+use drystone_vfs::{Call, TapVfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -95,6 +100,41 @@ fn a_database_that_lost_half_of_its_records_gives_the_space_back() {
         w.delete_range::<&[u8]>(tree, ..).unwrap();
         w.commit().unwrap().wait().unwrap();
     }
+}
+
+// Somebody commits whenever the disk is being synced, so that there is always something to flush:
+// that must not keep a compaction, and all who wait for the flusher, for ever.
+#[test]
+fn a_compaction_comes_to_an_end_beside_one_who_always_writes() {
+    const SYNCS_MAX: u32 = 1000;
+    let db: Arc<OnceLock<Db>> = Arc::default();
+    let (writer, syncs) = (Arc::clone(&db), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&syncs);
+    let disk =
+        TapVfs::over(disk(), move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if let (Call::SyncData { .. }, Some(db)) = (call, writer.get())
+                && count.fetch_add(1, Ordering::Relaxed) < SYNCS_MAX
+            {
+                let mut w = db.write().unwrap();
+                let tree = w.tree("t").unwrap();
+                w.put(tree, b"again and again", b"value").unwrap();
+                drop(w.commit().unwrap());
+            }
+            go()
+        });
+    let options = options().sync(Sync::OnRequest).memory_bytes(64 << 20);
+    let opened = Db::open(Arc::new(disk), Path::new("dir/db"), options).unwrap();
+    let tree = fill(&opened, 5000);
+    let mut w = opened.write().unwrap();
+    for i in 0..4000 {
+        w.delete(tree, &key(i)).unwrap();
+    }
+    drop(w.commit().unwrap());
+    opened.persist().unwrap();
+    db.set(opened.clone()).unwrap();
+    while opened.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
+    let syncs = syncs.load(Ordering::Relaxed);
+    assert!(syncs < 100, "{syncs} syncs");
 }
 
 // A reader of an old state keeps its pages through a compaction.
