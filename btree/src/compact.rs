@@ -114,7 +114,7 @@ impl Db {
     fn begin_pass(&self) -> Result<Option<Pass>> {
         let store = self.store();
         // What waits for the disk alone is free after this.
-        self.flush_pages()?;
+        store.flush_pages()?;
         store.reclaim();
         let space = store.body.space.lock();
         let used = space.used_count() as u32;
@@ -133,7 +133,7 @@ impl Db {
     /// Cuts off what a pass has freed. Returns the end of the file.
     fn end_pass(&self) -> Result<u32> {
         let store = self.store();
-        self.flush_pages()?;
+        store.flush_pages()?;
         store.reclaim();
         let target = {
             let space = store.body.space.lock();

@@ -9,7 +9,7 @@ use drystone_vfs::{Lock, Vfs};
 
 use crate::config::{Options, Writer};
 use crate::core::Step as _;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::inspect::inspect;
 use crate::read::ReadTxn;
 use crate::recovery::{self, Opened};
@@ -41,8 +41,10 @@ struct Held {
 
 impl Db {
     /// Opens the database file at `path`, making it if there is none, and finds its last durable
-    /// state. An open that fails has changed no byte; one that succeeds has not either, but for
-    /// making a new file. That is called `path.half-made` until it is complete.
+    /// state. An open that finds damage has changed no byte; one that succeeds has not either, but
+    /// for making a new file, which is called `path.half-made` until it is complete, and for what a
+    /// journal asks for: it is begun with [`Journal`](crate::Sync::Journal), and replayed; without,
+    /// it is replayed and given up.
     ///
     /// # Errors
     /// [`Locked`](Error::Locked) if it is open already, here or in another process;
@@ -63,7 +65,7 @@ impl Db {
     }
 
     fn start(opened: Opened) -> Result<Db> {
-        let Opened { store, lock, plan, meta } = opened;
+        let Opened { store, lock, plan, db_id } = opened;
         let store = Arc::new(store);
         let for_thread = Arc::clone(&store);
         let spawn = || {
@@ -76,20 +78,8 @@ impl Db {
         let thread = if threaded { Some(spawn()?) } else { None };
         let held = Mutex::new(Some(Held { thread, _lock: lock }));
         let db = Db { open: Arc::new(Open { store, held }) };
-        plan.carry_out(db.store(), &meta)?;
-        db.check_min_txn()?;
+        plan.carry_out(db.store(), db_id)?;
         Ok(db)
-    }
-
-    /// The database must be as new as what is known to have been durable.
-    fn check_min_txn(&self) -> Result<()> {
-        let store = self.store();
-        let (found, expected) = (store.body.readers.newest().txn, store.options.min_txn);
-        if expected <= found {
-            return Ok(());
-        }
-        let what = Damage::EndsEarly { found, expected };
-        Err(Error::Corrupt { file: Arc::clone(&store.body.path), offset: 0, what })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -184,11 +174,6 @@ impl Db {
             Some(_) => store.logged().and_then(|commit| store.wait_logged(&commit)),
             None => store.flush_pages(),
         }
-    }
-
-    /// Makes everything committed so far durable as pages of the file.
-    pub(crate) fn flush_pages(&self) -> Result<TxnId> {
-        self.store().flush_pages()
     }
 
     /// The last durable transaction.

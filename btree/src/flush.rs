@@ -452,17 +452,9 @@ impl Flusher {
         self.sync.is_eager() || self.body.journal.get().is_some_and(Journal::has_failed)
     }
 
-    /// Nothing that is not on disk now ever will be.
     fn abort(&self, queue: &Queue, error: &Error) {
         if self.is_fatal() {
-            // Under the lock of `space`: a commit comes before or after, and not between.
-            let _space = self.body.space.lock();
-            if let Some(journal) = self.body.journal.get() {
-                journal.advance(&self.body.readers);
-            }
-            // Whoever hears of the failure finds readers back at the durable state.
-            self.body.readers.retreat();
-            queue.fail(error.clone());
+            self.body.retreat(queue, error);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
 use crate::journal::Journal;
 use crate::mirror::{Mirror, Stamp};
-use crate::queue::Ticket;
+use crate::queue::{Queue, Ticket};
 use crate::readers::Readers;
 use crate::root::Root;
 use crate::space::{Change, Space};
@@ -124,6 +124,19 @@ impl Body {
         Error::Corrupt { file: Arc::clone(&self.path), offset, what }
     }
 
+    /// Nothing that is not known to be durable now ever will be: it is taken back, and nothing is
+    /// committed any more.
+    pub(crate) fn retreat(&self, queue: &Queue, error: &Error) {
+        // Under the lock of `space`: a commit comes before or after, and not between.
+        let _space = self.space.lock();
+        if let Some(journal) = self.journal.get() {
+            journal.advance(&self.readers);
+        }
+        // Whoever hears of the failure finds readers back at the durable state.
+        self.readers.retreat();
+        queue.fail(error.clone());
+    }
+
     /// Shows a commit's page to those who will have a pointer to it. Returns memory that is not
     /// needed any more.
     fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
@@ -210,14 +223,7 @@ impl Store {
         if matches!(error, Error::Closed) {
             return;
         }
-        // Under the lock of `space`: a commit comes before or after, and not between.
-        let _space = self.body.space.lock();
-        if let Some(journal) = self.body.journal.get() {
-            journal.advance(&self.body.readers);
-        }
-        // Whoever hears of the failure finds readers back at the durable state.
-        self.body.readers.retreat();
-        self.core.queue.fail(error.clone());
+        self.body.retreat(&self.core.queue, error);
     }
 
     /// Looks which pages can be used again.

@@ -103,6 +103,15 @@ impl Taking {
         taken
     }
 
+    fn take(&self, from: impl FnOnce(&mut Space) -> Result<Extent>) -> Result<Extent> {
+        let mut state = self.state.lock();
+        let mut space = self.body.space.lock();
+        state.end_before.get_or_insert(space.end());
+        let extent = from(&mut space)?;
+        state.taken.push(extent);
+        Ok(extent)
+    }
+
     /// Keeps memory for the next transaction.
     pub(crate) fn keep(&self, memory: Box<[u8]>) {
         self.state.lock().keep(memory);
@@ -181,21 +190,11 @@ impl Supply for Taking {
 
 impl Allocate for &Taking {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        let mut state = self.state.lock();
-        let mut space = self.body.space.lock();
-        state.end_before.get_or_insert(space.end());
-        let extent = space.allocate(pages)?;
-        state.taken.push(extent);
-        Ok(extent)
+        self.take(|space| space.allocate(pages))
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let mut state = self.state.lock();
-        let mut space = self.body.space.lock();
-        state.end_before.get_or_insert(space.end());
-        let extent = space.allocate_run(pages)?;
-        state.taken.push(extent);
-        Ok(extent)
+        self.take(|space| space.allocate_run(pages))
     }
 }
 

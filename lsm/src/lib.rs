@@ -165,7 +165,6 @@ mod sieve;
 mod work;
 
 mod checkpoint;
-mod identity;
 mod manifest;
 mod open;
 mod run;

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use drystone_vfs::{Clock, Lock, Vfs};
+use drystone_wal::inspect::log_id;
 use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, View, Wal, Writer};
 use parking_lot::{Mutex, RwLock};
 
@@ -31,7 +32,6 @@ use crate::cache::BlockCache;
 use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
 use crate::error::{Error, Result};
-use crate::identity;
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Contents, Counters, Found, Manifest, table_number, table_path};
@@ -250,7 +250,8 @@ fn check_journal(place: &Place, contents: &Contents, found: Option<&View>) -> Re
         let error = || Error::corrupt(&path, 0, "journal is not one that the manifest knows");
         return if empty { Ok(()) } else { Err(error()) };
     }
-    if identity::log_id(&*place.vfs, &path) != Some(counters.journal_id) {
+    // Another database's is not replayed, nor an empty one taken in its place.
+    if log_id(&*place.vfs, &path).ok().flatten() != Some(counters.journal_id) {
         return Err(Error::corrupt(&path, 0, "journal belongs to another database"));
     }
     if counters.journal_from < view.first_lsn() {
@@ -273,7 +274,7 @@ fn take_journal(
     };
     if contents.counters.journal_id == 0 {
         let unread = || Error::corrupt(&path, 0, "no segment of the journal has a sound header");
-        let journal_id = identity::log_id(&*place.vfs, &path).ok_or_else(unread)?;
+        let journal_id = log_id(&*place.vfs, &path).ok().flatten().ok_or_else(unread)?;
         manifest.commit(Counters { journal_id, ..contents.counters }, &[], &[])?;
     }
     Ok(wal)

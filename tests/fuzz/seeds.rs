@@ -25,8 +25,19 @@ pub(crate) fn write(specimens: usize) {
     }
 }
 
+/// Half of the mutations are libFuzzer's own, on the bytes of a recipe; half add a change to it.
+pub(crate) fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+    match grown(&data[..size], max_size, seed) {
+        Some(grown) => {
+            data[..grown.len()].copy_from_slice(&grown);
+            grown.len()
+        }
+        None => libfuzzer_sys::fuzzer_mutate(data, size, max_size),
+    }
+}
+
 /// The recipe with another change, half of the time and if there is room.
-pub(crate) fn grown(recipe: &[u8], max_size: usize, seed: u32) -> Option<Vec<u8>> {
+fn grown(recipe: &[u8], max_size: usize, seed: u32) -> Option<Vec<u8>> {
     if seed.is_multiple_of(2) {
         return None;
     }

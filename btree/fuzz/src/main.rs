@@ -1,6 +1,4 @@
 //! A file of the B+tree under libFuzzer: see the README, and `btree/tests/suite/fuzz.rs`.
-//!
-//! Half of the mutations are libFuzzer's own, on the bytes of a recipe; half add a change to it.
 
 #![no_main]
 #![expect(clippy::unwrap_used, dead_code, reason = "the files are shared with a test suite")]
@@ -20,7 +18,7 @@ mod support;
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 use specimens::Specimen;
 
@@ -34,11 +32,5 @@ fuzz_target!(
 );
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    match seeds::grown(&data[..size], max_size, seed) {
-        Some(grown) => {
-            data[..grown.len()].copy_from_slice(&grown);
-            grown.len()
-        }
-        None => fuzzer_mutate(data, size, max_size),
-    }
+    seeds::mutate(data, size, max_size, seed)
 });

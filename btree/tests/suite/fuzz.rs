@@ -16,19 +16,13 @@ pub(crate) mod bounded;
 pub(crate) mod entry;
 #[path = "../../../tests/fuzz/recipe.rs"]
 pub(crate) mod recipe;
+#[path = "../../../tests/fuzz/recipes.rs"]
+pub(crate) mod recipes;
 pub(crate) mod specimens;
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drystone_btree::Error;
-use drystone_vfs::{OpenMode, OsVfs, Vfs};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
 use bounded::Bounds;
-use specimens::Specimen;
 
 const BOUNDS: Bounds = Bounds {
     package: "drystone-btree",
@@ -48,34 +42,13 @@ const FOUND: [&[u8]; 1] = [
       \x1a\xbe\x6d",
 ];
 
-fn run(specimens: &[Specimen], recipe: &[u8]) -> Result<(), Error> {
-    entry::survive(&specimens::hurt(specimens, recipe), "a recipe")
-}
-
 // A decoder is where the bytes of others meet our arithmetic.
 #[test]
 fn whatever_the_recipe_an_answer_at_a_bounded_cost() {
     let specimens = specimens::make();
-    if let Ok(path) = std::env::var("RECIPE") {
-        let file = OsVfs::new().open(Path::new(&path), OpenMode::Read).unwrap();
-        let mut recipe = vec![0; file.len().unwrap() as usize];
-        file.read_exact_at(&mut recipe, 0).unwrap();
-        println!("{:?}", run(&specimens, &recipe));
-        return;
-    }
-    for recipe in FOUND {
-        drop(run(&specimens, recipe));
-    }
-    let fine = AtomicU64::new(0);
-    let inputs = bounded::run(BOUNDS.or_slow(), |number| {
-        let recipe = recipe::draw(&mut ChaCha8Rng::seed_from_u64(number));
-        let answer = run(&specimens, &recipe);
-        fine.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+    recipes::run(BOUNDS, &FOUND, 0.05..0.9, |recipe| {
+        entry::survive(&specimens::hurt(&specimens, recipe), "a recipe").is_ok()
     });
-    let Some(inputs) = inputs else { return };
-    let fine = fine.into_inner();
-    println!("{fine} answered in full");
-    assert!(fine > inputs / 20 && fine < inputs * 9 / 10, "{fine} of {inputs} answered in full");
 }
 
 // The beginnings must be right, or all that is made of them is noise; and what is sealed again

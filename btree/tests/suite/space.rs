@@ -15,7 +15,7 @@ use crate::support::{disk, fill, key, open, options, records, try_open};
 
 /// Every page has one use, and none is lost.
 #[track_caller]
-fn verified(db: &drystone_btree::Db) {
+fn verified(db: &Db) {
     let report = db.verify().unwrap();
     assert_eq!(report.lost_pages, 0, "{report:?}");
     assert_eq!(report.record_copies, 2);
@@ -164,7 +164,7 @@ fn a_reader_is_not_disturbed_by_a_compaction() {
 fn a_compaction_that_gets_nowhere_ends() {
     let disk = disk();
     for sync in [Sync::EveryCommit, Sync::OnRequest] {
-        let clock = std::sync::Arc::new(drystone_vfs::SimClock::default());
+        let clock = Arc::new(drystone_vfs::SimClock::default());
         let db = try_open(&disk, options().sync(sync).clock(clock)).unwrap();
         let tree = fill(&db, 3000);
         let mut held = Vec::new();
@@ -196,12 +196,12 @@ fn a_checkpoint_is_one_state_and_opens_alone() {
     w.delete_range(tree, key(100)..key(900)).unwrap();
     drop(w.commit().unwrap());
     let expected = records(&db);
-    let target = std::path::Path::new("copies/one/db");
+    let target = Path::new("copies/one/db");
     let txn = db.checkpoint(target).unwrap();
     assert!(db.checkpoint(target).is_err(), "a database is not overwritten");
     assert_eq!(txn, db.read().txn());
-    let copy = drystone_btree::Db::open(
-        std::sync::Arc::new(disk.crash_copy(5)),
+    let copy = Db::open(
+        Arc::new(disk.crash_copy(5)),
         target,
         Options::default().writer(drystone_btree::Writer::Caller),
     );

@@ -16,18 +16,13 @@ pub(crate) mod bounded;
 pub(crate) mod entry;
 #[path = "../../../tests/fuzz/recipe.rs"]
 pub(crate) mod recipe;
+#[path = "../../../tests/fuzz/recipes.rs"]
+pub(crate) mod recipes;
 pub(crate) mod specimens;
 
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drystone_vfs::{OpenMode, OsVfs, Vfs};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
 use bounded::Bounds;
-use specimens::Specimen;
 
 const BOUNDS: Bounds = Bounds {
     package: "drystone-lsm",
@@ -40,33 +35,13 @@ const BOUNDS: Bounds = Bounds {
 /// Recipes that once led to something that must not be.
 const FOUND: [&[u8]; 0] = [];
 
-fn run(specimens: &[Specimen], recipe: &[u8]) -> bool {
-    entry::survives(&specimens::hurt(specimens, recipe), "a recipe")
-}
-
 // A decoder is where the bytes of others meet our arithmetic.
 #[test]
 fn whatever_the_recipe_an_answer_at_a_bounded_cost() {
     let specimens = specimens::make();
-    if let Ok(path) = std::env::var("RECIPE") {
-        let file = OsVfs::new().open(Path::new(&path), OpenMode::Read).unwrap();
-        let mut recipe = vec![0; file.len().unwrap() as usize];
-        file.read_exact_at(&mut recipe, 0).unwrap();
-        println!("opened: {}", run(&specimens, &recipe));
-        return;
-    }
-    for recipe in FOUND {
-        run(&specimens, recipe);
-    }
-    let opened = AtomicU64::new(0);
-    let inputs = bounded::run(BOUNDS.or_slow(), |number| {
-        let recipe = recipe::draw(&mut ChaCha8Rng::seed_from_u64(number));
-        opened.fetch_add(u64::from(run(&specimens, &recipe)), Ordering::Relaxed);
+    recipes::run(BOUNDS, &FOUND, 0.05..0.95, |recipe| {
+        entry::survives(&specimens::hurt(&specimens, recipe), "a recipe")
     });
-    let Some(inputs) = inputs else { return };
-    let opened = opened.into_inner();
-    println!("{opened} opened");
-    assert!(opened > inputs / 20 && opened < inputs * 19 / 20, "{opened} of {inputs} opened");
 }
 
 // The beginnings must be right, or all that is made of them is noise; and what is sealed again

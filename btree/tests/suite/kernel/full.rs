@@ -21,7 +21,7 @@ const SPARES: [u64; 8] = [0, 4096, 12_288, 20_000, 65_536, 69_632, 140_000, 300_
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn try_open(volume: &Volume, sync: Sync) -> Result<Db> {
-    Db::open(Arc::new(OsVfs::new()), &volume.db(), Options::default().sync(sync))
+    Db::open(Arc::new(OsVfs::new()), &volume.place("db"), Options::default().sync(sync))
 }
 
 #[track_caller]
@@ -62,7 +62,7 @@ fn fill_up(db: &Db, from: u64, known: &mut Records) -> Error {
 
 fn start_over(volume: &Volume) {
     volume.drain();
-    if OsVfs::new().remove(&volume.db()).is_err() {
+    if OsVfs::new().remove(&volume.place("db")).is_err() {
         println!("there was no database");
     }
 }
