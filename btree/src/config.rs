@@ -99,7 +99,7 @@ impl Options {
     /// Memory for pages that have been read or written, at least 1 MiB; it is taken as it is used.
     /// Three quarters are the mirror's, which has the first pages of the file, the rest is a cache
     /// for all others. On top come: the pages of the write transaction; those commits that are not
-    /// flushed and lie beyond the mirror, half as much again and 128 MiB at most while the disk
+    /// flushed and lie beyond the mirror, half as much again, 128 MiB at most, while the disk
     /// works and no reader holds them; eight bytes for each page of the mirror and some bits for
     /// each page of the file. [`Stats`](crate::Stats) counts them. Default: 1 GiB.
     #[must_use]

@@ -120,7 +120,8 @@
 //!   and went after it; it is visible with its age in [`Stats::readers`].
 //! * Damage is [`Error::Corrupt`], with the place; never a panic, never a wrong value, whatever the
 //!   bytes. [`Db::verify`] reads everything again and holds it against every rule.
-//! * Opening a file writes nothing; a file that is refused has not changed.
+//! * Opening a file writes nothing, unless a journal has to be begun, replayed or given up; a file
+//!   that is refused as damaged has not changed.
 //! * Freed space is used again, and [`Db::compact`] gives it back while others work.
 //!
 //! # Where to read on
