@@ -33,7 +33,7 @@ use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
 use crate::queue::{Queue, Settled};
 use crate::root::Root;
-use crate::space::Change;
+use crate::space::{Change, Space};
 use crate::store::Body;
 use crate::types::{Extent, PageId, TxnId};
 
@@ -46,6 +46,13 @@ const AHEAD_BYTES_MAX: u64 = 1 << 20;
 const AHEAD_BYTES_MIN: u64 = 64 << 10;
 /// A flush that grows the file by more writes no zeros ahead.
 const SMALL_GROWTH_BYTES: u64 = 256 << 10;
+
+/// A call writes no more than this. Linux keeps what one call writes to a new place in one large
+/// unit of its cache, and to change a page of such a unit later it goes through all of it.
+const CALL_BYTES_MAX: usize = 64 << 10;
+
+/// The file is made shorter by this much at a time.
+const TRIM_BYTES_MAX: u64 = 32 << 20;
 
 /// Writes what was committed. One at a time: it is behind a lock.
 #[derive(Debug)]
@@ -64,6 +71,8 @@ pub(crate) struct Flusher {
     /// The record that the newest mark names.
     marked_seq: u64,
     seen: Bits,
+    /// Any free page at the end of the file is to be cut off, and not only many.
+    is_cutting: bool,
     flushes: u64,
     pages_written: u64,
 }
@@ -114,6 +123,7 @@ impl Flusher {
             file_bytes: start.file_bytes,
             marked_seq: 0,
             seen: Bits::default(),
+            is_cutting: false,
             flushes: 0,
             pages_written: 0,
         }
@@ -315,18 +325,33 @@ impl Flusher {
         self.write_at(&bufs, from)
     }
 
-    /// One call for each run.
+    /// One call for each run, or for each [`CALL_BYTES_MAX`] of it.
     fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent]) -> Result<()> {
         let mut pieces = pieces.iter();
         for run in runs {
+            let mut offset = run.first.offset(self.body.page_bytes);
             let mut left = run.pages;
-            let mut bufs = Vec::new();
+            let (mut bufs, mut bytes) = (Vec::new(), 0);
             while left > 0 {
                 let piece = pieces.next().expect("runs are made of pieces");
                 left -= piece.extent().pages;
-                bufs.push(IoSlice::new(piece.bytes()));
+                let mut rest = piece.bytes();
+                while !rest.is_empty() {
+                    let (part, more) = rest.split_at(rest.len().min(CALL_BYTES_MAX - bytes));
+                    bufs.push(IoSlice::new(part));
+                    bytes += part.len();
+                    rest = more;
+                    if bytes == CALL_BYTES_MAX {
+                        self.write_at(&bufs, offset)?;
+                        offset += bytes as u64;
+                        bufs.clear();
+                        bytes = 0;
+                    }
+                }
             }
-            self.write_at(&bufs, run.first.offset(self.body.page_bytes))?;
+            if bytes > 0 {
+                self.write_at(&bufs, offset)?;
+            }
         }
         Ok(())
     }
@@ -359,42 +384,74 @@ impl Flusher {
         Ok(())
     }
 
-    /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
-    /// off, durably: first the record that does without them, then the file. `reclaim` looks which
-    /// pages have become free.
-    pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
-        while let Some(settled) = self.step(queue) {
+    /// One flush, of whatever there is, that has the pages of the free map move below `target` and
+    /// does without the free pages at the end of the file. To be called again while that changes
+    /// anything: what the map leaves behind is free after the next one. Whether the file is shorter.
+    pub(crate) fn cut(&mut self, queue: &Queue, target: u32) -> Result<bool> {
+        self.is_cutting = true;
+        self.map.set_ceiling(target);
+        let outcome = self.cut_once(queue, target);
+        self.map.set_ceiling(u32::MAX);
+        self.is_cutting = false;
+        outcome
+    }
+
+    fn cut_once(&mut self, queue: &Queue, target: u32) -> Result<bool> {
+        if let Some(settled) = self.step(queue) {
             queue.tell(settled);
+            return self.trim();
         }
         if !self.is_settled() {
-            return Ok(());
+            return Ok(false);
         }
         let body = Arc::clone(&self.body);
-        let root = body.readers.durable();
-        if self.map.own_pages().any(|page| page.0 >= target) {
-            self.map.set_ceiling(target);
-            let moved = self.flush(&root);
-            self.map.set_ceiling(u32::MAX);
-            moved.inspect_err(|error| self.abort(queue, error))?;
-        }
-        reclaim();
         {
             let mut space = body.space.lock();
-            // What was committed meanwhile may reach beyond the end that would be written.
-            let end = space.is_taken().then(|| space.shrink()).flatten();
-            let Some(end) = end else { return Ok(()) };
-            self.map.truncate(end);
-            body.gauges.set_space(&space);
+            // What was committed just now is for the next flush, and may reach as far as ever.
+            if !space.is_taken() {
+                return Ok(false);
+            }
+            let end = self.shorten(&mut space);
+            drop(space);
+            let is_high = self.map.own_pages().any(|page| page.0 >= target);
+            if !self.map.truncate(end) && !is_high {
+                return self.trim();
+            }
         }
-        let cut = |flusher: &mut Flusher| {
-            flusher.flush(&root)?;
-            let bytes = u64::from(flusher.map.end()) * body.page_bytes as u64;
-            body.file.set_len(bytes).map_err(|error| flusher.failed(error))?;
-            flusher.file_bytes = bytes;
-            body.gauges.set_file_bytes(bytes);
-            flusher.sync_file()
-        };
-        cut(self).inspect_err(|error| self.abort(queue, error))
+        self.flush(&body.readers.durable()).inspect_err(|error| self.abort(queue, error))?;
+        self.trim()
+    }
+
+    /// Does without the free pages at the end of the file, if there are any, or many. Everything
+    /// that was committed has been taken: no state that is still to be written knows them. Returns
+    /// the end of the file.
+    fn shorten(&self, space: &mut Space) -> u32 {
+        let end = if self.is_cutting { space.shrink() } else { space.shrink_if_much() };
+        if end.is_some() {
+            self.body.gauges.set_space(space);
+        }
+        space.end()
+    }
+
+    /// Whether the file is longer than the last record says, by more than is kept ahead.
+    pub(crate) fn is_long(&self) -> bool {
+        let need = u64::from(self.map.end()) * self.body.page_bytes as u64;
+        let ahead = if self.is_cutting { 0 } else { AHEAD_BYTES_MAX };
+        self.file_bytes > need + ahead
+    }
+
+    /// Makes the file shorter if the last record does without its end: by a piece, for the system
+    /// takes its time and who waits for a flush waits for this. Whether it did.
+    fn trim(&mut self) -> Result<bool> {
+        if !self.is_long() || !self.is_settled() {
+            return Ok(false);
+        }
+        let need = u64::from(self.map.end()) * self.body.page_bytes as u64;
+        let bytes = need.max(self.file_bytes.saturating_sub(TRIM_BYTES_MAX));
+        self.body.file.set_len(bytes).map_err(|error| self.failed(error))?;
+        self.file_bytes = bytes;
+        self.body.gauges.set_file_bytes(bytes);
+        Ok(true)
     }
 
     /// Nothing that is not on disk now ever will be.
@@ -411,16 +468,18 @@ impl Flusher {
 
 impl Step for Flusher {
     fn step(&mut self, queue: &Queue) -> Option<Settled> {
-        let (txn, change) = {
-            let mut space = self.body.space.lock();
+        let body = Arc::clone(&self.body);
+        let (txn, change, end) = {
+            let mut space = body.space.lock();
             let txn = queue.take()?;
-            (txn, space.take())
+            (txn, space.take(), self.shorten(&mut space))
         };
         // After a flush that failed there may be nothing new.
         if let Some(change) = change {
             self.map.apply(&change);
             self.carry.push(change);
         }
+        self.map.truncate(end);
         let root = self.carry.last().expect("what was committed has a change").root.clone();
         assert!(root.txn == txn, "the last commit is the one that was taken");
         match self.flush(&root) {
@@ -428,6 +487,8 @@ impl Step for Flusher {
                 self.carry.clear();
                 self.body.space.lock().settle();
                 self.body.readers.settle(&root);
+                // What is not given back now will be later.
+                drop(self.trim());
                 if self.sync == Sync::OnRequest {
                     // Without the mark the state is as durable; its loss would be noticed less.
                     drop(self.mark());

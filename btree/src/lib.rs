@@ -166,6 +166,7 @@ mod queue;
 mod sync;
 
 mod readers;
+mod relief;
 mod root;
 mod snapshot;
 mod store;

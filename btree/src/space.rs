@@ -35,6 +35,11 @@
 //! search goes on from where the last one ended, for a run that is long enough; if there is none it
 //! takes the longest ones. Each block of 4096 pages knows a bound on its longest run, so that full
 //! blocks cost one comparison.
+//!
+//! **How long the file is.** Pages are given out below a *ceiling*, an eighth above what is used, as
+//! long as there are any: a file that has become too long empties at its end by being changed, and
+//! the flusher cuts that off. And a large commit does not make the file longer if the disk alone
+//! keeps it from what is free already: see [`should_wait`](Space::should_wait).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -56,6 +61,15 @@ const BLOCK_PAGES: u32 = 4096;
 
 /// A commit of more pages looks at all runs at once.
 const MANY_PAGES: u32 = 256;
+
+/// It takes runs of this many pages first, then shorter ones.
+const RUNS_FIRST: [u32; 4] = [8, 4, 2, 1];
+
+/// What the file may be too long by, beside an eighth of what is used, before anything is done.
+const SLACK_PAGES: u32 = 1024;
+
+/// Pages that may wait for the disk, beside a sixteenth of those in use, while the file grows.
+const WAITING_PAGES_MAX: u64 = 4096;
 
 /// What one commit did to the set of used pages.
 #[derive(Debug)]
@@ -82,6 +96,7 @@ struct Freed {
 /// * A page is in at most one of: `free`, `waiting`, `held`, the newest state.
 /// * `longest[b]` is at least the length of every run of free pages within block b.
 /// * `fresh` holds `unflushed_pages` pages, all within `fresh_blocks`.
+/// * `waiting` holds `waiting_count` pages.
 #[derive(Debug)]
 pub(crate) struct Space {
     path: Arc<Path>,
@@ -100,6 +115,8 @@ pub(crate) struct Space {
     fresh_blocks: BTreeSet<u32>,
     /// By the state that freed them: reusable when that one is durable.
     waiting: VecDeque<(TxnId, Freed)>,
+    /// Their pages.
+    waiting_count: u64,
     /// Freed before any flush saw them: reusable whatever is durable.
     loose: Vec<Freed>,
     /// By the reader that holds them.
@@ -108,6 +125,8 @@ pub(crate) struct Space {
     /// The newest state, if it was not taken for a flush yet.
     unflushed: Option<Root>,
     unflushed_pages: u64,
+    /// Pages of the last commit.
+    last_pages: u32,
     /// Pages that were taken for a flush which is not settled, or has failed.
     taken_pages: u64,
     /// Pages freed since the last take, but for those that were fresh.
@@ -145,11 +164,13 @@ impl Space {
             fresh: Bits::default(),
             fresh_blocks: BTreeSet::new(),
             waiting: VecDeque::new(),
+            waiting_count: 0,
             loose: Vec::new(),
             held: BTreeMap::new(),
             pending_count: 0,
             unflushed: None,
             unflushed_pages: 0,
+            last_pages: 0,
             taken_pages: 0,
             unflushed_freed: Vec::new(),
         }
@@ -162,6 +183,24 @@ impl Space {
     /// Pages that can be written now.
     pub(crate) fn free_count(&self) -> u64 {
         self.free_count
+    }
+
+    /// Whether a commit of so many pages should wait for a flush sooner than have the file grow:
+    /// what was freed and waits for the disk is more than it takes to write on meanwhile. Small
+    /// commits do not wait, for their sum is bounded by what may be unflushed.
+    pub(crate) fn should_wait(&self, pages: u32) -> bool {
+        pages > MANY_PAGES
+            && self.free_count < u64::from(pages)
+            && self.waiting_count > self.waiting_max()
+    }
+
+    /// Whether the next commit, if it is like the last one, may have to wait: time for a flush.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.last_pages > MANY_PAGES && self.waiting_count > self.waiting_max() / 2
+    }
+
+    fn waiting_max(&self) -> u64 {
+        (self.used_count() / 16).max(WAITING_PAGES_MAX)
     }
 
     /// Pages that are free and cannot be written yet.
@@ -194,6 +233,29 @@ impl Space {
         self.free.bytes() + self.fresh.bytes()
     }
 
+    /// Pages at the end of the file that can be written now.
+    pub(crate) fn free_tail(&self) -> u32 {
+        self.free.run_before(self.end, FIRST_PAGE)
+    }
+
+    /// Pages below `limit` that can be written now.
+    pub(crate) fn free_below(&self, limit: u32) -> u64 {
+        self.free.count_within(FIRST_PAGE, self.end.min(limit))
+    }
+
+    /// Pages from `limit` on that are neither free nor going to be.
+    pub(crate) fn used_from(&self, limit: u32) -> u64 {
+        let held = self.held.values().flatten();
+        let waiting = self.waiting.iter().map(|(_, freed)| freed);
+        let high = |freed: &Freed| {
+            let end = freed.extent.first.0 + freed.extent.pages;
+            u64::from(end.saturating_sub(limit.max(freed.extent.first.0)))
+        };
+        let pending: u64 = held.chain(&self.loose).chain(waiting).map(high).sum();
+        let all = u64::from(self.end.saturating_sub(limit));
+        all - self.free.count_within(limit, self.end) - pending
+    }
+
     /// Prefers pages below `ceiling` from now on.
     pub(crate) fn set_ceiling(&mut self, ceiling: u32) {
         self.ceiling = ceiling;
@@ -210,6 +272,7 @@ impl Space {
     /// A commit: its pages are in the mirror, nobody has seen them yet.
     pub(crate) fn commit(&mut self, change: Change) {
         let txn = change.root.txn;
+        self.last_pages = change.used.iter().map(|extent| extent.pages).sum();
         for extent in &change.used {
             self.fresh.fill(extent.first.0, extent.pages, true);
             let last = extent.first.0 + extent.pages - 1;
@@ -251,6 +314,7 @@ impl Space {
     pub(crate) fn replace(&mut self, txn: TxnId, extent: Extent) {
         self.pending_count += u64::from(extent.pages);
         // In order: whoever flushes `txn` may be behind commits that have freed pages meanwhile.
+        self.waiting_count += u64::from(extent.pages);
         let at = self.waiting.partition_point(|(freed, _)| *freed <= txn);
         let freed =
             Freed { extent, born: txn, last: TxnId(txn.0.saturating_sub(1)), retired: false };
@@ -272,6 +336,7 @@ impl Space {
             self.loose.push(freed);
         } else {
             self.unflushed_freed.push(extent);
+            self.waiting_count += u64::from(extent.pages);
             self.waiting.push_back((txn, freed));
         }
     }
@@ -285,8 +350,10 @@ impl Space {
         states: &dyn Fn() -> Vec<TxnId>,
     ) {
         let mut look: Vec<Freed> = std::mem::take(&mut self.loose);
-        while self.waiting.front().is_some_and(|(txn, _)| *txn <= durable) {
-            look.extend(self.waiting.pop_front().map(|(_, freed)| freed));
+        let due = self.waiting.partition_point(|(txn, _)| *txn <= durable);
+        for (_, freed) in self.waiting.drain(..due) {
+            self.waiting_count -= u64::from(freed.extent.pages);
+            look.push(freed);
         }
         if look.is_empty() && self.held.is_empty() {
             return;
@@ -397,23 +464,15 @@ impl Space {
 
     /// Exactly `pages` pages for one commit, in few runs and in the order of the file.
     ///
-    /// A large commit looks at all free runs once and takes the longest: to ask for each anew would
-    /// search the file for each.
+    /// A large commit looks at all free runs once: to ask for each anew would search the file for
+    /// each.
     pub(crate) fn allocate_many(&mut self, pages: u32) -> Result<Vec<Extent>> {
         let mut taken = Vec::new();
         let mut left = pages;
-        if pages > MANY_PAGES
-            && self.ceiling >= self.end
-            && self.find(pages.min(BLOCK_PAGES), u32::MAX).is_none()
-        {
-            let mut runs = self.free_runs();
-            runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.pages));
-            for run in runs {
-                let extent = self.occupy(run.first.0, run.pages.min(left));
-                left -= extent.pages;
-                taken.push(extent);
-                if left == 0 {
-                    break;
+        if pages > MANY_PAGES {
+            for limit in self.limits() {
+                for least in RUNS_FIRST {
+                    left -= self.gather(left, least, limit, &mut taken);
                 }
             }
         }
@@ -433,15 +492,23 @@ impl Space {
         Ok(taken)
     }
 
-    fn free_runs(&self) -> Vec<Extent> {
-        let mut runs = Vec::new();
-        let mut at = FIRST_PAGE;
-        while let Some(first) = self.free.next(at, self.end) {
-            let pages = self.free.run(first, self.end);
-            runs.push(Extent { first: PageId(first), pages });
-            at = first + pages;
+    /// Takes up to `pages` pages below `limit`, from the beginning of the file on, in runs of at
+    /// least `least`, or what is left of `pages`; how many.
+    fn gather(&mut self, pages: u32, least: u32, limit: u32, taken: &mut Vec<Extent>) -> u32 {
+        let end = self.end.min(limit);
+        let (mut at, mut left) = (FIRST_PAGE, pages);
+        while left > 0
+            && let Some(first) = self.free.next(at, end)
+        {
+            let run = self.free.run(first, end);
+            at = first + run;
+            if run >= least.min(left) {
+                let extent = self.occupy(first, run.min(left));
+                left -= extent.pages;
+                taken.push(extent);
+            }
         }
-        runs
+        pages - left
     }
 
     /// The longest run there is, within one block below `limit`.
@@ -485,7 +552,10 @@ impl Space {
 
     /// Below the ceiling if that can be; above it sooner than that the file grows.
     fn limits(&self) -> impl Iterator<Item = u32> + use<> {
-        let ceiling = (self.ceiling < self.end).then_some(self.ceiling);
+        let needed = (self.used_count() + self.pending_count) as u32;
+        let room = FIRST_PAGE.saturating_add(needed).saturating_add(needed / 8 + SLACK_PAGES);
+        let ceiling = self.ceiling.min(room);
+        let ceiling = (ceiling < self.end).then_some(ceiling);
         ceiling.into_iter().chain([u32::MAX])
     }
 
@@ -502,9 +572,16 @@ impl Space {
         Ok(Extent { first: PageId(first), pages })
     }
 
+    /// Cuts the free pages at the end of the file off, if they are so many that it is worth while:
+    /// that it does not grow back at once. Returns the new end.
+    pub(crate) fn shrink_if_much(&mut self) -> Option<u32> {
+        let much = (self.end / 8).max(SLACK_PAGES);
+        if self.free_tail() < much { None } else { self.shrink() }
+    }
+
     /// Cuts the free pages at the end of the file off: returns the new end, if it is another.
     pub(crate) fn shrink(&mut self) -> Option<u32> {
-        let pages = self.free.run_before(self.end, FIRST_PAGE);
+        let pages = self.free_tail();
         if pages == 0 {
             return None;
         }
@@ -532,6 +609,8 @@ impl Space {
             }
         }
         assert_eq!(pending.count(), self.pending_count);
+        let waiting = self.waiting.iter().map(|(_, freed)| u64::from(freed.extent.pages));
+        assert_eq!(waiting.sum::<u64>(), self.waiting_count);
         for block in 0..self.longest.len() as u32 {
             let (mut at, end) = block_pages(block, self.end);
             while let Some(first) = self.free.next(at, end) {
