@@ -53,7 +53,8 @@ const HOLD_MAX: Duration = Duration::from_millis(2);
 /// Pages that are moved between two flushes.
 const FLUSH_PAGES: u64 = 512;
 
-/// Free pages that a file may have beside a thirty-second of those in use.
+/// Free pages that a file may have beside a thirty-second of those in use, and what
+/// waits for the disk.
 const SPARE_PAGES: u32 = 16;
 
 /// Passes without an effect, after which the file is as short as it gets.
@@ -149,7 +150,9 @@ impl Db {
         let mut space = store.body.space.lock();
         let end = space.end();
         let used = space.used_count() as u32;
-        let target = FIRST_PAGE + used + used / 32 + SPARE_PAGES;
+        // What others change takes new places before the old ones are free.
+        let waiting = space.waiting_peak().min(u64::from(used / 8)) as u32;
+        let target = FIRST_PAGE + used + used / 32 + waiting + SPARE_PAGES;
         let pending = space.pending_count() as u32;
         // To move pages for the sake of a few is not worth it; the tail may be free for all that.
         let is_long = end > target + target / 32 + pending;

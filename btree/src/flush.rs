@@ -51,6 +51,9 @@ const SMALL_GROWTH_BYTES: u64 = 256 << 10;
 /// unit of its cache, and to change a page of such a unit later it goes through all of it.
 const CALL_BYTES_MAX: usize = 64 << 10;
 
+/// A large flush is synced after so many pages, or an eighth of it.
+const STRIDE_PAGES: u32 = 512;
+
 /// The file is made shorter by this much at a time.
 const TRIM_BYTES_MAX: u64 = 32 << 20;
 
@@ -191,7 +194,8 @@ impl Flusher {
         let runs = runs_of(&pieces);
         let apart = pages > WRITTEN_PAGES_MAX || runs.len() > WRITTEN_RUNS_MAX;
         self.make_room(&runs)?;
-        self.write_pieces(&pieces, &runs)?;
+        let stride = if apart { STRIDE_PAGES.max(pages / 8) } else { u32::MAX };
+        self.write_pieces(&pieces, &runs, stride)?;
         let written = if apart {
             self.sync_file()?;
             Written::Before
@@ -325,9 +329,11 @@ impl Flusher {
         self.write_at(&bufs, from)
     }
 
-    /// One call for each run, or for each [`CALL_BYTES_MAX`] of it.
-    fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent]) -> Result<()> {
+    /// One call for each run, or for each [`CALL_BYTES_MAX`] of it, and a sync after each `stride`
+    /// pages: a disk that is handed very much at once keeps readers waiting.
+    fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent], stride: u32) -> Result<()> {
         let mut pieces = pieces.iter();
+        let mut ahead = 0;
         for run in runs {
             let mut offset = run.first.offset(self.body.page_bytes);
             let mut left = run.pages;
@@ -351,6 +357,11 @@ impl Flusher {
             }
             if bytes > 0 {
                 self.write_at(&bufs, offset)?;
+            }
+            ahead += run.pages;
+            if ahead >= stride {
+                self.sync_file()?;
+                ahead = 0;
             }
         }
         Ok(())

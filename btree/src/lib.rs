@@ -166,7 +166,6 @@ mod queue;
 mod sync;
 
 mod readers;
-mod relief;
 mod root;
 mod snapshot;
 mod store;

@@ -38,8 +38,7 @@
 //!
 //! **How long the file is.** Pages are given out below a *ceiling*, an eighth above what is used, as
 //! long as there are any: a file that has become too long empties at its end by being changed, and
-//! the flusher cuts that off. And a large commit does not make the file longer if the disk alone
-//! keeps it from what is free already: see [`should_wait`](Space::should_wait).
+//! the flusher cuts that off.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -67,9 +66,6 @@ const RUNS_FIRST: [u32; 4] = [8, 4, 2, 1];
 
 /// What the file may be too long by, beside an eighth of what is used, before anything is done.
 const SLACK_PAGES: u32 = 1024;
-
-/// Pages that may wait for the disk, beside a sixteenth of those in use, while the file grows.
-const WAITING_PAGES_MAX: u64 = 4096;
 
 /// What one commit did to the set of used pages.
 #[derive(Debug)]
@@ -115,8 +111,9 @@ pub(crate) struct Space {
     fresh_blocks: BTreeSet<u32>,
     /// By the state that freed them: reusable when that one is durable.
     waiting: VecDeque<(TxnId, Freed)>,
-    /// Their pages.
+    /// Their pages, and how many these were at most since somebody asked.
     waiting_count: u64,
+    waiting_peak: u64,
     /// Freed before any flush saw them: reusable whatever is durable.
     loose: Vec<Freed>,
     /// By the reader that holds them.
@@ -125,8 +122,6 @@ pub(crate) struct Space {
     /// The newest state, if it was not taken for a flush yet.
     unflushed: Option<Root>,
     unflushed_pages: u64,
-    /// Pages of the last commit.
-    last_pages: u32,
     /// Pages that were taken for a flush which is not settled, or has failed.
     taken_pages: u64,
     /// Pages freed since the last take, but for those that were fresh.
@@ -165,12 +160,12 @@ impl Space {
             fresh_blocks: BTreeSet::new(),
             waiting: VecDeque::new(),
             waiting_count: 0,
+            waiting_peak: 0,
             loose: Vec::new(),
             held: BTreeMap::new(),
             pending_count: 0,
             unflushed: None,
             unflushed_pages: 0,
-            last_pages: 0,
             taken_pages: 0,
             unflushed_freed: Vec::new(),
         }
@@ -185,22 +180,9 @@ impl Space {
         self.free_count
     }
 
-    /// Whether a commit of so many pages should wait for a flush sooner than have the file grow:
-    /// what was freed and waits for the disk is more than it takes to write on meanwhile. Small
-    /// commits do not wait, for their sum is bounded by what may be unflushed.
-    pub(crate) fn should_wait(&self, pages: u32) -> bool {
-        pages > MANY_PAGES
-            && self.free_count < u64::from(pages)
-            && self.waiting_count > self.waiting_max()
-    }
-
-    /// Whether the next commit, if it is like the last one, may have to wait: time for a flush.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.last_pages > MANY_PAGES && self.waiting_count > self.waiting_max() / 2
-    }
-
-    fn waiting_max(&self) -> u64 {
-        (self.used_count() / 16).max(WAITING_PAGES_MAX)
+    /// How many pages have waited for the disk at most since this was asked.
+    pub(crate) fn waiting_peak(&mut self) -> u64 {
+        std::mem::replace(&mut self.waiting_peak, self.waiting_count)
     }
 
     /// Pages that are free and cannot be written yet.
@@ -272,7 +254,6 @@ impl Space {
     /// A commit: its pages are in the mirror, nobody has seen them yet.
     pub(crate) fn commit(&mut self, change: Change) {
         let txn = change.root.txn;
-        self.last_pages = change.used.iter().map(|extent| extent.pages).sum();
         for extent in &change.used {
             self.fresh.fill(extent.first.0, extent.pages, true);
             let last = extent.first.0 + extent.pages - 1;
@@ -337,6 +318,7 @@ impl Space {
         } else {
             self.unflushed_freed.push(extent);
             self.waiting_count += u64::from(extent.pages);
+            self.waiting_peak = self.waiting_peak.max(self.waiting_count);
             self.waiting.push_back((txn, freed));
         }
     }

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
 use crate::compact::Compaction;
-use crate::config::{Options, Sync};
+use crate::config::{Options, Sync, Writer};
 use crate::core::Core;
 use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
 use crate::error::{Damage, Error, Result};
@@ -153,22 +153,22 @@ impl Body {
 /// Gives page numbers to a commit, and remembers which. Nobody can reach the pages before the
 /// commit is published, so they are placed as they are made.
 pub(crate) struct Taking<'a> {
-    store: &'a Store,
+    body: &'a Body,
     pub(crate) taken: Vec<Extent>,
     /// Those of `taken` that were not given out yet, the next one last.
     at_hand: Vec<Extent>,
 }
 
 impl<'a> Taking<'a> {
-    pub(crate) fn from(store: &'a Store) -> Taking<'a> {
-        Taking { store, taken: Vec::new(), at_hand: Vec::new() }
+    pub(crate) fn from(body: &'a Body) -> Taking<'a> {
+        Taking { body, taken: Vec::new(), at_hand: Vec::new() }
     }
 }
 
 impl Allocate for Taking<'_> {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
         if self.at_hand.is_empty() {
-            self.at_hand = self.store.allocate(pages)?;
+            self.at_hand = self.body.space.lock().allocate_many(pages)?;
             self.taken.extend_from_slice(&self.at_hand);
             self.at_hand.reverse();
         }
@@ -176,13 +176,13 @@ impl Allocate for Taking<'_> {
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.store.body.space.lock().allocate_run(pages)?;
+        let extent = self.body.space.lock().allocate_run(pages)?;
         self.taken.push(extent);
         Ok(extent)
     }
 
     fn sealed(&mut self, page: &SealedPage) {
-        self.store.body.place_page(page);
+        self.body.place_page(page);
     }
 }
 
@@ -237,5 +237,29 @@ impl Store {
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
         Ok((ticket, spare))
+    }
+
+    /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
+    /// fill the memory. With a journal above, it is held up at twice the limit only, and what a
+    /// flush is writing just now counts as well.
+    pub(crate) fn relieve(&self, ticket: Ticket) {
+        let page_bytes = self.body.page_bytes as u64;
+        let (unflushed, backlog) = {
+            let space = self.body.space.lock();
+            (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
+        };
+        let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
+        if backlog <= limit {
+            return;
+        }
+        let has_thread = self.core.mode == Writer::Thread;
+        if self.options.sync == Sync::OnRequest && has_thread && backlog <= 2 * limit {
+            if unflushed > limit {
+                self.core.queue.call(ticket);
+            }
+        } else {
+            // The outcome is the commit's to tell.
+            drop(self.core.wait(ticket));
+        }
     }
 }

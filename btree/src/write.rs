@@ -217,7 +217,7 @@ impl WriteTxn {
             return Ok(Commit::new(store, ticket));
         }
         let txn = self.txn();
-        let mut taking = Taking::from(&store);
+        let mut taking = Taking::from(&store.body);
         let sealed = match draft.seal(&self.snapshot, txn, &mut taking) {
             Ok(sealed) => sealed,
             Err(error) => {
