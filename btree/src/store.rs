@@ -26,6 +26,9 @@ use crate::stats::Gauges;
 use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
 
+/// Freed extents that one looks at before others are let in: some 0.1 ms.
+const RECLAIMED_AT_ONCE: usize = 1024;
+
 /// The pages of one file, and who reads them.
 #[derive(Debug)]
 pub(crate) struct Body {
@@ -226,12 +229,28 @@ impl Store {
         self.body.retreat(&self.core.queue, error);
     }
 
-    /// Looks which pages can be used again.
+    /// Looks which pages can be used again: at some of those that are free, and at more than the
+    /// last commit has left, so that they do not pile up.
     pub(crate) fn reclaim(&self) {
         let readers = &self.body.readers;
         let newest = readers.newest().txn;
         let durable = self.core.queue.durable();
-        self.body.space.lock().reclaim(durable, newest, &|| readers.states());
+        let mut space = self.body.space.lock();
+        let extents_max = RECLAIMED_AT_ONCE + 2 * space.freed_last();
+        space.reclaim(durable, newest, extents_max, &|| readers.states());
+    }
+
+    /// Looks at all of them, and lets others in again and again.
+    pub(crate) fn reclaim_all(&self) {
+        let readers = &self.body.readers;
+        let mut has_more = true;
+        while has_more {
+            let newest = readers.newest().txn;
+            let durable = self.core.queue.durable();
+            let mut space = self.body.space.lock();
+            let states = || readers.states();
+            has_more = space.reclaim(durable, newest, RECLAIMED_AT_ONCE, &states);
+        }
     }
 
     /// Takes note of what a commit frees: of a sound file, pages that were in use.
