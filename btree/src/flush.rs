@@ -352,8 +352,7 @@ impl Flusher {
         }
         let growth = need - self.file_bytes;
         if self.sync.is_eager() && growth <= SMALL_GROWTH_BYTES {
-            let ahead = (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
-            let ahead = ahead / page_bytes * page_bytes;
+            let ahead = ahead_bytes(need) / page_bytes * page_bytes;
             match self.write_zeros(need, ahead) {
                 Ok(()) => {
                     self.file_bytes = need + ahead;
@@ -393,7 +392,8 @@ impl Flusher {
         let mut ahead = 0;
         for run in runs {
             let mut left = run.pages;
-            let mut call = Call { offset: run.first.offset(self.body.page_bytes), ..Call::default() };
+            let mut call =
+                Call { offset: run.first.offset(self.body.page_bytes), ..Call::default() };
             while left > 0 {
                 let piece = pieces.next().expect("runs are made of pieces");
                 left -= piece.extent().pages;
@@ -508,6 +508,11 @@ impl Step for Flusher {
             }
         }
     }
+}
+
+/// How many zeros are written ahead of a file that has to have `need` bytes.
+fn ahead_bytes(need: u64) -> u64 {
+    (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX)
 }
 
 fn runs_of(pieces: &[Piece<'_>]) -> Vec<Extent> {

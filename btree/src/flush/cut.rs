@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use super::{AHEAD_BYTES_MAX, Flusher};
+use super::{Flusher, ahead_bytes};
 use crate::core::Step;
 use crate::error::Result;
 use crate::queue::Queue;
@@ -70,19 +70,15 @@ impl Flusher {
         space.end()
     }
 
-    /// Whether the file is longer than the last record says, by more than is kept ahead.
+    /// Whether the file is longer than the next record will say, by more than is kept ahead.
     pub(crate) fn is_long(&self) -> bool {
-        self.file_bytes > self.record_bytes() + AHEAD_BYTES_MAX
-    }
-
-    /// Where the file ends as the last record has it.
-    fn record_bytes(&self) -> u64 {
-        u64::from(self.end) * self.body.page_bytes as u64
+        let need = u64::from(self.map.end()) * self.body.page_bytes as u64;
+        self.file_bytes > need + ahead_bytes(need)
     }
 
     /// Makes the file shorter by a piece, if the last record does without that.
     fn trim(&mut self) -> Result<()> {
-        let bytes = self.record_bytes();
+        let bytes = u64::from(self.end) * self.body.page_bytes as u64;
         if bytes >= self.file_bytes {
             return Ok(());
         }
