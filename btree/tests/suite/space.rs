@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use drystone_btree::{Db, Options, Progress, Sync};
+use drystone_btree::{Db, Options, Progress, Sync, WriteTxn};
 use drystone_vfs::{Call, SimVfs, TapVfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -178,7 +178,14 @@ fn a_compaction_that_fails_anywhere_loses_nothing() {
             is_armed.store(true, Ordering::Relaxed);
             let mut failures = 0;
             loop {
-                let progress = db.compact(Duration::ZERO);
+                // What is there already, so that each step has something to flush.
+                let again = |mut w: WriteTxn| {
+                    let tree = w.tree("t").unwrap();
+                    w.put(tree, &key(0), &[0; 100])?;
+                    w.commit()
+                };
+                let committed = db.write().and_then(again).map(drop);
+                let progress = committed.and_then(|()| db.compact(Duration::ZERO));
                 let crashed = try_open(&disk.crash_copy(u64::from(nth)), options()).unwrap();
                 assert!(records(&crashed) == expected, "{sync:?}, call {nth}");
                 verified(&crashed);
