@@ -26,11 +26,13 @@
 //! room below the target before all else has moved, or none at all: so a pass that was in vain is
 //! tried again, [`VAIN_MAX`] times.
 
+mod sample;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::Db;
-use crate::draft::{CATALOG, Found, Search, find_high};
+use crate::draft::{CATALOG, Found, Search, WINDOW, find_high};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 use crate::space::FIRST_PAGE;
@@ -95,10 +97,20 @@ struct Pass {
 /// What a pass is doing.
 #[derive(Debug)]
 enum Stage {
-    /// Moves pages, from the leaf of a key on; large values too, or not yet.
-    Move { values: bool, from: Mark },
+    /// Packs leaves and moves pages, from the leaf of a key on.
+    Move { what: What, from: Mark },
     /// Cuts the file, and has done so some times.
     Cut(u32),
+}
+
+/// What is moved: pages that lie too high.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Pages,
+    /// And leaves that should be packed, wherever they lie.
+    PagesPacked,
+    /// And large values that lie too high.
+    PagesAndValues,
 }
 
 /// A key of a tree.
@@ -158,6 +170,7 @@ fn begin_pass(store: &Arc<Store>) -> Result<Option<Pass>> {
     store.flush_pages()?;
     store.reclaim_all();
     let is_file_long = store.core.flusher.lock().is_long();
+    let is_sparse = sample::is_sparse(&Snapshot::newest(&store.body), store.body.page_bytes)?;
     let mut space = store.body.space.lock();
     let end = space.end();
     let used = space.used_count() as u32;
@@ -168,8 +181,10 @@ fn begin_pass(store: &Arc<Store>) -> Result<Option<Pass>> {
     let target = FIRST_PAGE + used + used / 32 + waiting + SPARE_PAGES;
     let pending = space.pending_count() as u32;
     // To move pages for the sake of a few is not worth it; the tail may be free for all that.
-    let stage = if end > target + target / 32 + pending {
-        Stage::Move { values: false, from: Mark::default() }
+    let stage = if is_sparse {
+        Stage::Move { what: What::PagesPacked, from: Mark::default() }
+    } else if end > target + target / 32 + pending {
+        Stage::Move { what: What::Pages, from: Mark::default() }
     } else if is_file_long || space.free_tail() > target / 64 + SPARE_PAGES {
         Stage::Cut(0)
     } else {
@@ -182,26 +197,32 @@ fn begin_pass(store: &Arc<Store>) -> Result<Option<Pass>> {
 impl Pass {
     /// A small part of the pass; whether it was the last one.
     fn go_on(&mut self, store: &Arc<Store>) -> Result<bool> {
-        let (values, from) = match &mut self.stage {
+        let (what, from) = match &mut self.stage {
             Stage::Cut(times) => {
                 *times += 1;
                 let times = *times;
                 return self.cut(store, times);
             }
-            Stage::Move { values, from } => (*values, std::mem::take(from)),
+            Stage::Move { what, from } => (*what, std::mem::take(from)),
         };
         let Some(room) = self.room(store)? else {
             self.stage = Stage::Cut(0);
             return Ok(false);
         };
-        let search =
-            Search { above: PageId(self.target), values, page_bytes: store.body.page_bytes };
-        let (marks, rest) = find(store, search, from, (room / 4).min(LEAVES_MAX))?;
+        let search = Search {
+            above: PageId(self.target),
+            values: matches!(what, What::PagesAndValues),
+            pack: matches!(what, What::PagesPacked),
+            page_bytes: store.body.page_bytes,
+        };
+        // A leaf goes with its way; as many as are packed, into three quarters as many.
+        let each = if search.pack { WINDOW } else { 4 };
+        let (marks, rest) = find(store, search, from, (room / each).min(LEAVES_MAX))?;
         let rest = self.relocate(store, search, marks)?.or(rest);
         self.stage = match rest {
-            Some(from) => Stage::Move { values, from },
-            None if !values && self.is_anything_left(store)? => {
-                Stage::Move { values: true, from: Mark::default() }
+            Some(from) => Stage::Move { what, from },
+            None if !search.values && self.is_anything_left(store)? => {
+                Stage::Move { what: What::PagesAndValues, from: Mark::default() }
             }
             None => Stage::Cut(0),
         };
@@ -231,7 +252,10 @@ impl Pass {
     /// How many pages can be moved below the target just now; `None` if there is no room.
     fn room(&mut self, store: &Store) -> Result<Option<usize>> {
         let target = self.target;
-        let room = || store.body.space.lock().free_below(target) as usize;
+        let room = || {
+            let space = store.body.space.lock();
+            space.free_below(target) as usize + target.saturating_sub(space.end()) as usize
+        };
         if room() < ROOM_MIN {
             self.flush(store)?;
         }

@@ -31,6 +31,7 @@ mod dirty;
 mod edit;
 #[cfg(test)]
 mod hostile;
+mod pack;
 mod put;
 mod relocate;
 mod remove;
@@ -56,6 +57,7 @@ use self::edit::{Edit, Hint};
 
 pub(crate) use buffer::{Buffer, Supply};
 pub(crate) use dirty::Overlay;
+pub(crate) use pack::{WINDOW, is_worth, pages_packed};
 pub use put::VALUE_BYTES_MAX;
 pub(crate) use relocate::{Found, Search, find_high};
 pub(crate) use seal::{Allocate, Sealed, SealedPage, SealedRun};

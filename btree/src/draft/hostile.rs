@@ -150,7 +150,8 @@ fn change(rng: &mut ChaCha8Rng, memory: &Memory, draft: &mut Draft, tree: TreeId
             }
             6 => {
                 let above = PageId(rng.random_range(2..200));
-                let search = Search { above, values: rng.random_bool(0.5), page_bytes: PAGE };
+                let (values, pack) = (rng.random_bool(0.5), rng.random_bool(0.5));
+                let search = Search { above, values, pack, page_bytes: PAGE };
                 let mut found = Found { keys: Vec::new(), keys_max: 9, reads: 40 };
                 let (source, root) = (draft.overlay(memory), draft.root(tree).unwrap());
                 let mut from = Some(a);

@@ -11,10 +11,13 @@
 //!    leaves         ▒    ▒     █     ▒     █
 //! ```
 //!
+//! Leaves that should be packed are found on the same way; see [`pack`](super::pack).
+//!
 //! Large values are another matter: only their leaf knows where they lie. They are looked for when
 //! something else than pages is left up there.
 
 use super::edit::{Edit, Path};
+use super::pack::packable;
 use crate::error::Result;
 use crate::page::{Page, runs};
 use crate::pages::{Pages, Source};
@@ -27,6 +30,8 @@ pub(crate) struct Search {
     pub above: PageId,
     /// Large values as well: this reads every leaf.
     pub values: bool,
+    /// Leaves that should be packed as well: this does, too.
+    pub pack: bool,
     pub page_bytes: usize,
 }
 
@@ -68,15 +73,22 @@ impl Search {
         is_high: bool,
         found: &mut Found,
     ) -> Result<Option<Vec<u8>>> {
-        for at in first..branch.count() {
+        let mut at = first;
+        while at < branch.count() {
             let own = || if at == first { key.to_vec() } else { whole_key(branch, at) };
             if at > first && found.is_full() {
                 return Ok(Some(own()));
             }
+            let leaves =
+                if self.pack { packable(source, branch, at, self.page_bytes)? } else { None };
             // The first leaf takes its way with it.
-            if self.finds(source, branch.child(at), is_high && at == first, found)? {
+            if leaves.is_some()
+                || self.finds(source, branch.child(at), is_high && at == first, found)?
+            {
                 found.keys.push(own());
             }
+            found.reads = found.reads.saturating_sub(leaves.unwrap_or(usize::from(self.pack)));
+            at += leaves.unwrap_or(1);
         }
         Ok(None)
     }
@@ -157,8 +169,11 @@ fn whole_key(branch: Page<'_>, at: usize) -> Vec<u8> {
 
 impl<P: Pages> Edit<'_, P> {
     /// Makes the leaf of `key` private, and the way to it, and copies its values, if any of it lies
-    /// too high; else changes nothing.
+    /// too high; else changes nothing. If the leaf should be packed, this is done instead.
     pub(super) fn relocate(&mut self, search: Search, key: &[u8]) -> Result<()> {
+        if search.pack && self.pack(key)? {
+            return Ok(());
+        }
         if self.root.ptr.is_none() || !self.is_high(search, key)? {
             return Ok(());
         }

@@ -284,7 +284,22 @@ impl Run {
     fn relocate(&mut self) {
         let above = PageId(self.rng.random_range(0..Pages::page_count(&self.memory)));
         let page_bytes = self.memory.page_bytes();
-        let search = Search { above, values: true, page_bytes };
+        let search = Search { above, values: false, pack: true, page_bytes };
+        if self.rng.random_bool(0.5) {
+            self.relocate_all(search);
+        }
+        self.relocate_all(Search { values: true, pack: false, ..search });
+        let draft = self.draft.as_ref().unwrap();
+        for root in draft.entries().iter().map(|entry| entry.root) {
+            reach(draft.overlay(&self.memory), root, page_bytes, &mut |extent| {
+                assert!(extent.first.0 + extent.pages <= above.0.max(extent.pages), "{extent:?}");
+                Ok(())
+            })
+            .unwrap();
+        }
+    }
+
+    fn relocate_all(&mut self, search: Search) {
         let draft = self.draft.as_mut().unwrap();
         let trees: Vec<_> = draft.entries().iter().map(|entry| entry.id).collect();
         for tree in trees {
@@ -299,14 +314,6 @@ impl Run {
                     draft.relocate(&self.memory, search, tree, &key).unwrap();
                 }
             }
-        }
-        let roots = draft.entries().iter().map(|entry| entry.root);
-        for root in roots {
-            reach(draft.overlay(&self.memory), root, page_bytes, &mut |extent| {
-                assert!(extent.first.0 + extent.pages <= above.0.max(extent.pages), "{extent:?}");
-                Ok(())
-            })
-            .unwrap();
         }
     }
 
