@@ -14,10 +14,15 @@
 //!   █████░███░█│             which are cut: first a record that says so, then the file
 //! ```
 //!
+//! **Sparse leaves.** If half of the records were removed here and there, all pages are in use and
+//! half empty. A look at a few places ([`sample`]) tells; then the same pass puts neighbours
+//! together ([`pack`](crate::draft)), wherever they lie, and the next one has a lower target.
+//!
 //! **Nobody waits.** What is to be moved is looked for, and read, by a reader
 //! ([`find_high`]). Only then a transaction moves it: [`LEAVES_MAX`] leaves at most, all in memory,
 //! and it ends early when [`HOLD_MAX`] is over. A flush follows when [`FLUSH_PAGES`] have been
-//! moved, so that none is large. One large value is moved in one piece, at some 0.3 ms for a MiB.
+//! moved, so that none is large; beside one who changes the whole file all the time, larger ones
+//! would also take longer in all, as they write what he has changed meanwhile. One large value is moved in one piece, at some 0.3 ms for a MiB.
 //!
 //! How far it has come is kept between calls, as a key: whatever others change meanwhile, the
 //! search goes on from there. Large values are looked for when all pages are below the target and

@@ -26,6 +26,9 @@
 //!
 //! A long reader holds the pages of its own state, and not those that came and went after it.
 //!
+//! What a reader is to a page, a state is, too, that is not known to be durable because the journal's
+//! record is on its way, and the one before those: they may have to be gone back to.
+//!
 //! **Retired.** If the file is sound, a page that was freed is not reachable by anyone any more. A
 //! file can be made (by a bug, or by hand) where it is. So a page is first taken from the mirror
 //! ([`Mirror::retire`]) and given away only when everyone who was there then has left: damage gives
@@ -78,6 +81,30 @@ struct Freed {
     retired: bool,
 }
 
+/// The states that are needed, sorted, each once.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    /// By those who read.
+    read: Vec<TxnId>,
+    /// By those, or because they may have to be gone back to.
+    kept: Vec<TxnId>,
+}
+
+impl States {
+    /// `read` is sorted.
+    pub(crate) fn new(mut kept: Vec<TxnId>, read: Vec<TxnId>) -> States {
+        kept.extend_from_slice(&read);
+        kept.sort_unstable();
+        kept.dedup();
+        States { read, kept }
+    }
+
+    /// Those that a freed page waits for: once it was retired, nobody is led to it any more.
+    fn of(&self, retired: bool) -> &[TxnId] {
+        if retired { &self.read } else { &self.kept }
+    }
+}
+
 /// See the module.
 ///
 /// Invariants:
@@ -109,8 +136,8 @@ pub(crate) struct Space {
     waiting_peak: u64,
     /// Freed before any flush saw them: reusable whatever is durable.
     loose: Vec<Freed>,
-    /// By the reader that holds them.
-    held: BTreeMap<TxnId, Vec<Freed>>,
+    /// By whether they were retired, and the state that holds them.
+    held: BTreeMap<(bool, TxnId), Vec<Freed>>,
     pending_count: u64,
     /// The pages of `waiting`, `loose` and `held`, and those of the free map: no tree may free
     /// them. In a file that a forger has sealed, pages are used twice.
@@ -380,7 +407,7 @@ impl Space {
         durable: TxnId,
         newest: TxnId,
         extents_max: usize,
-        states: &dyn Fn() -> Vec<TxnId>,
+        states: &dyn Fn() -> States,
     ) -> bool {
         let mut look = self.loose.split_off(self.loose.len().saturating_sub(extents_max));
         let due = self.waiting.partition_point(|(txn, _)| *txn <= durable);
@@ -391,12 +418,12 @@ impl Space {
         if look.is_empty() && self.held.is_empty() {
             return false;
         }
-        let read = states();
-        self.let_go(&read, extents_max, &mut look);
+        let seen = states();
+        self.let_go(&seen, extents_max, &mut look);
         let has_more = look.len() == extents_max;
         let mut retired = Vec::new();
         for mut freed in look {
-            if self.hold(&read, freed) {
+            if self.hold(&seen, freed) {
                 continue;
             }
             if freed.retired {
@@ -411,9 +438,9 @@ impl Space {
         if retired.is_empty() {
             return has_more;
         }
-        let read = states();
+        let seen = states();
         for freed in retired {
-            if !self.hold(&read, freed) {
+            if !self.hold(&seen, freed) {
                 self.give_away(freed.extent);
             }
         }
@@ -421,26 +448,27 @@ impl Space {
     }
 
     /// Moves what was held by readers that have left to `look`, until there is enough.
-    fn let_go(&mut self, read: &[TxnId], extents_max: usize, look: &mut Vec<Freed>) {
-        let gone = |txn: &TxnId| read.binary_search(txn).is_err();
-        let left: Vec<TxnId> = self.held.keys().copied().filter(gone).collect();
-        for txn in left {
+    fn let_go(&mut self, states: &States, extents_max: usize, look: &mut Vec<Freed>) {
+        let gone = |(retired, txn): &(bool, TxnId)| states.of(*retired).binary_search(txn).is_err();
+        let left: Vec<(bool, TxnId)> = self.held.keys().copied().filter(gone).collect();
+        for key in left {
             let room = extents_max - look.len();
-            let held = self.held.get_mut(&txn).expect("it was found there");
+            let held = self.held.get_mut(&key).expect("it was found there");
             look.append(&mut held.split_off(held.len().saturating_sub(room)));
             if held.is_empty() {
-                self.held.remove(&txn);
+                self.held.remove(&key);
             }
         }
     }
 
     /// Whether somebody may read the extent; then it is put with what that one holds.
-    fn hold(&mut self, read: &[TxnId], freed: Freed) -> bool {
+    fn hold(&mut self, states: &States, freed: Freed) -> bool {
+        let read = states.of(freed.retired);
         let at = read.partition_point(|txn| *txn < freed.born);
         let Some(reader) = read.get(at).filter(|txn| **txn <= freed.last) else {
             return false;
         };
-        self.held.entry(*reader).or_default().push(freed);
+        self.held.entry((freed.retired, *reader)).or_default().push(freed);
         true
     }
 

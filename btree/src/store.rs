@@ -21,7 +21,7 @@ use crate::mirror::{Mirror, Stamp};
 use crate::queue::{Queue, Ticket};
 use crate::readers::Readers;
 use crate::root::Root;
-use crate::space::{Change, Space};
+use crate::space::{Change, Space, States};
 use crate::stats::Gauges;
 use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
@@ -232,25 +232,30 @@ impl Store {
     /// Looks which pages can be used again: at some of those that are free, and at more than the
     /// last commit has left, so that they do not pile up.
     pub(crate) fn reclaim(&self) {
-        let readers = &self.body.readers;
-        let newest = readers.newest().txn;
-        let durable = self.core.queue.durable();
         let mut space = self.body.space.lock();
         let extents_max = RECLAIMED_AT_ONCE + 2 * space.freed_last();
-        space.reclaim(durable, newest, extents_max, &|| readers.states());
+        self.reclaim_some(&mut space, extents_max);
     }
 
     /// Looks at all of them, and lets others in again and again.
     pub(crate) fn reclaim_all(&self) {
-        let readers = &self.body.readers;
-        let mut has_more = true;
-        while has_more {
-            let newest = readers.newest().txn;
-            let durable = self.core.queue.durable();
-            let mut space = self.body.space.lock();
-            let states = || readers.states();
-            has_more = space.reclaim(durable, newest, RECLAIMED_AT_ONCE, &states);
+        if let Some(journal) = self.body.journal.get() {
+            // What is known to be durable needs nothing of the states before.
+            journal.advance(&self.body.readers);
         }
+        while self.reclaim_some(&mut self.body.space.lock(), RECLAIMED_AT_ONCE) {}
+    }
+
+    fn reclaim_some(&self, space: &mut Space, extents_max: usize) -> bool {
+        let readers = &self.body.readers;
+        let newest = readers.newest().txn;
+        let durable = self.core.queue.durable();
+        let states = || {
+            // In this order: who reads a state that is no longer kept is seen as a reader.
+            let kept = self.body.journal.get().map_or_else(Vec::new, Journal::kept);
+            States::new(kept, readers.states())
+        };
+        space.reclaim(durable, newest, extents_max, &states)
     }
 
     /// Takes note of what a commit frees: of a sound file, pages that were in use.
