@@ -137,6 +137,8 @@ mod keyspace;
 mod time;
 
 mod batch;
+mod packed;
+
 mod commit;
 mod db;
 mod snapshot;
