@@ -43,7 +43,7 @@ use crate::writer::Writer;
 /// Frames of the new edition are written in pieces of about this size.
 const COPY_BYTES: usize = 1 << 20;
 
-/// A log without records may keep this much: to make its files anew costs some syncs.
+/// A log without records may keep this much, or a segment: to make files anew costs some syncs.
 const KEEP_BYTES: u64 = 1 << 20;
 
 impl Writer {
@@ -57,7 +57,8 @@ impl Writer {
         }
         let empty = lsn > self.last && queue.next_lsn() == self.last.next();
         let keep = self.catalog.find(lsn)?;
-        let large = self.catalog.bytes() + self.spares.bytes() > KEEP_BYTES;
+        let keep_bytes = KEEP_BYTES.min(self.segment_bytes);
+        let large = self.catalog.bytes() + self.spares.bytes() > keep_bytes;
         let cut = if self.lean && empty && large && self.make_room() {
             self.begin_anew()
         } else if keep.id() <= self.start {

@@ -36,9 +36,10 @@ use crate::types::{Lsn, SegmentId};
 /// small takes little room; each later one is twice as large, up to `segment_bytes`.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 
-/// Where writes have this many bytes on average, the next segment is made as a hole: see
-/// [`spare`](crate::spare).
+/// Where writes have this many bytes on average, or fill a segment in so few, the next one is made
+/// as a hole: see [`spare`](crate::spare).
 const LARGE_WRITE_BYTES: u64 = 64 << 10;
+const WRITES_FEW: u64 = 16;
 
 /// A small write into a hole fills this much of it ahead of itself, at most. Not more, for the
 /// reason given in `spare.rs` for pieces of this size.
@@ -62,7 +63,7 @@ pub(crate) struct Writer {
     pub(crate) creation: u64,
     /// The oldest segment needed.
     pub(crate) start: SegmentId,
-    segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     /// See [`Options::lean`].
     pub(crate) lean: bool,
     /// Writes into this segment by this writer, and their bytes.
@@ -154,7 +155,8 @@ impl Writer {
 
     /// What the segment after this one is to be made of.
     fn ground(&self) -> Ground {
-        let large = self.writes > 0 && self.written >= self.writes * LARGE_WRITE_BYTES;
+        let large_bytes = LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW);
+        let large = self.writes > 0 && self.written >= self.writes * large_bytes;
         if self.lean && large { Ground::Hole } else { Ground::Zeros }
     }
 
