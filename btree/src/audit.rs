@@ -6,7 +6,6 @@
 //! tree, by the free map, or free.
 
 use crate::bits::Bits;
-use crate::config::Sync;
 use crate::db::Db;
 use crate::error::{Damage, Error, Result};
 use crate::meta::SLOT_BYTES;
@@ -40,8 +39,8 @@ pub struct Report {
 }
 
 impl Db {
-    /// Reads everything that is durable from the disk and verifies it. Readers and writers go on
-    /// meanwhile; flushes too, but for the beginning.
+    /// Reads everything that was flushed from the disk and verifies it; a journal was verified when
+    /// it was opened. Readers and writers go on meanwhile; flushes too, but for the beginning.
     ///
     /// # Errors
     /// [`Corrupt`](Error::Corrupt) with the first damage found; [`Io`](Error::Io) if a page cannot
@@ -50,7 +49,7 @@ impl Db {
         let store = self.store();
         let body = &store.body;
         let flusher = store.core.flusher.lock();
-        let snapshot = Snapshot::durable(body);
+        let snapshot = Snapshot::flushed(body, flusher.flushed());
         let record_copies = record_copies(&snapshot, flusher.durable_seq())?;
         let is_settled = flusher.is_settled();
         let free = flusher.map().free().clone();
@@ -78,7 +77,7 @@ impl Db {
             record_copies,
         };
         // After a flush that failed the map is ahead of what is durable.
-        if is_settled || store.options.sync == Sync::EveryCommit {
+        if is_settled || store.options.sync.is_eager() {
             report.lost_pages = account(&snapshot, &mut seen, &own, &free, end)?;
         }
         Ok(report)

@@ -94,6 +94,7 @@ fn copy(snapshot: &Snapshot, file: &dyn File, target: &Path) -> Result<()> {
         txn: snapshot.root.txn,
         catalog: snapshot.root.forest.catalog(),
         end: map.end(),
+        journal: None,
         written: Written::Before,
         directories: plan.directories,
         changed: plan.changed,

@@ -18,12 +18,25 @@ use crate::types::TxnId;
 pub struct Commit {
     store: Arc<Store>,
     ticket: Ticket,
+    /// Its record in the journal, if commits go there.
+    logged: Option<drystone_wal::Commit>,
     registered: Option<Waker>,
 }
 
 impl Commit {
-    pub(crate) fn new(store: Arc<Store>, ticket: Ticket) -> Commit {
-        Commit { store, ticket, registered: None }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        ticket: Ticket,
+        logged: Option<drystone_wal::Commit>,
+    ) -> Commit {
+        Commit { store, ticket, logged, registered: None }
+    }
+
+    /// The promise that everything committed so far is durable.
+    pub(crate) fn of_the_last(store: Arc<Store>) -> Result<Commit> {
+        let ticket = store.core.queue.ticket();
+        let logged = store.body.journal.get().map(|_| store.logged()).transpose()?;
+        Ok(Commit::new(store, ticket, logged))
     }
 
     /// The transaction.
@@ -34,11 +47,17 @@ impl Commit {
     /// Blocks until the transaction is durable, and returns the last durable one. Fails if the
     /// flush failed; whether the transaction survives is then unknown.
     pub fn wait(&self) -> Result<TxnId> {
-        self.store.core.wait(self.ticket)
+        match &self.logged {
+            Some(logged) => self.store.wait_logged(logged),
+            None => self.store.core.wait(self.ticket),
+        }
     }
 
     /// The outcome, if there is one yet. Does not block.
     pub fn try_wait(&self) -> Option<Result<TxnId>> {
+        if let Some(logged) = &self.logged {
+            return logged.try_wait().map(|outcome| self.store.settle_logged(outcome));
+        }
         self.store.call(self.ticket);
         self.store.core.queue.outcome(self.ticket)
     }
@@ -48,6 +67,10 @@ impl Future for Commit {
     type Output = Result<TxnId>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<TxnId>> {
+        if let Some(logged) = &mut self.logged {
+            let outcome = Pin::new(logged).poll(cx);
+            return outcome.map(|outcome| self.store.settle_logged(outcome));
+        }
         // A waker handed in once stays with the flush that carries the commit until it is settled.
         let known = self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let outcome = if known {

@@ -23,7 +23,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Sync;
 use crate::db::Db;
 use crate::error::Result;
 use crate::space::FIRST_PAGE;
@@ -111,7 +110,7 @@ impl Db {
     fn begin_pass(&self) -> Result<Option<Pass>> {
         let store = self.store();
         // What waits for the disk alone is free after this.
-        self.persist()?;
+        self.flush_pages()?;
         store.reclaim();
         let space = store.body.space.lock();
         let used = space.used_count() as u32;
@@ -130,7 +129,7 @@ impl Db {
     /// Cuts off what a pass has freed. Returns the end of the file.
     fn end_pass(&self) -> Result<u32> {
         let store = self.store();
-        self.persist()?;
+        self.flush_pages()?;
         store.reclaim();
         let target = {
             let space = store.body.space.lock();
@@ -164,7 +163,7 @@ fn relocate(store: &Arc<Store>, pass: Pass) -> Result<Option<Pass>> {
     let above = PageId(pass.target);
     let from = draft.relocate(snapshot, above, pass.from, STEP_VISITS)?;
     let commit = w.commit()?;
-    if store.options.sync == Sync::EveryCommit {
+    if store.options.sync.is_eager() {
         // The pages it came from are free when it is durable: the next steps can use them.
         commit.wait()?;
     }

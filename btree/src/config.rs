@@ -20,6 +20,13 @@ pub enum Sync {
     /// [`unflushed_bytes`](Options::unflushed_bytes): for whoever keeps a journal above. A failed
     /// flush takes nothing from memory, and the next one tries everything again.
     OnRequest,
+    /// Each commit's operations go to a log beside the file, `PATH.journal`, which is synced for all
+    /// who wait: some hundred bytes where [`EveryCommit`](Sync::EveryCommit) writes a page of each
+    /// level. Pages are written when more than [`unflushed_bytes`](Options::unflushed_bytes) of them
+    /// wait, or of the log, and when the database is closed. Opening replays the log. A failed log
+    /// ends the database as a failed flush does with `EveryCommit`; a failed flush does not, while
+    /// the log has everything.
+    Journal,
 }
 
 /// Who flushes: see [`Options::writer`].
@@ -33,12 +40,31 @@ pub enum Writer {
     Caller,
 }
 
+impl Sync {
+    /// Whether commits are flushed as pages without anybody asking.
+    pub(crate) fn is_eager(self) -> bool {
+        self == Sync::EveryCommit
+    }
+}
+
+/// The default of [`Options::unflushed_bytes`].
+const UNFLUSHED_BYTES: usize = 64 << 20;
+
+/// How many bytes may wait to be flushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Of all pages.
+    pub pages: u64,
+    /// Of those that have no place in the mirror; and of the journal.
+    pub held: u64,
+}
+
 /// How to open a database.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) page_bytes: usize,
     pub(crate) memory_bytes: usize,
-    pub(crate) unflushed_bytes: usize,
+    pub(crate) unflushed_bytes: Option<usize>,
     pub(crate) sync: Sync,
     pub(crate) writer: Writer,
     pub(crate) min_txn: TxnId,
@@ -51,7 +77,7 @@ impl Default for Options {
         Options {
             page_bytes: 4096,
             memory_bytes: 1 << 30,
-            unflushed_bytes: 64 << 20,
+            unflushed_bytes: None,
             sync: Sync::EveryCommit,
             writer: Writer::Thread,
             min_txn: TxnId(0),
@@ -73,9 +99,8 @@ impl Options {
     /// Memory for pages that have been read or written, at least 1 MiB; it is taken as it is used.
     /// Three quarters are the mirror's, which has the first pages of the file, the rest is a cache
     /// for all others. On top come: the pages of the write transaction; those commits that are not
-    /// flushed and lie beyond the mirror, half as much again at most (see
-    /// [`unflushed_bytes`](Options::unflushed_bytes)) while the disk works and no reader holds
-    /// them; eight bytes for each page of the mirror and some bits for each page of the file.
+    /// flushed and lie beyond the mirror, half as much again and 128 MiB at most while the disk
+    /// works and no reader holds them; eight bytes for each page of the mirror and some bits for each page of the file.
     /// [`Stats`](crate::Stats) counts them. Default: 1 GiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Options {
@@ -83,12 +108,15 @@ impl Options {
         self
     }
 
-    /// How many bytes of pages may wait to be flushed; at most a quarter of
-    /// [`memory_bytes`](Options::memory_bytes) counts. Beyond it a commit waits for the flush; with
-    /// [`Sync::OnRequest`] it has one started, and waits beyond twice as much. Default: 64 MiB.
+    /// How many bytes of pages may wait to be flushed. Beyond it a commit waits for the flush; with
+    /// [`Sync::OnRequest`] and [`Sync::Journal`] it has one started, and waits beyond twice as much.
+    /// Default: 64 MiB, and a quarter of [`memory_bytes`](Options::memory_bytes) at most. If commits
+    /// are not flushed unasked, that goes for the pages beyond the mirror, and for the journal;
+    /// those in the mirror wait where they are anyway, all of them if need be, and a page that is
+    /// changed a hundred times between two flushes is written once.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
-        self.unflushed_bytes = bytes;
+        self.unflushed_bytes = Some(bytes);
         self
     }
 
@@ -129,6 +157,21 @@ impl Options {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
         self.clock = clock;
         self
+    }
+
+    /// Bytes for the mirror; the rest is the cache's.
+    pub(crate) fn mirror_bytes(&self) -> usize {
+        self.memory_bytes / 4 * 3
+    }
+
+    /// What calls for a flush.
+    pub(crate) fn unflushed_limits(&self) -> Limits {
+        let held = self.unflushed_bytes.unwrap_or(UNFLUSHED_BYTES).min(self.memory_bytes / 4);
+        let pages = match self.unflushed_bytes {
+            None if !self.sync.is_eager() => self.mirror_bytes(),
+            _ => held,
+        };
+        Limits { pages: pages as u64, held: held as u64 }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

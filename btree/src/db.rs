@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use drystone_vfs::{Lock, Vfs};
 
-use crate::config::{Options, Sync, Writer};
+use crate::config::{Options, Writer};
 use crate::core::Step as _;
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::inspect::inspect;
 use crate::read::ReadTxn;
-use crate::recovery;
+use crate::recovery::{self, Opened};
 use crate::snapshot::Snapshot;
 use crate::stats::{Sizes, Stats};
 use crate::store::Store;
@@ -50,8 +50,7 @@ impl Db {
     /// [`Options::min_txn`]; [`Unsupported`](Error::Unsupported); [`Options`](Error::Options);
     /// [`Io`](Error::Io); [`NoSpace`](Error::NoSpace) for a new file on a full disk.
     pub fn open(vfs: Arc<dyn Vfs>, path: &Path, options: Options) -> Result<Db> {
-        let (store, lock) = recovery::open(vfs, path, options, false)?;
-        Db::start(Arc::new(store), lock)
+        Db::start(recovery::open(vfs, path, options, false)?)
     }
 
     /// Opens the database file at `path` for reading alone, beside others who do; writes nothing at
@@ -60,11 +59,12 @@ impl Db {
     /// # Errors
     /// Those of [`open`](Db::open); [`Io`](Error::Io) with `NotFound` if there is no file.
     pub fn open_read_only(vfs: Arc<dyn Vfs>, path: &Path, options: Options) -> Result<Db> {
-        let (store, lock) = recovery::open(vfs, path, options, true)?;
-        Db::start(Arc::new(store), lock)
+        Db::start(recovery::open(vfs, path, options, true)?)
     }
 
-    fn start(store: Arc<Store>, lock: Option<Lock>) -> Result<Db> {
+    fn start(opened: Opened) -> Result<Db> {
+        let Opened { store, lock, plan, meta } = opened;
+        let store = Arc::new(store);
         let for_thread = Arc::clone(&store);
         let spawn = || {
             thread::Builder::new()
@@ -75,7 +75,21 @@ impl Db {
         let threaded = store.core.mode == Writer::Thread;
         let thread = if threaded { Some(spawn()?) } else { None };
         let held = Mutex::new(Some(Held { thread, _lock: lock }));
-        Ok(Db { open: Arc::new(Open { store, held }) })
+        let db = Db { open: Arc::new(Open { store, held }) };
+        plan.carry_out(db.store(), &meta)?;
+        db.check_min_txn()?;
+        Ok(db)
+    }
+
+    /// The database must be as new as what is known to have been durable.
+    fn check_min_txn(&self) -> Result<()> {
+        let store = self.store();
+        let (found, expected) = (store.body.readers.newest().txn, store.options.min_txn);
+        if expected <= found {
+            return Ok(());
+        }
+        let what = Damage::EndsEarly { found, expected };
+        Err(Error::Corrupt { file: Arc::clone(&store.body.path), offset: 0, what })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -92,6 +106,9 @@ impl Db {
     /// taken back by any crash.
     pub fn read_durable(&self) -> ReadTxn {
         let store = self.store();
+        if let Some(journal) = store.body.journal.get() {
+            journal.advance(&store.body.readers);
+        }
         ReadTxn::new(Snapshot::durable(&store.body), Arc::clone(store))
     }
 
@@ -161,13 +178,27 @@ impl Db {
     /// # Errors
     /// [`Poisoned`](Error::Poisoned); [`NoSpace`](Error::NoSpace).
     pub fn persist(&self) -> Result<TxnId> {
-        let core = &self.store().core;
-        core.wait(core.queue.ticket())
+        let store = self.store();
+        match store.body.journal.get() {
+            Some(_) => store.logged().and_then(|commit| store.wait_logged(&commit)),
+            None => store.flush_pages(),
+        }
+    }
+
+    /// Makes everything committed so far durable as pages of the file.
+    pub(crate) fn flush_pages(&self) -> Result<TxnId> {
+        self.store().flush_pages()
     }
 
     /// The last durable transaction.
     pub fn durable(&self) -> TxnId {
-        self.store().core.queue.durable()
+        let store = self.store();
+        match store.body.journal.get() {
+            Some(journal) => journal.advance(&store.body.readers),
+            // What was replayed for a reader is in the log.
+            None if store.read_only => store.body.readers.durable().txn,
+            None => store.core.queue.durable(),
+        }
     }
 
     /// How large the file is, and what of it is in use. Takes no lock.
@@ -244,12 +275,12 @@ impl Open {
             }
         }
         let mut flusher = core.flusher.lock();
-        if self.store.options.sync == Sync::EveryCommit {
+        if self.store.options.sync.is_eager() || self.store.body.journal.get().is_some() {
             while let Some(settled) = flusher.step(&core.queue) {
                 core.queue.tell(settled);
             }
         }
-        let outcome = core.queue.failed().map_or_else(|| flusher.mark(), Err);
+        let outcome = core.queue.failed().map_or_else(|| flusher.finish(), Err);
         core.queue.fail(Error::Closed);
         outcome
     }

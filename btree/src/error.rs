@@ -104,6 +104,14 @@ pub enum Error {
         rule: &'static str,
     },
 
+    /// The log beside the file, for [`Sync::Journal`](crate::Sync::Journal), is damaged.
+    #[error("journal of the database: {source}")]
+    Journal {
+        /// What is wrong, and where.
+        #[source]
+        source: Arc<drystone_wal::Error>,
+    },
+
     /// The file system refused while opening or reading.
     #[error("{}: cannot {action}", path.display())]
     Io {
@@ -182,6 +190,18 @@ pub enum Damage {
     /// The disk cannot read it; only a [`survey`](crate::survey) takes this for damage.
     #[error("the disk cannot read it")]
     Unreadable,
+    /// The file goes on in a log, which is not there or has lost its beginning.
+    #[error("the journal that the file goes on in is missing")]
+    JournalMissing,
+    /// The log beside the file was begun by another database.
+    #[error("the journal beside the file is that of another database")]
+    JournalOfAnother,
+    /// The log beside the file has what the file has never known of.
+    #[error("the journal beside the file is newer than the file")]
+    JournalAhead,
+    /// A record of the log is sound, and no transaction.
+    #[error("record {0} of the journal makes no sense")]
+    JournalRecord(u64),
     /// The meta page holds records of two databases.
     #[error("the meta page is that of two databases")]
     Strangers,

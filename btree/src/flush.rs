@@ -24,12 +24,15 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
+use drystone_wal::Lsn;
+
 use crate::bits::Bits;
 use crate::config::Sync;
 use crate::core::Step;
 use crate::draft::Allocate as _;
 use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
+use crate::journal::{self, Journal};
 use crate::meta::{MARK_OFFSET, Mark, Meta, SLOT_BYTES, Written};
 use crate::queue::{Queue, Settled};
 use crate::root::Root;
@@ -66,6 +69,10 @@ pub(crate) struct Flusher {
     seen: Bits,
     flushes: u64,
     pages_written: u64,
+    /// The state of the last durable record.
+    flushed: Root,
+    /// Whether records say that the journal goes on from them.
+    is_journaled: bool,
 }
 
 /// What the flusher starts from.
@@ -77,6 +84,8 @@ pub(crate) struct Start {
     pub seq: u64,
     pub seq_seen: u64,
     pub file_bytes: u64,
+    pub root: Root,
+    pub is_journaled: bool,
 }
 
 /// Pages that lie side by side in the file, and their bytes.
@@ -116,7 +125,38 @@ impl Flusher {
             seen: Bits::default(),
             flushes: 0,
             pages_written: 0,
+            flushed: start.root,
+            is_journaled: start.is_journaled,
         }
+    }
+
+    /// Has the file say that what comes after the flushed state is in the journal, behind that
+    /// record; or that there is none.
+    pub(crate) fn set_journal(&mut self, end: Option<Lsn>) -> Result<()> {
+        self.is_journaled = end.is_some();
+        let root = Root { lsn: end.unwrap_or(Lsn::NONE), ..self.flushed.clone() };
+        self.flush(&root)
+    }
+
+    /// The state of the last durable record.
+    pub(crate) fn flushed(&self) -> &Root {
+        &self.flushed
+    }
+
+    /// The end: says that the last record is durable. A journal in use is given up if all of it was
+    /// flushed, so that the file alone is the database.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let body = Arc::clone(&self.body);
+        let Some(journal) = body.journal.get() else { return self.mark() };
+        journal.advance(&body.readers);
+        if journal.has_failed() || !self.is_settled() {
+            return journal.close();
+        }
+        self.set_journal(None)?;
+        self.mark()?;
+        journal.close()?;
+        journal::remove(&body);
+        Ok(())
     }
 
     /// Flushes so far, and the pages they wrote.
@@ -190,6 +230,10 @@ impl Flusher {
             pieces.iter().for_each(|piece| hasher.update(piece.bytes()));
             Written::With { runs, crc: hasher.finalize() }
         };
+        if let Some(journal) = body.journal.get() {
+            // It never ends before the file does.
+            journal.wait_for(root.lsn)?;
+        }
         self.seq += 1;
         let meta = Meta {
             page_bytes: body.page_bytes as u32,
@@ -198,6 +242,7 @@ impl Flusher {
             txn: root.txn,
             catalog: root.forest.catalog(),
             end: self.map.end(),
+            journal: self.is_journaled.then(|| root.lsn.next()),
             written,
             directories: plan.directories.clone(),
             changed: plan.changed.clone(),
@@ -212,6 +257,7 @@ impl Flusher {
             }
         }
         self.slot = slot;
+        self.flushed = root.clone();
         self.durable_seq = self.seq;
         body.gauges.set_file_bytes(self.file_bytes);
         self.flushes += 1;
@@ -280,7 +326,7 @@ impl Flusher {
             return Ok(());
         }
         let growth = need - self.file_bytes;
-        if self.sync == Sync::EveryCommit && growth <= SMALL_GROWTH_BYTES {
+        if self.sync.is_eager() && growth <= SMALL_GROWTH_BYTES {
             let ahead = (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
             let ahead = ahead / page_bytes * page_bytes;
             match self.write_zeros(need, ahead) {
@@ -348,7 +394,7 @@ impl Flusher {
         if self.marked_seq == self.durable_seq || self.flushes == 0 {
             return Ok(());
         }
-        let txn = self.body.readers.durable().txn;
+        let txn = self.flushed.txn;
         let mark = Mark { db_id: self.db_id, seq: self.durable_seq, txn };
         for slot in 0..2 {
             let offset = (slot * SLOT_BYTES + MARK_OFFSET) as u64;
@@ -370,7 +416,7 @@ impl Flusher {
             return Ok(());
         }
         let body = Arc::clone(&self.body);
-        let root = body.readers.durable();
+        let root = self.flushed.clone();
         if self.map.own_pages().any(|page| page.0 >= target) {
             self.map.set_ceiling(target);
             let moved = self.flush(&root);
@@ -397,9 +443,14 @@ impl Flusher {
         cut(self).inspect_err(|error| self.abort(queue, error))
     }
 
+    /// Whether a failure ends everything.
+    fn is_fatal(&self) -> bool {
+        self.sync.is_eager() || self.body.journal.get().is_some_and(Journal::has_failed)
+    }
+
     /// Nothing that is not on disk now ever will be.
     fn abort(&self, queue: &Queue, error: &Error) {
-        if self.sync == Sync::EveryCommit {
+        if self.is_fatal() {
             // Under the lock of `space`: a commit comes before or after, and not between.
             let _space = self.body.space.lock();
             // Whoever hears of the failure finds readers back at the durable state.
@@ -411,10 +462,12 @@ impl Flusher {
 
 impl Step for Flusher {
     fn step(&mut self, queue: &Queue) -> Option<Settled> {
-        let (txn, change) = {
-            let mut space = self.body.space.lock();
+        let body = Arc::clone(&self.body);
+        let journal = body.journal.get();
+        let (txn, change, logged) = {
+            let mut space = body.space.lock();
             let txn = queue.take()?;
-            (txn, space.take())
+            (txn, space.take(), journal.map_or(0, Journal::take_pending))
         };
         // After a flush that failed there may be nothing new.
         if let Some(change) = change {
@@ -426,20 +479,26 @@ impl Step for Flusher {
         match self.flush(&root) {
             Ok(()) => {
                 self.carry.clear();
-                self.body.space.lock().settle();
-                self.body.readers.settle(&root);
-                if self.sync == Sync::OnRequest {
+                body.space.lock().settle();
+                match journal {
+                    Some(journal) => journal.let_go(root.lsn),
+                    None => body.readers.settle(&root),
+                }
+                if !self.sync.is_eager() {
                     // Without the mark the state is as durable; its loss would be noticed less.
                     drop(self.mark());
                 }
                 Some(queue.finish(txn))
             }
-            Err(error) if self.sync == Sync::OnRequest => {
-                queue.give_up(error);
+            Err(error) if self.is_fatal() => {
+                self.abort(queue, &error);
                 None
             }
             Err(error) => {
-                self.abort(queue, &error);
+                if let Some(journal) = journal {
+                    journal.give_back_pending(logged);
+                }
+                queue.give_up(error);
                 None
             }
         }

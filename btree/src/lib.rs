@@ -65,6 +65,14 @@
 //! [`Sync::OnRequest`]: nothing is flushed before [`Db::persist`], and after a failure it is tried
 //! again from memory.
 //!
+//! # A journal beside the file
+//!
+//! To change one record is to write a page on each level. With [`Sync::Journal`] a commit is what the
+//! transaction did, some hundred bytes in a log of [`drystone_wal`] beside the file, one sync for all
+//! who wait; pages are flushed when enough of them have gathered, and a page that was changed a
+//! hundred times is written once. The next opening replays the log; after a clean close there is
+//! none, and the file is the whole database: see `journal.rs`.
+//!
 //! # Memory
 //!
 //! Reads take no lock, no table and no copy: page n has a fixed place in the *mirror*, anonymous
@@ -119,13 +127,12 @@
 //!
 //! A get: `read.rs` → `tree.rs` → `snapshot.rs` → `mirror.rs`. A commit: `write.rs` → `draft.rs`
 //! (private pages, sealed from the leaves up) → `store.rs` → `queue.rs` (who waits) → `flush.rs`
-//! (the disk). Space: `space.rs` in memory, `freemap.rs` on disk. Opening: `recovery.rs`.
+//! (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs` on disk. Opening: `recovery.rs`.
 //!
 //! # Absent
 //!
 //! Several processes at once (one writes, or many read); two writers; values of more than one piece
-//! of memory; compression; encryption; a log beside the pages, which would make a small commit's
-//! write smaller (it is one sync as it is). A write transaction has to fit into memory.
+//! of memory; compression; encryption. A write transaction has to fit into memory.
 //!
 //! Copy-on-write trees with alternating roots go back to Lampson and Sturgis ("Crash recovery in a
 //! distributed data storage system", 1979) and shadow paging (Lorie, 1977); checksums in the parent
@@ -177,6 +184,7 @@ mod space;
 
 mod flush;
 mod freemap;
+mod journal;
 mod meta;
 mod recovery;
 

@@ -27,7 +27,8 @@
 //!               82  2    t: runs of pages that changed sides since the free map was written
 //!               84  2    d: directory pages of the free map
 //!               86  2    zeros
-//!               88  12d  directory pages: id, checksum, transaction; zeros if there is none
+//!               88  8    the journal's first record that this state does not have; 0: no journal
+//!               96  12d  directory pages: id, checksum, transaction; zeros if there is none
 //!                   8w   runs written: first page, pages
 //!                   8t   runs changed: first page, pages
 //!
@@ -53,6 +54,8 @@
 //! [`persist`](crate::Db::persist)) a mark is written that says which record was durable: whoever
 //! finds nothing as new as the mark refuses the file. A mark never has to be taken back.
 
+use drystone_wal::Lsn;
+
 use crate::crc::{crc_of, u16_at, u32_at, u64_at};
 use crate::types::{Extent, PageId, PagePtr, TreeRoot, TxnId};
 
@@ -65,7 +68,7 @@ pub(crate) const RECORD_BYTES: usize = 1536;
 pub(crate) const MARK_OFFSET: usize = 2 * RECORD_BYTES;
 const SECTOR_BYTES: usize = 512;
 const MARK_BYTES: usize = 40;
-const RUNS_OFFSET: usize = 88;
+const RUNS_OFFSET: usize = 96;
 const RUN_BYTES: usize = 8;
 /// Bytes before the checksummed ones.
 const BARE_BYTES: usize = 12;
@@ -94,6 +97,8 @@ pub(crate) struct Meta {
     pub txn: TxnId,
     pub catalog: TreeRoot,
     pub end: u32,
+    /// Where the journal goes on from this state, if there is one.
+    pub journal: Option<Lsn>,
     pub written: Written,
     pub directories: Vec<PagePtr>,
     pub changed: Vec<Extent>,
@@ -164,6 +169,7 @@ impl Meta {
         out.extend_from_slice(&(self.changed.len() as u16).to_le_bytes());
         out.extend_from_slice(&(self.directories.len() as u16).to_le_bytes());
         out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.journal.unwrap_or(Lsn::NONE).0.to_le_bytes());
         assert!(out.len() == RUNS_OFFSET, "the fields are as drawn");
         self.directories.iter().for_each(|ptr| out.extend_from_slice(&ptr.encode()));
         for run in written.iter().chain(&self.changed) {
@@ -223,6 +229,7 @@ impl Meta {
                 records: u64_at(bytes, 64),
             },
             end: u32_at(bytes, 72),
+            journal: Some(Lsn(u64_at(bytes, 88))).filter(|lsn| *lsn != Lsn::NONE),
             written: match written {
                 WRITTEN_BEFORE => Written::Before,
                 _ => Written::With {
@@ -246,6 +253,7 @@ impl Meta {
         let sound = meta.end >= 2
             && meta.seq < u64::MAX / 2
             && meta.txn.0 < u64::MAX / 2
+            && meta.journal.is_none_or(|lsn| lsn.0 <= meta.txn.next().0)
             && matches!(meta.page_bytes, 4096 | 8192 | 16384)
             && (meta.catalog.ptr.is_none() || inside(meta.catalog.ptr.id.0, 1))
             && meta.directories.iter().all(|ptr| ptr.is_none() || inside(ptr.id.0, 1))
@@ -318,6 +326,7 @@ mod tests {
                 records: 3,
             },
             end: 100,
+            journal: Some(Lsn(11)),
             written: Written::With { runs: vec![run(7, 3), run(20, 1)], crc: 99 },
             directories: vec![PagePtr { id: PageId(11), crc: 6, txn: 10 }],
             changed: vec![run(30, 4)],

@@ -128,6 +128,13 @@ impl Readers {
         (Pin { readers: Arc::clone(self), room, place }, durable.clone())
     }
 
+    /// Enters, to read a state whose pages the caller knows to be there until this returns.
+    pub(crate) fn enter_at(self: &Arc<Self>, txn: TxnId, now: Duration) -> Pin {
+        let room = own_room();
+        let place = self.rooms[room].0.lock().seat(Guest { txn, since: now });
+        Pin { readers: Arc::clone(self), room, place }
+    }
+
     /// Makes `root` the newest state. One at a time.
     pub(crate) fn publish(&self, root: &Root) {
         for room in &self.rooms {

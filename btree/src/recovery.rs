@@ -24,18 +24,20 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use drystone_vfs::{File, Lock, OpenMode, Vfs};
+use drystone_wal::Lsn;
 use parking_lot::Mutex;
 
 use crate::cache::Cache;
-use crate::config::{Options, Sync, Writer};
+use crate::config::{Options, Writer};
 use crate::core::Core;
 use crate::error::{Damage, Error, Result};
 use crate::flush::{Flusher, Start, WRITTEN_PAGES_MAX};
 use crate::forest::Forest;
 use crate::freemap::{FreeMap, pages_max};
+use crate::journal;
 use crate::meta::{BadRecord, Decoded, MARK_OFFSET, Mark, Meta, RECORD_BYTES, SLOT_BYTES, Written};
 use crate::mirror::Mirror;
 use crate::queue::Queue;
@@ -105,6 +107,15 @@ enum Reject {
     Fatal(Error),
 }
 
+/// A database without its thread, in its last flushed state.
+pub(crate) struct Opened {
+    pub store: Store,
+    pub lock: Option<Lock>,
+    /// What is to be done about its journal.
+    pub plan: journal::Plan,
+    pub meta: Meta,
+}
+
 /// A file that is being opened.
 struct Opening<'a> {
     path: Arc<Path>,
@@ -118,7 +129,7 @@ pub(crate) fn open(
     path: &Path,
     options: Options,
     read_only: bool,
-) -> Result<(Store, Option<Lock>)> {
+) -> Result<Opened> {
     options.validate()?;
     let lock = if read_only {
         match vfs.lock_shared(path) {
@@ -142,14 +153,16 @@ pub(crate) fn open(
     let opening = Opening { path: Arc::clone(&shared), file: &*file, file_bytes };
     let head = opening.read_head()?;
     let chosen = opening.choose(&head, &options)?;
+    let plan = journal::find(&vfs, path, &chosen.meta, &options, read_only)?;
     if !read_only && !head.vouches_for(&chosen.meta) {
         opening
             .save(&chosen)
             .and_then(|()| vfs.sync_dir(parent(path)))
             .map_err(|error| Error::io("save", path, error))?;
     }
+    let meta = chosen.meta.clone();
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
-    Ok((store, lock))
+    Ok(Opened { store, lock, plan, meta })
 }
 
 impl Opening<'_> {
@@ -222,7 +235,8 @@ impl Opening<'_> {
         if let Some(mark) = head.mark().filter(|mark| mark.seq > chosen.meta.seq) {
             return Err(self.corrupt(offset, Damage::EndsEarly { found, expected: mark.txn }));
         }
-        if options.min_txn > found {
+        // What is in the journal comes on top: that is looked at when it has been replayed.
+        if options.min_txn > found && chosen.meta.journal.is_none() {
             let expected = options.min_txn;
             return Err(self.corrupt(offset, Damage::EndsEarly { found, expected }));
         }
@@ -345,10 +359,11 @@ fn assemble(
 ) -> Result<Store> {
     let Chosen { slot, meta, map } = chosen;
     let page_bytes = meta.page_bytes as usize;
-    let mirror_bytes = options.memory_bytes / 4 * 3;
-    let mirror_pages = (mirror_bytes / page_bytes).min(pages_max(page_bytes) as usize) as u32;
+    let mirror_pages =
+        (options.mirror_bytes() / page_bytes).min(pages_max(page_bytes) as usize) as u32;
     let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
-    let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end };
+    let lsn = meta.journal.map_or(Lsn::NONE, Lsn::previous);
+    let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end, lsn };
     let cache = Arc::new(Cache::new(options.memory_bytes / 4));
     let space = Space::new(
         Arc::clone(&path),
@@ -369,6 +384,7 @@ fn assemble(
         space: Mutex::new(space),
         clock: Arc::clone(&options.clock),
         gauges: Gauges::default(),
+        journal: OnceLock::new(),
     });
     body.gauges.set_file_bytes(file_bytes);
     body.gauges.set_space(&body.space.lock());
@@ -378,9 +394,18 @@ fn assemble(
     let seen = head.records.iter().map(|(_, meta)| (meta.seq, meta.txn));
     let seq_seen = seen.clone().map(|(seq, _)| seq).max().expect("one was chosen");
     let txn_seen = seen.map(|(_, txn)| txn).max().expect("one was chosen");
-    let start = Start { map, db_id: meta.db_id, slot, seq: meta.seq, seq_seen, file_bytes };
+    let start = Start {
+        map,
+        db_id: meta.db_id,
+        slot,
+        seq: meta.seq,
+        seq_seen,
+        file_bytes,
+        root: root.clone(),
+        is_journaled: meta.journal.is_some(),
+    };
     let flusher = Flusher::new(Arc::clone(&body), options.sync, start);
-    let eager = options.sync == Sync::EveryCommit;
+    let eager = options.sync.is_eager();
     let threaded = options.writer == Writer::Thread && !read_only;
     let mode = if threaded { Writer::Thread } else { Writer::Caller };
     let core = Core::new(Queue::new(meta.txn, eager, threaded), flusher, mode);
@@ -454,6 +479,7 @@ fn first_record(page_bytes: usize, db_id: u64) -> Meta {
         txn: TxnId(0),
         catalog: TreeRoot::default(),
         end: FIRST_PAGE,
+        journal: None,
         written: Written::Before,
         directories: Vec::new(),
         changed: Vec::new(),

@@ -44,6 +44,13 @@ impl Snapshot {
         Snapshot { body: Arc::clone(body), root, pin }
     }
 
+    /// The state of the last flush, for one who keeps the next one from being settled meanwhile:
+    /// until then no page of it is given away.
+    pub(crate) fn flushed(body: &Arc<Body>, root: &Root) -> Snapshot {
+        let pin = body.readers.enter_at(root.txn, body.clock.monotonic());
+        Snapshot { body: Arc::clone(body), root: root.clone(), pin }
+    }
+
     /// Whether this state can hold what was written by a transaction that ends in these 31 bits.
     /// A pointer from the future must not be followed: its page is not kept for this reader.
     #[inline]

@@ -2,19 +2,21 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use drystone_vfs::{Clock, File, Vfs};
+use drystone_wal::Lsn;
 use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
 use crate::compact::Compaction;
-use crate::config::{Options, Sync, Writer};
+use crate::config::{Options, Writer};
 use crate::core::Core;
 use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
 use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
+use crate::journal::Journal;
 use crate::mirror::{Mirror, Stamp};
 use crate::queue::Ticket;
 use crate::readers::Readers;
@@ -36,6 +38,8 @@ pub(crate) struct Body {
     pub(crate) space: Mutex<Space>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gauges: Gauges,
+    /// The log beside the file, if commits go there.
+    pub(crate) journal: OnceLock<Journal>,
 }
 
 /// An open database without its thread and its lock.
@@ -63,11 +67,13 @@ pub(crate) struct Tools {
     /// What the next transaction is called.
     pub(crate) txn: TxnId,
     pub(crate) spare: Spare,
+    /// A buffer for what the next transaction does.
+    pub(crate) ops: Vec<u8>,
 }
 
 impl Desk {
     pub(crate) fn new(txn: TxnId) -> Desk {
-        let tools = Tools { txn, spare: Spare::default() };
+        let tools = Tools { txn, spare: Spare::default(), ops: Vec::new() };
         Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
     }
 
@@ -199,9 +205,50 @@ impl Store {
 
     /// Has the ticket's commit flushed, if commits are flushed unasked.
     pub(crate) fn call(&self, ticket: Ticket) {
-        if self.options.sync == Sync::EveryCommit {
+        if self.options.sync.is_eager() {
             self.core.queue.call(ticket);
         }
+    }
+
+    /// Makes everything committed so far durable as pages.
+    pub(crate) fn flush_pages(&self) -> Result<TxnId> {
+        self.core.wait(self.core.queue.ticket())
+    }
+
+    /// A promise that everything in the journal so far is durable.
+    pub(crate) fn logged(&self) -> Result<drystone_wal::Commit> {
+        let journal = self.body.journal.get().expect("the caller knows of a journal");
+        journal.everything().inspect_err(|error| self.abort(error))
+    }
+
+    /// Blocks until a record is durable. Returns the last transaction that is.
+    pub(crate) fn wait_logged(&self, logged: &drystone_wal::Commit) -> Result<TxnId> {
+        self.settle_logged(logged.wait())
+    }
+
+    /// Draws the conclusions from what became of a record.
+    pub(crate) fn settle_logged(&self, outcome: drystone_wal::Result<Lsn>) -> Result<TxnId> {
+        let journal = self.body.journal.get().expect("a record is in a journal");
+        match journal.checked(outcome) {
+            Ok(_) => Ok(journal.advance(&self.body.readers)),
+            Err(error) => {
+                self.abort(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The log has failed: what is not known to be durable is taken back, and nothing is committed
+    /// any more.
+    pub(crate) fn abort(&self, error: &Error) {
+        if matches!(error, Error::Closed) {
+            return;
+        }
+        // Under the lock of `space`: a commit comes before or after, and not between.
+        let _space = self.body.space.lock();
+        // Whoever hears of the failure finds readers back at the durable state.
+        self.body.readers.retreat();
+        self.core.queue.fail(error.clone());
     }
 
     /// Looks which pages can be used again.
@@ -212,10 +259,12 @@ impl Store {
         self.body.space.lock().reclaim(durable, newest, &|| readers.states());
     }
 
-    /// Publishes what a write transaction has made: from here on it is seen.
+    /// Publishes what a write transaction has made, up to record `lsn` of the journal: from here on
+    /// it is seen.
     pub(crate) fn publish(
         &self,
         txn: TxnId,
+        lsn: Lsn,
         sealed: Sealed,
         taken: Vec<Extent>,
     ) -> Result<(Ticket, Spare)> {
@@ -232,34 +281,36 @@ impl Store {
                 return Err(error);
             }
         };
-        let root = Root { txn, forest, pages_end: space.end() };
+        let root = Root { txn, forest, pages_end: space.end(), lsn };
         space.commit(Change { root: root.clone(), used: taken, freed });
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
         Ok((ticket, spare))
     }
 
-    /// Keeps what waits to be flushed within its limit: a writer that is faster than the disk would
-    /// fill the memory. With a journal above, it is held up at twice the limit only, and what a
-    /// flush is writing just now counts as well.
+    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk would
+    /// fill the memory. With a journal, here or above, it is held up at twice the limit only, and
+    /// what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {
             let space = self.body.space.lock();
             (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
         };
-        let limit = self.options.unflushed_bytes.min(self.options.memory_bytes / 4) as u64;
-        if backlog <= limit {
+        let held = self.body.cache.held_bytes() as u64;
+        let logged = self.body.journal.get().map_or(0, Journal::pending_bytes);
+        let limits = self.options.unflushed_limits();
+        let waits = [(backlog, limits.pages), (held, limits.held), (logged, limits.held)];
+        let exceed = |times: u64| waits.iter().any(|(bytes, limit)| *bytes > times * limit);
+        if self.read_only || !exceed(1) {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
-        if self.options.sync == Sync::OnRequest && has_thread && backlog <= 2 * limit {
-            if unflushed > limit {
-                self.core.queue.call(ticket);
-            }
-        } else {
+        if self.options.sync.is_eager() || !has_thread || exceed(2) {
             // The outcome is the commit's to tell.
             drop(self.core.wait(ticket));
+        } else if unflushed > limits.pages || held.max(logged) > limits.held {
+            self.core.queue.call(ticket);
         }
     }
 }

@@ -205,9 +205,15 @@ fn record_text(decoded: &Decoded) -> String {
             format!("{pages} written with it")
         }
     };
+    let journal = meta.journal.map(|lsn| format!(", journal from record {lsn}"));
     format!(
-        "flush {}, transaction {}, database {:016x}, pages of {} bytes, {} of them, {written}",
-        meta.seq, meta.txn, meta.db_id, meta.page_bytes, meta.end,
+        "flush {}, transaction {}, database {:016x}, pages of {} bytes, {} of them, {written}{}",
+        meta.seq,
+        meta.txn,
+        meta.db_id,
+        meta.page_bytes,
+        meta.end,
+        journal.unwrap_or_default(),
     )
 }
 

@@ -46,6 +46,11 @@ impl TxnId {
     pub(crate) fn low(self) -> u32 {
         self.0 as u32
     }
+
+    /// The transaction after this one.
+    pub(crate) fn next(self) -> TxnId {
+        TxnId(self.0 + 1)
+    }
 }
 
 impl fmt::Display for TxnId {

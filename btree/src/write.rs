@@ -3,10 +3,14 @@
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use drystone_wal::Lsn;
+
 use crate::commit::Commit;
 use crate::cursor;
 use crate::draft::{Draft, Savepoint, Spare};
 use crate::error::Result;
+use crate::journal::{Op, Ops};
+use crate::queue::Ticket;
 use crate::range;
 use crate::scan::{Cursor, Range};
 use crate::slice::Slice;
@@ -24,6 +28,10 @@ pub struct WriteTxn {
     snapshot: Snapshot,
     draft: Option<Draft>,
     tools: Option<Tools>,
+    /// What it did, if that goes to the journal.
+    ops: Option<Ops>,
+    /// The record of the journal that it is made from, when that is replayed.
+    replayed: Option<Lsn>,
 }
 
 impl WriteTxn {
@@ -44,7 +52,29 @@ impl WriteTxn {
         let snapshot = Snapshot::newest(&store.body);
         let spare = std::mem::take(&mut tools.spare);
         let draft = Draft::new(&snapshot.root.forest, store.body.page_bytes, spare);
-        WriteTxn { store: Arc::clone(store), snapshot, draft: Some(draft), tools: Some(tools) }
+        let buffer = std::mem::take(&mut tools.ops);
+        let ops = store.body.journal.get().map(|_| Ops::new(buffer));
+        WriteTxn {
+            store: Arc::clone(store),
+            snapshot,
+            draft: Some(draft),
+            tools: Some(tools),
+            ops,
+            replayed: None,
+        }
+    }
+
+    /// It is the replay of this transaction, which record `lsn` of the journal is of.
+    pub(crate) fn stands_for(&mut self, txn: TxnId, lsn: Lsn) {
+        self.tools.as_mut().expect("held until the end").txn = txn;
+        self.replayed = Some(lsn);
+    }
+
+    #[inline]
+    fn note(&mut self, op: Op<'_>) {
+        if let Some(ops) = &mut self.ops {
+            ops.add(op);
+        }
     }
 
     fn draft(&self) -> &Draft {
@@ -77,14 +107,21 @@ impl WriteTxn {
     /// [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes;
     /// [`TooManyTrees`](crate::Error::TooManyTrees).
     pub fn create_tree(&mut self, name: &str) -> Result<TreeId> {
-        self.parts().0.create_tree(name)
+        let known = self.draft().tree(name).is_some();
+        let tree = self.parts().0.create_tree(name)?;
+        if !known {
+            self.note(Op::CreateTree { name });
+        }
+        Ok(tree)
     }
 
     /// Drops a tree with all its records; false if there is no such tree. Reads the whole tree, to
     /// learn which pages become free.
     pub fn drop_tree(&mut self, tree: TreeId) -> Result<bool> {
         let (draft, snapshot) = self.parts();
-        draft.drop_tree(snapshot, tree)
+        let dropped = draft.drop_tree(snapshot, tree)?;
+        self.note(Op::DropTree { tree });
+        Ok(dropped)
     }
 
     /// How many records a tree has.
@@ -115,13 +152,19 @@ impl WriteTxn {
     /// can come to.
     pub fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8]) -> Result<bool> {
         let (draft, snapshot) = self.parts();
-        draft.put(snapshot, tree, key, value)
+        let replaced = draft.put(snapshot, tree, key, value)?;
+        self.note(Op::Put { tree, key, value });
+        Ok(replaced)
     }
 
     /// Removes a record; true if there was one.
     pub fn delete(&mut self, tree: TreeId, key: &[u8]) -> Result<bool> {
         let (draft, snapshot) = self.parts();
-        draft.delete(snapshot, tree, key)
+        let deleted = draft.delete(snapshot, tree, key)?;
+        if deleted {
+            self.note(Op::Delete { tree, key });
+        }
+        Ok(deleted)
     }
 
     /// Removes the records whose keys are in `keys`; how many there were. Subtrees that lie within
@@ -146,8 +189,17 @@ impl WriteTxn {
         if end.as_ref().is_some_and(|end| *end <= start) {
             return self.len(tree).map(|_| 0);
         }
+        self.cut(tree, &start, end.as_deref())
+    }
+
+    /// Removes the records from `start` to before `end`.
+    pub(crate) fn cut(&mut self, tree: TreeId, start: &[u8], end: Option<&[u8]>) -> Result<u64> {
         let (draft, snapshot) = self.parts();
-        draft.delete_range(snapshot, tree, &start, end.as_deref())
+        let count = draft.delete_range(snapshot, tree, start, end)?;
+        if count > 0 {
+            self.note(Op::DeleteRange { tree, start, end });
+        }
+        Ok(count)
     }
 
     /// The records whose keys are in `keys`, with the changes made so far.
@@ -176,7 +228,11 @@ impl WriteTxn {
 
     /// A point to come back to. They nest.
     pub fn savepoint(&mut self) -> Savepoint {
-        self.parts().0.savepoint()
+        let point = self.parts().0.savepoint();
+        if let Some(ops) = &mut self.ops {
+            ops.savepoint(point);
+        }
+        point
     }
 
     /// Takes back what was changed since the savepoint, which stays; later ones are gone.
@@ -184,7 +240,11 @@ impl WriteTxn {
     /// # Errors
     /// [`NoSavepoint`](crate::Error::NoSavepoint).
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
-        self.parts().0.rollback_to(savepoint)
+        self.parts().0.rollback_to(savepoint)?;
+        if let Some(ops) = &mut self.ops {
+            ops.rollback_to(savepoint);
+        }
+        Ok(())
     }
 
     /// Forgets a savepoint and those after it, and keeps the changes.
@@ -213,8 +273,7 @@ impl WriteTxn {
         let store = Arc::clone(&self.store);
         if draft.is_clean() {
             self.leave(draft.into_spare());
-            let ticket = store.core.queue.ticket();
-            return Ok(Commit::new(store, ticket));
+            return Commit::of_the_last(store);
         }
         let txn = self.txn();
         let mut taking = Taking::from(&store.body);
@@ -222,27 +281,54 @@ impl WriteTxn {
             Ok(sealed) => sealed,
             Err(error) => {
                 store.body.space.lock().give_back(&taking.taken);
-                self.leave(Spare::default());
                 return Err(error);
             }
         };
-        let (ticket, spare) = match store.publish(txn, sealed, taking.taken) {
-            Ok(published) => published,
+        let logged = match self.log(txn) {
+            Ok(logged) => logged,
             Err(error) => {
-                self.leave(Spare::default());
+                store.abort(&error);
+                store.body.space.lock().give_back(&taking.taken);
                 return Err(error);
             }
         };
-        self.tools.as_mut().expect("held until the end").txn = TxnId(txn.0 + 1);
+        let last = self.replayed.unwrap_or(self.snapshot.root.lsn);
+        let lsn = logged.as_ref().map_or(last, drystone_wal::Commit::lsn);
+        let (ticket, spare) = store.publish(txn, lsn, sealed, taking.taken)?;
+        self.tools.as_mut().expect("held until the end").txn = txn.next();
+        if self.ops.is_some() {
+            self.see_to_the_journal(ticket, logged.is_some())?;
+        }
         self.leave(spare);
         store.relieve(ticket);
-        Ok(Commit::new(store, ticket))
+        Ok(Commit::new(store, ticket, logged))
+    }
+
+    /// Puts what was done into the journal, if there is one and it is not too much.
+    fn log(&mut self, txn: TxnId) -> Result<Option<drystone_wal::Commit>> {
+        let Some(ops) = &mut self.ops else { return Ok(None) };
+        let journal = self.store.body.journal.get().expect("who notes has a journal");
+        ops.record(txn).map(|record| journal.append(record)).transpose()
+    }
+
+    /// What is too large for the journal is durable as pages before anyone can build on it.
+    fn see_to_the_journal(&self, ticket: Ticket, is_logged: bool) -> Result<()> {
+        let store = &self.store;
+        if !is_logged {
+            store.core.wait(ticket).inspect_err(|error| store.abort(error))?;
+        }
+        let journal = store.body.journal.get().expect("who notes has a journal");
+        journal.keep_newest(&store.body);
+        Ok(())
     }
 
     /// Lets the next writer in.
     fn leave(&mut self, spare: Spare) {
         if let Some(mut tools) = self.tools.take() {
             tools.spare = spare;
+            if let Some(ops) = self.ops.take() {
+                tools.ops = ops.into_buffer();
+            }
             self.store.desk.put_back(tools);
         }
     }

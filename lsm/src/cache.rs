@@ -44,6 +44,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::prefetch::prefetch;
 use crate::sync::{AtomicU64, Mutex};
 
 /// What a block costs beyond its bytes: its ticket in the ring, its place on a shelf of few, and
@@ -281,6 +282,18 @@ impl Shelf {
     #[inline]
     pub(crate) fn peek(&self, index: usize) -> Option<Arc<[u8]>> {
         self.with(index, |place| place.block.clone()).flatten()
+    }
+
+    /// Has the processor fetch the beginning of a block that is about to be looked at, if it is in
+    /// memory.
+    #[inline]
+    pub(crate) fn expect(&self, index: usize) {
+        if let Places::All(places) = &self.places
+            && let Some(place) = places.get(index)
+            && let Some(block) = &place.lock().block
+        {
+            prefetch(block);
+        }
     }
 
     /// What `act` makes of a place, if there is one.

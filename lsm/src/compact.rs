@@ -3,6 +3,7 @@
 //! ```text
 //!   pick      tables, claimed so that nobody else takes them           pick.rs
 //!   merge ─► sieve ─► tables of the next level, synced                 sieve.rs, outputs.rs
+//!             in parts, for threads with nothing to do                 split.rs
 //!   manifest  the new in, the old out, in one edit
 //!   show      the next version; old files go with their last reader
 //! ```
@@ -14,6 +15,7 @@
 
 mod dropped;
 mod pick;
+mod split;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,17 +30,17 @@ use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Change, Contents};
 use crate::memtable::KeyspaceId;
-use crate::merge::MergeCursor;
-use crate::outputs::{Outputs, Plan};
-use crate::range_del::Fragments;
+use crate::outputs::Plan;
 use crate::run::{Run, RunCursor, TableFile};
-use crate::sieve::{Rules, Sieve};
 use crate::slice::Slice;
 use crate::state::State;
-use crate::table::{Fill, TableCursor, TableMeta};
+use crate::table::{Fill, TableCursor};
 use crate::version::{Swap, Tree};
 
 use self::pick::Job;
+use self::split::Written;
+
+pub(crate) use self::split::Split;
 
 impl Core {
     /// Does the most urgent compaction; whether there was one.
@@ -212,40 +214,23 @@ impl Core {
     }
 
     /// Merges the inputs into new tables.
-    fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Vec<(TableMeta, PathBuf)>> {
-        let ranges: Vec<_> =
-            job.inputs.iter().flat_map(|table| table.table.range_dels().iter()).collect();
-        let options = keyspace.options();
-        let rules = Rules {
-            keyspace: Arc::clone(&keyspace),
-            // After the inputs were chosen: a snapshot taken later needs nothing that goes.
-            snapshots: self.snapshots.list(),
-            ranges: Fragments::build(ranges),
-            bottom: job.bottom,
-            filter: true,
-        };
-        let mut sieve = Sieve::new(MergeCursor::new(inputs(&job.inputs)), rules)?;
-        let next_id = Box::new(|| self.next_table());
-        let plan = Plan {
+    fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Written> {
+        // After the inputs were chosen: a snapshot taken later needs nothing that goes.
+        let snapshots = self.snapshots.list();
+        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, self.plan(keyspace));
+        Arc::new(split).finish(self)
+    }
+
+    fn plan(&self, keyspace: Arc<Shared>) -> Plan {
+        Plan {
             vfs: Arc::clone(&self.vfs),
             dir: self.dir.clone(),
             salt: self.salt,
-            compression: options.compression,
+            compression: keyspace.options().compression,
             keyspace,
             filter_bits: FILTER_BITS,
             table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
-        };
-        let mut outputs = Outputs::new(plan, sieve.ranges(), next_id);
-        let mut count = 0_u32;
-        while let Some(kept) = sieve.kept() {
-            outputs.add(kept)?;
-            sieve.next()?;
-            count = count.wrapping_add(1);
-            if count.is_multiple_of(4096) && self.work.stopping() {
-                return Err(Error::Closed);
-            }
         }
-        outputs.finish()
     }
 }
 

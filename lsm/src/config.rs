@@ -225,3 +225,27 @@ pub trait CompactionFilter: Send + Sync + 'static {
     /// Whether to keep `value` under `key`. What is not kept is as if it had been deleted.
     fn keep(&self, key: &[u8], value: &[u8]) -> bool;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Each table is an open file: however much there is, there must not be too many of them.
+    #[test]
+    fn tables_grow_with_what_there_is() {
+        let sizes = Options::default().sizes();
+        let few = sizes.table_bytes * TABLES_DUE;
+        assert_eq!(sizes.due_table_bytes(0), sizes.table_bytes);
+        assert_eq!(sizes.due_table_bytes(few), sizes.table_bytes);
+        assert_eq!(sizes.due_table_bytes(2 * few), 2 * sizes.table_bytes);
+        // Of a table that is not finished yet there must be room for a copy.
+        assert_eq!(sizes.due_table_bytes(u64::MAX), TABLE_BYTES_MAX);
+        let mut before = 0;
+        for gib in 0..200 {
+            let due = sizes.due_table_bytes(gib << 30);
+            assert!(before <= due && due <= TABLE_BYTES_MAX, "{gib} GiB: {due}");
+            assert!(due == TABLE_BYTES_MAX || (gib << 30) / due <= TABLES_DUE + 1, "{gib} GiB");
+            before = due;
+        }
+    }
+}

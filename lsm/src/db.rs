@@ -21,7 +21,7 @@ use crate::keyspace::{Keyspace, Shared, Traits};
 use crate::manifest::{Change, Contents};
 use crate::memtable::KeyspaceId;
 use crate::open::{self, Place};
-use crate::range::{self, Range};
+use crate::range::{self, Cursor, Range};
 use crate::read;
 use crate::slice::Slice;
 use crate::snapshot::Snapshot;
@@ -103,7 +103,7 @@ impl Db {
         Ok(Db { open: Arc::new(Open { core, held }) })
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.open.core
     }
 
@@ -260,6 +260,14 @@ impl Db {
     /// Every record now, from either end.
     pub fn iter(&self, keyspace: &Keyspace) -> Range {
         self.range::<&[u8]>(keyspace, ..)
+    }
+
+    /// A cursor over every record now, standing nowhere.
+    pub fn cursor(&self, keyspace: &Keyspace) -> Cursor {
+        let core = self.core();
+        assert!(keyspace.shared.owner == core.owner, "a keyspace is used with its own database");
+        let (state, seq) = core.view();
+        Cursor::new(&state, Arc::clone(&keyspace.shared), seq)
     }
 
     /// Makes everything visible durable: by the journal, or without one by a flush.

@@ -51,6 +51,11 @@ impl Core {
         self.flush_oldest()
     }
 
+    /// As [`flush_if_idle`](Core::flush_if_idle), at no cost if there is nothing to flush.
+    pub(crate) fn flush_sealed(&self) -> Result<bool> {
+        if self.state.read().sealed.is_empty() { Ok(false) } else { self.flush_if_idle() }
+    }
+
     /// Flushes the oldest sealed memtable. Called by the one whose turn it is.
     pub(crate) fn flush_oldest(&self) -> Result<bool> {
         let Some(sealed) = self.state().sealed.first().cloned() else { return Ok(false) };
@@ -104,7 +109,9 @@ impl Core {
         let rules = Rules {
             keyspace: Arc::clone(&keyspace),
             snapshots: self.snapshots.list(),
-            ranges: ranges.map_or_else(Default::default, |ranges| (*ranges).clone()),
+            ranges: ranges.map_or_else(Default::default, |ranges| ranges.gather()),
+            lower: None,
+            upper: None,
             bottom: false,
             filter: false,
         };

@@ -116,7 +116,7 @@
 //! # Absent
 //!
 //! * Transactions with conflict detection. Reading beside a live writer from another process.
-//! * Large values apart from their keys. Compactions of one job on several threads.
+//! * Large values apart from their keys.
 //! * Losing the newest *file* of the manifest (not bytes of it) is noticed only if a table or a
 //!   journal record that it speaks of is missed.
 //!
@@ -178,6 +178,7 @@ pub mod range_del;
 mod cache;
 mod codec;
 mod compress;
+mod prefetch;
 pub mod table;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod arena;
 mod bulk;
 #[cfg(all(loom, test))]
 mod model;
+mod ranges;
 mod skiplist;
 
 use std::collections::BTreeMap;
@@ -27,12 +28,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 pub(crate) use self::bulk::Bulk;
+use self::ranges::Ranges;
 use self::skiplist::{Node, OVERHEAD_MAX, SkipList};
 use crate::cursor::{Cursor, Entry};
 use crate::error::Result;
 use crate::key::{Kind, SeqNo};
-use crate::range_del::{Fragments, RangeDelete};
+use crate::range_del::RangeDelete;
 use crate::sync::{AtomicU64, Mutex};
+
+pub(crate) use self::ranges::Tiers;
 
 /// The number of a keyspace. Never used twice in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,15 +53,6 @@ pub(crate) struct Memtable {
     /// Whether `ranges` holds any, for those who would rather not lock.
     has_ranges: AtomicBool,
     ranges: Mutex<BTreeMap<KeyspaceId, Ranges>>,
-}
-
-/// The range deletes of one keyspace.
-#[derive(Debug, Default)]
-struct Ranges {
-    list: Vec<RangeDelete>,
-    bytes: u64,
-    /// Made from `list` when it is asked for.
-    built: Option<Arc<Fragments>>,
 }
 
 impl Memtable {
@@ -125,27 +120,19 @@ impl Memtable {
         }
         let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
         let mut ranges = self.ranges.lock();
-        let ranges = ranges.entry(space).or_default();
-        ranges.bytes += (start.len() + end.len()) as u64;
-        ranges.list.push(RangeDelete { start, end, seq });
-        ranges.built = None;
+        ranges.entry(space).or_default().add(RangeDelete { start, end, seq });
         // Release, under the lock: who sees the flag finds the list.
         self.has_ranges.store(true, Ordering::Release);
     }
 
     /// The range deletes of a keyspace, or nothing if there are none.
-    pub(crate) fn range_dels(&self, space: KeyspaceId) -> Option<Arc<Fragments>> {
+    pub(crate) fn range_dels(&self, space: KeyspaceId) -> Option<Tiers> {
         // A delete that this load misses is not visible to the caller's snapshot: it is published
         // only after the flag is set.
         if !self.has_ranges.load(Ordering::Acquire) {
             return None;
         }
-        let mut ranges = self.ranges.lock();
-        let ranges = ranges.get_mut(&space)?;
-        let built = ranges
-            .built
-            .get_or_insert_with(|| Arc::new(Fragments::build(ranges.list.iter().cloned())));
-        Some(Arc::clone(built))
+        self.ranges.lock().get_mut(&space).map(Ranges::show)
     }
 
     /// The newest entry of `key` up to `seq`.

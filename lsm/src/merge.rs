@@ -16,8 +16,9 @@
 //!            A      B C      D
 //! ```
 //!
-//! A comparison looks at the first eight bytes of both keys, which lie in an array, and at the keys
-//! themselves only if those are equal.
+//! A comparison looks at one number on each side, the *rank*: the first eight bytes of the key, or
+//! their complement on the way back, so that the lower rank wins in either direction. It is kept
+//! where the loser is noted. The keys themselves are looked at only if ranks are equal.
 //!
 //! **Turning round.** While the merge walks forward, every cursor but the winner stands on its
 //! first entry *behind* the winner's. To go back they must stand before it, so all of them are
@@ -44,15 +45,14 @@ use crate::slice::Slice;
 /// Invariants, while it stands on an entry:
 /// * `tree[0]` is the cursor it stands with; walking forward no other has an entry before it,
 ///   walking backward none behind it.
-/// * `leaves[i]` says what `cursors[i]` stands on.
+/// * Every other player in `tree` is of another cursor, and says what that stands on.
 #[derive(Debug)]
 pub struct MergeCursor<C> {
     cursors: Vec<C>,
-    leaves: Vec<Leaf>,
     /// Who lost at each inner node, from 1 on; the winner at 0.
-    tree: Vec<usize>,
+    tree: Vec<Player>,
     /// Who won at each node, while the tree is set up.
-    winners: Vec<usize>,
+    winners: Vec<Player>,
     backward: bool,
     failed: Option<Error>,
     /// A key that cursors are moved to, which must not be borrowed from one of them.
@@ -60,11 +60,17 @@ pub struct MergeCursor<C> {
 }
 
 /// What the tournament knows of a cursor.
-#[derive(Debug, Clone, Copy, Default)]
-struct Leaf {
-    head: u64,
+#[derive(Debug, Clone, Copy)]
+struct Player {
+    /// Different ranks decide; equal ranks decide nothing.
+    rank: u64,
+    index: usize,
+    /// Whether it stands on an entry. If not, its rank is the highest.
     on: bool,
 }
+
+/// In place of a winner, where there is none.
+const NOBODY: Player = Player { rank: u64::MAX, index: 0, on: false };
 
 impl<C: Cursor> MergeCursor<C> {
     /// A merge of `cursors`, which stand anywhere. Of equal entries, which do not occur among
@@ -73,9 +79,8 @@ impl<C: Cursor> MergeCursor<C> {
         let count = cursors.len();
         MergeCursor {
             cursors,
-            leaves: vec![Leaf::default(); count],
-            tree: vec![0; count.max(1)],
-            winners: vec![0; 2 * count],
+            tree: vec![NOBODY; count.max(1)],
+            winners: vec![NOBODY; 2 * count],
             backward: false,
             failed: None,
             key: Vec::new(),
@@ -103,23 +108,18 @@ impl<C: Cursor> MergeCursor<C> {
     /// The cursor it stands with.
     #[inline]
     fn winner(&self) -> Option<usize> {
-        let winner = self.tree[0];
-        (self.failed.is_none() && self.leaves.get(winner)?.on).then_some(winner)
+        self.tree[0].on.then_some(self.tree[0].index)
     }
 
-    /// Moves cursor `index`, and notes where it stands.
+    /// Moves cursor `index`.
     #[inline]
     fn shift(&mut self, index: usize, step: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
-        let cursor = &mut self.cursors[index];
-        if let Err(error) = step(cursor) {
+        let outcome = step(&mut self.cursors[index]);
+        if let Err(error) = &outcome {
             self.failed = Some(error.clone());
-            return Err(error);
+            self.tree[0] = NOBODY;
         }
-        self.leaves[index] = match cursor.entry() {
-            Some(entry) => Leaf { head: head(entry.key), on: true },
-            None => Leaf::default(),
-        };
-        Ok(())
+        outcome
     }
 
     /// Moves all cursors, and lets them all play.
@@ -137,26 +137,36 @@ impl<C: Cursor> MergeCursor<C> {
         Ok(())
     }
 
-    /// Whether cursor `a` comes before `b` in the direction of the walk.
+    /// Cursor `index`, where it stands.
     #[inline]
-    fn beats(&self, a: usize, b: usize) -> bool {
-        let (x, y) = (self.leaves[a], self.leaves[b]);
-        if !(x.on && y.on) {
-            return x.on;
+    fn player(&self, index: usize) -> Player {
+        match self.cursors[index].entry() {
+            Some(entry) => {
+                let head = head(entry.key);
+                Player { rank: if self.backward { !head } else { head }, index, on: true }
+            }
+            None => Player { index, ..NOBODY },
         }
-        if x.head != y.head {
-            return (x.head < y.head) != self.backward;
-        }
-        (self.order(a, b) == Ordering::Less) != self.backward
     }
 
-    /// How two cursors with the same head compare. No two are equal.
-    fn order(&self, a: usize, b: usize) -> Ordering {
-        let place = |index: usize| {
-            let entry = self.cursors[index].entry().expect("its leaf says that it stands");
+    /// Whether `a` comes before `b` in the direction of the walk.
+    #[inline]
+    fn beats(&self, a: Player, b: Player) -> bool {
+        if a.rank == b.rank { self.beats_by_key(a, b) } else { a.rank < b.rank }
+    }
+
+    /// As [`beats`](MergeCursor::beats), of players with the same rank.
+    fn beats_by_key(&self, a: Player, b: Player) -> bool {
+        if !(a.on && b.on) {
+            return a.on;
+        }
+        let place = |player: Player| {
+            let entry = self.cursors[player.index].entry().expect("it says that it stands");
             (entry.key, entry.seq)
         };
-        compare(place(a), place(b)).then(a.cmp(&b))
+        // No two are equal.
+        let order = compare(place(a), place(b)).then(a.index.cmp(&b.index));
+        (order == Ordering::Less) != self.backward
     }
 
     fn play_all(&mut self) {
@@ -165,7 +175,7 @@ impl<C: Cursor> MergeCursor<C> {
             return;
         }
         for index in 0..count {
-            self.winners[count + index] = index;
+            self.winners[count + index] = self.player(index);
         }
         for node in (1..count).rev() {
             let (a, b) = (self.winners[2 * node], self.winners[2 * node + 1]);
@@ -179,21 +189,24 @@ impl<C: Cursor> MergeCursor<C> {
     /// Lets cursor `index`, the last winner, play its way up again.
     #[inline]
     fn play(&mut self, index: usize) {
-        let mut winner = index;
+        let mut winner = self.player(index);
         let mut node = (self.cursors.len() + index) / 2;
         while node > 0 {
-            if self.beats(self.tree[node], winner) {
-                std::mem::swap(&mut self.tree[node], &mut winner);
+            let other = self.tree[node];
+            if self.beats(other, winner) {
+                self.tree[node] = winner;
+                winner = other;
             }
             node /= 2;
         }
         self.tree[0] = winner;
     }
 
-    /// Makes all cursors but `winner` stand on the other side of its entry.
+    /// Makes all cursors but `winner` stand on the other side of its entry, and returns who stands
+    /// first then: `winner`, unless a cursor is out of order. Whoever walks notices that.
     #[cold]
-    fn turn(&mut self, winner: usize) -> Result<()> {
-        let entry = self.cursors[winner].entry().expect("its leaf says that it stands");
+    fn turn(&mut self, winner: usize) -> Result<usize> {
+        let entry = self.cursors[winner].entry().expect("it says that it stands");
         let seq = entry.seq;
         let mut key = std::mem::take(&mut self.key);
         key.clear();
@@ -217,10 +230,8 @@ impl<C: Cursor> MergeCursor<C> {
             })?;
         }
         self.key = key;
-        // Who stood first stands first after turning, unless a cursor is out of order; whoever
-        // walks notices that.
         self.play_all();
-        Ok(())
+        Ok(self.winner().unwrap_or(winner))
     }
 
     /// Whether it walks forward and stands at or before `(user_key, seq)`.
@@ -276,10 +287,9 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         if self.is_single() {
             return self.cursors[0].next();
         }
-        self.check()?;
-        let Some(winner) = self.winner() else { return Ok(()) };
+        let Some(mut winner) = self.winner() else { return self.check() };
         if self.backward {
-            self.turn(winner)?;
+            winner = self.turn(winner)?;
         }
         self.shift(winner, Cursor::next)?;
         self.play(winner);
@@ -291,10 +301,9 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         if self.is_single() {
             return self.cursors[0].prev();
         }
-        self.check()?;
-        let Some(winner) = self.winner() else { return Ok(()) };
+        let Some(mut winner) = self.winner() else { return self.check() };
         if !self.backward {
-            self.turn(winner)?;
+            winner = self.turn(winner)?;
         }
         self.shift(winner, Cursor::prev)?;
         self.play(winner);

@@ -31,7 +31,7 @@ pub struct Range {
     end: Option<Vec<u8>>,
     front: Option<Walk>,
     back: Option<Walk>,
-    /// Both ends have met.
+    /// Both ends have met, or one has failed.
     done: bool,
     failed: Option<Error>,
     _held: Option<Snapshot>,
@@ -130,50 +130,62 @@ impl Range {
         Ok(found && !beyond && !met)
     }
 
-    fn give(&mut self, stepped: Result<bool>, back: bool) -> Option<Result<(Slice, Slice)>> {
-        match stepped {
+    /// To the next record, from either end: the walk that stands on it.
+    #[inline]
+    fn step(&mut self, back: bool) -> Option<Result<&Walk>> {
+        if self.done {
+            // So that it need not be asked for each row whether there was an error.
+            return self.failed.clone().map(Err);
+        }
+        match if back { self.step_back() } else { self.step_front() } {
             Ok(true) => {
-                let walk = if back { &mut self.back } else { &mut self.front };
-                let walk = walk.as_mut().expect("it has stepped");
-                Some(Ok((Slice::from(walk.key()), walk.take_value())))
+                let walk = if back { &self.back } else { &self.front };
+                Some(Ok(walk.as_ref().expect("it has stepped")))
             }
             Ok(false) => {
                 self.done = true;
                 None
             }
             Err(error) => {
+                self.done = true;
                 self.failed = Some(error.clone());
                 Some(Err(error))
             }
         }
     }
+
+    /// As [`next`](Iterator::next), but lends the key and the value: nothing is copied or counted.
+    /// For whoever has done with a record before the next one.
+    #[inline]
+    pub fn lend(&mut self) -> Option<Result<(&[u8], &[u8])>> {
+        Some(self.step(false)?.map(|walk| (walk.key(), walk.value())))
+    }
+
+    /// As [`next_back`](DoubleEndedIterator::next_back), but lends the key and the value.
+    #[inline]
+    pub fn lend_back(&mut self) -> Option<Result<(&[u8], &[u8])>> {
+        Some(self.step(true)?.map(|walk| (walk.key(), walk.value())))
+    }
+}
+
+/// Key and value for keeps.
+#[inline]
+fn keep(walk: &Walk) -> (Slice, Slice) {
+    (Slice::from(walk.key()), walk.share_value())
 }
 
 impl Iterator for Range {
     type Item = Result<(Slice, Slice)>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<(Slice, Slice)>> {
-        if let Some(error) = &self.failed {
-            return Some(Err(error.clone()));
-        }
-        if self.done {
-            return None;
-        }
-        let stepped = self.step_front();
-        self.give(stepped, false)
+        Some(self.step(false)?.map(keep))
     }
 }
 
 impl DoubleEndedIterator for Range {
     fn next_back(&mut self) -> Option<Result<(Slice, Slice)>> {
-        if let Some(error) = &self.failed {
-            return Some(Err(error.clone()));
-        }
-        if self.done {
-            return None;
-        }
-        let stepped = self.step_back();
-        self.give(stepped, true)
+        Some(self.step(true)?.map(keep))
     }
 }
 
@@ -257,6 +269,6 @@ impl Cursor {
 
     /// The record stood on: its key and its value.
     pub fn record(&self) -> Option<(&[u8], &[u8])> {
-        self.here.then(|| (self.walk.key(), &self.walk.value()[..]))
+        self.here.then(|| (self.walk.key(), self.walk.value()))
     }
 }

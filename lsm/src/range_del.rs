@@ -116,6 +116,26 @@ impl Fragments {
         fragments
     }
 
+    /// Both together, in one walk along both.
+    pub(crate) fn union(&self, other: &Fragments) -> Fragments {
+        let cuts = |list: &[Fragment]| {
+            list.iter().flat_map(|f| [f.start.clone(), f.end.clone()]).collect::<Vec<_>>()
+        };
+        // Each side's cuts ascend, so that this sort is a merge.
+        let mut all = [cuts(&self.list), cuts(&other.list)].concat();
+        all.sort();
+        all.dedup();
+        let (mut left, mut right) = (&self.list[..], &other.list[..]);
+        let mut union = Fragments::default();
+        for pair in all.windows(2) {
+            let seqs = merged(within(&mut left, &pair[0]), within(&mut right, &pair[0]));
+            if !seqs.is_empty() {
+                union.push(pair[0].clone(), pair[1].clone(), seqs);
+            }
+        }
+        union
+    }
+
     /// Appends a fragment; one that continues the last as if there had been no cut widens it.
     fn push(&mut self, start: Bytes, end: Bytes, seqs: Vec<SeqNo>) {
         match self.list.last_mut() {
@@ -128,6 +148,12 @@ impl Fragments {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// How many fragments there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// How many pairs of a fragment and a write there are: what [`iter`](Fragments::iter) yields.
@@ -251,4 +277,26 @@ impl Fragments {
         let rest = input.rest();
         if rest.is_empty() { Ok(fragments) } else { Err("bytes are left behind the range deletes") }
     }
+}
+
+/// The writes that deleted the keys from `cut` on, up to the next cut. Leaves out of `list` what
+/// ends before.
+fn within<'a>(list: &mut &'a [Fragment], cut: &[u8]) -> &'a [SeqNo] {
+    while let Some((first, rest)) = list.split_first()
+        && *first.end <= *cut
+    {
+        *list = rest;
+    }
+    match list.first() {
+        Some(first) if *first.start <= *cut => &first.seqs,
+        _ => &[],
+    }
+}
+
+/// Two descending lists as one, without doubles.
+fn merged(a: &[SeqNo], b: &[SeqNo]) -> Vec<SeqNo> {
+    let mut seqs = [a, b].concat();
+    seqs.sort_by(|x, y| y.cmp(x));
+    seqs.dedup();
+    seqs
 }

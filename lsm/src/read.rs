@@ -87,7 +87,10 @@ impl Search {
 
     fn answer(self, keyspace: &Shared, key: &[u8], base: Option<Slice>) -> Result<Option<Slice>> {
         let base = match base {
-            Some(value) if keyspace.expires => unexpired(value, keyspace.time.now())?,
+            Some(value) if keyspace.expires => {
+                let len = unexpired(&value, keyspace.time.now())?;
+                len.map(|len| value.shortened(len))
+            }
             base => base,
         };
         if self.operands.is_empty() {
@@ -113,14 +116,13 @@ pub(crate) fn merge(
     Ok(Slice::from(operator.merge(key, base, &operands)))
 }
 
-/// The value without its expiry, or nothing if that has come.
-pub(crate) fn unexpired(value: Slice, now: u64) -> Result<Option<Slice>> {
-    let expiry = expiry(&value).ok_or(Error::Options {
+/// The length of the value without its expiry, or nothing if that has come.
+pub(crate) fn unexpired(value: &[u8], now: u64) -> Result<Option<usize>> {
+    let expiry = expiry(value).ok_or(Error::Options {
         option: "ttl",
         rule: "value of an expiring keyspace is too short",
     })?;
-    let len = value.len() - EXPIRY_BYTES;
-    Ok((now < expiry).then(|| value.shortened(len)))
+    Ok((now < expiry).then(|| value.len() - EXPIRY_BYTES))
 }
 
 /// When a value of an expiring keyspace does.

@@ -200,8 +200,9 @@ impl RunCursor {
     }
 
     /// On to the first entry of a later table, while this one has no more.
+    #[inline]
     fn roll_on(&mut self) -> Result<()> {
-        while self.cursor.as_ref().is_some_and(|cursor| cursor.entry().is_none()) {
+        while self.cursor.as_ref().is_some_and(|cursor| !cursor.is_on()) {
             match self.open(self.at + 1) {
                 Some(cursor) => cursor.first()?,
                 None => self.cursor = None,
@@ -212,7 +213,7 @@ impl RunCursor {
 
     /// Back to the last entry of an earlier table, while this one has no more.
     fn roll_back(&mut self) -> Result<()> {
-        while self.cursor.as_ref().is_some_and(|cursor| cursor.entry().is_none()) {
+        while self.cursor.as_ref().is_some_and(|cursor| !cursor.is_on()) {
             match self.at.checked_sub(1).and_then(|before| self.open(before)) {
                 Some(cursor) => cursor.last()?,
                 None => self.cursor = None,
@@ -253,6 +254,7 @@ impl Cursor for RunCursor {
         self.roll_back()
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         if let Some(cursor) = &mut self.cursor {
             cursor.next()?;
@@ -267,10 +269,12 @@ impl Cursor for RunCursor {
         self.roll_back()
     }
 
+    #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         self.cursor.as_ref().and_then(Cursor::entry)
     }
 
+    #[inline]
     fn value(&self) -> Option<Slice> {
         self.cursor.as_ref().and_then(Cursor::value)
     }

@@ -38,6 +38,9 @@ pub(crate) struct Rules {
     pub(crate) snapshots: Vec<SeqNo>,
     /// Every range delete of the inputs.
     pub(crate) ranges: Fragments,
+    /// The first user key, and the first one behind; nothing for no bound.
+    pub(crate) lower: Option<Vec<u8>>,
+    pub(crate) upper: Option<Vec<u8>>,
     /// Nothing older than the inputs can be anywhere in their range.
     pub(crate) bottom: bool,
     /// Whether to ask the keyspace's filter.
@@ -79,9 +82,12 @@ enum Current {
 }
 
 impl<C: Cursor> Sieve<C> {
-    /// A sieve over `cursor`, from its first entry on.
+    /// A sieve over the entries of `cursor` within the bounds.
     pub(crate) fn new(mut cursor: C, rules: Rules) -> Result<Sieve<C>> {
-        cursor.first()?;
+        match &rules.lower {
+            Some(lower) => cursor.seek(lower, SeqNo::MAX)?,
+            None => cursor.first()?,
+        }
         let options = rules.keyspace.options();
         let filter = if rules.filter { options.filter.clone() } else { None };
         let now = if rules.keyspace.expires { rules.keyspace.time.now() } else { 0 };
@@ -137,6 +143,10 @@ impl<C: Cursor> Sieve<C> {
             };
             let is_first = !self.has_key || self.key != entry.key;
             if is_first {
+                if self.rules.upper.as_ref().is_some_and(|upper| *entry.key >= upper[..]) {
+                    self.current = Current::End;
+                    return Ok(());
+                }
                 self.key.clear();
                 self.key.extend_from_slice(entry.key);
                 self.has_key = true;

@@ -13,8 +13,8 @@ use crate::cursor::{Cursor, Entry};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
-use crate::memtable::MemtableCursor;
-use crate::range_del::{Cover, Fragments};
+use crate::memtable::{MemtableCursor, Tiers};
+use crate::range_del::Cover;
 use crate::run::{Run, RunCursor};
 use crate::slice::Slice;
 use crate::state::State;
@@ -23,14 +23,14 @@ use crate::table::Fill;
 /// The range deletes of one place.
 #[derive(Debug, Clone)]
 enum Ranges {
-    Memtable(Arc<Fragments>),
+    Memtable(Tiers),
     Run(Arc<Run>),
 }
 
 impl Ranges {
     fn covering(&self, key: &[u8], seq: SeqNo) -> Option<Cover<'_>> {
         match self {
-            Ranges::Memtable(fragments) => fragments.covering(key, seq),
+            Ranges::Memtable(tiers) => tiers.covering(key, seq),
             Ranges::Run(run) => run.range_dels(key)?.covering(key, seq),
         }
     }
@@ -124,17 +124,21 @@ impl Source {
         self.ceiling = None;
     }
 
+    /// Whether no range delete says anything here.
+    #[inline]
     fn is_plain(&self) -> bool {
         self.newer.is_empty() && self.own.is_none()
     }
 
     /// On to the first entry that is not covered. Each seek goes further than the one before,
     /// whatever a forged block says: a walk comes to an end.
+    #[inline]
     fn settle_on(&mut self) -> Result<()> {
+        if self.is_plain() { Ok(()) } else { self.pass_on() }
+    }
+
+    fn pass_on(&mut self) -> Result<()> {
         self.ceiling = None;
-        if self.is_plain() {
-            return Ok(());
-        }
         let mut floor = std::mem::take(&mut self.floor);
         let outcome = self.step_on(&mut floor);
         self.floor = floor;
@@ -230,6 +234,7 @@ impl Cursor for Source {
         self.settle_back()
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         match &mut self.place {
             Place::Memtable(cursor) => cursor.next()?,
@@ -243,6 +248,7 @@ impl Cursor for Source {
         self.settle_back()
     }
 
+    #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         match &self.place {
             Place::Memtable(cursor) => cursor.entry(),
@@ -250,6 +256,7 @@ impl Cursor for Source {
         }
     }
 
+    #[inline]
     fn value(&self) -> Option<Slice> {
         match &self.place {
             Place::Memtable(cursor) => cursor.value(),

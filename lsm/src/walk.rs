@@ -10,13 +10,19 @@
 //!
 //! Forwards the first version that is not too new decides; backwards versions come from the oldest,
 //! and the last that is not too new does.
+//!
+//! **A row of a scan** costs a few copies of a few bytes, and so must not cost much beside. Of each
+//! key the first eight bytes are compared as a number with those of the key before; the keys only
+//! if they are equal. A value that lies under the entries' cursor is left there, and lent; it is
+//! shared, or copied, for who wants to keep it.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::cursor::{Cursor, Entry};
 use crate::error::{Error, Result};
-use crate::key::{Kind, SeqNo};
+use crate::key::{Kind, SeqNo, head};
 use crate::keyspace::Shared;
 use crate::merge::MergeCursor;
 use crate::read::{merge, unexpired};
@@ -40,12 +46,42 @@ pub(crate) struct Walk {
     keyspace: Arc<Shared>,
     seq: SeqNo,
     /// The record stood on, or the one that was passed last.
-    key: Vec<u8>,
-    value: Slice,
+    key: Key,
+    value: Value,
     /// Where the entries stand, seen from `key`.
     stand: Stand,
     failed: Option<Error>,
     now: u64,
+}
+
+/// A copy of a key, with its head.
+#[derive(Default)]
+struct Key {
+    bytes: Vec<u8>,
+    head: u64,
+}
+
+impl Key {
+    #[inline]
+    fn set(&mut self, key: &[u8], head: u64) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(key);
+        self.head = head;
+    }
+
+    /// How `key` compares to this one.
+    #[inline]
+    fn order(&self, key: &[u8], head: u64) -> Ordering {
+        head.cmp(&self.head).then_with(|| key.cmp(&self.bytes))
+    }
+}
+
+/// The value of the record stood on.
+enum Value {
+    /// So many bytes of what lies under the entries' cursor.
+    Here(usize),
+    /// The outcome of a merge, or one that the cursor has left.
+    Own(Slice),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +110,8 @@ impl Walk {
             entries,
             keyspace,
             seq,
-            key: Vec::new(),
-            value: Slice::default(),
+            key: Key::default(),
+            value: Value::Own(Slice::default()),
             stand: Stand::Lost,
             failed: None,
             now,
@@ -83,18 +119,33 @@ impl Walk {
     }
 
     /// The key of the record stood on.
+    #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        &self.key
+        &self.key.bytes
     }
 
     /// The value of the record stood on.
-    pub(crate) fn value(&self) -> &Slice {
-        &self.value
+    #[inline]
+    pub(crate) fn value(&self) -> &[u8] {
+        match &self.value {
+            Value::Here(len) => {
+                let entry = self.entries.entry().expect("stands on the record's entry");
+                &entry.value[..*len]
+            }
+            Value::Own(value) => value,
+        }
     }
 
-    /// The value of the record stood on, which is then no longer known here.
-    pub(crate) fn take_value(&mut self) -> Slice {
-        std::mem::take(&mut self.value)
+    /// The value of the record stood on, for keeps.
+    #[inline]
+    pub(crate) fn share_value(&self) -> Slice {
+        match &self.value {
+            Value::Here(len) => {
+                let value = self.entries.value().expect("stands on the record's entry");
+                if value.len() == *len { value } else { value.shortened(*len) }
+            }
+            Value::Own(value) => value.clone(),
+        }
     }
 
     /// The error that it failed with, if it did.
@@ -105,6 +156,7 @@ impl Walk {
     /// To the first record at or after `key`; whether there is one.
     pub(crate) fn seek(&mut self, key: &[u8]) -> Result<bool> {
         self.guard(|walk| {
+            walk.value = Value::Own(Slice::default());
             walk.entries.seek(key, walk.seq)?;
             walk.stand = Stand::Fresh;
             walk.find_next()
@@ -114,6 +166,7 @@ impl Walk {
     /// To the last record before `key`, or the very last; whether there is one.
     pub(crate) fn seek_before(&mut self, key: Option<&[u8]>) -> Result<bool> {
         self.guard(|walk| {
+            walk.value = Value::Own(Slice::default());
             match key {
                 Some(key) => walk.entries.seek_back(key, SeqNo::MAX)?,
                 None => walk.entries.last()?,
@@ -123,15 +176,15 @@ impl Walk {
     }
 
     /// To the record after this one; whether there is one.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<bool> {
         self.guard(|walk| {
             match walk.stand {
+                // Away from the entry that the record is; from one of a key behind it, not yet.
+                Stand::Within if matches!(walk.value, Value::Here(_)) => walk.leave()?,
                 Stand::Within => {}
                 Stand::Before | Stand::Lost => {
-                    let key = std::mem::take(&mut walk.key);
-                    let sought = walk.entries.seek(&key, SeqNo::ZERO);
-                    walk.key = key;
-                    sought?;
+                    walk.entries.seek(&walk.key.bytes, SeqNo::ZERO)?;
                     walk.stand = Stand::Within;
                 }
                 Stand::Fresh => unreachable!("a call ends beside a key"),
@@ -140,26 +193,32 @@ impl Walk {
         })
     }
 
+    #[inline]
+    fn leave(&mut self) -> Result<()> {
+        self.value = Value::Own(Slice::default());
+        self.entries.next()
+    }
+
     /// To the record before this one; whether there is one.
     pub(crate) fn prev(&mut self) -> Result<bool> {
         self.guard(|walk| {
             if walk.stand != Stand::Before {
-                let key = std::mem::take(&mut walk.key);
-                let sought = walk.entries.seek_back(&key, SeqNo::MAX);
-                walk.key = key;
-                sought?;
+                walk.entries.seek_back(&walk.key.bytes, SeqNo::MAX)?;
             }
             walk.find_prev(true)
         })
     }
 
     /// A walk that failed goes on failing: it must not skip what it could not read.
+    #[inline]
     fn guard(&mut self, call: impl FnOnce(&mut Walk) -> Result<bool>) -> Result<bool> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         let outcome = call(self);
-        self.failed = outcome.as_ref().err().cloned();
+        if let Err(error) = &outcome {
+            self.failed = Some(error.clone());
+        }
         outcome
     }
 
@@ -175,38 +234,41 @@ impl Walk {
                 self.stand = Stand::Within;
                 return Ok(false);
             };
-            if self.stand == Stand::Within && *entry.key < self.key[..] {
-                return Err(self.entries.out_of_order());
-            }
-            if self.stand == Stand::Within && entry.key == self.key {
-                steps += 1;
-                if steps > STEPS_MAX && !sought_on {
-                    sought_on = true;
-                    let key = std::mem::take(&mut self.key);
-                    let sought = self.entries.seek(&key, SeqNo::ZERO);
-                    self.key = key;
-                    sought?;
-                    // One version may be that old.
-                    if self.entries.entry().is_none_or(|entry| entry.key != self.key) {
-                        continue;
+            let head = head(entry.key);
+            let order = match self.stand {
+                Stand::Within => self.key.order(entry.key, head),
+                _ => Ordering::Greater,
+            };
+            match order {
+                Ordering::Less => return Err(self.entries.out_of_order()),
+                Ordering::Equal => {
+                    steps += 1;
+                    if steps > STEPS_MAX && !sought_on {
+                        sought_on = true;
+                        self.entries.seek(&self.key.bytes, SeqNo::ZERO)?;
+                        // One version may be that old.
+                        if self.entries.entry().is_none_or(|entry| entry.key != self.key.bytes) {
+                            continue;
+                        }
                     }
+                    self.entries.next()?;
+                    continue;
                 }
-                self.entries.next()?;
-                continue;
+                Ordering::Greater if entry.seq > self.seq => {
+                    self.entries.next()?;
+                    continue;
+                }
+                Ordering::Greater => {}
             }
-            if entry.seq > self.seq {
-                self.entries.next()?;
-                continue;
-            }
-            let kind = entry.kind;
-            self.key.clear();
-            self.key.extend_from_slice(entry.key);
+            let (kind, len) = (entry.kind, entry.value.len());
+            self.key.set(entry.key, head);
             self.stand = Stand::Within;
             (steps, sought_on) = (0, false);
             let value = match kind {
                 Kind::Delete => None,
-                Kind::Put => self.current()?,
-                Kind::Merge => Some(self.merge_on()?),
+                Kind::Put if self.keyspace.expires => self.measure()?.map(Value::Here),
+                Kind::Put => Some(Value::Here(len)),
+                Kind::Merge => Some(Value::Own(self.merge_on()?)),
             };
             if let Some(value) = value {
                 self.value = value;
@@ -215,10 +277,16 @@ impl Walk {
         }
     }
 
-    /// The value under the entries' cursor, unless it has expired.
+    /// The length of the value under the entries' cursor, unless it has expired.
+    fn measure(&self) -> Result<Option<usize>> {
+        let value = self.entries.entry().expect("stands on an entry").value;
+        if self.keyspace.expires { unexpired(value, self.now) } else { Ok(Some(value.len())) }
+    }
+
+    /// The value under the entries' cursor, for keeps, unless it has expired.
     fn current(&self) -> Result<Option<Slice>> {
-        let value = self.entries.value().expect("stands on an entry");
-        if self.keyspace.expires { unexpired(value, self.now) } else { Ok(Some(value)) }
+        let Some(len) = self.measure()? else { return Ok(None) };
+        Ok(self.entries.value().map(|value| value.shortened(len)))
     }
 
     /// Applies the operands from here on to the value below them.
@@ -226,7 +294,7 @@ impl Walk {
         let mut operands = Vec::new();
         let mut base = None;
         while let Some(entry) = self.entries.entry()
-            && entry.key == self.key
+            && entry.key == self.key.bytes
         {
             match entry.kind {
                 Kind::Merge => operands.push(self.entries.value().expect("stands on an entry")),
@@ -238,7 +306,7 @@ impl Walk {
             }
             self.entries.next()?;
         }
-        merge(&self.keyspace, &self.key, base.as_deref(), &operands)
+        merge(&self.keyspace, &self.key.bytes, base.as_deref(), &operands)
     }
 
     /// The last record up to where the entries stand; below the key, if it is `known`.
@@ -248,14 +316,14 @@ impl Walk {
                 self.stand = Stand::Before;
                 return Ok(false);
             };
-            if known && *entry.key >= self.key[..] {
+            let head = head(entry.key);
+            if known && self.key.order(entry.key, head).is_ge() {
                 return Err(self.entries.out_of_order());
             }
             known = true;
-            self.key.clear();
-            self.key.extend_from_slice(entry.key);
+            self.key.set(entry.key, head);
             if let Some(value) = self.gather_back()? {
-                self.value = value;
+                self.value = Value::Own(value);
                 self.stand = Stand::Before;
                 return Ok(true);
             }
@@ -268,7 +336,7 @@ impl Walk {
         // Oldest first here.
         let mut operands = Vec::new();
         while let Some(entry) = self.entries.entry()
-            && entry.key == self.key
+            && entry.key == self.key.bytes
         {
             if entry.seq <= self.seq {
                 match entry.kind {
@@ -289,7 +357,7 @@ impl Walk {
             return Ok(base);
         }
         operands.reverse();
-        merge(&self.keyspace, &self.key, base.as_deref(), &operands).map(Some)
+        merge(&self.keyspace, &self.key.bytes, base.as_deref(), &operands).map(Some)
     }
 }
 
@@ -315,6 +383,7 @@ impl Entries {
         }
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         match self {
             Entries::One(one) => one.next(),
@@ -339,6 +408,7 @@ impl Entries {
         }
     }
 
+    #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         match self {
             Entries::One(one) => one.entry(),
@@ -346,6 +416,7 @@ impl Entries {
         }
     }
 
+    #[inline]
     fn value(&self) -> Option<Slice> {
         match self {
             Entries::One(one) => one.value(),

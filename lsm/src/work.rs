@@ -2,10 +2,12 @@
 //!
 //! A thread does one step at a time, the same that [`Db::flush_once`](crate::Db::flush_once) and
 //! [`Db::compact_once`](crate::Db::compact_once) do, and lies down when there is nothing to do. The
-//! first thread flushes before it compacts; the others only compact, but flush when they would be
-//! idle. A step that fails is tried again, later and later: a full disk costs no processor, and is
+//! first of several leaves compactions to the others, so that it is there for the next flush; but a
+//! large one is cut into parts, and of those it takes some, and flushes in between what has become
+//! full. A step that fails is tried again, later and later: a full disk costs no processor, and is
 //! noticed within seconds when it has room again.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::compact::Split;
 use crate::core::Core;
 use crate::error::{Error, Result};
 
@@ -22,17 +25,19 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// What background threads wait for, and what became of their last steps.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Work {
     state: Mutex<State>,
     called: Condvar,
     stopped: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     calls: u64,
     stop: bool,
+    /// Compactions that others may help with.
+    offers: Vec<Arc<Split>>,
     flush_error: Option<Error>,
     compact_error: Option<Error>,
 }
@@ -42,6 +47,23 @@ impl Work {
     pub(crate) fn call(&self) {
         self.state.lock().calls += 1;
         self.called.notify_all();
+    }
+
+    /// There is a compaction to help with.
+    pub(crate) fn offer(&self, split: &Arc<Split>) {
+        self.state.lock().offers.push(Arc::clone(split));
+        self.call();
+    }
+
+    /// There is nothing more to be done for it.
+    pub(crate) fn withdraw(&self, split: &Arc<Split>) {
+        self.state.lock().offers.retain(|offer| !Arc::ptr_eq(offer, split));
+    }
+
+    /// Helps with a compaction, calling `meanwhile` now and then; whether there was one.
+    fn help(&self, core: &Core, meanwhile: &dyn Fn()) -> bool {
+        let offers = self.state.lock().offers.clone();
+        offers.iter().any(|split| split.help(core, meanwhile))
     }
 
     pub(crate) fn stop(&self) {
@@ -131,11 +153,14 @@ pub(crate) fn start(core: &Arc<Core>) -> Result<Vec<JoinHandle<()>>> {
 /// A step of upkeep; a panic in it is an error like any other, or all who wait for this thread
 /// would wait for ever.
 fn step(step: impl FnOnce() -> Result<bool>) -> Result<bool> {
-    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Error::Panicked { what: text.unwrap_or_else(|| "no text".to_owned()).into() })
-    })
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::Panicked { what: text.unwrap_or_else(|| "no text".to_owned()).into() }
 }
 
 fn run(core: &Core, only_flushes: bool) {
@@ -175,6 +200,10 @@ fn run(core: &Core, only_flushes: bool) {
                     retry_compact = (retry_compact * 2).min(RETRY_MAX);
                 }
             }
+        }
+        // What is full meanwhile does not wait for it.
+        if core.work.help(core, &|| drop(core.flush_sealed())) {
+            continue;
         }
         let most = if pause.is_zero() { IDLE } else { pause };
         let slept = core.work.lie_down(heard, most);

@@ -1,5 +1,6 @@
 //! Which pages are given out when: never one that somebody may still need.
 
+use drystone_wal::Lsn;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -13,7 +14,7 @@ fn space(end: u32) -> Space {
 }
 
 fn root(txn: u64, pages_end: u32) -> Root {
-    Root { txn: TxnId(txn), forest: Forest::default(), pages_end }
+    Root { txn: TxnId(txn), forest: Forest::default(), pages_end, lsn: Lsn::NONE }
 }
 
 fn extent(first: u32, pages: u32) -> Extent {

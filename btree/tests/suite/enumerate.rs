@@ -85,7 +85,11 @@ struct Workload {
 impl Workload {
     fn new(seed: u64, cut: Option<u64>) -> Workload {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let sync = if rng.random_bool(0.7) { Sync::EveryCommit } else { Sync::OnRequest };
+        let sync = match rng.random_range(0..10) {
+            0..5 => Sync::EveryCommit,
+            5..7 => Sync::OnRequest,
+            _ => Sync::Journal,
+        };
         // Half of the workloads have most of their pages beyond the mirror.
         let memory = [1 << 20, 4 << 20][rng.random_range(0..2)];
         let options = options().sync(sync).memory_bytes(memory);

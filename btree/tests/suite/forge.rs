@@ -91,7 +91,7 @@ pub(crate) fn seal_of(id: u32, bytes: &[u8]) -> u32 {
 pub(crate) fn record_seq(record: &[u8]) -> Option<u64> {
     let len = u32_at(record, 12) as usize;
     let sound = record.starts_with(b"drybtree")
-        && (88..=RECORD).contains(&len)
+        && (96..=RECORD).contains(&len)
         && crc32fast::hash(&record[12..len]) == u32_at(record, 8);
     sound.then(|| u64_at(record, 32))
 }
@@ -191,7 +191,7 @@ impl Forge {
     fn map_pages(&self) -> Vec<u32> {
         let record = self.slot * SLOT;
         let count = u16_at(&self.bytes, record + 84);
-        let directories = (0..count).map(|i| u32_at(&self.bytes, record + 88 + 12 * i));
+        let directories = (0..count).map(|i| u32_at(&self.bytes, record + 96 + 12 * i));
         let directories: Vec<u32> = directories.filter(|id| *id != 0).collect();
         let chunks = directories.iter().flat_map(|id| {
             let entries = self.offset(*id) + 64..self.offset(id + 1) - 11;
@@ -227,7 +227,7 @@ impl Forge {
         if written == 0xffff {
             return;
         }
-        let (from, len) = (88 + 12 * directories, u32_at(record, 12) as usize);
+        let (from, len) = (96 + 12 * directories, u32_at(record, 12) as usize);
         record.copy_within(from + 8 * written..len, from);
         record[len - 8 * written..len].fill(0);
         put_u32(record, 12, (len - 8 * written) as u32);

@@ -38,6 +38,7 @@ mod bulk;
 mod damage;
 mod enumerate;
 mod hostile;
+mod journal;
 mod kernel;
 mod leaks;
 mod lies;

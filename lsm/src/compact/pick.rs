@@ -53,6 +53,7 @@ pub(crate) fn pick(
     running: &[Running],
     sizes: &Sizes,
 ) -> Option<Job> {
+    let due = sizes.due_table_bytes(version.bytes());
     let mut best: Vec<(f64, Arc<Tree>, usize)> = Vec::new();
     for tree in version.trees() {
         let scores = match policy(tree.id) {
@@ -64,7 +65,7 @@ pub(crate) fn pick(
     }
     best.sort_by(|a, b| b.0.total_cmp(&a.0));
     best.iter().find_map(|(_, tree, level)| match policy(tree.id) {
-        Policy::Leveled if *level == 0 => from_level_0(tree, running, sizes),
+        Policy::Leveled if *level == 0 => from_level_0(tree, running, sizes, due),
         Policy::Leveled => from_level(tree, *level, running),
         Policy::Tiered => from_tiers(tree, running),
     })
@@ -101,21 +102,46 @@ fn scores(tree: &Tree, sizes: &Sizes) -> Vec<(f64, usize)> {
 }
 
 /// The oldest tables of level 0 and all that they overlap, into the base.
-fn from_level_0(tree: &Tree, running: &[Running], sizes: &Sizes) -> Option<Job> {
+fn from_level_0(tree: &Tree, running: &[Running], sizes: &Sizes, due: u64) -> Option<Job> {
     let base = base_level(tree, sizes);
     // Whatever lies above the base is older than level 0, and must not be passed by.
     let first_below = (1..=base).find(|level| !tree.level(*level).is_empty()).unwrap_or(base);
     let output_level = first_below.min(base);
     let all: Vec<&Arc<TableFile>> = tree.sublevels.iter().flat_map(|run| run.tables()).collect();
     let seeds = tree.sublevels.first()?.tables();
-    for seed in seeds.iter().filter(|seed| seed.is_usable()) {
+    for (at, seed) in seeds.iter().enumerate().filter(|(_, seed)| seed.is_usable()) {
         let Some(inputs) = closure(seed, &all) else { continue };
         let hull = Hull::of(&inputs);
-        if let Some(job) = job(tree, inputs, &hull, output_level, running) {
-            return Some(job);
+        let Some(mut job) = job(tree, inputs, &hull, output_level, running) else { continue };
+        // Tables that are told another level stay as small as they are: when tables are many,
+        // neighbours are made one.
+        if job.moves && due > sizes.table_bytes {
+            let joined = joined(tree, &seeds[at..], due);
+            let hull = Hull::of(&joined);
+            if let Some(merge) = self::job(tree, joined, &hull, output_level, running) {
+                job = Job { moves: merge.moves && merge.inputs.len() == 1, ..merge };
+            }
         }
+        return Some(job);
     }
     None
+}
+
+/// The first of `tables` and those that follow it, up to `due` bytes, as long as they overlap no
+/// other table anywhere.
+fn joined(tree: &Tree, tables: &[Arc<TableFile>], due: u64) -> Vec<Arc<TableFile>> {
+    let mut joined = vec![Arc::clone(&tables[0])];
+    let mut bytes = tables[0].meta().bytes;
+    for table in &tables[1..] {
+        let (lo, hi) = (&table.meta().smallest[..], &table.meta().largest.key()[..]);
+        let overlapped: usize = tree.runs().map(|run| run.overlapping(lo, hi).len()).sum();
+        if bytes >= due || overlapped > 1 || !table.is_usable() {
+            break;
+        }
+        bytes += table.meta().bytes;
+        joined.push(Arc::clone(table));
+    }
+    joined
 }
 
 /// `seed`, what overlaps it, and what older tables those overlap, until nothing is added; nothing

@@ -1,6 +1,7 @@
 //! The list against a sorted map, alone and with several writers.
 
 use super::*;
+use crate::range_del::Fragments;
 
 const SPACE: KeyspaceId = KeyspaceId(3);
 
@@ -167,4 +168,67 @@ fn range_deletes_belong_to_their_keyspace() {
     assert!(memtable.range_dels(KeyspaceId(1)).is_none());
     assert!(!memtable.is_empty());
     assert_eq!(memtable.keyspaces(), [SPACE]);
+}
+
+// Whoever deletes range after range, and reads between, must not pay for all of them each time.
+// Counted in fragments made, for a clock would say something else each time.
+#[test]
+fn range_deletes_with_reads_between_cost_little_each() {
+    const COUNT: u64 = 1 << 12;
+    type Shape = fn(u64) -> (u64, u64);
+    let shapes: [(&str, Shape); 3] = [
+        ("one behind the other", |i| (2 * i, 2 * i + 1)),
+        ("scattered", |i| {
+            let start = i.wrapping_mul(0x9e37_79b9) % (1 << 20);
+            (start, start + 3)
+        }),
+        ("always the same", |_| (7, 9)),
+    ];
+    for (name, shape) in shapes {
+        let memtable = Memtable::new(1 << 20, 5);
+        for i in 0..COUNT {
+            let (start, end) = shape(i);
+            let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
+            memtable.delete_range(SPACE, &start, &end, SeqNo(i + 1));
+            let ranges = memtable.range_dels(SPACE).unwrap();
+            let cover = ranges.covering(&start, SeqNo::MAX).map(|cover| cover.seq);
+            assert_eq!(cover, Some(SeqNo(i + 1)), "{name}: the last delete is seen at once");
+        }
+        let cut = memtable.ranges.lock()[&SPACE].cut as u64;
+        // A delete makes two cuts at most, and is merged once for each doubling.
+        let most = 2 * COUNT * u64::from(COUNT.ilog2());
+        assert!(cut <= most, "{name}: {cut} fragments were made for {COUNT} deletes");
+        assert!(name == "always the same" || cut >= COUNT, "{name}: nothing was counted");
+    }
+}
+
+// In tiers, gathered from them, or built at once: the same keys are deleted by the same writes.
+#[test]
+fn tiers_say_what_all_range_deletes_say() {
+    for seed in crate::testing::seeds("memtable-ranges", 200) {
+        let mut state = seed;
+        let mut draw = move |below: u64| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (state >> 33) % below
+        };
+        let memtable = Memtable::new(1 << 20, 5);
+        let mut list = Vec::new();
+        for seq in 1..=draw(40) {
+            let (start, end) = ([draw(20) as u8], [draw(20) as u8]);
+            memtable.delete_range(SPACE, &start, &end, SeqNo(seq));
+            list.push(RangeDelete {
+                start: Bytes::copy_from_slice(&start),
+                end: Bytes::copy_from_slice(&end),
+                seq: SeqNo(seq),
+            });
+            let Some(tiers) = memtable.range_dels(SPACE) else { continue };
+            let built = Fragments::build(list.iter().cloned());
+            assert_eq!(tiers.gather(), built);
+            let (key, at) = ([draw(20) as u8], SeqNo(draw(42)));
+            let found = tiers.covering(&key, at);
+            let expected = built.covering(&key, at);
+            assert_eq!(found.map(|cover| cover.seq), expected.map(|cover| cover.seq));
+            assert!(found.is_none_or(|c| *c.start <= key[..] && key[..] < *c.end));
+        }
+    }
 }

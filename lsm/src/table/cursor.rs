@@ -69,6 +69,12 @@ impl TableCursor {
         }
     }
 
+    /// Whether it stands on an entry.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// The table it is over.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
@@ -98,6 +104,7 @@ impl TableCursor {
         self.key.extend_from_slice(layout.prefix(&bytes));
         self.prefix_bytes = self.key.len();
         self.block = Some(Held { number, bytes, layout });
+        self.table.shelf().expect(number + 1);
         Ok(())
     }
 
@@ -140,6 +147,7 @@ impl TableCursor {
     }
 
     /// To the first entry of block `number`, if there is such a block.
+    #[inline(never)]
     fn enter_front(&mut self, number: usize) -> Result<()> {
         self.on = false;
         if number < self.table.blocks() {
@@ -244,9 +252,8 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn next(&mut self) -> Result<()> {
-        self.check()?;
         if !self.on {
-            return Ok(());
+            return self.check();
         }
         let held = self.block.as_ref().expect("it stands on an entry");
         if self.index + 1 < held.layout.count() {
@@ -259,9 +266,8 @@ impl Cursor for TableCursor {
 
     #[inline]
     fn prev(&mut self) -> Result<()> {
-        self.check()?;
         if !self.on {
-            return Ok(());
+            return self.check();
         }
         if let Some(index) = self.index.checked_sub(1) {
             self.stand(index);
@@ -281,8 +287,9 @@ impl Cursor for TableCursor {
         Some(Entry { key: &self.key, seq: self.seq, kind: self.kind, value })
     }
 
+    #[inline]
     fn value(&self) -> Option<Slice> {
         let held = self.block.as_ref().filter(|_| self.on)?;
-        Some(Slice::new(Arc::clone(&held.bytes), self.value.0..self.value.1))
+        Some(Slice::of(&held.bytes, self.value.0..self.value.1))
     }
 }

@@ -128,6 +128,11 @@ impl Root {
         (leaf, self.firsts[leaf] as usize)
     }
 
+    /// A key between leaf `leaf`, which is not the first, and the one before.
+    pub(crate) fn border(&self, leaf: usize) -> &[u8] {
+        self.leaves.fence(leaf - 1).0
+    }
+
     /// Where leaf `leaf` lies in the file.
     pub(crate) fn place(&self, leaf: usize) -> (u64, u64) {
         self.leaves.place(leaf)

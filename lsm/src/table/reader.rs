@@ -229,6 +229,15 @@ impl Table {
         &self.range_dels
     }
 
+    /// Keys from all over the table, each with about how many bytes of the file there are from it
+    /// on up to the next.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let leaves = self.root.leaves().max(1);
+        let each = self.meta.bytes / leaves as u64;
+        let borders = (1..leaves).map(move |leaf| (self.root.border(leaf), each));
+        std::iter::once((&self.meta.smallest[..], each)).chain(borders)
+    }
+
     /// How many blocks there are.
     #[inline]
     pub(super) fn blocks(&self) -> usize {

@@ -106,3 +106,31 @@ fn assert_now(db: &Db, expected: &[Records; 2], what: &str) {
     }
     db.verify().unwrap();
 }
+
+// Each table is an open file, and a process may have some hundreds. A load in the order of the keys
+// is the worst: its tables overlap nothing, and would stay as small as they were flushed.
+#[test]
+fn tables_do_not_become_too_many() {
+    for sorted in [true, false] {
+        let db = open(&SimVfs::new(1));
+        let space = keyspace(&db, SPACES[0]);
+        for round in 0..16_u64 {
+            let mut batch = Batch::new();
+            for n in 0..600 {
+                let n = if sorted { 600 * round + n } else { 16 * n + round };
+                batch.put(&space, &n.to_be_bytes(), &noise(n, 1500));
+            }
+            drop(db.write(batch).unwrap());
+            db.flush().unwrap();
+            while db.compact_once().unwrap() {}
+        }
+        let stats = db.stats();
+        // As flushed they would be more than three thousand. What was written when there was little
+        // stays as it was, if nothing comes between.
+        let most = if sorted { 1600 } else { 900 };
+        assert!(stats.tables < most, "sorted {sorted}: {} tables", stats.tables);
+        assert!(stats.tables > 200, "sorted {sorted}: {} tables are not small", stats.tables);
+        assert_eq!(db.iter(&space).count(), 9600);
+        db.verify().unwrap();
+    }
+}

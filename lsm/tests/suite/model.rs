@@ -176,7 +176,7 @@ impl Life<'_> {
         assert_eq!(found.map(|value| value.to_vec()), expected, "get {key:?}");
     }
 
-    /// Reads a range from both ends in random turns.
+    /// Reads a range from both ends in random turns; records are kept or lent.
     fn range(&mut self) {
         let (space, a, b) = (self.space(), self.history.key(), self.history.key());
         let (start, end) = (a.clone().min(b.clone()), a.max(b));
@@ -185,16 +185,16 @@ impl Life<'_> {
         let mut range = self.db.range(&self.spaces[space], start..end);
         loop {
             let back = self.history.rng.random_bool(0.4);
-            let (found, expected) = if back {
-                (range.next_back(), expected.next_back())
+            let expected = if back { expected.next_back() } else { expected.next() };
+            let expected = expected.map(|(k, v)| (&k[..], &v[..]));
+            if self.history.rng.random_bool(0.5) {
+                let found = if back { range.next_back() } else { range.next() };
+                let found = found.map(|record| record.unwrap());
+                assert_eq!(found.as_ref().map(|(k, v)| (&**k, &**v)), expected);
             } else {
-                (range.next(), expected.next())
-            };
-            let found = found.map(|record| record.unwrap());
-            assert_eq!(
-                found.as_ref().map(|(k, v)| (&**k, &**v)),
-                expected.map(|(k, v)| (&k[..], &v[..]))
-            );
+                let found = if back { range.lend_back() } else { range.lend() };
+                assert_eq!(found.map(|record| record.unwrap()), expected);
+            }
             if expected.is_none() {
                 break;
             }

@@ -1,11 +1,13 @@
 //! Many threads at once, with the tree's own threads at work: what one schedule cannot show.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
-use drystone_lsm::{Batch, Db, KeyspaceOptions, Options};
+use drystone_lsm::{Batch, CompactionFilter, Db, KeyspaceOptions, Options, Policy};
 use drystone_vfs::{Fault, Harm, MemVfs, Op, OsClock, SimVfs, Vfs};
 
+use crate::hurt::noise;
 use crate::support::dir;
 
 const WRITERS: u64 = 4;
@@ -143,4 +145,52 @@ fn snapshots_hold_while_the_tree_is_rewritten() {
             assert!(read() == first, "a snapshot never changes");
         }
     });
+}
+
+/// Keeps everything, once two threads have come by; or after a long while.
+#[derive(Default)]
+struct Meeting {
+    threads: Mutex<HashSet<std::thread::ThreadId>>,
+    met: Condvar,
+    missed: AtomicBool,
+}
+
+impl CompactionFilter for Meeting {
+    fn keep(&self, _: &[u8], _: &[u8]) -> bool {
+        let mut threads = self.threads.lock().unwrap();
+        if threads.insert(std::thread::current().id()) && threads.len() < 2 {
+            let long = std::time::Duration::from_secs(30);
+            let waited = self.met.wait_timeout_while(threads, long, |threads| threads.len() < 2);
+            let (threads, waited) = waited.unwrap();
+            drop(threads);
+            self.missed.store(waited.timed_out(), Ordering::Relaxed);
+        } else {
+            self.met.notify_all();
+        }
+        true
+    }
+}
+
+// A large compaction is not one thread's alone, while another has nothing to do: the first waits
+// here until a second is at it.
+#[test]
+fn an_idle_thread_helps_with_a_compaction() {
+    let db = open(Arc::new(MemVfs::new()), options().memory_bytes(64 << 10).journal(false));
+    let meeting = Arc::new(Meeting::default());
+    // Of so few runs none is merged before it is asked for.
+    let filtered = KeyspaceOptions::default().policy(Policy::Tiered).filter(meeting.clone());
+    let keyspace = db.keyspace("kv", filtered).unwrap();
+    for round in 0..3_u32 {
+        let mut batch = Batch::new();
+        for key in 0..200_u32 {
+            batch.put(&keyspace, &key.to_be_bytes(), &noise(u64::from(200 * round + key), 120));
+        }
+        drop(db.write(batch).unwrap());
+        db.flush().unwrap();
+    }
+    while db.compact(std::time::Duration::MAX).unwrap() == drystone_lsm::Progress::More {}
+    assert!(!meeting.missed.load(Ordering::Relaxed), "nobody came to help");
+    assert!(meeting.threads.lock().unwrap().len() >= 2, "there was something to do");
+    assert_eq!(db.iter(&keyspace).count(), 200);
+    db.verify().unwrap();
 }

@@ -21,7 +21,7 @@ impl Btree {
     pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Btree> {
         let sync = match settings.sync {
             Sync::Later => drystone_btree::Sync::OnRequest,
-            Sync::Each => drystone_btree::Sync::EveryCommit,
+            Sync::Each => drystone_btree::Sync::Journal,
         };
         let options =
             Options::default().memory_bytes(usize::try_from(settings.memory_bytes)?).sync(sync);

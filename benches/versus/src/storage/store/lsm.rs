@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use drystone_lsm::{Db, Keyspace, KeyspaceOptions, Options};
+use drystone_lsm::{Cursor, Db, Keyspace, KeyspaceOptions, Options};
 use drystone_vfs::{OsClock, OsVfs};
 
 use super::{Batch, Op, Reader, Settings, Store};
@@ -58,7 +58,7 @@ impl Store for Lsm {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(self))
+        Ok(Box::new(Latest { store: self, cursor: None }))
     }
 
     fn close(self: Box<Self>) -> Result<()> {
@@ -67,10 +67,16 @@ impl Store for Lsm {
     }
 }
 
-/// Gets and scans each see the latest: to take a snapshot first would cost more.
-impl Reader for &Lsm {
+/// Gets see the latest, for to take a snapshot first would cost more. A scan of a part does so the
+/// first time; those that follow go on with its cursor, and see what that sees.
+struct Latest<'a> {
+    store: &'a Lsm,
+    cursor: Option<Cursor>,
+}
+
+impl Reader for Latest<'_> {
     fn get(&mut self, key: &[u8], show: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let value = self.db.get(&self.keyspace, key)?;
+        let value = self.store.db.get(&self.store.keyspace, key)?;
         if let Some(value) = &value {
             show(value);
         }
@@ -83,12 +89,27 @@ impl Reader for &Lsm {
         limit: usize,
         show: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<usize> {
+        let Lsm { db, keyspace } = self.store;
         let mut count = 0;
-        let range = self.db.range::<&[u8]>(&self.keyspace, (Included(from), Unbounded));
-        for pair in range.take(limit) {
-            let (key, value) = pair?;
-            show(&key, &value);
+        if limit == usize::MAX {
+            let mut range = db.range::<&[u8]>(keyspace, (Included(from), Unbounded));
+            while let Some(pair) = range.lend() {
+                let (key, value) = pair?;
+                show(key, value);
+                count += 1;
+            }
+            return Ok(count);
+        }
+        let cursor = self.cursor.get_or_insert_with(|| db.cursor(keyspace));
+        cursor.seek(from)?;
+        while count < limit
+            && let Some((key, value)) = cursor.record()
+        {
+            show(key, value);
             count += 1;
+            if count < limit {
+                cursor.next()?;
+            }
         }
         Ok(count)
     }
