@@ -79,10 +79,10 @@ mod tests {
     fn entries(memtable: &Arc<Memtable>, space: KeyspaceId) -> Vec<Owned> {
         let mut cursor = MemtableCursor::new(Arc::clone(memtable), space);
         let mut found = Vec::new();
-        cursor.first().unwrap();
+        cursor.first().expect("memory can be read");
         while let Some(entry) = cursor.entry() {
             found.push((entry.key.to_vec(), entry.seq, entry.kind, entry.value.to_vec()));
-            cursor.next().unwrap();
+            cursor.next().expect("memory can be read");
         }
         found
     }
