@@ -53,8 +53,9 @@ pub enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Compaction {
     pass: Option<Pass>,
-    /// Passes since the file got shorter.
+    /// Passes since the file got shorter than it ever was meanwhile.
     vain: u32,
+    shortest: Option<u32>,
 }
 
 /// A pass over all trees.
@@ -85,7 +86,7 @@ impl Db {
                 None => match self.begin_pass()? {
                     Some(pass) if compaction.vain < VAIN_MAX => pass,
                     _ => {
-                        compaction.vain = 0;
+                        (compaction.vain, compaction.shortest) = (0, None);
                         return Ok(Progress::Done);
                     }
                 },
@@ -94,8 +95,11 @@ impl Db {
             compaction.pass = step(store, pass)?;
             if compaction.pass.is_none() {
                 // What a pass has moved may be held by readers, and its new place lie above the old
-                // one: only what it has come to counts.
-                let is_shorter = self.end_pass()? < end;
+                // one: only what it has come to counts, and not that it took back what the pass
+                // before had made longer, or a large value would go to and fro for ever.
+                let end_now = self.end_pass()?;
+                let is_shorter = end_now < compaction.shortest.unwrap_or(end);
+                compaction.shortest = Some(end_now.min(compaction.shortest.unwrap_or(end)));
                 compaction.vain = if is_shorter { 0 } else { compaction.vain + 1 };
                 // A call makes one pass at most, whatever the clock says.
                 return Ok(Progress::More);
@@ -110,7 +114,7 @@ impl Db {
     fn begin_pass(&self) -> Result<Option<Pass>> {
         let store = self.store();
         // What waits for the disk alone is free after this.
-        self.flush_pages()?;
+        store.flush_pages()?;
         store.reclaim();
         let space = store.body.space.lock();
         let used = space.used_count() as u32;
@@ -129,7 +133,7 @@ impl Db {
     /// Cuts off what a pass has freed. Returns the end of the file.
     fn end_pass(&self) -> Result<u32> {
         let store = self.store();
-        self.flush_pages()?;
+        store.flush_pages()?;
         store.reclaim();
         let target = {
             let space = store.body.space.lock();

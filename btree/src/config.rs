@@ -20,12 +20,12 @@ pub enum Sync {
     /// [`unflushed_bytes`](Options::unflushed_bytes): for whoever keeps a journal above. A failed
     /// flush takes nothing from memory, and the next one tries everything again.
     OnRequest,
-    /// Each commit's operations go to a log beside the file, `PATH.journal`, which is synced for all
-    /// who wait: some hundred bytes where [`EveryCommit`](Sync::EveryCommit) writes a page of each
-    /// level. Pages are written when more than [`unflushed_bytes`](Options::unflushed_bytes) of them
-    /// wait, or of the log, and when the database is closed. Opening replays the log. A failed log
-    /// ends the database as a failed flush does with `EveryCommit`; a failed flush does not, while
-    /// the log has everything.
+    /// Each commit's operations go to a log beside the file, `PATH.journal`, which is synced for
+    /// all who wait: some hundred bytes where [`EveryCommit`](Sync::EveryCommit) writes a page of
+    /// each level. Pages are written when more than [`unflushed_bytes`](Options::unflushed_bytes)
+    /// of them wait, or of the log, and when the database is closed. Opening replays the log. A
+    /// failed log ends the database as a failed flush does with `EveryCommit`; a failed flush does
+    /// not, while the log has everything.
     Journal,
 }
 
@@ -99,9 +99,9 @@ impl Options {
     /// Memory for pages that have been read or written, at least 1 MiB; it is taken as it is used.
     /// Three quarters are the mirror's, which has the first pages of the file, the rest is a cache
     /// for all others. On top come: the pages of the write transaction; those commits that are not
-    /// flushed and lie beyond the mirror, half as much again and 128 MiB at most while the disk
-    /// works and no reader holds them; eight bytes for each page of the mirror and some bits for each page of the file.
-    /// [`Stats`](crate::Stats) counts them. Default: 1 GiB.
+    /// flushed and lie beyond the mirror, half as much again, 128 MiB at most, while the disk
+    /// works and no reader holds them; eight bytes for each page of the mirror and some bits for
+    /// each page of the file. [`Stats`](crate::Stats) counts them. Default: 1 GiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Options {
         self.memory_bytes = bytes;
@@ -109,11 +109,11 @@ impl Options {
     }
 
     /// How many bytes of pages may wait to be flushed. Beyond it a commit waits for the flush; with
-    /// [`Sync::OnRequest`] and [`Sync::Journal`] it has one started, and waits beyond twice as much.
-    /// Default: 64 MiB, and a quarter of [`memory_bytes`](Options::memory_bytes) at most. If commits
-    /// are not flushed unasked, that goes for the pages beyond the mirror, and for the journal;
-    /// those in the mirror wait where they are anyway, all of them if need be, and a page that is
-    /// changed a hundred times between two flushes is written once.
+    /// [`Sync::OnRequest`] and [`Sync::Journal`] it has one started, and waits beyond twice as
+    /// much. Default: 64 MiB, and a quarter of [`memory_bytes`](Options::memory_bytes) at most. If
+    /// commits are not flushed unasked, that goes for the pages beyond the mirror, and for the
+    /// journal; those in the mirror wait where they are anyway, all of them if need be, and a page
+    /// that is changed a hundred times between two flushes is written once.
     #[must_use]
     pub fn unflushed_bytes(mut self, bytes: usize) -> Options {
         self.unflushed_bytes = Some(bytes);

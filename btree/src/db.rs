@@ -9,7 +9,7 @@ use drystone_vfs::{Lock, Vfs};
 
 use crate::config::{Options, Writer};
 use crate::core::Step as _;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::inspect::inspect;
 use crate::read::ReadTxn;
 use crate::recovery::{self, Opened};
@@ -41,8 +41,10 @@ struct Held {
 
 impl Db {
     /// Opens the database file at `path`, making it if there is none, and finds its last durable
-    /// state. An open that fails has changed no byte; one that succeeds has not either, but for
-    /// making a new file. That is called `path.half-made` until it is complete.
+    /// state. An open that finds damage has changed no byte; one that succeeds has not either, but
+    /// for making a new file, which is called `path.half-made` until it is complete, and for what a
+    /// journal asks for: it is begun with [`Journal`](crate::Sync::Journal), and replayed; without,
+    /// it is replayed and given up.
     ///
     /// # Errors
     /// [`Locked`](Error::Locked) if it is open already, here or in another process;
@@ -63,7 +65,7 @@ impl Db {
     }
 
     fn start(opened: Opened) -> Result<Db> {
-        let Opened { store, lock, plan, meta } = opened;
+        let Opened { store, lock, plan, db_id } = opened;
         let store = Arc::new(store);
         let for_thread = Arc::clone(&store);
         let spawn = || {
@@ -76,20 +78,8 @@ impl Db {
         let thread = if threaded { Some(spawn()?) } else { None };
         let held = Mutex::new(Some(Held { thread, _lock: lock }));
         let db = Db { open: Arc::new(Open { store, held }) };
-        plan.carry_out(db.store(), &meta)?;
-        db.check_min_txn()?;
+        plan.carry_out(db.store(), db_id)?;
         Ok(db)
-    }
-
-    /// The database must be as new as what is known to have been durable.
-    fn check_min_txn(&self) -> Result<()> {
-        let store = self.store();
-        let (found, expected) = (store.body.readers.newest().txn, store.options.min_txn);
-        if expected <= found {
-            return Ok(());
-        }
-        let what = Damage::EndsEarly { found, expected };
-        Err(Error::Corrupt { file: Arc::clone(&store.body.path), offset: 0, what })
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -173,7 +163,8 @@ impl Db {
     }
 
     /// Makes everything committed so far durable. Touches no file if it is. If it fails with
-    /// [`Sync::OnRequest`], memory is as before, and another call tries everything again.
+    /// [`OnRequest`](crate::Sync::OnRequest), memory is as before, and another call tries
+    /// everything again.
     ///
     /// # Errors
     /// [`Poisoned`](Error::Poisoned); [`NoSpace`](Error::NoSpace).
@@ -183,11 +174,6 @@ impl Db {
             Some(_) => store.logged().and_then(|commit| store.wait_logged(&commit)),
             None => store.flush_pages(),
         }
-    }
-
-    /// Makes everything committed so far durable as pages of the file.
-    pub(crate) fn flush_pages(&self) -> Result<TxnId> {
-        self.store().flush_pages()
     }
 
     /// The last durable transaction.
@@ -247,10 +233,12 @@ impl Db {
         Ok(inspect(&body.read(Extent { first: page, pages: 1 })?))
     }
 
-    /// Ends the database's life: with [`Sync::EveryCommit`] everything committed becomes durable
-    /// and is marked as such; with [`Sync::OnRequest`] what was not persisted is gone. Other clones
-    /// get [`Closed`](Error::Closed) when they write from then on; readers go on reading. Dropping
-    /// the last clone does the same, but has nobody to tell if it fails.
+    /// Ends the database's life: with [`EveryCommit`](crate::Sync::EveryCommit) everything
+    /// committed becomes durable and is marked as such; with [`Journal`](crate::Sync::Journal) all
+    /// of it is in the file then, and the journal is gone; with
+    /// [`OnRequest`](crate::Sync::OnRequest) what was not persisted is lost. Other clones get
+    /// [`Closed`](Error::Closed) when they write from then on; readers go on reading. Dropping the
+    /// last clone does the same, but has nobody to tell if it fails.
     ///
     /// # Errors
     /// Those of [`persist`](Db::persist); [`Closed`](Error::Closed).
@@ -275,6 +263,10 @@ impl Open {
             }
         }
         let mut flusher = core.flusher.lock();
+        if self.store.read_only {
+            core.queue.fail(Error::Closed);
+            return Ok(());
+        }
         if self.store.options.sync.is_eager() || self.store.body.journal.get().is_some() {
             while let Some(settled) = flusher.step(&core.queue) {
                 core.queue.tell(settled);

@@ -14,15 +14,18 @@
 //!      page 40                  slot 0 ◄───── the record that was put
 //! ```
 //!
-//! In memory a pointer to a private page names its slot in the slab. *Sealing* gives each private
-//! page that is still reached its number, from the leaves up, and puts the number and the checksum
-//! into the parent. Pages that came and went within the transaction never get one.
+//! In memory a pointer to a private page names its slot in the slab. *Sealing* puts the number and
+//! the checksum of each private page that is still reached into its parent, from the leaves up. A
+//! page gets its number when it is made, and with it the place in memory where it will stay, so
+//! that it is not copied again (see [`buffer`]). Numbers of pages that came and went within the
+//! transaction are used for others, or given back.
 //!
 //! **Savepoints** freeze what the slab holds; see [`slab`].
 //!
 //! **After an error** of a put, a delete or a range delete the records are as they were before the
 //! call.
 
+mod buffer;
 mod cut;
 mod dirty;
 mod edit;
@@ -51,13 +54,14 @@ use crate::types::{PageId, TreeId, TreeRoot};
 use self::dirty::Dirty;
 use self::edit::{Edit, Hint};
 
+pub(crate) use buffer::{Buffer, Supply};
 pub(crate) use dirty::Overlay;
 pub use put::VALUE_BYTES_MAX;
 pub(crate) use seal::{Allocate, Sealed, SealedPage, SealedRun};
 
 /// Page buffers to use again: give those of the last draft to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(pub Vec<Box<[u8]>>);
+pub(crate) struct Spare(pub Vec<Buffer>);
 
 /// Everything a write transaction has changed so far. Dropping it is the rollback.
 #[derive(Debug)]
@@ -115,6 +119,12 @@ impl Draft {
             number: DRAFTS.fetch_add(1, Ordering::Relaxed),
             point_count: 0,
         }
+    }
+
+    /// The same draft, on pages that another one gives.
+    pub(crate) fn supplied_by(mut self, supply: Arc<dyn Supply>) -> Draft {
+        self.dirty.set_supply(supply);
+        self
     }
 
     /// Bytes of private pages and values so far.

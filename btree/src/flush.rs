@@ -29,7 +29,6 @@ use drystone_wal::Lsn;
 use crate::bits::Bits;
 use crate::config::Sync;
 use crate::core::Step;
-use crate::draft::Allocate as _;
 use crate::error::{Error, Result};
 use crate::freemap::{FreeMap, Plan, WRITTEN_RUNS_MAX};
 use crate::journal::{self, Journal};
@@ -49,6 +48,9 @@ const AHEAD_BYTES_MAX: u64 = 1 << 20;
 const AHEAD_BYTES_MIN: u64 = 64 << 10;
 /// A flush that grows the file by more writes no zeros ahead.
 const SMALL_GROWTH_BYTES: u64 = 256 << 10;
+
+/// Flushes before the file is cut, in the hope that nothing is committed meanwhile.
+const SHRINK_FLUSHES_MAX: u32 = 4;
 
 /// Writes what was committed. One at a time: it is behind a lock.
 #[derive(Debug)]
@@ -183,7 +185,7 @@ impl Flusher {
         let body = Arc::clone(&self.body);
         let mut taken = Vec::new();
         let plan = self.map.plan(root.txn, |pages| {
-            let extent = body.space.lock().allocate(pages)?;
+            let extent = body.space.lock().allocate_for_map(pages)?;
             taken.push(extent);
             Ok(extent)
         });
@@ -409,7 +411,9 @@ impl Flusher {
     /// off, durably: first the record that does without them, then the file. `reclaim` looks which
     /// pages have become free.
     pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
-        while let Some(settled) = self.step(queue) {
+        // Whoever commits all the time would have it flush for ever.
+        for _ in 0..SHRINK_FLUSHES_MAX {
+            let Some(settled) = self.step(queue) else { break };
             queue.tell(settled);
         }
         if !self.is_settled() {
@@ -448,14 +452,9 @@ impl Flusher {
         self.sync.is_eager() || self.body.journal.get().is_some_and(Journal::has_failed)
     }
 
-    /// Nothing that is not on disk now ever will be.
     fn abort(&self, queue: &Queue, error: &Error) {
         if self.is_fatal() {
-            // Under the lock of `space`: a commit comes before or after, and not between.
-            let _space = self.body.space.lock();
-            // Whoever hears of the failure finds readers back at the durable state.
-            self.body.readers.retreat();
-            queue.fail(error.clone());
+            self.body.retreat(queue, error);
         }
     }
 }

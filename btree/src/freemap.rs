@@ -187,6 +187,13 @@ impl FreeMap {
                 map.fill(page, 1, free);
             }
         }
+        // The pages of the map are used, each once.
+        let mut own = Bits::default();
+        for ptr in map.chunks.iter().chain(&map.directories).filter(|ptr| !ptr.is_none()) {
+            if map.now.contains(ptr.id.0) || own.fill(ptr.id.0, 1, true) == 0 {
+                return Err(wrong(*ptr));
+            }
+        }
         Ok(map)
     }
 

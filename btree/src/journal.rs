@@ -17,8 +17,8 @@
 //! ```
 //!
 //! **The log never ends before the file.** A flush waits until the log has everything that its
-//! state has. So a log that ends earlier has lost something, and is noticed; and no position is used
-//! twice.
+//! state has. So a log that ends earlier has lost something, and is noticed; and no position is
+//! used twice.
 //!
 //! **Failure.** If the log cannot be written, nobody knows which of the last commits are on disk.
 //! Commits are refused from then on, and readers are taken back to the last state known to be

@@ -67,11 +67,11 @@
 //!
 //! # A journal beside the file
 //!
-//! To change one record is to write a page on each level. With [`Sync::Journal`] a commit is what the
-//! transaction did, some hundred bytes in a log of [`drystone_wal`] beside the file, one sync for all
-//! who wait; pages are flushed when enough of them have gathered, and a page that was changed a
-//! hundred times is written once. The next opening replays the log; after a clean close there is
-//! none, and the file is the whole database: see `journal.rs`.
+//! To change one record is to write a page on each level. With [`Sync::Journal`] a commit is what
+//! the transaction did, some hundred bytes in a log of [`drystone_wal`] beside the file, one sync
+//! for all who wait; pages are flushed when enough of them have gathered, and a page that was
+//! changed a hundred times is written once. The next opening replays the log; after a clean close
+//! there is none, and the file is the whole database: see `journal.rs`.
 //!
 //! # Memory
 //!
@@ -120,14 +120,16 @@
 //!   and went after it; it is visible with its age in [`Stats::readers`].
 //! * Damage is [`Error::Corrupt`], with the place; never a panic, never a wrong value, whatever the
 //!   bytes. [`Db::verify`] reads everything again and holds it against every rule.
-//! * Opening a file writes nothing; a file that is refused has not changed.
+//! * Opening a file writes nothing, unless a journal has to be begun, replayed or given up; a file
+//!   that is refused as damaged has not changed.
 //! * Freed space is used again, and [`Db::compact`] gives it back while others work.
 //!
 //! # Where to read on
 //!
 //! A get: `read.rs` → `tree.rs` → `snapshot.rs` → `mirror.rs`. A commit: `write.rs` → `draft.rs`
 //! (private pages, sealed from the leaves up) → `store.rs` → `queue.rs` (who waits) → `flush.rs`
-//! (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs` on disk. Opening: `recovery.rs`.
+//! (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs` on disk. Opening:
+//! `recovery.rs`.
 //!
 //! # Absent
 //!
@@ -181,6 +183,7 @@ mod bits;
 mod cache;
 mod mirror;
 mod space;
+mod taking;
 
 mod flush;
 mod freemap;
@@ -189,6 +192,7 @@ mod meta;
 mod recovery;
 
 mod crc;
+mod prefetch;
 
 #[cfg(test)]
 mod measure;

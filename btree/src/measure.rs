@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cursor::Cursor;
-use crate::draft::{Allocate, Draft, Spare};
+use crate::draft::{Allocate, Buffer, Draft, Spare};
 use crate::error::{Damage, Error, Result};
 use crate::forest::Forest;
 use crate::pages::{PageRef, Pages};
@@ -94,7 +94,7 @@ impl Pages for Mirror {
     }
 }
 
-fn commit(mirror: &mut Mirror, draft: Draft, txn: u64) -> (Forest, Vec<Box<[u8]>>) {
+fn commit(mirror: &mut Mirror, draft: Draft, txn: u64) -> (Forest, Vec<Buffer>) {
     let (mut free, mut end) = (std::mem::take(&mut mirror.free), mirror.end);
     let sealed = draft.seal(mirror, TxnId(txn), &mut Numbers(&mut free, &mut end)).unwrap();
     (mirror.free, mirror.end) = (free, end);

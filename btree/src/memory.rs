@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::draft::{Allocate, Draft, Sealed, Spare};
+use crate::draft::{Allocate, Buffer, Draft, Sealed, Spare};
 use crate::error::{Damage, Error, Result};
 use crate::forest::Forest;
 use crate::page::check;
@@ -33,7 +33,7 @@ pub(crate) struct Memory {
     pub checksums: bool,
     /// The longest extent that is given.
     pub extent_max: u32,
-    pub spare: Vec<Box<[u8]>>,
+    pub spare: Vec<Buffer>,
 }
 
 impl Memory {
@@ -77,7 +77,7 @@ impl Memory {
     fn publish(&mut self, sealed: Sealed) -> Result<Forest> {
         for page in sealed.pages {
             assert_eq!(page.ptr.txn, self.txn.low());
-            self.pages[page.ptr.id.0 as usize] = Bytes::from(page.bytes);
+            self.pages[page.ptr.id.0 as usize] = Bytes::copy_from_slice(&page.bytes);
         }
         for run in sealed.runs {
             self.runs.insert(run.ptr.id.0, Bytes::from(run.bytes));

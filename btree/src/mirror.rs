@@ -5,8 +5,9 @@
 //! an error when a sector is bad, and changes under a `&[u8]` when anybody writes to it.
 //!
 //! **The idea.** The same arithmetic over memory of our own. A page is read with an ordinary call
-//! and verified when it is first touched; a commit copies its pages here before anyone can see
-//! them. One word for each page, its *stamp*, says what lies in the place:
+//! and verified when it is first touched; a write transaction *claims* places and makes its pages
+//! there, before anyone can see them. One word for each page, its *stamp*, says what lies in the
+//! place:
 //!
 //! ```text
 //!            reserved once, backed by memory when touched; 4 MiB on, by huge pages
@@ -16,18 +17,22 @@
 //!   stamps       0        0    crc,txn  crc,txn   RETIRED
 //!
 //!            0 ──── load, write ────► crc,txn ──── retire ────► RETIRED
-//!                                        ▲                         │
-//!                                        └───────── write ─────────┘
+//!            │                         ▲   ▲                     │   ▲ │
+//!            │                         │   └────── write ────────┘   │ │
+//!            │                         └─ publish ─┐    ┌── dropped ─┘ │
+//!            └───────────── claim ────────────►    CLAIMED  ◄── claim ─┘
 //! ```
 //!
 //! A pointer names the checksum and the transaction of the page it leads to. A hit is one load of
 //! the stamp and one comparison with the pointer: no lock, no table, no count of references. A
 //! pointer that leads to a page which has become another one is noticed by the same comparison.
 //!
-//! **Why a borrow is sound.** A place is written by `load` (stamp 0) and `write` (stamp 0 or
-//! RETIRED) alone, both under the lock `placing`, and a borrow is only given out when the stamp is
-//! neither. So a place that is borrowed is written only if it was retired while the borrow lives
-//! and written to before it ends. `space` does not let that happen, whatever the file says: a page
+//! **Why a borrow is sound.** A place is written by `load` (stamp 0) and by `write` (stamp 0 or
+//! RETIRED), both under the lock `placing`, and by the one who has its [`Place`] (CLAIMED); a
+//! borrow is only given out when the stamp is none of these. A place is claimed under the lock as
+//! well, if its stamp is 0 or RETIRED, and nobody but the `Place` ends that: so there is one of
+//! them. So a place that is borrowed is written only if it was retired while the borrow lives and
+//! written to before it ends. `space` does not let that happen, whatever the file says: a page
 //! is given out for writing only when no pin is left that was there after it was retired (and
 //! a borrow cannot outlive its pin, which the signature of [`borrow`](Mirror::borrow) demands). The
 //! stamp is stored with Release after the bytes and loaded with Acquire before them; the end of a
@@ -39,13 +44,15 @@
 #![expect(unsafe_code, reason = "a place is shared by readers and written when nobody has it")]
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 
 use crate::readers::Pin;
-use crate::types::{Extent, PagePtr, RunPtr};
+use crate::types::{Extent, PageId, PagePtr, RunPtr};
 
 /// Below this, memory comes in small pages: a small database should not take 2 MiB.
 const SMALL_BYTES: usize = 4 << 20;
@@ -57,6 +64,7 @@ pub(crate) struct Stamp(u64);
 impl Stamp {
     const ABSENT: u64 = 0;
     const RETIRED: u64 = 1;
+    const CLAIMED: u64 = 2;
     const RUN: u32 = 1 << 31;
 
     pub(crate) fn page(ptr: PagePtr) -> Stamp {
@@ -67,9 +75,9 @@ impl Stamp {
         Stamp(u64::from(ptr.crc) << 32 | u64::from(ptr.txn | Stamp::RUN))
     }
 
-    /// Whether it can be told from the two words that have another meaning.
+    /// Whether it can be told from the three words that have another meaning.
     fn is_plain(self) -> bool {
-        self.0 > Stamp::RETIRED
+        self.0 > Stamp::CLAIMED
     }
 
     /// The lower 31 bits of the transaction.
@@ -185,7 +193,7 @@ impl Mirror {
     /// They are not freed for others before that flush is settled.
     pub(crate) fn committed(&self, extent: Extent) -> &[u8] {
         let pages = extent.first.0..extent.first.0 + extent.pages;
-        let stamped = |page| self.stamp(page).load(Ordering::Acquire) > Stamp::RETIRED;
+        let stamped = |page| Stamp(self.stamp(page).load(Ordering::Acquire)).is_plain();
         assert!(pages.into_iter().all(stamped), "what is flushed was committed");
         self.bytes(extent, extent.pages as usize * self.page_bytes)
     }
@@ -223,10 +231,27 @@ impl Mirror {
         assert!(stamp.is_plain(), "the caller asked `takes`");
         let _placing = self.placing.lock();
         for page in extent.first.0..extent.first.0 + extent.pages {
-            let old = self.stamp(page).load(Ordering::Relaxed);
+            let old = self.stamp(page).load(Ordering::Acquire);
             assert!(old <= Stamp::RETIRED, "only a page that was retired is written again");
         }
         self.fill(extent, stamp, bytes);
+    }
+
+    /// Takes the places of pages, as far as there are such, for one who will write there. The pages
+    /// are as new as those of [`write`](Self::write). In the order of their numbers.
+    pub(crate) fn claim(self: &Arc<Self>, extent: Extent) -> impl Iterator<Item = Place> {
+        let end = (u64::from(extent.first.0) + u64::from(extent.pages)).min(self.pages.into());
+        let pages = extent.first.0..end as u32;
+        let placing = self.placing.lock();
+        for page in pages.clone() {
+            let stamp = self.stamp(page);
+            let old = stamp.load(Ordering::Acquire);
+            assert!(old <= Stamp::RETIRED, "only a page that was retired is claimed");
+            stamp.store(Stamp::CLAIMED, Ordering::Relaxed);
+        }
+        drop(placing);
+        let mirror = Arc::clone(self);
+        pages.map(move |page| Place { mirror: Arc::clone(&mirror), page, is_published: false })
     }
 
     /// Whether the pages can be kept here under that stamp.
@@ -251,12 +276,17 @@ impl Mirror {
         }
     }
 
-    /// From now on the pages are not given out any more, nor loaded.
+    /// From now on the pages are not given out any more, nor loaded. Those that are claimed are not
+    /// given out as it is, and stay claimed.
     pub(crate) fn retire(&self, extent: Extent) {
         let end = (u64::from(extent.first.0) + u64::from(extent.pages)).min(self.pages.into());
         let _placing = self.placing.lock();
         for page in extent.first.0..end as u32 {
-            self.stamp(page).store(Stamp::RETIRED, Ordering::Release);
+            let stamp = self.stamp(page);
+            // It becomes claimed under the lock only.
+            if stamp.load(Ordering::Relaxed) != Stamp::CLAIMED {
+                stamp.store(Stamp::RETIRED, Ordering::Release);
+            }
         }
     }
 
@@ -264,5 +294,72 @@ impl Mirror {
     pub(crate) fn found(&self, page: u32) -> Option<Stamp> {
         let covered = page < self.pages;
         covered.then(|| Stamp(self.stamp(page).load(Ordering::Acquire))).filter(|s| s.is_plain())
+    }
+}
+
+/// The place of a page, of which there is no other handle: to be written by its holder, and read by
+/// nobody else before it is published. If it never is, it is retired again.
+pub(crate) struct Place {
+    mirror: Arc<Mirror>,
+    page: u32,
+    is_published: bool,
+}
+
+impl Place {
+    pub(crate) fn id(&self) -> PageId {
+        PageId(self.page)
+    }
+
+    /// From now on the page is given out to those who have a pointer to it. Returns the place as it
+    /// was if that stamp cannot be told from those with another meaning.
+    pub(crate) fn publish(mut self, stamp: Stamp) -> Result<(), Place> {
+        if !stamp.is_plain() {
+            return Err(self);
+        }
+        self.is_published = true;
+        self.mirror.stamp(self.page).store(stamp.0, Ordering::Release);
+        Ok(())
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { first: PageId(self.page), pages: 1 }
+    }
+}
+
+impl Deref for Place {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `place` checks the bounds, and memory of the mapping, which `mirror` keeps, is
+        // initialised. The stamp is CLAIMED: there is no other `Place` of this page, nobody else
+        // writes here, and our own writing goes through `&mut self`.
+        unsafe {
+            std::slice::from_raw_parts(self.mirror.place(self.extent()), self.mirror.page_bytes)
+        }
+    }
+}
+
+impl DerefMut for Place {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let place = self.mirror.place(self.extent());
+        // SAFETY: as for `deref`; and nobody else reads here, as no borrow is given out of a place
+        // that is CLAIMED, and those from before it was retired have ended.
+        unsafe { std::slice::from_raw_parts_mut(place, self.mirror.page_bytes) }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({})", self.page)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_published {
+            self.mirror.stamp(self.page).store(Stamp::RETIRED, Ordering::Release);
+        }
     }
 }

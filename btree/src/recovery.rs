@@ -113,7 +113,7 @@ pub(crate) struct Opened {
     pub lock: Option<Lock>,
     /// What is to be done about its journal.
     pub plan: journal::Plan,
-    pub meta: Meta,
+    pub db_id: u64,
 }
 
 /// A file that is being opened.
@@ -160,9 +160,9 @@ pub(crate) fn open(
             .and_then(|()| vfs.sync_dir(parent(path)))
             .map_err(|error| Error::io("save", path, error))?;
     }
-    let meta = chosen.meta.clone();
+    let db_id = chosen.meta.db_id;
     let store = assemble(vfs, shared, file, file_bytes, options, &head, chosen, read_only)?;
-    Ok(Opened { store, lock, plan, meta })
+    Ok(Opened { store, lock, plan, db_id })
 }
 
 impl Opening<'_> {
@@ -235,7 +235,7 @@ impl Opening<'_> {
         if let Some(mark) = head.mark().filter(|mark| mark.seq > chosen.meta.seq) {
             return Err(self.corrupt(offset, Damage::EndsEarly { found, expected: mark.txn }));
         }
-        // What is in the journal comes on top: that is looked at when it has been replayed.
+        // What is in a journal comes on top, and is looked at with it.
         if options.min_txn > found && chosen.meta.journal.is_none() {
             let expected = options.min_txn;
             return Err(self.corrupt(offset, Damage::EndsEarly { found, expected }));
@@ -365,7 +365,7 @@ fn assemble(
     let lsn = meta.journal.map_or(Lsn::NONE, Lsn::previous);
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end, lsn };
     let cache = Arc::new(Cache::new(options.memory_bytes / 4));
-    let space = Space::new(
+    let mut space = Space::new(
         Arc::clone(&path),
         Arc::clone(&mirror),
         Arc::clone(&cache),
@@ -373,6 +373,7 @@ fn assemble(
         meta.end,
         pages_max(page_bytes),
     );
+    space.set_map(map.own_pages());
     let body = Arc::new(Body {
         vfs,
         path,

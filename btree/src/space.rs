@@ -105,6 +105,10 @@ pub(crate) struct Space {
     /// By the reader that holds them.
     held: BTreeMap<TxnId, Vec<Freed>>,
     pending_count: u64,
+    /// The pages of `waiting`, `loose` and `held`, and those of the free map: no tree may free
+    /// them. In a file that a forger has sealed, pages are used twice.
+    pending: Bits,
+    map: Bits,
     /// The newest state, if it was not taken for a flush yet.
     unflushed: Option<Root>,
     unflushed_pages: u64,
@@ -148,6 +152,8 @@ impl Space {
             loose: Vec::new(),
             held: BTreeMap::new(),
             pending_count: 0,
+            pending: Bits::default(),
+            map: Bits::default(),
             unflushed: None,
             unflushed_pages: 0,
             taken_pages: 0,
@@ -207,7 +213,46 @@ impl Space {
         }
     }
 
-    /// A commit: its pages are in the mirror, nobody has seen them yet.
+    /// Makes known which pages the free map takes.
+    pub(crate) fn set_map(&mut self, pages: impl Iterator<Item = PageId>) {
+        for page in pages {
+            self.map.fill(page.0, 1, true);
+        }
+    }
+
+    /// Pages for the free map.
+    pub(crate) fn allocate_for_map(&mut self, pages: u32) -> Result<Extent> {
+        let extent = self.allocate(pages)?;
+        self.map.fill(extent.first.0, extent.pages, true);
+        Ok(extent)
+    }
+
+    /// Claims what a commit frees; the error is a page that is not a tree's to free, and then
+    /// nothing is claimed. Of a sound file there is none.
+    pub(crate) fn claim(&mut self, freed: &[Extent]) -> std::result::Result<(), PageId> {
+        for (i, extent) in freed.iter().enumerate() {
+            let (first, end) = (extent.first.0, extent.first.0.saturating_add(extent.pages));
+            let is_wrong = |bits: &Bits| bits.next(first, end).is_some();
+            if first < FIRST_PAGE
+                || end > self.end
+                || [&self.free, &self.pending, &self.map].into_iter().any(is_wrong)
+            {
+                self.disclaim(&freed[..i]);
+                return Err(extent.first);
+            }
+            self.pending.fill(first, extent.pages, true);
+        }
+        Ok(())
+    }
+
+    /// Takes a claim back.
+    pub(crate) fn disclaim(&mut self, freed: &[Extent]) {
+        for extent in freed {
+            self.pending.fill(extent.first.0, extent.pages, false);
+        }
+    }
+
+    /// A commit, what it frees claimed: its pages are in the mirror, nobody has seen them yet.
     pub(crate) fn commit(&mut self, change: Change) {
         let txn = change.root.txn;
         for extent in &change.used {
@@ -250,6 +295,8 @@ impl Space {
     /// Pages of the free map itself, which no reader reads: they wait for the disk alone.
     pub(crate) fn replace(&mut self, txn: TxnId, extent: Extent) {
         self.pending_count += u64::from(extent.pages);
+        self.pending.fill(extent.first.0, extent.pages, true);
+        self.map.fill(extent.first.0, extent.pages, false);
         // In order: whoever flushes `txn` may be behind commits that have freed pages meanwhile.
         let at = self.waiting.partition_point(|(freed, _)| *freed <= txn);
         let freed =
@@ -339,6 +386,7 @@ impl Space {
 
     fn give_away(&mut self, extent: Extent) {
         self.pending_count -= u64::from(extent.pages);
+        self.pending.fill(extent.first.0, extent.pages, false);
         self.release(extent);
     }
 
@@ -504,7 +552,12 @@ impl Space {
 
     /// Cuts the free pages at the end of the file off: returns the new end, if it is another.
     pub(crate) fn shrink(&mut self) -> Option<u32> {
-        let pages = self.free.run_before(self.end, FIRST_PAGE);
+        self.retract(FIRST_PAGE)
+    }
+
+    /// The same for those from `floor` on, which the file had grown by in vain.
+    pub(crate) fn retract(&mut self, floor: u32) -> Option<u32> {
+        let pages = self.free.run_before(self.end, floor.min(self.end));
         if pages == 0 {
             return None;
         }
@@ -532,6 +585,7 @@ impl Space {
             }
         }
         assert_eq!(pending.count(), self.pending_count);
+        assert_eq!(self.pending.count(), self.pending_count);
         for block in 0..self.longest.len() as u32 {
             let (mut at, end) = block_pages(block, self.end);
             while let Some(first) = self.free.next(at, end) {

@@ -13,16 +13,17 @@ use crate::cache::Cache;
 use crate::compact::Compaction;
 use crate::config::{Options, Writer};
 use crate::core::Core;
-use crate::draft::{Allocate, Sealed, SealedPage, SealedRun, Spare};
+use crate::draft::{Buffer, Sealed, SealedPage, SealedRun};
 use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
 use crate::journal::Journal;
 use crate::mirror::{Mirror, Stamp};
-use crate::queue::Ticket;
+use crate::queue::{Queue, Ticket};
 use crate::readers::Readers;
 use crate::root::Root;
 use crate::space::{Change, Space};
 use crate::stats::Gauges;
+use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
 
 /// The pages of one file, and who reads them.
@@ -66,14 +67,14 @@ pub(crate) struct Desk {
 pub(crate) struct Tools {
     /// What the next transaction is called.
     pub(crate) txn: TxnId,
-    pub(crate) spare: Spare,
+    pub(crate) taking: Arc<Taking>,
     /// A buffer for what the next transaction does.
     pub(crate) ops: Vec<u8>,
 }
 
 impl Desk {
-    pub(crate) fn new(txn: TxnId) -> Desk {
-        let tools = Tools { txn, spare: Spare::default(), ops: Vec::new() };
+    fn new(txn: TxnId, body: &Arc<Body>) -> Desk {
+        let tools = Tools { txn, taking: Arc::new(Taking::new(body)), ops: Vec::new() };
         Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
     }
 
@@ -123,20 +124,33 @@ impl Body {
         Error::Corrupt { file: Arc::clone(&self.path), offset, what }
     }
 
-    /// Puts a commit's page into its place in the mirror, if it has one.
-    fn place_page(&self, page: &SealedPage) {
-        let extent = Extent { first: page.ptr.id, pages: 1 };
-        let stamp = Stamp::page(page.ptr);
-        if self.mirror.takes(extent, stamp) {
-            self.mirror.write(extent, stamp, &page.bytes);
+    /// Nothing that is not known to be durable now ever will be: it is taken back, and nothing is
+    /// committed any more.
+    pub(crate) fn retreat(&self, queue: &Queue, error: &Error) {
+        // Under the lock of `space`: a commit comes before or after, and not between.
+        let _space = self.space.lock();
+        if let Some(journal) = self.journal.get() {
+            journal.advance(&self.readers);
         }
+        // Whoever hears of the failure finds readers back at the durable state.
+        self.readers.retreat();
+        queue.fail(error.clone());
     }
 
-    /// Holds a commit's page that has no place in the mirror; else returns the buffer.
-    fn hold_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
+    /// Shows a commit's page to those who will have a pointer to it. Returns memory that is not
+    /// needed any more.
+    fn place_page(&self, page: SealedPage) -> Option<Box<[u8]>> {
         let SealedPage { ptr, bytes } = page;
         let (extent, stamp) = (Extent { first: ptr.id, pages: 1 }, Stamp::page(ptr));
+        let bytes = match bytes {
+            Buffer::Place(place) => match place.publish(stamp) {
+                Ok(()) => return None,
+                Err(place) => Box::from(&*place),
+            },
+            Buffer::Loose(_, bytes) => bytes,
+        };
         if self.mirror.takes(extent, stamp) {
+            self.mirror.write(extent, stamp, &bytes);
             return Some(bytes);
         }
         self.cache.hold(ptr.id, stamp, Bytes::from(bytes));
@@ -156,42 +170,6 @@ impl Body {
     }
 }
 
-/// Gives page numbers to a commit, and remembers which. Nobody can reach the pages before the
-/// commit is published, so they are placed as they are made.
-pub(crate) struct Taking<'a> {
-    body: &'a Body,
-    pub(crate) taken: Vec<Extent>,
-    /// Those of `taken` that were not given out yet, the next one last.
-    at_hand: Vec<Extent>,
-}
-
-impl<'a> Taking<'a> {
-    pub(crate) fn from(body: &'a Body) -> Taking<'a> {
-        Taking { body, taken: Vec::new(), at_hand: Vec::new() }
-    }
-}
-
-impl Allocate for Taking<'_> {
-    fn allocate(&mut self, pages: u32) -> Result<Extent> {
-        if self.at_hand.is_empty() {
-            self.at_hand = self.body.space.lock().allocate_many(pages)?;
-            self.taken.extend_from_slice(&self.at_hand);
-            self.at_hand.reverse();
-        }
-        Ok(self.at_hand.pop().expect("somebody wants pages"))
-    }
-
-    fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
-        let extent = self.body.space.lock().allocate_run(pages)?;
-        self.taken.push(extent);
-        Ok(extent)
-    }
-
-    fn sealed(&mut self, page: &SealedPage) {
-        self.body.place_page(page);
-    }
-}
-
 impl Store {
     pub(crate) fn new(
         body: Arc<Body>,
@@ -200,7 +178,8 @@ impl Store {
         options: Options,
         read_only: bool,
     ) -> Store {
-        Store { body, core, desk: Desk::new(txn), options, read_only, compaction: Mutex::default() }
+        let desk = Desk::new(txn, &body);
+        Store { body, core, desk, options, read_only, compaction: Mutex::default() }
     }
 
     /// Has the ticket's commit flushed, if commits are flushed unasked.
@@ -244,11 +223,7 @@ impl Store {
         if matches!(error, Error::Closed) {
             return;
         }
-        // Under the lock of `space`: a commit comes before or after, and not between.
-        let _space = self.body.space.lock();
-        // Whoever hears of the failure finds readers back at the durable state.
-        self.body.readers.retreat();
-        self.core.queue.fail(error.clone());
+        self.body.retreat(&self.core.queue, error);
     }
 
     /// Looks which pages can be used again.
@@ -259,38 +234,50 @@ impl Store {
         self.body.space.lock().reclaim(durable, newest, &|| readers.states());
     }
 
+    /// Takes note of what a commit frees: of a sound file, pages that were in use.
+    pub(crate) fn claim(&self, freed: &[Extent]) -> Result<()> {
+        let claimed = self.body.space.lock().claim(freed);
+        claimed.map_err(|page| self.body.corrupt(page, Damage::Twice))
+    }
+
     /// Publishes what a write transaction has made, up to record `lsn` of the journal: from here on
-    /// it is seen.
+    /// it is seen. What it frees was claimed.
     pub(crate) fn publish(
         &self,
         txn: TxnId,
         lsn: Lsn,
         sealed: Sealed,
-        taken: Vec<Extent>,
-    ) -> Result<(Ticket, Spare)> {
-        let Sealed { forest, pages, runs, freed, mut spare } = sealed;
-        let hold = |page| self.body.hold_page(page);
-        spare.0.extend(pages.into_iter().filter_map(hold));
+        taking: &Taking,
+    ) -> Result<Ticket> {
+        let Sealed { forest, pages, runs, freed, spare } = sealed;
+        for page in pages {
+            if let Some(memory) = self.body.place_page(page) {
+                taking.keep(memory);
+            }
+        }
         runs.into_iter().for_each(|run| self.body.place_run(run));
+        let taken = taking.settle(spare);
         let mut space = self.body.space.lock();
         // Under the lock of `space`, so that a failed flush comes before or after, and not between.
         let ticket = match self.core.queue.push(txn) {
             Ok(ticket) => ticket,
             Err(error) => {
-                space.give_back(&taken);
+                space.disclaim(&freed);
+                taken.give_back_all(&mut space);
                 return Err(error);
             }
         };
+        taken.give_back_unused(&mut space);
         let root = Root { txn, forest, pages_end: space.end(), lsn };
-        space.commit(Change { root: root.clone(), used: taken, freed });
+        space.commit(Change { root: root.clone(), used: taken.used, freed });
         self.body.gauges.set_space(&space);
         self.body.readers.publish(&root);
-        Ok((ticket, spare))
+        Ok(ticket)
     }
 
-    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk would
-    /// fill the memory. With a journal, here or above, it is held up at twice the limit only, and
-    /// what a flush is writing just now counts as well.
+    /// Keeps what waits to be flushed within its limits: a writer that is faster than the disk
+    /// would fill the memory. With a journal, here or above, it is held up at twice the limit only,
+    /// and what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {

@@ -7,7 +7,7 @@ use drystone_wal::Lsn;
 
 use crate::commit::Commit;
 use crate::cursor;
-use crate::draft::{Draft, Savepoint, Spare};
+use crate::draft::{Draft, Savepoint, Spare, Supply};
 use crate::error::Result;
 use crate::journal::{Op, Ops};
 use crate::queue::Ticket;
@@ -15,7 +15,7 @@ use crate::range;
 use crate::scan::{Cursor, Range};
 use crate::slice::Slice;
 use crate::snapshot::Snapshot;
-use crate::store::{Store, Taking, Tools};
+use crate::store::{Store, Tools};
 use crate::types::{TreeId, TxnId};
 
 /// Changes that will be seen all together, or never; see [`Db::write`](crate::Db::write). There is
@@ -50,8 +50,9 @@ impl WriteTxn {
         // Before it has a snapshot itself, which would hold pages.
         store.reclaim();
         let snapshot = Snapshot::newest(&store.body);
-        let spare = std::mem::take(&mut tools.spare);
-        let draft = Draft::new(&snapshot.root.forest, store.body.page_bytes, spare);
+        let supply = Arc::clone(&tools.taking) as Arc<dyn Supply>;
+        let forest = &snapshot.root.forest;
+        let draft = Draft::new(forest, store.body.page_bytes, Spare::default()).supplied_by(supply);
         let buffer = std::mem::take(&mut tools.ops);
         let ops = store.body.journal.get().map(|_| Ops::new(buffer));
         WriteTxn {
@@ -271,35 +272,27 @@ impl WriteTxn {
     pub fn commit(mut self) -> Result<Commit> {
         let draft = self.draft.take().expect("a transaction is committed once");
         let store = Arc::clone(&self.store);
-        if draft.is_clean() {
+        // A replayed one was told to somebody, and has a number that is not to be given again.
+        if draft.is_clean() && self.replayed.is_none() {
             self.leave(draft.into_spare());
             return Commit::of_the_last(store);
         }
+        let taking = Arc::clone(&self.tools.as_ref().expect("held until the end").taking);
         let txn = self.txn();
-        let mut taking = Taking::from(&store.body);
-        let sealed = match draft.seal(&self.snapshot, txn, &mut taking) {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                store.body.space.lock().give_back(&taking.taken);
-                return Err(error);
-            }
-        };
-        let logged = match self.log(txn) {
-            Ok(logged) => logged,
-            Err(error) => {
-                store.abort(&error);
-                store.body.space.lock().give_back(&taking.taken);
-                return Err(error);
-            }
-        };
+        let sealed = draft.seal(&self.snapshot, txn, &mut &*taking)?;
+        store.claim(&sealed.freed)?;
+        let logged = self.log(txn).inspect_err(|error| {
+            store.body.space.lock().disclaim(&sealed.freed);
+            store.abort(error);
+        })?;
         let last = self.replayed.unwrap_or(self.snapshot.root.lsn);
         let lsn = logged.as_ref().map_or(last, drystone_wal::Commit::lsn);
-        let (ticket, spare) = store.publish(txn, lsn, sealed, taking.taken)?;
+        let ticket = store.publish(txn, lsn, sealed, &taking)?;
         self.tools.as_mut().expect("held until the end").txn = txn.next();
         if self.ops.is_some() {
             self.see_to_the_journal(ticket, logged.is_some())?;
         }
-        self.leave(spare);
+        self.leave(Spare::default());
         store.relieve(ticket);
         Ok(Commit::new(store, ticket, logged))
     }
@@ -322,10 +315,10 @@ impl WriteTxn {
         Ok(())
     }
 
-    /// Lets the next writer in.
+    /// Gives back what was taken and is not used, and lets the next writer in.
     fn leave(&mut self, spare: Spare) {
         if let Some(mut tools) = self.tools.take() {
-            tools.spare = spare;
+            tools.taking.give_up(spare);
             if let Some(ops) = self.ops.take() {
                 tools.ops = ops.into_buffer();
             }

@@ -72,8 +72,13 @@ pub enum Error {
     /// The journal failed. The store takes no more writes.
     #[error("journal failed")]
     Journal(#[from] drystone_wal::Error),
-    /// The journal does not begin where the engine's state ends.
-    #[error("{} lacks command {expected}: the next one it holds is {found}", journal.display())]
+    /// The journal does not begin where the engine's state ends: files of either are missing, or
+    /// are those of another day.
+    #[error(
+        "{} lacks command {expected}, and so does the engine: the next one it holds is {found}; \
+         restore the data folder as a whole",
+        journal.display()
+    )]
     JournalGap {
         /// The journal's folder.
         journal: PathBuf,

@@ -161,6 +161,7 @@ impl Kv {
     ) -> Result<Kv, Error> {
         options.check().map_err(Error::Options)?;
         let data_dir = DataDir::open(&vfs, dir, options.engine)?;
+        crate::replay::check_engine(&*vfs, &data_dir)?;
         let config = EngineConfig { kind: data_dir.kind(), background: options.background };
         let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
         Kv::start(vfs, clock, data_dir, engine, options)

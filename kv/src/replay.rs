@@ -6,9 +6,11 @@
 //! lost, and is an error, not a fresh start. The journal is read before it is taken over, so that
 //! one that does not fit is left as it was found.
 
+use std::io;
 use std::sync::Arc;
 
 use drystone_vfs::Vfs;
+use drystone_wal::inspect::{self, Header, Role};
 use drystone_wal::{Lsn, Options as WalOptions, Wal};
 
 use crate::command::Command;
@@ -18,8 +20,45 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::store::Store;
 
+/// What an engine may leave of itself where it was only tried to be opened.
+const ENGINE_LOCK: &str = "LOCK";
 /// How many commands are applied together.
 const GROUP_MAX: usize = 1024;
+
+/// Refuses a folder whose engine is gone while the journal goes on from where it was: before an
+/// empty one is made in its place.
+pub(crate) fn check_engine(vfs: &dyn Vfs, dir: &DataDir) -> Result<(), Error> {
+    let engine = dir.engine();
+    let is_there = match vfs.list(&engine) {
+        // A folder with nothing but a lock in it holds no engine either.
+        Ok(names) => names.iter().filter(|name| *name != ENGINE_LOCK).any(|name| {
+            let inside = vfs.list(&engine.join(name));
+            inside.map_or(true, |inside| inside.iter().any(|name| name != ENGINE_LOCK))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io(&engine, error)),
+    };
+    // A journal that cannot be looked at is judged when it is opened.
+    let first = if is_there { None } else { first_command(vfs, dir) };
+    match first {
+        Some(found) if found > 1 => {
+            Err(Error::JournalGap { journal: dir.journal(), expected: 1, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first command of the oldest segment, by its header.
+fn first_command(vfs: &dyn Vfs, dir: &DataDir) -> Option<u64> {
+    let files = inspect::files(vfs, &dir.journal()).ok()?;
+    let segments = files.iter().filter(|file| matches!(file.role, Role::Segment(_)));
+    segments
+        .filter_map(|file| match inspect::segment(vfs, &file.path).ok()?.header {
+            Header::Sound(fields) => Some(fields.first_lsn.0),
+            _ => None,
+        })
+        .min()
+}
 
 /// Opens the journal, applies what the store lacks, and returns the journal and how many bytes of
 /// commands were applied.

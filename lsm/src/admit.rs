@@ -199,3 +199,34 @@ fn level_for(tree: &Tree, policy: Policy, running: &[Running], meta: &TableMeta)
         Policy::Leveled => (0..=LEVELS).take_while(|level| is_free(*level)).last().unwrap_or(0),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::path::Path;
+
+    use drystone_vfs::{MemVfs, SimClock};
+
+    use super::*;
+    use crate::config::{KeyspaceOptions, Options};
+    use crate::db::Db;
+
+    // A reader that has taken the tables of before and the number of after would see the writes
+    // that followed an ingest, and not the ingest: two numbers keep the two together.
+    #[test]
+    fn an_older_state_does_not_go_with_the_number_of_an_ingest() {
+        let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(SimClock::new()));
+        let options = Options::default().memory_bytes(64 << 10).threads(0);
+        let db = Db::open(disk, clock, Path::new("db"), options).unwrap();
+        let space = db.keyspace("left", KeyspaceOptions::default()).unwrap();
+        let core = Arc::clone(db.core());
+        for round in 1..4_u8 {
+            let before = core.state();
+            db.ingest(&space, [(b"key", [round])]).unwrap();
+            let seq = core.ratchet.visible();
+            assert_eq!(core.admitted.load(Ordering::Relaxed), seq.0, "readers are told");
+            assert!(before.admitted < seq, "and find that what they have is older");
+            let (state, seen) = core.view();
+            assert_eq!((state.admitted, seen), (seq, seq));
+        }
+    }
+}

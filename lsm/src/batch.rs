@@ -16,6 +16,13 @@
 //! ```
 //!
 //! Change number i has sequence number `first seq + i`: of two changes to one key the later wins.
+//!
+//! Beside batches the journal holds *times*: what was seen to have expired before the next batch
+//! stays so, see `time.rs`.
+//!
+//! ```text
+//!   time      u64::MAX │ milliseconds since 1970, u64       no batch has this first number
+//! ```
 
 use std::sync::Arc;
 
@@ -168,6 +175,19 @@ impl Batch {
     }
 }
 
+/// The time as it stands in the journal.
+pub(crate) fn time_record(time: u64) -> [u8; 16] {
+    let mut record = [0xff; 16];
+    record[8..].copy_from_slice(&time.to_le_bytes());
+    record
+}
+
+/// The time that a record of the journal tells; nothing if it is a batch.
+pub(crate) fn time_of(record: &[u8]) -> Option<u64> {
+    let time = record.strip_prefix(&u64::MAX.to_le_bytes())?;
+    time.try_into().ok().map(u64::from_le_bytes)
+}
+
 /// A batch as it stands in the journal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
@@ -176,6 +196,9 @@ pub(crate) struct Record<'a> {
     input: Input<'a>,
     bytes: usize,
 }
+
+/// Kind, keyspace and the two lengths.
+const CHANGE_BYTES_MIN: u64 = 11;
 
 /// One change of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +215,10 @@ impl<'a> Record<'a> {
         let last = first.0.checked_add(u64::from(count)).filter(|last| *last < SeqNo::MAX.0);
         if first == SeqNo::ZERO || last.is_none() || count == 0 {
             return Err("numbers of a batch make no sense");
+        }
+        // Room is made for as many as are promised, before they are looked at.
+        if (bytes.len() as u64) < u64::from(count) * CHANGE_BYTES_MIN {
+            return Err("batch is too short for its changes");
         }
         Ok(Record { first, count, input, bytes: bytes.len() })
     }

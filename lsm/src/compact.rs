@@ -102,6 +102,10 @@ impl Core {
             let mut versions = self.versions.lock();
             let Some(job) = pick(self, &versions) else { return Ok(false) };
             for table in &job.inputs {
+                // A snapshot that is yet to be taken stands at what is visible now or later. Were
+                // an input's entries not visible yet, it could need what they would hide.
+                let seen = table.meta().seq_max <= self.ratchet.visible();
+                assert!(seen, "what is merged has been seen");
                 table.set_busy(true);
             }
             versions.running.push(job.running.clone());

@@ -30,8 +30,9 @@ use std::time::Duration;
 use drystone_vfs::Vfs;
 use drystone_wal::{Lsn, Wal};
 use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
 
-use crate::batch::{Batch, Record};
+use crate::batch::{Batch, Record, time_record};
 use crate::cache::BlockCache;
 use crate::commit::{Commit, Way};
 use crate::config::{LEVELS, Options, Sizes};
@@ -232,15 +233,24 @@ impl Core {
 
     /// Hands the batch to the journal, if there is one and it is not empty.
     fn way(self: &Arc<Core>, batch: &Batch, packed: Option<&mut Packed>) -> Result<Way> {
+        let Some(journal) = &self.journal else { return Ok(Way::Flush(Arc::clone(self))) };
         let plain = batch.record();
-        match &self.journal {
-            Some(journal) if batch.is_empty() => Ok(Way::Journal(journal.append(&[])?)),
-            Some(journal) => {
-                let record = packed.map_or(plain, |packed| packed.record(plain));
-                Ok(Way::Journal(journal.append(&[record])?))
-            }
-            None => Ok(Way::Flush(Arc::clone(self))),
-        }
+        let record = packed.map_or(plain, |packed| packed.record(plain));
+        let record = (!batch.is_empty()).then_some(record);
+        Ok(Way::Journal(self.append(journal, record)?))
+    }
+
+    /// Appends to the journal; before it the time, if somebody may know that something has expired
+    /// and the journal does not.
+    fn append(&self, journal: &Wal, batch: Option<&[u8]>) -> Result<drystone_wal::Commit> {
+        let Some(time) = self.time.to_journal() else {
+            return Ok(journal.append(batch.as_slice())?);
+        };
+        let record = time_record(time);
+        let records: SmallVec<[&[u8]; 2]> = [&record[..]].into_iter().chain(batch).collect();
+        let commit = journal.append(&records)?;
+        self.time.set_journaled(time);
+        Ok(commit)
     }
 
     pub(crate) fn check_disk(&self) -> Result<()> {
@@ -284,8 +294,8 @@ impl Core {
     pub(crate) fn persist(&self) -> Result<()> {
         self.check_open()?;
         match &self.journal {
-            Some(journal) => Ok(journal.append(&[])?.wait().map(drop)?),
-            None => self.flush(),
+            Some(journal) => Ok(self.append(journal, None)?.wait().map(drop)?),
+            None => self.flush().and_then(|()| self.save_time(self.time.acted())),
         }
     }
 
@@ -331,16 +341,16 @@ impl Core {
         Ok(())
     }
 
-    /// Saves how late it was seen to be: what a reader saw gone must not come back because somebody
-    /// has set the date back meanwhile.
-    pub(crate) fn save_time(&self) -> Result<()> {
+    /// Saves that it was seen to be this late: what a reader saw gone must not come back because
+    /// somebody has set the date back meanwhile.
+    pub(crate) fn save_time(&self, latest: u64) -> Result<()> {
         if !self.keyspaces.lock().values().any(|keyspace| keyspace.expires) {
             return Ok(());
         }
         let mut versions = self.versions.lock();
         let Some(manifest) = &versions.manifest else { return Ok(()) };
         let counters = manifest.contents().counters;
-        if self.time.latest() <= counters.time_floor {
+        if latest <= counters.time_floor {
             return Ok(());
         }
         self.commit(&mut versions, counters, &[], &[], State::clone)

@@ -420,7 +420,7 @@ impl Open {
             // A panic there has told whoever waits for it.
             drop(thread.join());
         }
-        let saved = self.core.save_time();
+        let saved = self.core.save_time(self.core.time.latest());
         // Snapshots may live on, and must not keep the files from the next opener.
         self.core.versions.lock().manifest = None;
         if let Some(journal) = &self.core.journal {

@@ -199,6 +199,9 @@ impl Core {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 /// The state with the oldest memtable's tables in its place.
 fn after_flush(state: &State, files: &[(KeyspaceId, Arc<TableFile>)]) -> State {
     let mut next = state.clone();

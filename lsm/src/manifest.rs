@@ -36,11 +36,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drystone_vfs::Vfs;
-use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer};
+use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer, inspect};
 
 use self::edit::{EDIT, Record, Refusal};
 use crate::error::{Error, Result};
-use crate::identity;
 
 pub(crate) use self::contents::Contents;
 pub(crate) use self::edit::{Change, Counters};
@@ -371,7 +370,7 @@ fn best(
     // crash came while it was being removed. A damaged log that is not known to be the older one
     // may be the newer one.
     for (path, error) in failed {
-        let epoch = identity::log_id(vfs, &path).map(|id| id & EPOCH_MASK);
+        let epoch = inspect::log_id(vfs, &path).ok().flatten().map(|id| id & EPOCH_MASK);
         let newer = |best: &Contents| epoch.is_none_or(|epoch| epoch >= best.epoch & EPOCH_MASK);
         if best.as_ref().is_none_or(|(best, _)| newer(best)) {
             return Err(error);

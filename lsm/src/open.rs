@@ -23,15 +23,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use drystone_vfs::{Clock, Lock, Vfs};
+use drystone_wal::inspect::log_id;
 use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, View, Wal, Writer};
 use parking_lot::{Mutex, RwLock};
 
-use crate::batch::{Change, Record};
+use crate::batch::{Change, Record, time_of};
 use crate::cache::BlockCache;
 use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
 use crate::error::{Error, Result};
-use crate::identity;
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Contents, Counters, Found, Manifest, table_number, table_path};
@@ -252,7 +252,8 @@ fn check_journal(place: &Place, contents: &Contents, found: Option<&View>) -> Re
         let error = || Error::corrupt(&path, 0, "journal is not one that the manifest knows");
         return if empty { Ok(()) } else { Err(error()) };
     }
-    if identity::log_id(&*place.vfs, &path) != Some(counters.journal_id) {
+    // Another database's is not replayed, nor an empty one taken in its place.
+    if log_id(&*place.vfs, &path).ok().flatten() != Some(counters.journal_id) {
         return Err(Error::corrupt(&path, 0, "journal belongs to another database"));
     }
     if counters.journal_from < view.first_lsn() {
@@ -275,7 +276,7 @@ fn take_journal(
     };
     if contents.counters.journal_id == 0 {
         let unread = || Error::corrupt(&path, 0, "no segment of the journal has a sound header");
-        let journal_id = identity::log_id(&*place.vfs, &path).ok_or_else(unread)?;
+        let journal_id = log_id(&*place.vfs, &path).ok().flatten().ok_or_else(unread)?;
         manifest.commit(Counters { journal_id, ..contents.counters }, &[], &[])?;
     }
     Ok(wal)
@@ -321,6 +322,8 @@ struct Replay {
     last_seq: SeqNo,
     from: Lsn,
     next_lsn: Lsn,
+    /// The latest time that was told.
+    time: u64,
     sizes: Sizes,
     salt: u64,
     keyspaces: Vec<KeyspaceId>,
@@ -337,6 +340,7 @@ impl Replay {
             last_seq: contents.counters.last_seq,
             from: contents.counters.journal_from,
             next_lsn: contents.counters.journal_from,
+            time: contents.counters.time_floor,
             sizes,
             salt: contents.salt,
             keyspaces: contents.keyspaces.keys().copied().collect(),
@@ -359,13 +363,18 @@ impl Replay {
     }
 
     fn record(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), &'static str> {
+        if let Some(time) = time_of(bytes) {
+            self.time = self.time.max(time);
+            self.next_lsn = lsn.next();
+            return Ok(());
+        }
         let mut unpacked = std::mem::take(&mut self.unpacked);
-        let outcome = unpack(bytes, &mut unpacked).and_then(|plain| self.plain(lsn, plain));
+        let outcome = unpack(bytes, &mut unpacked).and_then(|plain| self.batch(lsn, plain));
         self.unpacked = unpacked;
         outcome
     }
 
-    fn plain(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), &'static str> {
+    fn batch(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), &'static str> {
         let record = Record::decode(bytes)?;
         if record.first <= self.last_seq {
             return Err("numbers of a batch go back");
@@ -417,7 +426,7 @@ fn build(
     taken: Taken,
 ) -> Arc<Core> {
     let owner = OPENINGS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let time = Arc::new(WallTime::new(place.clock, contents.counters.time_floor));
+    let time = Arc::new(WallTime::new(place.clock, replay.time));
     let keyspaces = contents.keyspaces.iter().map(|(id, entry)| {
         let shared = Shared {
             id: *id,

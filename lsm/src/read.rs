@@ -6,6 +6,7 @@ use crate::keyspace::{EXPIRY_BYTES, Shared};
 use crate::slice::Slice;
 use crate::state::State;
 use crate::table::Found;
+use crate::time::WallTime;
 
 /// The value of `key` in a snapshot at `seq`.
 pub(crate) fn get(
@@ -88,7 +89,7 @@ impl Search {
     fn answer(self, keyspace: &Shared, key: &[u8], base: Option<Slice>) -> Result<Option<Slice>> {
         let base = match base {
             Some(value) if keyspace.expires => {
-                let len = unexpired(&value, keyspace.time.now())?;
+                let len = unexpired(&value, &keyspace.time, keyspace.time.now())?;
                 len.map(|len| value.shortened(len))
             }
             base => base,
@@ -116,13 +117,18 @@ pub(crate) fn merge(
     Ok(Slice::from(operator.merge(key, base, &operands)))
 }
 
-/// The length of the value without its expiry, or nothing if that has come.
-pub(crate) fn unexpired(value: &[u8], now: u64) -> Result<Option<usize>> {
+/// The length of the value without its expiry, or nothing if that has come by `now`, which is then
+/// noted in `time`.
+pub(crate) fn unexpired(value: &[u8], time: &WallTime, now: u64) -> Result<Option<usize>> {
     let expiry = expiry(value).ok_or(Error::Options {
         option: "ttl",
         rule: "value of an expiring keyspace is too short",
     })?;
-    Ok((now < expiry).then(|| value.len() - EXPIRY_BYTES))
+    if expiry <= now {
+        time.act(now);
+        return Ok(None);
+    }
+    Ok(Some(value.len() - EXPIRY_BYTES))
 }
 
 /// When a value of an expiring keyspace does.

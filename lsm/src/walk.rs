@@ -280,7 +280,11 @@ impl Walk {
     /// The length of the value under the entries' cursor, unless it has expired.
     fn measure(&self) -> Result<Option<usize>> {
         let value = self.entries.entry().expect("stands on an entry").value;
-        if self.keyspace.expires { unexpired(value, self.now) } else { Ok(Some(value.len())) }
+        if self.keyspace.expires {
+            unexpired(value, &self.keyspace.time, self.now)
+        } else {
+            Ok(Some(value.len()))
+        }
     }
 
     /// The value under the entries' cursor, for keeps, unless it has expired.

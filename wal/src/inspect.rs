@@ -83,6 +83,22 @@ pub fn files(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<File>> {
     Ok(names.into_iter().map(file).collect())
 }
 
+/// The number that the log in `dir` was given when it was made, which every file of it carries; by
+/// it a log is told from another one in its place. Nothing if no header can be read.
+///
+/// # Errors
+/// [`Io`](Error::Io) if the directory cannot be listed, or a segment not be opened.
+pub fn log_id(vfs: &dyn Vfs, dir: &Path) -> Result<Option<u64>> {
+    for file in files(vfs, dir)? {
+        if let Role::Segment(_) = file.role
+            && let Header::Sound(fields) = segment(vfs, &file.path)?.header
+        {
+            return Ok(Some(fields.log_id));
+        }
+    }
+    Ok(None)
+}
+
 /// One segment file, as an iterator over its parts.
 #[derive(Debug)]
 pub struct Segment {

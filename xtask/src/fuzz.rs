@@ -1,11 +1,11 @@
-//! The log's decoder under libFuzzer, for as long as one likes.
+//! The decoders of a storage crate under libFuzzer, for as long as one likes.
 //!
 //! libFuzzer keeps the inputs that reach code no input has reached before, and mutates those. It
 //! learns what is reached from counters that the compiler puts into our code; the flags for that
 //! are [`COVERAGE`], and work on a stable toolchain because no sanitizer is asked for. All is built
 //! below `<target>/fuzz`, apart from everything else, for the flags change every dependency.
 //!
-//! What is fuzzed, and what must hold, is in `wal/fuzz` and `wal/tests/suite/fuzz`.
+//! What is fuzzed, and what must hold, is in each crate's `fuzz` and `tests/suite/fuzz`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,35 +26,40 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Ccodegen-units=1 --cfg fuzzing";
 
+/// The crates with a fuzzer, which lies in a workspace of its own below each.
+pub(crate) const TARGETS: [&str; 3] = ["wal", "btree", "lsm"];
+
 /// Inputs, in bytes: a log of a few small segments. Seconds for one of them; MiB for all.
 const LIMITS: &str = "-max_len=65536 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1";
 
 /// Where the fuzzer's things lie.
 #[derive(Debug)]
 struct Places {
+    target: &'static str,
     build: PathBuf,
     corpus: PathBuf,
     artifacts: PathBuf,
 }
 
 impl Places {
-    fn below(target_dir: &Path) -> Places {
+    fn below(target_dir: &Path, target: &'static str) -> Places {
         let build = target_dir.join("fuzz");
-        let (corpus, artifacts) = (build.join("corpus/wal"), build.join("artifacts/wal"));
-        Places { build, corpus, artifacts }
+        let corpus = build.join("corpus").join(target);
+        let artifacts = build.join("artifacts").join(target);
+        Places { target, build, corpus, artifacts }
     }
 
     fn program(&self, host: &str) -> PathBuf {
-        self.build.join(host).join("release/drystone-wal-fuzz")
+        self.build.join(host).join(format!("release/drystone-{}-fuzz", self.target))
     }
 }
 
 /// Builds, then runs for so many seconds. `false` if an input broke a rule.
-pub(crate) fn run(seconds: u32) -> anyhow::Result<bool> {
+pub(crate) fn run(target: &'static str, seconds: u32) -> anyhow::Result<bool> {
     std::env::set_current_dir(root())?;
     need_cxx()?;
     let host = host()?;
-    let places = Places::below(&target_dir()?);
+    let places = Places::below(&target_dir()?, target);
     for folder in [&places.corpus, &places.artifacts] {
         std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
     }
@@ -73,7 +78,9 @@ pub(crate) fn run(seconds: u32) -> anyhow::Result<bool> {
 
 fn build(places: &Places, host: &str) -> Step {
     // Naming the target keeps the flags away from build scripts, which could not be linked.
-    Step::new("build", "cargo build --release --manifest-path wal/fuzz/Cargo.toml")
+    let manifest = format!("{}/fuzz/Cargo.toml", places.target);
+    Step::new("build", "cargo build --release --manifest-path")
+        .arg(manifest)
         .arg("--target")
         .arg(host)
         .env("RUSTFLAGS", COVERAGE)
@@ -81,8 +88,8 @@ fn build(places: &Places, host: &str) -> Step {
 }
 
 fn hunt(places: &Places, host: &str, seconds: u32) -> Step {
-    let mut step =
-        Step::new("fuzz wal", "nice -n 10").arg(places.program(host).display().to_string());
+    let name = format!("fuzz {}", places.target);
+    let mut step = Step::new(name, "nice -n 10").arg(places.program(host).display().to_string());
     for limit in LIMITS.split(' ') {
         step = step.arg(limit);
     }
@@ -114,11 +121,21 @@ fn host() -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
+    /// A fuzzer that is not in its place is found out here, and not after a long build.
+    #[test]
+    fn every_target_has_its_workspace() {
+        for target in TARGETS {
+            let manifest = root().join(target).join("fuzz/Cargo.toml");
+            let text = std::fs::read_to_string(&manifest).unwrap();
+            assert!(text.contains(&format!("name = \"drystone-{target}-fuzz\"")), "{target}");
+        }
+    }
+
     /// Flags that reach build scripts make them fail to link; flags that are lost leave a fuzzer
     /// that is blind and still looks busy.
     #[test]
     fn instrumentation_is_for_the_target_alone() {
-        let places = Places::below(Path::new("/t"));
+        let places = Places::below(Path::new("/t"), "lsm");
         let step = build(&places, "x-y-z");
         assert!(step.command.ends_with(&["--target".to_owned(), "x-y-z".to_owned()]));
         assert!(
@@ -129,10 +146,10 @@ mod tests {
     /// The corpus and what is found are kept below the target folder, never beside the sources.
     #[test]
     fn fuzzer_leaves_its_things_below_target() {
-        let step = hunt(&Places::below(Path::new("/t")), "x-y-z", 60);
+        let step = hunt(&Places::below(Path::new("/t"), "lsm"), "x-y-z", 60);
         assert!(step.command.contains(&"-max_total_time=60".to_owned()), "{:?}", step.command);
-        assert!(step.command.contains(&"-artifact_prefix=/t/fuzz/artifacts/wal/".to_owned()));
-        assert_eq!(step.command.last().unwrap(), "/t/fuzz/corpus/wal");
-        assert!(step.command.contains(&"/t/fuzz/x-y-z/release/drystone-wal-fuzz".to_owned()));
+        assert!(step.command.contains(&"-artifact_prefix=/t/fuzz/artifacts/lsm/".to_owned()));
+        assert_eq!(step.command.last().unwrap(), "/t/fuzz/corpus/lsm");
+        assert!(step.command.contains(&"/t/fuzz/x-y-z/release/drystone-lsm-fuzz".to_owned()));
     }
 }

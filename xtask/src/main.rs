@@ -7,8 +7,8 @@
 //! says so by name and is never counted as passed.
 //!
 //! Two more are for those who touch storage: [`loom`](test::loom) tries out every order of its
-//! threads and is a step of the tests as well, [`fuzz`] throws bytes at its decoder for as long as
-//! you like.
+//! threads and is a step of the tests as well, [`fuzz`] throws bytes at its decoders for as long
+//! as you like.
 //!
 //! Deliberately absent: caching, parallel steps, configuration. Cargo has the first two, and the
 //! list is short enough to be read.
@@ -27,15 +27,15 @@ chores:
   test --fast    format, clippy and every test against the dev build; no docs, no deny
   test --slow    as test, and the slow tests too (SLOW=1)
   loom           the models of what threads share, alone
-  fuzz wal [--seconds N]
-                 the log's decoder under libFuzzer, for ten minutes unless told otherwise";
+  fuzz wal|btree|lsm [--seconds N]
+                 a store's decoders under libFuzzer, for ten minutes unless told otherwise";
 
 /// What the words of the command line ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Chore {
     Test(test::Pace),
     Loom,
-    Fuzz { seconds: u32 },
+    Fuzz { target: &'static str, seconds: u32 },
     Help,
 }
 
@@ -45,11 +45,17 @@ fn parse(words: &[&str]) -> Option<Chore> {
         ["test", "--fast"] => Chore::Test(test::Pace::Fast),
         ["test", "--slow"] => Chore::Test(test::Pace::Slow),
         ["loom"] => Chore::Loom,
-        ["fuzz", "wal"] => Chore::Fuzz { seconds: fuzz::SECONDS },
-        ["fuzz", "wal", "--seconds", count] => Chore::Fuzz { seconds: count.parse().ok()? },
+        ["fuzz", name] => Chore::Fuzz { target: fuzz_target(name)?, seconds: fuzz::SECONDS },
+        ["fuzz", name, "--seconds", count] => {
+            Chore::Fuzz { target: fuzz_target(name)?, seconds: count.parse().ok()? }
+        }
         [] | ["help" | "--help" | "-h"] => Chore::Help,
         _ => return None,
     })
+}
+
+fn fuzz_target(name: &str) -> Option<&'static str> {
+    fuzz::TARGETS.into_iter().find(|target| *target == name)
 }
 
 fn main() -> ExitCode {
@@ -58,7 +64,7 @@ fn main() -> ExitCode {
     let outcome = match parse(&words) {
         Some(Chore::Test(pace)) => test::run(pace),
         Some(Chore::Loom) => test::run_loom(),
-        Some(Chore::Fuzz { seconds }) => fuzz::run(seconds),
+        Some(Chore::Fuzz { target, seconds }) => fuzz::run(target, seconds),
         Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -87,9 +93,12 @@ mod tests {
     fn words_ask_for_one_chore_or_for_none() {
         assert_eq!(parse(&["test", "--slow"]), Some(Chore::Test(test::Pace::Slow)));
         assert_eq!(parse(&["loom"]), Some(Chore::Loom));
-        assert_eq!(parse(&["fuzz", "wal"]), Some(Chore::Fuzz { seconds: fuzz::SECONDS }));
-        let hour = ["fuzz", "wal", "--seconds", "3600"];
-        assert_eq!(parse(&hour), Some(Chore::Fuzz { seconds: 3600 }));
+        for target in fuzz::TARGETS {
+            let fuzz = Some(Chore::Fuzz { target, seconds: fuzz::SECONDS });
+            assert_eq!(parse(&["fuzz", target]), fuzz);
+            let hour = ["fuzz", target, "--seconds", "3600"];
+            assert_eq!(parse(&hour), Some(Chore::Fuzz { target, seconds: 3600 }));
+        }
         assert_eq!(parse(&[]), Some(Chore::Help));
         for wrong in [&["fuzz"][..], &["fuzz", "kv"], &["fuzz", "wal", "--seconds", "x"], &["tset"]]
         {

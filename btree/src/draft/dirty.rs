@@ -1,5 +1,8 @@
 //! The private pages and values of a write transaction, and what it no longer needs.
 
+use std::sync::Arc;
+
+use super::buffer::{Buffer, Supply};
 use super::slab::Slab;
 use crate::error::{Damage, Error, Result};
 use crate::page::{Page, PageMut};
@@ -11,20 +14,26 @@ use crate::types::{Extent, PageId, PagePtr, RunPtr};
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     page_bytes: usize,
-    pub(super) pages: Slab,
-    pub(super) runs: Slab,
+    pub(super) pages: Slab<Buffer>,
+    pub(super) runs: Slab<Box<[u8]>>,
     /// Committed pages that the draft does not use any more, in the order in which they were freed.
     pub(super) freed: Vec<Extent>,
-    spare: Vec<Box<[u8]>>,
+    spare: Vec<Buffer>,
+    /// Who gives more of them.
+    supply: Option<Arc<dyn Supply>>,
 }
 
 impl Dirty {
-    pub(super) fn new(page_bytes: usize, spare: Vec<Box<[u8]>>) -> Dirty {
+    pub(super) fn new(page_bytes: usize, spare: Vec<Buffer>) -> Dirty {
         debug_assert!(
             spare.iter().all(|buffer| buffer.len() == page_bytes),
             "spare pages are pages"
         );
         Dirty { page_bytes, spare, ..Dirty::default() }
+    }
+
+    pub(super) fn set_supply(&mut self, supply: Arc<dyn Supply>) {
+        self.supply = Some(supply);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -46,21 +55,30 @@ impl Dirty {
     }
 
     /// A page's worth of memory with anything in it.
-    pub(super) fn buffer(&mut self) -> Box<[u8]> {
-        self.spare.pop().unwrap_or_else(|| vec![0; self.page_bytes].into_boxed_slice())
+    #[inline]
+    pub(super) fn buffer(&mut self) -> Buffer {
+        self.spare.pop().unwrap_or_else(|| self.new_buffer())
+    }
+
+    #[cold]
+    fn new_buffer(&mut self) -> Buffer {
+        if let Some(supply) = &self.supply {
+            supply.supply(&mut self.spare);
+        }
+        self.spare.pop().unwrap_or_else(|| Buffer::new(self.page_bytes))
     }
 
     /// Takes back what [`buffer`](Self::buffer) gave and nobody needs.
-    pub(super) fn recycle(&mut self, buffer: Box<[u8]>) {
+    pub(super) fn recycle(&mut self, buffer: Buffer) {
         self.spare.push(buffer);
     }
 
-    pub(super) fn add(&mut self, page: Box<[u8]>) -> u32 {
+    pub(super) fn add(&mut self, page: Buffer) -> u32 {
         self.pages.insert(page)
     }
 
     /// Puts another page in the place of a private one.
-    pub(super) fn replace(&mut self, slot: u32, page: Box<[u8]>) {
+    pub(super) fn replace(&mut self, slot: u32, page: Buffer) {
         let old = std::mem::replace(self.pages.buffer_mut(slot), page);
         self.spare.push(old);
     }
@@ -72,16 +90,13 @@ impl Dirty {
     }
 
     /// A copy of a page, but for what lies between its slots and its cells.
-    pub(super) fn copy(&mut self, page: &[u8]) -> Box<[u8]> {
-        match self.spare.pop() {
-            Some(mut buffer) => {
-                let (slots, cells) = Page(page).used();
-                buffer[slots.clone()].copy_from_slice(&page[slots]);
-                buffer[cells.clone()].copy_from_slice(&page[cells]);
-                buffer
-            }
-            None => page.into(),
-        }
+    pub(super) fn copy(&mut self, page: &[u8]) -> Buffer {
+        let mut buffer = self.buffer();
+        let bytes = &mut *buffer;
+        let (slots, cells) = Page(page).used();
+        bytes[slots.clone()].copy_from_slice(&page[slots]);
+        bytes[cells.clone()].copy_from_slice(&page[cells]);
+        buffer
     }
 
     /// A private copy of a frozen page.
@@ -130,7 +145,7 @@ impl Dirty {
     }
 
     /// Everything that could serve as a page again.
-    pub(super) fn into_spare(self) -> Vec<Box<[u8]>> {
+    pub(super) fn into_spare(self) -> Vec<Buffer> {
         let mut spare = self.spare;
         spare.extend(self.pages.into_buffers());
         spare

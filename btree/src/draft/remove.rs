@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::buffer::Buffer;
 use super::edit::{Bounds, Edit, Path, Step};
 use crate::error::Result;
 use crate::page::{Bias, Item, Key, Page, Value, build, built_bytes, separator, split_point};
@@ -22,9 +23,9 @@ const WALKS_MAX: usize = 8;
 
 /// The pages that two neighbours and their parent become.
 struct Joined {
-    left: Box<[u8]>,
-    right: Box<[u8]>,
-    parent: Box<[u8]>,
+    left: Buffer,
+    right: Buffer,
+    parent: Buffer,
 }
 
 /// How many pages two neighbours become.

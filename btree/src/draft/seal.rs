@@ -1,8 +1,8 @@
-//! Sealing: private pages get their numbers, and their parents learn them.
+//! Sealing: private pages get their checksums, and their parents learn them.
 //!
 //! ```text
 //!    collect   slots reached from the roots, children before parents      5 3 8 1 0
-//!    allocate  as many numbers, in few runs                               70 71 72 │ 90 91
+//!    allocate  numbers for those that have none yet, in few runs
 //!    seal      put the children's pointers in, stamp, checksum, in that order
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! roots still unsealed, which decides how many pages it needs, and overwritten in place when the
 //! roots are known.
 
+use super::buffer::Buffer;
 use super::dirty::Dirty;
 use super::edit::Edit;
 use super::{Draft, Spare};
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::forest::{Entry, Forest, encode, position};
 use crate::page::{PageMut, children, runs};
 use crate::pages::Pages;
+use crate::prefetch::prefetch;
 use crate::types::{Extent, PageId, PagePtr, RunPtr, TreeRoot, TxnId, crc};
 
 /// Who gives page numbers. Implemented by the store's free map.
@@ -26,17 +28,13 @@ pub(crate) trait Allocate {
 
     /// Takes exactly `pages` pages that follow one another, for a value.
     fn allocate_run(&mut self, pages: u32) -> Result<Extent>;
-
-    /// Is told of each page as soon as it is sealed, when all of it is in the processor's cache:
-    /// the moment to copy it. Nobody can reach it yet, and if sealing fails later nobody ever will.
-    fn sealed(&mut self, _page: &SealedPage) {}
 }
 
 /// A page ready to be published and written.
 #[derive(Debug)]
 pub(crate) struct SealedPage {
     pub ptr: PagePtr,
-    pub bytes: Box<[u8]>,
+    pub bytes: Buffer,
 }
 
 /// A large value ready to be published and written: `bytes` is as long as the value, what follows
@@ -52,8 +50,7 @@ pub(crate) struct SealedRun {
 pub(crate) struct Sealed {
     /// The state after the commit; `forest.catalog()` goes into the meta page.
     pub forest: Forest,
-    /// In the order of their numbers within each extent that was allocated: neighbours in the file
-    /// are neighbours here. The catalog's root is the last.
+    /// Children before parents; the catalog's root is the last.
     pub pages: Vec<SealedPage>,
     pub runs: Vec<SealedRun>,
     /// Committed pages that the new state does not use.
@@ -86,8 +83,12 @@ impl Draft {
         }
         let trees_end = order.len();
         collect(&self.dirty, catalog.ptr, &mut order);
-        let mut seal = Seal::new(txn, order.len(), self.dirty.pages.len(), allocate);
-        for slot in &order[..trees_end] {
+        let mut seal = Seal::new(txn, &self.dirty, &order, allocate);
+        for (i, slot) in order[..trees_end].iter().enumerate() {
+            // All of a large draft is far away by now.
+            if let Some(next) = order.get(i + 1) {
+                prefetch(self.dirty.page(*next).0);
+            }
             seal.page(&mut self.dirty, *slot)?;
         }
         for at in changed {
@@ -178,14 +179,15 @@ struct Seal<'a, A> {
 }
 
 impl<'a, A: Allocate> Seal<'a, A> {
-    fn new(txn: TxnId, pages: usize, slots: usize, allocate: &'a mut A) -> Seal<'a, A> {
+    fn new(txn: TxnId, dirty: &Dirty, order: &[u32], allocate: &'a mut A) -> Seal<'a, A> {
+        let nameless = order.iter().filter(|slot| dirty.pages.buffer(**slot).id().is_none());
         Seal {
             txn,
             allocate,
             at_hand: Extent { first: PageId(0), pages: 0 },
-            wanted: u32::try_from(pages).expect("memory ends before the numbers do"),
-            places: vec![PagePtr::NONE; slots],
-            pages: Vec::with_capacity(pages),
+            wanted: u32::try_from(nameless.count()).expect("memory ends before the numbers do"),
+            places: vec![PagePtr::NONE; dirty.pages.len()],
+            pages: Vec::with_capacity(order.len()),
             runs: Vec::new(),
         }
     }
@@ -196,8 +198,11 @@ impl<'a, A: Allocate> Seal<'a, A> {
     }
 
     fn page(&mut self, dirty: &mut Dirty, slot: u32) -> Result<()> {
-        let id = self.next_id()?;
         let mut bytes = dirty.pages.take_sealed(slot);
+        let id = match bytes.id() {
+            Some(id) => id,
+            None => self.next_id()?,
+        };
         let mut page = PageMut(&mut bytes);
         if page.view().is_leaf() {
             self.runs_of(dirty, &mut page)?;
@@ -212,9 +217,7 @@ impl<'a, A: Allocate> Seal<'a, A> {
         page.stamp(id, self.txn);
         let ptr = PagePtr { id, crc: crc(id, &bytes), txn: self.txn.low() };
         self.places[slot as usize] = ptr;
-        let page = SealedPage { ptr, bytes };
-        self.allocate.sealed(&page);
-        self.pages.push(page);
+        self.pages.push(SealedPage { ptr, bytes });
         Ok(())
     }
 

@@ -15,15 +15,17 @@
 //! A frozen buffer that nothing of the present uses is *replaced*: kept for the rollback, and given
 //! back if the savepoint is released.
 
+use std::ops::Deref;
+
 /// Numbered buffers.
 ///
 /// Invariants:
 /// - a number in `free` has no buffer, and is at or above `floor`;
 /// - a number in `replaced` has a buffer, and is below `floor`;
 /// - `floor` is where the latest mark was set, or 0.
-#[derive(Debug, Default)]
-pub(crate) struct Slab {
-    buffers: Vec<Option<Box<[u8]>>>,
+#[derive(Debug)]
+pub(crate) struct Slab<B> {
+    buffers: Vec<Option<B>>,
     free: Vec<u32>,
     replaced: Vec<u32>,
     floor: u32,
@@ -39,13 +41,20 @@ struct Mark {
     floor: u32,
 }
 
-impl Slab {
+impl<B> Default for Slab<B> {
+    fn default() -> Slab<B> {
+        let (free, replaced, marks) = (Vec::new(), Vec::new(), Vec::new());
+        Slab { buffers: Vec::new(), free, replaced, floor: 0, marks, bytes: 0 }
+    }
+}
+
+impl<B: Deref<Target = [u8]>> Slab<B> {
     /// Bytes in all buffers, frozen ones included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(crate) fn insert(&mut self, buffer: Box<[u8]>) -> u32 {
+    pub(crate) fn insert(&mut self, buffer: B) -> u32 {
         self.bytes += buffer.len();
         if let Some(slot) = self.free.pop() {
             self.buffers[slot as usize] = Some(buffer);
@@ -56,12 +65,12 @@ impl Slab {
     }
 
     #[inline]
-    pub(crate) fn buffer(&self, slot: u32) -> &[u8] {
-        self.buffers[slot as usize].as_deref().expect("a slot in use has a buffer")
+    pub(crate) fn buffer(&self, slot: u32) -> &B {
+        self.buffers[slot as usize].as_ref().expect("a slot in use has a buffer")
     }
 
     #[inline]
-    pub(crate) fn buffer_mut(&mut self, slot: u32) -> &mut Box<[u8]> {
+    pub(crate) fn buffer_mut(&mut self, slot: u32) -> &mut B {
         debug_assert!(!self.is_frozen(slot), "a frozen buffer is copied before it is changed");
         self.buffers[slot as usize].as_mut().expect("a slot in use has a buffer")
     }
@@ -73,7 +82,7 @@ impl Slab {
     }
 
     /// Lets go of a buffer; it comes back unless a savepoint needs it.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Box<[u8]>> {
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<B> {
         if self.is_frozen(slot) {
             self.replaced.push(slot);
             return None;
@@ -90,7 +99,7 @@ impl Slab {
     }
 
     /// Goes back to mark `depth`, which stays the latest; what is cut off goes to `spare`.
-    pub(crate) fn rollback(&mut self, depth: usize, spare: &mut Vec<Box<[u8]>>) {
+    pub(crate) fn rollback(&mut self, depth: usize, spare: &mut Vec<B>) {
         if let Some(later) = self.marks.get(depth + 1) {
             self.floor = later.floor;
         }
@@ -105,7 +114,7 @@ impl Slab {
     }
 
     /// Forgets mark `depth` and all later ones.
-    pub(crate) fn release(&mut self, depth: usize, spare: &mut Vec<Box<[u8]>>) {
+    pub(crate) fn release(&mut self, depth: usize, spare: &mut Vec<B>) {
         let replaced = |marks: &[Mark]| marks.iter().flat_map(|m| m.replaced.clone()).collect();
         // Each mark holds the lists that were current *before* it.
         let mut before: Vec<u32> = replaced(&self.marks[depth + 1..]);
@@ -121,14 +130,14 @@ impl Slab {
         self.check();
     }
 
-    fn take(&mut self, slot: u32) -> Option<Box<[u8]>> {
+    fn take(&mut self, slot: u32) -> Option<B> {
         let buffer = self.buffers[slot as usize].take();
         self.bytes -= buffer.as_ref().map_or(0, |buffer| buffer.len());
         buffer
     }
 
     /// Empties a slot for good: the slab is being sealed.
-    pub(crate) fn take_sealed(&mut self, slot: u32) -> Box<[u8]> {
+    pub(crate) fn take_sealed(&mut self, slot: u32) -> B {
         self.buffers[slot as usize].take().expect("a page is sealed once")
     }
 
@@ -138,7 +147,7 @@ impl Slab {
     }
 
     /// Every buffer there is.
-    pub(crate) fn into_buffers(self) -> impl Iterator<Item = Box<[u8]>> {
+    pub(crate) fn into_buffers(self) -> impl Iterator<Item = B> {
         self.buffers.into_iter().flatten()
     }
 

@@ -21,7 +21,7 @@ use crate::draft::Savepoint;
 use crate::types::{TreeId, TxnId};
 
 /// A transaction of more bytes is not logged: its pages are flushed before the next one begins.
-pub(crate) const OPS_BYTES_MAX: usize = 8 << 20;
+const OPS_BYTES_MAX: usize = 8 << 20;
 
 const TXN_BYTES: usize = 8;
 const NO_END: u32 = u32::MAX;

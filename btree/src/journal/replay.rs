@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Records are read and checked before anything is changed. Then the log is taken over, by which
-//! what was found in it is durable, and the operations are done in transactions of some size: a page
-//! that a thousand records change is copied once.
+//! what was found in it is durable, and the operations are done in transactions of some size: a
+//! page that a thousand records change is copied once.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ use drystone_vfs::Vfs;
 use drystone_wal::inspect::{self, FrameKind, Header, Part, Role};
 use drystone_wal::{Found, Iter, Lsn, Options as WalOptions, View, Wal};
 
-use super::ops::{NoOp, OPS_BYTES_MAX, Op, Record};
+use super::ops::{NoOp, Op, Record};
 use super::{Journal, dir_of, remove};
 use crate::config::{Options, Sync, Writer};
 use crate::error::{Damage, Error, Result};
@@ -38,19 +38,16 @@ const BATCH_BYTES: usize = 32 << 20;
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 
-/// What is beside the file, looked through and not yet touched.
-pub(crate) struct Plan {
-    /// Where the log goes on from the file, if the file speaks of one.
-    from: Option<Lsn>,
-    log: Log,
-}
-
-enum Log {
-    Absent,
-    /// Nothing in it counts.
+/// What is to be done about the log: it was looked through and not yet touched.
+pub(crate) enum Plan {
+    /// The file speaks of none, and there is none.
+    Nothing,
+    /// The file speaks of none, and in the one that is there nothing counts.
     Leftover,
-    Found(Box<Found>),
-    ReadOnly(Box<View>),
+    /// To be replayed from a record on, and taken over.
+    TakeOver(Lsn, Box<Found>),
+    /// To be replayed for a reader.
+    Read(Lsn, Box<View>),
 }
 
 /// Looks for the log of the database at `path`, whose record is `meta`, and checks it.
@@ -63,90 +60,73 @@ pub(crate) fn find(
 ) -> Result<Plan> {
     let dir = dir_of(path);
     let Some(from) = meta.journal else {
-        let log = match look_at_leftover(&**vfs, path, meta)? {
-            true => Log::Leftover,
-            false => Log::Absent,
-        };
-        return Ok(Plan { from: None, log });
+        return Ok(if look_at_leftover(&**vfs, path, meta)? {
+            Plan::Leftover
+        } else {
+            Plan::Nothing
+        });
     };
     let missing = || corrupt(path, Damage::JournalMissing);
-    let id = log_ids(&**vfs, &dir)?.into_iter().next().ok_or_else(missing)?;
+    let id = inspect::log_id(&**vfs, &dir).or_else(absent)?.ok_or_else(missing)?;
     if id != meta.db_id {
         return Err(corrupt(path, Damage::JournalOfAnother));
     }
-    let wal_options = wal_options(options, meta).min_lsn(from.previous());
-    let log = if read_only {
-        Log::ReadOnly(Box::new(Wal::open_read_only(Arc::clone(vfs), &dir, &wal_options)?))
-    } else {
-        Log::Found(Box::new(Wal::find(Arc::clone(vfs), &dir, wal_options)?))
-    };
-    let view = match &log {
-        Log::Found(found) => found.view().ok_or_else(missing)?,
-        Log::ReadOnly(view) => view,
-        Log::Absent | Log::Leftover => return Err(missing()),
-    };
-    if view.first_lsn() > from {
-        return Err(corrupt(path, Damage::JournalMissing));
+    let wal_options = wal_options(options, meta.db_id).min_lsn(from.previous());
+    if read_only {
+        let view = Wal::open_read_only(Arc::clone(vfs), &dir, &wal_options)?;
+        check(path, meta, options, from, &view)?;
+        return Ok(Plan::Read(from, Box::new(view)));
     }
-    check_records(path, meta, view.iter(from))?;
-    Ok(Plan { from: Some(from), log })
+    let found = Wal::find(Arc::clone(vfs), &dir, wal_options)?;
+    check(path, meta, options, from, found.view().ok_or_else(missing)?)?;
+    Ok(Plan::TakeOver(from, Box::new(found)))
 }
 
 fn corrupt(path: &Path, what: Damage) -> Error {
     Error::Corrupt { file: Arc::from(path), offset: 0, what }
 }
 
-/// Whether all of it can be understood.
-fn check_records(path: &Path, meta: &Meta, records: Iter) -> Result<()> {
-    let mut last = meta.txn;
-    for record in records {
+/// Whether a log begins early enough, ends late enough, and can be understood.
+fn check(path: &Path, meta: &Meta, options: &Options, from: Lsn, log: &View) -> Result<()> {
+    if log.first_lsn() > from {
+        return Err(corrupt(path, Damage::JournalMissing));
+    }
+    let mut found = meta.txn;
+    for record in log.iter(from) {
         let (lsn, bytes) = record?;
         let bad = || corrupt(path, Damage::JournalRecord(lsn.0));
         let record = Record::decode(&bytes).ok_or_else(bad)?;
-        let makes_sense = record.txn > last && record.ops().all(|op| op.is_ok());
+        let makes_sense = record.txn > found && record.ops().all(|op| op.is_ok());
         if !makes_sense {
             return Err(bad());
         }
-        last = record.txn;
+        found = record.txn;
     }
-    Ok(())
+    let expected = options.min_txn;
+    if found < expected {
+        Err(corrupt(path, Damage::EndsEarly { found, expected }))
+    } else {
+        Ok(())
+    }
 }
 
-fn wal_options(options: &Options, meta: &Meta) -> WalOptions {
+fn wal_options(options: &Options, db_id: u64) -> WalOptions {
     let segment = (options.unflushed_limits().held / 8).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
     let writer = match options.writer {
         Writer::Thread => drystone_wal::Writer::Thread,
         Writer::Caller => drystone_wal::Writer::Caller,
     };
-    WalOptions::default()
-        .log_id(meta.db_id)
-        .segment_bytes(segment)
-        // An operation may be larger than what ends a record.
-        .record_bytes_max(2 * OPS_BYTES_MAX)
-        .writer(writer)
+    WalOptions::default().log_id(db_id).segment_bytes(segment).writer(writer)
 }
 
-/// The segment files of a directory, and nothing if it is not there.
-fn segments(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<inspect::Segment>> {
-    let files = match inspect::files(vfs, dir) {
-        Ok(files) => files,
-        Err(drystone_wal::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(Vec::new());
+/// A directory that is not there has nothing in it.
+fn absent<T: Default>(error: drystone_wal::Error) -> Result<T> {
+    match error {
+        drystone_wal::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Ok(T::default())
         }
-        Err(drystone_wal::Error::NoLog { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let segments = files.iter().filter(|file| matches!(file.role, Role::Segment(_)));
-    segments.map(|file| Ok(inspect::segment(vfs, &file.path)?)).collect()
-}
-
-/// What the headers say whose log it is.
-fn log_ids(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<u64>> {
-    let id = |segment: inspect::Segment| match segment.header {
-        Header::Sound(fields) => Some(fields.log_id),
-        _ => None,
-    };
-    Ok(segments(vfs, dir)?.into_iter().filter_map(id).collect())
+        error => Err(error.into()),
+    }
 }
 
 /// The file speaks of no log. One may lie there nevertheless: made and not yet spoken of, or given
@@ -154,7 +134,9 @@ fn log_ids(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<u64>> {
 /// never lead transactions: a log that is begun at transaction n begins at position n + 1.
 fn look_at_leftover(vfs: &dyn Vfs, path: &Path, meta: &Meta) -> Result<bool> {
     let mut found = false;
-    for mut segment in segments(vfs, &dir_of(path))? {
+    let files = inspect::files(vfs, &dir_of(path)).or_else(absent)?;
+    for file in files.iter().filter(|file| matches!(file.role, Role::Segment(_))) {
+        let mut segment = inspect::segment(vfs, &file.path)?;
         found = true;
         let Header::Sound(fields) = &segment.header else { continue };
         if fields.log_id != meta.db_id {
@@ -177,60 +159,58 @@ fn look_at_leftover(vfs: &dyn Vfs, path: &Path, meta: &Meta) -> Result<bool> {
 impl Plan {
     /// Does what the log says, then goes on with it, begins one, or gives it up: as the options
     /// ask. The flusher's thread is running.
-    pub(crate) fn carry_out(self, store: &Arc<Store>, meta: &Meta) -> Result<()> {
-        let from = self.from;
-        let wal = match self.log {
-            Log::ReadOnly(view) => {
-                replay(store, view.iter(from.unwrap_or(Lsn(1))))?;
+    pub(crate) fn carry_out(self, store: &Arc<Store>, db_id: u64) -> Result<()> {
+        let wal = match self {
+            Plan::Read(from, view) => {
+                replay(store, view.iter(from))?;
                 store.body.readers.settle(&store.body.readers.newest());
                 return Ok(());
             }
             _ if store.read_only => return Ok(()),
-            Log::Found(found) => {
+            Plan::TakeOver(from, found) => {
                 let (wal, _) = found.open()?;
                 // A flush of what is replayed waits for nothing: all of it is on disk.
-                replay(store, wal.iter(from.unwrap_or(Lsn(1))))?;
+                replay(store, wal.iter(from))?;
                 Some(wal)
             }
-            Log::Leftover => {
+            Plan::Leftover => {
                 remove(&store.body);
                 None
             }
-            Log::Absent => None,
+            Plan::Nothing => None,
         };
         match (wal, store.options.sync) {
             (Some(wal), Sync::Journal) => attach(store, wal),
             (None, Sync::Journal) => {
-                let wal = begin(store, meta)?;
+                let wal = begin(store, db_id)?;
                 let end = wal.next_lsn().previous();
                 // Only a log that the file knows may be given anything.
                 store.core.flusher.lock().set_journal(Some(end))?;
                 store.body.readers.publish(&Root { lsn: end, ..store.body.readers.newest() });
-                attach(store, wal)
+                attach(store, wal);
             }
             (Some(wal), _) => {
                 store.flush_pages()?;
                 store.core.flusher.lock().set_journal(None)?;
                 wal.close()?;
                 remove(&store.body);
-                Ok(())
             }
-            (None, _) => Ok(()),
+            (None, _) => {}
         }
+        Ok(())
     }
 }
 
-fn attach(store: &Store, wal: Wal) -> Result<()> {
+fn attach(store: &Store, wal: Wal) {
     let journal = Journal::new(wal, &store.body);
     let before = store.body.journal.set(journal);
     assert!(before.is_ok(), "a database is opened once");
-    Ok(())
 }
 
 /// Makes a log for what comes after the newest state.
-fn begin(store: &Store, meta: &Meta) -> Result<Wal> {
+fn begin(store: &Store, db_id: u64) -> Result<Wal> {
     let next = Lsn(store.body.readers.newest().txn.next().0);
-    let options = wal_options(&store.options, meta).first_lsn(next);
+    let options = wal_options(&store.options, db_id).first_lsn(next);
     let (wal, _) = Wal::open(Arc::clone(&store.body.vfs), &dir_of(&store.body.path), options)?;
     Ok(wal)
 }

@@ -162,10 +162,10 @@ pub(crate) fn split_point(page_bytes: usize, level: u8, items: &[Item<'_>], bias
         Bias::Middle => middle(items),
     };
     let wish = wish.clamp(least, items.len() - least);
-    let nearest = candidates.clone().filter(|at| fits(*at)).min_by_key(|at| at.abs_diff(wish));
     if fits(wish) {
         wish
     } else {
+        let nearest = candidates.filter(|at| fits(*at)).min_by_key(|at| at.abs_diff(wish));
         nearest
             .or_else(|| (1..items.len()).find(|at| fits(*at)))
             .expect("two items fit into a page")

@@ -24,6 +24,7 @@ fn extent(first: u32, pages: u32) -> Extent {
 /// A commit that does this.
 fn commit(space: &mut Space, txn: u64, used: &[Extent], freed: &[Extent]) {
     let root = root(txn, space.end());
+    space.claim(freed).unwrap();
     space.commit(Change { root, used: used.to_vec(), freed: freed.to_vec() });
     space.check();
 }
@@ -198,5 +199,26 @@ fn many_pages_come_in_few_runs() {
     assert_eq!(rest.iter().map(|run| run.pages).sum::<u32>(), 2000);
     assert_eq!(space.end(), 10_002 + 300, "no page is left and none is given twice");
     assert_eq!(space.free_count(), 0);
+    space.check();
+}
+
+// A forged file uses pages twice, or calls free what a tree uses. Whoever frees them is told,
+// before anything has been counted.
+#[test]
+fn a_page_that_is_not_in_use_cannot_be_freed() {
+    let mut space = space(FIRST_PAGE + 100);
+    let a = space.allocate(10).unwrap();
+    let map = space.allocate_for_map(2).unwrap();
+    commit(&mut space, 1, &[a], &[]);
+    let (front, last) = (extent(a.first.0, 4), extent(a.first.0 + 9, 1));
+    commit(&mut space, 2, &[], &[front]);
+    let outside = [extent(1, 1), extent(u32::MAX, 1), extent(space.end(), 1)];
+    for wrong in outside.into_iter().chain([front, extent(a.first.0 + 3, 2), map, last]) {
+        // The last of these is right, but for being there twice.
+        assert_eq!(space.claim(&[last, wrong]), Err(wrong.first), "{wrong:?}");
+        space.check();
+    }
+    commit(&mut space, 3, &[], &[last]);
+    space.replace(TxnId(3), map);
     space.check();
 }

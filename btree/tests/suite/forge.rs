@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Leaf,
     /// A value of its own, of so many bytes.
     Run(usize),
+    /// A page of the free map: a directory, or a chunk below one.
+    Map,
 }
 
 /// Something a pointer leads to.
@@ -103,6 +105,12 @@ pub(crate) fn seal_record(record: &mut [u8]) {
     put_u32(record, 8, crc);
 }
 
+/// Makes the checksum of a mark right, if it begins like one.
+pub(crate) fn seal_mark(mark: &mut [u8]) {
+    let crc = crc32fast::hash(&mark[12..40]);
+    put_u32(mark, 8, crc);
+}
+
 /// Where the cells of a page begin, with the bytes of their keys that are not shared.
 pub(crate) fn cells(page: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     let slots = 20 + u16_at(page, 4);
@@ -129,7 +137,28 @@ impl Forge {
         let mut forge = Forge { bytes, page_bytes, slot, nodes, dirty, is_plain: false };
         let level = forge.bytes[record + 60];
         forge.visit(record + 48, None, level, 1, true);
+        forge.visit_map(record);
         forge
+    }
+
+    /// Notes the pages of the free map.
+    fn visit_map(&mut self, record: usize) {
+        let count = u16_at(&self.bytes, record + 84);
+        for holder in (0..count).map(|i| record + 96 + 12 * i) {
+            let id = u32_at(&self.bytes, holder);
+            if id == 0 {
+                continue;
+            }
+            self.nodes.push(Node { id, kind: Kind::Map, depth: 1, holder, parent: None });
+            let entries = self.offset(id) + 64..self.offset(id + 1) - 11;
+            for holder in entries.step_by(12) {
+                let chunk = u32_at(&self.bytes, holder);
+                if chunk != 0 {
+                    let (kind, parent) = (Kind::Map, Some(id));
+                    self.nodes.push(Node { id: chunk, kind, depth: 2, holder, parent });
+                }
+            }
+        }
     }
 
     /// Where a page begins in the file.
@@ -184,30 +213,32 @@ impl Forge {
 
     /// Every page that the state needs, those of the free map among them.
     pub(crate) fn pages(&self) -> BTreeSet<u32> {
-        let map = self.map_pages();
-        self.nodes.iter().flat_map(|node| self.span(*node)).chain(map).collect()
+        self.nodes.iter().flat_map(|node| self.span(*node)).collect()
     }
 
-    fn map_pages(&self) -> Vec<u32> {
-        let record = self.slot * SLOT;
-        let count = u16_at(&self.bytes, record + 84);
-        let directories = (0..count).map(|i| u32_at(&self.bytes, record + 96 + 12 * i));
-        let directories: Vec<u32> = directories.filter(|id| *id != 0).collect();
-        let chunks = directories.iter().flat_map(|id| {
-            let entries = self.offset(*id) + 64..self.offset(id + 1) - 11;
-            entries.step_by(12).map(|at| u32_at(&self.bytes, at)).filter(|id| *id != 0)
-        });
-        chunks.chain(directories.iter().copied()).collect()
+    /// The bytes that a node's pointer takes, as they stand.
+    pub(crate) fn pointer(&self, node: Node) -> &[u8] {
+        let len = if matches!(node.kind, Kind::Run(_)) { 16 } else { 12 };
+        &self.bytes[node.holder..node.holder + len]
+    }
+
+    /// A page, or a value.
+    pub(crate) fn node_bytes(&self, node: Node) -> &[u8] {
+        let start = self.offset(node.id);
+        &self.bytes[start..start + self.len_of(node)]
+    }
+
+    fn len_of(&self, node: Node) -> usize {
+        match node.kind {
+            Kind::Run(len) => len,
+            _ => self.page_bytes,
+        }
     }
 
     /// A page, or a value, to be changed.
     pub(crate) fn edit(&mut self, node: Node) -> &mut [u8] {
         self.dirty.insert(node.id);
-        let start = self.offset(node.id);
-        let len = match node.kind {
-            Kind::Run(len) => len,
-            _ => self.page_bytes,
-        };
+        let (start, len) = (self.offset(node.id), self.len_of(node));
         &mut self.bytes[start..start + len]
     }
 
@@ -244,11 +275,7 @@ impl Forge {
             if !self.dirty.contains(&node.id) {
                 continue;
             }
-            let start = self.offset(node.id);
-            let len = match node.kind {
-                Kind::Run(len) => len,
-                _ => self.page_bytes,
-            };
+            let (start, len) = (self.offset(node.id), self.len_of(node));
             let crc = seal_of(node.id, &self.bytes[start..start + len]);
             put_u32(&mut self.bytes, node.holder + 4, crc);
             self.dirty.extend(node.parent);

@@ -192,6 +192,45 @@ fn a_reader_replays_and_writes_nothing() {
     assert!(with_bytes(medium.files()) == with_bytes(before));
 }
 
+// Whoever only looks opens with whatever options come to mind, and closes.
+#[test]
+fn a_reader_that_closes_writes_nothing_whatever_its_options() {
+    let disk = disk();
+    let db = try_open(&disk, journaled()).unwrap();
+    fill(&db, 300);
+    let medium = disk.kill_copy();
+    for sync in [Sync::EveryCommit, Sync::OnRequest, Sync::Journal] {
+        let options = options().sync(sync);
+        let path = Path::new("dir/db");
+        let reader = Db::open_read_only(Arc::new(medium.clone()), path, options).unwrap();
+        assert!(records(&reader) == records(&db));
+        let before = medium.counts().changes();
+        reader.close().unwrap();
+        assert_eq!(medium.counts().changes(), before, "{sync:?}");
+    }
+}
+
+// What the log had may come to nothing; it was acknowledged all the same, and its number is not to
+// be given to another transaction.
+#[test]
+fn a_replay_that_comes_to_nothing_is_a_state_of_its_own() {
+    let disk = disk();
+    let db = try_open(&disk, journaled()).unwrap();
+    let tree = db.tree("t").unwrap();
+    db.close().unwrap();
+    let db = try_open(&disk, journaled()).unwrap();
+    put(&db, b"key", b"value");
+    let mut w = db.write().unwrap();
+    w.delete(tree, b"key").unwrap();
+    let told = w.commit().unwrap().wait().unwrap();
+    let again = disk.crash_copy(1);
+    let db = try_open(&again, journaled().min_txn(told)).unwrap();
+    assert_eq!(db.read().txn(), told);
+    put(&db, b"other", b"value");
+    let db = try_open(&again.crash_copy(2), journaled()).unwrap();
+    assert_eq!(records(&db).len(), 1);
+}
+
 // Scenario 44, for the log: commits that were under way when it failed fail, readers are back at
 // the last durable state, and a new opening finds that state or one of the later ones.
 #[test]

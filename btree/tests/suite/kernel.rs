@@ -10,4 +10,5 @@
 
 mod full;
 mod kill;
+#[path = "../../../tests/kernel/volume.rs"]
 mod volume;

@@ -37,6 +37,7 @@ mod basics;
 mod bulk;
 mod damage;
 mod enumerate;
+mod fuzz;
 mod hostile;
 mod journal;
 mod kernel;

@@ -1,8 +1,13 @@
 //! Space: the file does not grow for ever, and shrinks when asked.
 
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use drystone_btree::{Options, Progress, Sync};
+use drystone_btree::{Db, Options, Progress, Sync};
+use drystone_vfs::{Call, TapVfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -10,7 +15,7 @@ use crate::support::{disk, fill, key, open, options, records, try_open};
 
 /// Every page has one use, and none is lost.
 #[track_caller]
-fn verified(db: &drystone_btree::Db) {
+fn verified(db: &Db) {
     let report = db.verify().unwrap();
     assert_eq!(report.lost_pages, 0, "{report:?}");
     assert_eq!(report.record_copies, 2);
@@ -97,6 +102,41 @@ fn a_database_that_lost_half_of_its_records_gives_the_space_back() {
     }
 }
 
+// Somebody commits whenever the disk is being synced, so that there is always something to flush:
+// that must not keep a compaction, and all who wait for the flusher, for ever.
+#[test]
+fn a_compaction_comes_to_an_end_beside_one_who_always_writes() {
+    const SYNCS_MAX: u32 = 1000;
+    let db: Arc<OnceLock<Db>> = Arc::default();
+    let (writer, syncs) = (Arc::clone(&db), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&syncs);
+    let disk =
+        TapVfs::over(disk(), move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if let (Call::SyncData { .. }, Some(db)) = (call, writer.get())
+                && count.fetch_add(1, Ordering::Relaxed) < SYNCS_MAX
+            {
+                let mut w = db.write().unwrap();
+                let tree = w.tree("t").unwrap();
+                w.put(tree, b"again and again", b"value").unwrap();
+                drop(w.commit().unwrap());
+            }
+            go()
+        });
+    let options = options().sync(Sync::OnRequest).memory_bytes(64 << 20);
+    let opened = Db::open(Arc::new(disk), Path::new("dir/db"), options).unwrap();
+    let tree = fill(&opened, 5000);
+    let mut w = opened.write().unwrap();
+    for i in 0..4000 {
+        w.delete(tree, &key(i)).unwrap();
+    }
+    drop(w.commit().unwrap());
+    opened.persist().unwrap();
+    db.set(opened.clone()).unwrap();
+    while opened.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
+    let syncs = syncs.load(Ordering::Relaxed);
+    assert!(syncs < 100, "{syncs} syncs");
+}
+
 // A reader of an old state keeps its pages through a compaction.
 #[test]
 fn a_reader_is_not_disturbed_by_a_compaction() {
@@ -124,7 +164,7 @@ fn a_reader_is_not_disturbed_by_a_compaction() {
 fn a_compaction_that_gets_nowhere_ends() {
     let disk = disk();
     for sync in [Sync::EveryCommit, Sync::OnRequest] {
-        let clock = std::sync::Arc::new(drystone_vfs::SimClock::default());
+        let clock = Arc::new(drystone_vfs::SimClock::default());
         let db = try_open(&disk, options().sync(sync).clock(clock)).unwrap();
         let tree = fill(&db, 3000);
         let mut held = Vec::new();
@@ -156,12 +196,12 @@ fn a_checkpoint_is_one_state_and_opens_alone() {
     w.delete_range(tree, key(100)..key(900)).unwrap();
     drop(w.commit().unwrap());
     let expected = records(&db);
-    let target = std::path::Path::new("copies/one/db");
+    let target = Path::new("copies/one/db");
     let txn = db.checkpoint(target).unwrap();
     assert!(db.checkpoint(target).is_err(), "a database is not overwritten");
     assert_eq!(txn, db.read().txn());
-    let copy = drystone_btree::Db::open(
-        std::sync::Arc::new(disk.crash_copy(5)),
+    let copy = Db::open(
+        Arc::new(disk.crash_copy(5)),
         target,
         Options::default().writer(drystone_btree::Writer::Caller),
     );

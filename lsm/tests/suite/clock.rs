@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use drystone_lsm::{Db, Keyspace, KeyspaceOptions, Options};
+use drystone_lsm::{Batch, Db, Keyspace, KeyspaceOptions, Options, Progress};
 use drystone_vfs::{SimClock, SimVfs};
 
 use crate::hurt::{key, noise};
@@ -77,6 +77,93 @@ fn what_was_seen_to_be_gone_is_gone_after_a_close() {
     clock.set_wall(40 * YEAR);
     let db = open_at(&disk, &clock, options());
     assert!(!has(&db, &mortal(&db, HOUR), 1));
+}
+
+// Scenario 20: a reader saw that an entry has expired, and then something was made durable, maybe
+// on the word of it. No crash and no date brings the entry back.
+#[test]
+fn what_was_seen_to_be_gone_is_gone_after_a_crash_once_anything_is_durable() {
+    type Save = fn(&Db);
+    let other = |db: &Db| db.keyspace("other", KeyspaceOptions::default()).unwrap();
+    let saves: [(&str, bool, Save); 8] = [
+        ("a write", true, |db| {
+            let other = db.keyspace("other", KeyspaceOptions::default()).unwrap();
+            db.put(&other, b"k", b"v").unwrap().wait().unwrap();
+        }),
+        ("an empty write", true, |db| db.write(Batch::new()).unwrap().wait().unwrap()),
+        ("persist", true, |db| db.persist().unwrap()),
+        ("persist without a journal", false, |db| db.persist().unwrap()),
+        ("a flush", true, |db| {
+            let other = db.keyspace("other", KeyspaceOptions::default()).unwrap();
+            drop(db.put(&other, b"k", b"v").unwrap());
+            db.flush().unwrap();
+        }),
+        ("a write without a journal", false, |db| {
+            let other = db.keyspace("other", KeyspaceOptions::default()).unwrap();
+            db.put(&other, b"k", b"v").unwrap().wait().unwrap();
+        }),
+        ("a compaction", false, |db| {
+            assert!(matches!(db.compact(Duration::MAX), Ok(Progress::Done)));
+        }),
+        ("another keyspace", false, |db| {
+            drop(db.keyspace("third", KeyspaceOptions::default()).unwrap());
+        }),
+    ];
+    for (what, journal, save) in saves {
+        for walks in [false, true] {
+            let (disk, clock) = (SimVfs::new(1), Arc::new(SimClock::new()));
+            clock.set_wall(40 * YEAR);
+            let db = open_at(&disk, &clock, options().journal(journal));
+            let space = mortal(&db, HOUR);
+            drop(other(&db));
+            db.put(&space, &key(1), b"an hour").unwrap().wait().unwrap();
+            clock.set_wall(41 * YEAR);
+            let seen = if walks {
+                db.iter(&space).next().is_some()
+            } else {
+                db.get(&space, &key(1)).unwrap().is_some()
+            };
+            assert!(!seen, "{what}: a year has passed");
+            save(&db);
+            let left = [disk.kill_copy(), disk.crash_copy(1), disk.crash_copy(2)];
+            drop((space, db));
+            clock.set_wall(40 * YEAR);
+            for disk in left {
+                let db = open_at(&disk, &clock, options().journal(journal));
+                assert!(!has(&db, &mortal(&db, HOUR), 1), "{what}, walks: {walks}: it is back");
+            }
+        }
+    }
+}
+
+// Scenario 20: the same, cut off at every step of the write; and time alone writes nothing.
+#[test]
+fn a_crash_in_the_write_after_an_expiry_leaves_it_gone_or_the_write_undone() {
+    for cut in 0..12 {
+        let (disk, clock) = (SimVfs::new(1), Arc::new(SimClock::new()));
+        clock.set_wall(40 * YEAR);
+        let db = open_at(&disk, &clock, options());
+        let space = mortal(&db, HOUR);
+        for n in 1..3 {
+            db.put(&space, &key(n), b"an hour").unwrap().wait().unwrap();
+        }
+        clock.set_wall(41 * YEAR);
+        assert!(!has(&db, &space, 1));
+        assert!(!has(&db, &space, 2));
+        disk.power_cut_after(cut);
+        for n in 3..6 {
+            drop(db.put(&space, &key(n), b"afterwards").and_then(|commit| commit.wait()));
+        }
+        for seed in 0..4 {
+            let (disk, clock) = (disk.crash_copy(seed), Arc::new(SimClock::new()));
+            clock.set_wall(40 * YEAR);
+            let db = open_at(&disk, &clock, options());
+            let space = mortal(&db, HOUR);
+            let written = (3..6).any(|n| has(&db, &space, n));
+            let back = (1..3).filter(|n| has(&db, &space, *n)).count();
+            assert!(!written || back == 0, "cut at {cut}, crash {seed}: {back} are back");
+        }
+    }
 }
 
 // Scenario 20: the newest version of a key expires first. It must hide the older one for ever: at

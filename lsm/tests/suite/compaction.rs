@@ -107,6 +107,36 @@ fn assert_now(db: &Db, expected: &[Records; 2], what: &str) {
     db.verify().unwrap();
 }
 
+// Scenario 30: the manifest cannot be written, so the inputs stay, also when the database is then
+// dropped, which removes the files of tables that are needed no more.
+#[test]
+fn inputs_stay_when_the_manifest_does_not_know_the_outputs() {
+    for after in 0..2 {
+        let disk = SimVfs::new(1);
+        let db = try_open(&disk, options().journal(false)).unwrap();
+        let left = keyspace(&db, "left");
+        for round in 0..4 {
+            for n in 0..30 {
+                drop(db.put(&left, &key(n), &noise(n + round, 100)).unwrap());
+            }
+            db.flush().unwrap();
+        }
+        let expected = contents(&db, "left");
+        let log = crate::hurt::manifest_files(&disk).pop().unwrap();
+        let name = log.file_name().unwrap();
+        disk.fail(Fault::new(Op::Sync, Harm::Error).named(name).after(after).forever());
+        let refused = (0..3).filter(|_| db.compact(Duration::MAX).is_err()).count();
+        assert!(refused > 0, "the manifest takes no edit");
+        drop((left, db));
+        disk.heal();
+        for disk in [disk.kill_copy(), disk.crash_copy(after)] {
+            let db = open(&disk);
+            assert!(contents(&db, "left") == expected, "failed after {after}");
+            db.verify().unwrap();
+        }
+    }
+}
+
 // Each table is an open file, and a process may have some hundreds. A load in the order of the keys
 // is the worst: its tables overlap nothing, and would stay as small as they were flushed.
 #[test]

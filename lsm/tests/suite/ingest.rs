@@ -1,13 +1,15 @@
 //! Records taken in as tables: all of them or none, in their place among the writes.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use drystone_lsm::key::{InternalKey, Kind};
 use drystone_lsm::table::{TableBuilder, TableOptions};
-use drystone_lsm::{Compression, Db, Error, Policy, SeqNo};
-use drystone_vfs::{MemVfs, OsClock, SimVfs, Vfs};
+use drystone_lsm::{Compression, Db, Error, Policy, SeqNo, Snapshot};
+use drystone_vfs::{Call, MemVfs, OsClock, SimClock, SimVfs, TapVfs, Vfs};
+use parking_lot::Mutex;
 
 use crate::support::{dir, keyspace, keyspace_options, options, try_open};
 
@@ -157,6 +159,42 @@ fn tables_from_elsewhere_are_copied_and_left_alone() {
     let names = disk.list(&dir()).unwrap();
     let files = names.iter().filter(|name| name.to_string_lossy().ends_with(".table")).count();
     assert_eq!(files as u64, tables, "an ingest that failed leaves no file");
+}
+
+// The number of an ingest is not seen before its tables are: a snapshot taken while the manifest is
+// being written stands before the ingest, or it would see nothing of it and all that follows.
+#[test]
+fn an_ingest_is_not_seen_before_the_manifest_knows_it() {
+    for journal in [true, false] {
+        type Watch = Option<(Db, Vec<Snapshot>)>;
+        let slot: Arc<Mutex<Watch>> = Arc::default();
+        let seen = Arc::clone(&slot);
+        let tap = move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if let Call::Write { path, .. } | Call::SyncDir { dir: path } = call
+                && (path.starts_with(dir().join("manifest.a")) || *path == dir())
+                && let Some((db, snapshots)) = &mut *seen.lock()
+            {
+                snapshots.push(db.snapshot());
+            }
+            go()
+        };
+        let disk = Arc::new(TapVfs::over(SimVfs::new(1), tap));
+        let clock = Arc::new(SimClock::new());
+        let db = Db::open(disk, clock, &dir(), options().journal(journal)).unwrap();
+        let ks = keyspace(&db, "left");
+        drop(db.put(&ks, &number(1), b"older").unwrap());
+        *slot.lock() = Some((db.clone(), Vec::new()));
+        db.ingest(&ks, records(50, "new")).unwrap();
+        let (_, snapshots) = slot.lock().take().unwrap();
+        let after = db.snapshot();
+        assert!(snapshots.len() >= 2, "{} snapshots", snapshots.len());
+        for snapshot in &snapshots {
+            assert!(snapshot.seq() < after.seq(), "the number was seen before the tables");
+            assert_eq!(snapshot.get(&ks, &number(1)).unwrap().unwrap(), b"older");
+            assert_eq!(snapshot.iter(&ks).count(), 1);
+        }
+        assert_eq!(after.iter(&ks).count(), 50);
+    }
 }
 
 // Whoever sees a later write sees the ingest before it, with readers, writers and flushes at once.

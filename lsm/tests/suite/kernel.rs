@@ -8,6 +8,5 @@
 
 mod full;
 mod kill;
-/// The same volumes that the log is tested on.
-#[path = "../../../wal/tests/suite/kernel/volume.rs"]
+#[path = "../../../tests/kernel/volume.rs"]
 mod volume;

@@ -118,3 +118,37 @@ fn an_idle_keyspace_does_not_hold_the_journal() {
     assert_eq!(contents(&db, "idle").len(), 1);
     assert_eq!(contents(&db, "busy").len(), 50);
 }
+
+// Scenario 33: the batch for which the memtable has no room left. It goes into the next one as a
+// whole: the first one is flushed, and the power fails before the second.
+#[test]
+fn a_batch_is_never_divided_between_two_memtables() {
+    let options = || options().journal(false);
+    let mut divides = 0;
+    for small in 1..60_usize {
+        let disk = SimVfs::new(1);
+        let db = try_open(&disk, options()).unwrap();
+        let (left, right) = (keyspace(&db, "left"), keyspace(&db, "right"));
+        // So many batches of a small and a large change that some memtable is full in one of them.
+        let mut sealed = 0;
+        for n in 0..8 {
+            let mut batch = Batch::new();
+            batch.put(&left, &key(n), &noise(n, small));
+            // A memtable takes what comes until it is full, and then up to as much again.
+            let large = if n % 2 == 0 { 3000 } else { 9000 + 100 * small };
+            batch.put(&right, &key(n), &noise(n, large));
+            drop(db.write(batch).unwrap());
+            sealed = sealed.max(db.stats().sealed);
+        }
+        divides += u32::from(sealed > 0);
+        db.flush_once().unwrap();
+        let disk = disk.crash_copy(small as u64);
+        let db = try_open(&disk, options()).unwrap();
+        // What has a number that is not given out yet shows when it is.
+        let idle = keyspace(&db, "idle");
+        (0..4).for_each(|n| drop(db.put(&idle, &key(n), b"later").unwrap()));
+        let keys = |name| contents(&db, name).into_keys().collect::<Vec<_>>();
+        assert_eq!(keys("left"), keys("right"), "{small} bytes: half of a batch");
+    }
+    assert!(divides > 50, "{divides}");
+}

@@ -33,6 +33,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod forge;
 mod hurt;
 mod oracle;
 mod support;
@@ -44,6 +45,7 @@ mod copies;
 mod deletes;
 mod enumerate;
 mod flushes;
+mod fuzz;
 mod holders;
 mod hostile;
 mod ingest;

@@ -121,6 +121,84 @@ fn in_folder(disk: &SimVfs, folder: &str) -> Vec<PathBuf> {
     manifest_files(disk).into_iter().filter(|path| path.starts_with(dir().join(folder))).collect()
 }
 
+/// Writes `count` edits of some 300 bytes each, durably.
+fn edits(db: &Db, from: u64, count: u64) {
+    for n in from..from + count {
+        drop(keyspace(db, &format!("{n:0200}")));
+    }
+}
+
+/// A disk on which the list of files has just filled its first file, and how many edits that took.
+fn full_file() -> (SimVfs, u64) {
+    let disk = SimVfs::new(1);
+    let db = try_open(&disk, options().journal(false)).unwrap();
+    let (mut count, mut before) = (0, disk.kill_copy());
+    while manifest_files(&disk).len() < 2 {
+        before = disk.kill_copy();
+        edits(&db, count, 1);
+        count += 1;
+        assert!(count < 1000, "the list stays in one file");
+    }
+    (before, count - 1)
+}
+
+/// Loses the newest file of the list, if there are two: an older state must not pass for the
+/// newest.
+#[track_caller]
+fn lose_the_newest(disk: &SimVfs, what: &str) -> bool {
+    let disk = disk.crash_copy(0);
+    let files = manifest_files(&disk);
+    if files.len() < 2 {
+        return false;
+    }
+    remove(&disk, files.last().unwrap());
+    let Err(error) = try_open(&disk, options().journal(false)) else {
+        panic!("{what}: an older state opens");
+    };
+    assert!(matches!(error, Error::Corrupt { .. }), "{what}: {error}");
+    true
+}
+
+// Scenario 22, and 11: the newest file of the list is lost, without a journal and before anything
+// was removed on its word, so that nothing else tells. The one before it says that it follows; also
+// if the process was killed just then, and another has gone on.
+#[test]
+fn the_newest_file_of_the_manifest_is_missed() {
+    let (full, made) = full_file();
+    let life = |disk: &SimVfs, from: u64| {
+        let db = try_open(disk, options().journal(false)).unwrap();
+        for n in 0..40 {
+            edits(&db, from + n, 1);
+            if n % 10 == 0 {
+                lose_the_newest(disk, &format!("edit {n}"));
+            }
+        }
+    };
+    let whole = full.crash_copy(0);
+    let calls = {
+        let db = try_open(&whole, options().journal(false)).unwrap();
+        edits(&db, made, 3);
+        whole.counts().changes()
+    };
+    let mut lost = 0;
+    for cut in 0..=calls {
+        let disk = full.crash_copy(0);
+        disk.power_cut_after(cut);
+        if let Ok(db) = try_open(&disk, options().journal(false)) {
+            for n in 0..3 {
+                drop(
+                    db.keyspace(&format!("{:0200}", made + n), crate::support::keyspace_options()),
+                );
+            }
+        }
+        for (how, disk) in [("killed", disk.kill_copy()), ("crashed", disk.crash_copy(cut))] {
+            life(&disk, made + 3);
+            lost += u32::from(lose_the_newest(&disk, &format!("{how} at call {cut}")));
+        }
+    }
+    assert!(calls > 10 && lost > 10, "{calls} calls, {lost} lost");
+}
+
 // Scenario 23: the new list is there and the old one as well, whole or in part; the newest counts,
 // and the old one's tables, which are gone, are not missed.
 #[test]

@@ -13,6 +13,8 @@
 //! frame claims; checksums that nobody compares; positions that the scan does not compare; a walk
 //! that stays where it is; a repair that leaves old bytes behind the end.
 
+#[path = "../../../tests/fuzz/bounded.rs"]
+pub(crate) mod bounded;
 pub(crate) mod corpus;
 pub(crate) mod entry;
 pub(crate) mod folder;
@@ -21,27 +23,22 @@ pub(crate) mod meter;
 pub(crate) mod mutate;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use drystone_vfs::{Clock, OsClock};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use bounded::Bounds;
 use corpus::Corpus;
 use entry::Look;
 
-const INPUTS: u64 = 100_000;
-/// A slow machine stops earlier, but not before this many.
-const INPUTS_MIN: u64 = 5_000;
-const TIME: Duration = Duration::from_secs(15);
-const THREADS: usize = 2;
-/// No input takes a hundredth of this.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn replay(seed: u64) -> String {
-    format!("replay: SEED={seed} cargo test -p drystone-wal whatever_the_bytes")
-}
+const BOUNDS: Bounds = Bounds {
+    package: "drystone-wal",
+    filter: "whatever_the_bytes",
+    inputs: 100_000,
+    inputs_min: 5_000,
+    time: Duration::from_secs(15),
+};
 
 /// One input, made from its number.
 fn run(corpus: &Corpus, number: u64) -> Look {
@@ -51,21 +48,9 @@ fn run(corpus: &Corpus, number: u64) -> Look {
     entry::check(&folder::encode(&folder), (!forged).then_some(&corpus.written))
 }
 
-/// Says on the way out of a panic which input it was.
-struct Blame(u64);
-
-impl Drop for Blame {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", replay(self.0));
-        }
-    }
-}
-
 /// How the inputs fared: a fuzzer whose every input is refused at once finds nothing.
 #[derive(Debug, Default)]
 struct Tally {
-    inputs: AtomicU64,
     opened: AtomicU64,
     records: AtomicU64,
 }
@@ -74,62 +59,19 @@ struct Tally {
 #[test]
 fn whatever_the_bytes_an_answer_at_a_bounded_cost() {
     let corpus = corpus::make();
-    if let Ok(seed) = std::env::var("SEED") {
-        println!("{:?}", run(&corpus, seed.parse().unwrap()));
-        return;
-    }
-    let slow = std::env::var_os("SLOW").is_some();
-    let (inputs, time) = if slow { (100 * INPUTS, 100 * TIME) } else { (INPUTS, TIME) };
-    let (next, tally, clock) = (AtomicU64::new(0), Tally::default(), OsClock::new());
-    let current = [const { AtomicU64::new(0) }; THREADS];
-    std::thread::scope(|scope| {
-        let (pulse, pulses) = channel();
-        for current in &current {
-            let (pulse, next, tally, corpus, clock) =
-                (pulse.clone(), &next, &tally, &corpus, &clock);
-            scope.spawn(move || {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let late = clock.monotonic() > time && number >= INPUTS_MIN;
-                    if number >= inputs || late {
-                        return;
-                    }
-                    current.store(number, Ordering::Relaxed);
-                    pulse.send(()).expect("the watch outlasts us");
-                    let _blame = Blame(number);
-                    let look = run(corpus, number);
-                    tally.inputs.fetch_add(1, Ordering::Relaxed);
-                    tally.opened.fetch_add(u64::from(look.outcome.is_ok()), Ordering::Relaxed);
-                    tally.records.fetch_add(look.count, Ordering::Relaxed);
-                }
-            });
-        }
-        drop(pulse);
-        watch(&pulses, &current);
+    let tally = Tally::default();
+    let inputs = bounded::run(BOUNDS.or_slow(), |number| {
+        let look = run(&corpus, number);
+        tally.opened.fetch_add(u64::from(look.outcome.is_ok()), Ordering::Relaxed);
+        tally.records.fetch_add(look.count, Ordering::Relaxed);
     });
-    println!("{tally:?} of {inputs}");
-    let Tally { inputs, opened, records } = tally;
-    let (inputs, opened) = (inputs.into_inner(), opened.into_inner());
-    assert!(inputs >= INPUTS_MIN);
+    println!("{tally:?}");
+    let Some(inputs) = inputs else { return };
+    let Tally { opened, records } = tally;
+    let opened = opened.into_inner();
     assert!(opened > inputs / 10, "only {opened} of {inputs} open");
     assert!(opened < inputs * 9 / 10, "{opened} of {inputs} open");
     assert!(records.into_inner() > inputs, "the logs that open hold records");
-}
-
-/// Returns when all threads are done; ends the process if one of them hangs.
-fn watch(pulses: &Receiver<()>, current: &[AtomicU64]) {
-    loop {
-        match pulses.recv_timeout(PATIENCE) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {
-                // A thread that hangs can only be ended together with the process.
-                eprintln!("one of these does not come to an end:");
-                current.iter().for_each(|n| eprintln!("{}", replay(n.load(Ordering::Relaxed))));
-                std::process::exit(101);
-            }
-        }
-    }
 }
 
 // The beginnings must be right, or all that is made of them is noise.

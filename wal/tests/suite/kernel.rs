@@ -14,4 +14,5 @@ mod kill;
 mod ledger;
 mod life;
 mod lock;
+#[path = "../../../tests/kernel/volume.rs"]
 mod volume;

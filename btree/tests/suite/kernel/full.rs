@@ -21,7 +21,7 @@ const SPARES: [u64; 8] = [0, 4096, 12_288, 20_000, 65_536, 69_632, 140_000, 300_
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn try_open(volume: &Volume, sync: Sync) -> Result<Db> {
-    Db::open(Arc::new(OsVfs::new()), &volume.db(), Options::default().sync(sync))
+    Db::open(Arc::new(OsVfs::new()), &volume.place("db"), Options::default().sync(sync))
 }
 
 #[track_caller]
@@ -62,7 +62,7 @@ fn fill_up(db: &Db, from: u64, known: &mut Records) -> Error {
 
 fn start_over(volume: &Volume) {
     volume.drain();
-    if OsVfs::new().remove(&volume.db()).is_err() {
+    if OsVfs::new().remove(&volume.place("db")).is_err() {
         println!("there was no database");
     }
 }
@@ -138,7 +138,9 @@ fn a_flush_without_space_works_when_there_is_some() {
             volume.drain();
             put(3, 200);
             let expected = records(&db);
-            db.persist().unwrap();
+            // The system may have tried to save a page of its own accord when there was no room
+            // yet, and says so to the next who syncs.
+            db.persist().or_else(|_| db.persist()).unwrap();
             drop(db);
             let db = try_open(volume, Sync::OnRequest).unwrap();
             assert_eq!(records(&db), expected, "{spare}");

@@ -27,7 +27,12 @@ fn options(threads: usize) -> Options {
 }
 
 fn open(volume: &Volume, threads: usize) -> Result<Db> {
-    Db::open(Arc::new(OsVfs::new()), Arc::new(OsClock::new()), &volume.log(), options(threads))
+    Db::open(
+        Arc::new(OsVfs::new()),
+        Arc::new(OsClock::new()),
+        &volume.place("log"),
+        options(threads),
+    )
 }
 
 #[track_caller]
@@ -85,7 +90,7 @@ fn a_full_disk_is_reported_and_survived() {
                 let view = Db::open_read_only(
                     Arc::new(OsVfs::new()),
                     Arc::new(OsClock::new()),
-                    &volume.log(),
+                    &volume.place("log"),
                     options(0),
                 );
                 assert_holds(&view.unwrap(), &acknowledged, &format!("{what}, nothing free"));

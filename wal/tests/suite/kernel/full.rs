@@ -27,7 +27,7 @@ fn options(writer: Writer) -> Options {
 }
 
 fn try_open(volume: &Volume, writer: Writer) -> drystone_wal::Result<(Wal, Recovered)> {
-    Wal::open(Arc::new(OsVfs::new()), &volume.log(), options(writer))
+    Wal::open(Arc::new(OsVfs::new()), &volume.place("log"), options(writer))
 }
 
 /// Opens, and returns what was found.
@@ -113,7 +113,7 @@ fn full_log(volume: &Volume, spare: u64, writer: Writer) -> Records {
 /// Nothing but segments and the lock; nothing half made.
 #[track_caller]
 fn assert_clean(volume: &Volume) {
-    let names = OsVfs::new().list(&volume.log()).unwrap();
+    let names = OsVfs::new().list(&volume.place("log")).unwrap();
     let odd = |name: &&std::ffi::OsString| {
         let name = name.to_string_lossy();
         !name.ends_with(".wal") && name != "LOCK"
@@ -124,8 +124,8 @@ fn assert_clean(volume: &Volume) {
 fn start_over(volume: &Volume) {
     let vfs = OsVfs::new();
     volume.drain();
-    for name in vfs.list(&volume.log()).unwrap() {
-        vfs.remove(&volume.log().join(name)).unwrap();
+    for name in vfs.list(&volume.place("log")).unwrap() {
+        vfs.remove(&volume.place("log").join(name)).unwrap();
     }
 }
 
@@ -247,7 +247,7 @@ fn a_fresh_log_without_space_is_refused_and_can_be_made_later() {
             assert_clean(volume);
             volume.fill(0);
             start_over(volume);
-            std::fs::remove_dir(volume.log()).unwrap();
+            std::fs::remove_dir(volume.place("log")).unwrap();
         }
     });
 }

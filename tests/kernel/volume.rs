@@ -16,7 +16,7 @@ use drystone_vfs::{OpenMode, OsVfs, Vfs};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 /// Set for the test that runs in a namespace of its own.
-const INSIDE: &str = "DRYSTONE_BTREE_INSIDE";
+const INSIDE: &str = "DRYSTONE_INSIDE";
 
 /// A mounted file system; unmounted when dropped.
 #[derive(Debug)]
@@ -51,8 +51,9 @@ impl Volume {
         Ok(Volume { kind: "ext4", root, _below: Some(Box::new(below)), _temp: temp })
     }
 
-    pub(super) fn db(&self) -> PathBuf {
-        self.root.join("db")
+    /// Where a test puts something of its own.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     fn ballast(&self) -> PathBuf {
@@ -86,10 +87,15 @@ impl Volume {
         }
     }
 
-    /// Gives the space back.
+    /// Gives the space back, and waits until it can be used: some file systems free it with their
+    /// next transaction, and count it later still.
     pub(super) fn drain(&self) {
+        let before = self.free();
         OsVfs::new().remove(&self.ballast()).unwrap();
         OsVfs::new().sync_dir(&self.root).unwrap();
+        while self.free() <= before {
+            std::thread::yield_now();
+        }
     }
 }
 
