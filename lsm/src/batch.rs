@@ -1,7 +1,7 @@
 //! Changes that happen together or not at all.
 //!
 //! A batch is written as it is kept: one run of bytes, which goes into the journal as one record
-//! and is read back from there by the same decoder.
+//! (packed, if it is large: see `packed.rs`) and is read back from there by the same decoder.
 //!
 //! ```text
 //!    0           8       12
@@ -35,7 +35,7 @@ use crate::key::{KEY_BYTES_MAX, Kind, SeqNo, VALUE_BYTES_MAX};
 use crate::keyspace::{Keyspace, Shared};
 use crate::memtable::{KeyspaceId, Memtable};
 
-const HEAD_BYTES: usize = 12;
+pub(crate) const HEAD_BYTES: usize = 12;
 const RANGE: u8 = 3;
 
 /// A list of changes to any keyspaces of one database. Apply it with

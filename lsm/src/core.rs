@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   write(batch)
+//!     │  pack, if it is large                               packed.rs
 //!     │  wait, if the tree is behind                        pace.rs
 //!     │
 //!     ├─ ordering lock ──────────────────────────────┐
@@ -41,6 +42,7 @@ use crate::keyspace::Shared;
 use crate::manifest::{Change, Counters, Manifest};
 use crate::memtable::{KeyspaceId, Memtable};
 use crate::pace::{MEMORY_WAIT, Pace};
+use crate::packed::Packed;
 use crate::ratchet::Ratchet;
 use crate::snapshot::Registry;
 use crate::state::{Sealed, State};
@@ -189,6 +191,7 @@ impl Core {
             return Err(Error::TooLarge { bytes: room, bytes_max: ROOM_MAX });
         }
         self.check_disk()?;
+        let mut packed = self.journal.as_ref().and_then(|_| Packed::of(batch.record()));
         let mut waits = Waits::default();
         if self.options.threads > 0 {
             waits.slow(self, room);
@@ -199,7 +202,7 @@ impl Core {
                 return Err(Error::NoKeyspace { name: gone.name.clone() });
             }
             if batch.is_empty() {
-                let way = self.way(&batch)?;
+                let way = self.way(&batch, None)?;
                 return Ok(Commit { seq: order.last_seq, way });
             }
             if !order.active.reserve(room) {
@@ -215,7 +218,7 @@ impl Core {
             let first = SeqNo(order.last_seq.0 + 1);
             batch.number(first);
             let last = SeqNo(order.last_seq.0 + batch.len() as u64);
-            let way = self.way(&batch)?;
+            let way = self.way(&batch, packed.as_mut())?;
             order.last_seq = last;
             let ticket = self.ratchet.enter(last);
             break (Arc::clone(&order.active), ticket, Commit { seq: last, way });
@@ -229,10 +232,12 @@ impl Core {
     }
 
     /// Hands the batch to the journal, if there is one and it is not empty.
-    fn way(self: &Arc<Core>, batch: &Batch) -> Result<Way> {
+    fn way(self: &Arc<Core>, batch: &Batch, packed: Option<&mut Packed>) -> Result<Way> {
         let Some(journal) = &self.journal else { return Ok(Way::Flush(Arc::clone(self))) };
-        let batch = (!batch.is_empty()).then(|| batch.record());
-        Ok(Way::Journal(self.append(journal, batch)?))
+        let plain = batch.record();
+        let record = packed.map_or(plain, |packed| packed.record(plain));
+        let record = (!batch.is_empty()).then_some(record);
+        Ok(Way::Journal(self.append(journal, record)?))
     }
 
     /// Appends to the journal; before it the time, if somebody may know that something has expired

@@ -139,6 +139,8 @@ mod keyspace;
 mod time;
 
 mod batch;
+mod packed;
+
 mod commit;
 mod db;
 mod snapshot;

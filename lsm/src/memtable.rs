@@ -15,6 +15,7 @@
 //! Room is reserved before a batch gets its numbers, so that an insertion cannot fail.
 
 mod arena;
+mod bulk;
 #[cfg(all(loom, test))]
 mod model;
 mod ranges;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+pub(crate) use self::bulk::Bulk;
 use self::ranges::Ranges;
 use self::skiplist::{Node, OVERHEAD_MAX, SkipList};
 use crate::cursor::{Cursor, Entry};

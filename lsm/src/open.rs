@@ -27,7 +27,7 @@ use drystone_wal::inspect::log_id;
 use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, View, Wal, Writer};
 use parking_lot::{Mutex, RwLock};
 
-use crate::batch::{Record, time_of};
+use crate::batch::{Change, Record, time_of};
 use crate::cache::BlockCache;
 use crate::config::{Options, RECORD_BYTES_MAX, Sizes};
 use crate::core::{Core, Order, Versions};
@@ -35,8 +35,9 @@ use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Contents, Counters, Found, Manifest, table_number, table_path};
-use crate::memtable::{KeyspaceId, Memtable};
+use crate::memtable::{Bulk, KeyspaceId};
 use crate::pace::Pace;
+use crate::packed::unpack;
 use crate::ratchet::Ratchet;
 use crate::run::TableFile;
 use crate::snapshot::Registry;
@@ -203,6 +204,7 @@ fn journal_options(place: &Place, contents: &Contents) -> WalOptions {
         .min_lsn(contents.counters.journal_durable)
         .record_bytes_max(RECORD_BYTES_MAX)
         .segment_bytes(segment.clamp(16 << 10, 64 << 20))
+        .lean(true)
         .writer(writer);
     match place.options.seed {
         // 0 stands for none.
@@ -315,7 +317,7 @@ fn take_manifest(
 
 /// Puts the journal's records into memtables.
 struct Replay {
-    active: Arc<Memtable>,
+    active: Bulk,
     sealed: Vec<Sealed>,
     last_seq: SeqNo,
     from: Lsn,
@@ -325,13 +327,15 @@ struct Replay {
     sizes: Sizes,
     salt: u64,
     keyspaces: Vec<KeyspaceId>,
+    /// For records that are packed.
+    unpacked: Vec<u8>,
 }
 
 impl Replay {
     fn new(place: &Place, contents: &Contents) -> Replay {
         let sizes = place.options.sizes();
         Replay {
-            active: Arc::new(Memtable::new(sizes.memtable_bytes, contents.salt)),
+            active: Bulk::new(sizes.memtable_bytes, contents.salt),
             sealed: Vec::new(),
             last_seq: contents.counters.last_seq,
             from: contents.counters.journal_from,
@@ -340,6 +344,7 @@ impl Replay {
             sizes,
             salt: contents.salt,
             keyspaces: contents.keyspaces.keys().copied().collect(),
+            unpacked: Vec::new(),
         }
     }
 
@@ -363,6 +368,13 @@ impl Replay {
             self.next_lsn = lsn.next();
             return Ok(());
         }
+        let mut unpacked = std::mem::take(&mut self.unpacked);
+        let outcome = unpack(bytes, &mut unpacked).and_then(|plain| self.batch(lsn, plain));
+        self.unpacked = unpacked;
+        outcome
+    }
+
+    fn batch(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), &'static str> {
         let record = Record::decode(bytes)?;
         if record.first <= self.last_seq {
             return Err("numbers of a batch go back");
@@ -370,7 +382,13 @@ impl Replay {
         if !self.active.reserve(record.room()) {
             self.seal(lsn, record.room());
         }
-        record.insert_into(&self.active, |space| self.keyspaces.contains(&space))?;
+        let (active, keyspaces) = (&mut self.active, &self.keyspaces);
+        record.each(|space, seq, change| match change {
+            // One that was dropped.
+            _ if !keyspaces.contains(&space) => {}
+            Change::Entry { kind, key, value } => active.insert(space, key, seq, kind, value),
+            Change::Range { start, end } => active.delete_range(space, start, end, seq),
+        })?;
         self.last_seq = record.last();
         self.next_lsn = lsn.next();
         Ok(())
@@ -381,10 +399,11 @@ impl Replay {
         let capacity = u32::try_from(room + 4096).unwrap_or(u32::MAX);
         let capacity = capacity.max(self.sizes.memtable_bytes);
         let seed = self.salt.wrapping_add(self.sealed.len() as u64);
-        let fresh = Arc::new(Memtable::new(capacity, seed));
+        let fresh = Bulk::new(capacity, seed);
         assert!(fresh.reserve(room), "a fresh memtable has the room asked for");
-        let memtable = std::mem::replace(&mut self.active, fresh);
-        if memtable.is_reserved() {
+        let full = std::mem::replace(&mut self.active, fresh);
+        if full.is_reserved() {
+            let memtable = Arc::new(full.finish());
             self.sealed.push(Sealed { memtable, last_seq: self.last_seq, next_lsn: lsn });
         }
     }
@@ -425,8 +444,9 @@ fn build(
     let orphan = taken.names.iter().filter_map(|name| table_number(name)).max().unwrap_or(0);
     let next_table = contents.counters.next_table.max(orphan.saturating_add(1));
     let seals = replay.sealed.len() as u64 + 1;
+    let active = Arc::new(replay.active.finish());
     let state = State {
-        active: Arc::clone(&replay.active),
+        active: Arc::clone(&active),
         sealed: replay.sealed,
         version: Arc::new(version),
         admitted: SeqNo::ZERO,
@@ -442,7 +462,7 @@ fn build(
         snapshots: Registry::default(),
         ratchet: Ratchet::new(replay.last_seq),
         state: RwLock::new(Arc::new(state)),
-        order: Mutex::new(Order { last_seq: replay.last_seq, active: replay.active, seals }),
+        order: Mutex::new(Order { last_seq: replay.last_seq, active, seals }),
         flushing: Mutex::new(()),
         read_only: taken.manifest.is_none(),
         versions: Mutex::new(Versions {

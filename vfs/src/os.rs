@@ -162,6 +162,13 @@ impl File for OsFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }
+
+    #[cfg(unix)]
+    fn allocated(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        // The unit is 512 bytes, whatever the file system's blocks are.
+        Ok(self.file.metadata()?.blocks() * 512)
+    }
 }
 
 /// Drives `read`, which may be interrupted or read less than there is room for, until `buf` is full

@@ -109,6 +109,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Cuts or extends (with zeros) to `len` bytes. Durable after `sync_data`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Bytes of disk that the file takes: less than its length if parts of it are holes, which read
+    /// as zeros. Where that is not known, the length.
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     /// Fills `buf` from byte `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         if self.read_at(buf, offset)? == buf.len() {

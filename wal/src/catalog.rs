@@ -113,9 +113,9 @@ impl Catalog {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Bytes of all segment files.
+    /// Bytes of disk that all segment files take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments.lock().iter().map(|segment| segment.capacity).sum()
+        self.segments.lock().iter().map(|segment| segment.filled()).sum()
     }
 
     pub(crate) fn sync_dir(&self) -> io::Result<()> {

@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) record_bytes_max: usize,
     pub(crate) writer: Writer,
     pub(crate) log_id: Option<u64>,
+    pub(crate) lean: bool,
 }
 
 impl Default for Options {
@@ -45,6 +46,7 @@ impl Default for Options {
             record_bytes_max: 64 << 20,
             writer: Writer::Thread,
             log_id: None,
+            lean: false,
         }
     }
 }
@@ -103,6 +105,16 @@ impl Options {
     #[must_use]
     pub fn log_id(mut self, id: u64) -> Options {
         self.log_id = Some(id);
+        self
+    }
+
+    /// Whether to take little room rather than to have it ready. A lean log begins with a hole for
+    /// a segment, and has no zeros written into segments to come while its groups are large; when
+    /// no record is left, it gives all its files back but for a small one. For a log that belongs
+    /// to a store, where loads alternate with single writes. Default: no.
+    #[must_use]
+    pub fn lean(mut self, yes: bool) -> Options {
+        self.lean = yes;
         self
     }
 

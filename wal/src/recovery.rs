@@ -144,7 +144,8 @@ pub(crate) fn verify(vfs: &dyn Vfs, dir: &Path) -> Result<Option<Verified>> {
     let SegmentHeader { creation, capacity, .. } = tail.header;
     let path = layout.final_path(last_id);
     let Scan { last, end, unproven_from, index, .. } = tail.scan;
-    segments.push(Arc::new(Segment::new(tail.header, path, capacity, end, index)));
+    let segment = Segment::new(tail.header, path, capacity, end, index).filled_to(tail.filled);
+    segments.push(Arc::new(segment));
     let old = old.iter().map(|id| layout.final_path(*id));
     let leftovers = layout.leftovers.iter().cloned().chain(old).collect();
     Ok(Some(Verified {
@@ -303,6 +304,7 @@ fn read_header(
 
 struct Tail {
     header: SegmentHeader,
+    filled: u64,
     scan: Scan,
     cut: Option<Cut>,
     short: Option<Short>,
@@ -317,6 +319,7 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
         Err(Error::Corrupt { file: path.clone(), offset, lsn, reason })
     };
     let length = file.len().map_err(failed)?.min(header.capacity);
+    let filled = filled(&*file, length).map_err(failed)?;
     let mut scanner = Scanner::new(Arc::clone(&file), &header, length);
     let scan = scanner.run().map_err(failed)?;
     let damage = scan.stop.damage;
@@ -342,7 +345,12 @@ fn read_tail(vfs: &dyn Vfs, layout: &Layout, id: SegmentId) -> Result<Tail> {
     }
     let capacity = header.capacity;
     let short = (length < capacity).then_some(Short { file: path, bytes: length, capacity });
-    Ok(Tail { header, scan, cut, short })
+    Ok(Tail { header, filled, scan, cut, short })
+}
+
+/// How far a file of this length is known to have its blocks.
+fn filled(file: &dyn File, length: u64) -> io::Result<u64> {
+    Ok(if file.allocated()? < length { 0 } else { length })
 }
 
 /// The record after those that stand in a segment whose successor is gone.
@@ -369,6 +377,7 @@ fn verify_sealed(
     let (file, _) = read_header(vfs, layout, header.segment)?;
     let failed = |e| Error::io("read segment", &path, e);
     let length = file.len().map_err(failed)?;
+    let filled = filled(&*file, length).map_err(failed)?;
     let end = next.previous_end;
     let scan = Scanner::new(file, header, end.min(length)).run().map_err(failed)?;
     let Stop { offset, lsn, damage } = scan.stop;
@@ -379,7 +388,8 @@ fn verify_sealed(
         Some(reason) => Err(Error::Corrupt { file: path, offset, lsn, reason }),
         None => {
             let capacity = length.min(header.capacity);
-            Ok(Arc::new(Segment::new(header.clone(), path, capacity, end, scan.index)))
+            let segment = Segment::new(header.clone(), path, capacity, end, scan.index);
+            Ok(Arc::new(segment.filled_to(filled)))
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Segment {
     pub(crate) capacity: u64,
     /// Frames before this byte are durable.
     end: AtomicU64,
+    /// The file has its blocks up to this byte; behind it may be a hole.
+    filled: AtomicU64,
     index: Mutex<Index>,
 }
 
@@ -29,13 +31,32 @@ impl Segment {
         end: u64,
         index: Index,
     ) -> Segment {
-        Segment { header, path, capacity, end: AtomicU64::new(end), index: Mutex::new(index) }
+        let (end, filled) = (AtomicU64::new(end), AtomicU64::new(capacity));
+        Segment { header, path, capacity, end, filled, index: Mutex::new(index) }
+    }
+
+    /// The same segment, of which blocks behind `filled` may be missing.
+    pub(crate) fn filled_to(mut self, filled: u64) -> Segment {
+        self.filled = AtomicU64::new(filled.min(self.capacity).max(self.end()));
+        self
+    }
+
+    /// Bytes of the file that are on disk, zeros included.
+    pub(crate) fn filled(&self) -> u64 {
+        // Relaxed: the writer alone changes it, and others want a figure.
+        self.filled.load(Ordering::Relaxed)
+    }
+
+    /// The writer has written up to `end`.
+    pub(crate) fn fill(&self, end: u64) {
+        self.filled.fetch_max(end, Ordering::Relaxed);
     }
 
     /// The same segment in a file of another name.
     pub(crate) fn at(&self, path: PathBuf) -> Segment {
         let index = self.index.lock().clone();
         Segment::new(self.header.clone(), path, self.capacity, self.end(), index)
+            .filled_to(self.filled())
     }
 
     pub(crate) fn id(&self) -> SegmentId {

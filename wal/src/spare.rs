@@ -6,6 +6,15 @@
 //! while, and is done here, ahead: by a thread of its own, or by whoever needs the segment if there
 //! is none.
 //!
+//! **Where zeros do not pay.** A log whose groups are large (a load in batches) would write every
+//! byte twice for a trip that it makes seldom. If it is to be [lean](crate::Options::lean), the
+//! next segment is then made as a *hole*: as long as it will be, and without blocks. The small
+//! groups that may follow fill the hole a little ahead of themselves, with zeros in the same write,
+//! so that one in some hundred needs the second trip. The first segment of a lean log is a hole as
+//! well: a log that stays small takes little room. To a reader all of this is the same, for a hole
+//! reads as zeros. Blocks for the [marks](crate::format::MARKS_BYTES) behind the last frame are
+//! there always, so that a prefix can be cut when the disk is full.
+//!
 //! A segment that [`truncate_prefix`](crate::Wal::truncate_prefix) gives back is as good as a new
 //! one, its old frames notwithstanding: see [`format`](crate::format) on "creation".
 
@@ -14,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use drystone_vfs::{File, OpenMode, Vfs};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::recovery::SPARE_NAME;
 
@@ -32,6 +41,24 @@ const WRITE_BYTES: u64 = 64 << 10;
 pub(crate) struct Spare {
     pub(crate) file: Arc<dyn File>,
     pub(crate) capacity: u64,
+    /// The file has its blocks up to this byte.
+    pub(crate) filled: u64,
+}
+
+/// What a new segment file is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Zeros that were written and synced.
+    Zeros,
+    /// A hole.
+    Hole,
+}
+
+/// What kind of file is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) capacity: u64,
+    pub(crate) ground: Ground,
 }
 
 /// The place where at most one spare lies.
@@ -55,7 +82,7 @@ struct State {
 #[derive(Debug)]
 enum Place {
     Empty,
-    Wanted(u64),
+    Wanted(Want),
     /// Somebody is making the file, or moving one there.
     Making,
     Ready(Spare),
@@ -73,10 +100,10 @@ impl Spares {
     }
 
     /// Asks for a spare to be made ready, if none is.
-    pub(crate) fn want(&self, capacity: u64) {
+    pub(crate) fn want(&self, want: Want) {
         let mut state = self.state.lock();
         if self.threaded && !state.stopped && matches!(state.place, Place::Empty) {
-            state.place = Place::Wanted(capacity);
+            state.place = Place::Wanted(want);
             self.changed.notify_all();
         }
     }
@@ -100,26 +127,41 @@ impl Spares {
         self.changed.notify_all();
     }
 
-    /// The spare, of at least `capacity` bytes; made here and now if need be.
-    pub(crate) fn take(&self, capacity: u64) -> io::Result<Spare> {
+    /// The spare, of at least the size wanted; made here and now if need be.
+    pub(crate) fn take(&self, want: Want) -> io::Result<Spare> {
+        let mut state = self.settled();
+        match std::mem::replace(&mut state.place, Place::Empty) {
+            Place::Ready(spare) if spare.capacity >= want.capacity => return Ok(spare),
+            Place::Empty | Place::Wanted(_) | Place::Making | Place::Ready(_) => {}
+        }
+        // Nobody else may make the file meanwhile: the lock is held, and an empty place starts no
+        // one.
+        make(&*self.vfs, &self.path, want)
+    }
+
+    /// Removes the spare that lies ready, if there is one, and forgets what was wanted.
+    pub(crate) fn discard(&self) -> io::Result<()> {
+        let mut state = self.settled();
+        match std::mem::replace(&mut state.place, Place::Empty) {
+            Place::Ready(_) => self.vfs.remove(&self.path),
+            Place::Empty | Place::Wanted(_) | Place::Making => Ok(()),
+        }
+    }
+
+    /// The state once nobody is making a spare.
+    fn settled(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         // Even if the maker has been told to stop: it is still writing.
         while matches!(state.place, Place::Making) {
             self.changed.wait(&mut state);
         }
-        match std::mem::replace(&mut state.place, Place::Empty) {
-            Place::Ready(spare) if spare.capacity >= capacity => return Ok(spare),
-            Place::Empty | Place::Wanted(_) | Place::Making | Place::Ready(_) => {}
-        }
-        // Nobody else may make the file meanwhile: the lock is held, and an empty place starts no
-        // one.
-        make(&*self.vfs, &self.path, capacity)
+        state
     }
 
-    /// Bytes of the spare that lies ready.
+    /// Bytes of disk that the spare which lies ready takes.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.state.lock().place {
-            Place::Ready(spare) => spare.capacity,
+            Place::Ready(spare) => spare.filled,
             _ => 0,
         }
     }
@@ -128,11 +170,11 @@ impl Spares {
     pub(crate) fn prepare(&self) {
         let mut state = self.state.lock();
         while !state.stopped {
-            if let Place::Wanted(capacity) = state.place {
+            if let Place::Wanted(want) = state.place {
                 state.place = Place::Making;
                 drop(state);
                 // If it fails, whoever needs the segment will try again and report.
-                self.settle(make(&*self.vfs, &self.path, capacity).ok());
+                self.settle(make(&*self.vfs, &self.path, want).ok());
                 state = self.state.lock();
             } else {
                 self.changed.wait(&mut state);
@@ -148,11 +190,18 @@ impl Spares {
 }
 
 /// Makes, or lengthens, the spare.
-fn make(vfs: &dyn Vfs, path: &std::path::Path, capacity: u64) -> io::Result<Spare> {
+fn make(vfs: &dyn Vfs, path: &std::path::Path, want: Want) -> io::Result<Spare> {
     let file = vfs.open(path, OpenMode::Create)?;
-    fill(&*file, file.len()?, capacity)?;
+    let len = file.len()?;
+    match want.ground {
+        Ground::Zeros => fill(&*file, len, want.capacity)?,
+        // Durable with the header.
+        Ground::Hole if len < want.capacity => file.set_len(want.capacity)?,
+        Ground::Hole => {}
+    }
     let capacity = file.len()?;
-    Ok(Spare { file, capacity })
+    let filled = if want.ground == Ground::Zeros { capacity } else { 0 };
+    Ok(Spare { file, capacity, filled })
 }
 
 /// Writes zeros from byte `from` up to `to`, durably.

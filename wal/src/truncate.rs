@@ -5,6 +5,10 @@
 //! log is known to start at the mark's segment, older files are leftovers, and a missing one at or
 //! after it is corruption.
 //!
+//! **All of it.** If no record is left, a [lean](crate::Options::lean) log begins anew in a small
+//! segment whose header says that the log starts there, and every older file goes, the spare with
+//! them.
+//!
 //! **Suffix** (records that a new leader overrules): the segment that is cut through is written
 //! anew, up to the cut, under a temporary name. From the moment that file and its name are durable,
 //! the cut has happened: whoever opens the log finishes it. Before that moment it has not.
@@ -32,12 +36,15 @@ use crate::queue::Queue;
 use crate::reader::Iter;
 use crate::recovery::CUT_NAME;
 use crate::segment::Segment;
-use crate::spare::{Spare, fill};
+use crate::spare::{Ground, Spare, Want, fill};
 use crate::types::Lsn;
 use crate::writer::Writer;
 
 /// Frames of the new edition are written in pieces of about this size.
 const COPY_BYTES: usize = 1 << 20;
+
+/// A log without records may keep this much, or a segment: to make files anew costs some syncs.
+const KEEP_BYTES: u64 = 1 << 20;
 
 impl Writer {
     /// Drops the segments that hold nothing at or after `lsn`.
@@ -48,12 +55,18 @@ impl Writer {
         if lsn < self.catalog.first_lsn() {
             return Ok(());
         }
+        let empty = lsn > self.last && queue.next_lsn() == self.last.next();
         let keep = self.catalog.find(lsn)?;
-        if keep.id() <= self.start {
+        let keep_bytes = KEEP_BYTES.min(self.segment_bytes);
+        let large = self.catalog.bytes() + self.spares.bytes() > keep_bytes;
+        let cut = if self.lean && empty && large && self.make_room() {
+            self.begin_anew()
+        } else if keep.id() <= self.start {
             return Ok(());
-        }
-        self.start = keep.id();
-        let cut = self.drop_prefix();
+        } else {
+            self.start = keep.id();
+            self.drop_prefix()
+        };
         if let Err(error) = &cut {
             queue.fail(error.clone());
         }
@@ -68,6 +81,43 @@ impl Writer {
         self.catalog.sync_dir().map_err(|e| Error::poison(&self.catalog.dir, e))
     }
 
+    fn small(&self) -> Want {
+        Want { capacity: self.first_capacity(), ground: Ground::Hole }
+    }
+
+    /// Makes a small spare of which the beginning is on disk, in the place of the one that lies
+    /// ready. Whether that was possible: the disk may be full.
+    fn make_room(&self) -> bool {
+        let make = || -> io::Result<Spare> {
+            self.spares.discard()?;
+            let spare = self.spares.take(self.small())?;
+            spare.file.write_at(&[IoSlice::new(&[0; 2 * HEADER_BYTES as usize])], 0)?;
+            spare.file.sync_data()?;
+            Ok(spare)
+        };
+        match make() {
+            Ok(spare) => {
+                self.spares.claim() && {
+                    self.spares.settle(Some(spare));
+                    true
+                }
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Drops all there is, for no record is needed any more.
+    fn begin_anew(&mut self) -> Result<()> {
+        self.start = self.segment.id().next();
+        self.rotate_into(self.small(), &mut [], self.last.next())?;
+        self.mark_next()?;
+        for segment in self.catalog.drop_before(self.start) {
+            let removed = self.catalog.vfs.remove(&segment.path);
+            removed.map_err(|e| Error::poison(&segment.path, e))?;
+        }
+        self.catalog.sync_dir().map_err(|e| Error::poison(&self.catalog.dir, e))
+    }
+
     /// Recycles a segment file, or removes it.
     fn discard(&self, segment: &Arc<Segment>) -> io::Result<()> {
         let vfs = &self.catalog.vfs;
@@ -77,7 +127,7 @@ impl Writer {
             let move_there = || -> io::Result<Spare> {
                 let file = vfs.open(&segment.path, OpenMode::Write)?;
                 vfs.rename(&segment.path, &self.spares.path)?;
-                Ok(Spare { file, capacity: segment.capacity })
+                Ok(Spare { file, capacity: segment.capacity, filled: segment.filled() })
             };
             match move_there() {
                 Ok(spare) => self.spares.settle(Some(spare)),

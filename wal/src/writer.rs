@@ -29,12 +29,22 @@ use crate::format::{
 use crate::queue::{Load, Queue, Settled};
 use crate::recovery::Verified;
 use crate::segment::Segment;
-use crate::spare::{Spare, Spares};
+use crate::spare::{Ground, Spare, Spares, Want};
 use crate::types::{Lsn, SegmentId};
 
 /// A fresh log starts with a segment this small, so that opening it is quick and a log that stays
 /// small takes little room; each later one is twice as large, up to `segment_bytes`.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// Where writes have this many bytes on average, or fill a segment in so few, the next one is made
+/// as a hole: see [`spare`](crate::spare).
+const LARGE_WRITE_BYTES: u64 = 64 << 10;
+const WRITES_FEW: u64 = 16;
+
+/// A small write into a hole fills this much of it ahead of itself, at most. Not more, for the
+/// reason given in `spare.rs` for pieces of this size.
+const AHEAD_BYTES: usize = 64 << 10;
+static ZEROS: [u8; AHEAD_BYTES] = [0; AHEAD_BYTES];
 
 /// Invariants, between calls:
 /// * Everything before `tail` in `segment`, and all of the segments before it, is durable.
@@ -53,7 +63,12 @@ pub(crate) struct Writer {
     pub(crate) creation: u64,
     /// The oldest segment needed.
     pub(crate) start: SegmentId,
-    segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
+    /// See [`Options::lean`].
+    pub(crate) lean: bool,
+    /// Writes into this segment by this writer, and their bytes.
+    writes: u64,
+    written: u64,
     /// The last frame is a close mark.
     pub(crate) closed: bool,
     /// The segment before this one, if it has just been left and has no next mark yet.
@@ -112,10 +127,13 @@ impl Writer {
             file,
             tail: segment.end(),
             segment,
+            writes: 0,
+            written: 0,
             last: found.last,
             creation: found.creation,
             start: found.start_segment,
             segment_bytes: options.segment_bytes,
+            lean: options.lean,
             closed: found.report.closed,
             left: None,
         })
@@ -130,20 +148,51 @@ impl Writer {
         self.put(&mut load.bytes)?;
         self.segment.extend(load.first, self.tail);
         if self.tail > self.segment.capacity / 2 {
-            self.spares.want(self.next_capacity());
+            self.spares.want(Want { capacity: self.next_capacity(), ground: self.ground() });
         }
         Ok(())
+    }
+
+    /// What the segment after this one is to be made of.
+    fn ground(&self) -> Ground {
+        let large_bytes = LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW);
+        let large = self.writes > 0 && self.written >= self.writes * large_bytes;
+        if self.lean && large { Ground::Hole } else { Ground::Zeros }
     }
 
     /// Puts sealed frames at the tail, durably.
     fn put(&mut self, frames: &mut [u8]) -> Result<()> {
         seal(frames, self.last, self.segment.header.seed());
+        let end = self.tail + frames.len() as u64;
+        let zeros = &ZEROS[..self.ahead(frames.len(), end)];
+        let bufs = [IoSlice::new(frames), IoSlice::new(zeros)];
+        let bufs = if zeros.is_empty() { &bufs[..1] } else { &bufs[..] };
         self.file
-            .write_at(&[IoSlice::new(frames)], self.tail)
+            .write_at(bufs, self.tail)
             .and_then(|()| self.file.sync_data())
             .map_err(|e| Error::poison(&self.segment.path, e))?;
-        self.tail += frames.len() as u64;
+        self.segment.fill(end + zeros.len() as u64);
+        self.note_write(frames.len());
+        self.tail = end;
         Ok(())
+    }
+
+    /// How many zeros to write behind a write of `count` bytes that ends at `end`: some, if it
+    /// reaches into a hole, and more than marks need only if it is small. They cover zeros, and
+    /// thus change nothing.
+    fn ahead(&self, count: usize, end: u64) -> usize {
+        let needed = (end + MARKS_BYTES).min(self.segment.capacity);
+        if needed <= self.segment.filled() {
+            return 0;
+        }
+        // Less at the beginning, where the log may be one that stays small.
+        let most = if count < AHEAD_BYTES { end.min(AHEAD_BYTES as u64) } else { MARKS_BYTES };
+        (self.segment.capacity - end).min(most) as usize
+    }
+
+    fn note_write(&mut self, count: usize) {
+        self.writes += 1;
+        self.written += count as u64;
     }
 
     /// Writes a mark and makes it durable. A full segment makes way for a new one.
@@ -163,7 +212,7 @@ impl Writer {
     /// After a rotation: says in the segment that was left that another follows, so that the loss
     /// of the newest file is noticed. To be called once all of that is durable. The mark lies
     /// behind the durable end of its segment, where no reader looks while there is a successor.
-    fn mark_next(&mut self) -> Result<()> {
+    pub(crate) fn mark_next(&mut self) -> Result<()> {
         let Some(Left { segment, file, end, last }) = self.left.take() else {
             return Ok(());
         };
@@ -188,15 +237,23 @@ impl Writer {
 
     /// The size of the segment after this one.
     pub(crate) fn next_capacity(&self) -> u64 {
-        let first = FIRST_SEGMENT_BYTES.min(self.segment_bytes);
-        (self.segment.capacity.saturating_mul(2)).clamp(first, self.segment_bytes)
+        (self.segment.capacity.saturating_mul(2)).clamp(self.first_capacity(), self.segment_bytes)
+    }
+
+    pub(crate) fn first_capacity(&self) -> u64 {
+        FIRST_SEGMENT_BYTES.min(self.segment_bytes)
     }
 
     /// Starts a new segment with `frames`, whose first record, if any, is `first`.
     fn rotate(&mut self, frames: &mut [u8], first: Lsn) -> Result<()> {
         let need = HEADER_BYTES + frames.len() as u64 + MARKS_BYTES;
-        let capacity = self.next_capacity().max(need);
-        let spare = self.spares.take(capacity).map_err(|e| Error::poison(&self.spares.path, e))?;
+        let want = Want { capacity: self.next_capacity().max(need), ground: self.ground() };
+        self.rotate_into(want, frames, first)
+    }
+
+    /// As [`rotate`](Writer::rotate), into a file that is at least what is wanted.
+    pub(crate) fn rotate_into(&mut self, want: Want, frames: &mut [u8], first: Lsn) -> Result<()> {
+        let spare = self.spares.take(want).map_err(|e| Error::poison(&self.spares.path, e))?;
         self.creation += 1;
         let header = SegmentHeader {
             log_id: self.segment.header.log_id,
@@ -217,6 +274,8 @@ impl Writer {
             last: self.last,
         });
         self.tail = segment.end();
+        (self.writes, self.written) = (0, 0);
+        self.note_write(frames.len());
         self.catalog.push(segment);
         Ok(())
     }
@@ -241,9 +300,12 @@ pub(crate) fn first_segment(
         capacity: FIRST_SEGMENT_BYTES.min(options.segment_bytes),
     };
     let spares = Spares::new(Arc::clone(vfs), dir, false);
+    let mut filled = 0;
     let mut make = || -> io::Result<PathBuf> {
-        let spare = spares.take(header.capacity)?;
+        let ground = if options.lean { Ground::Hole } else { Ground::Zeros };
+        let spare = spares.take(Want { capacity: header.capacity, ground })?;
         header.capacity = spare.capacity;
+        filled = spare.filled;
         let path = dir.join(header.segment.file_name());
         publish(&**vfs, &spares, &spare, &path, &header, &[])?;
         vfs.sync_dir(dir)?;
@@ -251,7 +313,8 @@ pub(crate) fn first_segment(
     };
     let path = make().map_err(|e| Error::poison(&spares.path, e))?;
     let capacity = header.capacity;
-    Ok(Arc::new(Segment::new(header, path, capacity, HEADER_BYTES, Vec::new())))
+    let segment = Segment::new(header, path, capacity, HEADER_BYTES, Vec::new());
+    Ok(Arc::new(segment.filled_to(filled.max(HEADER_BYTES + MARKS_BYTES))))
 }
 
 /// Turns a spare into a segment that holds `frames`, durable in every way.
@@ -267,7 +330,8 @@ fn name_segment(
         .and_then(|()| catalog.sync_dir())
         .map_err(|e| Error::poison(&path, e))?;
     let (end, first) = (header.born_end, header.first_lsn);
-    let segment = Segment::new(header, path, spare.capacity, end, vec![(first, HEADER_BYTES)]);
+    let segment = Segment::new(header, path, spare.capacity, end, vec![(first, HEADER_BYTES)])
+        .filled_to(spare.filled.max(end + MARKS_BYTES));
     Ok((Arc::new(segment), spare.file))
 }
 
@@ -280,7 +344,10 @@ fn publish(
     frames: &[u8],
 ) -> io::Result<()> {
     let block = header.encode();
-    spare.file.write_at(&[IoSlice::new(&block), IoSlice::new(frames)], 0)?;
+    let room = if spare.filled < header.born_end + MARKS_BYTES { MARKS_BYTES as usize } else { 0 };
+    let zeros = &ZEROS[..room];
+    let bufs = [IoSlice::new(&block), IoSlice::new(frames), IoSlice::new(zeros)];
+    spare.file.write_at(&bufs[..if room == 0 { 2 } else { 3 }], 0)?;
     spare.file.sync_data()?;
     vfs.rename(&spares.path, path)
 }

@@ -75,6 +75,15 @@ impl Node {
     pub(super) const NONE: Node = Node(0);
 }
 
+/// An entry that was written, and that no link leads to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loose {
+    /// Rank and number of its keyspace.
+    space: (u32, u32),
+    head: u64,
+    node: u32,
+}
+
 /// See the module.
 ///
 /// Invariants:
@@ -180,6 +189,49 @@ impl SkipList {
                     break;
                 }
                 (before[level], after[level]) = self.walk(&target, prev, level);
+            }
+        }
+    }
+
+    /// Writes an entry that no link leads to yet: see [`link_all`](SkipList::link_all).
+    ///
+    /// # Panics
+    /// As [`insert`](SkipList::insert).
+    pub(super) fn write_loose(
+        &self,
+        space: u32,
+        key: &[u8],
+        seq: SeqNo,
+        kind: Kind,
+        value: &[u8],
+    ) -> Loose {
+        let trailer = seq.0 << 8 | kind as u64;
+        let rank = self.claim_rank(space);
+        let target = Target::new((rank, space), key, trailer);
+        let height = self.draw_height(seq);
+        self.height.fetch_max(height as u32, Ordering::Relaxed);
+        let node = self.write_node(&target, height, value);
+        Loose { space: (rank, space), head: target.head, node }
+    }
+
+    /// Puts the loose entries into the list, which has no others. Nobody else knows of them: the
+    /// list is the caller's alone.
+    pub(super) fn link_all(&mut self, mut loose: Vec<Loose>) {
+        assert!(self.first() == Node::NONE, "loose entries go into an empty list");
+        loose.sort_unstable_by(|a, b| {
+            (a.space, a.head).cmp(&(b.space, b.head)).then_with(|| {
+                let keys = self.key(a.node).cmp(self.key(b.node));
+                keys.then_with(|| self.trailer(b.node).cmp(&self.trailer(a.node)))
+            })
+        });
+        // The last node so far on every level.
+        let mut last = [self.first; HEIGHT_MAX];
+        for Loose { space: (rank, _), head, node } in loose {
+            let link = hint(rank, head) | u64::from(node >> 3);
+            for (level, last) in last.iter_mut().enumerate().take(self.height_of(node)) {
+                // Relaxed: whoever is shown the list is shown it later, by other means.
+                self.link(*last, level).store(link, Ordering::Relaxed);
+                *last = node;
             }
         }
     }
@@ -410,14 +462,24 @@ impl SkipList {
     }
 
     fn trailer(&self, node: u32) -> u64 {
-        // SAFETY: every caller has the node from an acquiring load.
+        // SAFETY: every caller has the node from an acquiring load, or nobody else knows of it.
         unsafe { self.arena.number(node + TRAILER_AT) }
     }
 
-    fn key_place(&self, node: u32) -> (u32, u32) {
-        // SAFETY: every caller has the node from an acquiring load.
+    /// The height of the tower, and the length of the key.
+    fn shape(&self, node: u32) -> (u32, u32) {
+        // SAFETY: every caller has the node from an acquiring load, or nobody else knows of it.
         let shape: u32 = unsafe { self.arena.number(node + SHAPE_AT) };
-        (node + TOWER_AT + 8 * (shape >> 16), shape & 0xffff)
+        (shape >> 16, shape & 0xffff)
+    }
+
+    fn height_of(&self, node: u32) -> usize {
+        self.shape(node).0 as usize
+    }
+
+    fn key_place(&self, node: u32) -> (u32, u32) {
+        let (height, key_len) = self.shape(node);
+        (node + TOWER_AT + 8 * height, key_len)
     }
 
     fn key(&self, node: u32) -> &[u8] {

@@ -9,6 +9,7 @@ use drystone_vfs::{Call, MemVfs, Tap, TapVfs};
 use super::*;
 
 const CAPACITY: u64 = 16 << 10;
+const WANT: Want = Want { capacity: CAPACITY, ground: Ground::Zeros };
 
 /// What is known of a disk whose syncs wait while it is held.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ fn spares() -> (Arc<Spares>, MemVfs, Arc<Shared>) {
 #[test]
 fn a_file_that_is_being_moved_in_is_not_replaced_by_one_that_is_being_made() {
     let (spares, disk, _) = spares();
-    spares.want(CAPACITY);
+    spares.want(WANT);
     assert!(spares.claim(), "nobody has begun to make one");
     assert!(!spares.claim(), "and now it is taken");
     thread::scope(|scope| {
@@ -64,8 +65,8 @@ fn a_file_that_is_being_moved_in_is_not_replaced_by_one_that_is_being_made() {
             assert!(made.is_err(), "one was made in a place that was claimed");
         }
         disk.rename(&old, &spares.path).unwrap();
-        spares.settle(Some(Spare { file, capacity: CAPACITY }));
-        let taken = spares.take(CAPACITY).unwrap();
+        spares.settle(Some(Spare { file, capacity: CAPACITY, filled: CAPACITY }));
+        let taken = spares.take(WANT).unwrap();
         taken.file.write_at(&[IoSlice::new(b"mine")], 0).unwrap();
         let mut named = [0; 4];
         disk.open(&spares.path, OpenMode::Read).unwrap().read_exact_at(&mut named, 0).unwrap();
@@ -80,7 +81,7 @@ fn a_file_that_is_being_moved_in_is_not_replaced_by_one_that_is_being_made() {
 fn a_spare_is_not_taken_while_it_is_being_filled_stopped_or_not() {
     let (spares, _disk, shared) = spares();
     shared.held.store(true, Ordering::SeqCst);
-    spares.want(CAPACITY);
+    spares.want(WANT);
     thread::scope(|scope| {
         scope.spawn(|| spares.prepare());
         while shared.waiting.load(Ordering::SeqCst) == 0 {
@@ -94,7 +95,7 @@ fn a_spare_is_not_taken_while_it_is_being_filled_stopped_or_not() {
             }
             shared.held.store(false, Ordering::SeqCst);
         });
-        let taken = spares.take(CAPACITY).unwrap();
+        let taken = spares.take(WANT).unwrap();
         assert_eq!(taken.capacity, CAPACITY);
     });
     assert_eq!(shared.opened_meanwhile.load(Ordering::SeqCst), 0, "it was taken from its maker");
@@ -108,7 +109,7 @@ fn a_claim_that_comes_to_nothing_is_given_back() {
     spares.settle(None);
     assert!(spares.claim());
     spares.settle(None);
-    assert_eq!(spares.take(CAPACITY).unwrap().capacity, CAPACITY);
+    assert_eq!(spares.take(WANT).unwrap().capacity, CAPACITY);
     assert!(disk.open(&spares.path, OpenMode::Read).is_ok());
     spares.stop();
     assert!(!spares.claim(), "what is closed takes nothing in");

@@ -82,6 +82,8 @@ impl Workload {
         let segment = [16, 16, 20, 32][rng.random_range(0..4)] << 10;
         let buffer = rng.random_range(1..16) << 10;
         let options = options().segment_bytes(segment).buffer_bytes_max(buffer);
+        // Half of the logs make holes, and give all back when no record is left.
+        let options = options.lean(seed % 2 == 1);
         let disk = SimVfs::new(seed);
         let mut workload = Workload {
             rng,

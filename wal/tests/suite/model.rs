@@ -72,7 +72,8 @@ impl Run {
     fn options(&mut self) -> Options {
         let segment = self.rng.random_range(16..64) << 10;
         let buffer = self.rng.random_range(1..32) << 10;
-        options().segment_bytes(segment).buffer_bytes_max(buffer).min_lsn(Lsn(self.model.durable))
+        let options = options().lean(self.rng.random_bool(0.5));
+        options.segment_bytes(segment).buffer_bytes_max(buffer).min_lsn(Lsn(self.model.durable))
     }
 
     /// Opens until it works; the power may fail within.
