@@ -22,7 +22,8 @@
 //! ([`find_high`]). Only then a transaction moves it: [`LEAVES_MAX`] leaves at most, all in memory,
 //! and it ends early when [`HOLD_MAX`] is over. A flush follows when [`FLUSH_PAGES`] have been
 //! moved, so that none is large; beside one who changes the whole file all the time, larger ones
-//! would also take longer in all, as they write what he has changed meanwhile. One large value is moved in one piece, at some 0.3 ms for a MiB.
+//! would also take longer in all, as they write what he has changed meanwhile. One large value is
+//! moved in one piece, at some 0.3 ms for a MiB.
 //!
 //! How far it has come is kept between calls, as a key: whatever others change meanwhile, the
 //! search goes on from there. Large values are looked for when all pages are below the target and

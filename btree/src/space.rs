@@ -26,8 +26,8 @@
 //!
 //! A long reader holds the pages of its own state, and not those that came and went after it.
 //!
-//! What a reader is to a page, a state is, too, that is not known to be durable because the journal's
-//! record is on its way, and the one before those: they may have to be gone back to.
+//! What a reader is to a page, a state is, too, that is not known to be durable because the
+//! journal's record is on its way, and the one before those: they may have to be gone back to.
 //!
 //! **Retired.** If the file is sound, a page that was freed is not reachable by anyone any more. A
 //! file can be made (by a bug, or by hand) where it is. So a page is first taken from the mirror

@@ -1,8 +1,8 @@
 //! Whether leaves are so sparse that packing them is worth while, by a look at a few of them.
 //!
-//! Packing reads every leaf, which is not to be done on every call. So [`SAMPLES`] places are looked
-//! at, evenly spread over all records as the branches divide them, and at each the leaves that would
-//! be packed together.
+//! Packing reads every leaf, which is not to be done on every call. So [`SAMPLES`] places are
+//! looked at, evenly spread over all records as the branches divide them, and at each the leaves
+//! that would be packed together.
 
 use crate::draft::{WINDOW, is_worth, pages_packed};
 use crate::error::Result;

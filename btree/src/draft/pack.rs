@@ -8,8 +8,8 @@
 //!
 //! A page is joined with a neighbour as soon as it is less than a quarter full, and not before, or
 //! it would be split again by the next few puts. So a tree that has lost every other record is
-//! about as large as before. Compaction looks for up to [`WINDOW`] neighbours under one branch whose
-//! records fit into three quarters as many pages, and fills those but for a sixteenth.
+//! about as large as before. Compaction looks for up to [`WINDOW`] neighbours under one branch
+//! whose records fit into three quarters as many pages, and fills those but for a sixteenth.
 //!
 //! Left out: branches, which are one page of a hundred, and leaves of different branches.
 
