@@ -40,9 +40,13 @@ impl Flusher {
     }
 
     fn cut_record(&mut self, queue: &Queue, target: u32) -> Result<()> {
+        let ticket = queue.ticket();
         if let Some(settled) = self.step(queue) {
             queue.tell(settled);
             return Ok(());
+        }
+        if let Some(outcome) = queue.outcome(ticket) {
+            outcome?;
         }
         let body = Arc::clone(&self.body);
         let mut space = body.space.lock();
