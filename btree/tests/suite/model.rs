@@ -178,6 +178,7 @@ impl Life {
         }
         let durable = self.db.durable();
         assert_eq!(self.db.read().txn(), durable, "readers are back at the durable state");
+        self.query();
         self.reopen(self.disk.kill_copy());
     }
 
@@ -188,26 +189,37 @@ impl Life {
         self.disk.fail(Fault::new(op, harm).after(self.rng.random_range(0..6)));
     }
 
-    /// Dies in one way or another, and is opened again.
+    /// Dies in one way or another, and is opened again. Readers outlive the database that they came
+    /// from, but not the disk.
     fn next_life(&mut self) {
         self.disk.heal();
         let disk = match self.rng.random_range(0..3) {
             0 => {
                 self.tally.crashes += 1;
+                self.query();
                 self.disk.crash()
             }
             1 => {
                 self.tally.kills += 1;
+                self.query();
                 self.disk.kill_copy()
             }
             _ => {
                 self.tally.closes += 1;
                 let (last, durable) = (self.db.read().txn(), self.db.durable());
-                let closed = self.db.clone().close();
-                closed.unwrap();
-                let kept = if self.sync == Sync::OnRequest { durable } else { last };
-                self.oracle.acknowledged(kept);
-                self.disk.clone()
+                match self.db.clone().close() {
+                    Ok(()) => {
+                        let kept = if self.sync == Sync::OnRequest { durable } else { last };
+                        self.oracle.acknowledged(kept);
+                        self.query();
+                        self.disk.clone()
+                    }
+                    // The journal has failed, and nobody has committed since.
+                    Err(error) => {
+                        assert!(matches!(error, Error::Poisoned { .. } | Error::NoSpace { .. }));
+                        self.disk.kill_copy()
+                    }
+                }
             }
         };
         self.reopen(disk);
@@ -215,8 +227,6 @@ impl Life {
 
     fn reopen(&mut self, disk: SimVfs) {
         self.pending.clear();
-        // Readers outlive the database that they came from.
-        self.query();
         self.readers.clear();
         let old = std::mem::replace(&mut self.disk, disk);
         let closed = try_open(&SimVfs::new(0), options()).unwrap();
