@@ -255,8 +255,8 @@ fn a_commit_that_nobody_waits_for_is_flushed_if_commits_are() {
     });
 }
 
-// A commit that is held and never looked at: the scribe finds it when its nap is over, even if it had
-// gone to sleep before.
+// A commit that is held and never looked at: the scribe finds it when its nap is over, even if it
+// had gone to sleep before.
 #[test]
 fn a_commit_that_is_only_held_is_flushed_in_time() {
     check(|| {
