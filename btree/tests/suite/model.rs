@@ -2,7 +2,7 @@
 //! flushes, readers of many ages, commits in flight, compactions) it answers as the maps do.
 //!
 //! ```text
-//!   MODEL=n cargo test -p drystone-btree model            replays one life (with SLOW=1 a long one)
+//!   MODEL=n cargo test -p drystone-btree model            replays one life, with SLOW=1 a long one
 //!   SLOW=1 cargo test -p drystone-btree model             more of them, and longer
 //! ```
 
