@@ -36,8 +36,8 @@
 //!
 //! **Where to write.** A commit's pages should lie side by side, so that one call writes them. The
 //! search goes on from where the last one ended, for a run that is long enough; if there is none it
-//! takes the longest ones. Each block of 4096 pages knows a bound on its longest run, so that full
-//! blocks cost one comparison.
+//! takes the longest of the next few. Each block of 4096 pages knows a bound on its longest run, so
+//! that full blocks cost one comparison.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -59,6 +59,9 @@ const BLOCK_PAGES: u32 = 4096;
 
 /// A commit of more pages looks at all runs at once.
 const MANY_PAGES: u32 = 256;
+
+/// Runs that are looked at where none is long enough.
+const RUNS_LOOKED_AT: u32 = 32;
 
 /// It takes runs of this many pages first, then shorter ones.
 const RUNS_FIRST: [u32; 4] = [8, 4, 2, 1];
@@ -580,26 +583,23 @@ impl Space {
         pages - left
     }
 
-    /// The longest run there is, within one block below `limit`.
-    fn find_longest(&mut self, limit: u32) -> Option<(u32, u32)> {
+    /// The longest of the next few runs below `limit`, from the cursor on. In a file whose free
+    /// pages lie scattered, to look for the longest of all would be to look at most of them.
+    fn find_near(&self, limit: u32) -> Option<(u32, u32)> {
+        let end = self.end.min(limit);
         let mut best: Option<(u32, u32)> = None;
-        for block in 0..self.longest.len() as u32 {
-            let bound = u32::from(self.longest[block as usize]);
-            if best.is_some_and(|(_, run)| run >= bound) || bound == 0 {
-                continue;
-            }
-            let (mut at, end) = block_pages(block, self.end.min(limit));
-            let mut longest = 0;
-            while let Some(first) = self.free.next(at, end) {
-                let run = self.free.run(first, end);
-                longest = longest.max(run);
+        let mut looked = 0;
+        for (from, to) in [(self.cursor.min(end), end), (FIRST_PAGE, self.cursor.min(end))] {
+            let mut at = from;
+            while looked < RUNS_LOOKED_AT
+                && let Some(first) = self.free.next(at, to)
+            {
+                let run = self.free.run(first, to);
                 if best.is_none_or(|(_, best)| run > best) {
                     best = Some((first, run));
                 }
                 at = first + run;
-            }
-            if end == block_pages(block, self.end).1 {
-                self.longest[block as usize] = longest as u16;
+                looked += 1;
             }
         }
         best
@@ -695,7 +695,7 @@ impl Allocate for Space {
             if let Some(first) = self.find(wish, limit) {
                 return Ok(self.occupy(first, wish));
             }
-            if let Some((first, run)) = self.find_longest(limit) {
+            if let Some((first, run)) = self.find_near(limit) {
                 return Ok(self.occupy(first, run.min(pages)));
             }
         }
