@@ -79,16 +79,26 @@ fn compact(db: &Db, tree: TreeId, count: u64, report: &Report<'_>) -> Result<()>
         Ok(())
     };
     let (writes, reads) = (Pauses::default(), Pauses::default());
+    // What a write is made of.
+    let (turns, puts, commits) = (Pauses::default(), Pauses::default(), Pauses::default());
     let start = clock.monotonic();
     thread::scope(|scope| {
         let (for_writes, for_reads) = (db.clone(), db.clone());
         let timed = &timed;
         let (writes, reads) = (&writes, &reads);
+        let (turns, puts, commits) = (&turns, &puts, &commits);
         scope.spawn(move || {
+            let clock = OsClock::new();
             let call = move |i: u64| {
+                let start = clock.monotonic();
                 let mut w = for_writes.write()?;
+                let began = clock.monotonic();
                 w.put(tree, &(i / 200 * 200 + 150).to_be_bytes(), &[9; VALUE_BYTES])?;
+                let put = clock.monotonic();
                 drop(w.commit()?);
+                turns.add(began.saturating_sub(start));
+                puts.add(put.saturating_sub(began));
+                commits.add(clock.monotonic().saturating_sub(put));
                 Ok(())
             };
             timed(writes, Box::new(call)).expect("a disk that works");
@@ -109,7 +119,11 @@ fn compact(db: &Db, tree: TreeId, count: u64, report: &Report<'_>) -> Result<()>
         println!("{calls} calls, {outcome:?}, {:?}", clock.monotonic().saturating_sub(start));
     });
     report.line("compacted")?;
-    println!("writer: {writes}; reader: {reads}");
+    println!("writer: {writes}");
+    println!("    its turn: {turns}");
+    println!("    put: {puts}");
+    println!("    commit: {commits}");
+    println!("reader: {reads}");
     Ok(())
 }
 

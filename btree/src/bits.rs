@@ -60,7 +60,7 @@ impl Bits {
 
     /// Whether all of `pages` pages from `first` on are in the set.
     pub(crate) fn contains_all(&self, first: u32, pages: u32) -> bool {
-        (first..first + pages).all(|at| self.contains(at))
+        self.run(first, first + pages) == pages
     }
 
     /// The first page in the set within `from..end`.
@@ -93,10 +93,31 @@ impl Bits {
     /// How many pages before `from`, and not before `start`, are in the set without a gap.
     pub(crate) fn run_before(&self, from: u32, start: u32) -> u32 {
         let mut at = from;
-        while at > start && self.contains(at - 1) {
-            at -= 1;
+        while at > start {
+            // Bits from 1 to `WORD` of the word that ends before `at`, the last one on top.
+            let bits = (at - 1) % WORD + 1;
+            let word =
+                self.words.get(((at - 1) / WORD) as usize).map_or(0, |word| word << (WORD - bits));
+            let ones = word.leading_ones().min(bits);
+            at -= ones;
+            if ones < bits {
+                break;
+            }
         }
-        from - at
+        from - at.max(start)
+    }
+
+    /// How many pages within `from..end` are in the set.
+    pub(crate) fn count_within(&self, from: u32, end: u32) -> u64 {
+        let mut count = 0;
+        let mut at = from;
+        while at < end {
+            let Some(word) = self.words.get((at / WORD) as usize) else { break };
+            let bits = (WORD - at % WORD).min(end - at);
+            count += u64::from((word >> (at % WORD) & u64::MAX >> (WORD - bits)).count_ones());
+            at += bits;
+        }
+        count
     }
 
     /// How many pages are in the set.
@@ -151,6 +172,8 @@ mod tests {
             assert_eq!(bits.run_before(from, end.min(from)), back);
             assert_eq!(bits.last(end), set.range(..end).next_back().copied());
             assert_eq!(bits.count(), set.len() as u64);
+            let within = if from <= end { set.range(from..end).count() } else { 0 };
+            assert_eq!(bits.count_within(from, end), within as u64);
             let all = (first..first + pages).all(|at| set.contains(&at));
             assert_eq!(bits.contains_all(first, pages), all);
         }

@@ -31,6 +31,7 @@ mod dirty;
 mod edit;
 #[cfg(test)]
 mod hostile;
+mod pack;
 mod put;
 mod relocate;
 mod remove;
@@ -49,14 +50,16 @@ use crate::forest::{Entry, Forest, NAME_BYTES_MAX, TREES_MAX, position};
 use crate::pages::Pages;
 use crate::slice::Slice;
 use crate::tree;
-use crate::types::{PageId, TreeId, TreeRoot};
+use crate::types::{TreeId, TreeRoot};
 
 use self::dirty::Dirty;
 use self::edit::{Edit, Hint};
 
 pub(crate) use buffer::{Buffer, Supply};
 pub(crate) use dirty::Overlay;
+pub(crate) use pack::{WINDOW, is_worth, pages_packed};
 pub use put::VALUE_BYTES_MAX;
+pub(crate) use relocate::{Found, Search, find_high};
 pub(crate) use seal::{Allocate, Sealed, SealedPage, SealedRun};
 
 /// Page buffers to use again: give those of the last draft to the next.
@@ -100,7 +103,7 @@ struct Point {
 }
 
 /// Stands for the catalog among the trees being relocated: no tree has this id.
-const CATALOG: TreeId = TreeId(u32::MAX);
+pub(crate) const CATALOG: TreeId = TreeId(u32::MAX);
 
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
@@ -240,36 +243,23 @@ impl Draft {
         Ok(!walk.seek(start)? || end.is_some_and(|end| walk.key_parts().cmp(end).is_ge()))
     }
 
-    /// Gives new places to pages and large values that reach page `above` or beyond, from the key
-    /// and tree of `from` on. Visits about `pages_max` pages, and answers where to go on; `None`
-    /// says that nothing is left up there. What is in the way of a value is not looked for: it may
-    /// get a higher place than it had.
+    /// Gives the leaf that `key` of a tree belongs to a new place, with its way and its values, if
+    /// any of it lies too high. A tree that is gone has none. What is in the way of a value is not
+    /// looked for: it may get a higher place than it had.
     pub(crate) fn relocate<P: Pages>(
         &mut self,
         pages: &P,
-        above: PageId,
-        from: Option<(TreeId, Vec<u8>)>,
-        pages_max: usize,
-    ) -> Result<Option<(TreeId, Vec<u8>)>> {
-        let (mut tree, mut key) = from.unwrap_or_default();
-        let mut visits = pages_max;
-        loop {
-            let at = self.entries.partition_point(|entry| entry.id < tree);
-            let found = self.entries.get(at).map_or(CATALOG, |entry| entry.id);
-            if found != tree {
-                (tree, key) = (found, Vec::new());
-            }
-            let rest = if tree == CATALOG {
-                let (dirty, root) = (&mut self.dirty, &mut self.catalog);
-                Edit { pages, dirty, root, hint: &mut None }.relocate(above, key, &mut visits)?
-            } else {
-                self.edit(pages, tree)?.relocate(above, key, &mut visits)?
-            };
-            match rest {
-                Some(key) => return Ok(Some((tree, key))),
-                None if tree == CATALOG => return Ok(None),
-                None => (tree, key) = (TreeId(tree.0 + 1), Vec::new()),
-            }
+        search: Search,
+        tree: TreeId,
+        key: &[u8],
+    ) -> Result<()> {
+        if tree == CATALOG {
+            let (dirty, root) = (&mut self.dirty, &mut self.catalog);
+            return Edit { pages, dirty, root, hint: &mut None }.relocate(search, key);
+        }
+        match self.edit(pages, tree) {
+            Ok(mut edit) => edit.relocate(search, key),
+            Err(_) => Ok(()),
         }
     }
 

@@ -21,6 +21,8 @@
 //! attempt it writes all pages again, and its record goes to the same slot: the other one holds the
 //! last durable state, of which no page has been touched.
 
+mod cut;
+
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -49,8 +51,12 @@ const AHEAD_BYTES_MIN: u64 = 64 << 10;
 /// A flush that grows the file by more writes no zeros ahead.
 const SMALL_GROWTH_BYTES: u64 = 256 << 10;
 
-/// Flushes before the file is cut, in the hope that nothing is committed meanwhile.
-const SHRINK_FLUSHES_MAX: u32 = 4;
+/// A call writes no more than this. Linux keeps what one call writes to a new place in one large
+/// unit of its cache, and to change a page of such a unit later it goes through all of it.
+const CALL_BYTES_MAX: usize = 64 << 10;
+
+/// A large flush is synced after so many pages, or an eighth of it.
+const STRIDE_PAGES: u32 = 512;
 
 /// Writes what was committed. One at a time: it is behind a lock.
 #[derive(Debug)]
@@ -69,6 +75,10 @@ pub(crate) struct Flusher {
     /// The record that the newest mark names.
     marked_seq: u64,
     seen: Bits,
+    /// No page of the last durable record has this number or a higher one.
+    end: u32,
+    /// Free pages at the end of the file are to be done without; see [`cut`].
+    is_cutting: bool,
     flushes: u64,
     pages_written: u64,
     /// The state of the last durable record.
@@ -97,6 +107,14 @@ enum Piece<'a> {
     Held(Extent, bytes::Bytes),
 }
 
+/// What goes to the file at once.
+#[derive(Default)]
+struct Call<'a> {
+    offset: u64,
+    bufs: Vec<IoSlice<'a>>,
+    bytes: usize,
+}
+
 impl Piece<'_> {
     fn extent(&self) -> Extent {
         let (Piece::Mirror(extent, _) | Piece::Map(extent, _) | Piece::Held(extent, _)) = self;
@@ -113,6 +131,7 @@ impl Piece<'_> {
 
 impl Flusher {
     pub(crate) fn new(body: Arc<Body>, sync: Sync, start: Start) -> Flusher {
+        let end = start.map.end();
         Flusher {
             body,
             sync,
@@ -125,6 +144,8 @@ impl Flusher {
             file_bytes: start.file_bytes,
             marked_seq: 0,
             seen: Bits::default(),
+            end,
+            is_cutting: false,
             flushes: 0,
             pages_written: 0,
             flushed: start.root,
@@ -223,7 +244,8 @@ impl Flusher {
         let runs = runs_of(&pieces);
         let apart = pages > WRITTEN_PAGES_MAX || runs.len() > WRITTEN_RUNS_MAX;
         self.make_room(&runs)?;
-        self.write_pieces(&pieces, &runs)?;
+        let stride = if apart { STRIDE_PAGES.max(pages / 8) } else { u32::MAX };
+        self.write_pieces(&pieces, &runs, stride)?;
         let written = if apart {
             self.sync_file()?;
             Written::Before
@@ -260,6 +282,7 @@ impl Flusher {
         }
         self.slot = slot;
         self.flushed = root.clone();
+        self.end = self.map.end();
         self.durable_seq = self.seq;
         body.gauges.set_file_bytes(self.file_bytes);
         self.flushes += 1;
@@ -329,8 +352,7 @@ impl Flusher {
         }
         let growth = need - self.file_bytes;
         if self.sync.is_eager() && growth <= SMALL_GROWTH_BYTES {
-            let ahead = (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
-            let ahead = ahead / page_bytes * page_bytes;
+            let ahead = ahead_bytes(need) / page_bytes * page_bytes;
             match self.write_zeros(need, ahead) {
                 Ok(()) => {
                     self.file_bytes = need + ahead;
@@ -363,19 +385,41 @@ impl Flusher {
         self.write_at(&bufs, from)
     }
 
-    /// One call for each run.
-    fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent]) -> Result<()> {
+    /// One call for each run, or for each [`CALL_BYTES_MAX`] of it, and a sync after each `stride`
+    /// pages: a disk that is handed very much at once keeps readers waiting.
+    fn write_pieces(&self, pieces: &[Piece<'_>], runs: &[Extent], stride: u32) -> Result<()> {
         let mut pieces = pieces.iter();
+        let mut ahead = 0;
         for run in runs {
             let mut left = run.pages;
-            let mut bufs = Vec::new();
+            let mut call =
+                Call { offset: run.first.offset(self.body.page_bytes), ..Call::default() };
             while left > 0 {
                 let piece = pieces.next().expect("runs are made of pieces");
                 left -= piece.extent().pages;
-                bufs.push(IoSlice::new(piece.bytes()));
+                for part in piece.bytes().chunks(CALL_BYTES_MAX) {
+                    if call.bytes + part.len() > CALL_BYTES_MAX {
+                        self.write_call(&mut call)?;
+                    }
+                    call.bytes += part.len();
+                    call.bufs.push(IoSlice::new(part));
+                }
             }
-            self.write_at(&bufs, run.first.offset(self.body.page_bytes))?;
+            self.write_call(&mut call)?;
+            ahead += run.pages;
+            if ahead >= stride {
+                self.sync_file()?;
+                ahead = 0;
+            }
         }
+        Ok(())
+    }
+
+    fn write_call(&self, call: &mut Call<'_>) -> Result<()> {
+        self.write_at(&call.bufs, call.offset)?;
+        call.offset += call.bytes as u64;
+        call.bytes = 0;
+        call.bufs.clear();
         Ok(())
     }
 
@@ -407,46 +451,6 @@ impl Flusher {
         Ok(())
     }
 
-    /// Moves the pages of the free map below `target`, then cuts free pages at the end of the file
-    /// off, durably: first the record that does without them, then the file. `reclaim` looks which
-    /// pages have become free.
-    pub(crate) fn shrink(&mut self, queue: &Queue, target: u32, reclaim: impl Fn()) -> Result<()> {
-        // Whoever commits all the time would have it flush for ever.
-        for _ in 0..SHRINK_FLUSHES_MAX {
-            let Some(settled) = self.step(queue) else { break };
-            queue.tell(settled);
-        }
-        if !self.is_settled() {
-            return Ok(());
-        }
-        let body = Arc::clone(&self.body);
-        let root = self.flushed.clone();
-        if self.map.own_pages().any(|page| page.0 >= target) {
-            self.map.set_ceiling(target);
-            let moved = self.flush(&root);
-            self.map.set_ceiling(u32::MAX);
-            moved.inspect_err(|error| self.abort(queue, error))?;
-        }
-        reclaim();
-        {
-            let mut space = body.space.lock();
-            // What was committed meanwhile may reach beyond the end that would be written.
-            let end = space.is_taken().then(|| space.shrink()).flatten();
-            let Some(end) = end else { return Ok(()) };
-            self.map.truncate(end);
-            body.gauges.set_space(&space);
-        }
-        let cut = |flusher: &mut Flusher| {
-            flusher.flush(&root)?;
-            let bytes = u64::from(flusher.map.end()) * body.page_bytes as u64;
-            body.file.set_len(bytes).map_err(|error| flusher.failed(error))?;
-            flusher.file_bytes = bytes;
-            body.gauges.set_file_bytes(bytes);
-            flusher.sync_file()
-        };
-        cut(self).inspect_err(|error| self.abort(queue, error))
-    }
-
     /// Whether a failure ends everything.
     fn is_fatal(&self) -> bool {
         self.sync.is_eager() || self.body.journal.get().is_some_and(Journal::has_failed)
@@ -463,16 +467,18 @@ impl Step for Flusher {
     fn step(&mut self, queue: &Queue) -> Option<Settled> {
         let body = Arc::clone(&self.body);
         let journal = body.journal.get();
-        let (txn, change, logged) = {
+        let (txn, change, logged, end) = {
             let mut space = body.space.lock();
             let txn = queue.take()?;
-            (txn, space.take(), journal.map_or(0, Journal::take_pending))
+            let logged = journal.map_or(0, Journal::take_pending);
+            (txn, space.take(), logged, self.shorten(&mut space))
         };
         // After a flush that failed there may be nothing new.
         if let Some(change) = change {
             self.map.apply(&change);
             self.carry.push(change);
         }
+        self.map.truncate(end);
         let root = self.carry.last().expect("what was committed has a change").root.clone();
         assert!(root.txn == txn, "the last commit is the one that was taken");
         match self.flush(&root) {
@@ -502,6 +508,11 @@ impl Step for Flusher {
             }
         }
     }
+}
+
+/// How many zeros are written ahead of a file that has to have `need` bytes.
+fn ahead_bytes(need: u64) -> u64 {
+    (need / 8).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX)
 }
 
 fn runs_of(pieces: &[Piece<'_>]) -> Vec<Extent> {

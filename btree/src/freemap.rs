@@ -223,6 +223,11 @@ impl FreeMap {
         self.chunks.iter().chain(&self.directories).filter(|ptr| !ptr.is_none()).map(|ptr| ptr.id)
     }
 
+    /// How many pages of the map lie at or after `limit`.
+    pub(crate) fn pages_from(&self, limit: u32) -> u64 {
+        self.own_pages().filter(|page| page.0 >= limit).count() as u64
+    }
+
     fn fill(&mut self, first: u32, pages: u32, free: bool) -> u32 {
         if pages == 0 {
             return 0;
@@ -253,8 +258,11 @@ impl FreeMap {
         }
     }
 
-    /// The file is cut: all pages from `end` on are free.
+    /// The pages end at `end`, if they did not before: all from there on are free.
     pub(crate) fn truncate(&mut self, end: u32) {
+        if end >= self.end {
+            return;
+        }
         assert!(self.now.contains_all(end, self.end - end), "only free pages are cut");
         self.fill(end, self.end - end, false);
         self.end = end;

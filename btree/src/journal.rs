@@ -42,7 +42,7 @@ use drystone_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::readers::{Pin, Readers};
+use crate::readers::Readers;
 use crate::root::Root;
 use crate::store::Body;
 use crate::types::TxnId;
@@ -54,33 +54,20 @@ pub(crate) use replay::{Plan, find};
 #[derive(Debug)]
 pub(crate) struct Journal {
     wal: Wal,
-    /// The last state known to be durable, and those after it, in their order.
-    kept: Mutex<VecDeque<Kept>>,
+    /// The last state known to be durable, and those after it, in their order: one of them may have
+    /// to be gone back to. `space` keeps their pages.
+    kept: Mutex<VecDeque<Root>>,
     /// Bytes appended since the last flush began.
     pending_bytes: AtomicU64,
     /// An append or a sync has failed.
     failed: AtomicBool,
 }
 
-/// A state that may have to be gone back to.
-#[derive(Debug)]
-struct Kept {
-    root: Root,
-    _pin: Pin,
-}
-
-impl Kept {
-    fn newest(body: &Body) -> Kept {
-        let (pin, root) = body.readers.enter(body.clock.monotonic());
-        Kept { root, _pin: pin }
-    }
-}
-
 impl Journal {
     /// Everything in the log so far is durable, and part of the newest state.
     fn new(wal: Wal, body: &Body) -> Journal {
-        let anchor = Kept::newest(body);
-        body.readers.settle(&anchor.root);
+        let anchor = body.readers.newest();
+        body.readers.settle(&anchor);
         Journal {
             wal,
             kept: Mutex::new(VecDeque::from([anchor])),
@@ -103,8 +90,7 @@ impl Journal {
 
     /// Remembers the newest state until it is known to be durable; called when it is published.
     pub(crate) fn keep_newest(&self, body: &Body) {
-        let kept = Kept::newest(body);
-        self.kept.lock().push_back(kept);
+        self.kept.lock().push_back(body.readers.newest());
         self.advance(&body.readers);
     }
 
@@ -112,15 +98,20 @@ impl Journal {
     pub(crate) fn advance(&self, readers: &Readers) -> TxnId {
         let durable = self.wal.durable();
         let mut kept = self.kept.lock();
-        let before = kept[0].root.txn;
-        while kept.get(1).is_some_and(|next| next.root.lsn <= durable) {
+        let before = kept[0].txn;
+        while kept.get(1).is_some_and(|next| next.lsn <= durable) {
             kept.pop_front();
         }
-        let root = &kept[0].root;
+        let root = &kept[0];
         if root.txn != before {
             readers.settle(root);
         }
         root.txn
+    }
+
+    /// The states that may have to be gone back to.
+    pub(crate) fn kept(&self) -> Vec<TxnId> {
+        self.kept.lock().iter().map(|root| root.txn).collect()
     }
 
     /// Blocks until the log has everything up to `lsn` on disk.

@@ -122,7 +122,8 @@
 //!   bytes. [`Db::verify`] reads everything again and holds it against every rule.
 //! * Opening a file writes nothing, unless a journal has to be begun, replayed or given up; a file
 //!   that is refused as damaged has not changed.
-//! * Freed space is used again, and [`Db::compact`] gives it back while others work.
+//! * Freed space is used again, and [`Db::compact`] packs what has become sparse and gives space
+//!   back while others work.
 //!
 //! # Where to read on
 //!

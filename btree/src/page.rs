@@ -52,7 +52,9 @@ use std::ops::Range;
 use crate::types::{PageId, TxnId};
 
 pub(crate) use branch::children;
-pub(crate) use build::{Bias, Item, Key, build, built_bytes, middle, separator, split_point};
+pub(crate) use build::{
+    Bias, Item, Key, build, built_bytes, fitting, middle, separator, split_point,
+};
 pub(crate) use check::{check, check_private};
 pub(crate) use edit::Cell;
 pub(crate) use leaf::{Value, runs};

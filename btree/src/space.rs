@@ -26,6 +26,9 @@
 //!
 //! A long reader holds the pages of its own state, and not those that came and went after it.
 //!
+//! What a reader is to a page, a state is, too, that is not known to be durable because the
+//! journal's record is on its way, and the one before those: they may have to be gone back to.
+//!
 //! **Retired.** If the file is sound, a page that was freed is not reachable by anyone any more. A
 //! file can be made (by a bug, or by hand) where it is. So a page is first taken from the mirror
 //! ([`Mirror::retire`]) and given away only when everyone who was there then has left: damage gives
@@ -57,6 +60,9 @@ const BLOCK_PAGES: u32 = 4096;
 /// A commit of more pages looks at all runs at once.
 const MANY_PAGES: u32 = 256;
 
+/// It takes runs of this many pages first, then shorter ones.
+const RUNS_FIRST: [u32; 4] = [8, 4, 2, 1];
+
 /// What one commit did to the set of used pages.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -75,6 +81,30 @@ struct Freed {
     retired: bool,
 }
 
+/// The states that are needed, sorted, each once.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    /// By those who read.
+    read: Vec<TxnId>,
+    /// By those, or because they may have to be gone back to.
+    kept: Vec<TxnId>,
+}
+
+impl States {
+    /// `read` is sorted.
+    pub(crate) fn new(mut kept: Vec<TxnId>, read: Vec<TxnId>) -> States {
+        kept.extend_from_slice(&read);
+        kept.sort_unstable();
+        kept.dedup();
+        States { read, kept }
+    }
+
+    /// Those that a freed page waits for: once it was retired, nobody is led to it any more.
+    fn of(&self, retired: bool) -> &[TxnId] {
+        if retired { &self.read } else { &self.kept }
+    }
+}
+
 /// See the module.
 ///
 /// Invariants:
@@ -82,6 +112,7 @@ struct Freed {
 /// * A page is in at most one of: `free`, `waiting`, `held`, the newest state.
 /// * `longest[b]` is at least the length of every run of free pages within block b.
 /// * `fresh` holds `unflushed_pages` pages, all within `fresh_blocks`.
+/// * `waiting` holds `waiting_count` pages.
 #[derive(Debug)]
 pub(crate) struct Space {
     path: Arc<Path>,
@@ -100,10 +131,13 @@ pub(crate) struct Space {
     fresh_blocks: BTreeSet<u32>,
     /// By the state that freed them: reusable when that one is durable.
     waiting: VecDeque<(TxnId, Freed)>,
+    /// Their pages, and how many these were at most since somebody asked.
+    waiting_count: u64,
+    waiting_peak: u64,
     /// Freed before any flush saw them: reusable whatever is durable.
     loose: Vec<Freed>,
-    /// By the reader that holds them.
-    held: BTreeMap<TxnId, Vec<Freed>>,
+    /// By whether they were retired, and the state that holds them.
+    held: BTreeMap<(bool, TxnId), Vec<Freed>>,
     pending_count: u64,
     /// The pages of `waiting`, `loose` and `held`, and those of the free map: no tree may free
     /// them. In a file that a forger has sealed, pages are used twice.
@@ -116,6 +150,8 @@ pub(crate) struct Space {
     taken_pages: u64,
     /// Pages freed since the last take, but for those that were fresh.
     unflushed_freed: Vec<Extent>,
+    /// How many extents the last commit has freed.
+    freed_last: usize,
 }
 
 impl Space {
@@ -149,6 +185,8 @@ impl Space {
             fresh: Bits::default(),
             fresh_blocks: BTreeSet::new(),
             waiting: VecDeque::new(),
+            waiting_count: 0,
+            waiting_peak: 0,
             loose: Vec::new(),
             held: BTreeMap::new(),
             pending_count: 0,
@@ -158,6 +196,7 @@ impl Space {
             unflushed_pages: 0,
             taken_pages: 0,
             unflushed_freed: Vec::new(),
+            freed_last: 0,
         }
     }
 
@@ -168,6 +207,16 @@ impl Space {
     /// Pages that can be written now.
     pub(crate) fn free_count(&self) -> u64 {
         self.free_count
+    }
+
+    /// How many extents the last commit has freed.
+    pub(crate) fn freed_last(&self) -> usize {
+        self.freed_last
+    }
+
+    /// How many pages have waited for the disk at most since this was asked.
+    pub(crate) fn waiting_peak(&mut self) -> u64 {
+        std::mem::replace(&mut self.waiting_peak, self.waiting_count)
     }
 
     /// Pages that are free and cannot be written yet.
@@ -198,6 +247,29 @@ impl Space {
     /// Bytes that the map of free and of fresh pages takes.
     pub(crate) fn map_bytes(&self) -> usize {
         self.free.bytes() + self.fresh.bytes()
+    }
+
+    /// Pages at the end of the file that can be written now.
+    pub(crate) fn free_tail(&self) -> u32 {
+        self.free.run_before(self.end, FIRST_PAGE)
+    }
+
+    /// Pages below `limit` that can be written now.
+    pub(crate) fn free_below(&self, limit: u32) -> u64 {
+        self.free.count_within(FIRST_PAGE, self.end.min(limit))
+    }
+
+    /// Pages from `limit` on that are neither free nor going to be.
+    pub(crate) fn used_from(&self, limit: u32) -> u64 {
+        let held = self.held.values().flatten();
+        let waiting = self.waiting.iter().map(|(_, freed)| freed);
+        let high = |freed: &Freed| {
+            let end = freed.extent.first.0 + freed.extent.pages;
+            u64::from(end.saturating_sub(limit.max(freed.extent.first.0)))
+        };
+        let pending: u64 = held.chain(&self.loose).chain(waiting).map(high).sum();
+        let all = u64::from(self.end.saturating_sub(limit));
+        all - self.free.count_within(limit, self.end) - pending
     }
 
     /// Prefers pages below `ceiling` from now on.
@@ -261,6 +333,7 @@ impl Space {
             self.fresh_blocks.extend(extent.first.0 / BLOCK_PAGES..=last / BLOCK_PAGES);
             self.unflushed_pages += u64::from(extent.pages);
         }
+        self.freed_last = change.freed.len();
         for extent in change.freed {
             self.free_later(txn, extent);
         }
@@ -298,6 +371,7 @@ impl Space {
         self.pending.fill(extent.first.0, extent.pages, true);
         self.map.fill(extent.first.0, extent.pages, false);
         // In order: whoever flushes `txn` may be behind commits that have freed pages meanwhile.
+        self.waiting_count += u64::from(extent.pages);
         let at = self.waiting.partition_point(|(freed, _)| *freed <= txn);
         let freed =
             Freed { extent, born: txn, last: TxnId(txn.0.saturating_sub(1)), retired: false };
@@ -319,30 +393,37 @@ impl Space {
             self.loose.push(freed);
         } else {
             self.unflushed_freed.push(extent);
+            self.waiting_count += u64::from(extent.pages);
+            self.waiting_peak = self.waiting_peak.max(self.waiting_count);
             self.waiting.push_back((txn, freed));
         }
     }
 
-    /// Looks which freed pages can be given away. `states` says what is being read right now, and
-    /// is asked twice: see the module.
+    /// Looks at up to `extents_max` of the freed extents, which of them can be given away; whether
+    /// there may be more. `states` says what is being read right now, and is asked twice: see the
+    /// module.
     pub(crate) fn reclaim(
         &mut self,
         durable: TxnId,
         newest: TxnId,
-        states: &dyn Fn() -> Vec<TxnId>,
-    ) {
-        let mut look: Vec<Freed> = std::mem::take(&mut self.loose);
-        while self.waiting.front().is_some_and(|(txn, _)| *txn <= durable) {
-            look.extend(self.waiting.pop_front().map(|(_, freed)| freed));
+        extents_max: usize,
+        states: &dyn Fn() -> States,
+    ) -> bool {
+        let mut look = self.loose.split_off(self.loose.len().saturating_sub(extents_max));
+        let due = self.waiting.partition_point(|(txn, _)| *txn <= durable);
+        for (_, freed) in self.waiting.drain(..due.min(extents_max - look.len())) {
+            self.waiting_count -= u64::from(freed.extent.pages);
+            look.push(freed);
         }
         if look.is_empty() && self.held.is_empty() {
-            return;
+            return false;
         }
-        let read = states();
-        self.let_go(&read, &mut look);
+        let seen = states();
+        self.let_go(&seen, extents_max, &mut look);
+        let has_more = look.len() == extents_max;
         let mut retired = Vec::new();
         for mut freed in look {
-            if self.hold(&read, freed) {
+            if self.hold(&seen, freed) {
                 continue;
             }
             if freed.retired {
@@ -355,32 +436,39 @@ impl Space {
             retired.push(freed);
         }
         if retired.is_empty() {
-            return;
+            return has_more;
         }
-        let read = states();
+        let seen = states();
         for freed in retired {
-            if !self.hold(&read, freed) {
+            if !self.hold(&seen, freed) {
                 self.give_away(freed.extent);
+            }
+        }
+        has_more
+    }
+
+    /// Moves what was held by readers that have left to `look`, until there is enough.
+    fn let_go(&mut self, states: &States, extents_max: usize, look: &mut Vec<Freed>) {
+        let gone = |(retired, txn): &(bool, TxnId)| states.of(*retired).binary_search(txn).is_err();
+        let left: Vec<(bool, TxnId)> = self.held.keys().copied().filter(gone).collect();
+        for key in left {
+            let room = extents_max - look.len();
+            let held = self.held.get_mut(&key).expect("it was found there");
+            look.append(&mut held.split_off(held.len().saturating_sub(room)));
+            if held.is_empty() {
+                self.held.remove(&key);
             }
         }
     }
 
-    /// Moves what was held by readers that have left to `look`.
-    fn let_go(&mut self, read: &[TxnId], look: &mut Vec<Freed>) {
-        let gone = |txn: &TxnId| read.binary_search(txn).is_err();
-        let left: Vec<TxnId> = self.held.keys().copied().filter(gone).collect();
-        for txn in left {
-            look.extend(self.held.remove(&txn).into_iter().flatten());
-        }
-    }
-
     /// Whether somebody may read the extent; then it is put with what that one holds.
-    fn hold(&mut self, read: &[TxnId], freed: Freed) -> bool {
+    fn hold(&mut self, states: &States, freed: Freed) -> bool {
+        let read = states.of(freed.retired);
         let at = read.partition_point(|txn| *txn < freed.born);
         let Some(reader) = read.get(at).filter(|txn| **txn <= freed.last) else {
             return false;
         };
-        self.held.entry(*reader).or_default().push(freed);
+        self.held.entry((freed.retired, *reader)).or_default().push(freed);
         true
     }
 
@@ -445,23 +533,15 @@ impl Space {
 
     /// Exactly `pages` pages for one commit, in few runs and in the order of the file.
     ///
-    /// A large commit looks at all free runs once and takes the longest: to ask for each anew would
-    /// search the file for each.
+    /// A large commit looks at all free runs once: to ask for each anew would search the file for
+    /// each.
     pub(crate) fn allocate_many(&mut self, pages: u32) -> Result<Vec<Extent>> {
         let mut taken = Vec::new();
         let mut left = pages;
-        if pages > MANY_PAGES
-            && self.ceiling >= self.end
-            && self.find(pages.min(BLOCK_PAGES), u32::MAX).is_none()
-        {
-            let mut runs = self.free_runs();
-            runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.pages));
-            for run in runs {
-                let extent = self.occupy(run.first.0, run.pages.min(left));
-                left -= extent.pages;
-                taken.push(extent);
-                if left == 0 {
-                    break;
+        if pages > MANY_PAGES {
+            for limit in self.limits() {
+                for least in RUNS_FIRST {
+                    left -= self.gather(left, least, limit, &mut taken);
                 }
             }
         }
@@ -481,15 +561,23 @@ impl Space {
         Ok(taken)
     }
 
-    fn free_runs(&self) -> Vec<Extent> {
-        let mut runs = Vec::new();
-        let mut at = FIRST_PAGE;
-        while let Some(first) = self.free.next(at, self.end) {
-            let pages = self.free.run(first, self.end);
-            runs.push(Extent { first: PageId(first), pages });
-            at = first + pages;
+    /// Takes up to `pages` pages below `limit`, from the beginning of the file on, in runs of at
+    /// least `least`, or what is left of `pages`; how many.
+    fn gather(&mut self, pages: u32, least: u32, limit: u32, taken: &mut Vec<Extent>) -> u32 {
+        let end = self.end.min(limit);
+        let (mut at, mut left) = (FIRST_PAGE, pages);
+        while left > 0
+            && let Some(first) = self.free.next(at, end)
+        {
+            let run = self.free.run(first, end);
+            at = first + run;
+            if run >= least.min(left) {
+                let extent = self.occupy(first, run.min(left));
+                left -= extent.pages;
+                taken.push(extent);
+            }
         }
-        runs
+        pages - left
     }
 
     /// The longest run there is, within one block below `limit`.
@@ -586,6 +674,8 @@ impl Space {
         }
         assert_eq!(pending.count(), self.pending_count);
         assert_eq!(self.pending.count(), self.pending_count);
+        let waiting = self.waiting.iter().map(|(_, freed)| u64::from(freed.extent.pages));
+        assert_eq!(waiting.sum::<u64>(), self.waiting_count);
         for block in 0..self.longest.len() as u32 {
             let (mut at, end) = block_pages(block, self.end);
             while let Some(first) = self.free.next(at, end) {

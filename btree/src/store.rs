@@ -21,10 +21,13 @@ use crate::mirror::{Mirror, Stamp};
 use crate::queue::{Queue, Ticket};
 use crate::readers::Readers;
 use crate::root::Root;
-use crate::space::{Change, Space};
+use crate::space::{Change, Space, States};
 use crate::stats::Gauges;
 use crate::taking::Taking;
 use crate::types::{Extent, PageId, TxnId};
+
+/// Freed extents that one looks at before others are let in: some 0.1 ms.
+const RECLAIMED_AT_ONCE: usize = 1024;
 
 /// The pages of one file, and who reads them.
 #[derive(Debug)]
@@ -226,12 +229,33 @@ impl Store {
         self.body.retreat(&self.core.queue, error);
     }
 
-    /// Looks which pages can be used again.
+    /// Looks which pages can be used again: at some of those that are free, and at more than the
+    /// last commit has left, so that they do not pile up.
     pub(crate) fn reclaim(&self) {
+        let mut space = self.body.space.lock();
+        let extents_max = RECLAIMED_AT_ONCE + 2 * space.freed_last();
+        self.reclaim_some(&mut space, extents_max);
+    }
+
+    /// Looks at all of them, and lets others in again and again.
+    pub(crate) fn reclaim_all(&self) {
+        if let Some(journal) = self.body.journal.get() {
+            // What is known to be durable needs nothing of the states before.
+            journal.advance(&self.body.readers);
+        }
+        while self.reclaim_some(&mut self.body.space.lock(), RECLAIMED_AT_ONCE) {}
+    }
+
+    fn reclaim_some(&self, space: &mut Space, extents_max: usize) -> bool {
         let readers = &self.body.readers;
         let newest = readers.newest().txn;
         let durable = self.core.queue.durable();
-        self.body.space.lock().reclaim(durable, newest, &|| readers.states());
+        let states = || {
+            // In this order: who reads a state that is no longer kept is seen as a reader.
+            let kept = self.body.journal.get().map_or_else(Vec::new, Journal::kept);
+            States::new(kept, readers.states())
+        };
+        space.reclaim(durable, newest, extents_max, &states)
     }
 
     /// Takes note of what a commit frees: of a sound file, pages that were in use.

@@ -148,7 +148,11 @@ impl Core {
         self.commit(&mut versions, counters, &changes, &paths, |state| {
             let mut next = State::clone(state);
             let tree = state.version.tree(space).expect("the manifest has it");
-            next.version = Arc::new(state.version.with(tree.after(&swap)));
+            next.version = Arc::new(
+                state
+                    .version
+                    .with(tree.after(&swap).expect("what is new is newer than all, or apart")),
+            );
             next.admitted = taken.seq;
             next
         })

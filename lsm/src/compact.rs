@@ -203,10 +203,16 @@ impl Core {
             .filter(|(_, file)| !is_input(file))
             .map(|(_, file)| file.path.clone())
             .collect();
+        // Before the manifest says so: what the inputs hold may not be what they say.
+        let tree = self.state().version.tree(space).expect("the manifest has it").after(&swap);
+        let tree = tree.map_err(|what| {
+            let new = swap.add.iter().filter(|(_, file)| !is_input(file));
+            new.for_each(|(_, file)| file.set_obsolete());
+            Error::corrupt(&self.dir, 0, what)
+        })?;
         self.commit(&mut versions, counters, &changes, &outputs, |state| {
             let mut next = State::clone(state);
-            let tree = state.version.tree(space).expect("the manifest has it");
-            next.version = Arc::new(state.version.with(tree.after(&swap)));
+            next.version = Arc::new(state.version.with(tree.clone()));
             next
         })?;
         for input in &job.inputs {

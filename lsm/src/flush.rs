@@ -215,7 +215,9 @@ fn after_flush(state: &State, files: &[(KeyspaceId, Arc<TableFile>)]) -> State {
         let swap = Swap { add, remove: Vec::new() };
         let base = version.as_ref().unwrap_or(&*next.version);
         if let Some(tree) = base.tree(space) {
-            version = Some(base.with(tree.after(&swap)));
+            version = Some(
+                base.with(tree.after(&swap).expect("what is new is newer than all, or apart")),
+            );
         }
     }
     if let Some(version) = version {

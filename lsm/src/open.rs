@@ -172,6 +172,9 @@ fn open_tables(place: &Place, contents: &Contents, cache: &Arc<BlockCache>) -> R
         let mut tables = Vec::new();
         for (level, meta) in entry.tables.values() {
             let path = table_path(&place.dir, meta.id.0);
+            if meta.seq_max > contents.counters.last_seq {
+                return Err(Error::corrupt(&path, 0, "table has numbers that no write has had"));
+            }
             let table =
                 Table::open(&*place.vfs, &path, meta, cache).map_err(|error| match error {
                     Error::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {

@@ -39,7 +39,7 @@ pub(crate) struct Version {
 /// Invariants:
 /// * `sublevels` are ordered from the oldest to the newest; each is a run.
 /// * Of tables that overlap, the one on a higher place is newer as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tree {
     pub(crate) id: KeyspaceId,
     pub(crate) sublevels: Vec<Arc<Run>>,
@@ -109,8 +109,9 @@ impl Tree {
         Ok(Tree { id, sublevels, levels: levels.collect::<Result<_, _>>()? })
     }
 
-    /// The tree after `swap`. Runs that it does not touch are shared.
-    pub(crate) fn after(&self, swap: &Swap) -> Tree {
+    /// The tree after `swap`. Runs that it does not touch are shared. The error says what is wrong:
+    /// tables can be made by hand that hold other keys than they say.
+    pub(crate) fn after(&self, swap: &Swap) -> Result<Tree, &'static str> {
         let stays = |table: &Arc<TableFile>| !swap.remove.contains(&table.meta().id);
         let gains = |level: usize| {
             let gained = swap.add.iter().filter(move |(to, _)| usize::from(*to) == level);
@@ -118,18 +119,17 @@ impl Tree {
         };
         let level_0 = self.sublevels.iter().flat_map(|run| run.tables().iter().cloned());
         let level_0: Vec<_> = level_0.filter(|table| stays(table)).chain(gains(0)).collect();
-        let sublevels = sublevels(level_0).expect("each sub-level is made to be a run");
+        let sublevels = sublevels(level_0)?;
         let levels = (1..=LEVELS).map(|level| {
             let run = self.level(level);
             let untouched = gains(level).next().is_none() && run.tables().iter().all(stays);
             if untouched {
-                return Arc::clone(run);
+                return Ok(Arc::clone(run));
             }
             let tables = run.tables().iter().filter(|table| stays(table)).cloned();
-            let run = Run::new(tables.chain(gains(level)).collect());
-            Arc::new(run.expect("a compaction takes in all that its outputs overlap"))
+            Run::new(tables.chain(gains(level)).collect()).map(Arc::new)
         });
-        Tree { id: self.id, sublevels, levels: levels.collect() }
+        Ok(Tree { id: self.id, sublevels, levels: levels.collect::<Result<_, _>>()? })
     }
 
     /// Level 1 to [`LEVELS`].

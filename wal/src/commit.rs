@@ -13,7 +13,7 @@ use crate::writer::Writer;
 
 /// An appended group on its way to the disk. Block on [`wait`](Commit::wait), or `.await` it on any
 /// runtime: it is a plain [`Future`]. Dropping it does not take the records back: they are written
-/// all the same.
+/// all the same, within some ten milliseconds.
 #[derive(Debug)]
 #[must_use = "records are not durable until the commit resolves"]
 pub struct Commit {
@@ -60,12 +60,5 @@ impl Future for Commit {
             self.registered = Some(cx.waker().clone());
         }
         outcome.map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-impl Drop for Commit {
-    fn drop(&mut self) {
-        // Who does not wait leaves it to the scribe.
-        self.core.queue.call(self.ticket);
     }
 }

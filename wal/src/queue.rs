@@ -51,8 +51,8 @@ pub(crate) struct Queue {
 /// Invariants:
 /// * `filling` holds the records after `writing_last` and before `next`.
 /// * Bytes of `filling` exceed `buffer_bytes_max` only if they are one group.
-/// * If `filling` holds a record for which somebody waits, then the pen is held; and who lays the
-///   pen down while `filling` holds anything has called the scribe.
+/// * If `wanted`, then the pen is held, or there is no scribe; and who lays the pen down then has
+///   called the scribe, or rung for those who wait.
 /// * Once `failed` is set it stays, and nothing is ever taken again.
 #[derive(Debug)]
 struct State {
@@ -75,6 +75,9 @@ struct State {
     durable: Lsn,
     cuts: u64,
     failed: Option<Error>,
+    /// `filling` should be written at once: somebody waits for a record of it, or has asked for it,
+    /// or it is half full.
+    wanted: bool,
     pen_held: bool,
     scribe: Scribe,
     stop: bool,
@@ -143,6 +146,7 @@ impl Queue {
             durable,
             cuts: 0,
             failed: None,
+            wanted: false,
             pen_held: false,
             scribe: if has_scribe { Scribe::Napping } else { Scribe::Absent },
             stop: false,
@@ -176,6 +180,9 @@ impl Queue {
             *next = next.next();
         }
         let ticket = Ticket { lsn: state.next.previous(), cuts: state.cuts };
+        if !state.wanted && state.filling.len() as u64 > self.bytes_max() / 2 {
+            self.want(&mut state);
+        }
         // From its naps the scribe comes by itself; only a sleeper must be told that there is life.
         let wake = state.scribe == Scribe::Asleep;
         if wake {
@@ -241,6 +248,7 @@ impl Queue {
             return Claim::Lead;
         }
         let turn = if ticket.lsn <= state.writing_last { 1 - state.turn } else { state.turn };
+        state.wanted |= ticket.lsn > state.writing_last;
         state.listeners[turn] += 1;
         Claim::Listen(Ear { turn, heard: self.bells[turn].strokes() })
     }
@@ -276,12 +284,21 @@ impl Queue {
     }
 
     fn call_for(&self, ticket: Ticket, state: &mut State) {
-        if state.is_filling(ticket) && !state.pen_held {
+        if state.is_filling(ticket) {
+            self.want(state);
+        }
+    }
+
+    /// Has what is in `filling` written: after the present write, if there is one.
+    fn want(&self, state: &mut State) {
+        state.wanted = true;
+        if !state.pen_held {
             self.hand_over(state);
         }
     }
 
-    /// Lays the pen down. Whatever has gathered meanwhile is given to the scribe with it.
+    /// Lays the pen down. What is wanted meanwhile is given to the scribe with it; what is not, it
+    /// finds by itself.
     pub(crate) fn lay_down(&self) {
         let mut state = self.state.lock();
         assert!(state.pen_held, "who lays the pen down holds it");
@@ -289,7 +306,7 @@ impl Queue {
         if state.stop {
             self.work.notify_all();
         }
-        if state.filling.is_empty() || state.failed.is_some() {
+        if !state.wanted || state.failed.is_some() {
             return;
         }
         if state.scribe == Scribe::Absent {
@@ -312,6 +329,7 @@ impl Queue {
             return false;
         }
         if state.pen_held {
+            state.wanted = true;
             self.room.wait(&mut state);
             return false;
         }
@@ -332,6 +350,7 @@ impl Queue {
         assert!(first <= last, "a buffer with bytes holds records");
         state.writing_last = last;
         state.turn = 1 - state.turn;
+        state.wanted = false;
         assert!(state.writing_wakers.is_empty(), "the last write's waiters were woken");
         let State { filling_wakers, writing_wakers, .. } = &mut *state;
         std::mem::swap(filling_wakers, writing_wakers);

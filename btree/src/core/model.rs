@@ -255,6 +255,28 @@ fn a_commit_that_nobody_waits_for_is_flushed_if_commits_are() {
     });
 }
 
+// A commit that is held and never looked at: the scribe finds it when its nap is over, even if it
+// had gone to sleep before.
+#[test]
+fn a_commit_that_is_only_held_is_flushed_in_time() {
+    check(|| {
+        if !TIME_PASSES.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        let base = base(Mode::Thread, true, usize::MAX);
+        let scribe = start_scribe(&base);
+        // Long enough for the scribe to fall asleep.
+        yield_now();
+        let ticket = base.commit().unwrap();
+        while base.core.queue.durable() < ticket.txn {
+            yield_now();
+        }
+        base.core.queue.stop();
+        scribe.join().unwrap();
+        assert_eq!(base.synced(), 1);
+    });
+}
+
 // Somebody closes while another commits: the commit is settled one way or the other.
 #[test]
 fn a_commit_during_the_close_is_settled() {

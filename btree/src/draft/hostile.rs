@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cursor::Cursor;
-use crate::draft::Draft;
+use crate::draft::{Draft, Found, Search, find_high};
 use crate::error::{Error, Result};
 use crate::forest::Forest;
 use crate::inspect::inspect;
@@ -150,7 +150,22 @@ fn change(rng: &mut ChaCha8Rng, memory: &Memory, draft: &mut Draft, tree: TreeId
             }
             6 => {
                 let above = PageId(rng.random_range(2..200));
-                settle(draft.relocate(memory, above, Some((tree, a)), 40));
+                let (values, pack) = (rng.random_bool(0.5), rng.random_bool(0.5));
+                let search = Search { above, values, pack, page_bytes: PAGE };
+                let mut found = Found { keys: Vec::new(), keys_max: 9, reads: 40 };
+                let (source, root) = (draft.overlay(memory), draft.root(tree).unwrap());
+                let mut from = Some(a);
+                // It must not go in circles, however little it reads at a time.
+                for _ in 0..STEPS_MAX {
+                    let Some(key) = from else { break };
+                    found.reads = 3;
+                    from = settle(find_high(source, root, search, key, &mut found)).flatten();
+                    found.keys.truncate(8);
+                }
+                assert!(from.is_none(), "the search ends");
+                for key in &found.keys {
+                    settle(draft.relocate(memory, search, tree, key));
+                }
             }
             _ => drop(settle(draft.put(memory, tree, &a, &vec![9; rng.random_range(0..300)]))),
         }

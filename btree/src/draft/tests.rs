@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::cursor::Cursor;
-use crate::draft::{Draft, Savepoint};
+use crate::draft::{Draft, Found, Savepoint, Search, find_high};
 use crate::error::Error;
 use crate::forest::Forest;
 use crate::memory::Memory;
@@ -283,23 +283,37 @@ impl Run {
     /// As compaction does, step by step: then nothing that is committed is above.
     fn relocate(&mut self) {
         let above = PageId(self.rng.random_range(0..Pages::page_count(&self.memory)));
-        let visits = self.rng.random_range(1..50);
-        let draft = self.draft.as_mut().unwrap();
-        let mut from = None;
-        loop {
-            from = draft.relocate(&self.memory, above, from, visits).unwrap();
-            if from.is_none() {
-                break;
-            }
+        let page_bytes = self.memory.page_bytes();
+        let search = Search { above, values: false, pack: true, page_bytes };
+        if self.rng.random_bool(0.5) {
+            self.relocate_all(search);
         }
-        let roots = draft.entries().iter().map(|entry| entry.root);
-        for root in roots {
-            let page_bytes = self.memory.page_bytes();
+        self.relocate_all(Search { values: true, pack: false, ..search });
+        let draft = self.draft.as_ref().unwrap();
+        for root in draft.entries().iter().map(|entry| entry.root) {
             reach(draft.overlay(&self.memory), root, page_bytes, &mut |extent| {
                 assert!(extent.first.0 + extent.pages <= above.0.max(extent.pages), "{extent:?}");
                 Ok(())
             })
             .unwrap();
+        }
+    }
+
+    fn relocate_all(&mut self, search: Search) {
+        let draft = self.draft.as_mut().unwrap();
+        let trees: Vec<_> = draft.entries().iter().map(|entry| entry.id).collect();
+        for tree in trees {
+            let mut from = Some(Vec::new());
+            while let Some(key) = from {
+                let (keys_max, reads) = (self.rng.random_range(1..9), self.rng.random_range(1..50));
+                let mut found = Found { keys: Vec::new(), keys_max, reads };
+                let (source, root) = (draft.overlay(&self.memory), draft.root(tree).unwrap());
+                from = find_high(source, root, search, key, &mut found).unwrap();
+                assert!(found.keys.len() <= keys_max);
+                for key in found.keys {
+                    draft.relocate(&self.memory, search, tree, &key).unwrap();
+                }
+            }
         }
     }
 

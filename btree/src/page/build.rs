@@ -140,6 +140,17 @@ pub(crate) fn built_bytes(level: u8, items: &[Item<'_>]) -> usize {
     built(prefix_bytes(level, items, 0), keys.len(), whole - nameless)
 }
 
+/// How many of these records, from the first on, fit into a leaf of `leaf_bytes`; at least one.
+pub(crate) fn fitting(leaf_bytes: usize, items: &[Item<'_>]) -> usize {
+    let mut whole = 0;
+    let mut fits = |(i, item): (usize, &Item<'_>)| {
+        whole += item.bytes();
+        let prefix = if i == 0 { 0 } else { items[0].key.common(item.key) };
+        built(prefix, i + 1, whole) <= leaf_bytes
+    };
+    items.iter().enumerate().take_while(|item| fits(*item)).count().max(1)
+}
+
 fn built(prefix: usize, keys: usize, whole: usize) -> usize {
     HEADER_BYTES + prefix + whole - prefix * keys
 }

@@ -21,6 +21,11 @@ fn extent(first: u32, pages: u32) -> Extent {
     Extent { first: PageId(first), pages }
 }
 
+/// These states are being read.
+fn reading(read: Vec<TxnId>) -> States {
+    States::new(Vec::new(), read)
+}
+
 /// A commit that does this.
 fn commit(space: &mut Space, txn: u64, used: &[Extent], freed: &[Extent]) {
     let root = root(txn, space.end());
@@ -39,14 +44,14 @@ fn a_freed_page_waits_for_the_disk_and_for_readers() {
     drop(space.take());
     commit(&mut space, 2, &[], &[extent(a.first.0, 1)]);
     assert_eq!((space.free_count(), space.pending_count()), (0, 1));
-    space.reclaim(TxnId(1), TxnId(2), &Vec::new);
+    space.reclaim(TxnId(1), TxnId(2), usize::MAX, &States::default);
     assert_eq!(space.free_count(), 0, "2 is not durable");
     drop(space.take());
-    space.reclaim(TxnId(2), TxnId(2), &|| vec![TxnId(1)]);
+    space.reclaim(TxnId(2), TxnId(2), usize::MAX, &|| reading(vec![TxnId(1)]));
     assert_eq!(space.free_count(), 0, "somebody reads 1");
-    space.reclaim(TxnId(2), TxnId(2), &|| vec![TxnId(2)]);
+    space.reclaim(TxnId(2), TxnId(2), usize::MAX, &|| reading(vec![TxnId(2)]));
     assert_eq!(space.free_count(), 0, "somebody was there when the page was retired");
-    space.reclaim(TxnId(2), TxnId(3), &|| vec![TxnId(3)]);
+    space.reclaim(TxnId(2), TxnId(3), usize::MAX, &|| reading(vec![TxnId(3)]));
     assert_eq!((space.free_count(), space.pending_count()), (1, 0));
     space.check();
     assert_eq!(space.allocate(1).unwrap(), extent(a.first.0, 1), "and is used again");
@@ -60,15 +65,33 @@ fn a_page_that_no_flush_has_seen_is_free_at_once() {
     commit(&mut space, 1, &[a], &[]);
     let b = space.allocate(1).unwrap();
     commit(&mut space, 2, &[b], &[a]);
-    space.reclaim(TxnId(0), TxnId(2), &Vec::new);
+    space.reclaim(TxnId(0), TxnId(2), usize::MAX, &States::default);
     assert_eq!(space.free_count(), 1);
     // But not if a flush has taken it, even one that failed: it may be on disk.
     drop(space.take());
     commit(&mut space, 3, &[], &[b]);
-    space.reclaim(TxnId(0), TxnId(3), &Vec::new);
+    space.reclaim(TxnId(0), TxnId(3), usize::MAX, &States::default);
     assert_eq!(space.free_count(), 1);
-    space.reclaim(TxnId(3), TxnId(3), &Vec::new);
+    space.reclaim(TxnId(3), TxnId(3), usize::MAX, &States::default);
     assert_eq!(space.free_count(), 2);
+}
+
+// What a state that may have to be gone back to reaches stays as it is. Once that is over, the page
+// is free at once: nobody reads the newest state, which is kept as well.
+#[test]
+fn a_freed_page_waits_for_what_is_kept_and_not_for_who_comes_after() {
+    let mut space = space(2);
+    let a = space.allocate(3).unwrap();
+    commit(&mut space, 1, &[a], &[]);
+    drop(space.take());
+    commit(&mut space, 2, &[], &[extent(a.first.0, 1)]);
+    drop(space.take());
+    let kept = |txns: &[u64]| States::new(txns.iter().map(|txn| TxnId(*txn)).collect(), vec![]);
+    space.reclaim(TxnId(2), TxnId(2), usize::MAX, &|| kept(&[1, 2]));
+    assert_eq!((space.free_count(), space.pending_count()), (0, 1));
+    space.reclaim(TxnId(2), TxnId(2), usize::MAX, &|| kept(&[2]));
+    assert_eq!((space.free_count(), space.pending_count()), (1, 0));
+    space.check();
 }
 
 // A long reader holds the pages of its own state. Those that came and went after it began would
@@ -76,12 +99,12 @@ fn a_page_that_no_flush_has_seen_is_free_at_once() {
 #[test]
 fn a_long_reader_does_not_hold_what_came_after_it() {
     let mut space = space(2);
-    let long = || vec![TxnId(1)];
+    let long = || reading(vec![TxnId(1)]);
     let first = space.allocate(1).unwrap();
     commit(&mut space, 1, &[first], &[]);
     let mut last = first;
     for txn in 2..2000 {
-        space.reclaim(TxnId(txn - 1), TxnId(txn - 1), &long);
+        space.reclaim(TxnId(txn - 1), TxnId(txn - 1), usize::MAX, &long);
         let new = space.allocate(1).unwrap();
         // The mirror knows who made a page.
         let ptr = crate::types::PagePtr { id: new.first, crc: 7, txn: txn as u32 };
@@ -102,7 +125,7 @@ fn a_run_is_preferred_to_pieces() {
     drop(space.take());
     let single: Vec<Extent> = (0..100).map(|i| extent(100 + 2 * i, 1)).collect();
     commit(&mut space, 2, &[], &[&single[..], &[extent(1000, 20)]].concat());
-    space.reclaim(TxnId(2), TxnId(2), &Vec::new);
+    space.reclaim(TxnId(2), TxnId(2), usize::MAX, &States::default);
     assert_eq!(space.allocate(15).unwrap(), extent(1000, 15));
     assert_eq!(space.allocate(15).unwrap(), extent(1015, 5), "then the longest piece");
     assert_eq!(space.allocate(15).unwrap().pages, 1);
@@ -125,13 +148,17 @@ fn no_page_is_given_out_while_somebody_can_reach_it() {
         let mut states: Vec<Vec<Extent>> = vec![Vec::new()];
         let (mut durable, mut readers) = (0, Vec::<u64>::new());
         for txn in 1..300_u64 {
+            // Some of them are kept and not read: that makes no difference to what they reach.
             let reading = || {
-                let mut states: Vec<TxnId> = readers.iter().map(|txn| TxnId(*txn)).collect();
-                states.sort_unstable();
-                states.dedup();
-                states
+                let states = readers.iter().map(|txn| TxnId(*txn));
+                let (kept, mut read): (Vec<TxnId>, Vec<TxnId>) =
+                    states.partition(|txn| txn.0 % 3 == 0);
+                read.sort_unstable();
+                read.dedup();
+                States::new(kept, read)
             };
-            space.reclaim(TxnId(durable), TxnId(txn - 1), &reading);
+            let extents_max = if seed % 2 == 0 { usize::MAX } else { rng.random_range(1..8) };
+            space.reclaim(TxnId(durable), TxnId(txn - 1), extents_max, &reading);
             let mut live = states.last().unwrap().clone();
             let mut used = Vec::new();
             for _ in 0..rng.random_range(1..6) {

@@ -2,7 +2,7 @@
 //! flushes, readers of many ages, commits in flight, compactions) it answers as the maps do.
 //!
 //! ```text
-//!   MODEL=n cargo test -p drystone-btree model            replays one life
+//!   MODEL=n cargo test -p drystone-btree model            replays one life, with SLOW=1 a long one
 //!   SLOW=1 cargo test -p drystone-btree model             more of them, and longer
 //! ```
 
@@ -31,7 +31,8 @@ struct Replay(u64);
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("replay: MODEL={} cargo test -p drystone-btree model", self.0);
+            let slow = std::env::var_os("SLOW").map_or("", |_| "SLOW=1 ");
+            println!("replay: {slow}MODEL={} cargo test -p drystone-btree model", self.0);
         }
     }
 }
@@ -177,6 +178,7 @@ impl Life {
         }
         let durable = self.db.durable();
         assert_eq!(self.db.read().txn(), durable, "readers are back at the durable state");
+        self.query();
         self.reopen(self.disk.kill_copy());
     }
 
@@ -187,26 +189,37 @@ impl Life {
         self.disk.fail(Fault::new(op, harm).after(self.rng.random_range(0..6)));
     }
 
-    /// Dies in one way or another, and is opened again.
+    /// Dies in one way or another, and is opened again. Readers outlive the database that they came
+    /// from, but not the disk.
     fn next_life(&mut self) {
         self.disk.heal();
         let disk = match self.rng.random_range(0..3) {
             0 => {
                 self.tally.crashes += 1;
+                self.query();
                 self.disk.crash()
             }
             1 => {
                 self.tally.kills += 1;
+                self.query();
                 self.disk.kill_copy()
             }
             _ => {
                 self.tally.closes += 1;
                 let (last, durable) = (self.db.read().txn(), self.db.durable());
-                let closed = self.db.clone().close();
-                closed.unwrap();
-                let kept = if self.sync == Sync::OnRequest { durable } else { last };
-                self.oracle.acknowledged(kept);
-                self.disk.clone()
+                match self.db.clone().close() {
+                    Ok(()) => {
+                        let kept = if self.sync == Sync::OnRequest { durable } else { last };
+                        self.oracle.acknowledged(kept);
+                        self.query();
+                        self.disk.clone()
+                    }
+                    // The journal has failed, and nobody has committed since.
+                    Err(error) => {
+                        assert!(matches!(error, Error::Poisoned { .. } | Error::NoSpace { .. }));
+                        self.disk.kill_copy()
+                    }
+                }
             }
         };
         self.reopen(disk);
@@ -214,8 +227,6 @@ impl Life {
 
     fn reopen(&mut self, disk: SimVfs) {
         self.pending.clear();
-        // Readers outlive the database that they came from.
-        self.query();
         self.readers.clear();
         let old = std::mem::replace(&mut self.disk, disk);
         let closed = try_open(&SimVfs::new(0), options()).unwrap();
@@ -240,9 +251,10 @@ impl Life {
         self.tally.compactions += 1;
         let before = self.db.read().txn().0;
         let outcome = self.db.compact(Duration::ZERO).map(drop);
-        // It has committed a few times, and has changed no record. If it failed, nobody knows how
-        // far it came.
-        let after = if outcome.is_ok() { self.db.read().txn().0 } else { before + 8 };
+        // It has committed a few times, and has changed no record. If it failed, or the flush of
+        // what it committed did, nobody knows how far it came.
+        let is_sound = outcome.is_ok() && self.db.try_write().is_ok();
+        let after = if is_sound { self.db.read().txn().0 } else { before + 8 };
         (before + 1..=after).for_each(|txn| self.oracle.same(TxnId(txn)));
         outcome
     }

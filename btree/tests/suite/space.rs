@@ -2,16 +2,16 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use drystone_btree::{Db, Options, Progress, Sync};
-use drystone_vfs::{Call, TapVfs};
+use drystone_btree::{Db, Options, Progress, Sync, WriteTxn};
+use drystone_vfs::{Call, SimVfs, TapVfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::{disk, fill, key, open, options, records, try_open};
+use crate::support::{self, disk, fill, key, open, options, records, try_open};
 
 /// Every page has one use, and none is lost.
 #[track_caller]
@@ -102,6 +102,39 @@ fn a_database_that_lost_half_of_its_records_gives_the_space_back() {
     }
 }
 
+// Half of the records are gone from every leaf, so that all pages are in use: they are packed, and
+// once they are, a compaction has nothing to do.
+#[test]
+fn sparse_leaves_are_packed() {
+    let disk = disk();
+    for sync in [Sync::EveryCommit, Sync::OnRequest, Sync::Journal] {
+        let db = try_open(&disk, options().sync(sync)).unwrap();
+        let tree = fill(&db, 10_000);
+        for half in 0..2 {
+            let mut w = db.write().unwrap();
+            for i in (half * 5000..half * 5000 + 5000).filter(|i| i % 5 < 3) {
+                w.delete(tree, &key(i)).unwrap();
+            }
+            w.commit().unwrap().wait().unwrap();
+        }
+        let (before, expected) = (db.sizes(), records(&db));
+        while db.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
+        let after = db.sizes();
+        assert!(after.used_bytes * 3 < before.used_bytes * 2, "{before:?} {after:?}");
+        let limit = after.used_bytes * 6 / 5 + (40 << 12);
+        assert!(after.file_bytes <= limit, "{before:?} {after:?}");
+        verified(&db);
+        assert!(records(&db) == expected);
+        let pages = db.stats().pages_written;
+        assert_eq!(db.compact(Duration::from_secs(1)).unwrap(), Progress::Done);
+        assert_eq!(db.stats().pages_written, pages);
+        let mut w = db.write().unwrap();
+        w.delete_range::<&[u8]>(tree, ..).unwrap();
+        w.commit().unwrap().wait().unwrap();
+        db.close().unwrap();
+    }
+}
+
 // Somebody commits whenever the disk is being synced, so that there is always something to flush:
 // that must not keep a compaction, and all who wait for the flusher, for ever.
 #[test]
@@ -135,6 +168,84 @@ fn a_compaction_comes_to_an_end_beside_one_who_always_writes() {
     while opened.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
     let syncs = syncs.load(Ordering::Relaxed);
     assert!(syncs < 100, "{syncs} syncs");
+}
+
+/// A file of which three quarters are free, everything durable.
+fn hollow(disk: &SimVfs, options: Options) {
+    let db = try_open(disk, options).unwrap();
+    let tree = fill(&db, 3000);
+    let mut w = db.write().unwrap();
+    for i in (0..3000).filter(|i| i % 50 > 12) {
+        w.delete(tree, &key(i)).unwrap();
+    }
+    w.put(tree, b"large", &[7; 30_000]).unwrap();
+    w.commit().unwrap().wait().unwrap();
+    db.close().unwrap();
+}
+
+// Any write, sync or cut of a compaction may fail, once: whatever it had come to, no state that the
+// disk knows loses a page, and where a failed flush is not the end the next call finishes the work.
+#[test]
+fn a_compaction_that_fails_anywhere_loses_nothing() {
+    for sync in [Sync::OnRequest, Sync::EveryCommit, Sync::Journal] {
+        let options = || options().sync(sync);
+        let mut refused = 0;
+        let whole = disk();
+        hollow(&whole, options());
+        for nth in 0.. {
+            let disk = whole.crash_copy(0);
+            let calls = Arc::new(AtomicU32::new(0));
+            let (count, is_armed) = (Arc::clone(&calls), Arc::new(AtomicBool::new(false)));
+            let armed = Arc::clone(&is_armed);
+            let tap = move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| match call {
+                Call::Write { .. } | Call::SyncData { .. } | Call::SetLen { .. }
+                    if armed.load(Ordering::Relaxed)
+                        && count.fetch_add(1, Ordering::Relaxed) == nth =>
+                {
+                    Err(io::Error::other("refused"))
+                }
+                _ => go(),
+            };
+            let tapped = Arc::new(TapVfs::over(disk.clone(), tap));
+            let db = Db::open(tapped, &support::path(), options()).unwrap();
+            let (expected, before) = (records(&db), db.sizes().file_bytes);
+            is_armed.store(true, Ordering::Relaxed);
+            let mut failures = 0;
+            loop {
+                // What is there already, so that each step has something to flush.
+                let again = |mut w: WriteTxn| {
+                    let tree = w.tree("t").unwrap();
+                    w.put(tree, &key(0), &[0; 100])?;
+                    w.commit()
+                };
+                let committed = db.write().and_then(again).map(drop);
+                let progress = committed.and_then(|()| db.compact(Duration::ZERO));
+                // Before that it was as it was in the round before.
+                if calls.load(Ordering::Relaxed) > nth {
+                    let crashed = disk.crash_copy(u64::from(nth));
+                    let crashed = try_open(&crashed, options()).unwrap();
+                    assert!(records(&crashed) == expected, "{sync:?}, call {nth}");
+                    verified(&crashed);
+                }
+                match progress {
+                    Ok(Progress::Done) => break,
+                    Ok(Progress::More) => {}
+                    Err(_) if failures == 0 => failures += 1,
+                    Err(_) => break,
+                }
+            }
+            refused += failures;
+            if sync == Sync::OnRequest {
+                let (sizes, now) = (db.sizes(), db.sizes().file_bytes);
+                assert!(now < before / 3 * 2, "call {nth}: {before}, then {sizes:?}");
+                verified(&db);
+            }
+            if calls.load(Ordering::Relaxed) <= nth {
+                assert!(refused >= nth.min(10), "{sync:?}: {refused} of {nth} were heard of");
+                break;
+            }
+        }
+    }
 }
 
 // A reader of an old state keeps its pages through a compaction.
@@ -209,6 +320,6 @@ fn a_checkpoint_is_one_state_and_opens_alone() {
     assert_eq!(copy.durable(), txn);
     assert!(records(&copy) == expected);
     verified(&copy);
-    crate::support::put(&copy, b"and", b"on");
+    support::put(&copy, b"and", b"on");
     verified(&copy);
 }

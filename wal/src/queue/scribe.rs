@@ -40,11 +40,13 @@ impl Queue {
         }
     }
 
-    /// The scribe asks: is there more to write? If not, it lays the pen down.
+    /// The scribe asks: is there more to write at once? If not, it lays the pen down. Records for
+    /// which nobody waits gather during its nap: to sync them as fast as they come would keep the
+    /// disk and a processor busy for nobody.
     pub(crate) fn more(&self) -> bool {
         let mut state = self.state.lock();
         assert!(state.pen_held && state.scribe == Scribe::Busy, "the scribe holds the pen");
-        if state.failed.is_none() && !state.filling.is_empty() {
+        if state.failed.is_none() && (state.wanted || state.stop && !state.filling.is_empty()) {
             return true;
         }
         state.pen_held = false;

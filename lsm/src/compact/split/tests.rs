@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::batch::Batch;
 use crate::config::{CompactionFilter, KeyspaceOptions, Options};
+use crate::cursor::Cursor;
 use crate::db::Db;
 use crate::keyspace::Keyspace;
 use crate::range_del::RangeDelete;
@@ -56,6 +57,17 @@ fn lab(rng: &mut ChaCha8Rng, options: KeyspaceOptions) -> Lab {
     Lab { disk, db, keyspace, snapshots }
 }
 
+fn rows_of(file: &TableFile) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut cursor = file.table.cursor(Fill::Private);
+    cursor.first().unwrap();
+    while let Some(entry) = cursor.entry() {
+        rows.push((entry.key.to_vec(), entry.seq, entry.kind, entry.value.to_vec()));
+        cursor.next().unwrap();
+    }
+    rows
+}
+
 impl Lab {
     fn inputs(&self) -> Vec<Arc<TableFile>> {
         let state = self.db.core().state();
@@ -74,12 +86,7 @@ impl Lab {
         let (mut rows, mut ranges, mut files) = (Vec::new(), Vec::new(), Vec::new());
         for (meta, path) in written {
             let file = core.open_table(meta, path).unwrap();
-            let mut cursor = file.table.cursor(Fill::Private);
-            crate::cursor::Cursor::first(&mut cursor).unwrap();
-            while let Some(entry) = crate::cursor::Cursor::entry(&cursor) {
-                rows.push((entry.key.to_vec(), entry.seq, entry.kind, entry.value.to_vec()));
-                crate::cursor::Cursor::next(&mut cursor).unwrap();
-            }
+            rows.extend(rows_of(&file));
             ranges.extend(file.table.range_dels().iter());
             files.push(file);
         }
@@ -119,18 +126,30 @@ fn parts_say_what_the_whole_says() {
 #[test]
 fn cuts_lie_apart() {
     for seed in crate::testing::seeds("split", 20) {
-        let lab = lab(&mut ChaCha8Rng::seed_from_u64(seed), KeyspaceOptions::default());
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let lab = lab(&mut rng, KeyspaceOptions::default());
+        // Tables of several blocks: one of a single block has one sample, its first key.
+        for _ in 0..3 {
+            let mut batch = Batch::new();
+            for n in 0..1000 {
+                let value: [u8; 100] = rng.random();
+                if value[0] < 50 {
+                    batch.put(&lab.keyspace, &key(n), &value);
+                }
+            }
+            drop(lab.db.write(batch).unwrap());
+            lab.db.flush().unwrap();
+        }
         let inputs = lab.inputs();
         let cuts = cuts(&inputs, 1 << 10);
         assert!(!cuts.is_empty() && cuts.len() < PARTS_MAX as usize, "{} cuts", cuts.len());
         assert!(cuts.windows(2).all(|pair| pair[0] < pair[1]), "ascending");
-        let parts = lab.split(cuts, false);
-        let total: u64 = inputs.iter().map(|table| table.meta().entries).sum();
-        for part in 0..parts.parts() {
-            let written = parts.merge(part, lab.db.core(), &|| ()).unwrap();
-            let entries: u64 = written.iter().map(|(meta, _)| meta.entries).sum();
-            assert!(!written.is_empty() && entries < total * 3 / 4, "{entries} of {total}");
+        let mut shares = vec![0; cuts.len() + 1];
+        for row in inputs.iter().flat_map(|table| rows_of(table)) {
+            shares[cuts.partition_point(|cut| *cut <= row.0)] += 1;
         }
+        let total: usize = shares.iter().sum();
+        assert!(shares.iter().all(|share| *share < total * 3 / 4), "{shares:?}");
     }
 }
 
