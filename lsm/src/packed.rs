@@ -172,7 +172,8 @@ mod tests {
             assert!(unpack(&packed[..len], &mut Vec::new()).is_err(), "{len} bytes");
         }
         let mut room = Vec::new();
-        for (at, claim) in [(HEAD_BYTES, u32::MAX), (HEAD_BYTES, 1 << 25), (8, u32::MAX), (8, 950)] {
+        for (at, claim) in [(HEAD_BYTES, u32::MAX), (HEAD_BYTES, 1 << 25), (8, u32::MAX), (8, 950)]
+        {
             let mut lie = packed.clone();
             lie[at..at + 4].copy_from_slice(&claim.to_le_bytes());
             assert!(unpack(&lie, &mut room).is_err(), "{claim} at {at}");

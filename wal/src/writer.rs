@@ -154,10 +154,14 @@ impl Writer {
         Ok(())
     }
 
+    /// From so many bytes on a write is large.
+    fn large_bytes(&self) -> u64 {
+        LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW)
+    }
+
     /// What the segment after this one is to be made of.
     fn ground(&self) -> Ground {
-        let large_bytes = LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW);
-        let large = self.writes > 0 && self.written >= self.writes * large_bytes;
+        let large = self.writes > 0 && self.written >= self.writes * self.large_bytes();
         if self.lean && large { Ground::Hole } else { Ground::Zeros }
     }
 
@@ -186,7 +190,8 @@ impl Writer {
             return 0;
         }
         // Less at the beginning, where the log may be one that stays small.
-        let most = if count < AHEAD_BYTES { end.min(AHEAD_BYTES as u64) } else { MARKS_BYTES };
+        let small = (count as u64) < self.large_bytes();
+        let most = if small { end.min(AHEAD_BYTES as u64) } else { MARKS_BYTES };
         (self.segment.capacity - end).min(most) as usize
     }
 

@@ -115,7 +115,9 @@ impl Image {
         let (first, len_after) = (at / SECTOR_BYTES, len.max(end));
         let growth = |number: usize| {
             let written = number >= first;
-            let after = if written { part_of(number, len_after) } else {
+            let after = if written {
+                part_of(number, len_after)
+            } else {
                 self.allocated_in(number, len_after)
             };
             after - self.allocated_in(number, len)
