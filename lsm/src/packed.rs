@@ -179,6 +179,11 @@ mod tests {
             assert!(unpack(&lie, &mut room).is_err(), "{claim} at {at}");
             assert_eq!(room.capacity(), 0, "{claim} at {at}");
         }
+        for claim in [9_999_u32, 10_001, 20_000] {
+            let mut lie = packed.clone();
+            lie[HEAD_BYTES..PACKED_HEAD_BYTES].copy_from_slice(&claim.to_le_bytes());
+            assert!(unpack(&lie, &mut room).is_err(), "{claim} bytes of 10,000");
+        }
         for at in PACKED_HEAD_BYTES..packed.len() {
             let mut damaged = packed.clone();
             damaged[at] ^= 0x55;
