@@ -29,7 +29,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::codec::Input;
-use crate::config::BATCH_BYTES_MAX;
+use crate::config::{BATCH_BYTES_MAX, ROOM_MAX};
 use crate::error::{Error, Result};
 use crate::key::{KEY_BYTES_MAX, Kind, SeqNo, VALUE_BYTES_MAX};
 use crate::keyspace::{Keyspace, Shared};
@@ -200,6 +200,19 @@ pub(crate) struct Record<'a> {
 /// Kind, keyspace and the two lengths.
 const CHANGE_BYTES_MIN: u64 = 11;
 
+/// Whether so many changes may stand in a plain record of so many bytes. Room is made for as many
+/// as are promised, before they are looked at.
+pub(crate) fn check_promise(count: u32, bytes: usize) -> Result<(), &'static str> {
+    let (count, bytes) = (u64::from(count), bytes as u64);
+    if bytes < count * CHANGE_BYTES_MIN {
+        return Err("batch is too short for its changes");
+    }
+    if Memtable::room(count, bytes) > ROOM_MAX {
+        return Err("batch has more changes than any memtable");
+    }
+    Ok(())
+}
+
 /// One change of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
@@ -216,10 +229,7 @@ impl<'a> Record<'a> {
         if first == SeqNo::ZERO || last.is_none() || count == 0 {
             return Err("numbers of a batch make no sense");
         }
-        // Room is made for as many as are promised, before they are looked at.
-        if (bytes.len() as u64) < u64::from(count) * CHANGE_BYTES_MIN {
-            return Err("batch is too short for its changes");
-        }
+        check_promise(count, bytes.len())?;
         Ok(Record { first, count, input, bytes: bytes.len() })
     }
 

@@ -25,6 +25,9 @@ pub(crate) const BATCH_BYTES_MAX: usize = 2 << 30;
 /// The most bytes of a batch that goes into the journal, as one record.
 pub(crate) const RECORD_BYTES_MAX: usize = 512 << 20;
 
+/// The most room that a memtable can have for one batch: places are 32 bits wide.
+pub(crate) const ROOM_MAX: u64 = 3 << 30;
+
 /// The longest name of a keyspace.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 

@@ -35,7 +35,7 @@ use smallvec::SmallVec;
 use crate::batch::{Batch, Record, time_record};
 use crate::cache::BlockCache;
 use crate::commit::{Commit, Way};
-use crate::config::{LEVELS, Options, Sizes};
+use crate::config::{LEVELS, Options, ROOM_MAX, Sizes};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
@@ -61,9 +61,6 @@ const FAILING_WAITS_MAX: u32 = 10;
 /// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
 /// that needs beside the batch.
 const ROOM_SLACK: u64 = 4096;
-
-/// The most room that a memtable can have for one batch: places are 32 bits wide.
-const ROOM_MAX: u64 = 3 << 30;
 
 /// See the module.
 pub(crate) struct Core {

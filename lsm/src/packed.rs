@@ -15,15 +15,19 @@
 //!   └────────────┴───────┴─────────┴───────────────────┘
 //! ```
 //!
-//! No number of a write reaches bit 63, so that one bit tells a packed record from a plain one
-//! (see [`batch`](crate::batch)). A single write stays plain, and so does what hardly shrinks,
-//! which a look at its beginning shows.
+//! No number of a write reaches bit 63, so that one bit tells a packed record from a plain one; a
+//! record that begins with bits set throughout is a time (see [`batch`](crate::batch)). A small
+//! batch stays plain, and so does what hardly shrinks, which a look at its beginning shows.
+//!
+//! **What a record may claim.** Whoever reads it back makes room before a byte is unpacked. So a
+//! length that LZ4 cannot come to is refused first, and so are more changes than the unpacked bytes
+//! could hold, or a memtable.
 
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
 
-use crate::batch::HEAD_BYTES;
+use crate::batch::{HEAD_BYTES, check_promise};
 use crate::codec::Input;
 use crate::compress::RATIO_MAX;
 use crate::config::RECORD_BYTES_MAX;
@@ -91,13 +95,13 @@ pub(crate) fn unpack<'a>(
         return Ok(record);
     }
     let mut input = Input::new(record);
-    let head = input.bytes(HEAD_BYTES)?;
-    let raw_len = input.u32()? as usize;
-    let packed = input.rest();
+    let (_, count, raw_len) = (input.u64()?, input.u32()?, input.u32()? as usize);
+    let (head, packed) = (&record[..HEAD_BYTES], input.rest());
     // Before memory is asked for: a length out of proportion is none of ours.
     if raw_len > packed.len().saturating_mul(RATIO_MAX) || raw_len > RECORD_BYTES_MAX {
         return Err("packed batch has an impossible length");
     }
+    check_promise(count, HEAD_BYTES + raw_len)?;
     room.clear();
     room.extend_from_slice(head);
     room[7] &= !MARK;
@@ -167,11 +171,19 @@ mod tests {
         for len in 8..packed.len() {
             assert!(unpack(&packed[..len], &mut Vec::new()).is_err(), "{len} bytes");
         }
-        let mut lie = packed.clone();
-        lie[HEAD_BYTES..PACKED_HEAD_BYTES].copy_from_slice(&u32::MAX.to_le_bytes());
         let mut room = Vec::new();
-        assert!(unpack(&lie, &mut room).is_err());
-        assert!(room.capacity() < 1 << 20);
+        for (at, claim) in [(HEAD_BYTES, u32::MAX), (HEAD_BYTES, 1 << 25), (8, u32::MAX), (8, 950)]
+        {
+            let mut lie = packed.clone();
+            lie[at..at + 4].copy_from_slice(&claim.to_le_bytes());
+            assert!(unpack(&lie, &mut room).is_err(), "{claim} at {at}");
+            assert_eq!(room.capacity(), 0, "{claim} at {at}");
+        }
+        for claim in [9_999_u32, 10_001, 20_000] {
+            let mut lie = packed.clone();
+            lie[HEAD_BYTES..PACKED_HEAD_BYTES].copy_from_slice(&claim.to_le_bytes());
+            assert!(unpack(&lie, &mut room).is_err(), "{claim} bytes of 10,000");
+        }
         for at in PACKED_HEAD_BYTES..packed.len() {
             let mut damaged = packed.clone();
             damaged[at] ^= 0x55;

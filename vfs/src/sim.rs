@@ -98,7 +98,8 @@ impl SimVfs {
         self.disk.lock().faults.clear();
     }
 
-    /// Limits the sum of all file lengths; writes that would grow beyond fail with `StorageFull`.
+    /// Limits what all files take together: their lengths without their holes. Writes that would
+    /// grow beyond that, by the end or into a hole, fail with `StorageFull`.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.disk.lock().capacity_bytes = bytes;
     }
@@ -314,5 +315,11 @@ impl File for SimFile {
         let image = disk.files.get_mut(&self.file).expect("an open handle keeps its file");
         image.set_len(len);
         Ok(())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        let disk = self.disk.lock();
+        disk.check_alive()?;
+        Ok(disk.files[&self.file].allocated())
     }
 }

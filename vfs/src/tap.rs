@@ -49,7 +49,7 @@ pub enum Call<'a> {
     Write { path: &'a Path, offset: u64, bytes: usize },
     /// [`File::sync_data`].
     SyncData { path: &'a Path },
-    /// [`File::len`].
+    /// [`File::len`] or [`File::allocated`].
     Len { path: &'a Path },
     /// [`File::set_len`].
     SetLen { path: &'a Path, len: u64 },
@@ -207,6 +207,10 @@ impl File for TapFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.line.pass(Call::SetLen { path: &self.name(), len }, || self.file.set_len(len))
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.line.pass(Call::Len { path: &self.name() }, || self.file.allocated())
     }
 }
 

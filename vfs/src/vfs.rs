@@ -106,11 +106,14 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Cuts or extends (with zeros) to `len` bytes. Durable after `sync_data`.
+    /// Cuts or extends to `len` bytes; what is new is a hole, where the disk can make one, and reads
+    /// as zeros. Durable after `sync_data`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Bytes of disk that the file takes: less than its length if parts of it are holes, which read
-    /// as zeros. Where that is not known, the length.
+    /// Bytes of disk that the file takes: less than its length if parts of it are holes. Where that
+    /// is not known, the length. A hint: a file system may count blocks for its own notes, or those
+    /// it holds ready behind the end, and pack what was written; and it may not have decided yet
+    /// for what is not synced.
     fn allocated(&self) -> io::Result<u64> {
         self.len()
     }

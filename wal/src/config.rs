@@ -110,8 +110,11 @@ impl Options {
 
     /// Whether to take little room rather than to have it ready. A lean log begins with a hole for
     /// a segment, and has no zeros written into segments to come while its groups are large; when
-    /// no record is left, it gives all its files back but for a small one. For a log that belongs
-    /// to a store, where loads alternate with single writes. Default: no.
+    /// [`truncate_prefix`](crate::Wal::truncate_prefix) leaves no record, it gives all its files
+    /// back but for a small one. The price: the first small writes into a hole pay for a longer
+    /// trip to the disk now and then, and a full disk may be noticed by a write that would have
+    /// found its room. For a log that belongs to a store, where loads alternate with single writes.
+    /// Default: no.
     #[must_use]
     pub fn lean(mut self, yes: bool) -> Options {
         self.lean = yes;

@@ -64,7 +64,8 @@
 //!
 //! **Files are made ahead.** A write that makes its file longer needs the file system's journal
 //! too, and costs nearly twice as much. So segments are filled with zeros, synced and named before
-//! they are needed, and used again when their records are not.
+//! they are needed, and used again when their records are not. A log that is to be
+//! [lean](Options::lean) spares itself that where it does not pay: see `spare.rs`.
 //!
 //! # Try it
 //!

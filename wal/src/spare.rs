@@ -12,8 +12,11 @@
 //! groups that may follow fill the hole a little ahead of themselves, with zeros in the same write,
 //! so that one in some hundred needs the second trip. The first segment of a lean log is a hole as
 //! well: a log that stays small takes little room. To a reader all of this is the same, for a hole
-//! reads as zeros. Blocks for the [marks](crate::format::MARKS_BYTES) behind the last frame are
-//! there always, so that a prefix can be cut when the disk is full.
+//! reads as zeros.
+//!
+//! A record is written together with what the [marks](crate::format::MARKS_BYTES) behind it need,
+//! so that the prefix can be cut when the disk is full. (Not so for records that were never
+//! acknowledged and that a power cut left all the same: of those the end alone may have its block.)
 //!
 //! A segment that [`truncate_prefix`](crate::Wal::truncate_prefix) gives back is as good as a new
 //! one, its old frames notwithstanding: see [`format`](crate::format) on "creation".
@@ -189,19 +192,26 @@ impl Spares {
     }
 }
 
-/// Makes, or lengthens, the spare.
+/// Makes the spare.
 fn make(vfs: &dyn Vfs, path: &std::path::Path, want: Want) -> io::Result<Spare> {
     let file = vfs.open(path, OpenMode::Create)?;
-    let len = file.len()?;
-    match want.ground {
-        Ground::Zeros => fill(&*file, len, want.capacity)?,
-        // Durable with the header.
-        Ground::Hole if len < want.capacity => file.set_len(want.capacity)?,
-        Ground::Hole => {}
+    // One that is too small, or was given up halfway: nobody knows what of it is a hole, nor what
+    // a sync that failed has lost.
+    if file.len()? > 0 {
+        file.set_len(0)?;
     }
-    let capacity = file.len()?;
-    let filled = if want.ground == Ground::Zeros { capacity } else { 0 };
-    Ok(Spare { file, capacity, filled })
+    let filled = match want.ground {
+        Ground::Zeros => {
+            fill(&*file, 0, want.capacity)?;
+            want.capacity
+        }
+        Ground::Hole => {
+            // Durable with the header.
+            file.set_len(want.capacity)?;
+            0
+        }
+    };
+    Ok(Spare { file, capacity: want.capacity, filled })
 }
 
 /// Writes zeros from byte `from` up to `to`, durably.

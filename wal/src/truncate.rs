@@ -55,12 +55,9 @@ impl Writer {
         if lsn < self.catalog.first_lsn() {
             return Ok(());
         }
-        let empty = lsn > self.last && queue.next_lsn() == self.last.next();
         let keep = self.catalog.find(lsn)?;
-        let keep_bytes = KEEP_BYTES.min(self.segment_bytes);
-        let large = self.catalog.bytes() + self.spares.bytes() > keep_bytes;
-        let cut = if self.lean && empty && large && self.make_room() {
-            self.begin_anew()
+        let cut = if let Some(spare) = self.fresh_ground(queue, lsn) {
+            self.begin_anew(spare)
         } else if keep.id() <= self.start {
             return Ok(());
         } else {
@@ -81,35 +78,33 @@ impl Writer {
         self.catalog.sync_dir().map_err(|e| Error::poison(&self.catalog.dir, e))
     }
 
-    fn small(&self) -> Want {
-        Want { capacity: self.first_capacity(), ground: Ground::Hole }
-    }
-
-    /// Makes a small spare of which the beginning is on disk, in the place of the one that lies
-    /// ready. Whether that was possible: the disk may be full.
-    fn make_room(&self) -> bool {
+    /// For a lean log that is left without a record by a cut at `lsn`, and that takes more room than
+    /// it may keep: a small spare to begin anew in. Nothing if the disk refuses to make one: it may
+    /// be full, and the log goes on without.
+    fn fresh_ground(&self, queue: &Queue, lsn: Lsn) -> Option<Spare> {
+        // Whatever is appended from here on is written behind the last record, by this writer.
+        let is_empty = lsn > self.last && queue.next_lsn() == self.last.next();
+        let bytes = self.catalog.bytes() + self.spares.bytes();
+        if !self.lean || !is_empty || bytes <= KEEP_BYTES.min(self.segment_bytes) {
+            return None;
+        }
         let make = || -> io::Result<Spare> {
             self.spares.discard()?;
-            let spare = self.spares.take(self.small())?;
+            let want = Want { capacity: self.first_capacity(), ground: Ground::Hole };
+            let spare = self.spares.take(want)?;
+            // The room that the header and the first mark need: to be refused it is no harm yet.
             spare.file.write_at(&[IoSlice::new(&[0; 2 * HEADER_BYTES as usize])], 0)?;
             spare.file.sync_data()?;
             Ok(spare)
         };
-        match make() {
-            Ok(spare) => {
-                self.spares.claim() && {
-                    self.spares.settle(Some(spare));
-                    true
-                }
-            }
-            Err(_) => false,
-        }
+        make().ok()
     }
 
     /// Drops all there is, for no record is needed any more.
-    fn begin_anew(&mut self) -> Result<()> {
+    fn begin_anew(&mut self, spare: Spare) -> Result<()> {
         self.start = self.segment.id().next();
-        self.rotate_into(self.small(), &mut [], self.last.next())?;
+        self.closed = false;
+        self.rotate_into(spare, &mut [], self.last.next())?;
         self.mark_next()?;
         for segment in self.catalog.drop_before(self.start) {
             let removed = self.catalog.vfs.remove(&segment.path);

@@ -183,7 +183,8 @@ impl Wal {
     }
 
     /// Lets go of every segment that holds only records before `lsn`. Records before `lsn` may
-    /// stay, as long as their segment is needed.
+    /// stay, as long as their segment is needed; if none is needed any more, a
+    /// [lean](crate::Options::lean) log gives that one back as well.
     pub fn truncate_prefix(&self, lsn: Lsn) -> Result<()> {
         let core = &self.open.core;
         core.writer.lock().truncate_prefix(&core.queue, lsn)

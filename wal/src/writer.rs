@@ -145,7 +145,8 @@ impl Writer {
         if end + MARKS_BYTES > self.segment.capacity {
             return self.rotate(&mut load.bytes, load.first);
         }
-        self.put(&mut load.bytes)?;
+        let zeros = self.ahead(load.bytes.len(), end);
+        self.put(&mut load.bytes, zeros)?;
         self.segment.extend(load.first, self.tail);
         if self.tail > self.segment.capacity / 2 {
             self.spares.want(Want { capacity: self.next_capacity(), ground: self.ground() });
@@ -153,40 +154,44 @@ impl Writer {
         Ok(())
     }
 
+    /// From so many bytes on a write is large.
+    fn large_bytes(&self) -> u64 {
+        LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW)
+    }
+
     /// What the segment after this one is to be made of.
     fn ground(&self) -> Ground {
-        let large_bytes = LARGE_WRITE_BYTES.min(self.segment_bytes / WRITES_FEW);
-        let large = self.writes > 0 && self.written >= self.writes * large_bytes;
+        let large = self.writes > 0 && self.written >= self.writes * self.large_bytes();
         if self.lean && large { Ground::Hole } else { Ground::Zeros }
     }
 
-    /// Puts sealed frames at the tail, durably.
-    fn put(&mut self, frames: &mut [u8]) -> Result<()> {
+    /// Seals frames and puts them at the tail, and so many zeros behind them, durably.
+    fn put(&mut self, frames: &mut [u8], zeros: usize) -> Result<()> {
         seal(frames, self.last, self.segment.header.seed());
         let end = self.tail + frames.len() as u64;
-        let zeros = &ZEROS[..self.ahead(frames.len(), end)];
-        let bufs = [IoSlice::new(frames), IoSlice::new(zeros)];
-        let bufs = if zeros.is_empty() { &bufs[..1] } else { &bufs[..] };
+        let bufs = [IoSlice::new(frames), IoSlice::new(&ZEROS[..zeros])];
         self.file
-            .write_at(bufs, self.tail)
+            .write_at(if zeros == 0 { &bufs[..1] } else { &bufs }, self.tail)
             .and_then(|()| self.file.sync_data())
             .map_err(|e| Error::poison(&self.segment.path, e))?;
-        self.segment.fill(end + zeros.len() as u64);
+        self.segment.fill(end + zeros as u64);
         self.note_write(frames.len());
         self.tail = end;
         Ok(())
     }
 
-    /// How many zeros to write behind a write of `count` bytes that ends at `end`: some, if it
-    /// reaches into a hole, and more than marks need only if it is small. They cover zeros, and
-    /// thus change nothing.
+    /// How many zeros to write behind records of `count` bytes that end at `end`: some, if they
+    /// reach into a hole, and more than marks need only if they are few. What they cover are zeros,
+    /// or old frames that nobody needs.
     fn ahead(&self, count: usize, end: u64) -> usize {
-        let needed = (end + MARKS_BYTES).min(self.segment.capacity);
+        // There is room for marks: whoever has none left rotates.
+        let needed = end + MARKS_BYTES;
         if needed <= self.segment.filled() {
             return 0;
         }
         // Less at the beginning, where the log may be one that stays small.
-        let most = if count < AHEAD_BYTES { end.min(AHEAD_BYTES as u64) } else { MARKS_BYTES };
+        let small = (count as u64) < self.large_bytes();
+        let most = if small { end.min(AHEAD_BYTES as u64) } else { MARKS_BYTES };
         (self.segment.capacity - end).min(most) as usize
     }
 
@@ -204,7 +209,8 @@ impl Writer {
             self.rotate(&mut frame, self.last.next())?;
             return self.mark_next();
         }
-        self.put(&mut frame)?;
+        // No zeros: a mark must not need new space.
+        self.put(&mut frame, 0)?;
         self.segment.extend(self.last.next(), self.tail);
         Ok(())
     }
@@ -247,13 +253,20 @@ impl Writer {
     /// Starts a new segment with `frames`, whose first record, if any, is `first`.
     fn rotate(&mut self, frames: &mut [u8], first: Lsn) -> Result<()> {
         let need = HEADER_BYTES + frames.len() as u64 + MARKS_BYTES;
+        // What does not fit says as much of the load as what did.
+        self.note_write(frames.len());
         let want = Want { capacity: self.next_capacity().max(need), ground: self.ground() };
-        self.rotate_into(want, frames, first)
+        let spare = self.spares.take(want).map_err(|e| Error::poison(&self.spares.path, e))?;
+        self.rotate_into(spare, frames, first)
     }
 
-    /// As [`rotate`](Writer::rotate), into a file that is at least what is wanted.
-    pub(crate) fn rotate_into(&mut self, want: Want, frames: &mut [u8], first: Lsn) -> Result<()> {
-        let spare = self.spares.take(want).map_err(|e| Error::poison(&self.spares.path, e))?;
+    /// As [`rotate`](Writer::rotate), into a spare that is large enough.
+    pub(crate) fn rotate_into(
+        &mut self,
+        spare: Spare,
+        frames: &mut [u8],
+        first: Lsn,
+    ) -> Result<()> {
         self.creation += 1;
         let header = SegmentHeader {
             log_id: self.segment.header.log_id,
@@ -275,7 +288,9 @@ impl Writer {
         });
         self.tail = segment.end();
         (self.writes, self.written) = (0, 0);
-        self.note_write(frames.len());
+        if !frames.is_empty() {
+            self.note_write(frames.len());
+        }
         self.catalog.push(segment);
         Ok(())
     }

@@ -101,6 +101,10 @@ impl File for CountedFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.0.allocated()
+    }
 }
 
 #[cfg(test)]

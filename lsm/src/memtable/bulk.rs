@@ -111,6 +111,8 @@ mod tests {
         assert!(bulk.range_dels(KeyspaceId(1)).is_some());
         assert_eq!(bulk.keyspaces(), plain.keyspaces());
         for round in 0..2 {
+            bulk.list.check();
+            plain.list.check();
             for space in (0..9).map(KeyspaceId) {
                 let expected = entries(&plain, space);
                 assert_eq!(entries(&bulk, space), expected);

@@ -461,6 +461,31 @@ impl SkipList {
         }
     }
 
+    /// Asserts what the list promises; nobody may write meanwhile.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn check(&self) {
+        let level = |level: usize| {
+            let links = |link: &u64| Some(self.next_at(place(*link), level));
+            let all = std::iter::successors(Some(self.next_at(self.first, level)), links);
+            all.take_while(|link| *link != 0).collect::<Vec<u64>>()
+        };
+        let all = level(0);
+        for (n, link) in all.iter().enumerate() {
+            let node = place(*link);
+            let (ranked, trailer) = (self.ranked(self.space(Node(node))), self.trailer(node));
+            let target = Target::new(ranked, self.key(node), trailer);
+            assert_eq!(*link & !PLACE_MASK, target.hint, "a link says where it leads");
+            let sorted = n == 0 || self.leads_before(all[n - 1], &target);
+            assert!(sorted, "nodes are sorted");
+        }
+        for n in 1..HEIGHT_MAX {
+            let taller = |link: &&u64| self.height_of(place(**link)) > n;
+            let expected: Vec<u64> = all.iter().filter(taller).copied().collect();
+            assert_eq!(level(n), expected, "level {n} links those taller than {n}");
+            assert!(expected.is_empty() || n < self.levels(), "level {n} is in use");
+        }
+    }
+
     fn trailer(&self, node: u32) -> u64 {
         // SAFETY: every caller has the node from an acquiring load, or nobody else knows of it.
         unsafe { self.arena.number(node + TRAILER_AT) }

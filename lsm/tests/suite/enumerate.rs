@@ -258,15 +258,27 @@ fn copies(disk: &SimVfs, workload: &Workload, what: &str) {
     }
 }
 
-/// Every cut of one workload. Returns how many points that were.
-fn enumerate(seed: u64) -> u64 {
+/// How many records of the journal are packed: see `packed.rs`.
+fn packed(disk: &SimVfs) -> u64 {
+    let vfs = Arc::new(disk.kill_copy());
+    let journal = crate::support::dir().join("journal");
+    let options = drystone_wal::Options::default();
+    let Ok(view) = drystone_wal::Wal::open_read_only(vfs, &journal, &options) else { return 0 };
+    let is_packed = |record: &[u8]| record[7] == 0x80;
+    view.records().filter(|record| record.as_ref().is_ok_and(|(_, r)| is_packed(r))).count() as u64
+}
+
+/// Every cut of one workload. Returns how many points that were, and how many packed records the
+/// journals of those held that were cut.
+fn enumerate(seed: u64) -> (u64, u64) {
     let calls = Workload::new(seed, None).run();
-    let mut points = 0;
+    let (mut points, mut met) = (0, 0);
     for cut in 0..=calls {
         let mut workload = Workload::new(seed, Some(cut));
         // The workload itself judges what it finds when it reopens the database.
         let replay = Replay(Point { seed, cut, crash: 0, killed: false, second: None });
         workload.run();
+        met += packed(&workload.disk);
         drop(replay);
         for crash in 0..CRASHES_PER_CUT {
             let second = workload.history.rng.random_range(0..14);
@@ -281,7 +293,7 @@ fn enumerate(seed: u64) -> u64 {
             }
         }
     }
-    points
+    (points, met)
 }
 
 /// Takes the point that `POINT=seed:cut:crash:how[:second]` names.
@@ -302,11 +314,13 @@ fn enumerate_every_call_of_random_workloads_as_the_last() {
         return replay(&text);
     }
     let wanted: u64 = std::env::var("CRASH_POINTS").map_or(POINTS, |n| n.parse().unwrap());
-    let (mut points, mut workloads) = (0, 0);
+    let (mut points, mut workloads, mut met) = (0, 0, 0);
     while points < wanted {
-        points += enumerate(workloads);
+        let (more, packed) = enumerate(workloads);
+        (points, met) = (points + more, met + packed);
         workloads += 1;
     }
-    println!("{points} crash points of {workloads} workloads");
+    println!("{points} crash points of {workloads} workloads; {met} packed records met");
+    assert!(met * 20 > points / 12, "{met} packed records at {points} points");
     assert!(points >= wanted && workloads >= 4);
 }

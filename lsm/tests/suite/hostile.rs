@@ -14,6 +14,7 @@ use crate::forge::{
     FOOTER_BYTES, FOOTER_FIELDS, SEAL_BYTES, parts, seal, seal_footer, sum_of, table_id, unpacked,
 };
 use crate::fuzz::entry::survives;
+use crate::fuzz::specimens::packed;
 use crate::hurt::{
     End, Specimen, journal_files, load, manifest_files, noise, rewrite, store, tables,
 };
@@ -79,12 +80,13 @@ fn forge(rng: &mut ChaCha8Rng, bytes: &mut Vec<u8>, may_resize: bool) {
 // billion changes, of keyspaces that are not there, with keys longer than the record.
 #[test]
 fn hostile_journal_records_get_an_answer() {
-    let specimen = Specimen::new(End::Closed);
+    let specimens = [(Specimen::new(End::Closed).disk, 40), (packed(), 6)];
     let mut opened = 0;
-    for seed in seeds("hostile_journal", 400) {
+    for seed in seeds("hostile_journal", 600) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let disk = specimen.disk.crash_copy(0);
-        let victim = rng.random_range(0..40);
+        let (disk, records) = &specimens[rng.random_range(0..2)];
+        let disk = disk.crash_copy(0);
+        let victim = rng.random_range(0..*records);
         rewrite(&disk, "journal", |number, record| {
             if number == victim {
                 forge(&mut rng, record, true);
@@ -93,6 +95,47 @@ fn hostile_journal_records_get_an_answer() {
         opened += u32::from(survives(&disk, &format!("seed {seed}")));
     }
     assert!(opened > 20, "{opened} opened");
+}
+
+/// A packed record with these claims, of so many bytes of zeros, packed by hand.
+fn forged(count: u32, claimed: u32, zeros: usize) -> Vec<u8> {
+    let mut record = (1000_u64 | 1 << 63).to_le_bytes().to_vec();
+    record.extend(count.to_le_bytes());
+    record.extend(claimed.to_le_bytes());
+    // One zero, the same again as often as asked for, and the five bytes that end a block.
+    record.extend([0x1f, 0, 1, 0]);
+    let rest = zeros - 1 - 19 - 5;
+    record.extend(vec![0xff; rest / 255]);
+    record.extend([(rest % 255) as u8, 0x50, 0, 0, 0, 0, 0]);
+    record
+}
+
+// Scenario 48: a few bytes that claim to be the largest batch there can be, or that are one. What
+// they ask for is refused before it is given.
+#[test]
+fn a_small_record_that_unpacks_into_a_large_one_is_refused_at_no_cost() {
+    // Deletes of the empty key are eleven zeros, but for the keyspace: as many as the bytes hold.
+    let sound = forged(10_000, 110_000, 110_000);
+    let most = 300_usize << 20;
+    let cases = [
+        ("too many for a memtable", forged((most / 11) as u32, most as u32, most)),
+        ("too many for the bytes", forged(10_001, 110_000, 110_000)),
+        ("all that there are", forged(u32::MAX, 110_000, 110_000)),
+        ("longer than LZ4 can come to", forged(1, 255 << 20, 110_000)),
+        ("longer than any", forged(1, u32::MAX, 20 << 20)),
+        ("longer than it is", forged(10_000, 110_001, 110_000)),
+        ("shorter than it is", forged(9_000, 109_999, 110_000)),
+        ("without a change", forged(0, 110_000, 110_000)),
+    ];
+    for (what, forgery) in [("sound", sound)].into_iter().chain(cases) {
+        let disk = packed();
+        rewrite(&disk, "journal", |number, record| {
+            if number == 5 {
+                record.clone_from(&forgery);
+            }
+        });
+        assert_eq!(survives(&disk, what), what == "sound", "{what}");
+    }
 }
 
 // Scenario 48: a manifest whose edits name tables that are not there, levels that do not exist,

@@ -177,7 +177,7 @@ pub(crate) fn manifest_files(disk: &SimVfs) -> Vec<PathBuf> {
 /// Writes a log anew with its records changed by `edit`; every checksum is right.
 pub(crate) fn rewrite(disk: &SimVfs, folder: &str, mut edit: impl FnMut(usize, &mut Vec<u8>)) {
     let path = dir().join(folder);
-    let options = || WalOptions::default().record_bytes_max(1 << 20);
+    let options = || WalOptions::default().record_bytes_max(2 << 20);
     let view = Wal::open_read_only(Arc::new(disk.clone()), &path, &options()).unwrap();
     let first = view.first_lsn();
     let records: Vec<Vec<u8>> = view.records().map(|r| r.unwrap().1.to_vec()).collect();

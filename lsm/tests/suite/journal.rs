@@ -1,7 +1,7 @@
 //! Where the journal ends and the tables begin; and what there is when there is no journal.
 
-use drystone_lsm::Options;
-use drystone_vfs::SimVfs;
+use drystone_lsm::{Batch, Options};
+use drystone_vfs::{OpenMode, SimVfs, Vfs};
 
 use crate::hurt::{hurt, journal_files, load, manifest_files, noise, used};
 use crate::support::{keyspace, options, try_open};
@@ -79,4 +79,29 @@ fn a_flipped_byte_of_the_last_edit_is_no_torn_tail() {
         }
     }
     assert!(refused > 300 && harmless > 0, "{refused} refused, {harmless} harmless");
+}
+
+// A database at rest is its tables: what the journal took for a load is given back when all of it
+// has been flushed, but for a small file, and the next write goes on from there.
+#[test]
+fn a_flushed_database_keeps_hardly_any_journal() {
+    let disk = SimVfs::new(1);
+    let taken = || -> u64 {
+        let of = |path: std::path::PathBuf| disk.open(&path, OpenMode::Read).unwrap().allocated();
+        journal_files(&disk).into_iter().map(|path| of(path).unwrap()).sum()
+    };
+    let db = try_open(&disk, roomy()).unwrap();
+    let ks = keyspace(&db, "left");
+    for round in 0..10 {
+        let mut batch = Batch::new();
+        (0..100).for_each(|n| batch.put(&ks, &number(round * 100 + n), &noise(n, 1000)));
+        drop(db.write(batch).unwrap());
+    }
+    db.persist().unwrap();
+    assert!(taken() > 500 << 10, "{} bytes of a load", taken());
+    db.flush().unwrap();
+    assert!(taken() < 16 << 10, "{} bytes of nothing", taken());
+    db.put(&ks, b"next", b"value").unwrap().wait().unwrap();
+    let db = try_open(&disk.crash_copy(5), roomy()).unwrap();
+    assert_eq!(db.iter(&keyspace(&db, "left")).count(), 1001);
 }

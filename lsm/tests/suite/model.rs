@@ -55,6 +55,8 @@ impl History {
 
     pub(crate) fn ops(&mut self) -> Vec<Op> {
         let count = [1, 1, 2, 3, 12][self.rng.random_range(0..5)];
+        // Now and then as much as the journal packs.
+        let count = if count == 12 && self.rng.random_bool(0.3) { 50 } else { count };
         (0..count)
             .map(|_| {
                 // The last keyspace is idle most of the time.

@@ -260,8 +260,7 @@ impl Disk {
         at: usize,
         harm: Option<Harm>,
     ) -> io::Result<()> {
-        let before = self.files[&file].bytes().len();
-        let growth = (at + bytes.len()).saturating_sub(before) as u64;
+        let growth = self.files[&file].growth(at, bytes.len());
         if let Some(capacity) = self.capacity_bytes
             && growth > 0
             && self.used_bytes() + growth > capacity
@@ -300,7 +299,7 @@ impl Disk {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.names.values().map(|file| self.files[file].bytes().len() as u64).sum()
+        self.names.values().map(|file| self.files[file].allocated()).sum()
     }
 }
 

@@ -10,6 +10,10 @@
 //! The kernel writes back whenever it likes, so a crash may find any version of any sector beside
 //! any length. Bytes that were durable and that no later write changed stay as they were: that is
 //! the one kindness of this disk (see [`Overwrite`]), and it can be taken away.
+//!
+//! A sector that the file grew over without writing it is a *hole*: it reads as zeros and has no
+//! block of the disk. The first write gives it one, which is new space like that behind the end:
+//! until it is synced, anything may be found there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,6 +64,9 @@ pub(crate) struct Image {
     versions: BTreeMap<usize, Vec<Sector>>,
     /// Lengths since the last sync, oldest first.
     lengths: Vec<usize>,
+    /// By sector number: whether it has a block, as reads see it and as of the last sync.
+    blocks: Vec<bool>,
+    durable_blocks: Vec<bool>,
 }
 
 impl fmt::Debug for Image {
@@ -82,10 +89,41 @@ impl Image {
         let end = at + buf.len();
         if self.cache.len() < end {
             self.cache.resize(end, 0);
+            self.blocks.resize(end.div_ceil(SECTOR_BYTES), false);
             self.lengths.push(end);
         }
         self.cache[at..end].copy_from_slice(buf);
+        self.blocks[at / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES)].fill(true);
         self.remember(at, end);
+    }
+
+    /// Bytes that are not in holes.
+    pub(crate) fn allocated(&self) -> u64 {
+        let len = self.cache.len();
+        (0..self.blocks.len()).map(|number| self.allocated_in(number, len)).sum()
+    }
+
+    /// Bytes of sector `number` that take room, in a file of `len` bytes.
+    fn allocated_in(&self, number: usize, len: usize) -> u64 {
+        let has_block = self.blocks.get(number).is_some_and(|has| *has);
+        if has_block { part_of(number, len) } else { 0 }
+    }
+
+    /// The room that a write of `count` bytes, not none, would take in addition.
+    pub(crate) fn growth(&self, at: usize, count: usize) -> u64 {
+        let (len, end) = (self.cache.len(), at + count);
+        let (first, len_after) = (at / SECTOR_BYTES, len.max(end));
+        let growth = |number: usize| {
+            let written = number >= first;
+            let after = if written {
+                part_of(number, len_after)
+            } else {
+                self.allocated_in(number, len_after)
+            };
+            after - self.allocated_in(number, len)
+        };
+        // A gap behind the end is a hole, but for the sector that the end is in.
+        (first.min(len / SECTOR_BYTES)..end.div_ceil(SECTOR_BYTES)).map(growth).sum()
     }
 
     pub(crate) fn set_len(&mut self, len: usize) {
@@ -94,6 +132,7 @@ impl Image {
             return;
         }
         self.cache.resize(len, 0);
+        self.blocks.resize(len.div_ceil(SECTOR_BYTES), false);
         self.lengths.push(len);
         // What is cut may survive as it was, or be gone; if the file grows again it reads as zeros.
         self.remember(len.min(old), old.max(len));
@@ -122,6 +161,7 @@ impl Image {
             }
         }
         self.durable.resize(self.cache.len(), 0);
+        self.durable_blocks.clone_from(&self.blocks);
         self.versions.clear();
         self.lengths.clear();
     }
@@ -130,6 +170,7 @@ impl Image {
     /// calls them clean.
     pub(crate) fn revert(&mut self) {
         self.cache.clone_from(&self.durable);
+        self.blocks.clone_from(&self.durable_blocks);
         self.versions.clear();
         self.lengths.clear();
     }
@@ -147,6 +188,8 @@ impl Image {
         let len = lengths[fate.rng.random_range(0..lengths.len())];
         let mut bytes = self.durable.clone();
         bytes.resize(len, 0);
+        let mut blocks = self.durable_blocks.clone();
+        blocks.resize(len.div_ceil(SECTOR_BYTES), false);
         // A crash that loses nearly everything and one that loses nearly nothing are both likelier
         // in life than a fair coin for each sector.
         let loss = [0.03, 0.5, 0.97][fate.rng.random_range(0..3)];
@@ -158,8 +201,15 @@ impl Image {
             let end = (start + SECTOR_BYTES).min(len);
             let found = self.settle(number, versions, loss, fate);
             bytes[start..end].copy_from_slice(&found[..end - start]);
+            blocks[number] |= found.iter().any(|byte| *byte != 0);
         }
-        Image { durable: bytes.clone(), cache: bytes, ..Image::default() }
+        Image {
+            durable: bytes.clone(),
+            cache: bytes,
+            blocks: blocks.clone(),
+            durable_blocks: blocks,
+            ..Image::default()
+        }
     }
 
     /// Chooses what one unsynced sector holds after a crash.
@@ -171,7 +221,8 @@ impl Image {
         fate: &mut Fate<'_, impl Rng>,
     ) -> Vec<u8> {
         let old = sector(&self.durable, number);
-        let kept = self.durable.len().saturating_sub(number * SECTOR_BYTES).min(SECTOR_BYTES);
+        let had_block = self.durable_blocks.get(number).is_some_and(|had| *had);
+        let kept = if had_block { part_of(number, self.durable.len()) as usize } else { 0 };
         let new = &versions[versions.len() - 1];
         if !fate.rng.random_bool(loss) {
             return new.to_vec();
@@ -216,6 +267,11 @@ impl Image {
         let thick = bytes.chunks(SECTOR_BYTES).filter(|sector| sector.iter().any(|b| *b != 0));
         (thick.count() * SECTOR_BYTES) as u64
     }
+}
+
+/// How many bytes of sector `number` a file of `len` bytes has.
+fn part_of(number: usize, len: usize) -> u64 {
+    len.saturating_sub(number * SECTOR_BYTES).min(SECTOR_BYTES) as u64
 }
 
 /// Sector `number` of `bytes`, filled up with zeros.

@@ -117,6 +117,34 @@ fn bytes_cut_off_do_not_come_back() {
     });
 }
 
+// Whoever wants to know what a file costs must not be told of holes, nor be spared what is written
+// into them. A disk in memory has no holes to speak of.
+#[test]
+fn holes_take_no_room_until_they_are_written_to() {
+    for ground in grounds() {
+        let file = ground.vfs.open(&ground.dir.join("a"), OpenMode::Create).unwrap();
+        assert_eq!(file.allocated().unwrap(), 0);
+        file.set_len(1 << 20).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(file.len().unwrap(), 1 << 20);
+        if file.allocated().unwrap() == 1 << 20 {
+            assert!(format!("{:?}", ground.vfs).contains("MemVfs"), "{:?}", ground.vfs);
+            continue;
+        }
+        let noise: Vec<u8> = (0..8192_u32).map(|i| (i.wrapping_mul(i) >> 5) as u8).collect();
+        file.write_at(&[IoSlice::new(&noise)], 4096).unwrap();
+        file.sync_data().unwrap();
+        let taken = file.allocated().unwrap();
+        assert!((8192..1 << 19).contains(&taken), "{taken} of {:?}", ground.vfs);
+        let mut beside = [1; 4096];
+        file.read_exact_at(&mut beside, 0).unwrap();
+        assert_eq!(beside, [0; 4096]);
+        file.set_len(0).unwrap();
+        file.sync_data().unwrap();
+        assert!(file.allocated().unwrap() < 8192);
+    }
+}
+
 // Publishing by rename is how every engine replaces a small file.
 #[test]
 fn rename_replaces_and_open_handles_live_on() {

@@ -275,6 +275,44 @@ fn a_bad_sector_fails_only_reads_that_touch_it() {
     assert_eq!(file.read_at(&mut buf, 1024).unwrap(), 512);
 }
 
+// To fill a hole is to be given a block: until the sync, somebody else's old bytes may be found in
+// it, and what lies around it stays a hole.
+#[test]
+fn a_hole_that_is_filled_is_new_space() {
+    let disk = disk();
+    let path = dir().join("a");
+    let file = durable(&disk, &path, &[1; 1024]);
+    file.set_len(8192).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(file.allocated().unwrap(), 1024);
+    write(&*file, &[0; 512], 2048);
+    assert_eq!(file.allocated().unwrap(), 1536);
+    let found: Vec<_> = (0..SEEDS).map(|s| content(&disk.crash_copy(s), &path).unwrap()).collect();
+    assert!(found.iter().any(|bytes| bytes[2048..2560].iter().any(|byte| *byte != 0)));
+    assert!(found.iter().all(|bytes| bytes[..1024] == [1; 1024] && bytes.len() == 8192));
+    assert!(found.iter().all(|bytes| bytes[2560..].iter().all(|byte| *byte == 0)));
+    file.sync_data().unwrap();
+    let after = disk.crash();
+    assert!(content(&after, &path).unwrap()[1024..].iter().all(|byte| *byte == 0));
+    assert_eq!(after.open(&path, OpenMode::Read).unwrap().allocated().unwrap(), 1536);
+}
+
+// A hole is a promise that nobody keeps: the disk may be full when it is written to (scenario 18).
+#[test]
+fn a_full_disk_refuses_to_fill_a_hole() {
+    let disk = disk();
+    let file = durable(&disk, &dir().join("a"), &[1; 1000]);
+    file.set_len(4096).unwrap();
+    disk.set_capacity_bytes(Some(2000));
+    // The rest of the last sector is not one: it has its block.
+    write(&*file, &[2; 24], 1000);
+    write(&*file, &[2; 512], 2048);
+    let full = file.write_at(&[IoSlice::new(b"x")], 3000).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    write(&*file, &[3; 1024], 0);
+    write(&*file, &[3; 512], 2048);
+}
+
 // Overwriting needs no new space; growing does (scenario 18).
 #[test]
 fn a_full_disk_refuses_growth_alone() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use drystone_vfs::{Call, MemVfs, Tap, TapVfs};
+use drystone_vfs::{Call, Fault, Harm, MemVfs, Op, SimVfs, Tap, TapVfs};
 
 use super::*;
 
@@ -113,4 +113,35 @@ fn a_claim_that_comes_to_nothing_is_given_back() {
     assert!(disk.open(&spares.path, OpenMode::Read).is_ok());
     spares.stop();
     assert!(!spares.claim(), "what is closed takes nothing in");
+}
+
+// A file that was given up halfway, or that is a hole, is not taken for one that has its blocks:
+// the room for marks would be a promise that nobody can keep.
+#[test]
+fn what_is_said_to_be_filled_is_filled() {
+    let disk = SimVfs::new(1);
+    disk.create_dir_all("log".as_ref()).unwrap();
+    let spares = Spares::new(Arc::new(disk.clone()), "log".as_ref(), false);
+    let take = |capacity, ground| spares.take(Want { capacity, ground });
+    let is_honest = |spare: &Spare, capacity| {
+        assert_eq!((spare.capacity, spare.file.len().unwrap()), (capacity, capacity));
+        assert_eq!(spare.filled, spare.file.allocated().unwrap());
+    };
+    for op in [Op::Write, Op::Sync, Op::SetLen] {
+        disk.fail(Fault::new(op, Harm::NoSpace));
+        let failed = take(CAPACITY, Ground::Zeros).is_err();
+        disk.heal();
+        assert!(failed || op == Op::SetLen, "a new file needs no cutting");
+        is_honest(&take(CAPACITY, Ground::Hole).unwrap(), CAPACITY);
+        is_honest(&take(2 * CAPACITY, Ground::Zeros).unwrap(), 2 * CAPACITY);
+    }
+    // One that lies ready and is too small.
+    let small = take(CAPACITY, Ground::Hole).unwrap();
+    assert!(spares.claim());
+    spares.settle(Some(small));
+    is_honest(&take(2 * CAPACITY, Ground::Zeros).unwrap(), 2 * CAPACITY);
+    let large = take(2 * CAPACITY, Ground::Hole).unwrap();
+    assert!(spares.claim());
+    spares.settle(Some(large));
+    is_honest(&take(CAPACITY, Ground::Zeros).unwrap(), 2 * CAPACITY);
 }

@@ -74,6 +74,8 @@ struct Workload {
     pending: Vec<Commit>,
     options: Options,
     texts: u32,
+    /// How often the log began anew.
+    anew: u64,
 }
 
 impl Workload {
@@ -94,6 +96,7 @@ impl Workload {
             pending: Vec::new(),
             options,
             texts: 0,
+            anew: 0,
         };
         workload.move_to(disk);
         workload
@@ -156,6 +159,9 @@ impl Workload {
             86..93 => {
                 let most = self.oracle.durable() + 1;
                 let lsn = self.rng.random_range(most / 2..=most);
+                if self.rng.random_bool(0.5) {
+                    return self.let_go_of_all(wal);
+                }
                 self.oracle.cut_prefix(wal, lsn)?;
             }
             _ => {
@@ -166,6 +172,16 @@ impl Workload {
                 self.oracle.cut_suffix(wal, last)?;
             }
         }
+        Ok(())
+    }
+
+    fn let_go_of_all(&mut self, wal: &Wal) -> Result<()> {
+        for commit in self.pending.drain(..) {
+            self.oracle.wait(&commit)?;
+        }
+        let before = wal.bytes();
+        self.oracle.cut_prefix(wal, self.oracle.last() + 1)?;
+        self.anew += u64::from(wal.bytes() < before && wal.first_lsn() == wal.next_lsn());
         Ok(())
     }
 
@@ -194,7 +210,8 @@ impl Workload {
 /// the new one is as long as the first of them: what lies behind it on the disk may then fit.
 #[track_caller]
 pub(crate) fn check(disk: &SimVfs, oracle: &Oracle, what: &str) {
-    let reopen = |disk: &SimVfs| match try_open(disk, options()) {
+    let options = options().lean(oracle.last() % 2 == 1);
+    let reopen = |disk: &SimVfs| match try_open(disk, options.clone()) {
         Ok((wal, recovered)) => (wal, drain(recovered)),
         Err(error) => panic!("{what}: {error}"),
     };
@@ -228,9 +245,10 @@ fn take(point: Point, disk: &SimVfs, oracle: &Oracle) {
     }
 }
 
-/// Every cut of one workload. Returns how many points that were.
-fn enumerate(seed: u64) -> u64 {
-    let calls = Workload::new(seed, None).run();
+/// Every cut of one workload. Returns how many points that were, and how often the log began anew.
+fn enumerate(seed: u64) -> (u64, u64) {
+    let mut whole = Workload::new(seed, None);
+    let calls = whole.run();
     assert!(calls <= CALLS_MAX, "seed {seed}: a small workload, of {calls} calls");
     let mut points = 0;
     for cut in 0..=calls {
@@ -253,7 +271,7 @@ fn enumerate(seed: u64) -> u64 {
             }
         }
     }
-    points
+    (points, whole.anew)
 }
 
 /// Takes the point that `POINT=seed:cut:crash:how[:second]` names.
@@ -276,12 +294,18 @@ fn enumerate_every_call_of_random_workloads_as_the_last() {
         return replay(&text);
     }
     let wanted: u64 = std::env::var("CRASH_POINTS").map_or(POINTS, |n| n.parse().unwrap());
-    let (mut points, mut workloads) = (0, 0);
+    let (mut points, mut workloads, mut anew) = (0, 0, 0);
     while points < wanted {
-        points += enumerate(workloads);
+        let (more, times) = enumerate(workloads);
+        points += more;
+        anew += times;
         workloads += 1;
     }
-    println!("{points} crash points of {workloads} workloads");
+    println!("{points} crash points of {workloads} workloads; logs began anew {anew} times");
+    assert!(
+        anew * 5 >= workloads,
+        "{anew} of {workloads}: a lean log begins anew when it is empty"
+    );
     assert!(points >= wanted && workloads >= 10);
 }
 

@@ -58,6 +58,7 @@ mod hostile;
 mod inspect;
 mod kernel;
 mod last;
+mod lean;
 mod lies;
 mod locks;
 mod matrix;

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use drystone_lsm::{Compression, KeyspaceOptions};
+use drystone_lsm::{Batch, Compression, KeyspaceOptions};
 use drystone_vfs::SimVfs;
 use drystone_wal::{Lsn, Options as WalOptions, Wal, Writer};
 
@@ -19,7 +19,7 @@ use crate::forge::{
     FOOTER_BYTES, FOOTER_FIELDS, Part, parts, seal, seal_footer, table_id, unpacked, unpacked_large,
 };
 use crate::hurt::{End, Specimen as Whole, key, noise, open, remove, store, tables};
-use crate::support::dir;
+use crate::support::{dir, keyspace_options};
 
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -91,12 +91,32 @@ fn mortal() -> SimVfs {
     disk
 }
 
+/// A journal of batches that are large enough to be packed, and no larger.
+pub(crate) fn packed() -> SimVfs {
+    let disk = SimVfs::new(1);
+    let db = open(&disk);
+    let space = db.keyspace("packed", keyspace_options()).unwrap();
+    for round in 0..6 {
+        let mut batch = Batch::new();
+        for n in 0..30 {
+            let value = [&noise(round * 100 + n, 20)[..], &[b'.'; 110]].concat();
+            batch.put(&space, &key(n), &value);
+        }
+        batch.delete_range(&space, &key(round), &key(round + 3));
+        batch.merge(&space, &key(5), b"operand");
+        drop(db.write(batch).unwrap());
+    }
+    db.persist().unwrap();
+    disk.crash()
+}
+
 /// All of them.
 pub(crate) fn make() -> Vec<Specimen> {
-    let packed = Whole::new(End::Killed).disk.crash();
+    let journal = Whole::new(End::Killed).disk.crash();
     let made = [
         ("unpacked", unpacked(), true),
-        ("journal", packed, false),
+        ("journal", journal, false),
+        ("packed", packed(), false),
         ("mortal", mortal(), true),
         ("large", unpacked_large(), true),
     ];

@@ -116,6 +116,10 @@ impl File for Metered {
         }
         uncounted(|| self.file.set_len(len))
     }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.file.allocated()
+    }
 }
 
 /// Runs `change`, whose memory is the disk's.
