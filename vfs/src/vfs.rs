@@ -106,8 +106,8 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
 
-    /// Cuts or extends to `len` bytes; what is new is a hole, where the disk can make one, and reads
-    /// as zeros. Durable after `sync_data`.
+    /// Cuts or extends to `len` bytes; what is new is a hole, where the disk can make one, and
+    /// reads as zeros. Durable after `sync_data`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Bytes of disk that the file takes: less than its length if parts of it are holes. Where that

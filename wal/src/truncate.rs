@@ -78,9 +78,9 @@ impl Writer {
         self.catalog.sync_dir().map_err(|e| Error::poison(&self.catalog.dir, e))
     }
 
-    /// For a lean log that is left without a record by a cut at `lsn`, and that takes more room than
-    /// it may keep: a small spare to begin anew in. Nothing if the disk refuses to make one: it may
-    /// be full, and the log goes on without.
+    /// For a lean log that is left without a record by a cut at `lsn`, and that takes more room
+    /// than it may keep: a small spare to begin anew in. Nothing if the disk refuses to make one:
+    /// it may be full, and the log goes on without.
     fn fresh_ground(&self, queue: &Queue, lsn: Lsn) -> Option<Spare> {
         // Whatever is appended from here on is written behind the last record, by this writer.
         let is_empty = lsn > self.last && queue.next_lsn() == self.last.next();
