@@ -172,6 +172,7 @@ mod verify;
 
 mod commit;
 mod core;
+mod desk;
 mod queue;
 mod sync;
 

@@ -34,16 +34,16 @@
 //! ([`Mirror::retire`]) and given away only when everyone who was there then has left: damage gives
 //! errors, never bytes that change under a borrow.
 //!
-//! **Where to write.** A commit's pages should lie side by side, so that one call writes them. The
-//! search goes on from where the last one ended, for a run that is long enough; if there is none it
-//! takes the longest of the next few. Each block of 4096 pages knows a bound on its longest run, so
-//! that full blocks cost one comparison.
+//! Which of the free pages a commit gets is said in [`free`].
+
+mod free;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::free::Free;
 use crate::bits::Bits;
 use crate::cache::Cache;
 use crate::draft::Allocate;
@@ -55,16 +55,8 @@ use crate::types::{Extent, PageId, TxnId};
 /// The first page that is not a meta page.
 pub(crate) const FIRST_PAGE: u32 = 2;
 
-const BLOCK_PAGES: u32 = 4096;
-
-/// A commit of more pages looks at all runs at once.
-const MANY_PAGES: u32 = 256;
-
-/// Runs that are looked at where none is long enough.
-const RUNS_LOOKED_AT: u32 = 32;
-
-/// It takes runs of this many pages first, then shorter ones.
-const RUNS_FIRST: [u32; 4] = [8, 4, 2, 1];
+/// What was committed and not flushed is looked for in blocks of this many pages.
+const FRESH_PAGES: u32 = 4096;
 
 /// What one commit did to the set of used pages.
 #[derive(Debug)]
@@ -111,9 +103,7 @@ impl States {
 /// See the module.
 ///
 /// Invariants:
-/// * `free` holds pages from [`FIRST_PAGE`] to below `end` only.
 /// * A page is in at most one of: `free`, `waiting`, `held`, the newest state.
-/// * `longest[b]` is at least the length of every run of free pages within block b.
 /// * `fresh` holds `unflushed_pages` pages, all within `fresh_blocks`.
 /// * `waiting` holds `waiting_count` pages.
 #[derive(Debug)]
@@ -121,14 +111,7 @@ pub(crate) struct Space {
     path: Arc<Path>,
     mirror: Arc<Mirror>,
     cache: Arc<Cache>,
-    free: Bits,
-    free_count: u64,
-    longest: Vec<u16>,
-    cursor: u32,
-    end: u32,
-    end_max: u32,
-    /// Commits take no page from here on, as long as there are others: see `compact`.
-    ceiling: u32,
+    free: Free,
     /// Pages of the newest state that no flush has ever tried to write, and the blocks they are in.
     fresh: Bits,
     fresh_blocks: BTreeSet<u32>,
@@ -167,24 +150,13 @@ impl Space {
         end: u32,
         end_max: u32,
     ) -> Space {
-        let free_count = free.count();
-        let mut at = FIRST_PAGE;
-        while let Some(first) = free.next(at, end) {
-            let pages = free.run(first, end);
-            mirror.retire(Extent { first: PageId(first), pages });
-            at = first + pages;
-        }
+        let free = Free::new(free, end, end_max);
+        free.runs(FIRST_PAGE, end).for_each(|run| mirror.retire(run));
         Space {
             path,
             mirror,
             cache,
             free,
-            free_count,
-            longest: vec![BLOCK_PAGES as u16; end.div_ceil(BLOCK_PAGES) as usize],
-            cursor: FIRST_PAGE,
-            end,
-            end_max,
-            ceiling: u32::MAX,
             fresh: Bits::default(),
             fresh_blocks: BTreeSet::new(),
             waiting: VecDeque::new(),
@@ -204,12 +176,12 @@ impl Space {
     }
 
     pub(crate) fn end(&self) -> u32 {
-        self.end
+        self.free.end()
     }
 
     /// Pages that can be written now.
     pub(crate) fn free_count(&self) -> u64 {
-        self.free_count
+        self.free.count()
     }
 
     /// How many extents the last commit has freed.
@@ -229,7 +201,7 @@ impl Space {
 
     /// Pages of the newest state, of the free map, and of a commit that is being made.
     pub(crate) fn used_count(&self) -> u64 {
-        u64::from(self.end - FIRST_PAGE) - self.free_count - self.pending_count
+        u64::from(self.end() - FIRST_PAGE) - self.free.count() - self.pending_count
     }
 
     /// Pages of commits that no flush has taken.
@@ -254,12 +226,12 @@ impl Space {
 
     /// Pages at the end of the file that can be written now.
     pub(crate) fn free_tail(&self) -> u32 {
-        self.free.run_before(self.end, FIRST_PAGE)
+        self.free.tail(FIRST_PAGE)
     }
 
     /// Pages below `limit` that can be written now.
     pub(crate) fn free_below(&self, limit: u32) -> u64 {
-        self.free.count_within(FIRST_PAGE, self.end.min(limit))
+        self.free.count_within(FIRST_PAGE, limit)
     }
 
     /// Pages from `limit` on that are neither free nor going to be.
@@ -271,13 +243,13 @@ impl Space {
             u64::from(end.saturating_sub(limit.max(freed.extent.first.0)))
         };
         let pending: u64 = held.chain(&self.loose).chain(waiting).map(high).sum();
-        let all = u64::from(self.end.saturating_sub(limit));
-        all - self.free.count_within(limit, self.end) - pending
+        let all = u64::from(self.end().saturating_sub(limit));
+        all - self.free.count_within(limit, self.end()) - pending
     }
 
-    /// Prefers pages below `ceiling` from now on.
+    /// Prefers pages below `ceiling` from now on: see `compact`.
     pub(crate) fn set_ceiling(&mut self, ceiling: u32) {
-        self.ceiling = ceiling;
+        self.free.set_ceiling(ceiling);
     }
 
     /// Gives back what was allocated and never written.
@@ -309,8 +281,10 @@ impl Space {
             let (first, end) = (extent.first.0, extent.first.0.saturating_add(extent.pages));
             let is_wrong = |bits: &Bits| bits.next(first, end).is_some();
             if first < FIRST_PAGE
-                || end > self.end
-                || [&self.free, &self.pending, &self.map].into_iter().any(is_wrong)
+                || end > self.end()
+                || self.free.has_any(first, end)
+                || is_wrong(&self.pending)
+                || is_wrong(&self.map)
             {
                 self.disclaim(&freed[..i]);
                 return Err(extent.first);
@@ -333,7 +307,7 @@ impl Space {
         for extent in &change.used {
             self.fresh.fill(extent.first.0, extent.pages, true);
             let last = extent.first.0 + extent.pages - 1;
-            self.fresh_blocks.extend(extent.first.0 / BLOCK_PAGES..=last / BLOCK_PAGES);
+            self.fresh_blocks.extend(extent.first.0 / FRESH_PAGES..=last / FRESH_PAGES);
             self.unflushed_pages += u64::from(extent.pages);
         }
         self.freed_last = change.freed.len();
@@ -350,7 +324,7 @@ impl Space {
         let root = self.unflushed.take()?;
         let mut used = Vec::new();
         for block in std::mem::take(&mut self.fresh_blocks) {
-            let (mut at, end) = block_pages(block, self.end);
+            let (mut at, end) = (block * FRESH_PAGES, (block + 1).saturating_mul(FRESH_PAGES));
             while let Some(first) = self.fresh.next(at, end) {
                 let pages = self.fresh.run(first, end);
                 used.push(Extent { first: PageId(first), pages });
@@ -482,160 +456,18 @@ impl Space {
     }
 
     fn release(&mut self, extent: Extent) {
-        let (first, pages) = (extent.first.0, extent.pages);
-        assert!(first >= FIRST_PAGE && first + pages <= self.end, "freed pages are in the file");
         self.cache.forget(extent);
-        let changed = self.free.fill(first, pages, true);
-        assert!(changed == pages, "a page is freed once");
-        self.free_count += u64::from(pages);
-        for block in first / BLOCK_PAGES..=(first + pages - 1) / BLOCK_PAGES {
-            let (start, end) = block_pages(block, self.end);
-            let (from, to) = (first.max(start), (first + pages).min(end));
-            let before = self.free.run_before(from, start);
-            let run = before + (to - from) + self.free.run(to, end);
-            let longest = &mut self.longest[block as usize];
-            *longest = (*longest).max(run as u16);
-        }
-    }
-
-    fn occupy(&mut self, first: u32, pages: u32) -> Extent {
-        let changed = self.free.fill(first, pages, false);
-        assert!(changed == pages, "what is given out was free");
-        self.free_count -= u64::from(pages);
-        self.cursor = first + pages;
-        Extent { first: PageId(first), pages }
-    }
-
-    /// A run of `pages` free pages, within one block below `limit`.
-    fn find(&mut self, pages: u32, limit: u32) -> Option<u32> {
-        let blocks = self.longest.len() as u32;
-        let start = self.cursor / BLOCK_PAGES;
-        for i in 0..=blocks {
-            let block = (start + i) % blocks.max(1);
-            if block >= blocks || u32::from(self.longest[block as usize]) < pages {
-                continue;
-            }
-            let (from, end) = block_pages(block, self.end.min(limit));
-            // The block of the cursor is looked at twice: behind it first, then before it.
-            let from = if i == 0 { from.max(self.cursor) } else { from };
-            let (mut at, mut longest) = (from, 0);
-            while let Some(first) = self.free.next(at, end) {
-                let run = self.free.run(first, end);
-                if run >= pages {
-                    return Some(first);
-                }
-                longest = longest.max(run);
-                at = first + run;
-            }
-            if i > 0 && end == block_pages(block, self.end).1 {
-                self.longest[block as usize] = longest as u16;
-            }
-        }
-        None
+        self.free.release(extent);
     }
 
     /// Exactly `pages` pages for one commit, in few runs and in the order of the file.
-    ///
-    /// A large commit looks at all free runs once: to ask for each anew would search the file for
-    /// each.
     pub(crate) fn allocate_many(&mut self, pages: u32) -> Result<Vec<Extent>> {
-        let mut taken = Vec::new();
-        let mut left = pages;
-        if pages > MANY_PAGES {
-            for limit in self.limits() {
-                for least in RUNS_FIRST {
-                    left -= self.gather(left, least, limit, &mut taken);
-                }
-            }
-        }
-        while left > 0 {
-            match self.allocate(left) {
-                Ok(extent) => {
-                    left -= extent.pages;
-                    taken.push(extent);
-                }
-                Err(error) => {
-                    self.give_back(&taken);
-                    return Err(error);
-                }
-            }
-        }
-        taken.sort_unstable_by_key(|extent| extent.first);
-        Ok(taken)
+        self.free.take_many(pages).ok_or_else(|| self.no_numbers())
     }
 
-    /// Takes up to `pages` pages below `limit`, from the beginning of the file on, in runs of at
-    /// least `least`, or what is left of `pages`; how many.
-    fn gather(&mut self, pages: u32, least: u32, limit: u32, taken: &mut Vec<Extent>) -> u32 {
-        let end = self.end.min(limit);
-        let (mut at, mut left) = (FIRST_PAGE, pages);
-        while left > 0
-            && let Some(first) = self.free.next(at, end)
-        {
-            let run = self.free.run(first, end);
-            at = first + run;
-            if run >= least.min(left) {
-                let extent = self.occupy(first, run.min(left));
-                left -= extent.pages;
-                taken.push(extent);
-            }
-        }
-        pages - left
-    }
-
-    /// The longest of the next few runs below `limit`, from the cursor on. In a file whose free
-    /// pages lie scattered, to look for the longest of all would be to look at most of them.
-    fn find_near(&self, limit: u32) -> Option<(u32, u32)> {
-        let end = self.end.min(limit);
-        let mut best: Option<(u32, u32)> = None;
-        let mut looked = 0;
-        for (from, to) in [(self.cursor.min(end), end), (FIRST_PAGE, self.cursor.min(end))] {
-            let mut at = from;
-            while looked < RUNS_LOOKED_AT
-                && let Some(first) = self.free.next(at, to)
-            {
-                let run = self.free.run(first, to);
-                if best.is_none_or(|(_, best)| run > best) {
-                    best = Some((first, run));
-                }
-                at = first + run;
-                looked += 1;
-            }
-        }
-        best
-    }
-
-    /// The first run of `pages` free pages, whatever blocks it is in.
-    fn find_lowest(&self, pages: u32, limit: u32) -> Option<u32> {
-        let end = self.end.min(limit);
-        let mut at = FIRST_PAGE;
-        while let Some(first) = self.free.next(at, end) {
-            let run = self.free.run(first, end);
-            if run >= pages {
-                return Some(first);
-            }
-            at = first + run;
-        }
-        None
-    }
-
-    /// Below the ceiling if that can be; above it sooner than that the file grows.
-    fn limits(&self) -> impl Iterator<Item = u32> + use<> {
-        let ceiling = (self.ceiling < self.end).then_some(self.ceiling);
-        ceiling.into_iter().chain([u32::MAX])
-    }
-
-    /// Pages at the end of the file, which grows.
-    fn grow(&mut self, pages: u32) -> Result<Extent> {
-        let first = self.end;
-        let end = first.checked_add(pages).filter(|end| *end <= self.end_max);
-        let Some(end) = end else {
-            let cause = io::Error::new(io::ErrorKind::FileTooLarge, "no page numbers are left");
-            return Err(Error::NoSpace { file: self.path.to_path_buf(), cause: Arc::new(cause) });
-        };
-        self.end = end;
-        self.longest.resize(end.div_ceil(BLOCK_PAGES) as usize, 0);
-        Ok(Extent { first: PageId(first), pages })
+    fn no_numbers(&self) -> Error {
+        let cause = io::Error::new(io::ErrorKind::FileTooLarge, "no page numbers are left");
+        Error::NoSpace { file: self.path.to_path_buf(), cause: Arc::new(cause) }
     }
 
     /// Cuts the free pages at the end of the file off: returns the new end, if it is another.
@@ -645,30 +477,19 @@ impl Space {
 
     /// The same for those from `floor` on, which the file had grown by in vain.
     pub(crate) fn retract(&mut self, floor: u32) -> Option<u32> {
-        let pages = self.free.run_before(self.end, floor.min(self.end));
-        if pages == 0 {
-            return None;
-        }
-        self.end -= pages;
-        self.free.fill(self.end, pages, false);
-        self.free_count -= u64::from(pages);
-        self.longest.truncate(self.end.div_ceil(BLOCK_PAGES) as usize);
-        self.cursor = self.cursor.min(self.end);
-        Some(self.end)
+        self.free.retract(floor)
     }
 
     /// Asserts the invariants; O(pages).
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        assert_eq!(self.free.count(), self.free_count);
+        self.free.check();
         assert_eq!(self.fresh.count(), self.unflushed_pages);
-        assert!(self.free.last(u32::MAX).is_none_or(|last| last < self.end));
-        assert!(self.free.next(0, FIRST_PAGE).is_none());
         let mut pending = Bits::default();
         let held = self.held.values().flatten();
         for freed in held.chain(&self.loose).chain(self.waiting.iter().map(|(_, freed)| freed)) {
             for page in freed.extent.first.0..freed.extent.first.0 + freed.extent.pages {
-                assert!(!self.free.contains(page), "page {page} is pending and free");
+                assert!(!self.free.has_any(page, page + 1), "page {page} is pending and free");
                 assert_eq!(pending.fill(page, 1, true), 1, "page {page} is pending twice");
             }
         }
@@ -676,51 +497,19 @@ impl Space {
         assert_eq!(self.pending.count(), self.pending_count);
         let waiting = self.waiting.iter().map(|(_, freed)| u64::from(freed.extent.pages));
         assert_eq!(waiting.sum::<u64>(), self.waiting_count);
-        for block in 0..self.longest.len() as u32 {
-            let (mut at, end) = block_pages(block, self.end);
-            while let Some(first) = self.free.next(at, end) {
-                let run = self.free.run(first, end);
-                assert!(run <= u32::from(self.longest[block as usize]), "bound of block {block}");
-                at = first + run;
-            }
-        }
     }
 }
 
 impl Allocate for Space {
     fn allocate(&mut self, pages: u32) -> Result<Extent> {
         assert!(pages > 0, "somebody wants pages");
-        let wish = pages.min(BLOCK_PAGES);
-        for limit in self.limits() {
-            if let Some(first) = self.find(wish, limit) {
-                return Ok(self.occupy(first, wish));
-            }
-            if let Some((first, run)) = self.find_near(limit) {
-                return Ok(self.occupy(first, run.min(pages)));
-            }
-        }
-        self.grow(pages)
+        self.free.take(pages).ok_or_else(|| self.no_numbers())
     }
 
     fn allocate_run(&mut self, pages: u32) -> Result<Extent> {
         assert!(pages > 0, "somebody wants pages");
-        for limit in self.limits() {
-            // While the file is to get shorter, what does not fit below the ceiling goes as low as
-            // it can.
-            let lowest = pages > BLOCK_PAGES || self.ceiling < u32::MAX;
-            let found =
-                if lowest { self.find_lowest(pages, limit) } else { self.find(pages, limit) };
-            if let Some(first) = found {
-                return Ok(self.occupy(first, pages));
-            }
-        }
-        self.grow(pages)
+        self.free.take_run(pages).ok_or_else(|| self.no_numbers())
     }
-}
-
-fn block_pages(block: u32, end: u32) -> (u32, u32) {
-    let start = (block * BLOCK_PAGES).max(FIRST_PAGE);
-    (start, (block.saturating_add(1)).saturating_mul(BLOCK_PAGES).min(end))
 }
 
 /// The transaction at or before `now` that ends in these 31 bits.

@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use drystone_vfs::{Clock, File, Vfs};
 use drystone_wal::Lsn;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::cache::Cache;
 use crate::compact::Compaction;
 use crate::config::{Options, Writer};
 use crate::core::Core;
+use crate::desk::Desk;
 use crate::draft::{Buffer, Sealed, SealedPage, SealedRun};
 use crate::error::{Damage, Error, Result};
 use crate::flush::Flusher;
@@ -51,7 +52,7 @@ pub(crate) struct Body {
 pub(crate) struct Store {
     pub(crate) body: Arc<Body>,
     pub(crate) core: Core<Flusher>,
-    pub(crate) desk: Desk,
+    pub(crate) desk: Desk<Tools>,
     pub(crate) options: Options,
     /// Nothing may be written.
     pub(crate) read_only: bool,
@@ -59,13 +60,7 @@ pub(crate) struct Store {
     pub(crate) compaction: Mutex<Compaction>,
 }
 
-/// What only one can use at a time: whoever has the tools is the writer.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    tools: Arc<(Mutex<Option<Tools>>, Condvar)>,
-}
-
-/// See [`Desk`].
+/// What only one can use at a time: whoever has it is the writer.
 #[derive(Debug)]
 pub(crate) struct Tools {
     /// What the next transaction is called.
@@ -73,37 +68,6 @@ pub(crate) struct Tools {
     pub(crate) taking: Arc<Taking>,
     /// A buffer for what the next transaction does.
     pub(crate) ops: Vec<u8>,
-}
-
-impl Desk {
-    fn new(txn: TxnId, body: &Arc<Body>) -> Desk {
-        let tools = Tools { txn, taking: Arc::new(Taking::new(body)), ops: Vec::new() };
-        Desk { tools: Arc::new((Mutex::new(Some(tools)), Condvar::new())) }
-    }
-
-    /// Waits until nobody else writes.
-    pub(crate) fn take(&self) -> Tools {
-        let (place, left) = &*self.tools;
-        let mut tools = place.lock();
-        loop {
-            if let Some(tools) = tools.take() {
-                return tools;
-            }
-            left.wait(&mut tools);
-        }
-    }
-
-    /// The tools, if nobody writes.
-    pub(crate) fn try_take(&self) -> Option<Tools> {
-        self.tools.0.lock().take()
-    }
-
-    pub(crate) fn put_back(&self, tools: Tools) {
-        let (place, left) = &*self.tools;
-        let old = place.lock().replace(tools);
-        assert!(old.is_none(), "one writer at a time");
-        left.notify_one();
-    }
 }
 
 impl Body {
@@ -181,7 +145,8 @@ impl Store {
         options: Options,
         read_only: bool,
     ) -> Store {
-        let desk = Desk::new(txn, &body);
+        let tools = Tools { txn, taking: Arc::new(Taking::new(&body)), ops: Vec::new() };
+        let desk = Desk::new(tools);
         Store { body, core, desk, options, read_only, compaction: Mutex::default() }
     }
 

@@ -22,9 +22,10 @@
 //! One wait lasts at most [`WAIT_MAX`], and ends at once when debt is paid. A writer that finds all
 //! memtables full after that waits [`MEMORY_WAIT`] for one to be flushed, and then takes another
 //! one all the same: memory may grow to twice what memtables ordinarily have. At full debt a writer
-//! needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. No batch is
-//! held up for more than a tenth of a second as long as they get on; what the longest was is in the
-//! [statistics](crate::Stats::longest_held).
+//! needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. As long as
+//! they get on, no batch is held up for longer than the two together; what the longest was is in
+//! the [statistics](crate::Stats::longest_held). They come to half of the tenth of a second that
+//! nobody should be kept waiting: a thread that lies down on a busy machine gets up late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,10 +36,10 @@ use crate::config::SUBLEVELS_DUE;
 use crate::version::Version;
 
 /// The longest that one batch waits because of debt.
-pub(crate) const WAIT_MAX: Duration = Duration::from_millis(40);
+pub(crate) const WAIT_MAX: Duration = Duration::from_millis(30);
 
 /// How long a writer waits for memory before it takes more than its share.
-pub(crate) const MEMORY_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
 /// Sub-levels of level 0 at which waiting begins, and at which it is longest.
 const SUBLEVELS_SLOW: f64 = 3.0 * SUBLEVELS_DUE as f64;

@@ -187,12 +187,16 @@ pub struct Latency {
     pub p999: f64,
     /// None took longer.
     pub max: f64,
+    /// The same without the time in which the thread was ready and the machine ran others, where
+    /// that was asked.
+    pub max_with_cpu: Option<f64>,
 }
 
 impl Latency {
     fn of(times: &Histogram<u64>) -> Latency {
         let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
-        Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: times.max() as f64 / 1e3 }
+        let max = times.max() as f64 / 1e3;
+        Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max, max_with_cpu: None }
     }
 }
 

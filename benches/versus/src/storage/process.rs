@@ -59,6 +59,19 @@ pub fn disk_bytes(dir: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// How long this thread was ready to run so far while the machine ran others.
+///
+/// # Errors
+/// If the kernel does not count it.
+pub fn waited_for_cpu() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").context("reading schedstat")?;
+    parse_waited(&text).context("schedstat has no second figure")
+}
+
+fn parse_waited(text: &str) -> Option<Duration> {
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
 /// Waits until this process does nothing any more; whether it came to that.
 ///
 /// # Errors
@@ -94,5 +107,24 @@ mod tests {
         assert!((8 << 20..9 << 20).contains(&bytes), "{bytes}");
         assert_eq!(parse("rchar: 1\nwchar: 77\n"), Some(77));
         assert_eq!(parse("write_bytes: 77\n"), None);
+    }
+
+    /// What others took of the machine must not pass for our own doing, nor the other way round.
+    #[test]
+    fn time_without_a_processor_is_counted() {
+        assert_eq!(parse_waited("500 77 3\n"), Some(Duration::from_nanos(77)));
+        assert_eq!(parse_waited("500"), None);
+        let before = waited_for_cpu().unwrap();
+        let threads = 4 * thread::available_parallelism().unwrap().get();
+        let spin = || {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(200) {}
+        };
+        thread::scope(|scope| {
+            (0..threads).for_each(|_| drop(scope.spawn(spin)));
+            spin();
+        });
+        let waited = waited_for_cpu().unwrap() - before;
+        assert!(waited > Duration::from_millis(20), "{waited:?}");
     }
 }

@@ -198,8 +198,16 @@ fn space(samples: &Samples, contenders: &[Contender]) -> Vec<Vec<String>> {
         .collect()
 }
 
-const STALL_HEADS: [&str; 7] =
-    ["contender", "puts/s", "CPU us", "p50 us", "p99 us", "p99.9 us", "longest ms"];
+const STALL_HEADS: [&str; 8] = [
+    "contender",
+    "puts/s",
+    "CPU us",
+    "p50 us",
+    "p99 us",
+    "p99.9 us",
+    "longest ms",
+    "but for waits for a CPU",
+];
 
 fn stall(samples: &Samples, contenders: &[Contender]) -> Vec<Vec<String>> {
     let what = What::Phase(Phase::Overwrite);
@@ -213,6 +221,7 @@ fn stall(samples: &Samples, contenders: &[Contender]) -> Vec<Vec<String>> {
             of(|s| s.latency.unwrap_or_default().p99),
             of(|s| s.latency.unwrap_or_default().p999),
             of(|s| s.latency.unwrap_or_default().max / 1e3),
+            of(|s| s.latency.unwrap_or_default().max_with_cpu.unwrap_or(f64::NAN) / 1e3),
         ]
     };
     contenders.iter().filter(|it| samples.contains_key(&(what, **it))).map(row).collect()

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use super::{Latency, Sample, histogram};
 use crate::storage::bench::{Bench, Meter, PutOff};
 use crate::storage::data::{Key, VALUE_BYTES, fill_value, raw_bytes, spread};
-use crate::storage::process::wait_until_quiet;
+use crate::storage::process::{wait_until_quiet, waited_for_cpu};
 use crate::storage::store::{Batch, Store};
 use crate::storage::zipf::below;
 
@@ -152,6 +152,12 @@ fn put_durable(store: &dyn Store, index: u64) -> Result<()> {
     store.put_durable(Key::of(index).as_bytes(), &value)
 }
 
+/// A put that takes longer is asked how long it had no processor.
+const SLOW_PUT: Duration = Duration::from_millis(2);
+
+/// So often the others are, for the time before a slow one.
+const PUTS_BETWEEN: u64 = 1000;
+
 /// Single puts as fast as they are taken, timed one by one.
 pub(super) fn overwrite(bench: &mut Bench) -> Result<Sample> {
     let mut random = bench.random(3);
@@ -159,7 +165,9 @@ pub(super) fn overwrite(bench: &mut Bench) -> Result<Sample> {
     let mut times = histogram();
     let mut batch = Batch::default();
     let mut value = [0; VALUE_BYTES];
+    let mut longest = Duration::ZERO;
     let meter = Meter::start()?;
+    let mut waited = waited_for_cpu()?;
     let end = Instant::now() + time;
     loop {
         let index = below(&mut random, bench.sizes.keys);
@@ -172,12 +180,20 @@ pub(super) fn overwrite(bench: &mut Bench) -> Result<Sample> {
         record(&mut times, now - start);
         bench.model.put(index, bench.version);
         bench.version += 1;
+        if now - start > SLOW_PUT {
+            let before = std::mem::replace(&mut waited, waited_for_cpu()?);
+            longest = longest.max((now - start).saturating_sub(waited - before));
+        } else if times.len() % PUTS_BETWEEN == 0 {
+            waited = waited_for_cpu()?;
+        }
         if now >= end {
             break;
         }
     }
     let mut sample = meter.stop(bench, times.len(), PutOff::Paid)?;
-    sample.latency = Some(Latency::of(&times));
+    let mut latency = Latency::of(&times);
+    latency.max_with_cpu = Some(longest.as_nanos() as f64 / 1e3);
+    sample.latency = Some(latency);
     bench.verify()?;
     Ok(sample)
 }
