@@ -125,7 +125,8 @@ type Mark = (TreeId, Vec<u8>);
 impl Db {
     /// Gives space that is free inside of the file back to the file system, for about as long as
     /// `budget`; call it again while there is [`More`](Progress::More). Others are held up no
-    /// longer than by a small transaction. What was committed is made durable by it.
+    /// longer than by a small transaction. What was committed is made durable by it, and until it
+    /// is [`Done`](Progress::Done) what others commit is flushed unasked when much of it waits.
     ///
     /// # Errors
     /// Those of [`write`](Db::write), [`WriteTxn::commit`] and [`persist`](Db::persist).
@@ -185,11 +186,12 @@ fn begin_pass(store: &Arc<Store>) -> Result<Option<Pass>> {
     let waiting = space.waiting_peak().saturating_sub(FLUSH_PAGES + 2 * LEAVES_MAX as u64);
     let waiting = waiting.min(u64::from(used / 8)) as u32;
     let target = FIRST_PAGE + used + used / 32 + waiting + SPARE_PAGES;
-    let pending = space.pending_count() as u32;
+    // What readers hold stays where it is.
+    let held = (space.pending_count() - space.waiting_count()) as u32;
     // To move pages for the sake of a few is not worth it; the tail may be free for all that.
     let stage = if is_sparse {
         Stage::Move { what: What::PagesPacked, from: Mark::default() }
-    } else if end > target + target / 32 + pending {
+    } else if end > target + target / 32 + held {
         Stage::Move { what: What::Pages, from: Mark::default() }
     } else if is_file_long || space.free_tail() > target / 64 + SPARE_PAGES {
         Stage::Cut(0)

@@ -485,6 +485,7 @@ impl Step for Flusher {
             Ok(()) => {
                 self.carry.clear();
                 body.space.lock().settle();
+                body.settled.notify_all();
                 match journal {
                     Some(journal) => journal.let_go(root.lsn),
                     None => body.readers.settle(&root),

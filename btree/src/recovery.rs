@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 
 use drystone_vfs::{File, Lock, OpenMode, Vfs};
 use drystone_wal::Lsn;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::cache::Cache;
 use crate::config::{Options, Writer};
@@ -383,6 +383,7 @@ fn assemble(
         cache,
         readers: Arc::new(Readers::new(&root)),
         space: Mutex::new(space),
+        settled: Condvar::new(),
         clock: Arc::clone(&options.clock),
         gauges: Gauges::default(),
         journal: OnceLock::new(),

@@ -55,6 +55,9 @@ use crate::types::{Extent, PageId, TxnId};
 /// The first page that is not a meta page.
 pub(crate) const FIRST_PAGE: u32 = 2;
 
+/// So many pages may wait for the disk in any case.
+const WAITING_MIN: u64 = 256;
+
 /// What was committed and not flushed is looked for in blocks of this many pages.
 const FRESH_PAGES: u32 = 4096;
 
@@ -187,6 +190,17 @@ impl Space {
     /// How many extents the last commit has freed.
     pub(crate) fn freed_last(&self) -> usize {
         self.freed_last
+    }
+
+    /// Pages that wait for the disk, in the place of which others have been written already.
+    pub(crate) fn waiting_count(&self) -> u64 {
+        self.waiting_count
+    }
+
+    /// How many pages may wait for the disk before a flush is called for: none too many while the
+    /// file is to get shorter, for what is written meanwhile has to find room below the ceiling.
+    pub(crate) fn waiting_limit(&self) -> Option<u64> {
+        self.free.has_ceiling().then(|| self.used_count() / 16 + WAITING_MIN)
     }
 
     /// How many pages have waited for the disk at most since this was asked.

@@ -3,11 +3,12 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use drystone_vfs::{Clock, File, Vfs};
 use drystone_wal::Lsn;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::cache::Cache;
 use crate::compact::Compaction;
@@ -30,6 +31,9 @@ use crate::types::{Extent, PageId, TxnId};
 /// Freed extents that one looks at before others are let in: some 0.1 ms.
 const RECLAIMED_AT_ONCE: usize = 1024;
 
+/// How long a commit waits for the disk while the file is to get shorter.
+const CROWDED_WAIT: Duration = Duration::from_millis(2);
+
 /// The pages of one file, and who reads them.
 #[derive(Debug)]
 pub(crate) struct Body {
@@ -41,6 +45,8 @@ pub(crate) struct Body {
     pub(crate) cache: Arc<Cache>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) space: Mutex<Space>,
+    /// Told of each flush that has come to its end.
+    pub(crate) settled: Condvar,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gauges: Gauges,
     /// The log beside the file, if commits go there.
@@ -268,9 +274,13 @@ impl Store {
     /// would fill the memory. With a journal, here or above, it is held up at twice the limit only,
     /// and what a flush is writing just now counts as well.
     pub(crate) fn relieve(&self, ticket: Ticket) {
+        if self.read_only {
+            return;
+        }
         let page_bytes = self.body.page_bytes as u64;
         let (unflushed, backlog) = {
-            let space = self.body.space.lock();
+            let mut space = self.body.space.lock();
+            self.make_way(&mut space, ticket);
             (space.unflushed_pages() * page_bytes, space.backlog_pages() * page_bytes)
         };
         let held = self.body.cache.held_bytes() as u64;
@@ -278,7 +288,7 @@ impl Store {
         let limits = self.options.unflushed_limits();
         let waits = [(backlog, limits.pages), (held, limits.held), (logged, limits.held)];
         let exceed = |times: u64| waits.iter().any(|(bytes, limit)| *bytes > times * limit);
-        if self.read_only || !exceed(1) {
+        if !exceed(1) {
             return;
         }
         let has_thread = self.core.mode == Writer::Thread;
@@ -287,6 +297,18 @@ impl Store {
             drop(self.core.wait(ticket));
         } else if unflushed > limits.pages || held.max(logged) > limits.held {
             self.core.queue.call(ticket);
+        }
+    }
+
+    /// While the file is to get shorter, the pages that a fast writer leaves behind, and that wait
+    /// for the disk, take the room below the ceiling. They get there sooner, and it slower.
+    fn make_way(&self, space: &mut MutexGuard<'_, Space>, ticket: Ticket) {
+        let Some(limit) = space.waiting_limit() else { return };
+        if space.waiting_count() > limit {
+            self.core.queue.call(ticket);
+        }
+        if space.waiting_count() > 2 * limit && self.core.mode == Writer::Thread {
+            self.body.settled.wait_for(space, CROWDED_WAIT);
         }
     }
 }

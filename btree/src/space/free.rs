@@ -102,6 +102,11 @@ impl Free {
         self.ceiling = ceiling;
     }
 
+    /// Whether the file is to get shorter.
+    pub(super) fn has_ceiling(&self) -> bool {
+        self.ceiling < u32::MAX
+    }
+
     /// The runs within `from..end`, in the order of the file.
     pub(super) fn runs(&self, from: u32, end: u32) -> impl Iterator<Item = Extent> {
         let mut at = from;
@@ -128,7 +133,7 @@ impl Free {
         let found = self.limits().find_map(|limit| {
             // While the file is to get shorter, what does not fit below the ceiling goes as low as
             // it can.
-            if pages > BLOCK_PAGES || self.ceiling < u32::MAX {
+            if pages > BLOCK_PAGES || self.has_ceiling() {
                 self.runs(FIRST_PAGE, limit).find(|run| run.pages >= pages).map(|run| run.first.0)
             } else {
                 self.find(pages, limit)
