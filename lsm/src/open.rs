@@ -87,9 +87,16 @@ pub(crate) fn open(place: Place) -> Result<(Arc<Core>, Lock)> {
     // Everything is sound: from here on the disk is changed.
     let mut manifest = take_manifest(&place, found, &contents, &names)?;
     let journal_end = replay.next_lsn;
-    let journal = match place.options.journal {
-        true => Some(take_journal(&place, &contents, journal, &mut manifest)?),
-        false => None,
+    let journal = match journal {
+        found if place.options.journal => {
+            Some(take_journal(&place, &contents, found, &mut manifest)?)
+        }
+        // The next flush tells the manifest how far it reached: so far it must be durable.
+        Some(found) if journal_end > contents.counters.journal_from => {
+            found.open()?.0.close()?;
+            None
+        }
+        _ => None,
     };
     let core = build(
         place,
