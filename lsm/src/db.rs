@@ -440,7 +440,11 @@ impl Drop for Open {
 impl Core {
     fn fresh_keyspace(&self, versions: &crate::core::Versions) -> Result<KeyspaceId> {
         let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
-        Ok(KeyspaceId(contents.counters.next_keyspace))
+        let number = contents.counters.next_keyspace;
+        let rule = "cannot be made any more: there are no numbers left";
+        // The last one is never given, so that there is one after each.
+        let left = number < u32::MAX;
+        if left { Ok(KeyspaceId(number)) } else { Err(Error::Options { option: "keyspace", rule }) }
     }
 
     /// Commits the making or dropping of a keyspace.
