@@ -61,17 +61,15 @@ impl Core {
         self.check_open()?;
         self.compact_picked(|core, versions| {
             core.pick(versions).or_else(|| {
-                let state = core.state();
+                let (state, snapshots) = (core.state(), core.snapshots.list());
                 state.version.trees().iter().find_map(|tree| {
                     // Below a snapshot the same would be written again, and again.
-                    let settled = versions.settled.get(&tree.id) == Some(&tree.fingerprint());
-                    let job = pick::whole(
-                        tree,
-                        &versions.running,
-                        core.policy(tree.id),
-                        core.expiring(tree),
-                    );
-                    job.filter(|_| !settled)
+                    let settled = Settled::of(tree, &snapshots);
+                    if versions.settled.get(&tree.id) == Some(&settled) {
+                        return None;
+                    }
+                    let (policy, now) = (core.policy(tree.id), core.expiring(tree));
+                    pick::whole(tree, &versions.running, policy, now)
                 })
             })
         })
@@ -112,10 +110,11 @@ impl Core {
             Claim { core: self, job }
         };
         let job = &claim.job;
+        let snapshots = self.snapshots.list();
         match self.run(job) {
             Ok(()) => {
-                if let Some(tree) = self.state().version.tree(job.space) {
-                    self.versions.lock().settled.insert(job.space, tree.fingerprint());
+                if job.whole {
+                    self.note_settled(job.space, &snapshots);
                 }
                 Ok(true)
             }
@@ -130,6 +129,14 @@ impl Core {
                 job.inputs.iter().filter(at_fault).for_each(|table| table.set_damaged());
                 Err(error)
             }
+        }
+    }
+
+    /// All of a keyspace was merged, with these snapshots open.
+    fn note_settled(&self, space: KeyspaceId, snapshots: &[SeqNo]) {
+        let mut versions = self.versions.lock();
+        if let Some(tree) = self.state().version.tree(space) {
+            versions.settled.insert(space, Settled::of(tree, snapshots));
         }
     }
 
@@ -241,6 +248,24 @@ impl Core {
             filter_bits: FILTER_BITS,
             table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
         }
+    }
+}
+
+/// How all tables of a keyspace were left by a merge of them. As long as it is so, another one
+/// would change nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    fingerprint: u64,
+    /// Snapshots that see less than all of it. Of the same tables there can only be fewer.
+    snapshots: usize,
+}
+
+impl Settled {
+    fn of(tree: &Tree, snapshots: &[SeqNo]) -> Settled {
+        let last = tree.tables().map(|(_, table)| table.meta().seq_max).max();
+        let last = last.unwrap_or(SeqNo::ZERO);
+        let snapshots = snapshots.partition_point(|snapshot| *snapshot < last);
+        Settled { fingerprint: tree.fingerprint(), snapshots }
     }
 }
 

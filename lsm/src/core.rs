@@ -35,6 +35,7 @@ use smallvec::SmallVec;
 use crate::batch::{Batch, Record, time_record};
 use crate::cache::BlockCache;
 use crate::commit::{Commit, Way};
+use crate::compact::Settled;
 use crate::config::{LEVELS, Options, ROOM_MAX, Sizes};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
@@ -114,9 +115,8 @@ pub(crate) struct Versions {
     pub(crate) manifest: Option<Manifest>,
     /// Key ranges that compactions under way write into, with keyspace and level.
     pub(crate) running: Vec<Running>,
-    /// The tables that a keyspace had after its last compaction: to merge all of them once more
-    /// would change nothing.
-    pub(crate) settled: BTreeMap<KeyspaceId, u64>,
+    /// How all tables of a keyspace were left when they were last merged.
+    pub(crate) settled: BTreeMap<KeyspaceId, Settled>,
 }
 
 /// Where a compaction under way writes.

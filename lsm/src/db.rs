@@ -193,6 +193,7 @@ impl Db {
             shared.dropped.store(true, Ordering::Release);
         }
         core.keyspaces.lock().remove(&shared.id);
+        versions.settled.remove(&shared.id);
         for (_, table) in gone.iter().flat_map(|tree| tree.tables()) {
             table.set_obsolete();
         }
