@@ -34,7 +34,7 @@ use crate::outputs::Plan;
 use crate::run::{Run, RunCursor, TableFile};
 use crate::slice::Slice;
 use crate::state::State;
-use crate::table::{Fill, TableCursor};
+use crate::table::{Fill, TableCursor, TableMeta};
 use crate::version::{Swap, Tree};
 
 use self::pick::Job;
@@ -152,24 +152,29 @@ impl Core {
             return self.move_down(job);
         }
         let written = self.merge(job, keyspace)?;
-        let mut files: Vec<Arc<TableFile>> = Vec::new();
-        let prepare = || -> Result<()> {
-            for (meta, path) in &written {
-                files.push(self.open_table(meta, path)?);
-            }
-            self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))
-        };
-        let mut prepare = prepare;
-        if let Err(error) = prepare() {
+        let files = self.open_outputs(job, &written).inspect_err(|_| {
             self.remove_files(written.iter().map(|(_, path)| path));
-            return Err(error);
-        }
+        })?;
         let bytes = written.iter().map(|(meta, _)| meta.bytes).sum();
         let add = files.into_iter().map(|file| (job.output_level as u8, file)).collect();
         if self.swap(job, add)? {
             self.tally.compacted(bytes);
         }
         Ok(())
+    }
+
+    /// Opens what a compaction has written, and makes its names durable.
+    fn open_outputs(&self, job: &Job, written: &Written) -> Result<Vec<Arc<TableFile>>> {
+        let newest = job.inputs.iter().map(|table| table.meta().seq_max).max();
+        // Blocks can be made by hand that hold newer writes than their table says.
+        if written.iter().any(|(meta, _)| Some(meta.seq_max) > newest) {
+            let what = "tables that are merged hold newer writes than they say";
+            return Err(Error::corrupt(&self.dir, 0, what));
+        }
+        let open = |(meta, path): &(TableMeta, PathBuf)| self.open_table(meta, path);
+        let files = written.iter().map(open).collect::<Result<_>>()?;
+        self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))?;
+        Ok(files)
     }
 
     /// The tables only change their level.

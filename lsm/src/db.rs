@@ -365,7 +365,7 @@ impl Db {
     ///
     /// # Errors
     /// [`NotEmpty`](Error::NotEmpty) if `dir` holds files. After an error it may hold a partial
-    /// copy, which does not open.
+    /// copy, which does not open, or nothing, which opens as an empty database.
     pub fn checkpoint(&self, dir: &Path) -> Result<()> {
         checkpoint::checkpoint(self.core(), dir)
     }

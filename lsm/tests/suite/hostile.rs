@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use drystone_lsm::Error;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -18,7 +19,7 @@ use crate::fuzz::specimens::packed;
 use crate::hurt::{
     End, Specimen, journal_files, load, manifest_files, noise, rewrite, store, tables,
 };
-use crate::support::seeds;
+use crate::support::{options, seeds, try_open};
 
 const EDGES: [u64; 18] = [
     0,
@@ -282,6 +283,33 @@ fn counts_that_no_table_comes_to_get_an_answer() {
         opened += u32::from(survives(&disk, &format!("{edge:x} in field {field}")));
     }
     assert!(opened > 20, "{opened} opened");
+}
+
+// Scenario 48: a block of writes that are newer than its table says, and than any there has been. A
+// compaction that took them over would make tables that the next opening refuses.
+#[test]
+fn entries_newer_than_their_table_says_go_no_further() {
+    // Of a block: where its lowest number is.
+    const SEQ_BASE: usize = 8;
+    let base = unpacked();
+    let disk = base.crash_copy(0);
+    for path in tables(&base) {
+        let mut table = load(&base, &path);
+        for part in parts(&table).blocks {
+            let at = part.offset + SEQ_BASE;
+            let low = u64::from_le_bytes(table[at..at + 8].try_into().unwrap());
+            table[at..at + 8].copy_from_slice(&(low + 1_000_000).to_le_bytes());
+            seal(table_id(&path), &mut table, part);
+        }
+        store(&disk, &path, &table);
+    }
+    let before = tables(&disk);
+    let db = try_open(&disk, options()).unwrap();
+    let outcome = db.compact(std::time::Duration::MAX);
+    assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
+    drop(db);
+    assert_eq!(tables(&disk), before, "inputs stay, and nothing else");
+    try_open(&disk, options()).unwrap();
 }
 
 // Scenario 48: files of the right names with anything in them, pieces of each other among it, in
