@@ -25,12 +25,10 @@ use crate::config::Policy;
 use crate::core::{Core, Versions};
 use crate::cursor::{Cursor, Entry};
 use crate::error::{Error, Result};
-use crate::flush::FILTER_BITS;
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Change, Contents};
 use crate::memtable::KeyspaceId;
-use crate::outputs::Plan;
 use crate::run::{Run, RunCursor, TableFile};
 use crate::slice::Slice;
 use crate::state::State;
@@ -239,20 +237,10 @@ impl Core {
     fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Written> {
         // After the inputs were chosen: a snapshot taken later needs nothing that goes.
         let snapshots = self.snapshots.list();
-        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, self.plan(keyspace));
+        let table_bytes = self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed));
+        let plan = self.plan(keyspace, table_bytes);
+        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, plan);
         Arc::new(split).finish(self)
-    }
-
-    fn plan(&self, keyspace: Arc<Shared>) -> Plan {
-        Plan {
-            vfs: Arc::clone(&self.vfs),
-            dir: self.dir.clone(),
-            salt: self.salt,
-            compression: keyspace.options().compression,
-            keyspace,
-            filter_bits: FILTER_BITS,
-            table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
-        }
     }
 }
 

@@ -59,10 +59,6 @@ const SEALED_STOP: usize = 6;
 /// How often a writer that finds no memory waits for a flush that fails again and again.
 const FAILING_WAITS_MAX: u32 = 10;
 
-/// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
-/// that needs beside the batch.
-const ROOM_SLACK: u64 = 4096;
-
 /// See the module.
 pub(crate) struct Core {
     pub(crate) vfs: Arc<dyn Vfs>,
@@ -262,8 +258,7 @@ impl Core {
 
     /// Puts another memtable in the place of the active one, with at least `room`.
     pub(crate) fn seal(&self, order: &mut Order, room: u64) {
-        let capacity = (room + ROOM_SLACK).max(u64::from(self.sizes.memtable_bytes));
-        let capacity = u32::try_from(capacity).expect("batches are bounded");
+        let capacity = self.sizes.capacity_for(room);
         order.seals += 1;
         let fresh = Arc::new(Memtable::new(capacity, self.memtable_seed(order.seals)));
         let sealed = Sealed {

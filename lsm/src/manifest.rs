@@ -318,7 +318,8 @@ fn append_sealed(wal: &Wal, record: &[u8]) -> Result<Lsn> {
     Ok(commit.lsn())
 }
 
-fn has_files(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
+/// Whether the folder `dir` is there, with anything in it.
+pub(crate) fn has_files(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
     match vfs.list(dir) {
         Ok(names) => Ok(!names.is_empty()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
