@@ -305,7 +305,8 @@ impl Db {
     }
 
     /// Does what compactions are due for `budget`, and then merges whatever could give back space:
-    /// deleted and overwritten records. One step may take longer than the budget.
+    /// deleted and overwritten records. One step may take longer than the budget. What a background
+    /// thread is at just now is left to it, and not waited for.
     ///
     /// # Errors
     /// As [`compact_once`](Db::compact_once).
