@@ -159,9 +159,9 @@ fn hostile_manifest_records_get_an_answer() {
     assert!(opened > 10, "{opened} opened");
 }
 
-// Scenario 48: the manifest says that there have been as many tables, keyspaces, writes or epochs as
-// can be counted, or fewer than there are. What is made next has a number all the same, or there is
-// an error.
+// Scenario 48: the manifest says that there have been as many tables, keyspaces, writes or epochs
+// as can be counted, or fewer than there are. What is made next has a number all the same, or there
+// is an error.
 #[test]
 fn counters_at_the_end_of_their_range_get_an_answer() {
     // Of a base: where each begins, and how wide it is. In an edit they stand earlier.
