@@ -233,4 +233,37 @@ mod tests {
             assert_eq!((state.admitted, seen), (seq, seq));
         }
     }
+
+    // Tables that are there before their number can be seen must meet no compaction: a snapshot
+    // taken just then lies below the number, and needs what the tables hide. So whoever admits
+    // them is stopped right before the number, by a write that is not done, and the lock without
+    // which nothing is compacted is tried.
+    #[test]
+    fn no_compaction_comes_between_the_tables_and_their_number() {
+        let (disk, clock) = (Arc::new(MemVfs::new()), Arc::new(SimClock::new()));
+        let options = Options::default().memory_bytes(64 << 10).threads(0);
+        let db = Db::open(disk, clock, Path::new("db"), options).unwrap();
+        let space = db.keyspace("left", KeyspaceOptions::default()).unwrap();
+        db.ingest(&space, [(b"key", b"old")]).unwrap();
+        let core = Arc::clone(db.core());
+        // It has the number that is seen already, so that nobody has to wait for it but to report.
+        let slow = core.ratchet.enter(core.ratchet.visible());
+        std::thread::scope(|scope| {
+            let clear = scope.spawn(|| db.clear(&space));
+            while core.ratchet.waiting() == 0 {
+                assert!(!clear.is_finished(), "it does not wait for its turn to be seen");
+                std::thread::yield_now();
+            }
+            let (snapshot, admitted) = (db.snapshot(), core.state().admitted);
+            let locked = core.versions.try_lock().is_none();
+            // Before anything is asserted: a test that fails must end.
+            core.ratchet.report(slow);
+            clear.join().unwrap().unwrap();
+            assert!(admitted > snapshot.seq(), "the delete was there, and not to be seen");
+            assert!(locked, "a compaction could have dropped what it hides");
+            while db.compact_once().unwrap() {}
+            assert_eq!(snapshot.get(&space, b"key").unwrap().unwrap(), b"old");
+        });
+        assert!(db.get(&space, b"key").unwrap().is_none());
+    }
 }

@@ -225,8 +225,7 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Record<'a>, &'static str> {
         let mut input = Input::new(bytes);
         let (first, count) = (SeqNo(input.u64()?), input.u32()?);
-        let last = first.0.checked_add(u64::from(count)).filter(|last| *last < SeqNo::MAX.0);
-        if first == SeqNo::ZERO || last.is_none() || count == 0 {
+        if first == SeqNo::ZERO || first >= SeqNo::OUT_OF_REACH || count == 0 {
             return Err("numbers of a batch make no sense");
         }
         check_promise(count, bytes.len())?;

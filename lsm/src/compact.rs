@@ -25,16 +25,14 @@ use crate::config::Policy;
 use crate::core::{Core, Versions};
 use crate::cursor::{Cursor, Entry};
 use crate::error::{Error, Result};
-use crate::flush::FILTER_BITS;
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
 use crate::manifest::{Change, Contents};
 use crate::memtable::KeyspaceId;
-use crate::outputs::Plan;
 use crate::run::{Run, RunCursor, TableFile};
 use crate::slice::Slice;
 use crate::state::State;
-use crate::table::{Fill, TableCursor};
+use crate::table::{Fill, TableCursor, TableMeta};
 use crate::version::{Swap, Tree};
 
 use self::pick::Job;
@@ -61,17 +59,15 @@ impl Core {
         self.check_open()?;
         self.compact_picked(|core, versions| {
             core.pick(versions).or_else(|| {
-                let state = core.state();
+                let (state, snapshots) = (core.state(), core.snapshots.list());
                 state.version.trees().iter().find_map(|tree| {
                     // Below a snapshot the same would be written again, and again.
-                    let settled = versions.settled.get(&tree.id) == Some(&tree.fingerprint());
-                    let job = pick::whole(
-                        tree,
-                        &versions.running,
-                        core.policy(tree.id),
-                        core.expiring(tree),
-                    );
-                    job.filter(|_| !settled)
+                    let settled = Settled::of(tree, &snapshots);
+                    if versions.settled.get(&tree.id) == Some(&settled) {
+                        return None;
+                    }
+                    let (policy, now) = (core.policy(tree.id), core.expiring(tree));
+                    pick::whole(tree, &versions.running, policy, now)
                 })
             })
         })
@@ -112,10 +108,11 @@ impl Core {
             Claim { core: self, job }
         };
         let job = &claim.job;
+        let snapshots = self.snapshots.list();
         match self.run(job) {
             Ok(()) => {
-                if let Some(tree) = self.state().version.tree(job.space) {
-                    self.versions.lock().settled.insert(job.space, tree.fingerprint());
+                if job.whole {
+                    self.note_settled(job.space, &snapshots);
                 }
                 Ok(true)
             }
@@ -133,6 +130,14 @@ impl Core {
         }
     }
 
+    /// All of a keyspace was merged, with these snapshots open.
+    fn note_settled(&self, space: KeyspaceId, snapshots: &[SeqNo]) {
+        let mut versions = self.versions.lock();
+        if let Some(tree) = self.state().version.tree(space) {
+            versions.settled.insert(space, Settled::of(tree, snapshots));
+        }
+    }
+
     fn run(&self, job: &Job) -> Result<()> {
         let Some(keyspace) = self.keyspace_of(job.space) else { return Ok(()) };
         if job.drops() {
@@ -145,24 +150,29 @@ impl Core {
             return self.move_down(job);
         }
         let written = self.merge(job, keyspace)?;
-        let mut files: Vec<Arc<TableFile>> = Vec::new();
-        let prepare = || -> Result<()> {
-            for (meta, path) in &written {
-                files.push(self.open_table(meta, path)?);
-            }
-            self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))
-        };
-        let mut prepare = prepare;
-        if let Err(error) = prepare() {
+        let files = self.open_outputs(job, &written).inspect_err(|_| {
             self.remove_files(written.iter().map(|(_, path)| path));
-            return Err(error);
-        }
+        })?;
         let bytes = written.iter().map(|(meta, _)| meta.bytes).sum();
         let add = files.into_iter().map(|file| (job.output_level as u8, file)).collect();
         if self.swap(job, add)? {
             self.tally.compacted(bytes);
         }
         Ok(())
+    }
+
+    /// Opens what a compaction has written, and makes its names durable.
+    fn open_outputs(&self, job: &Job, written: &Written) -> Result<Vec<Arc<TableFile>>> {
+        let newest = job.inputs.iter().map(|table| table.meta().seq_max).max();
+        // Blocks can be made by hand that hold newer writes than their table says.
+        if written.iter().any(|(meta, _)| Some(meta.seq_max) > newest) {
+            let what = "tables that are merged hold newer writes than they say";
+            return Err(Error::corrupt(&self.dir, 0, what));
+        }
+        let open = |(meta, path): &(TableMeta, PathBuf)| self.open_table(meta, path);
+        let files = written.iter().map(open).collect::<Result<_>>()?;
+        self.vfs.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, e))?;
+        Ok(files)
     }
 
     /// The tables only change their level.
@@ -227,20 +237,28 @@ impl Core {
     fn merge(&self, job: &Job, keyspace: Arc<Shared>) -> Result<Written> {
         // After the inputs were chosen: a snapshot taken later needs nothing that goes.
         let snapshots = self.snapshots.list();
-        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, self.plan(keyspace));
+        let table_bytes = self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed));
+        let plan = self.plan(keyspace, table_bytes);
+        let split = Split::new(job.inputs.clone(), snapshots, job.bottom, plan);
         Arc::new(split).finish(self)
     }
+}
 
-    fn plan(&self, keyspace: Arc<Shared>) -> Plan {
-        Plan {
-            vfs: Arc::clone(&self.vfs),
-            dir: self.dir.clone(),
-            salt: self.salt,
-            compression: keyspace.options().compression,
-            keyspace,
-            filter_bits: FILTER_BITS,
-            table_bytes: self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed)),
-        }
+/// How all tables of a keyspace were left by a merge of them. As long as it is so, another one
+/// would change nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    fingerprint: u64,
+    /// Snapshots that see less than all of it. Of the same tables there can only be fewer.
+    snapshots: usize,
+}
+
+impl Settled {
+    fn of(tree: &Tree, snapshots: &[SeqNo]) -> Settled {
+        let last = tree.tables().map(|(_, table)| table.meta().seq_max).max();
+        let last = last.unwrap_or(SeqNo::ZERO);
+        let snapshots = snapshots.partition_point(|snapshot| *snapshot < last);
+        Settled { fingerprint: tree.fingerprint(), snapshots }
     }
 }
 

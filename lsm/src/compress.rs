@@ -62,6 +62,11 @@ impl Codec {
 /// The most bytes that one packed byte may stand for. It is LZ4's own limit.
 pub(crate) const RATIO_MAX: usize = 255;
 
+/// Whether so many bytes are to be kept packed: that saves an eighth, and can be unpacked again.
+pub(crate) fn is_worth(raw: usize, packed: usize) -> bool {
+    packed <= raw - raw / 8 && raw <= packed * RATIO_MAX
+}
+
 /// After blocks that did not shrink, at most this many are written untried.
 const UNTRIED_MAX: u32 = 15;
 
@@ -94,7 +99,7 @@ impl Packer {
             let start = out.len();
             let codec = self.squeeze(raw, out);
             let packed = out.len() - start;
-            if packed <= raw.len() - raw.len() / 8 && raw.len() <= packed * RATIO_MAX {
+            if is_worth(raw.len(), packed) {
                 self.failures = 0;
                 return codec;
             }

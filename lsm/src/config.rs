@@ -28,6 +28,10 @@ pub(crate) const RECORD_BYTES_MAX: usize = 512 << 20;
 /// The most room that a memtable can have for one batch: places are 32 bits wide.
 pub(crate) const ROOM_MAX: u64 = 3 << 30;
 
+/// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
+/// that needs beside the batch.
+const ROOM_SLACK: u64 = 4096;
+
 /// The longest name of a keyspace.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
@@ -132,6 +136,12 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
+    /// The capacity of a memtable whose first batch needs `room`, at most [`ROOM_MAX`].
+    pub(crate) fn capacity_for(&self, room: u64) -> u32 {
+        let capacity = (room + ROOM_SLACK).max(u64::from(self.memtable_bytes));
+        u32::try_from(capacity).expect("batches are bounded")
+    }
+
     /// A compaction begins another table at about this size, if all of them have `bytes`.
     pub(crate) fn due_table_bytes(&self, bytes: u64) -> u64 {
         self.table_bytes.max((bytes / TABLES_DUE).min(TABLE_BYTES_MAX))

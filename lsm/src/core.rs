@@ -35,6 +35,7 @@ use smallvec::SmallVec;
 use crate::batch::{Batch, Record, time_record};
 use crate::cache::BlockCache;
 use crate::commit::{Commit, Way};
+use crate::compact::Settled;
 use crate::config::{LEVELS, Options, ROOM_MAX, Sizes};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
@@ -57,10 +58,6 @@ const SEALED_STOP: usize = 6;
 
 /// How often a writer that finds no memory waits for a flush that fails again and again.
 const FAILING_WAITS_MAX: u32 = 10;
-
-/// A batch that no memtable of the ordinary size has room for gets one of its own; this is what
-/// that needs beside the batch.
-const ROOM_SLACK: u64 = 4096;
 
 /// See the module.
 pub(crate) struct Core {
@@ -114,9 +111,8 @@ pub(crate) struct Versions {
     pub(crate) manifest: Option<Manifest>,
     /// Key ranges that compactions under way write into, with keyspace and level.
     pub(crate) running: Vec<Running>,
-    /// The tables that a keyspace had after its last compaction: to merge all of them once more
-    /// would change nothing.
-    pub(crate) settled: BTreeMap<KeyspaceId, u64>,
+    /// How all tables of a keyspace were left when they were last merged.
+    pub(crate) settled: BTreeMap<KeyspaceId, Settled>,
 }
 
 /// Where a compaction under way writes.
@@ -262,8 +258,7 @@ impl Core {
 
     /// Puts another memtable in the place of the active one, with at least `room`.
     pub(crate) fn seal(&self, order: &mut Order, room: u64) {
-        let capacity = (room + ROOM_SLACK).max(u64::from(self.sizes.memtable_bytes));
-        let capacity = u32::try_from(capacity).expect("batches are bounded");
+        let capacity = self.sizes.capacity_for(room);
         order.seals += 1;
         let fresh = Arc::new(Memtable::new(capacity, self.memtable_seed(order.seals)));
         let sealed = Sealed {

@@ -193,6 +193,7 @@ impl Db {
             shared.dropped.store(true, Ordering::Release);
         }
         core.keyspaces.lock().remove(&shared.id);
+        versions.settled.remove(&shared.id);
         for (_, table) in gone.iter().flat_map(|tree| tree.tables()) {
             table.set_obsolete();
         }
@@ -304,7 +305,8 @@ impl Db {
     }
 
     /// Does what compactions are due for `budget`, and then merges whatever could give back space:
-    /// deleted and overwritten records. One step may take longer than the budget.
+    /// deleted and overwritten records. One step may take longer than the budget. What a background
+    /// thread is at just now is left to it, and not waited for.
     ///
     /// # Errors
     /// As [`compact_once`](Db::compact_once).
@@ -364,7 +366,7 @@ impl Db {
     ///
     /// # Errors
     /// [`NotEmpty`](Error::NotEmpty) if `dir` holds files. After an error it may hold a partial
-    /// copy, which does not open.
+    /// copy, which does not open, or nothing, which opens as an empty database.
     pub fn checkpoint(&self, dir: &Path) -> Result<()> {
         checkpoint::checkpoint(self.core(), dir)
     }
@@ -440,7 +442,11 @@ impl Drop for Open {
 impl Core {
     fn fresh_keyspace(&self, versions: &crate::core::Versions) -> Result<KeyspaceId> {
         let contents: &Contents = versions.manifest.as_ref().ok_or(Error::Closed)?.contents();
-        Ok(KeyspaceId(contents.counters.next_keyspace))
+        let number = contents.counters.next_keyspace;
+        let rule = "cannot be made any more: there are no numbers left";
+        // The last one is never given, so that there is one after each.
+        let left = number < u32::MAX;
+        if left { Ok(KeyspaceId(number)) } else { Err(Error::Options { option: "keyspace", rule }) }
     }
 
     /// Commits the making or dropping of a keyspace.

@@ -21,6 +21,7 @@ use drystone_wal::Lsn;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::keyspace::Shared;
 use crate::manifest::Change;
 use crate::memtable::{KeyspaceId, MemtableCursor};
 use crate::outputs::{Outputs, Plan};
@@ -117,21 +118,26 @@ impl Core {
         };
         let mut sieve = Sieve::new(cursor, rules)?;
         let next_id = Box::new(|| self.next_table());
-        let plan = Plan {
-            vfs: Arc::clone(&self.vfs),
-            dir: self.dir.clone(),
-            salt: self.salt,
-            compression: keyspace.options().compression,
-            keyspace,
-            filter_bits: FILTER_BITS,
-            table_bytes: self.sizes.table_bytes,
-        };
+        let plan = self.plan(keyspace, self.sizes.table_bytes);
         let mut outputs = Outputs::new(plan, sieve.ranges(), next_id);
         while let Some(kept) = sieve.kept() {
             outputs.add(kept)?;
             sieve.next()?;
         }
         outputs.finish()
+    }
+
+    /// How tables of a keyspace are written, of about `table_bytes` each.
+    pub(crate) fn plan(&self, keyspace: Arc<Shared>, table_bytes: u64) -> Plan {
+        Plan {
+            vfs: Arc::clone(&self.vfs),
+            dir: self.dir.clone(),
+            salt: self.salt,
+            compression: keyspace.options().compression,
+            keyspace,
+            filter_bits: FILTER_BITS,
+            table_bytes,
+        }
     }
 
     /// Steps 3 and 4.

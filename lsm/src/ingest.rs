@@ -20,10 +20,9 @@ use std::sync::atomic::Ordering;
 use crate::core::Core;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::flush::FILTER_BITS;
 use crate::key::{Kind, SeqNo};
 use crate::keyspace::{Keyspace, Shared};
-use crate::outputs::{Outputs, Plan};
+use crate::outputs::Outputs;
 use crate::range_del::Fragments;
 use crate::sieve::Kept;
 use crate::table::{Fill, Table};
@@ -57,15 +56,7 @@ impl IngestWriter {
         core.check_disk()?;
         let keyspace = Arc::clone(&keyspace.shared);
         assert!(keyspace.owner == core.owner, "a keyspace is used with its own database");
-        let plan = Plan {
-            vfs: Arc::clone(&core.vfs),
-            dir: core.dir.clone(),
-            salt: core.salt,
-            compression: keyspace.options().compression,
-            keyspace: Arc::clone(&keyspace),
-            filter_bits: FILTER_BITS,
-            table_bytes: core.sizes.table_bytes,
-        };
+        let plan = core.plan(Arc::clone(&keyspace), core.sizes.table_bytes);
         let numbers = Arc::clone(core);
         let next_id = Box::new(move || numbers.next_table());
         let outputs = Some(Outputs::new(plan, Fragments::default(), next_id));

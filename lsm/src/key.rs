@@ -22,7 +22,7 @@ use std::fmt;
 /// The longest user key, in bytes.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
-/// The longest value, in bytes: 1 GiB less what keeps every block below 4 GiB.
+/// The longest value, in bytes: a block that holds it stays well below 4 GiB.
 pub const VALUE_BYTES_MAX: usize = 1 << 30;
 
 /// The number of a write. Writes have ascending numbers from 1; 0 is that of an entry so old that
@@ -35,6 +35,10 @@ impl SeqNo {
     pub const ZERO: SeqNo = SeqNo(0);
     /// Above every write: seeking with it finds the newest version. No entry has it.
     pub const MAX: SeqNo = SeqNo((1 << 56) - 1);
+
+    /// No database comes this far, and one that claims to be there is refused: so there is always
+    /// a next number.
+    pub(crate) const OUT_OF_REACH: SeqNo = SeqNo(1 << 55);
 }
 
 impl fmt::Display for SeqNo {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use drystone_vfs::Vfs;
 use drystone_wal::{Found as FoundWal, Lsn, Options as WalOptions, Wal, Writer, inspect};
 
-use self::edit::{EDIT, Record, Refusal};
+use self::edit::{EDIT, Record, Refusal, TABLES_OUT_OF_REACH};
 use crate::error::{Error, Result};
 
 pub(crate) use self::contents::Contents;
@@ -307,7 +307,7 @@ pub(crate) fn table_path(dir: &Path, id: u64) -> PathBuf {
 pub(crate) fn table_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".table")?;
     let id = u64::from_str_radix(digits, 16).ok()?;
-    (format!("{id:016x}") == digits).then_some(id)
+    (format!("{id:016x}") == digits && id < TABLES_OUT_OF_REACH).then_some(id)
 }
 
 /// Appends a record and then its seal, both durable on return.
@@ -318,7 +318,8 @@ fn append_sealed(wal: &Wal, record: &[u8]) -> Result<Lsn> {
     Ok(commit.lsn())
 }
 
-fn has_files(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
+/// Whether the folder `dir` is there, with anything in it.
+pub(crate) fn has_files(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
     match vfs.list(dir) {
         Ok(names) => Ok(!names.is_empty()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),

@@ -34,7 +34,7 @@ use crate::core::{Core, Order, Versions};
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::keyspace::Shared;
-use crate::manifest::{Contents, Counters, Found, Manifest, table_number, table_path};
+use crate::manifest::{Contents, Counters, Found, Manifest, has_files, table_number, table_path};
 use crate::memtable::{Bulk, KeyspaceId};
 use crate::pace::Pace;
 use crate::packed::unpack;
@@ -87,9 +87,16 @@ pub(crate) fn open(place: Place) -> Result<(Arc<Core>, Lock)> {
     // Everything is sound: from here on the disk is changed.
     let mut manifest = take_manifest(&place, found, &contents, &names)?;
     let journal_end = replay.next_lsn;
-    let journal = match place.options.journal {
-        true => Some(take_journal(&place, &contents, journal, &mut manifest)?),
-        false => None,
+    let journal = match journal {
+        found if place.options.journal => {
+            Some(take_journal(&place, &contents, found, &mut manifest)?)
+        }
+        // The next flush tells the manifest how far it reached: so far it must be durable.
+        Some(found) if journal_end > contents.counters.journal_from => {
+            found.open()?.0.close()?;
+            None
+        }
+        _ => None,
     };
     let core = build(
         place,
@@ -192,12 +199,7 @@ fn open_tables(place: &Place, contents: &Contents, cache: &Arc<BlockCache>) -> R
 }
 
 fn journal_has_files(place: &Place) -> Result<bool> {
-    let path = place.dir.join(JOURNAL_NAME);
-    match place.vfs.list(&path) {
-        Ok(names) => Ok(!names.is_empty()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Error::io("list", &path, e)),
-    }
+    has_files(&*place.vfs, &place.dir.join(JOURNAL_NAME))
 }
 
 fn journal_options(place: &Place, contents: &Contents) -> WalOptions {
@@ -399,8 +401,7 @@ impl Replay {
 
     /// Seals the memtable before record `lsn`, which needs `room`.
     fn seal(&mut self, lsn: Lsn, room: u64) {
-        let capacity = u32::try_from(room + 4096).unwrap_or(u32::MAX);
-        let capacity = capacity.max(self.sizes.memtable_bytes);
+        let capacity = self.sizes.capacity_for(room);
         let seed = self.salt.wrapping_add(self.sealed.len() as u64);
         let fresh = Bulk::new(capacity, seed);
         assert!(fresh.reserve(room), "a fresh memtable has the room asked for");

@@ -29,7 +29,7 @@ use lz4_flex::block::{
 
 use crate::batch::{HEAD_BYTES, check_promise};
 use crate::codec::Input;
-use crate::compress::RATIO_MAX;
+use crate::compress::{RATIO_MAX, is_worth};
 use crate::config::RECORD_BYTES_MAX;
 
 const PACKED_HEAD_BYTES: usize = HEAD_BYTES + 4;
@@ -81,8 +81,7 @@ fn squeeze(raw: &[u8]) -> Option<Vec<u8>> {
     let packed = compress_into_with_table(raw, &mut out[PACKED_HEAD_BYTES..], &mut table)
         .expect("the output has the size that LZ4 asks for");
     out.truncate(PACKED_HEAD_BYTES + packed);
-    let worth = packed <= raw.len() - raw.len() / 8 && raw.len() <= packed * RATIO_MAX;
-    worth.then_some(out)
+    is_worth(raw.len(), packed).then_some(out)
 }
 
 /// The plain record that a packed one stands for, in `room`; a plain one as it is. The error says

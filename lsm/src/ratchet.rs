@@ -116,6 +116,12 @@ impl Ratchet {
         }
     }
 
+    /// How many are waiting.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().waiting
+    }
+
     fn wait_in(&self, mut state: Guard<'_, State>, seq: SeqNo) {
         state.waiting += 1;
         while self.visible() < seq {

@@ -44,6 +44,7 @@ pub(crate) fn pick(
             output_level: NOWHERE,
             bottom: false,
             moves: false,
+            whole: false,
             running: running_here,
         };
         (!running.iter().any(|other| other.conflicts(&job.running))).then_some(job)

@@ -43,6 +43,8 @@ pub(crate) struct Job {
     pub(crate) bottom: bool,
     /// The tables need only be told another level.
     pub(crate) moves: bool,
+    /// They are all that the keyspace has.
+    pub(crate) whole: bool,
     pub(crate) running: Running,
 }
 
@@ -251,6 +253,7 @@ fn from_tiers(tree: &Tree, running: &[Running]) -> Option<Job> {
         output_level: 0,
         bottom,
         moves: false,
+        whole: false,
         running: hull.running(tree.id, 0),
         inputs,
     };
@@ -282,6 +285,7 @@ pub(crate) fn whole(
         output_level,
         bottom: true,
         moves: false,
+        whole: true,
         running: hull.running(tree.id, output_level),
         inputs,
     };
@@ -318,7 +322,8 @@ fn job(
     // What the tables below stretch over may have company further down.
     let bottom = !(output_level + 1..=LEVELS)
         .any(|level| !tree.level(level).overlapping(&hull.smallest, &hull.largest).is_empty());
-    Some(Job { space: tree.id, inputs, output_level, bottom, moves, running: running_here })
+    let (space, running) = (tree.id, running_here);
+    Some(Job { space, inputs, output_level, bottom, moves, whole: false, running })
 }
 
 /// The key range that tables span together.

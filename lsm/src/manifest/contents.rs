@@ -61,6 +61,10 @@ impl Contents {
         {
             return Err("manifest counters go back");
         }
+        let last = self.keyspaces.last_key_value().map(|(id, _)| id.0);
+        if last.is_some_and(|last| last >= counters.next_keyspace) {
+            return Err("keyspace has a number that has not been given");
+        }
         self.counters = counters;
         Ok(())
     }

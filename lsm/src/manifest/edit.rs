@@ -33,6 +33,11 @@ pub(super) const BASE: u8 = 1;
 pub(super) const EDIT: u8 = 2;
 pub(super) const SEAL: u8 = 3;
 
+/// No database makes as many tables, or begins its manifest anew as often. One that claims to have
+/// done so is refused: so there is always a next number.
+pub(super) const TABLES_OUT_OF_REACH: u64 = 1 << 56;
+const EPOCHS_OUT_OF_REACH: u64 = 1 << 31;
+
 /// Numbers that every record carries as they stand after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counters {
@@ -160,6 +165,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Refusal> {
                 return Err(Refusal::Unsupported("format version of the manifest"));
             }
             let (salt, epoch) = (input.u64()?, input.u64()?);
+            if !(1..EPOCHS_OUT_OF_REACH).contains(&epoch) {
+                return Err(Refusal::Damaged("epoch of the manifest out of range"));
+            }
             let (counters, changes) = decode_rest(&mut input)?;
             Record::Base { salt, epoch, counters, changes }
         }
@@ -186,8 +194,11 @@ fn decode_rest(input: &mut Input<'_>) -> Result<(Counters, Vec<Change>), Refusal
         journal_id: input.u64()?,
         time_floor: input.u64()?,
     };
-    if counters.last_seq >= SeqNo::MAX {
+    if counters.last_seq >= SeqNo::OUT_OF_REACH {
         return Err(Refusal::Damaged("write number out of range"));
+    }
+    if counters.next_table >= TABLES_OUT_OF_REACH {
+        return Err(Refusal::Damaged("table number out of range"));
     }
     let count = input.u32()?;
     // Every change takes a few bytes: the list grows with what was read, not with what is claimed.

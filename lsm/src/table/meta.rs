@@ -25,6 +25,9 @@ use crate::codec::{Input, put_string};
 use crate::key::{Kind, SeqNo};
 use crate::range_del::Fragments;
 
+/// No count of a table comes to so much: what many tables count can be added up.
+const COUNT_END: u64 = 1 << 48;
+
 /// The number of a table's file. Never used twice in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TableId(pub u64);
@@ -229,6 +232,11 @@ impl TableMeta {
         }
         if meta.seq_min > meta.seq_max || meta.seq_max >= SeqNo::MAX {
             return Err("write numbers of a table are out of order");
+        }
+        let rows = [meta.entries, meta.deletes, meta.merges, meta.range_deletes];
+        let sizes = [meta.key_bytes, meta.value_bytes];
+        if rows.iter().chain(&sizes).any(|count| *count >= COUNT_END) {
+            return Err("table counts more than it can hold");
         }
         let alone = meta.seq_min == meta.ingested && meta.seq_max == meta.ingested;
         if meta.ingested != SeqNo::ZERO && !alone {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drystone_lsm::{Batch, Db, Policy};
+use drystone_lsm::{Batch, Db, Policy, Progress};
 use drystone_vfs::{Fault, Harm, Op, SimVfs};
 
 use crate::hurt::{Records, SPACES, assert_holds, at_every_call, contents, key, noise, open};
@@ -134,6 +134,41 @@ fn inputs_stay_when_the_manifest_does_not_know_the_outputs() {
             assert!(contents(&db, "left") == expected, "failed after {after}");
             db.verify().unwrap();
         }
+    }
+}
+
+// Who asks for space gets it, whatever was compacted just before: deletes that have come to a level
+// above what they delete are merged with it.
+#[test]
+fn compact_gives_back_what_an_earlier_compaction_has_left() {
+    for snapshots in [false, true] {
+        let disk = SimVfs::new(1);
+        let db = open(&disk);
+        let left = keyspace(&db, "left");
+        for round in 0..20 {
+            for n in 0..40 {
+                drop(db.put(&left, &key(40 * round + n), &noise(n + round, 300)).unwrap());
+            }
+            db.flush().unwrap();
+            while db.compact_once().unwrap() {}
+        }
+        let full = db.stats().table_bytes;
+        let held = snapshots.then(|| db.snapshot());
+        for n in 0..800 {
+            drop(db.delete(&left, &key(n)).unwrap());
+            if n % 100 == 99 {
+                db.flush().unwrap();
+                while db.compact_once().unwrap() {}
+            }
+        }
+        assert_eq!(db.compact(Duration::MAX).unwrap(), Progress::Done);
+        if let Some(held) = held {
+            assert_eq!(held.iter(&left).count(), 800);
+            assert!(db.stats().table_bytes > full / 2, "a snapshot sees all of it");
+            drop(held);
+            assert_eq!(db.compact(Duration::MAX).unwrap(), Progress::Done);
+        }
+        assert_eq!(db.stats().table_bytes, 0, "of {full}, with a snapshot: {snapshots}");
     }
 }
 

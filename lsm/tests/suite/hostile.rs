@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use drystone_lsm::Error;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -18,7 +19,7 @@ use crate::fuzz::specimens::packed;
 use crate::hurt::{
     End, Specimen, journal_files, load, manifest_files, noise, rewrite, store, tables,
 };
-use crate::support::seeds;
+use crate::support::{options, seeds, try_open};
 
 const EDGES: [u64; 18] = [
     0,
@@ -158,6 +159,35 @@ fn hostile_manifest_records_get_an_answer() {
     assert!(opened > 10, "{opened} opened");
 }
 
+// Scenario 48: the manifest says that there have been as many tables, keyspaces, writes or epochs
+// as can be counted, or fewer than there are. What is made next has a number all the same, or there
+// is an error.
+#[test]
+fn counters_at_the_end_of_their_range_get_an_answer() {
+    // Of a base: where each begins, and how wide it is. In an edit they stand earlier.
+    const EPOCH: (usize, usize) = (13, 8);
+    const COUNTERS: [(usize, usize); 7] =
+        [(21, 8), (29, 4), (33, 8), (41, 8), (49, 8), (57, 8), (65, 8)];
+    const EARLIER: usize = 20;
+    let specimen = Specimen::new(End::Closed);
+    let mut opened = 0;
+    for (at, width) in COUNTERS.into_iter().chain([EPOCH]) {
+        for edge in EDGES.into_iter().chain([(1 << 56) - 2, 1 << 56, (1 << 63) - 1, 1 << 63]) {
+            let disk = specimen.disk.crash_copy(0);
+            rewrite(&disk, "manifest.a", |_, record| {
+                let at = match record[0] {
+                    1 => at,
+                    2 if at > EPOCH.0 => at - EARLIER,
+                    _ => return,
+                };
+                record[at..at + width].copy_from_slice(&edge.to_le_bytes()[..width]);
+            });
+            opened += u32::from(survives(&disk, &format!("{edge:x} at {at}")));
+        }
+    }
+    assert!(opened > 20, "{opened} opened");
+}
+
 /// Forges one part, or the wrapping of it, and seals it again.
 fn forge_table(rng: &mut ChaCha8Rng, path: &Path, table: &mut [u8]) {
     let id = table_id(path);
@@ -220,6 +250,66 @@ fn hostile_tables_get_an_answer() {
         opened += u32::from(survives(&disk, &format!("seed {seed}")));
     }
     assert!(opened > 100, "{opened} opened");
+}
+
+// Scenario 48: tables and manifest agree on counts that no table can come to. Whoever adds them up,
+// for statistics or to find what is worth a compaction, does so without an overflow.
+#[test]
+fn counts_that_no_table_comes_to_get_an_answer() {
+    // Of a description: entries, deletes, merges, ranges, bytes of keys and of values.
+    const COUNTS: std::ops::Range<usize> = 3..9;
+    let base = unpacked();
+    let mut opened = 0;
+    for (field, edge) in COUNTS.flat_map(|field| EDGES.map(|edge| (field, edge))) {
+        let disk = base.crash_copy(0);
+        let mut changed = Vec::new();
+        for path in tables(&base) {
+            let mut table = load(&base, &path);
+            let part = *parts(&table).others.last().unwrap();
+            let place = part.offset..part.offset + part.len - SEAL_BYTES;
+            let before = table[place.clone()].to_vec();
+            table[place.start + field * 8..][..8].copy_from_slice(&edge.to_le_bytes());
+            seal(table_id(&path), &mut table, part);
+            changed.push((before, table[place].to_vec()));
+            store(&disk, &path, &table);
+        }
+        rewrite(&disk, "manifest.a", |_, record| {
+            for (before, after) in &changed {
+                if let Some(at) = record.windows(before.len()).position(|at| at == before) {
+                    record[at..at + after.len()].copy_from_slice(after);
+                }
+            }
+        });
+        opened += u32::from(survives(&disk, &format!("{edge:x} in field {field}")));
+    }
+    assert!(opened > 20, "{opened} opened");
+}
+
+// Scenario 48: a block of writes that are newer than its table says, and than any there has been. A
+// compaction that took them over would make tables that the next opening refuses.
+#[test]
+fn entries_newer_than_their_table_says_go_no_further() {
+    // Of a block: where its lowest number is.
+    const SEQ_BASE: usize = 8;
+    let base = unpacked();
+    let disk = base.crash_copy(0);
+    for path in tables(&base) {
+        let mut table = load(&base, &path);
+        for part in parts(&table).blocks {
+            let at = part.offset + SEQ_BASE;
+            let low = u64::from_le_bytes(table[at..at + 8].try_into().unwrap());
+            table[at..at + 8].copy_from_slice(&(low + 1_000_000).to_le_bytes());
+            seal(table_id(&path), &mut table, part);
+        }
+        store(&disk, &path, &table);
+    }
+    let before = tables(&disk);
+    let db = try_open(&disk, options()).unwrap();
+    let outcome = db.compact(std::time::Duration::MAX);
+    assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
+    drop(db);
+    assert_eq!(tables(&disk), before, "inputs stay, and nothing else");
+    try_open(&disk, options()).unwrap();
 }
 
 // Scenario 48: files of the right names with anything in them, pieces of each other among it, in

@@ -105,3 +105,38 @@ fn a_flushed_database_keeps_hardly_any_journal() {
     let db = try_open(&disk.crash_copy(5), roomy()).unwrap();
     assert_eq!(db.iter(&keyspace(&db, "left")).count(), 1001);
 }
+
+// What a killed process left may be in the page cache alone. Whoever opens it without a journal
+// makes tables of it, and tells the manifest how far the journal reached: it must reach as far
+// after a power cut, or whoever opens it with a journal again is refused.
+#[test]
+fn a_journal_that_is_read_for_the_last_time_is_durable_first() {
+    let mut found = 0;
+    for cut in 0..12 {
+        let disk = SimVfs::new(cut);
+        let db = try_open(&disk, options()).unwrap();
+        let ks = keyspace(&db, "left");
+        db.put(&ks, b"first", b"1").unwrap().wait().unwrap();
+        disk.power_cut_after(cut);
+        drop(db.put(&ks, b"second", b"2").map(|commit| commit.wait()));
+        let killed = disk.kill_copy();
+        drop((ks, db));
+        let db = try_open(&killed, options().journal(false)).unwrap();
+        let ks = keyspace(&db, "left");
+        let second = db.get(&ks, b"second").unwrap().is_some();
+        found += u64::from(second);
+        db.put(&ks, b"third", b"3").map(drop).unwrap();
+        db.flush().unwrap();
+        for seed in 0..8 {
+            let crashed = killed.crash_copy(seed);
+            let db = try_open(&crashed, options()).unwrap();
+            let ks = keyspace(&db, "left");
+            assert_eq!(db.get(&ks, b"second").unwrap().is_some(), second, "cut {cut}");
+            db.put(&ks, b"fourth", b"4").unwrap().wait().unwrap();
+            let db = try_open(&crashed.crash_copy(seed), options()).unwrap();
+            let count = db.iter(&keyspace(&db, "left")).count();
+            assert_eq!(count, 3 + usize::from(second), "cut {cut}, seed {seed}");
+        }
+    }
+    assert!(found > 0, "the second was never there");
+}

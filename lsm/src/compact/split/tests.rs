@@ -76,7 +76,8 @@ impl Lab {
     }
 
     fn split(&self, cuts: Vec<Vec<u8>>, bottom: bool) -> Arc<Split> {
-        let plan = self.db.core().plan(Arc::clone(&self.keyspace.shared));
+        let core = self.db.core();
+        let plan = core.plan(Arc::clone(&self.keyspace.shared), core.sizes.table_bytes);
         Arc::new(Split::at(cuts, self.inputs(), self.snapshots.clone(), bottom, plan))
     }
 

@@ -55,8 +55,21 @@ fn use_it(db: &Db, writes: bool) -> Result<()> {
             }
         }
         db.compact(Duration::MAX)?;
+        make_more(db)?;
     }
     Ok(())
+}
+
+/// All that takes new numbers: keyspaces, writes, tables, and another database.
+fn make_more(db: &Db) -> Result<()> {
+    for name in ["fresh", "fresher"] {
+        let space = db.keyspace(name, keyspace_options())?;
+        db.ingest(&space, [(key(1), b"taken in")])?;
+        drop(db.put(&space, &key(2), b"written")?);
+        db.clear(&space)?;
+        db.drop_keyspace(&space)?;
+    }
+    db.checkpoint(&dir().join("copy"))
 }
 
 /// Opens the disk for reading and for writing, and uses it, within bounds. Whether it opened.
