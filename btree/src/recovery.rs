@@ -361,7 +361,7 @@ fn assemble(
     let page_bytes = meta.page_bytes as usize;
     let mirror_pages =
         (options.mirror_bytes() / page_bytes).min(pages_max(page_bytes) as usize) as u32;
-    let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes));
+    let mirror = Arc::new(Mirror::new(mirror_pages, page_bytes, meta.end));
     let lsn = meta.journal.map_or(Lsn::NONE, Lsn::previous);
     let mut root = Root { txn: meta.txn, forest: Forest::default(), pages_end: meta.end, lsn };
     let cache = Arc::new(Cache::new(options.memory_bytes / 4));

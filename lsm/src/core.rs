@@ -17,7 +17,8 @@
 //!   Commit ── wait() ──► durable                            one sync for all who came meanwhile
 //! ```
 //!
-//! The locks, in the order in which they may be taken: `flushing`, `versions`, `order`, `state`.
+//! The locks, in the order in which they may be taken: `flushing`, `versions`, `order`, `state`;
+//! and `keyspaces`, under which none of them is taken.
 //! `order` and `state` are held for moments and never across a call to the disk, but for one case:
 //! the journal's buffer is full, and an append writes it out itself.
 

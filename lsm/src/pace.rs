@@ -21,11 +21,11 @@
 //!
 //! One wait lasts at most [`WAIT_MAX`], and ends at once when debt is paid. A writer that finds all
 //! memtables full after that waits [`MEMORY_WAIT`] for one to be flushed, and then takes another
-//! one all the same: memory may grow to twice what memtables ordinarily have. At full debt a writer
-//! needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. As long as
-//! they get on, no batch is held up for longer than the two together; what the longest was is in
-//! the [statistics](crate::Stats::longest_held). They come to half of the tenth of a second that
-//! nobody should be kept waiting: a thread that lies down on a busy machine gets up late.
+//! one all the same: memtables may take three quarters more than they ordinarily have. At full debt
+//! a writer needs half a minute to fill 64 MiB, so that it comes to a stop only if flushes do. As
+//! long as they get on, no batch is held up for longer than the two together; what the longest was
+//! is in the [statistics](crate::Stats::longest_held). They come to half of the tenth of a second
+//! that nobody should be kept waiting: a thread that lies down on a busy machine gets up late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -8,7 +8,7 @@ use super::*;
 use crate::forest::Forest;
 
 fn space(end: u32) -> Space {
-    let mirror = Arc::new(Mirror::new(end + 5000, 4096));
+    let mirror = Arc::new(Mirror::new(end + 5000, 4096, 0));
     let cache = Arc::new(Cache::new(1 << 20));
     Space::new(Arc::from(Path::new("db")), mirror, cache, Bits::default(), end, u32::MAX)
 }
