@@ -84,10 +84,3 @@ impl Future for Commit {
         outcome.map_or(Poll::Pending, Poll::Ready)
     }
 }
-
-impl Drop for Commit {
-    fn drop(&mut self) {
-        // Who does not wait leaves it to the scribe.
-        self.store.call(self.ticket);
-    }
-}

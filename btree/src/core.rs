@@ -6,18 +6,19 @@
 //! *pen*:
 //!
 //! ```text
-//!               a waiter finds the pen free            its flush is done, and more has gathered
+//!               a waiter finds the pen free            its flush is done, and others wait
 //!      free ──────────────────────────────► a waiter ───────────────────────────────► the scribe
 //!       ▲ ▲                                     │                                      │     │
-//!       │ └─── its flush is done, no more ──────┘                 one flush after the  │     │
-//!       │                                                         other while there is ┘     │
-//!       └──────────────────────────────────── nothing more has come ─────────────────────────┘
+//!       │ └─── its flush is done, nobody waits ─┘                 one flush after the  │     │
+//!       │                                                       other while they wait  ┘     │
+//!       └──────────────────────────────────── nobody waits ──────────────────────────────────┘
 //! ```
 //!
 //! The scribe is the database's own thread. It also flushes what nobody blocks for: it is called
-//! when a [`Commit`](crate::Commit) is polled, tried or dropped unsettled, and while commits come
-//! at all it looks every [`NAP`] by itself. It does not wait for more to gather before it starts:
-//! those it has just woken commit while it makes the next flush.
+//! when a [`Commit`](crate::Commit) is polled or tried, and while commits come at all it looks every
+//! [`NAP`] by itself; so one that nobody waits for is on its way within that time. For those who
+//! wait it does not let more gather before it starts: those it has just woken commit while it makes
+//! the next flush.
 
 use std::io;
 use std::path::Path;

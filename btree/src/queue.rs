@@ -70,7 +70,7 @@ struct State {
     /// Attempts that failed without ending the queue, and how the last one did.
     failures: u64,
     failure: Option<Error>,
-    /// Somebody asked for what gathers to be flushed.
+    /// Somebody waits for what gathers, or has asked for it to be flushed: at once, then.
     wanted: bool,
     pen_held: bool,
     scribe: Scribe,
@@ -235,7 +235,8 @@ impl Queue {
         }
     }
 
-    /// Lays the pen down. What is wanted meanwhile is given to the scribe with it.
+    /// Lays the pen down. What is wanted meanwhile is given to the scribe with it; what is not, and
+    /// is flushed all the same, it finds by itself.
     pub(crate) fn lay_down(&self) {
         let mut state = self.state.lock();
         assert!(state.pen_held, "who lays the pen down holds it");
@@ -243,7 +244,7 @@ impl Queue {
         if state.stop {
             self.work.notify_all();
         }
-        if !self.is_due(&state) {
+        if !state.wanted || state.failed.is_some() {
             return;
         }
         if state.scribe == Scribe::Absent {
@@ -256,7 +257,7 @@ impl Queue {
         }
     }
 
-    /// Whether there is something that should be flushed now.
+    /// Whether there is something that should be flushed, soon if not now.
     fn is_due(&self, state: &State) -> bool {
         state.failed.is_none() && state.flushing < state.committed && (self.eager || state.wanted)
     }

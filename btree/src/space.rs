@@ -56,7 +56,7 @@ use crate::types::{Extent, PageId, TxnId};
 pub(crate) const FIRST_PAGE: u32 = 2;
 
 /// So many pages may wait for the disk in any case.
-const WAITING_MIN: u64 = 256;
+const WAITING_MIN: u64 = 32;
 
 /// What was committed and not flushed is looked for in blocks of this many pages.
 const FRESH_PAGES: u32 = 4096;

@@ -40,11 +40,13 @@ impl Queue {
         }
     }
 
-    /// The scribe asks: is there more to flush? If not, it lays the pen down.
+    /// The scribe asks: is there more to flush at once? If not, it lays the pen down. Commits that
+    /// nobody waits for gather during its nap: to sync them as fast as they come would keep the
+    /// disk and a processor busy for nobody.
     pub(crate) fn more(&self) -> bool {
         let mut state = self.state.lock();
         assert!(state.pen_held && state.scribe == Scribe::Busy, "the scribe holds the pen");
-        if self.is_due(&state) {
+        if self.is_due(&state) && (state.wanted || state.stop) {
             return true;
         }
         state.pen_held = false;

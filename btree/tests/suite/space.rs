@@ -3,11 +3,11 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use drystone_btree::{Db, Options, Progress, Sync, WriteTxn};
-use drystone_vfs::{Call, SimVfs, TapVfs};
+use drystone_btree::{Db, Options, Progress, Sync, WriteTxn, Writer};
+use drystone_vfs::{Call, Clock as _, OsClock, SimVfs, TapVfs};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -168,6 +168,45 @@ fn a_compaction_comes_to_an_end_beside_one_who_always_writes() {
     while opened.compact(Duration::from_millis(1)).unwrap() == Progress::More {}
     let syncs = syncs.load(Ordering::Relaxed);
     assert!(syncs < 100, "{syncs} syncs");
+}
+
+// Pages that a fast writer leaves behind wait for the disk, and what it writes meanwhile needs room:
+// without a bound, all of the tree a second time. The writer is as fast as it can be for a while in
+// each sync.
+#[test]
+fn a_file_gets_short_beside_a_fast_writer() {
+    const KEPT: u64 = 30_000;
+    let db: Arc<OnceLock<Db>> = Arc::default();
+    let (writer, clock) = (Arc::clone(&db), OsClock::new());
+    let rng = Mutex::new(ChaCha8Rng::seed_from_u64(5));
+    let disk =
+        TapVfs::over(disk(), move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+            if let (Call::SyncData { .. }, Some(db)) = (call, writer.get()) {
+                let until = clock.monotonic() + Duration::from_millis(10);
+                while clock.monotonic() < until {
+                    let mut w = db.write().unwrap();
+                    let tree = w.tree("t").unwrap();
+                    let i = rng.lock().unwrap().random_range(0..KEPT);
+                    w.put(tree, &key(2 * i), &[9; 100]).unwrap();
+                    drop(w.commit().unwrap());
+                }
+            }
+            go()
+        });
+    let options = options().sync(Sync::OnRequest).writer(Writer::Thread).memory_bytes(64 << 20);
+    let opened = Db::open(Arc::new(disk), Path::new("dir/db"), options).unwrap();
+    let tree = fill(&opened, 2 * KEPT);
+    let mut w = opened.write().unwrap();
+    for i in 0..KEPT {
+        w.delete(tree, &key(2 * i + 1)).unwrap();
+    }
+    drop(w.commit().unwrap());
+    opened.persist().unwrap();
+    db.set(opened.clone()).unwrap();
+    while opened.compact(Duration::from_millis(5)).unwrap() == Progress::More {}
+    let sizes = opened.sizes();
+    let ratio = sizes.file_bytes as f64 / sizes.used_bytes as f64;
+    assert!(ratio < 1.3, "{ratio}: {sizes:?}");
 }
 
 /// A file of which three quarters are free, everything durable.
