@@ -15,10 +15,10 @@
 //! ```
 //!
 //! The scribe is the database's own thread. It also flushes what nobody blocks for: it is called
-//! when a [`Commit`](crate::Commit) is polled or tried, and while commits come at all it looks every
-//! [`NAP`] by itself; so one that nobody waits for is on its way within that time. For those who
-//! wait it does not let more gather before it starts: those it has just woken commit while it makes
-//! the next flush.
+//! when a [`Commit`](crate::Commit) is polled or tried, and while commits come at all it looks
+//! every [`NAP`] by itself; so one that nobody waits for is on its way within that time. For those
+//! who wait it does not let more gather before it starts: those it has just woken commit while it
+//! makes the next flush.
 
 use std::io;
 use std::path::Path;

@@ -128,9 +128,9 @@
 //! # Where to read on
 //!
 //! A get: `read.rs` → `tree.rs` → `snapshot.rs` → `mirror.rs`. A commit: `desk.rs` (one writer) →
-//! `write.rs` → `draft.rs` (private pages, sealed from the leaves up) → `store.rs` → `queue.rs` (who
-//! waits) → `flush.rs` (the disk), `journal.rs` (the log). Space: `space.rs` in memory, `freemap.rs`
-//! on disk. Opening: `recovery.rs`.
+//! `write.rs` → `draft.rs` (private pages, sealed from the leaves up) → `store.rs` → `queue.rs`
+//! (who waits) → `flush.rs` (the disk), `journal.rs` (the log). Space: `space.rs` in memory,
+//! `freemap.rs` on disk. Opening: `recovery.rs`.
 //!
 //! # Absent
 //!

@@ -170,9 +170,9 @@ fn a_compaction_comes_to_an_end_beside_one_who_always_writes() {
     assert!(syncs < 100, "{syncs} syncs");
 }
 
-// Pages that a fast writer leaves behind wait for the disk, and what it writes meanwhile needs room:
-// without a bound, all of the tree a second time. The writer is as fast as it can be for a while in
-// each sync.
+// Pages that a fast writer leaves behind wait for the disk, and what it writes meanwhile needs
+// room: without a bound, all of the tree a second time. The writer is as fast as it can be for a
+// while in each sync.
 #[test]
 fn a_file_gets_short_beside_a_fast_writer() {
     const KEPT: u64 = 30_000;
@@ -350,11 +350,8 @@ fn a_checkpoint_is_one_state_and_opens_alone() {
     let txn = db.checkpoint(target).unwrap();
     assert!(db.checkpoint(target).is_err(), "a database is not overwritten");
     assert_eq!(txn, db.read().txn());
-    let copy = Db::open(
-        Arc::new(disk.crash_copy(5)),
-        target,
-        Options::default().writer(drystone_btree::Writer::Caller),
-    );
+    let copy =
+        Db::open(Arc::new(disk.crash_copy(5)), target, Options::default().writer(Writer::Caller));
     let copy = copy.unwrap();
     assert_eq!(copy.durable(), txn);
     assert!(records(&copy) == expected);

@@ -94,6 +94,8 @@ pub(super) fn remove(bench: &mut Bench) -> Result<Sample> {
 
 /// New keys; thread `t` of `n` has the indices that leave `t` when divided by `n`.
 pub(super) fn durable(bench: &mut Bench, threads: u64) -> Result<Sample> {
+    // The store was opened anew just now: what it reads for the first time is not what is asked.
+    bench.verify()?;
     let base = bench.model.end();
     for index in base..base + DURABLE_WARM_UP {
         put_durable(bench.store(), index)?;
