@@ -163,26 +163,8 @@ impl Free {
         let mut taken = Vec::new();
         let mut left = pages;
         let count = if pages > MANY_PAGES { usize::MAX } else { PIECES_LOOKED_AT };
-        'full: for limit in self.limits() {
-            while left > 0 {
-                if let Some(first) = self.find(left, limit) {
-                    taken.push(self.occupy(first, left));
-                    left = 0;
-                    break 'full;
-                }
-                let pieces = self.pieces(count, limit);
-                if pieces.is_empty() {
-                    break;
-                }
-                for piece in pieces {
-                    let extent = self.occupy(piece.first.0, piece.pages.min(left));
-                    left -= extent.pages;
-                    taken.push(extent);
-                    if left == 0 {
-                        break 'full;
-                    }
-                }
-            }
+        for limit in self.limits() {
+            left = self.gather(left, count, limit, &mut taken);
         }
         if left > 0 {
             let Some(extent) = self.grow(left) else {
@@ -193,6 +175,29 @@ impl Free {
         }
         taken.sort_unstable_by_key(|extent| extent.first);
         Some(taken)
+    }
+
+    /// Takes up to `left` pages below `limit`: one run if there is such, else pieces, `count` of
+    /// them looked at together. How many are left then.
+    fn gather(&mut self, mut left: u32, count: usize, limit: u32, taken: &mut Vec<Extent>) -> u32 {
+        while left > 0 {
+            if let Some(first) = self.find(left, limit) {
+                taken.push(self.occupy(first, left));
+                return 0;
+            }
+            let pieces = self.pieces(count, limit);
+            if pieces.is_empty() {
+                break;
+            }
+            for piece in pieces {
+                let pages = piece.pages.min(left);
+                if pages > 0 {
+                    taken.push(self.occupy(piece.first.0, pages));
+                    left -= pages;
+                }
+            }
+        }
+        left
     }
 
     /// The next `count` runs below `limit`, or all of them, longer ones first.
