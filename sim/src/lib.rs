@@ -5,6 +5,9 @@
 mod process;
 mod world;
 
+mod profile;
+mod trouble;
+
 mod alarms;
 mod clock;
 mod link;
@@ -12,6 +15,9 @@ mod network;
 mod shape;
 mod timeline;
 
+pub mod script;
+
+mod error;
 mod rate;
 mod rng;
 mod seeds;
@@ -19,12 +25,15 @@ mod trace;
 mod types;
 
 pub use clock::{CLOCK_ERROR_PPM_MAX, Clock};
+pub use error::{Error, Result};
 pub use link::Link;
 pub use network::{Envelope, Fate, IN_FLIGHT_MAX, Network, Traffic};
 pub use process::{Input, InputOf, Outbox, OutboxOf, Process};
+pub use profile::{Profile, Woe};
 pub use rate::Rate;
 pub use rng::Rng;
 pub use seeds::{Seed, Seeds};
 pub use shape::Shape;
+pub use trouble::{Harm, Rest, Trouble};
 pub use types::NodeId;
 pub use world::{AT_ONCE_MAX, HELD_MAX, Happened, What, World};

@@ -4,7 +4,7 @@
 //!                    ┌── link n1 ► n2 ──┐
 //!     send(now, n1, n2, m)              │   in flight, by time of arrival
 //!        cut?  lost?  doubled?  delay ──┴──► ┌────┬────┬────┬────┐
-//!                                            │ 17 │ 17 │ 21 │ 40 │ ──► next() : n1 ► n2, m
+//!                                            │ 17 │ 17 │ 21 │ 40 │ ──► arrive() : n1 ► n2, m
 //!                                            └────┴────┴────┴────┘       cut meanwhile? lost
 //! ```
 //!
@@ -185,7 +185,7 @@ impl<M: Clone> Network<M> {
     /// Takes the next message off the wire. If its link is cut now it is lost, and the answer is
     /// `Err` with its time.
     #[inline]
-    pub fn next(&mut self) -> Option<Result<(u64, Envelope<M>), u64>> {
+    pub fn arrive(&mut self) -> Option<Result<(u64, Envelope<M>), u64>> {
         let (at, envelope) = self.in_flight.pop()?;
         if envelope.from != envelope.to && self.is_cut(envelope.from, envelope.to) {
             self.traffic.cut += 1;

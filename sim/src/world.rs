@@ -114,11 +114,21 @@ impl<P: Process> World<P> {
     /// Adds a node and starts a process on `disk`. The first node is 1. Its links are what
     /// [`Network::set_all`] said last.
     pub fn add(&mut self, disk: P::Disk) -> NodeId {
-        let id = self.network.add();
-        self.nodes.push(Node::new(disk));
-        self.alarms.add();
-        self.restart(id);
-        id
+        self.add_all([disk])[0]
+    }
+
+    /// Adds nodes, and starts them when all are there, so that the first may send to the last.
+    pub fn add_all(&mut self, disks: impl IntoIterator<Item = P::Disk>) -> Vec<NodeId> {
+        let add = |disk| {
+            self.nodes.push(Node::new(disk));
+            self.alarms.add();
+            self.network.add()
+        };
+        let ids: Vec<NodeId> = disks.into_iter().map(add).collect();
+        for id in &ids {
+            self.restart(*id);
+        }
+        ids
     }
 
     /// Lets the next thing happen, whenever that is; `None` if nothing ever will.
@@ -191,7 +201,7 @@ impl<P: Process> World<P> {
 
     /// Takes the next message off the wire.
     fn deliver(&mut self) -> Option<Happened> {
-        let (_, envelope) = self.network.next().expect("a message is due").ok()?;
+        let (_, envelope) = self.network.arrive().expect("a message is due").ok()?;
         let (id, from) = (envelope.to, envelope.from);
         let node = &mut self.nodes[id.index()];
         if !node.is_up() || node.held.len() >= HELD_MAX {

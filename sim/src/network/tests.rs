@@ -19,7 +19,7 @@ fn arrivals(network: &mut Network<u64>) -> Vec<(u64, u64)> {
         network.send(now, A, B, now);
     }
     let mut all = Vec::new();
-    while let Some(next) = network.next() {
+    while let Some(next) = network.arrive() {
         let (at, envelope) = next.expect("no link is cut");
         all.push((envelope.message, at));
     }
@@ -67,8 +67,8 @@ fn a_cut_is_one_way_and_takes_what_arrives_during_it() {
     network.cut(A, B);
     assert_eq!(network.send(0, A, B, 2), Fate::Cut);
     assert_eq!(network.send(0, B, A, 3), Fate::Sent);
-    assert_eq!(network.next(), Some(Err(10)));
-    let (at, envelope) = network.next().unwrap().unwrap();
+    assert_eq!(network.arrive(), Some(Err(10)));
+    let (at, envelope) = network.arrive().unwrap().unwrap();
     assert_eq!((at, envelope.message), (10, 3));
 
     // What was under way before a cut and arrives after it gets through.
@@ -76,7 +76,7 @@ fn a_cut_is_one_way_and_takes_what_arrives_during_it() {
     network.send(20, A, B, 4);
     network.cut(A, B);
     network.heal();
-    assert_eq!(network.next().unwrap().unwrap().1.message, 4);
+    assert_eq!(network.arrive().unwrap().unwrap().1.message, 4);
     assert_eq!(network.traffic().cut, 2);
 }
 
@@ -88,7 +88,7 @@ fn a_message_to_nobody_is_cut_and_one_to_oneself_arrives() {
     assert_eq!(network.send(0, A, NodeId(3), 1), Fate::Cut);
     assert_eq!(network.send(5, A, A, 1), Fate::Sent);
     assert_eq!(network.next_at(), Some(5));
-    assert_eq!(network.next().unwrap().unwrap().1.to, A);
+    assert_eq!(network.arrive().unwrap().unwrap().1.to, A);
 }
 
 // A cluster grows while its links are what a test has made of them.
