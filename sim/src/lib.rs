@@ -15,6 +15,9 @@ mod network;
 mod shape;
 mod timeline;
 
+pub mod history;
+pub mod linear;
+
 pub mod script;
 
 mod error;

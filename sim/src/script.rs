@@ -42,7 +42,7 @@
 //!     "total" => total.to_string(),
 //!     _ => command.refuse("no such command"),
 //! });
-//! assert_eq!(played.complaints(), []);
+//! assert!(played.complaints().is_empty());
 //! ```
 //!
 //! What is written and not read is a mistake: an argument or option of a command that its player
