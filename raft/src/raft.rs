@@ -589,6 +589,12 @@ impl Raft {
         self.log.term_at(index)
     }
 
+    /// Whether nothing of its log, its vote or its snapshot is missing.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_none()
+    }
+
     /// The members that are in force.
     #[must_use]
     pub fn members(&self) -> &Configuration {

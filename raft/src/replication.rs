@@ -401,10 +401,6 @@ impl Raft {
                 Some(at) => reign.peers.swap_remove(at),
                 None => Progress::new(id, witness, next),
             };
-            if peer.witness && !witness {
-                // A witness that is to be more has positions without commands: it begins anew.
-                peer = Progress::new(id, false, Index(1));
-            }
             peer.witness = witness;
             peers.push(peer);
         }
