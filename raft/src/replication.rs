@@ -199,6 +199,10 @@ impl Raft {
         life: u64,
         out: &mut Vec<Effect>,
     ) {
+        if !matches!(self.standing, Standing::Leader(_)) {
+            // To an earlier life of this node, that led.
+            return;
+        }
         if matched > self.log.last().index {
             let why = "it accepted what was never sent";
             out.push(Effect::Fault(Fault::Nonsense { peer: from, why }));
