@@ -24,7 +24,7 @@ use crate::message::{Body, Word};
 use crate::quorum::Verdict;
 use crate::raft::{Raft, Standing};
 use crate::reign::Reign;
-use crate::types::{NodeId, Position, Term};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// An election that this node stands in.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Raft {
         self.hard.vote = Some(self.id);
         self.writes.forget_before(self.hard.term);
         (self.leader, self.ack) = (None, None);
-        self.seen = crate::Index(0);
+        (self.seen, self.stored) = (Index(0), Index(0));
         self.standing = Standing::Candidate(Candidacy::new(false, forced));
         self.take_turns();
         self.set_patience(self.config.election / 2);
@@ -268,7 +268,7 @@ impl Raft {
         if term > self.hard.term {
             (self.hard.term, self.hard.vote) = (term, None);
             self.writes.forget_before(term);
-            (self.seen, self.ack) = (crate::Index(0), None);
+            (self.seen, self.stored, self.ack) = (Index(0), Index(0), None);
         }
         self.resign(Refused::Unknown, out);
         self.drop_asks(Refused::NotLeader(leader), out);

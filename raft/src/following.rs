@@ -87,7 +87,8 @@ impl Raft {
     ) {
         self.saw(self.seen, commit);
         let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
-        self.send(from, Body::Alive { round, seen, receiving, life }, out);
+        let stored = self.stored;
+        self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
         if quiesce && self.commit == self.log.last().index {
             self.fall_silent();
         }

@@ -108,6 +108,8 @@ pub enum Body {
         round: u64,
         /// The end of what it holds, durable or not, that is known to be like the leader's.
         seen: Index,
+        /// The end of what it has accepted: an [`Body::Accepted`] may have been lost.
+        stored: Index,
         /// Whether a snapshot is coming in.
         receiving: bool,
         /// Which life of the follower's this is.

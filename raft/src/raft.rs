@@ -108,6 +108,8 @@ pub struct Raft {
     pub(crate) told: Index,
     /// Up to here the log is known to be like that of this term's leader.
     pub(crate) seen: Index,
+    /// Up to here it has accepted entries of this term's leader: they are durable.
+    pub(crate) stored: Index,
     /// What this step owes the leader.
     pub(crate) ack: Option<Ack>,
     pub(crate) asks: Option<Box<Asks>>,
@@ -170,6 +172,7 @@ impl Raft {
             commit: applied,
             told: applied,
             seen: Index(0),
+            stored: Index(0),
             ack: None,
             asks: None,
             loans: Vec::new(),
@@ -254,6 +257,9 @@ impl Raft {
         self.replicate(out);
         self.acknowledge();
         while let Some(message) = self.writes.release() {
+            if let Body::Accepted { matched, .. } = &message.body {
+                self.stored = self.stored.max(*matched);
+            }
             out.push(Effect::Send(message));
         }
         self.announce(out);
@@ -318,7 +324,10 @@ impl Raft {
             Body::Rejected { prev, hint, round, life } => {
                 self.on_rejected(from, prev, hint, round, life, out);
             }
-            Body::Alive { round, seen, receiving, life } => {
+            Body::Alive { round, seen, stored, receiving, life } => {
+                if self.is_news(from, stored) {
+                    self.on_accepted(from, stored, round, life, out);
+                }
                 self.on_alive(from, round, seen, receiving, life);
             }
             Body::ReadRequest { id, lease } => self.on_read_request(from, id, lease, out),
