@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::boot::{Boot, Hole};
-use crate::effect::Effect;
+use crate::effect::{Effect, Fault};
 use crate::entry::{Entry, Payload};
 use crate::message::Body;
 use crate::raft::{Raft, Standing};
@@ -181,6 +181,11 @@ impl Raft {
         anchor: Position,
         out: &mut Vec<Effect>,
     ) {
+        let leads = matches!(self.standing, Standing::Leader(_));
+        if leads && anchor.index > self.log.base().index && !self.log.has(anchor) {
+            // Nor will it ever: a leader makes entries of its own term alone.
+            return self.send(from, Body::Mended { anchor, entries: Vec::new() }, out);
+        }
         let sound = self.log.has(anchor) && !self.history.active().is_witness(self.id);
         if !sound || after.next() >= anchor.index {
             return;
@@ -194,14 +199,55 @@ impl Raft {
     }
 
     /// A peer had what was missing.
-    pub(crate) fn on_mended(&mut self, anchor: Position, entries: &[Entry]) {
+    pub(crate) fn on_mended(
+        &mut self,
+        from: NodeId,
+        anchor: Position,
+        entries: &[Entry],
+        out: &mut Vec<Effect>,
+    ) {
         let Some(damage) = &self.damage else { return };
         // The anchor vouches for the entries: it must still be this log's.
-        let known = damage.holes.iter().any(|hole| hole.anchor == anchor);
-        let inside = entries.last().is_some_and(|entry| entry.index < anchor.index);
-        if known && inside && self.log.has(anchor) {
-            self.mend_from(entries);
+        let hole = damage.holes.iter().find(|hole| hole.anchor == anchor).copied();
+        let Some(hole) = hole.filter(|_| self.log.has(anchor)) else { return };
+        match entries.last() {
+            Some(last) if last.index < anchor.index => self.mend_from(entries),
+            Some(_) => {}
+            None if self.leader != Some(from) => {}
+            None if anchor.index <= self.commit => {
+                self.stop(Fault::Diverged { peer: from, index: anchor.index }, out);
+            }
+            None => self.truncate(hole.after.max(self.commit)),
         }
+    }
+
+    /// Entries of the leader's reach into a hole. If they reach the anchor, it tells whether what
+    /// was lost was the same; if not, nothing is known, and those in the hole are left out.
+    pub(crate) fn meet_hole(&mut self, entries: &mut Vec<Entry>) {
+        let Some(damage) = &self.damage else { return };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
+        let (first, last) = (first.index, last.position());
+        let met = |hole: &&Hole| hole.after < last.index && first < hole.anchor.index;
+        let Some(hole) = damage.holes.iter().find(met).copied() else { return };
+        let at_anchor = entries.iter().find(|entry| entry.index == hole.anchor.index);
+        match at_anchor.map(Entry::position) {
+            Some(position) if position == hole.anchor => {
+                self.mend_from(entries);
+                return self.meet_hole(entries);
+            }
+            Some(_) => self.truncate(hole.after),
+            None if last.term > hole.anchor.term => self.truncate(hole.after),
+            None => entries.retain(|entry| entry.index <= hole.after),
+        }
+    }
+
+    /// The log is to be cut behind `last`: no hole may be left without the entry behind it.
+    pub(crate) fn cut_holes(&mut self, last: Index) -> Index {
+        let Some(damage) = &mut self.damage else { return last };
+        let cut = damage.holes.iter().find(|hole| hole.anchor.index > last);
+        let last = cut.map_or(last, |hole| hole.after.min(last));
+        damage.holes.retain(|hole| hole.anchor.index <= last);
+        last
     }
 
     /// Fills holes with entries that are known to be this log's.

@@ -207,6 +207,10 @@ impl Raft {
 
     /// Counts the votes.
     pub(crate) fn tally(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.standing, Standing::Candidate(_)) && !self.may_stand() {
+            // What made it a voter was cut off its log.
+            return self.become_follower(self.hard.term, None, out);
+        }
         let Standing::Candidate(candidacy) = &self.standing else { return };
         let (pre, me) = (candidacy.pre, self.id);
         let voted = pre || self.writes.hard() == self.hard;

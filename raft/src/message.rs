@@ -157,7 +157,8 @@ pub enum Body {
     Mended {
         /// The entry that vouches for them.
         anchor: Position,
-        /// In order, without gaps.
+        /// In order, without gaps. None, from the leader: it has another entry in that place, so
+        /// what is lost there was never committed.
         entries: Vec<Entry>,
     },
     /// A candidate whose log is too old asks a voter whose log is not for what it lacks.

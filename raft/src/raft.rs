@@ -336,7 +336,7 @@ impl Raft {
             Body::Delegate { to } => self.on_delegate(to, out),
             Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::Mend { after, anchor } => self.on_mend(from, after, anchor, out),
-            Body::Mended { anchor, entries } => self.on_mended(anchor, &entries),
+            Body::Mended { anchor, entries } => self.on_mended(from, anchor, &entries, out),
             Body::Borrow { prev } => self.on_borrow(from, prev, out),
             Body::Lent { prev, entries } => self.on_lent(from, prev, entries, out),
             Body::Outdated => {}
@@ -359,7 +359,7 @@ impl Raft {
             Body::Append { prev, entries, .. } | Body::Lent { prev, entries } => (*prev, entries),
             Body::Mended { entries, .. } => match entries.first() {
                 Some(first) => (Position::new(Term(0), first.index.prev()), entries),
-                None => return Err("it mends nothing"),
+                None => return Ok(()),
             },
             _ => return Ok(()),
         };
@@ -471,6 +471,7 @@ impl Raft {
 
     /// Cuts off the log behind `last`, and everything that was built on it.
     pub(crate) fn truncate(&mut self, last: Index) {
+        let last = self.cut_holes(last);
         assert!(last >= self.commit, "what is committed is cut off");
         self.log.truncate(last);
         self.writes.cut(last);
