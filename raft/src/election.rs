@@ -78,7 +78,8 @@ impl Raft {
     /// Whether it may lead at all: a voter with a whole log.
     pub(crate) fn may_stand(&self) -> bool {
         let sound = self.damage.as_ref().is_none_or(|damage| damage.is_nothing());
-        sound && self.history.active().can_lead(self.id)
+        let known = !self.hard.lost_vote && self.hard.lost_end.is_none();
+        sound && known && self.history.active().can_lead(self.id)
     }
 
     /// Asks whether an election could be won. Nothing is decided by it.

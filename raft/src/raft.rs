@@ -139,8 +139,10 @@ impl Raft {
         if id == 0 {
             return Err(Error::Config("a member is not called 0"));
         }
-        let damage = Damage::found(&boot, now, config.election);
         let mut hard = boot.hard;
+        hard.lost_vote |= boot.doubt.lost_vote;
+        hard.lost_end = hard.lost_end.max(boot.doubt.lost_end);
+        let damage = Damage::found(&boot, &hard, now, config.election);
         hard.term = hard.term.max(boot.last.term);
         if hard.term > boot.hard.term {
             hard.vote = None;
@@ -225,6 +227,7 @@ impl Raft {
             Input::Campaign => self.campaign_now(out),
             Input::Stored(id) => {
                 self.writes.stored(id);
+                self.mended_saved(id);
                 self.land();
             }
             Input::StorageFailed => self.stop(Fault::Storage, out),
@@ -408,10 +411,9 @@ impl Raft {
         self.asked = self.hard;
         let snapshot = self.installing.take().map(|meta| *meta);
         let append = self.log.take_unwritten();
-        let damage = self.damage.as_mut();
-        let mended = damage.map(|damage| core::mem::take(&mut damage.mended)).unwrap_or_default();
         let last = if append.is_empty() { Index(0) } else { append.end.prev() };
         let id = self.writes.begin(self.now, last, hard);
+        let mended = self.take_mended(id);
         out.push(Effect::Write(Write { id, hard, snapshot, mended, append }));
     }
 
@@ -602,7 +604,7 @@ impl Raft {
     /// Whether nothing of its log, its vote or its snapshot is missing.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.damage.is_none()
+        self.damage.is_none() && !self.hard.lost_vote && self.hard.lost_end.is_none()
     }
 
     /// The members that are in force.
