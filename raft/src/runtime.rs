@@ -3,6 +3,7 @@
 mod transport;
 
 mod channels;
+pub mod tcp;
 
 pub use crate::store::GroupId;
 pub use channels::Channels;
