@@ -385,12 +385,12 @@ impl Store {
         Ok(Some((latest, entries)))
     }
 
-    /// Closes the log. What was not durable is made so.
+    /// Closes the log: what was not durable is made so, and nothing is written any more.
     ///
     /// # Errors
     /// [`Error::Log`].
-    pub fn close(self) -> Result<()> {
-        Ok(self.wal.close()?)
+    pub fn close(&self) -> Result<()> {
+        Ok(self.wal.clone().close()?)
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

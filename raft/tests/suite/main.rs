@@ -4,3 +4,5 @@
 
 mod basics;
 mod lab;
+mod node_basics;
+mod node_support;
