@@ -5,4 +5,9 @@
 mod basics;
 mod lab;
 mod node_basics;
+mod node_snapshots;
 mod node_support;
+mod store_crash;
+mod store_damage;
+mod store_model;
+mod store_support;
