@@ -198,7 +198,12 @@ impl<S: StateMachine> Disk<S> {
     }
 
     /// Reads entries after `after` up to `through`; `Err` names the first bad one.
-    pub(crate) fn read(&self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Index> {
+    pub(crate) fn read(
+        &self,
+        after: Index,
+        through: Index,
+        most: usize,
+    ) -> Result<Vec<Entry>, Index> {
         let mut read = Vec::new();
         let mut index = after.next();
         while index <= through && read.len() < most {
