@@ -48,6 +48,11 @@ impl<M: Model> Violation<M> {
         self.returned
     }
 
+    /// When the last of them returned.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
     /// The longest order that was found, from the first operation on.
     pub fn placed(&self) -> &[Op<M>] {
         &self.placed
