@@ -53,7 +53,6 @@ mod search;
 pub mod txn;
 mod violation;
 
-pub use chain::Chain;
 pub use model::Model;
 pub use violation::Violation;
 

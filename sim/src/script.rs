@@ -25,7 +25,7 @@
 //! use drystone_sim::script::{Command, Script};
 //!
 //! let script = Script::parse("sum.txt", "\
-//! # Numbers add up, in any order.
+//! ## Numbers add up, in any order.
 //! add 1
 //! add 2 times=3
 //! total
@@ -171,7 +171,7 @@ pub fn file(path: impl AsRef<Path>, player: impl FnMut(&Command) -> String) {
 
 /// Plays every script (`*.txt`) in a folder and those below it, in the order of their names, each
 /// with a player of its own. The name of each is printed before it is played. `SCRIPT=part` plays
-/// only those whose path has that part in it; `UPDATE=1` is as for [`file`].
+/// only those whose path has that part in it; `UPDATE=1` is as for [`file()`].
 ///
 /// # Panics
 ///

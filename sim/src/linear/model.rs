@@ -58,6 +58,19 @@ pub trait Model {
         (Self::apply(&mut next, op) == *ret).then_some(next)
     }
 
+    /// The state before the first operation of a part in which these `returned`. To be replaced where
+    /// what they returned tells early which states lead nowhere: see `list.rs`.
+    fn begin(_returned: &[(&Self::Op, &Self::Ret)]) -> Self::State {
+        Self::initial()
+    }
+
+    /// The state after an operation of unknown outcome; `None` if it is certain to lead nowhere.
+    fn effect(state: &Self::State, op: &Self::Op) -> Option<Self::State> {
+        let mut next = state.clone();
+        Self::apply(&mut next, op);
+        Some(next)
+    }
+
     /// The keys that the operation reads or changes; `None` if that may be any. What it does and
     /// returns must not depend on other keys: operations without a common key are checked apart.
     fn keys(_op: &Self::Op) -> Option<Vec<Self::Key>> {

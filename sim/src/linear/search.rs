@@ -109,6 +109,7 @@ impl<'a, M: Model> Search<'a, M> {
         open.sort_by_key(|operation| operation.invoked);
         let returned: Vec<_> = calls.iter().map(|call| (&call.operation.op, call.ret)).collect();
         open.retain(|operation| M::shows(&operation.op, &returned));
+        let begin = M::begin(&returned);
         let first = |place: usize| (0..place).find(|other| open[*other].op == open[place].op);
         let unknown: Vec<(&Op<M>, usize)> =
             (0..open.len()).map(|place| (open[place], first(place).unwrap_or(place))).collect();
@@ -119,7 +120,7 @@ impl<'a, M: Model> Search<'a, M> {
             unknown,
             low: 0,
             high: 0,
-            state: M::initial(),
+            state: begin,
             levels: Vec::new(),
             seen: HashMap::new(),
             visited: 0,
@@ -130,7 +131,7 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Keeps the longest order that is found. It costs a look at everything on every step.
     pub(super) fn remembering(mut self) -> Search<'a, M> {
-        self.best = Some((0, Vec::new(), M::initial()));
+        self.best = Some((0, Vec::new(), self.state.clone()));
         self
     }
 
@@ -207,10 +208,9 @@ impl<'a, M: Model> Search<'a, M> {
                 M::admits(&self.state, &call.operation.op, call.ret)
             }
             Pick::Unknown(place) => {
-                let mut next = self.state.clone();
-                M::apply(&mut next, &self.unknown(place).op);
+                let next = M::effect(&self.state, &self.unknown(place).op);
                 // One that changes nothing is better kept.
-                (next != self.state).then_some(next)
+                next.filter(|next| *next != self.state)
             }
         }
     }
