@@ -127,6 +127,7 @@ type Op<M> = Operation<<M as Model>::Op, <M as Model>::Ret>;
 fn search<M: Model>(part: &[&Op<M>], until: u64, left: &mut u64) -> Found {
     let mut search = Search::<M>::new(part, until, *left);
     let found = search.run();
+    if search.visited() > 20_000 { eprintln!("{found:?} visited {} of {} calls {} unknown", search.visited(), search.calls().len(), search.unknown_len()); }
     *left -= search.visited().min(*left);
     found
 }

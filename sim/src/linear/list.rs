@@ -131,6 +131,10 @@ impl<K: Clone + Debug + Ord, V: Clone + Debug + Eq + Hash> Model for List<K, V> 
         Some(vec![key.clone()])
     }
 
+    fn changes(op: &Op<K, V>, _: Option<&Ret<V>>) -> bool {
+        matches!(op, Op::Append(..))
+    }
+
     /// An append that no read has seen came behind all of them, or not at all.
     fn shows(op: &Op<K, V>, returned: &[(&Op<K, V>, &Ret<V>)]) -> bool {
         let Op::Append(_, value) = op else { return false };

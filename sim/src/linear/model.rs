@@ -77,8 +77,15 @@ pub trait Model {
         None
     }
 
+    /// Whether an operation that returned this (or, without a `ret`, anything) can have changed the
+    /// state. A read cannot, nor can a condition that did not hold. The search is much shorter where
+    /// the answer is no, and wrong if that is not true.
+    fn changes(_op: &Self::Op, _ret: Option<&Self::Ret>) -> bool {
+        true
+    }
+
     /// Whether an operation whose outcome is unknown can have made a difference to one of those that
-    /// `returned`. Where the answer is no it is left out. A read makes none.
+    /// `returned`. Where the answer is no it is left out.
     fn shows(_op: &Self::Op, _returned: &[(&Self::Op, &Self::Ret)]) -> bool {
         true
     }

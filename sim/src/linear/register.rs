@@ -72,7 +72,7 @@ impl<K: Clone + Debug + Ord, V: Clone + Debug + Eq + Hash> Model for Register<K,
         Some(vec![key.clone()])
     }
 
-    fn shows(op: &Op<K, V>, _: &[(&Op<K, V>, &Ret<V>)]) -> bool {
-        !matches!(op, Op::Read(_))
+    fn changes(op: &Op<K, V>, ret: Option<&Ret<V>>) -> bool {
+        !matches!(op, Op::Read(_)) && ret != Some(&Ret::Swapped(false))
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Call<'a, M: Model> {
     pub(super) operation: &'a Op<M>,
     pub(super) returned: u64,
     pub(super) ret: &'a M::Ret,
+    /// Whether it may have changed the state.
+    changes: bool,
 }
 
 /// A search over one part of a history.
@@ -99,7 +101,8 @@ impl<'a, M: Model> Search<'a, M> {
         for operation in part.iter().copied().filter(|operation| operation.invoked <= until) {
             match &operation.outcome {
                 Outcome::Returned { at, ret } if *at <= until => {
-                    calls.push(Call { operation, returned: *at, ret });
+                    let changes = M::changes(&operation.op, Some(ret));
+                    calls.push(Call { operation, returned: *at, ret, changes });
                 }
                 Outcome::Failed => {}
                 _ => open.push(operation),
@@ -108,7 +111,7 @@ impl<'a, M: Model> Search<'a, M> {
         calls.sort_by_key(|call: &Call<'a, M>| call.operation.invoked);
         open.sort_by_key(|operation| operation.invoked);
         let returned: Vec<_> = calls.iter().map(|call| (&call.operation.op, call.ret)).collect();
-        open.retain(|operation| M::shows(&operation.op, &returned));
+        open.retain(|one| M::changes(&one.op, None) && M::shows(&one.op, &returned));
         let begin = M::begin(&returned);
         let first = |place: usize| (0..place).find(|other| open[*other].op == open[place].op);
         let unknown: Vec<(&Op<M>, usize)> =
@@ -140,6 +143,7 @@ impl<'a, M: Model> Search<'a, M> {
         self.visited
     }
 
+    pub(super) fn unknown_len(&self) -> usize { self.unknown.len() }
     pub(super) fn calls(&self) -> &[Call<'a, M>] {
         &self.calls
     }
@@ -225,8 +229,18 @@ impl<'a, M: Model> Search<'a, M> {
             if self.calls[place].operation.invoked > bound {
                 break;
             }
-            if !self.is_placed(place) {
+            if self.is_placed(place) {
+                continue;
+            }
+            let call = &self.calls[place];
+            if call.changes {
                 level.picks.push(Pick::Returned(place as u32));
+            } else if M::admits(&self.state, &call.operation.op, call.ret).is_some() {
+                // It fits, and nobody notices: whatever order there is, there is one with this next.
+                level.picks.clear();
+                level.picks.push(Pick::Returned(place as u32));
+                level.whole = true;
+                break;
             }
         }
         // Who had to be done first most likely was.
