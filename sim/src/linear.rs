@@ -30,7 +30,7 @@
 //! **The search** is that of Wing and Gong (1993) with the memory of Lowe (2017): try each operation
 //! that may come first, go on with the rest, and come back when nothing fits; a *configuration* (the
 //! set of operations placed, and the state they lead to) that has failed once is not entered again.
-//! Three things keep it short:
+//! Four things keep it short:
 //!
 //! * Operations on different keys cannot hinder each other. The history is cut into parts that have
 //!   no key in common, also where a transaction ties keys together.
@@ -38,6 +38,8 @@
 //!   the same returned operations, the one that has used up fewer unknown ones can do all that the
 //!   other can, so only the lesser is searched; unknown operations are tried last, and one that
 //!   changes nothing not at all.
+//! * What changes nothing is placed as soon as it fits: whatever order there is, there is one with it
+//!   there. For registers much more is known (`tokens.rs`).
 //! * Only operations under way at the same time can change places, so a configuration is the place
 //!   up to which everything is in, and a few bits.
 //!
@@ -50,6 +52,7 @@ mod model;
 mod parts;
 pub mod register;
 mod search;
+mod tokens;
 pub mod txn;
 mod violation;
 
@@ -127,7 +130,6 @@ type Op<M> = Operation<<M as Model>::Op, <M as Model>::Ret>;
 fn search<M: Model>(part: &[&Op<M>], until: u64, left: &mut u64) -> Found {
     let mut search = Search::<M>::new(part, until, *left);
     let found = search.run();
-    if search.visited() > 20_000 { eprintln!("{found:?} visited {} of {} calls {} unknown", search.visited(), search.calls().len(), search.unknown_len()); }
     *left -= search.visited().min(*left);
     found
 }

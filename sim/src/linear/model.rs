@@ -84,6 +84,21 @@ pub trait Model {
         true
     }
 
+    /// The one state in which the operation can return this, if there is just one; without a `ret`,
+    /// the one in which it can change anything.
+    ///
+    /// This and [`makes`](Model::makes) are for machines like registers, of which they spare the
+    /// search nearly everything. Both answers may always be `None`.
+    fn needs(_op: &Self::Op, _ret: Option<&Self::Ret>) -> Option<Self::State> {
+        None
+    }
+
+    /// The one state that the operation leads to if it changes the state at all, if there is just
+    /// one.
+    fn makes(_op: &Self::Op) -> Option<Self::State> {
+        None
+    }
+
     /// Whether an operation whose outcome is unknown can have made a difference to one of those that
     /// `returned`. Where the answer is no it is left out.
     fn shows(_op: &Self::Op, _returned: &[(&Self::Op, &Self::Ret)]) -> bool {

@@ -72,6 +72,21 @@ impl<K: Clone + Debug + Ord, V: Clone + Debug + Eq + Hash> Model for Register<K,
         Some(vec![key.clone()])
     }
 
+    fn needs(op: &Op<K, V>, ret: Option<&Ret<V>>) -> Option<Option<V>> {
+        match (op, ret) {
+            (Op::Read(_), Some(Ret::Value(value))) => Some(value.clone()),
+            (Op::Cas { old, .. }, Some(Ret::Swapped(true)) | None) => Some(old.clone()),
+            _ => None,
+        }
+    }
+
+    fn makes(op: &Op<K, V>) -> Option<Option<V>> {
+        match op {
+            Op::Read(_) => None,
+            Op::Write(_, value) | Op::Cas { new: value, .. } => Some(Some(value.clone())),
+        }
+    }
+
     fn changes(op: &Op<K, V>, ret: Option<&Ret<V>>) -> bool {
         !matches!(op, Op::Read(_)) && ret != Some(&Ret::Swapped(false))
     }

@@ -16,6 +16,7 @@ use std::mem;
 
 use smallvec::SmallVec;
 
+use super::tokens::{Token, Tokens};
 use super::{Model, Op};
 use crate::history::Outcome;
 
@@ -56,6 +57,7 @@ struct Level<S> {
     came: Option<(Pick, S)>,
     low: usize,
     high: usize,
+    token: Token,
 }
 
 /// An operation with its return.
@@ -65,7 +67,7 @@ pub(super) struct Call<'a, M: Model> {
     pub(super) returned: u64,
     pub(super) ret: &'a M::Ret,
     /// Whether it may have changed the state.
-    changes: bool,
+    pub(super) changes: bool,
 }
 
 /// A search over one part of a history.
@@ -85,6 +87,9 @@ pub(super) struct Search<'a, M: Model> {
     low: usize,
     high: usize,
     state: M::State,
+    /// The number of the state.
+    token: Token,
+    tokens: Tokens,
     levels: Vec<Level<M::State>>,
     seen: HashMap<Configuration<M::State>, SmallVec<[Words; 1]>>,
     visited: u64,
@@ -113,6 +118,7 @@ impl<'a, M: Model> Search<'a, M> {
         let returned: Vec<_> = calls.iter().map(|call| (&call.operation.op, call.ret)).collect();
         open.retain(|one| M::changes(&one.op, None) && M::shows(&one.op, &returned));
         let begin = M::begin(&returned);
+        let tokens = Tokens::new(&begin, &calls, &mut open);
         let first = |place: usize| (0..place).find(|other| open[*other].op == open[place].op);
         let unknown: Vec<(&Op<M>, usize)> =
             (0..open.len()).map(|place| (open[place], first(place).unwrap_or(place))).collect();
@@ -124,6 +130,8 @@ impl<'a, M: Model> Search<'a, M> {
             low: 0,
             high: 0,
             state: begin,
+            token: 0,
+            tokens,
             levels: Vec::new(),
             seen: HashMap::new(),
             visited: 0,
@@ -143,7 +151,6 @@ impl<'a, M: Model> Search<'a, M> {
         self.visited
     }
 
-    pub(super) fn unknown_len(&self) -> usize { self.unknown.len() }
     pub(super) fn calls(&self) -> &[Call<'a, M>] {
         &self.calls
     }
@@ -176,9 +183,9 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             };
             let Some(next) = self.outcome(pick) else { continue };
-            let before = mem::replace(&mut self.state, next);
+            let (before, left) = (mem::replace(&mut self.state, next), self.token);
             self.put(pick);
-            if !self.is_new() {
+            if self.tokens.strands(left, self.token) || !self.is_new() {
                 self.take(pick, before);
                 continue;
             }
@@ -221,9 +228,9 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Opens a level for the configuration that `came` led to.
     fn enter(&mut self, came: Option<(Pick, M::State)>) {
-        let (low, high) = (self.low, self.high);
-        // `put` keeps the bounds it found in the level below.
-        let mut level = Level { picks: SmallVec::new(), next: 0, whole: false, came, low, high };
+        let Search { low, high, token, .. } = *self;
+        let picks = SmallVec::new();
+        let mut level = Level { picks, next: 0, whole: false, came, low, high, token };
         let bound = self.bound();
         for place in self.low..self.calls.len() {
             if self.calls[place].operation.invoked > bound {
@@ -233,10 +240,14 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             }
             let call = &self.calls[place];
-            if call.changes {
+            let unnoticed = match call.changes {
+                true => self.tokens.hides(place, token),
+                false => M::admits(&self.state, &call.operation.op, call.ret).is_some(),
+            };
+            if call.changes && !unnoticed {
                 level.picks.push(Pick::Returned(place as u32));
-            } else if M::admits(&self.state, &call.operation.op, call.ret).is_some() {
-                // It fits, and nobody notices: whatever order there is, there is one with this next.
+            } else if unnoticed {
+                // Whatever order there is, there is one with this next.
                 level.picks.clear();
                 level.picks.push(Pick::Returned(place as u32));
                 level.whole = true;
@@ -298,6 +309,7 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn put(&mut self, pick: Pick) {
+        self.token = self.tokens.put(pick, self.token);
         match pick {
             Pick::Returned(place) => {
                 let place = place as usize;
@@ -317,8 +329,9 @@ impl<'a, M: Model> Search<'a, M> {
             Pick::Returned(place) => self.placed[place as usize / 64] &= !(1 << (place % 64)),
             Pick::Unknown(place) => self.used[place as usize / 64] &= !(1 << (place % 64)),
         }
+        self.tokens.take(pick);
         let below = self.levels.last().expect("something was placed from a level");
-        (self.low, self.high) = (below.low, below.high);
+        (self.low, self.high, self.token) = (below.low, below.high, below.token);
         self.state = before;
     }
 

@@ -289,20 +289,23 @@ fn lists_are_judged_as_by_trying_every_order() {
 // A search that is given up says so, whatever it has seen so far.
 #[test]
 fn a_limit_ends_the_search_without_a_verdict() {
-    use register::{Op, Register, Ret};
+    use txn::{Action, Op, Ret, Txn};
     let mut history = History::new();
-    let ids: Vec<OpId> = (0..12).map(|value| history.invoke(value, Op::Write(0, value))).collect();
+    let put = |value| Op::always(vec![Action::Put(0, value)]);
+    let ids: Vec<OpId> = (0..12).map(|value| history.invoke(value, put(value))).collect();
     for id in ids {
-        history.returned(id, Ret::Written);
+        history.returned(id, Ret { succeeded: true, values: Vec::new() });
     }
-    let read = history.invoke(0, Op::Read(0));
-    history.returned(read, Ret::Value(Some(77)));
+    let read = history.invoke(0, Op::always(vec![Action::Get(0)]));
+    history.returned(read, Ret { succeeded: true, values: vec![Some(77)] });
     for limit in [0, 1, 10, 1000] {
-        let verdict = check_within::<Register<u64, u64>>(&history, limit);
-        assert!(
-            matches!(verdict, Verdict::Unknown { configurations } if configurations <= limit + 1)
-        );
+        let verdict = check_within::<Txn<u64, u64>>(&history, limit);
+        let counted = |verdict: &Verdict<_>| match verdict {
+            Verdict::Unknown { configurations } => Some(*configurations),
+            _ => None,
+        };
+        assert_eq!(counted(&verdict), Some(limit));
     }
-    let verdict = check_within::<Register<u64, u64>>(&history, 1_000_000);
+    let verdict = check_within::<Txn<u64, u64>>(&history, 1_000_000);
     assert!(matches!(verdict, Verdict::Violation(_)));
 }
