@@ -185,6 +185,7 @@ impl<'a, M: Model> Search<'a, M> {
             let Some(next) = self.outcome(pick) else { continue };
             let (before, left) = (mem::replace(&mut self.state, next), self.token);
             self.put(pick);
+            self.remember_best(pick);
             if self.tokens.strands(left, self.token) || !self.is_new() {
                 self.take(pick, before);
                 continue;
@@ -260,7 +261,6 @@ impl<'a, M: Model> Search<'a, M> {
             Pick::Unknown(_) => u64::MAX,
         });
         self.levels.push(level);
-        self.remember_best();
     }
 
     /// Gives up this level, and undoes what led to it. False if it was the first.
@@ -353,12 +353,13 @@ impl<'a, M: Model> Search<'a, M> {
         true
     }
 
-    fn remember_best(&mut self) {
+    /// `last` has just been placed, and not been entered.
+    fn remember_best(&mut self, last: Pick) {
         let Some((most, picks, state)) = &mut self.best else { return };
         let count = self.placed.iter().map(|word| u64::from(word.count_ones())).sum();
         if count > *most {
             let came = self.levels.iter().filter_map(|level| level.came.as_ref());
-            (*most, *picks) = (count, came.map(|(pick, _)| *pick).collect());
+            (*most, *picks) = (count, came.map(|(pick, _)| *pick).chain([last]).collect());
             *state = self.state.clone();
         }
     }

@@ -44,7 +44,7 @@ pub(crate) struct Stamped {
     value: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Message {
     Query { job: u64 },
     Found { job: u64, stamped: Stamped },
