@@ -152,9 +152,9 @@ fn shortest<M: Model>(part: &[&Op<M>], configurations_max: u64) -> Violation<M> 
         }
     }
     let until = returns[bad - 1];
-    let mut search = Search::new(part, until, u64::MAX).remembering();
-    search.run();
-    Violation::new(&search)
+    let mut search = Search::new(part, until.saturating_sub(1), configurations_max);
+    let found = search.run();
+    Violation::new(part, until, (found == Found::Order).then_some(&search))
 }
 
 #[cfg(test)]

@@ -94,9 +94,6 @@ pub(super) struct Search<'a, M: Model> {
     seen: HashMap<Configuration<M::State>, SmallVec<[Words; 1]>>,
     visited: u64,
     limit: u64,
-    /// The most calls that were placed so far, the picks that did it, and the state they led to;
-    /// kept if somebody will ask.
-    best: Option<(u64, Vec<Pick>, M::State)>,
 }
 
 impl<'a, M: Model> Search<'a, M> {
@@ -136,14 +133,7 @@ impl<'a, M: Model> Search<'a, M> {
             seen: HashMap::new(),
             visited: 0,
             limit,
-            best: None,
         }
-    }
-
-    /// Keeps the longest order that is found. It costs a look at everything on every step.
-    pub(super) fn remembering(mut self) -> Search<'a, M> {
-        self.best = Some((0, Vec::new(), self.state.clone()));
-        self
     }
 
     /// How many configurations were entered.
@@ -159,14 +149,12 @@ impl<'a, M: Model> Search<'a, M> {
         self.unknown[place as usize].0
     }
 
-    /// The longest order that was found: its picks, and the state behind them.
-    pub(super) fn best(&self) -> (&[Pick], &M::State) {
-        let (_, picks, state) = self.best.as_ref().expect("the search was told to remember");
-        (picks, state)
+    /// The state that the order leads to.
+    pub(super) fn state(&self) -> &M::State {
+        &self.state
     }
 
-    /// The picks of the order that was found.
-    #[cfg(test)]
+    /// The order that was found.
     pub(super) fn order(&self) -> Vec<Pick> {
         let came = self.levels.iter().filter_map(|level| level.came.as_ref());
         came.map(|(pick, _)| *pick).collect()
@@ -185,7 +173,6 @@ impl<'a, M: Model> Search<'a, M> {
             let Some(next) = self.outcome(pick) else { continue };
             let (before, left) = (mem::replace(&mut self.state, next), self.token);
             self.put(pick);
-            self.remember_best(pick);
             if self.tokens.strands(left, self.token) || !self.is_new() {
                 self.take(pick, before);
                 continue;
@@ -351,16 +338,5 @@ impl<'a, M: Model> Search<'a, M> {
         sets.retain(|set| !within(&self.used, set));
         sets.push(self.used.clone());
         true
-    }
-
-    /// `last` has just been placed, and not been entered.
-    fn remember_best(&mut self, last: Pick) {
-        let Some((most, picks, state)) = &mut self.best else { return };
-        let count = self.placed.iter().map(|word| u64::from(word.count_ones())).sum();
-        if count > *most {
-            let came = self.levels.iter().filter_map(|level| level.came.as_ref());
-            (*most, *picks) = (count, came.map(|(pick, _)| *pick).chain([last]).collect());
-            *state = self.state.clone();
-        }
     }
 }

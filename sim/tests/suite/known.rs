@@ -105,10 +105,10 @@ fn a_stale_read_is_found() {
     assert_eq!(
         story,
         "not linearizable: the first 3 operations have no order\n\
-         the longest that there is, in its order:\n\
+         all but the last have this one:\n\
          \x20   c1   |-|          Write(\"x\", 1) -> Written\n\
          \x20   c1       |-|      Write(\"x\", 2) -> Written\n\
-         the state is then Some(2), and there is no place for\n\
+         the state is then Some(2), and in no order there is a place for\n\
          \x20 ? c2           |-|  Read(\"x\") -> Value(Some(1))\n"
     );
 }
