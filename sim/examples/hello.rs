@@ -1,7 +1,8 @@
 //! A primary and a backup keep a register, and answer a write before the backup has it.
 //!
-//! On a good day nobody notices. Under trouble a write that was acknowledged is gone when the backup
-//! takes over, or two nodes both believe to be the primary; the checker shows the shortest story.
+//! On a good day nobody notices. Under trouble a write that was acknowledged is gone when the
+//! backup takes over, or two nodes both believe to be the primary; the checker shows the shortest
+//! story.
 //!
 //! `cargo run -p drystone-sim --example hello`, and `-- 7` for the trace of seed 7.
 

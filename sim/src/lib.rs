@@ -16,13 +16,13 @@
 //!
 //! * **It is fast.** Nothing waits. An hour of cluster time passes in a second, and what took weeks
 //!   to meet is met on the way.
-//! * **It is repeatable.** A failure is a number. Run that number again, with every message told, as
-//!   often as it takes to understand it.
+//! * **It is repeatable.** A failure is a number. Run that number again, with every message told,
+//!   as often as it takes to understand it.
 //! * **It sees everything.** Between two steps all nodes stand still and can be compared: two
 //!   leaders in one term, two values in one slot are an assertion away.
 //!
-//! The idea is old (Zave and others on Chord; FoundationDB and TigerBeetle made it a way to build).
-//! What is here are its parts, for a protocol of your own:
+//! The idea is old; FoundationDB and TigerBeetle made it a way to build. What is here are its parts,
+//! for a protocol of your own:
 //!
 //! ```text
 //!    ┌───────────────────────────── World ──────────────────────────────┐
@@ -90,8 +90,8 @@
 //!    *liveness phase*, in which a majority is well and must make progress whatever the others do.
 //! 3. Let clients write down what they ask and are told in a [`History`](history::History), and
 //!    [`check`](linear::check) it against the model of what you sell.
-//! 4. Break the protocol on purpose, one rule at a time. A simulation that does not find that has no
-//!    teeth yet: draw harsher, or look closer.
+//! 4. Break the protocol on purpose, one rule at a time. A simulation that does not find that has
+//!    no teeth yet: draw harsher, or look closer.
 //! 5. Keep the stories that matter as golden [`script`]s, one behaviour a file.
 //!
 //! When a seed fails it is run again with every message in the trace, and the one command that
@@ -110,14 +110,14 @@
 //!
 //! # What it does not do
 //!
-//! It runs state machines, not programs: threads, sockets and async runtimes are beyond it. It draws
-//! orders and does not enumerate them; a model checker proves what this makes likely. Bandwidth is
-//! not modelled, and messages are lost whole, never damaged.
+//! It runs state machines, not programs: threads, sockets and async runtimes are beyond it. It
+//! draws orders and does not enumerate them; a model checker proves what this makes likely.
+//! Bandwidth is not modelled, and messages are lost whole, never damaged.
 //!
 //! # Where to read
 //!
-//! `process.rs` and `world.rs` first; then `network.rs`, `clock.rs` and `trouble.rs`, which are what
-//! can go wrong; `script.rs` and `linear.rs` each stand alone.
+//! `process.rs` and `world.rs` first; then `network.rs`, `clock.rs` and `trouble.rs`, which are
+//! what can go wrong; `script.rs` and `linear.rs` each stand alone.
 
 #![forbid(unsafe_code)]
 

@@ -16,8 +16,8 @@
 //!
 //! The behaviour of a protocol is easier to judge as a transcript than as a row of assertions, and
 //! much easier to change: `UPDATE=1` plays every script and writes what the commands print now, and
-//! whoever reviews the change reads it as a difference of stories. Without it, a script whose output
-//! is another fails, with the difference and the line.
+//! whoever reviews the change reads it as a difference of stories. Without it, a script whose
+//! output is another fails, with the difference and the line.
 //!
 //! A test supplies a *player*, a closure from a [`Command`] to what it prints:
 //!
@@ -51,9 +51,9 @@
 //! **The format.** A line that begins with `#` is a story, and an empty line is air; neither means
 //! anything. Other lines are commands: a name and words, each `word` or `key=word`, where a word
 //! with spaces (or none at all) stands in `"quotes"`, in which `\"`, `\\` and `\n` are a quote, a
-//! backslash and a new line. Lines behind a command that begin with `<` are its input. `----` ends a
-//! block; what all its commands print stands below, up to an empty line. Output that has empty lines
-//! of its own stands between two doubled rulers:
+//! backslash and a new line. Lines behind a command that begin with `<` are its input. `----` ends
+//! a block; what all its commands print stands below, up to an empty line. Output that has empty
+//! lines of its own stands between two doubled rulers:
 //!
 //! ```text
 //!     show

@@ -8,8 +8,8 @@
 //! A run that fails and then, with the same seed, does not, is not deterministic, and that is said
 //! too: it is the one fault that makes all other seeds worthless.
 //!
-//! From outside: `SEED=n` runs that seed alone, verbose. `SEEDS=n` runs so many instead of the usual
-//! number, and `SLOW=1` a hundred times the usual.
+//! From outside: `SEED=n` runs that seed alone, verbose. `SEEDS=n` runs so many instead of the
+//! usual number, and `SLOW=1` a hundred times the usual.
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

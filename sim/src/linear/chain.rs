@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The search keeps the state of every configuration. With lists of thousands of values that would
-//! be gigabytes; here an append is one link and a copy is one count. Each link has the hash of all up
-//! to it, so that different lists are told apart at once; equal hashes are not trusted, and the
+//! be gigabytes; here an append is one link and a copy is one count. Each link has the hash of all
+//! up to it, so that different lists are told apart at once; equal hashes are not trusted, and the
 //! values compared as far as the lists are not the same links.
 
 use std::fmt;

@@ -51,15 +51,15 @@ pub trait Model {
     /// Carries out an operation, and says what it returns.
     fn apply(state: &mut Self::State, op: &Self::Op) -> Self::Ret;
 
-    /// The state after `op`, if it may return `ret` in `state`. To be replaced where that can be told
-    /// without a copy, or where an operation may return more than one thing.
+    /// The state after `op`, if it may return `ret` in `state`. To be replaced where that can be
+    /// told without a copy, or where an operation may return more than one thing.
     fn admits(state: &Self::State, op: &Self::Op, ret: &Self::Ret) -> Option<Self::State> {
         let mut next = state.clone();
         (Self::apply(&mut next, op) == *ret).then_some(next)
     }
 
-    /// The state before the first operation of a part in which these `returned`. To be replaced where
-    /// what they returned tells early which states lead nowhere: see `list.rs`.
+    /// The state before the first operation of a part in which these `returned`. To be replaced
+    /// where what they returned tells early which states lead nowhere: see `list.rs`.
     fn begin(_returned: &[(&Self::Op, &Self::Ret)]) -> Self::State {
         Self::initial()
     }
@@ -78,8 +78,8 @@ pub trait Model {
     }
 
     /// Whether an operation that returned this (or, without a `ret`, anything) can have changed the
-    /// state. A read cannot, nor can a condition that did not hold. The search is much shorter where
-    /// the answer is no, and wrong if that is not true.
+    /// state. A read cannot, nor can a condition that did not hold. The search is much shorter
+    /// where the answer is no, and wrong if that is not true.
     fn changes(_op: &Self::Op, _ret: Option<&Self::Ret>) -> bool {
         true
     }
@@ -99,8 +99,8 @@ pub trait Model {
         None
     }
 
-    /// Whether an operation whose outcome is unknown can have made a difference to one of those that
-    /// `returned`. Where the answer is no it is left out.
+    /// Whether an operation whose outcome is unknown can have made a difference to one of those
+    /// that `returned`. Where the answer is no it is left out.
     fn shows(_op: &Self::Op, _returned: &[(&Self::Op, &Self::Ret)]) -> bool {
         true
     }

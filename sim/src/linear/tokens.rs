@@ -1,13 +1,13 @@
 //! Who makes a state, and who needs it: what a register's search need not try.
 //!
-//! A read of 7 can only stand where the register holds 7. So of a machine whose operations each make
-//! one state, or need one, two things can be told that spare a search nearly everything:
+//! A read of 7 can only stand where the register holds 7. So of a machine whose operations each
+//! make one state, or need one, two things can be told that spare a search nearly everything:
 //!
 //! * **Stranded.** A state must not be left while somebody still needs it and nobody can make it
 //!   again.
 //! * **Hidden.** A write of something that nobody ever saw can stand anywhere in front of another
-//!   write. So it is placed as soon as nobody needs what is there; and if its outcome is unknown, it
-//!   is left out.
+//!   write. So it is placed as soon as nobody needs what is there; and if its outcome is unknown,
+//!   it is left out.
 //!
 //! The second holds only if every operation that changes nothing says what it needs: a swap that
 //! failed needs "anything but 7", and may be the only one to notice a write that nobody read.

@@ -1,9 +1,10 @@
 //! A register kept by a majority of five nodes: the algorithm of Attiya, Bar-Noy and Dolev (1995)
 //! for several writers, and ways to get it wrong.
 //!
-//! Any node takes a request. It asks a majority for their tag and value, takes the highest, and stores
-//! at a majority either a value of its own under a higher tag (a write) or what it has found (a read:
-//! without that, a later read could find less). A node says that it has stored when the disk has.
+//! Any node takes a request. It asks a majority for their tag and value, takes the highest, and
+//! stores at a majority either a value of its own under a higher tag (a write) or what it has found
+//! (a read: without that, a later read could find less). A node says that it has stored when the
+//! disk has.
 
 use std::collections::{BTreeMap, BTreeSet};
 

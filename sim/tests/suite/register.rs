@@ -113,7 +113,8 @@ fn simulate(seed: Seed, bug: Bug) -> Outcome {
     }
 }
 
-// Whatever the seed brings: a sound protocol stays sound, and makes progress when a majority is well.
+// Whatever the seed brings: a sound protocol stays sound, and makes progress when a majority is
+// well.
 #[test]
 fn a_sound_register_is_linearizable_and_live() {
     Seeds::new("cargo test -p drystone-sim --test suite sound_register", 60).run(|seed| {

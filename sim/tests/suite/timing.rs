@@ -14,8 +14,8 @@ const CLIENTS: u64 = 10;
 /// What a client waits for, and the answer once there is one.
 type Waiting<M> = (OpId, <M as Model>::Op, Option<<M as Model>::Ret>);
 
-/// A history of clients that each do one thing after the other. The store carries each operation out
-/// at a random moment while it is under way, on `state`.
+/// A history of clients that each do one thing after the other. The store carries each operation
+/// out at a random moment while it is under way, on `state`.
 fn run<M: Model>(
     rng: &mut Rng,
     draw: impl Fn(&mut Rng, u64) -> M::Op,
