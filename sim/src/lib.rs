@@ -21,8 +21,8 @@
 //! * **It sees everything.** Between two steps all nodes stand still and can be compared: two
 //!   leaders in one term, two values in one slot are an assertion away.
 //!
-//! The idea is old; FoundationDB and TigerBeetle made it a way to build. What is here are its parts,
-//! for a protocol of your own:
+//! The idea is old; FoundationDB and TigerBeetle made it a way to build. Here are its parts, for a
+//! protocol of your own:
 //!
 //! ```text
 //!    ┌───────────────────────────── World ──────────────────────────────┐

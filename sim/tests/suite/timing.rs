@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use drystone_sim::history::{History, OpId};
+use drystone_sim::history::{History, OpId, Outcome};
 use drystone_sim::linear::list::{self, List};
 use drystone_sim::linear::register::{self, Register};
 use drystone_sim::linear::{self, Model};
@@ -103,4 +103,37 @@ fn a_list_of_thousands_takes_seconds_at_most() {
     };
     let history = run::<List<u8, u64>>(&mut Rng::new(4), draw, Rate::percent(1));
     judge::<List<u8, u64>>("list", &history);
+}
+
+// One wrong answer in ten thousand is found, and blamed; small histories do not reach far enough to
+// show that the search keeps its books over many of them.
+#[test]
+fn one_wrong_answer_among_ten_thousand_is_found() {
+    let mut rng = Rng::new(5);
+    let sound = run::<Register<u8, u64>>(&mut rng, one_register, Rate::percent(1));
+    let mut found = 0;
+    for _ in 0..20 {
+        let place = rng.below(OPERATIONS as u64) as usize;
+        let (mut bad, mut changed) = (History::new(), false);
+        for (at, operation) in sound.operations().iter().enumerate() {
+            let mut operation = operation.clone();
+            if let Outcome::Returned { ret: register::Ret::Value(Some(value)), .. } =
+                &mut operation.outcome
+                && at >= place
+                && !changed
+            {
+                // What was written long before has been overwritten since, and nothing was written
+                // that is still to come.
+                *value = if rng.below(2) == 0 { value.saturating_sub(500) } else { *value + 500 };
+                changed = true;
+            }
+            bad.record(operation);
+        }
+        if changed {
+            found += 1;
+            let verdict = linear::check::<Register<u8, u64>>(&bad);
+            assert!(matches!(verdict, linear::Verdict::Violation(_)), "{verdict:?}");
+        }
+    }
+    assert!(found > 15);
 }
