@@ -87,9 +87,14 @@ pub trait Model {
     /// The one state in which the operation can return this, if there is just one; without a `ret`,
     /// the one in which it can change anything.
     ///
-    /// This and [`makes`](Model::makes) are for machines like registers, of which they spare the
-    /// search nearly everything. Both answers may always be `None`.
+    /// This, [`avoids`](Model::avoids) and [`makes`](Model::makes) are for machines like registers,
+    /// of which they spare the search nearly everything. All answers may always be `None`.
     fn needs(_op: &Self::Op, _ret: Option<&Self::Ret>) -> Option<Self::State> {
+        None
+    }
+
+    /// The one state in which the operation cannot return this, if it can in every other.
+    fn avoids(_op: &Self::Op, _ret: &Self::Ret) -> Option<Self::State> {
         None
     }
 

@@ -80,6 +80,13 @@ impl<K: Clone + Debug + Ord, V: Clone + Debug + Eq + Hash> Model for Register<K,
         }
     }
 
+    fn avoids(op: &Op<K, V>, ret: &Ret<V>) -> Option<Option<V>> {
+        match (op, ret) {
+            (Op::Cas { old, .. }, Ret::Swapped(false)) => Some(old.clone()),
+            _ => None,
+        }
+    }
+
     fn makes(op: &Op<K, V>) -> Option<Option<V>> {
         match op {
             Op::Read(_) => None,

@@ -173,7 +173,7 @@ impl<'a, M: Model> Search<'a, M> {
             let Some(next) = self.outcome(pick) else { continue };
             let (before, left) = (mem::replace(&mut self.state, next), self.token);
             self.put(pick);
-            if self.tokens.strands(left, self.token) || !self.is_new() {
+            if self.leads_nowhere(left) || !self.is_new() {
                 self.take(pick, before);
                 continue;
             }
@@ -219,14 +219,7 @@ impl<'a, M: Model> Search<'a, M> {
         let Search { low, high, token, .. } = *self;
         let picks = SmallVec::new();
         let mut level = Level { picks, next: 0, whole: false, came, low, high, token };
-        let bound = self.bound();
-        for place in self.low..self.calls.len() {
-            if self.calls[place].operation.invoked > bound {
-                break;
-            }
-            if self.is_placed(place) {
-                continue;
-            }
+        for place in self.window() {
             let call = &self.calls[place];
             let unnoticed = match call.changes {
                 true => self.tokens.hides(place, token),
@@ -260,7 +253,7 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Adds the unknown operations that may come here to the picks of this level.
     fn add_unknown(&mut self) {
-        let bound = self.bound();
+        let (bound, window) = (self.bound(), self.window().collect::<Vec<usize>>());
         let mut tried = vec![false; self.unknown.len()];
         let mut picks = SmallVec::<[Pick; 8]>::new();
         for (place, (operation, first)) in self.unknown.iter().enumerate() {
@@ -269,11 +262,27 @@ impl<'a, M: Model> Search<'a, M> {
             }
             let used = self.used[place / 64] >> (place % 64) & 1 == 1;
             // Equal ones that may both come are one and the same.
-            if !used && !mem::replace(&mut tried[*first], true) {
+            if !used
+                && self.tokens.helps(place, self.token, &window)
+                && !mem::replace(&mut tried[*first], true)
+            {
                 picks.push(Pick::Unknown(place as u32));
             }
         }
         self.levels.last_mut().expect("a search begins on a level").picks.extend(picks);
+    }
+
+    /// Whether the state that was just `left` or that was just reached rules out every order.
+    fn leads_nowhere(&self, left: Token) -> bool {
+        self.tokens.strands(left, self.token)
+            || left != self.token && self.tokens.is_barren(self.token, self.window())
+    }
+
+    /// The calls that may be placed next.
+    fn window(&self) -> impl Iterator<Item = usize> {
+        let bound = self.bound();
+        let waits = move |place: &usize| self.calls[*place].operation.invoked <= bound;
+        (self.low..self.calls.len()).take_while(waits).filter(|place| !self.is_placed(*place))
     }
 
     /// The earliest return of a call that is not placed: what was called later has to wait.

@@ -1,13 +1,16 @@
 //! Who makes a state, and who needs it: what a register's search need not try.
 //!
 //! A read of 7 can only stand where the register holds 7. So of a machine whose operations each
-//! make one state, or need one, two things can be told that spare a search nearly everything:
+//! make one state, or need one, three things can be told that spare a search nearly everything:
 //!
 //! * **Stranded.** A state must not be left while somebody still needs it and nobody can make it
 //!   again.
 //! * **Hidden.** A write of something that nobody ever saw can stand anywhere in front of another
 //!   write. So it is placed as soon as nobody needs what is there; and if its outcome is unknown,
 //!   it is left out.
+//!
+//! * **Barren.** A state that somebody needs and nobody can make again is of use only to one who can
+//!   be placed in it at once; so is an unknown operation.
 //!
 //! The second holds only if every operation that changes nothing says what it needs: a swap that
 //! failed needs "anything but 7", and may be the only one to notice a write that nobody read.
@@ -24,6 +27,7 @@ pub(super) type Token = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Trade {
     needs: Option<Token>,
+    avoids: Option<Token>,
     makes: Option<Token>,
 }
 
@@ -39,6 +43,8 @@ pub(super) struct Tokens {
     useful: bool,
     /// Whether every operation that changes nothing says what it needs.
     hiding: bool,
+    /// Whether every operation that changes nothing says what it needs or avoids.
+    telling: bool,
     wanted: Vec<u32>,
     offered: Vec<u32>,
     hoped: Vec<u32>,
@@ -65,19 +71,25 @@ impl Tokens {
         for call in calls {
             let (op, ret) = (&call.operation.op, Some(call.ret));
             let makes = if call.changes { M::makes(op) } else { None };
-            trades.push(Trade { needs: number(M::needs(op, ret)), makes: number(makes) });
+            let (needs, avoids) = (M::needs(op, ret), M::avoids(op, call.ret));
+            let (needs, avoids) = (number(needs), number(avoids));
+            trades.push(Trade { needs, avoids, makes: number(makes) });
         }
         let mut unknown: Vec<Trade> = Vec::new();
         for operation in open.iter() {
             let needs = number(M::needs(&operation.op, None));
-            unknown.push(Trade { needs, makes: number(M::makes(&operation.op)) });
+            let makes = number(M::makes(&operation.op));
+            unknown.push(Trade { needs, avoids: None, makes });
         }
-        let mut pairs = calls.iter().zip(&trades);
+        let pairs = calls.iter().zip(&trades);
         let useful = pairs.clone().all(|(call, trade)| !call.changes || trade.makes.is_some())
             && unknown.iter().all(|trade| trade.makes.is_some());
         let mut tokens = Tokens {
             useful,
-            hiding: pairs.all(|(call, trade)| call.changes || trade.needs.is_some()),
+            hiding: pairs.clone().all(|(call, trade)| call.changes || trade.needs.is_some()),
+            telling: pairs.clone().all(|(call, trade)| {
+                call.changes || trade.needs.is_some() || trade.avoids.is_some()
+            }),
             wanted: vec![0; numbers.len()],
             offered: vec![0; numbers.len()],
             hoped: vec![0; numbers.len()],
@@ -119,7 +131,7 @@ impl Tokens {
         if !self.useful {
             return now;
         }
-        let Trade { needs, makes } = self.trade(pick);
+        let Trade { needs, makes, .. } = self.trade(pick);
         if let Some(token) = needs {
             *self.need(pick, token) -= 1;
         }
@@ -134,7 +146,7 @@ impl Tokens {
         if !self.useful {
             return;
         }
-        let Trade { needs, makes } = self.trade(pick);
+        let Trade { needs, makes, .. } = self.trade(pick);
         if let Some(token) = needs {
             *self.need(pick, token) += 1;
         }
@@ -162,9 +174,29 @@ impl Tokens {
         self.useful && left != now && self.wanted[left] > 0 && self.offered[left] == 0
     }
 
+    /// Whether the state is one that somebody needs, that nobody can make again, and that nobody of
+    /// the `window`, which may be placed next, can be placed in.
+    pub(super) fn is_barren(&self, now: Token, mut window: impl Iterator<Item = usize>) -> bool {
+        let stuck = self.useful && self.telling && self.wanted[now] > 0 && self.offered[now] == 0;
+        let fits = |trade: &Trade| {
+            trade.needs == Some(now) || trade.avoids.is_some_and(|avoided| avoided != now)
+        };
+        stuck && !window.any(|place| fits(&self.calls[place]))
+    }
+
+    /// Whether unknown operation number `place` may help in state `now`: somebody of the `window`,
+    /// which may be placed next, needs what it makes or must get away from here.
+    pub(super) fn helps(&self, place: usize, now: Token, window: &[usize]) -> bool {
+        let Some(made) = self.unknown[place].makes.filter(|_| self.useful && self.telling) else {
+            return true;
+        };
+        let glad = |trade: &Trade| trade.needs == Some(made) || trade.avoids == Some(now);
+        self.hoped[made] > 0 || window.iter().any(|place| glad(&self.calls[*place]))
+    }
+
     /// Whether call number `place` may as well be placed at once in state `now`.
     pub(super) fn hides(&self, place: usize, now: Token) -> bool {
-        let Trade { needs, makes } = self.calls[place];
+        let Trade { needs, makes, .. } = self.calls[place];
         let unseen = makes.is_some_and(|token| !self.seen[token]);
         self.useful
             && self.hiding
