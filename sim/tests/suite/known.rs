@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use drystone_sim::history::{History, OpId};
+use drystone_sim::history::{History, OpId, Operation, Outcome};
 use drystone_sim::linear::list::{self, List};
 use drystone_sim::linear::register::{self, Register};
 use drystone_sim::linear::txn::{self, Action, Compare, Txn};
@@ -211,6 +211,40 @@ fn an_unknown_write_may_be_what_a_swap_needs() {
     };
     sound::<Reg>(swap(true));
     broken::<Reg>(swap(false), 1);
+}
+
+// A chain of two that nobody heard of again: the second makes sense behind the first alone.
+#[test]
+fn an_unknown_write_may_be_what_an_unknown_swap_needs() {
+    let events = |both: bool| {
+        let mut events =
+            vec![Call(1, write(5)), Call(2, cas(5, 6)), Call(3, READ), Ret(3, value(6))];
+        if !both {
+            events.remove(0);
+        }
+        events
+    };
+    sound::<Reg>(events(true));
+    broken::<Reg>(events(false), 1);
+}
+
+// Histories from elsewhere have coarse clocks: at the same tick both orders are possible.
+#[test]
+fn operations_that_touch_at_one_tick_may_come_in_either_order() {
+    let read = |invoked, at, ret| Operation {
+        client: 2,
+        op: READ,
+        invoked,
+        outcome: Outcome::Returned { at, ret },
+    };
+    for (invoked, fits) in [(5, true), (6, false)] {
+        let mut history = History::new();
+        let outcome = Outcome::Returned { at: 5, ret: WRITTEN };
+        history.record(Operation { client: 1, op: write(1), invoked: 0, outcome });
+        history.record(read(invoked, 9, register::Ret::Value(None)));
+        let verdict = check::<Reg>(&history);
+        assert_eq!(matches!(verdict, Verdict::Linearizable), fits, "{verdict:?}");
+    }
 }
 
 // A write that is applied twice, as when a client's request is proposed again after a timeout.
