@@ -13,7 +13,7 @@ use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
 use crate::disk::Disk;
 use crate::machine::{KEYS, Lists, StateMachine};
 use crate::member::{Answer, Event, Member};
-use crate::plan::Plan;
+use crate::plan::{ELECTION, Plan};
 use crate::watch::Watch;
 
 type Op = list::Op<u8, u32>;
@@ -103,6 +103,9 @@ struct Run<'a> {
     operate_at: u64,
     /// The node that each client believes to lead.
     hints: Vec<NodeId>,
+    /// What each client waits for, and until when. One thing at a time: what many ask at once can
+    /// be put in so many orders that no checker would tell in time.
+    waits: Vec<Option<(u64, u64)>>,
     lives: HashMap<NodeId, u64>,
     report: Report,
     /// Disks that are damaged, one at a time.
@@ -135,6 +138,7 @@ impl<'a> Run<'a> {
             clients: vec![0; plan.clients as usize],
             operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
             hints: vec![NodeId(1); plan.clients as usize],
+            waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
             report: Report::default(),
             hurt: None,
@@ -142,6 +146,7 @@ impl<'a> Run<'a> {
     }
 
     fn safety(&mut self) {
+        self.trouble.act(&mut self.world);
         while self.world.now() < self.plan.safety {
             self.go_on(self.plan.safety);
         }
@@ -214,7 +219,11 @@ impl<'a> Run<'a> {
     }
 
     fn answered(&mut self, answer: Answer<Lists>) {
-        let Some((request, ..)) = self.requests.remove(&answer.ticket.0) else { return };
+        let ticket = answer.ticket.0;
+        let Some((request, ..)) = self.requests.remove(&ticket) else { return };
+        for wait in &mut self.waits {
+            wait.take_if(|(waits_for, _)| *waits_for == ticket);
+        }
         match (request, answer.result) {
             (Request::Operation { op, key: None, .. }, Ok(_)) => {
                 self.report.returned += 1;
@@ -250,6 +259,14 @@ impl<'a> Run<'a> {
         let now = self.world.now();
         let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
         self.clients[client] = now + self.rng.range(self.plan.think.clone());
+        if let Some((_, until)) = self.waits[client] {
+            if now < until {
+                return;
+            }
+            // Whoever was asked says nothing: another may.
+            self.waits[client] = None;
+            self.hints[client] = self.any_node();
+        }
         let node = if self.rng.below(4) == 0 { self.any_node() } else { self.hints[client] };
         if !self.world.is_up(node) {
             self.hints[client] = self.any_node();
@@ -273,6 +290,7 @@ impl<'a> Run<'a> {
         let life = self.lives.get(&node).copied().unwrap_or(0);
         let request = Request::Operation { op, key: request, client };
         self.requests.insert(ticket.0, (request, node, life));
+        self.waits[client] = Some((ticket.0, now + 3 * ELECTION));
         self.world.later(node, 1 + self.rng.below(5), Event::Ask(input));
     }
 

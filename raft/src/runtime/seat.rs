@@ -18,6 +18,4 @@ pub(crate) struct Seat {
     pub(crate) armed: Option<u64>,
     /// The last index that was handed to the applier.
     pub(crate) handed: Index,
-    /// Whether the store was told that nothing is missing.
-    pub(crate) sound: bool,
 }

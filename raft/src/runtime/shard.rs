@@ -446,8 +446,8 @@ impl<M: StateMachine> Shard<M> {
     fn add(&mut self, group: GroupId, raft: Raft, machine: M, applied: Index) -> u32 {
         let slot = self.seats.len() as u32;
         let handed = raft.commit();
-        let (inputs, sound) = (Vec::new(), raft.is_sound());
-        let seat = Seat { group, raft, inputs, touched: false, armed: None, handed, sound };
+        let inputs = Vec::new();
+        let seat = Seat { group, raft, inputs, touched: false, armed: None, handed };
         self.note_peers(&seat.raft);
         self.seats.push(seat);
         self.slots.insert(group, slot);
@@ -518,10 +518,7 @@ impl<M: StateMachine> Shard<M> {
             Ok(None) => {}
             Err(_) => self.fail(),
         }
-        for slot in touched.drain(..) {
-            // Not before: the batch had the store to itself.
-            self.note_healed(slot);
-        }
+        touched.clear();
         if self.touched.is_empty() {
             self.touched = touched;
         }
@@ -617,15 +614,6 @@ impl<M: StateMachine> Shard<M> {
             // Whoever went away does not want to know.
             Waiting::Done(answer) => drop(answer.send(Ok(index))),
             Waiting::Nobody => {}
-        }
-    }
-
-    /// Takes note that nothing is missing any more.
-    fn note_healed(&mut self, slot: u32) {
-        let seat = &mut self.seats[slot as usize];
-        if !seat.sound && seat.raft.is_sound() {
-            seat.sound = true;
-            self.store.healed(seat.group);
         }
     }
 

@@ -53,6 +53,7 @@ impl Model {
 
     /// Checks that a group in the store is this, whole.
     pub(crate) fn check(&self, store: &Store, group: GroupId) {
+        store.check();
         let raft = restore(store.boot(group).unwrap());
         raft.check();
         assert!(raft.is_sound(), "nothing is missing of {group}");
@@ -153,7 +154,8 @@ impl Hand {
             // A new term, and a vote in it.
             0 => {
                 let term = model.hard.term.max(model.last().term).next();
-                model.hard = HardState { term, vote: Some(1 + self.below(3)), generation: 0 };
+                model.hard =
+                    HardState { term, vote: Some(1 + self.below(3)), ..HardState::default() };
                 write.hard = Some(model.hard);
                 (write, Vec::new())
             }
@@ -162,7 +164,7 @@ impl Hand {
                 let kept = self.below(model.entries.len() as u64) as usize;
                 model.entries.truncate(kept);
                 let term = model.hard.term.max(model.last().term).next();
-                model.hard = HardState { term, vote: None, generation: 0 };
+                model.hard = HardState { term, ..HardState::default() };
                 write.hard = Some(model.hard);
                 let entries = self.append(model, &mut write);
                 (write, entries)
