@@ -4,6 +4,7 @@
 
 mod basics;
 mod lab;
+mod multi_groups;
 mod node_basics;
 mod node_snapshots;
 mod node_support;
