@@ -5,6 +5,8 @@
 //!
 //! `cargo run -p drystone-raft --no-default-features --example drive`
 
+#![expect(clippy::disallowed_methods, reason = "a program at the edge: the clock is its own")]
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -7,6 +7,8 @@
 //! cargo run --release -p drystone-raft --example throughput [seconds]
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "a program at the edge: the clock is its own")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::boot::SnapshotMeta;
 use crate::input::Input;
 use crate::runtime::shard::Event;
-use crate::runtime::transport::Transport;
+use crate::runtime::transport::Chunks;
 use crate::store::{GroupId, Store};
 use crate::types::{Index, NodeId, Position};
 
@@ -62,18 +62,15 @@ pub(crate) fn open(
     });
 }
 
-/// Fetches a snapshot, and says what came of it.
+/// Takes in a snapshot that is being fetched, and says what came of it.
 pub(crate) fn fetch(
     store: Arc<Store>,
-    transport: Arc<dyn Transport>,
+    mut chunks: Chunks,
     events: mpsc::Sender<Event>,
     slot: u32,
     group: GroupId,
-    from: NodeId,
-    meta: &SnapshotMeta,
+    position: Position,
 ) {
-    let position = meta.last;
-    let mut chunks = transport.fetch(from, group, position, 0);
     tokio::task::spawn_blocking(move || {
         let mut receive = || -> io::Result<SnapshotMeta> {
             let mut writer =
@@ -88,18 +85,25 @@ pub(crate) fn fetch(
     });
 }
 
+/// Entries that a follower wants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) to: NodeId,
+    pub(crate) after: Index,
+    pub(crate) through: Index,
+    pub(crate) bytes_max: usize,
+}
+
 /// Reads entries from the log for a follower.
 pub(crate) fn load(
     store: Arc<Store>,
     events: mpsc::Sender<Event>,
     slot: u32,
     group: GroupId,
-    to: NodeId,
-    after: Index,
-    through: Index,
-    bytes_max: usize,
+    wanted: Wanted,
 ) {
     tokio::task::spawn_blocking(move || {
+        let Wanted { to, after, through, bytes_max } = wanted;
         let answer = store.answer_load(group, to, after, through, bytes_max);
         let input = answer.unwrap_or(Input::StorageFailed);
         let _ = events.blocking_send(Event::Input { slot, input });

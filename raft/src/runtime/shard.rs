@@ -202,7 +202,7 @@ impl<M: StateMachine> Shard<M> {
             tokio::select! {
                 biased;
                 stored = stored(&mut self.flights), if !self.flights.is_empty() => {
-                    self.on_stored(stored);
+                    self.on_stored(&stored);
                 }
                 event = ears.events.recv() => {
                     if let Some(event) = event { self.on_event(event) }
@@ -248,7 +248,7 @@ impl<M: StateMachine> Shard<M> {
         while let Some(flight) = self.flights.front()
             && let Some(outcome) = flight.commit.try_wait()
         {
-            self.on_stored(outcome);
+            self.on_stored(&outcome);
         }
         while let Ok(event) = ears.events.try_recv() {
             self.on_event(event);
@@ -333,7 +333,7 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    fn on_stored(&mut self, outcome: drystone_wal::Result<Lsn>) {
+    fn on_stored(&mut self, outcome: &drystone_wal::Result<Lsn>) {
         let Some(flight) = self.flights.pop_front() else { return };
         match outcome {
             Ok(_) => {
@@ -568,7 +568,8 @@ impl<M: StateMachine> Shard<M> {
             Effect::Members(_) => self.note_peers(&self.seats[slot as usize].raft),
             Effect::Load { to, after, through, bytes_max } => {
                 let (store, events) = (Arc::clone(&self.store), self.events.clone());
-                courier::load(store, events, slot, group, to, after, through, bytes_max);
+                let wanted = courier::Wanted { to, after, through, bytes_max };
+                courier::load(store, events, slot, group, wanted);
             }
             Effect::SendSnapshot { to } => {
                 let (store, events) = (Arc::clone(&self.store), self.events.clone());
@@ -576,8 +577,8 @@ impl<M: StateMachine> Shard<M> {
             }
             Effect::FetchSnapshot { from, meta } => {
                 let (store, events) = (Arc::clone(&self.store), self.events.clone());
-                let transport = Arc::clone(&self.transport);
-                courier::fetch(store, transport, events, slot, group, from, &meta);
+                let chunks = self.transport.fetch(from, group, meta.last, 0);
+                courier::fetch(store, chunks, events, slot, group, meta.last);
             }
             Effect::Fault(fault) => self.report(group, &fault),
             Effect::Leader { .. } => {}

@@ -208,9 +208,9 @@ impl Book {
 
     /// The last entry of `term` that is here and not behind `index`.
     fn newest_of(&self, term: Term, index: Index) -> Option<Index> {
-        let of_term = self.extents.iter().filter(|extent| extent.term == term);
-        let inside = of_term.filter_map(|extent| extent.part(Index(0), index.next()));
-        inside.last().map(|extent| extent.end().prev())
+        let of_term = self.extents.iter().rev().filter(|extent| extent.term == term);
+        let mut inside = of_term.filter_map(|extent| extent.part(Index(0), index.next()));
+        inside.next().map(|extent| extent.end().prev())
     }
 
     /// Puts an entry in its place, and cuts what was there and behind it.
