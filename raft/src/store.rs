@@ -185,7 +185,6 @@ impl Store {
     pub fn force(&self, group: GroupId, voters: &[NodeId]) -> Result<()> {
         let mut boot = self.boot(group)?;
         let (hard, entry) = boot.force(voters);
-        self.healed(group);
         let mut batch = self.batch();
         batch.force(group, hard, &entry)?;
         if let Some(commit) = batch.commit()? {
@@ -293,14 +292,6 @@ impl Store {
         self.shelf().books.get(&group)?.mark.clone()
     }
 
-    /// The core has all that was missing ([`Raft::is_sound`](crate::Raft::is_sound)): the group's
-    /// next write says so.
-    pub fn healed(&self, group: GroupId) {
-        if let Some(book) = self.shelf().books.get_mut(&group) {
-            book.healed();
-        }
-    }
-
     /// Which of its lives this is: greater at each opening.
     pub fn life(&self) -> u64 {
         self.life
@@ -385,12 +376,18 @@ impl Store {
         Ok(Some((latest, entries)))
     }
 
-    /// Closes the log. What was not durable is made so.
+    /// Closes the log: what was not durable is made so, and nothing is written any more.
     ///
     /// # Errors
     /// [`Error::Log`].
-    pub fn close(self) -> Result<()> {
-        Ok(self.wal.close()?)
+    pub fn close(&self) -> Result<()> {
+        Ok(self.wal.clone().close()?)
+    }
+
+    /// Asserts what always holds. For tests.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.shelf().books.values().for_each(Book::check);
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -87,9 +87,10 @@ impl<'a> Batch<'a> {
         pen.record(&Record::Mark { fresh: true, meta });
         if doubtful {
             // It may have been here before, and have voted.
-            pen.book.suspect();
+            pen.book.suspect(u64::MAX);
         }
-        pen.head(HardState::default());
+        let hard = pen.book.hard;
+        pen.head(hard);
         Ok(())
     }
 
@@ -260,10 +261,7 @@ impl Pen<'_> {
 
     /// What it has lost, and its term and vote.
     fn end(&mut self, old: &Book) {
-        let Book { hard, last, lost_end, vote_lost, base_lost, .. } = *old;
-        self.book.last = last;
-        (self.book.lost_end, self.book.vote_lost) = (lost_end, vote_lost);
-        self.book.base_lost = base_lost;
-        self.head(hard);
+        (self.book.last, self.book.base_lost) = (old.last, old.base_lost);
+        self.head(old.hard);
     }
 }

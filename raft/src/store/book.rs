@@ -65,8 +65,6 @@ pub(crate) struct Book {
     serial: Option<u64>,
     /// The latest record.
     pub(crate) latest: Lsn,
-    pub(crate) lost_end: Option<Position>,
-    pub(crate) vote_lost: bool,
     /// What the base is was lost.
     pub(crate) base_lost: bool,
     /// Records were lost, and nobody has said yet what the log was after them.
@@ -137,8 +135,8 @@ impl Book {
     pub(crate) fn next_head(&self, hard: HardState) -> Head {
         let run = self.run_start();
         let before = self.term_before(run);
-        let Book { base, last, lost_end, vote_lost, base_lost, .. } = *self;
-        Head { hard, base, last, run, before, lost_end, vote_lost, base_lost }
+        let Book { base, last, base_lost, .. } = *self;
+        Head { hard, base, last, run, before, base_lost }
     }
 
     fn run_start(&self) -> Index {
@@ -178,7 +176,6 @@ impl Book {
             return Err("a head that contradicts what came before");
         }
         (self.hard, self.head_lsn) = (head.hard, lsn);
-        (self.lost_end, self.vote_lost) = (head.lost_end, head.vote_lost);
         self.base_lost = head.base_lost;
         if head.base.index > self.base.index {
             self.compact(head.base);
@@ -211,9 +208,9 @@ impl Book {
 
     /// The last entry of `term` that is here and not behind `index`.
     fn newest_of(&self, term: Term, index: Index) -> Option<Index> {
-        let of_term = self.extents.iter().filter(|extent| extent.term == term);
-        let inside = of_term.filter_map(|extent| extent.part(Index(0), index.next()));
-        inside.last().map(|extent| extent.end().prev())
+        let of_term = self.extents.iter().rev().filter(|extent| extent.term == term);
+        let mut inside = of_term.filter_map(|extent| extent.part(Index(0), index.next()));
+        inside.next().map(|extent| extent.end().prev())
     }
 
     /// Puts an entry in its place, and cuts what was there and behind it.
@@ -357,23 +354,19 @@ impl Book {
         self.extents.iter()
     }
 
-    /// Records were lost after the last that was found, or may have been.
-    pub(crate) fn suspect(&mut self) {
-        self.vote_lost = true;
+    /// Records were lost after the last that was found, or may have been: no more than `count`.
+    pub(crate) fn suspect(&mut self, count: u64) {
+        self.hard.lost_vote = true;
         // Nobody can tell in which term: no candidate's log is good enough.
-        self.lost_end = Some(Position::new(Term(u64::MAX), Index(u64::MAX / 2)));
-    }
-
-    /// Nothing of the group is missing any more, the core says.
-    pub(crate) fn healed(&mut self) {
-        (self.lost_end, self.vote_lost, self.base_lost) = (None, false, false);
+        let index = self.last.index.0.saturating_add(count).min(u64::MAX / 2);
+        self.hard.lost_end = Some(Position::new(Term(u64::MAX), Index(index)));
     }
 
     /// Closes the book of a group that was read from a damaged log. `snapshot` is one that may
     /// stand in for a mark that is lost. Says whether anything is missing.
     pub(crate) fn close(&mut self, snapshot: Option<&SnapshotMeta>) -> bool {
         if self.doubt {
-            self.suspect();
+            self.suspect(u64::MAX);
         }
         if self.mark.as_ref().is_none_or(|mark| mark.last != self.base) {
             let covers = snapshot.filter(|meta| meta.last.index >= self.base.index);
@@ -390,14 +383,15 @@ impl Book {
         let back = self.extents.back();
         let here = back.map_or(self.base, |back| Position::new(back.term, back.end().prev()));
         if here.index < self.last.index {
-            self.lost_end = self.lost_end.max(Some(self.last));
+            self.hard.lost_end = self.hard.lost_end.max(Some(self.last));
             self.last = here;
         }
         self.is_harmed()
     }
 
     fn is_harmed(&self) -> bool {
-        let lost = self.lost_end.is_some() || self.vote_lost || self.base_lost;
+        let hard = &self.hard;
+        let lost = hard.lost_end.is_some() || hard.lost_vote || self.base_lost;
         lost || !self.holes().is_empty()
     }
 
@@ -427,8 +421,6 @@ impl Book {
                 next = Index(index + 1);
             }
         }
-        boot.lost_end = self.lost_end;
-        boot.vote_lost = self.vote_lost;
         boot.snapshot_lost = self.base_lost;
         boot
     }
@@ -447,7 +439,6 @@ impl Book {
     }
 
     /// Asserts what always holds.
-    #[cfg(test)]
     pub(crate) fn check(&self) {
         let mut end = self.base.index.next();
         let mut term = self.base.term;

@@ -63,9 +63,7 @@ pub(crate) struct Head {
     pub(crate) run: Index,
     /// The term of the entry before that.
     pub(crate) before: Term,
-    /// The end of the log is lost, and was no further than here.
-    pub(crate) lost_end: Option<Position>,
-    pub(crate) vote_lost: bool,
+    /// What the base was, and its members, is lost.
     pub(crate) base_lost: bool,
 }
 
@@ -156,10 +154,10 @@ impl Record {
                 put_position(out, head.last);
                 put(out, head.run.0);
                 put(out, head.before.0);
-                put_position(out, head.lost_end.unwrap_or_default());
+                put_position(out, head.hard.lost_end.unwrap_or_default());
                 let flag = |lost, flag| if lost { flag } else { 0 };
-                let vote = flag(head.vote_lost, FLAG_VOTE_LOST);
-                let end = flag(head.lost_end.is_some(), FLAG_END_LOST);
+                let vote = flag(head.hard.lost_vote, FLAG_VOTE_LOST);
+                let end = flag(head.hard.lost_end.is_some(), FLAG_END_LOST);
                 out.push(vote | end | flag(head.base_lost, FLAG_BASE_LOST));
             }
             Record::Entry(entry) => put_entry(out, group, serial, false, entry),
@@ -281,14 +279,15 @@ impl Reader<'_> {
     fn head(&mut self) -> Result<Head, &'static str> {
         let term = Term(self.number()?);
         let vote = Some(self.number()?).filter(|id: &NodeId| *id != 0);
-        let hard = HardState { term, vote, generation: self.number()? };
+        let generation = self.number()?;
         let (base, last) = (self.position()?, self.position()?);
         let (run, before) = (Index(self.number()?), Term(self.number()?));
         let lost = Position { term: Term(self.number()?), index: Index(self.number()?) };
         let flags = self.byte()?;
         let lost_end = (flags & FLAG_END_LOST != 0).then_some(lost);
-        let (vote_lost, base_lost) = (flags & FLAG_VOTE_LOST != 0, flags & FLAG_BASE_LOST != 0);
-        Ok(Head { hard, base, last, run, before, lost_end, vote_lost, base_lost })
+        let (lost_vote, base_lost) = (flags & FLAG_VOTE_LOST != 0, flags & FLAG_BASE_LOST != 0);
+        let hard = HardState { term, vote, generation, lost_vote, lost_end };
+        Ok(Head { hard, base, last, run, before, base_lost })
     }
 
     fn entry(&mut self) -> Result<Entry, &'static str> {
@@ -344,7 +343,9 @@ mod tests {
         let member = Member { id: 4, suffrage: Suffrage::Witness, priority: 7 };
         let configuration = Arc::new(Configuration::new([member], [1, 2]));
         let entry = |payload| Entry { term: Term(3), index: Index(9), payload };
-        let hard = HardState { term: Term(4), vote: Some(2), generation: 1 };
+        let hard =
+            HardState { term: Term(4), vote: Some(2), generation: 1, ..HardState::default() };
+        let lost = HardState { lost_vote: true, lost_end: Some(position), ..hard };
         let head = Head { hard, last: position, run: Index(8), ..Head::default() };
         let meta = SnapshotMeta {
             last: position,
@@ -353,7 +354,7 @@ mod tests {
         };
         vec![
             Record::Head(head),
-            Record::Head(Head { lost_end: Some(position), vote_lost: true, ..head }),
+            Record::Head(Head { hard: lost, base_lost: true, ..head }),
             Record::Entry(entry(Payload::Data("x".into()))),
             Record::Entry(entry(Payload::Blank)),
             Record::Mended(entry(Payload::Configuration(configuration))),

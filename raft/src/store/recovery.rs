@@ -84,14 +84,15 @@ pub(crate) fn declare_whole(vfs: &dyn Vfs, log: &Path) -> Result<()> {
 
 pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Store> {
     vfs.create_dir_all(dir).map_err(|e| Error::io("make", dir, e))?;
-    let snapshots = Snapshots::open(Arc::clone(&vfs), &dir.join("snapshots"))?;
-    let number = current(&*vfs, dir)?;
+    let snapshots = Snapshots::open(vfs, &dir.join("snapshots"))?;
+    let vfs = &snapshots.vfs();
+    let number = current(&**vfs, dir)?;
     let log = log_dir(dir, number);
-    match read(&vfs, &log, &options) {
+    match read(vfs, &log, &options) {
         Ok((wal, reading)) => build(dir, options, snapshots, wal, reading, None),
         Err(Error::Log(error @ drystone_wal::Error::Corrupt { .. })) => {
-            let found = repair::repair(&vfs, dir, number, &options, &snapshots, error)?;
-            let (wal, mut reading) = read(&vfs, &log_dir(dir, number + 1), &options)?;
+            let found = repair::repair(vfs, dir, number, &options, &snapshots, error)?;
+            let (wal, mut reading) = read(vfs, &log_dir(dir, number + 1), &options)?;
             reading.life = reading.life.max(found.life);
             let damage = Some(found.damage);
             build(dir, options, snapshots, wal, reading, damage)

@@ -98,10 +98,11 @@ fn suspect(reading: &mut Reading, holes: &[Hole]) -> bool {
     if lost == Some(reading.lost) {
         return false;
     }
+    let explained = reading.lost;
     let place = |hole: &Hole| hole.first_lost.or(hole.last_lost);
     let end = holes.last().and_then(place).unwrap_or(Lsn(u64::MAX));
     for book in reading.books.values_mut().filter(|book| book.latest < end) {
-        book.suspect();
+        book.suspect(lost.map_or(u64::MAX, |lost| lost.saturating_sub(explained)));
     }
     true
 }

@@ -66,6 +66,10 @@ impl Snapshots {
         Ok(Snapshots { vfs, dir: dir.to_path_buf() })
     }
 
+    pub(crate) fn vfs(&self) -> Arc<dyn Vfs> {
+        Arc::clone(&self.vfs)
+    }
+
     fn path(&self, group: GroupId, position: Position, ending: &str) -> PathBuf {
         let Position { term, index } = position;
         self.dir.join(format!("{:016x}-{:016x}-{:016x}.{ending}", group.0, index.0, term.0))
