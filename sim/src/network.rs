@@ -215,8 +215,8 @@ impl<M: Clone> Network<M> {
         withdrawn
     }
 
-    /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its sender
-    /// is. It counts as a copy that the network has made.
+    /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its
+    /// sender is. It counts as a copy that the network has made.
     pub fn post(&mut self, at: u64, envelope: Envelope<M>) {
         self.traffic.duplicated += 1;
         self.launch(at, envelope);
@@ -309,6 +309,14 @@ impl<M: Clone> Network<M> {
     /// Mends every link that is cut. Bad links stay bad.
     pub fn heal(&mut self) {
         self.connect(|_, _| true);
+    }
+
+    /// Asserts that no message is counted twice, or not at all.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let Traffic { sent, duplicated, delivered, lost, cut } = self.traffic;
+        let under_way = self.in_flight.len() as u64;
+        assert_eq!(sent + duplicated, delivered + lost + cut + under_way, "{:?}", self.traffic);
     }
 
     fn place(&self, from: NodeId, to: NodeId) -> Option<usize> {

@@ -293,4 +293,20 @@ impl<P: Process> World<P> {
 }
 
 #[cfg(test)]
+impl<P: Process> World<P> {
+    /// Asserts the invariants above.
+    pub(crate) fn check(&self) {
+        let next = self.network.next_at().into_iter().chain(self.events.next_at());
+        let alarms = self.ids().filter_map(|id| self.alarms.of(id.index()));
+        assert!(next.chain(alarms).all(|at| at >= self.now), "something is overdue");
+        for (node, id) in self.nodes.iter().zip(self.ids()) {
+            let expected = node.is_up() && !node.paused && node.deadline.is_some();
+            assert_eq!(self.alarms.of(id.index()).is_some(), expected, "{id}'s alarm");
+            node.check();
+        }
+        self.network.check();
+    }
+}
+
+#[cfg(test)]
 mod tests;
