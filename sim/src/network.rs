@@ -109,14 +109,17 @@ impl<M: Clone> Network<M> {
     }
 
     /// The ids of all nodes.
-    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + Clone + use<M> {
+    pub fn ids(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + Clone + use<M> {
         NodeId::first(self.nodes)
     }
 
-    /// Adds a node, its links as [`set_all`](Network::set_all) said last.
-    pub fn add(&mut self) -> NodeId {
-        self.grow(self.nodes + 1);
-        NodeId::at(self.nodes - 1)
+    /// Adds nodes, their links as [`set_all`](Network::set_all) said last.
+    pub fn add(&mut self, count: usize) -> impl ExactSizeIterator<Item = NodeId> + use<M> {
+        let before = self.nodes;
+        self.grow(before + count);
+        self.ids().skip(before)
     }
 
     fn grow(&mut self, nodes: usize) {

@@ -121,12 +121,11 @@ impl<P: Process> World<P> {
 
     /// Adds nodes, and starts them when all are there, so that the first may send to the last.
     pub fn add_all(&mut self, disks: impl IntoIterator<Item = P::Disk>) -> Vec<NodeId> {
-        let add = |disk| {
-            self.nodes.push(Node::new(disk));
-            self.alarms.add();
-            self.network.add()
-        };
-        let ids: Vec<NodeId> = disks.into_iter().map(add).collect();
+        let before = self.nodes.len();
+        self.nodes.extend(disks.into_iter().map(Node::new));
+        let count = self.nodes.len() - before;
+        (0..count).for_each(|_| self.alarms.add());
+        let ids: Vec<NodeId> = self.network.add(count).collect();
         for id in &ids {
             self.restart(*id);
         }

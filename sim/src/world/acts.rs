@@ -183,7 +183,9 @@ impl<P: Process> World<P> {
     }
 
     /// The ids of all nodes, up or down.
-    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + Clone + use<P> {
+    pub fn ids(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + Clone + use<P> {
         NodeId::first(self.nodes.len())
     }
 
