@@ -49,6 +49,11 @@ impl Seed {
         self
     }
 
+    /// Whether a failure is followed by another, verbose run.
+    pub(crate) fn is_retried(&self) -> bool {
+        self.command.is_some() && !self.verbose
+    }
+
     /// The one command that replays it, if it is known.
     pub fn replay(&self) -> Option<String> {
         self.command.as_ref().map(|command| format!("SEED={} {command}", self.value))
