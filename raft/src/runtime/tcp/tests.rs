@@ -1,7 +1,5 @@
 //! The transport over real sockets: every port is free for the taking, every wait has an end.
 
-#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
-
 mod bounds;
 mod exchange;
 mod hostile;
