@@ -76,6 +76,9 @@ pub(super) fn unpack(
     to: NodeId,
 ) -> Result<Vec<(GroupId, Vec<Message>)>, Refusal> {
     let mut mail: Vec<(GroupId, Vec<Message>)> = Vec::new();
+    if body.is_empty() {
+        return Err(Refusal::Frame("a frame without a message"));
+    }
     while !body.is_empty() {
         if body.len() < LABEL_BYTES {
             return Err(Refusal::Frame("a label that ends early"));
