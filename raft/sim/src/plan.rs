@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use drystone_raft::{Config, Lease};
+use drystone_raft::{Config, Configuration, Lease, Member, Suffrage};
 use drystone_sim::{Link, Profile, Rate, Rng, Woe};
 
 use crate::member::Ways;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub nodes: u32,
     /// How many of them the group begins with.
     pub members: u32,
+    /// Who they are.
+    pub founders: Configuration,
     /// How drivers behave.
     pub ways: Ways,
     /// What goes wrong in the safety phase.
@@ -79,6 +81,7 @@ impl Plan {
         Plan {
             nodes,
             members,
+            founders: draw_founders(rng, members),
             ways,
             profile,
             link,
@@ -93,8 +96,29 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The witness among the founders.
+    #[must_use]
+    pub fn witness(&self) -> Option<u64> {
+        let members = self.founders.members();
+        members.iter().find(|one| one.suffrage == Suffrage::Witness).map(|one| one.id)
+    }
+}
+
 /// How wrong clocks are, at most, in parts per million: what leases are configured for.
 const DRIFT_PPM: u32 = 20_000;
+
+/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders.
+fn draw_founders(rng: &mut Rng, members: u32) -> Configuration {
+    let witness = if members >= 3 && rng.below(5) == 0 { members } else { 0 };
+    let priorities = rng.below(4) == 0;
+    let member = |id: u32| {
+        let suffrage = if id == witness { Suffrage::Witness } else { Suffrage::Voter };
+        let priority = if priorities { 1 + u8::try_from(rng.below(3)).unwrap_or(0) } else { 1 };
+        Member { id: u64::from(id), suffrage, priority }
+    };
+    Configuration::new((1..=members).map(member).collect::<Vec<_>>(), [])
+}
 
 fn draw_config(rng: &mut Rng) -> Config {
     let mut config = Config::new(ELECTION);
