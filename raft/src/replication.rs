@@ -112,10 +112,10 @@ impl Raft {
         let Standing::Leader(reign) = &mut self.standing else { return };
         let mut peers = core::mem::take(&mut reign.peers);
         let round = reign.round;
-        // A witness gets no position that is not on some disk with its command: alone with it, it
+        // A witness gets no position that no other voter has with its command: alone with it, it
         // could neither lead nor vote for anyone.
         let members = self.history.active();
-        let full = |id: NodeId| members.member(id).is_some() && !members.is_witness(id);
+        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
         let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
         let own = if full(self.id) { self.log.stable() } else { Index(0) };
         let kept = copies.fold(own, Index::max);

@@ -193,7 +193,9 @@ impl<'a> Run<'a> {
             return;
         }
         let down: Vec<NodeId> = self.world.ids().filter(|id| !self.world.is_up(*id)).collect();
-        if down.is_empty() || self.plan.members < 3 || self.plan.operate > 0 {
+        // Beside a witness every other copy is needed.
+        let spare = self.plan.members >= 3 && self.plan.witness().is_none();
+        if down.is_empty() || !spare || self.plan.operate > 0 {
             return;
         }
         let id = *self.rng.pick(&down);
