@@ -52,7 +52,12 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Plan {
         let members = *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]);
         let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
-        let config = draw_config(rng);
+        let mut config = draw_config(rng);
+        let operate = if rng.below(2) == 0 { 0 } else { 3 * ELECTION };
+        if operate > 0 {
+            // What keeps members that were removed from disturbing the others (thesis §4.2.3).
+            (config.pre_vote, config.check_quorum) = (true, true);
+        }
         let slow = *rng.pick(&[2, 10, 60]);
         let ways = Ways {
             config: Arc::new(config),
@@ -89,7 +94,7 @@ impl Plan {
             liveness: 40 * ELECTION,
             think: 5..5 + 10 * (1 + rng.below(8)),
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
-            operate: if rng.below(2) == 0 { 0 } else { 3 * ELECTION },
+            operate,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
             clocks_lie: false,
         }
