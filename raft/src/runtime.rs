@@ -57,6 +57,7 @@ mod courier;
 mod router;
 
 mod channels;
+pub mod tcp;
 mod transport;
 
 pub use crate::store::GroupId;
