@@ -22,7 +22,8 @@
 //!      9 ReadRequest  id v, lease f
 //!
 //!     entries   count v; then, unless it is 0,
-//!               first index v, runs v, (term above the last run's v, entries in it v) for each run,
+//!               first index v, runs v,
+//!               (term above the last run's v, entries in it v) for each run,
 //!               (head 4, payload) for each entry
 //!     head      little-endian: length of the payload << 2 | what it is
 //!               0 blank   1 data   2 members   3 withheld
@@ -48,8 +49,8 @@
 //!   all of them in memory.
 //! * What is allocated is at most sixteen bytes for each byte given, and a count that the
 //!   bytes cannot hold is refused before anything is.
-//! * Nothing given makes it panic. Terms and indexes are below 2^62 and nodes are not 0, so that the
-//!   core can count on.
+//! * Nothing given makes it panic. Terms and indexes are below 2^62 and nodes are not 0, so that
+//!   the core can count on.
 //!
 //! # Absent
 //!
@@ -108,8 +109,8 @@ impl Message {
     /// Appends the message's bytes to `out`. `wire.rs` draws them.
     ///
     /// # Panics
-    /// If its entries do not follow each other, if a payload has 2^30 bytes or more, or if a term or
-    /// an index has come to 2^62.
+    /// If its entries do not follow each other, if a payload has 2^30 bytes or more, or if a term
+    /// or an index has come to 2^62.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[VERSION, kind(&self.body)]);
         put(out, self.from);
@@ -119,7 +120,7 @@ impl Message {
         put_body(out, &self.body);
     }
 
-    /// The message that these bytes are, whole and to the last one. Its payloads are slices of them.
+    /// The message that these bytes are, to the last of them. Its payloads are slices of them.
     ///
     /// # Errors
     /// [`Error::Message`], with the first place where they are no message.

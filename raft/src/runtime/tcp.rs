@@ -1,8 +1,8 @@
 //! A network of TCP connections between the nodes of a cluster.
 //!
-//! Raft forgives a network that loses, doubles and reorders. It does not forgive one that alters, or
-//! that delivers what was never meant for this node: a peer of another cluster, yesterday's bytes
-//! played again, half a message. So everything here is about being sure, at small cost.
+//! Raft forgives a network that loses, doubles and reorders. It does not forgive one that alters,
+//! or that delivers what was never meant for this node: a peer of another cluster, yesterday's
+//! bytes played again, half a message. So everything here is about being sure, at small cost.
 //!
 //! ```text
 //!     node 1                                                           node 2
@@ -20,19 +20,20 @@
 //! # Promises
 //!
 //! * What is handed on came whole, in order and unaltered from a connection whose other end knew
-//!   this cluster, this node and this connection's challenge; under TLS, from the node that it says.
+//!   this cluster, this node and this connection's challenge; under TLS, from the node it says.
 //! * Nobody who sends waits: an outbox has a bound in bytes, and beyond it the oldest messages give
 //!   way and are counted. Nobody who reads grows: see [`Limits`].
-//! * Bytes of any kind lead to a connection that is ended, a warning in the log that says why, and a
-//!   counter in [`Metrics`] by kind. No panic, and no message that was not sent.
+//! * Bytes of any other kind lead to a connection that is ended, a warning in the log that says
+//!   why, and a counter in [`Metrics`] by kind. No panic, and no message that was not sent.
 //! * A connection that is silent, half-open or slow is ended after [`Limits::silence`], one that
 //!   does not say who it is after [`Limits::handshake`]; a flood of those pushes out itself alone.
 //! * A connection is dialled again for as long as the peer is known, with growing, jittered pauses.
 //!
 //! # Absent
 //!
-//! * Without TLS, whoever is on the network and knows the cluster's number can pretend to be a node.
-//! * A message that is larger than [`Limits::frame_bytes_max`] is dropped, with an error in the log.
+//! * Without TLS, whoever is on the network and knows the cluster's number can pretend to be a
+//!   node, and take the place of its connection.
+//! * A message larger than [`Limits::frame_bytes_max`] is dropped, with an error in the log.
 //! * Payloads share memory with the frame they came in. Who keeps a small one for long keeps up to
 //!   [`Limits::write_bytes`] in memory with it.
 //! * Warnings are not thinned out: a flood of bad connections is a flood of lines. That is for the

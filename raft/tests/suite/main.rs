@@ -13,3 +13,4 @@ mod store_crash;
 mod store_damage;
 mod store_model;
 mod store_support;
+mod tcp_nodes;

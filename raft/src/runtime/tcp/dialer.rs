@@ -111,7 +111,7 @@ async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
         shared.counters.refused(&refusal);
         add(&shared.counters.dropped_unreachable, peer.outbox.clear());
         if !told {
-            tracing::warn!(peer = peer.id, address = peer.address, %refusal, "peer is out of reach");
+            tracing::warn!(peer = peer.id, address = peer.address, %refusal, "out of reach");
             // Once is enough; but if nobody could be told, try again.
             told = shared.inbox.try_send(Inbound::Down(peer.id)).is_ok();
         }

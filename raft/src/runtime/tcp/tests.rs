@@ -164,8 +164,8 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Carries bytes between a dialler and `to`, keeps those of the dialler, and cuts a connection after
-/// so many bytes from `to`.
+/// Carries bytes between a dialler and `to`, keeps those of the dialler, and cuts a connection
+/// after so many bytes from `to`.
 struct Relay {
     address: String,
     recorded: std::sync::Arc<parking_lot::Mutex<Vec<u8>>>,

@@ -1,8 +1,8 @@
 //! Connections that nobody can listen to or forge, between nodes that prove who they are.
 //!
-//! Both sides show a certificate. A node's is valid for the name `node-<id>`, signed by an authority
-//! that the cluster trusts: whoever dials node 3 wants `node-3`, and a connection that says it comes
-//! from node 2 must have shown `node-2`.
+//! Both sides show a certificate. A node's is valid for the name `node-<id>`, signed by an
+//! authority that the cluster trusts: whoever dials node 3 wants `node-3`, and a connection that
+//! says it comes from node 2 must have shown `node-2`.
 
 use std::fmt;
 use std::io;
