@@ -109,6 +109,10 @@ impl Seeds {
                 None => value - self.first == self.count,
             };
             if done {
+                if self.lasting.is_some() {
+                    let (first, count) = (self.first, value - self.first);
+                    println!("{count} seeds from {first} on: none failed");
+                }
                 return;
             }
             let command = Some(self.command.clone());

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::boot::SnapshotMeta;
 use crate::input::Input;
@@ -13,15 +13,23 @@ use crate::runtime::transport::Chunks;
 use crate::store::{GroupId, Store};
 use crate::types::{Index, NodeId, Position};
 
-/// Puts a snapshot's bytes into `reply`, from `offset` on, as fast as it takes them.
+/// Puts a snapshot's bytes into `reply`, from `offset` on, as fast as it takes them, unless too many
+/// are served already.
 pub(crate) fn serve(
     store: Arc<Store>,
+    leave: Option<OwnedSemaphorePermit>,
     group: GroupId,
     position: Position,
     offset: u64,
     reply: mpsc::Sender<io::Result<Bytes>>,
 ) {
+    let Some(leave) = leave else {
+        // Whoever cannot be told finds out from the end.
+        let _ = reply.try_send(Err(io::ErrorKind::ResourceBusy.into()));
+        return;
+    };
     tokio::task::spawn_blocking(move || {
+        let _leave = leave;
         let mut at = offset;
         loop {
             let part = store.snapshots().part(group, position, at);

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::store;
+use crate::store::{self, GroupId};
 
 /// What starting and stopping a node returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -23,6 +23,10 @@ pub enum Error {
     /// The state machine could not take its snapshot.
     #[error("the state machine could not be restored")]
     Machine(#[source] Arc<io::Error>),
+
+    /// The group runs on this node already.
+    #[error("group {0} runs already")]
+    Running(GroupId),
 
     /// The node has stopped already.
     #[error("the node has stopped")]

@@ -1,9 +1,11 @@
 //! Many groups on one node: few tasks, one log, one sync for all.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use drystone_vfs::Vfs;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -35,6 +37,7 @@ pub struct MultiNode<M: StateMachine> {
     /// Shards and appliers.
     tasks: Vec<JoinHandle<()>>,
     router: Option<JoinHandle<()>>,
+    running: Mutex<HashSet<GroupId>>,
 }
 
 /// How its tasks are laid out.
@@ -81,6 +84,7 @@ impl<M: StateMachine> MultiNode<M> {
             origin,
             tasks: Vec::new(),
             router: None,
+            running: Mutex::default(),
         };
         let transport = Arc::clone(&link.transport);
         if !layout.router {
@@ -133,7 +137,7 @@ impl<M: StateMachine> MultiNode<M> {
     /// Blocks while its snapshot is read.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::Machine`]; [`Error::Stopped`].
+    /// [`Error::Running`]; [`Error::Store`]; [`Error::Machine`]; [`Error::Stopped`].
     pub async fn start(&self, group: GroupId, machine: M) -> Result<Group<M>> {
         self.start_with(group, self.config.members.clone(), machine).await
     }
@@ -148,6 +152,9 @@ impl<M: StateMachine> MultiNode<M> {
         members: Configuration,
         mut machine: M,
     ) -> Result<Group<M>> {
+        if !self.running.lock().insert(group) {
+            return Err(Error::Running(group));
+        }
         match self.store.create(group, members) {
             Ok(()) | Err(crate::store::Error::GroupExists(_)) => {}
             Err(error) => return Err(error.into()),
@@ -172,8 +179,7 @@ impl<M: StateMachine> MultiNode<M> {
         let (base, last) = (boot.base.index, boot.last.index);
         let kept = machine.applied();
         if kept > base || base == Index(0) && kept > Index(0) {
-            let applied = kept.min(last);
-            return Ok((boot.applied(applied), applied));
+            return Ok((boot.applied(kept.min(last)), kept));
         }
         let snapshots = self.store.snapshots();
         let mut below = last;
@@ -193,7 +199,7 @@ impl<M: StateMachine> MultiNode<M> {
         }
         let witness = boot.history.active().is_witness(self.config.id);
         let lost = base > Index(0) && !witness;
-        Ok((if lost { boot.lost_snapshot() } else { boot }, base))
+        Ok(if lost { (boot.lost_snapshot(), Index(0)) } else { (boot, base) })
     }
 
     /// Hands over what this node leads, answers everyone, and closes the store.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drystone_wal::{Commit, Lsn};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::boot::SnapshotMeta;
@@ -43,6 +43,13 @@ const GATHER_MAX: usize = 1024;
 
 /// Most snapshots and loads that report at once; those who come later wait.
 pub(crate) const EVENTS_MAX: usize = 1024;
+
+/// Bytes that are handed to the log and not durable; beyond, nothing new is taken in. Less than the
+/// log's own buffers hold, so that handing on does not block.
+const FLYING_BYTES_MAX: usize = 4 << 20;
+
+/// Most snapshots that are served at once by a shard; others are told to come again.
+const SERVED_MAX: usize = 8;
 
 /// What callers want.
 #[derive(Debug)]
@@ -106,12 +113,17 @@ pub(crate) enum Event {
     MachineFailed {
         slot: u32,
     },
+    /// This group holds more of the log than can be moved: its log must be shortened.
+    Crowding {
+        group: GroupId,
+    },
 }
 
 /// Writes that become durable together.
 #[derive(Debug)]
 struct Flight {
     commit: Commit,
+    bytes: usize,
     writes: Vec<(u32, WriteId)>,
 }
 
@@ -131,6 +143,8 @@ pub(crate) struct Shard<M: StateMachine> {
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     tickets: Tickets<M::Reply>,
     flights: VecDeque<Flight>,
+    /// Bytes of all flights.
+    flying: usize,
     jobs: Vec<Job<M>>,
     mail: HashMap<NodeId, Vec<(GroupId, Vec<Message>)>>,
     effects: Vec<Effect>,
@@ -138,6 +152,10 @@ pub(crate) struct Shard<M: StateMachine> {
     wanting: Vec<(u32, NodeId)>,
     /// Groups whose log was shortened: it may give room back.
     compacted: Vec<u32>,
+    /// Groups that hold the log of all, and are being compacted for that.
+    crowding: Vec<u32>,
+    /// Snapshots that may be served at once.
+    serving: Arc<Semaphore>,
     stopping: Option<Stopping>,
 }
 
@@ -183,11 +201,14 @@ impl<M: StateMachine> Shard<M> {
             timers: BinaryHeap::new(),
             tickets: Tickets::new(),
             flights: VecDeque::new(),
+            flying: 0,
             jobs: Vec::new(),
             mail: HashMap::new(),
             effects: Vec::new(),
             wanting: Vec::new(),
             compacted: Vec::new(),
+            crowding: Vec::new(),
+            serving: Arc::new(Semaphore::new(SERVED_MAX)),
             stopping: None,
         }
     }
@@ -198,7 +219,9 @@ impl<M: StateMachine> Shard<M> {
         let mut inbound = Vec::with_capacity(GATHER_MAX);
         loop {
             let wake = self.wake();
-            let room = self.jobs.len() < GATHER_MAX && self.stopping.is_none();
+            // A disk that does not keep up is not given more: to hand it on would block.
+            let dry = self.flying < FLYING_BYTES_MAX;
+            let room = dry && self.jobs.len() < GATHER_MAX && self.stopping.is_none();
             tokio::select! {
                 biased;
                 stored = stored(&mut self.flights), if !self.flights.is_empty() => {
@@ -207,7 +230,7 @@ impl<M: StateMachine> Shard<M> {
                 event = ears.events.recv() => {
                     if let Some(event) = event { self.on_event(event) }
                 }
-                count = ears.inbound.recv_many(&mut inbound, GATHER_MAX) => {
+                count = ears.inbound.recv_many(&mut inbound, GATHER_MAX), if dry => {
                     if count == 0 { break }
                 }
                 count = ears.requests.recv_many(&mut requests, GATHER_MAX), if room => {
@@ -222,7 +245,11 @@ impl<M: StateMachine> Shard<M> {
                 }
                 () = sleep_until(wake) => {}
             }
-            self.gather(&mut ears, &mut inbound, &mut requests, room);
+            if !requests.is_empty() {
+                // Whoever was answered with them is about to ask again.
+                tokio::task::yield_now().await;
+            }
+            self.gather(&mut ears, &mut inbound, &mut requests, (dry, room));
             self.ring();
             self.round();
             if let Ok(permit) = ears.rounds.try_reserve()
@@ -243,7 +270,7 @@ impl<M: StateMachine> Shard<M> {
         ears: &mut Ears<M>,
         inbound: &mut Vec<Inbound>,
         requests: &mut Vec<Request<M>>,
-        room: bool,
+        (dry, room): (bool, bool),
     ) {
         while let Some(flight) = self.flights.front()
             && let Some(outcome) = flight.commit.try_wait()
@@ -253,7 +280,8 @@ impl<M: StateMachine> Shard<M> {
         while let Ok(event) = ears.events.try_recv() {
             self.on_event(event);
         }
-        while inbound.len() < GATHER_MAX
+        while dry
+            && inbound.len() < GATHER_MAX
             && let Ok(next) = ears.inbound.try_recv()
         {
             inbound.push(next);
@@ -335,6 +363,7 @@ impl<M: StateMachine> Shard<M> {
 
     fn on_stored(&mut self, outcome: &drystone_wal::Result<Lsn>) {
         let Some(flight) = self.flights.pop_front() else { return };
+        self.flying -= flight.bytes;
         match outcome {
             Ok(_) => {
                 for (slot, id) in flight.writes {
@@ -348,6 +377,7 @@ impl<M: StateMachine> Shard<M> {
     /// The disk failed: for everyone.
     fn fail(&mut self) {
         self.flights.clear();
+        self.flying = 0;
         for slot in 0..self.seats.len() {
             self.give(slot as u32, Input::StorageFailed);
         }
@@ -357,27 +387,39 @@ impl<M: StateMachine> Shard<M> {
         match event {
             Event::Input { slot, input } => self.give(slot, input),
             Event::MachineFailed { slot } => self.give(slot, Input::StorageFailed),
+            Event::Crowding { group } => {
+                if let Some(slot) = self.slots.get(&group).copied() {
+                    self.crowding.push(slot);
+                    self.jobs.push(Job::Snapshot { slot });
+                }
+            }
             Event::NoSnapshot { slot, to } => {
                 self.wanting.push((slot, to));
                 self.jobs.push(Job::Snapshot { slot });
             }
-            Event::Taken { slot, taken } => {
-                self.jobs.push(Job::Taken { slot });
-                let wanting = std::mem::take(&mut self.wanting);
-                let (mine, others) = wanting.into_iter().partition(|(of, _)| *of == slot);
-                self.wanting = others;
-                for (_, to) in mine {
-                    let open = taken.clone().map(|meta| Input::SnapshotOpen { to, meta });
-                    self.give(slot, open.unwrap_or(Input::SnapshotUnsound { to }));
-                }
-                if let Some(meta) = taken {
-                    let back = |kept: u64| Index(meta.last.index.0.saturating_sub(kept));
-                    let through = back(self.config.kept_entries);
-                    let must = back(self.config.kept_entries_max);
-                    self.give(slot, Input::Compact { through, must });
-                }
-            }
+            Event::Taken { slot, taken } => self.on_taken(slot, taken),
         }
+    }
+
+    /// A snapshot was taken, or could not be.
+    fn on_taken(&mut self, slot: u32, taken: Option<SnapshotMeta>) {
+        self.jobs.push(Job::Taken { slot });
+        let wanting = std::mem::take(&mut self.wanting);
+        let (mine, others) = wanting.into_iter().partition(|(of, _)| *of == slot);
+        self.wanting = others;
+        for (_, to) in mine {
+            let open = taken.clone().map(|meta| Input::SnapshotOpen { to, meta });
+            self.give(slot, open.unwrap_or(Input::SnapshotUnsound { to }));
+        }
+        let Some(meta) = taken else { return };
+        let back = |kept: u64| Index(meta.last.index.0.saturating_sub(kept));
+        let mut through = back(self.config.kept_entries);
+        let mut must = back(self.config.kept_entries_max);
+        if self.crowding.contains(&slot) {
+            self.crowding.retain(|of| *of != slot);
+            (through, must) = (meta.last.index, meta.last.index);
+        }
+        self.give(slot, Input::Compact { through, must });
     }
 
     fn on_inbound(&mut self, inbound: Inbound) {
@@ -389,7 +431,8 @@ impl<M: StateMachine> Shard<M> {
                 }
             }
             Inbound::Fetch { group, position, offset, reply, .. } => {
-                courier::serve(Arc::clone(&self.store), group, position, offset, reply);
+                let leave = Arc::clone(&self.serving).try_acquire_owned();
+                courier::serve(Arc::clone(&self.store), leave.ok(), group, position, offset, reply);
             }
             Inbound::Down(id) => {
                 for slot in 0..self.seats.len() {
@@ -512,9 +555,13 @@ impl<M: StateMachine> Shard<M> {
             self.effects = effects;
             self.arm(slot);
         }
+        let bytes = batch.as_ref().map_or(0, Batch::bytes);
         let committed = batch.map_or(Ok(None), Batch::commit);
         match committed {
-            Ok(Some(commit)) => self.flights.push_back(Flight { commit, writes }),
+            Ok(Some(commit)) => {
+                self.flying += bytes;
+                self.flights.push_back(Flight { commit, bytes, writes });
+            }
             Ok(None) => {}
             Err(_) => self.fail(),
         }
@@ -623,7 +670,7 @@ impl<M: StateMachine> Shard<M> {
         if self.compacted.is_empty() {
             return;
         }
-        let store = Arc::clone(&self.store);
+        let (store, events) = (Arc::clone(&self.store), self.events.clone());
         let base = |slot: u32| {
             let seat = &self.seats[slot as usize];
             (seat.group, seat.raft.base().index)
@@ -634,7 +681,9 @@ impl<M: StateMachine> Shard<M> {
                 // What is left is removed the next time.
                 let _ = store.snapshots().remove_before(group, base);
             }
-            let _ = store.clean();
+            for group in store.clean().unwrap_or_default() {
+                let _ = events.blocking_send(Event::Crowding { group });
+            }
         });
     }
 

@@ -156,7 +156,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Bytes that are in it.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.shelf.bytes.len()
     }
 
@@ -261,7 +261,8 @@ impl Pen<'_> {
 
     /// What it has lost, and its term and vote.
     fn end(&mut self, old: &Book) {
-        (self.book.last, self.book.base_lost) = (old.last, old.base_lost);
+        self.book.end_at(old.last);
+        self.book.base_lost = old.base_lost;
         self.head(old.hard);
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Book {
     pub(crate) base: Position,
     /// Where the log ends, whether or not all of it is there.
     pub(crate) last: Position,
+    /// The first index of the term of `last`.
+    run: Index,
     extents: VecDeque<Extent>,
     /// The members that entries name.
     configurations: Vec<(Index, Arc<Configuration>)>,
@@ -133,10 +135,16 @@ impl Book {
 
     /// What the next write begins with.
     pub(crate) fn next_head(&self, hard: HardState) -> Head {
-        let run = self.run_start();
+        let run = self.run;
         let before = self.term_before(run);
         let Book { base, last, base_lost, .. } = *self;
         Head { hard, base, last, run, before, base_lost }
+    }
+
+    /// The log ends here, whatever of it was put in.
+    pub(crate) fn end_at(&mut self, last: Position) {
+        self.last = last;
+        self.run = self.run_start();
     }
 
     fn run_start(&self) -> Index {
@@ -180,7 +188,7 @@ impl Book {
         if head.base.index > self.base.index {
             self.compact(head.base);
         }
-        self.last = head.last;
+        (self.last, self.run) = (head.last, head.run);
         self.doubt = false;
         Ok(())
     }
@@ -202,6 +210,7 @@ impl Book {
             let kept = self.newest_of(next.term, next.index.prev());
             self.drop_after(kept.unwrap_or(self.base.index));
             self.last = Position::new(next.term, next.index.prev());
+            self.run = self.run_start();
             self.doubt = false;
         }
     }
@@ -231,6 +240,9 @@ impl Book {
                 back.count += 1;
             }
             _ => self.extents.push_back(Extent { first: index, count: 1, term, lsn }),
+        }
+        if term != self.last.term {
+            self.run = index;
         }
         self.last = entry.position();
         if let Payload::Configuration(found) = &entry.payload {
@@ -277,6 +289,7 @@ impl Book {
         if last < self.last.index {
             let term = self.extents.back().map_or(self.base.term, |extent| extent.term);
             self.last = Position::new(term, last);
+            self.run = self.run_start();
         }
     }
 
@@ -303,6 +316,7 @@ impl Book {
         if self.last.index <= base.index {
             self.last = base;
         }
+        self.run = self.run.max(base.index);
         // What is left of the bytes is taken to be what is left of the entries.
         self.bytes = self.bytes / (before + 1) * (self.count() + 1);
     }
@@ -385,6 +399,7 @@ impl Book {
         if here.index < self.last.index {
             self.hard.lost_end = self.hard.lost_end.max(Some(self.last));
             self.last = here;
+            self.run = self.run_start();
         }
         self.is_harmed()
     }

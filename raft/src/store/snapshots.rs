@@ -63,6 +63,13 @@ pub struct SnapshotReader {
 impl Snapshots {
     pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Snapshots> {
         vfs.create_dir_all(dir).map_err(|e| Error::io("make", dir, e))?;
+        for name in vfs.list(dir).map_err(|e| Error::io("list", dir, e))? {
+            // What was under way when the last process ended.
+            let path = dir.join(name);
+            if path.extension().is_some_and(|ending| ending == "tmp" || ending == "part") {
+                vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            }
+        }
         Ok(Snapshots { vfs, dir: dir.to_path_buf() })
     }
 

@@ -6,6 +6,7 @@ mod basics;
 mod lab;
 mod multi_groups;
 mod node_basics;
+mod node_disks;
 mod node_snapshots;
 mod node_support;
 mod store_crash;
