@@ -161,11 +161,13 @@ async fn main() -> std::io::Result<()> {
     codec("codec, 64 entries of 16 B", &append(64, 16));
     let one = |message| vec![(GroupId(1), vec![message])];
     let beats = (0..1_000).map(|group| (GroupId(group), vec![heartbeat()])).collect();
+    let appends = (0..1_000).map(|group| (GroupId(group), vec![append(1, 16)])).collect();
     let loads = [
         Load { name: "heartbeats, one at a time", mail: one(heartbeat()), window: 1 },
         Load { name: "heartbeats, 256 under way", mail: one(heartbeat()), window: 256 },
         Load { name: "heartbeats of 1000 groups at once", mail: beats, window: 4_000 },
         Load { name: "1 entry of 16 B, 256 under way", mail: one(append(1, 16)), window: 256 },
+        Load { name: "1 entry to each of 1000 groups", mail: appends, window: 4_000 },
         Load { name: "64 entries of 16 B, 64 under way", mail: one(append(64, 16)), window: 64 },
         Load { name: "16 entries of 4 KiB, 16 under way", mail: one(append(16, 4096)), window: 16 },
     ];

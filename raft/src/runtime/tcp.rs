@@ -36,8 +36,6 @@
 //! * A message larger than [`Limits::frame_bytes_max`] is dropped, with an error in the log.
 //! * Messages to one peer come one after the other: a heartbeat waits behind the entries before it,
 //!   though never behind a snapshot.
-//! * Payloads share memory with the frame they came in. Who keeps a small one for long keeps up to
-//!   [`Limits::write_bytes`] in memory with it.
 //! * Warnings are not thinned out: a flood of bad connections is a flood of lines. That is for the
 //!   subscriber to limit.
 

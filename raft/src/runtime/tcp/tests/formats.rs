@@ -64,6 +64,35 @@ fn every_frame_has_a_checksum_of_its_own() {
     }
 }
 
+/// One entry that is kept must not keep a whole frame of other groups' in memory; and what is large
+/// is not copied.
+#[test]
+fn payloads_share_memory_with_their_own_group_alone() {
+    let message = |len| append(1, 2, 8, Bytes::from(vec![7; len]));
+    let mut body = Vec::new();
+    for (group, len) in [(1_u64, 10), (1, 20), (2, 30), (3, 40_000)] {
+        let mut bytes = Vec::new();
+        message(len).encode(&mut bytes);
+        body.extend_from_slice(&group.to_le_bytes());
+        body.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        body.extend_from_slice(&bytes);
+    }
+    let body = Bytes::from(body);
+    let mail = unpack(body.clone(), 1, 2).unwrap();
+    let groups: Vec<_> = mail.iter().map(|(group, all)| (group.0, all.len())).collect();
+    assert_eq!(groups, [(1, 2), (2, 1), (3, 1)]);
+    let shared: Vec<bool> = mail
+        .iter()
+        .flat_map(|(_, messages)| messages)
+        .map(|message| {
+            let Body::Append { entries, .. } = &message.body else { panic!("entries") };
+            let Payload::Data(data) = &entries[0].payload else { panic!("data") };
+            body.as_ptr_range().contains(&data.as_ptr())
+        })
+        .collect();
+    assert_eq!(shared, [false, false, false, true]);
+}
+
 /// Whoever can seal a frame can still put anything into it.
 #[test]
 fn noise_in_a_sound_frame_is_an_error() {
