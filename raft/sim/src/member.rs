@@ -393,6 +393,11 @@ impl<S: StateMachine> Member<S> {
         self.disk.life()
     }
 
+    /// Whether its state has the effect of every command: a witness's has not.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether its log and its snapshot are whole.
     pub fn is_sound(&self) -> bool {
         !self.disk.is_bad() && self.raft.is_sound()
