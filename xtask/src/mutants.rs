@@ -7,9 +7,9 @@
 //!                                                    ---- instead of      ---- it says
 //! ```
 //!
-//! The bugs are kept as texts to be replaced, not as flags in the code: the core stays readable, and
-//! a test of the simulator checks that each text is still there, once. They are built in a copy of the
-//! sources, one after the other, and run until the simulator stops or the time is up.
+//! The bugs are kept as texts to be replaced, not as flags in the code: the core stays readable,
+//! and a test of the simulator checks that each text is still there, once. They are built in a copy
+//! of the sources, one after the other, and run until the simulator stops or the time is up.
 
 use std::fs;
 use std::path::{Path, PathBuf};

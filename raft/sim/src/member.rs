@@ -2,7 +2,8 @@
 //!
 //! The driver is as hostile as a driver may be. Writes take long and are reported out of order,
 //! reads of the log come back late and short, applying lags behind, snapshots come in pieces that
-//! get lost, and nothing is done twice because something went wrong: that is for the core to see to.
+//! get lost, and nothing is done twice because something went wrong: that is for the core to see
+//! to.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -150,7 +150,8 @@ impl<S: StateMachine> Watch<S> {
             let same = here == Some(applied.position.term) || !raft.is_sound();
             assert!(
                 gone || same,
-                "leader {id} of term {term} has {here:?} at {index}, where {} was committed by term {}",
+                "leader {id} of term {term} has {here:?} at {index}, where {} was committed by \
+                 term {}",
                 applied.position,
                 applied.by
             );
