@@ -1,9 +1,9 @@
 //! How many messages the TCP transport carries, for each second of processor time.
 //!
-//! Two nodes in this process, over loopback, two worker threads for both; one says, the other takes.
-//! The sender keeps no more than a window of messages under way, so that none is dropped. Both ends
-//! are in the figure, and the kernel's share of them; a bare copy of the bytes through loopback is
-//! measured beside it.
+//! Two nodes in this process, over loopback, two worker threads for both; one says, the other
+//! takes. The sender keeps no more than a window of messages under way, so that none is dropped.
+//! Both ends are in the figure, and the kernel's share of them; a bare copy of the bytes through
+//! loopback is measured beside it.
 //!
 //! ```text
 //! cargo run --release -p drystone-raft --example network [seconds]

@@ -231,7 +231,7 @@ impl Raft {
                 self.land();
             }
             Input::StorageFailed => self.stop(Fault::Storage, out),
-            Input::Loaded { to, after, entries } => self.loaded(to, after, entries, out),
+            Input::Loaded { to, after, entries } => self.loaded(to, after, &entries, out),
             Input::Damaged { after, through } => self.damaged(after, through),
             Input::SnapshotOpen { to, meta } => self.snapshot_open(to, meta, out),
             Input::SnapshotUnsound { to } => self.snapshot_unsound(to, out),

@@ -170,10 +170,10 @@ impl Raft {
         &mut self,
         to: NodeId,
         after: Index,
-        entries: Vec<Entry>,
+        entries: &[Entry],
         out: &mut Vec<Effect>,
     ) {
-        if self.lend_loaded(to, after, &entries, out) {
+        if self.lend_loaded(to, after, entries, out) {
             return;
         }
         let commit = self.commit;

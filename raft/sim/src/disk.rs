@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Writes are all or nothing and in order: that is what [`drystone_raft::Effect::Write`] asks of a
-//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries that
-//! can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that is.
+//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries
+//! that can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that
+//! is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

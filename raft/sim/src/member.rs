@@ -2,7 +2,8 @@
 //!
 //! The driver is as hostile as a driver may be. Writes take long and are reported out of order,
 //! reads of the log come back late and short, applying lags behind, snapshots come in pieces that
-//! get lost, and nothing is done twice because something went wrong: that is for the core to see to.
+//! get lost, and nothing is done twice because something went wrong: that is for the core to see
+//! to.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -391,6 +392,11 @@ impl<S: StateMachine> Member<S> {
     /// How often it has been started.
     pub fn life(&self) -> u64 {
         self.disk.life()
+    }
+
+    /// Whether its state has the effect of every command: a witness's has not.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Whether its log and its snapshot are whole.

@@ -379,7 +379,7 @@ impl<'a> Run<'a> {
     fn voters(&self) -> Vec<NodeId> {
         let best = self.world.processes().max_by_key(|(_, member)| member.raft.last());
         let members = best.map(|(_, member)| member.raft.members());
-        let ids = members.into_iter().flat_map(|members| members.members()).filter_map(|member| {
+        let ids = members.into_iter().flat_map(Configuration::members).filter_map(|member| {
             let votes = member.suffrage == Suffrage::Voter;
             votes.then(|| NodeId(u32::try_from(member.id).expect("ids are small here")))
         });
