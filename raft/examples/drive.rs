@@ -1,7 +1,7 @@
 //! The core alone, driven by hand: three members on three threads, joined by std's channels.
 //!
-//! What is not here is a disk. A real driver writes what `Effect::Write` says and syncs it before it
-//! answers `Stored`; this one answers at once, and its members must not be restarted.
+//! What is not here is a disk. A real driver writes what `Effect::Write` says and syncs it before
+//! it answers `Stored`; this one answers at once, and its members must not be restarted.
 //!
 //! `cargo run -p drystone-raft --no-default-features --example drive`
 

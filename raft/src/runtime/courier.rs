@@ -13,8 +13,8 @@ use crate::runtime::transport::Chunks;
 use crate::store::{GroupId, Store};
 use crate::types::{Index, NodeId, Position};
 
-/// Puts a snapshot's bytes into `reply`, from `offset` on, as fast as it takes them, unless too many
-/// are served already.
+/// Puts a snapshot's bytes into `reply`, from `offset` on, as fast as it takes them, unless too
+/// many are served already.
 pub(crate) fn serve(
     store: Arc<Store>,
     leave: Option<OwnedSemaphorePermit>,

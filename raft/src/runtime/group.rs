@@ -66,8 +66,8 @@ impl<M: StateMachine> Group<M> {
     /// here.
     ///
     /// # Errors
-    /// [`Refused::NotLeader`] and others that mean "not done"; [`Refused::Unknown`] means that it may
-    /// yet be done, or not.
+    /// [`Refused::NotLeader`] and others that mean "not done"; [`Refused::Unknown`] means that it
+    /// may yet be done, or not.
     pub async fn propose(&self, command: impl Into<Bytes>) -> Result<M::Reply, Refused> {
         let (answer, reply) = oneshot::channel();
         let (slot, data) = (self.slot, command.into());

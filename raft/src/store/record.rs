@@ -9,7 +9,8 @@
 //!     ┌──────┬──────────┬───────────┬──────────────────────────────────────────────────────────┐
 //!     │ kind │ group, 8 │ serial, 8 │ what the kind needs                                      │
 //!     └──────┴──────────┴───────────┴──────────────────────────────────────────────────────────┘
-//!     1 Head     term 8, vote 8, generation 8, base 16, last 16, run 8, before 8, lost end 16, flags 1
+//!     1 Head     term 8, vote 8, generation 8, base 16, last 16, run 8, before 8, lost end 16,
+//!                flags 1
 //!     2 Entry    position 16, payload
 //!     3 Mended   position 16, payload                      payload: 0 blank  1 data, the rest
 //!     4 Cut      index 8                                            2 configuration  3 withheld
@@ -375,7 +376,10 @@ mod tests {
             assert_eq!(Record::decode(&bytes), Ok((GroupId(5), 6, record.clone())));
             for end in 0..bytes.len() {
                 let cut = Record::decode(&bytes[..end]);
-                let data = matches!(&record, Record::Entry(entry) if matches!(entry.payload, Payload::Data(_)));
+                let data = match &record {
+                    Record::Entry(entry) => matches!(entry.payload, Payload::Data(_)),
+                    _ => false,
+                };
                 assert!(cut.is_err() || data && cut != Ok((GroupId(5), 6, record.clone())));
             }
         }

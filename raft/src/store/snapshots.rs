@@ -147,8 +147,8 @@ impl Snapshots {
     /// Opens a snapshot for reading.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is not there; [`Error::Corrupt`] if its head is not sound. What follows is
-    /// checked as it is read.
+    /// [`Error::Io`] if it is not there; [`Error::Corrupt`] if its head is not sound. What follows
+    /// is checked as it is read.
     pub fn read(&self, group: GroupId, position: Position) -> Result<SnapshotReader> {
         SnapshotReader::open(&*self.vfs, self.path(group, position, "snap"), position)
     }
