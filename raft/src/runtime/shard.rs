@@ -8,9 +8,8 @@
 //!
 //! A round costs what happened in it, not how many groups there are. Timers are in one heap, with
 //! at most one entry for each group: a timer that was put off is looked at when its old time comes,
-//! and set anew. With a grid (`MultiNode`), timers ring at multiples of a fraction of the
-//! heartbeat, so that the heartbeats of all groups fall into the same rounds, and thus into the
-//! same parcels.
+//! and set anew. With a grid (`MultiNode`), timers ring at multiples of a part of the heartbeat, so
+//! that the heartbeats of all groups fall into the same rounds, and thus into the same parcels.
 
 mod intake;
 mod round;

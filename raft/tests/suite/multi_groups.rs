@@ -85,7 +85,10 @@ async fn thousand_groups_share_a_node() {
     killed.kill().await;
     // Those that it led go on with another leader, although nobody may have been listening.
     for group in (0..count).step_by(7) {
-        assert!(hosts.put(group, &[1, 2], "l=2").await >= 1, "group {group} lost its first command");
+        assert!(
+            hosts.put(group, &[1, 2], "l=2").await >= 1,
+            "group {group} lost its first command"
+        );
     }
     let node = hosts.spawn(0);
     assert_eq!(node.groups().len(), count, "all are on the disk");

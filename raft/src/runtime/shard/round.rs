@@ -1,4 +1,4 @@
-//! One round: every group that was touched takes a step, and what comes of it is handed on together.
+//! One round: every group that was touched takes a step; what comes of all is handed on together.
 
 use std::sync::Arc;
 
