@@ -25,6 +25,7 @@
 //!   way and are counted. Nobody who reads grows: see [`Limits`].
 //! * Bytes of any other kind lead to a connection that is ended, a warning in the log that says
 //!   why, and a counter in [`Metrics`] by kind. No panic, and no message that was not sent.
+//! * A peer that answers no ping is reported within a third more than [`Limits::patience`].
 //! * A connection that is silent, half-open or slow is ended after [`Limits::silence`], one that
 //!   does not say who it is after [`Limits::handshake`]; a flood of those pushes out itself alone.
 //! * A connection is dialled again for as long as the peer is known, with growing, jittered pauses.

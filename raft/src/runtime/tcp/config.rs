@@ -32,7 +32,7 @@ pub struct TcpConfig {
 /// write for each peer. Connections from outside are at most `handshakes_max`, and
 /// `1 + fetches_max` for each peer and for each of `strangers_max`.
 ///
-/// All nodes of a cluster have the same times: a peer pings three times in `silence`.
+/// All nodes of a cluster have the same times.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The largest frame. A message that takes more is dropped, and one from a peer ends the
@@ -53,7 +53,12 @@ pub struct Limits {
     pub fetches_max: usize,
     /// How long a connection may take until both sides know each other.
     pub handshake: Duration,
-    /// How long a peer may be silent, or take for one frame.
+    /// How long a peer may be silent before it is reported as
+    /// [`Down`](crate::runtime::Inbound::Down). Groups that have gone quiet learn by it that their
+    /// leader's machine is gone, so it is about as long as an election. It is pinged three times in
+    /// that.
+    pub patience: Duration,
+    /// How long it may be silent, or take for one frame, before its connection is ended.
     pub silence: Duration,
     /// How long to wait before dialling again, at first and at most; a part of it is random.
     pub backoff: (Duration, Duration),
@@ -70,6 +75,7 @@ impl Default for Limits {
             strangers_max: 16,
             fetches_max: 4,
             handshake: Duration::from_secs(5),
+            patience: Duration::from_secs(1),
             silence: Duration::from_secs(10),
             backoff: (Duration::from_millis(20), Duration::from_secs(1)),
         }

@@ -104,7 +104,7 @@ async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
                 add(&shared.counters.dialled, 1);
                 tracing::debug!(peer = peer.id, address = peer.address, "connected");
                 told = false;
-                talk(shared, peer, framed).await.err().unwrap_or(Refusal::Closed)
+                talk(shared, peer, framed, &mut told).await.err().unwrap_or(Refusal::Closed)
             }
             Err(refusal) => refusal,
         };
@@ -130,12 +130,18 @@ fn jittered(wait: Duration) -> Duration {
     half + half * part / 1024
 }
 
-/// Sends what waits, until something breaks.
-async fn talk(shared: &Shared, peer: &Peer, mut framed: Framed) -> Result<(), Refusal> {
+/// Sends what waits, until something breaks. `told` is whether it was said that the peer is down.
+async fn talk(
+    shared: &Shared,
+    peer: &Peer,
+    mut framed: Framed,
+    told: &mut bool,
+) -> Result<(), Refusal> {
     let limits = &shared.config.limits;
     let (mut parcels, mut out) = (Vec::new(), Vec::new());
+    let pause = limits.patience.min(limits.silence) / 3;
     let mut heard = Instant::now();
-    let mut ping_at = heard + limits.silence / 3;
+    let mut ping_at = heard + pause;
     loop {
         peer.outbox.take(limits.write_bytes, &mut parcels);
         if parcels.is_empty() {
@@ -156,12 +162,21 @@ async fn talk(shared: &Shared, peer: &Peer, mut framed: Framed) -> Result<(), Re
             while let Some(pong) = at_once(&mut framed).await {
                 heard = pong_at(pong)?;
             }
-            if heard.elapsed() > limits.silence {
+            let silent = heard.elapsed();
+            if silent > limits.silence {
                 return Err(Refusal::Silent);
+            }
+            if silent <= limits.patience {
+                *told = false;
+            } else if !*told {
+                // It may be busy, or gone: whoever depends on it had better act, but what was sent
+                // may yet arrive.
+                tracing::info!(peer = peer.id, "peer is silent");
+                *told = shared.inbox.try_send(Inbound::Down(peer.id)).is_ok();
             }
             let start = Lane::begin(&mut out, frame::PING);
             framed.seal(&mut out, start);
-            ping_at = Instant::now() + limits.silence / 3;
+            ping_at = Instant::now() + pause;
         }
         if !out.is_empty() {
             let writing = timeout(limits.silence, framed.write(&out));

@@ -31,6 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn limits() -> Limits {
     Limits {
         handshake: Duration::from_millis(700),
+        patience: Duration::from_millis(600),
         silence: Duration::from_millis(1_500),
         backoff: (Duration::from_millis(5), Duration::from_millis(50)),
         ..Limits::default()

@@ -291,6 +291,9 @@ async fn a_half_open_connection_is_noticed() {
     let (mut socket, _) = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
     let judge = |_: &Hello, _: &dyn crate::runtime::tcp::pipe::Pipe| Ok(());
     handshake::accept(&mut socket, 2, judge).await.unwrap();
+    // Those who depend on it are told at once, and the connection is given some more time.
     assert_eq!(one.down().await, 2);
-    assert_eq!(one.refused(RefusalKind::Silent), 2);
+    assert_eq!(one.refused(RefusalKind::Silent), 1);
+    eventually("ended", || one.refused(RefusalKind::Silent) == 2).await;
+    assert!(one.inbound.try_recv().is_err(), "it is said once");
 }
