@@ -96,6 +96,12 @@
 //! `change.rs`, snapshots in `snapshot.rs`, handing over in `transfer.rs`, lost disks in
 //! `damage.rs`, and the one step beyond Raft, a candidate that catches up, in `borrow.rs`.
 //!
+//! # Beyond the core
+//!
+//! Without features that is all: no std, no dependency but `bytes`. The feature `store` brings a
+//! log for many groups on disk, which says what it lost when the disk was damaged, and `runtime`,
+//! on by default, nodes that run it all over channels or TCP.
+//!
 //! # Absent
 //!
 //! * The bytes of snapshots: the driver moves them, the core says when and for whom.

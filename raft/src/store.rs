@@ -9,7 +9,7 @@
 //! # The idea
 //!
 //! All groups append to one [`drystone_wal`]: what came together is one write and one sync. A
-//! [`Book`](book) in memory knows where each group's entries stand. Every record carries its
+//! book in memory (`book.rs`) knows where each group's entries stand. Every record carries its
 //! group's serial number (`record.rs`), and each write repeats the term and the vote.
 //!
 //! ```text
@@ -381,6 +381,10 @@ impl Store {
     /// # Errors
     /// [`Error::Log`].
     pub fn close(&self) -> Result<()> {
+        let mut batch = self.batch();
+        batch.roll();
+        // Closing waits for it, and says so if it fails.
+        drop(batch.commit());
         Ok(self.wal.clone().close()?)
     }
 

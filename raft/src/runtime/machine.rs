@@ -13,7 +13,7 @@ pub type SnapshotJob = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<()> + Se
 /// same replies.
 ///
 /// It is owned by the node. Whoever reads it keeps a handle to the same state of its own, such as
-/// an `Arc`, and looks at it once [`Node::read`](crate::runtime::Node::read) resolved.
+/// an `Arc`, and looks at it once [`Group::read`](crate::runtime::Group::read) resolved.
 pub trait StateMachine: Send + 'static {
     /// What the caller of a proposal gets.
     type Reply: Send + 'static;

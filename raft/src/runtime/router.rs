@@ -3,7 +3,8 @@
 //! A thousand groups that have fallen silent send nothing, so a dead leader is missed by none of
 //! them. Instead each node sends every other an empty parcel now and then, one for all groups; who
 //! sends none for as long as an election takes is reported to all shards as down
-//! ([`Input::Unreachable`](crate::Input::Unreachable)).
+//! ([`Input::Unreachable`](crate::Input::Unreachable)). A transport that notices silence by itself
+//! is left to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Router {
                         return;
                     }
                 }
-                _ = beacons.tick() => {
+                _ = beacons.tick(), if !transport.notices_silence() => {
                     let gone = self.beat(&*transport, &mut heard);
                     for id in gone {
                         if self.forward(Inbound::Down(id)).await.is_err() {

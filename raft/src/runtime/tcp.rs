@@ -188,6 +188,10 @@ impl Transport for Tcp {
         self.put(to, mail.into_iter().map(|(group, messages)| Parcel::new(group, messages)));
     }
 
+    fn notices_silence(&self) -> bool {
+        true
+    }
+
     fn fetch(&self, from: NodeId, group: GroupId, position: Position, offset: u64) -> Chunks {
         let (sender, chunks) = mpsc::channel(fetch::CHUNKS_MAX);
         let request = Request { group, position, offset };

@@ -78,6 +78,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// Whether it notices by itself that a peer is silent, and says so ([`Inbound::Down`]). If not,
+    /// a [`MultiNode`](crate::runtime::MultiNode) sends empty parcels as signs of life.
+    fn notices_silence(&self) -> bool {
+        false
+    }
+
     /// Fetches from `from` the snapshot of a group that ends at `position`, from byte `offset` on.
     /// Returns at once. Whoever drops the chunks gives it up.
     fn fetch(&self, from: NodeId, group: GroupId, position: Position, offset: u64) -> Chunks;

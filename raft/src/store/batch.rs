@@ -114,6 +114,22 @@ impl<'a> Batch<'a> {
         *own_serial += 1;
     }
 
+    /// Says of every group that what was last said of it still holds, so that damage to what is
+    /// older cannot be taken for the loss of something newer. Not when that would be much.
+    pub(crate) fn roll(&mut self) {
+        if self.shelf.books.len() > ROLLED_MAX {
+            return;
+        }
+        let mut groups: Vec<GroupId> = self.shelf.books.keys().copied().collect();
+        groups.sort_unstable();
+        for group in groups {
+            if let Ok(mut pen) = self.pen(group) {
+                let hard = pen.book.hard;
+                pen.head(hard);
+            }
+        }
+    }
+
     /// Begins a group anew with all that it had as of record `latest`, unless more was written.
     pub(crate) fn image(&mut self, group: GroupId, latest: Lsn, entries: &[Entry]) {
         let Ok(mut pen) = self.pen(group) else { return };
@@ -191,6 +207,9 @@ impl<'a> Batch<'a> {
         Ok(Pen { group, book, bytes, ends, first: self.first })
     }
 }
+
+/// Most groups whose heads are repeated when a store is opened and closed: some 150 bytes each.
+const ROLLED_MAX: usize = 10_000;
 
 /// Room for records that is kept between batches.
 const BYTES_KEPT: usize = 4 << 20;

@@ -148,6 +148,7 @@ fn build(
     let mut batch = store.batch();
     let doubtful = batch.is_doubtful();
     batch.start(life, doubtful);
+    batch.roll();
     if let Some(commit) = batch.commit()? {
         commit.wait()?;
     }

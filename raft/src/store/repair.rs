@@ -10,8 +10,9 @@
 //! Which groups have lost something is known from the serials: a group whose next record has the
 //! next serial has lost nothing, whatever the damage. One that has no record behind the damage may
 //! have lost its newest; it is cleared if the serials of the others account for every record that
-//! the log has lost. Otherwise it starts with a lost end and a lost vote, which costs it its vote
-//! until a leader has shown what is committed, and nothing else.
+//! the log has lost. So that there is one behind most damage, all groups repeat their heads when a
+//! store is opened and closed. Otherwise it starts with a lost end and a lost vote, which costs it
+//! its vote until a leader has sent it again what it may have had.
 //!
 //! The new log is not believed before it is whole. The damaged one is never changed.
 

@@ -7,6 +7,7 @@ mod lab;
 mod multi_groups;
 mod node_basics;
 mod node_disks;
+mod node_linear;
 mod node_snapshots;
 mod node_support;
 mod store_crash;

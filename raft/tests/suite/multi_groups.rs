@@ -55,7 +55,7 @@ impl Hosts {
         MultiNode::spawn(config, disk, Path::new("raft"), self.channels.join(id)).unwrap()
     }
 
-    /// Proposes to whichever of `nodes` leads the group.
+    /// Proposes to whichever of `nodes` leads the group, again if nobody knows what came of it.
     async fn put(&self, group: usize, nodes: &[usize], command: &str) -> u64 {
         loop {
             for at in nodes {
@@ -78,14 +78,17 @@ async fn thousand_groups_share_a_node() {
     let count = 1000;
     let mut hosts = Hosts::new(count as u64).await;
     for group in 0..count {
-        assert_eq!(hosts.put(group, &[0, 1, 2], &format!("k={group}")).await, 0, "group {group}");
+        hosts.put(group, &[0, 1, 2], &format!("k={group}")).await;
     }
     let killed = hosts.nodes[0].take().unwrap();
     hosts.channels.leave(1);
     killed.kill().await;
     // Those that it led go on with another leader, although nobody may have been listening.
     for group in (0..count).step_by(7) {
-        assert_eq!(hosts.put(group, &[1, 2], "l=2").await, 1, "group {group}");
+        assert!(
+            hosts.put(group, &[1, 2], "l=2").await >= 1,
+            "group {group} lost its first command"
+        );
     }
     let node = hosts.spawn(0);
     assert_eq!(node.groups().len(), count, "all are on the disk");

@@ -54,15 +54,27 @@ impl Model {
     /// Checks that a group in the store is this, whole.
     pub(crate) fn check(&self, store: &Store, group: GroupId) {
         store.check();
-        let raft = restore(store.boot(group).unwrap());
+        if let Err(what) = self.compare(store, group) {
+            panic!("group {group}: {what}");
+        }
+    }
+
+    /// The first thing in which a group in the store is not this.
+    pub(crate) fn compare(&self, store: &Store, group: GroupId) -> std::result::Result<(), String> {
+        let Ok(boot) = store.boot(group) else { return Err("is not there".to_owned()) };
+        let raft = restore(boot);
         raft.check();
-        assert!(raft.is_sound(), "nothing is missing of {group}");
-        assert_eq!(raft.last(), self.last(), "group {group} ends where it should");
-        assert_eq!(raft.base(), self.base, "group {group} begins where it should");
-        assert_eq!(raft.hard().vote, self.hard.vote, "the vote of {group}");
-        assert_eq!(raft.hard().term, self.hard.term.max(self.last().term), "the term of {group}");
+        let same = |what: &str, here: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug| {
+            let (here, wanted) = (format!("{here:?}"), format!("{wanted:?}"));
+            if here == wanted { Ok(()) } else { Err(format!("{what}: {here}, not {wanted}")) }
+        };
+        same("sound", &raft.is_sound(), &true)?;
+        same("the end", &raft.last(), &self.last())?;
+        same("the base", &raft.base(), &self.base)?;
+        same("the vote", &raft.hard().vote, &self.hard.vote)?;
+        same("the term", &raft.hard().term, &self.hard.term.max(self.last().term))?;
         let loaded = load_all(store, group, self.base.index, self.last().index);
-        assert_eq!(loaded, self.entries, "the entries of {group}");
+        same("the entries", &loaded, &self.entries)
     }
 }
 

@@ -1,0 +1,183 @@
+//! What a shard takes in, and which group it is for.
+
+use std::sync::Arc;
+
+use drystone_wal::Lsn;
+use tokio::sync::oneshot;
+
+use crate::boot::SnapshotMeta;
+use crate::input::Input;
+use crate::message::Message;
+use crate::raft::{Raft, Role};
+use crate::runtime::applier::Job;
+use crate::runtime::courier;
+use crate::runtime::group::{Status, refuse};
+use crate::runtime::machine::StateMachine;
+use crate::runtime::seat::Seat;
+use crate::runtime::shard::{Event, Request, Shard};
+use crate::runtime::tickets::Waiting;
+use crate::runtime::transport::Inbound;
+use crate::store::GroupId;
+use crate::types::{Index, NodeId};
+
+impl<M: StateMachine> Shard<M> {
+    pub(super) fn on_stored(&mut self, outcome: &drystone_wal::Result<Lsn>) {
+        let Some(flight) = self.flights.pop_front() else { return };
+        self.flying -= flight.bytes;
+        match outcome {
+            Ok(_) => {
+                for (slot, id) in flight.writes {
+                    self.give(slot, Input::Stored(id));
+                }
+            }
+            Err(_) => self.fail(),
+        }
+    }
+
+    /// The disk failed: for everyone.
+    pub(super) fn fail(&mut self) {
+        self.flights.clear();
+        self.flying = 0;
+        for slot in 0..self.seats.len() {
+            self.give(slot as u32, Input::StorageFailed);
+        }
+    }
+
+    pub(super) fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Input { slot, input } => self.give(slot, input),
+            Event::MachineFailed { slot } => self.give(slot, Input::StorageFailed),
+            Event::Crowding { group } => {
+                if let Some(slot) = self.slots.get(&group).copied() {
+                    self.crowding.push(slot);
+                    self.jobs.push(Job::Snapshot { slot });
+                }
+            }
+            Event::NoSnapshot { slot, to } => {
+                self.wanting.push((slot, to));
+                self.jobs.push(Job::Snapshot { slot });
+            }
+            Event::Taken { slot, taken } => self.on_taken(slot, taken),
+        }
+    }
+
+    /// A snapshot was taken, or could not be.
+    pub(super) fn on_taken(&mut self, slot: u32, taken: Option<SnapshotMeta>) {
+        self.jobs.push(Job::Taken { slot });
+        let wanting = std::mem::take(&mut self.wanting);
+        let (mine, others) = wanting.into_iter().partition(|(of, _)| *of == slot);
+        self.wanting = others;
+        for (_, to) in mine {
+            let open = taken.clone().map(|meta| Input::SnapshotOpen { to, meta });
+            self.give(slot, open.unwrap_or(Input::SnapshotUnsound { to }));
+        }
+        let Some(meta) = taken else { return };
+        let back = |kept: u64| Index(meta.last.index.0.saturating_sub(kept));
+        let mut through = back(self.config.kept_entries);
+        let mut must = back(self.config.kept_entries_max);
+        if self.crowding.contains(&slot) {
+            self.crowding.retain(|of| *of != slot);
+            (through, must) = (meta.last.index, meta.last.index);
+        }
+        self.give(slot, Input::Compact { through, must });
+    }
+
+    pub(super) fn on_inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Messages { from, group, messages } => self.deliver(from, group, messages),
+            Inbound::Many { from, mail } => {
+                for (group, messages) in mail {
+                    self.deliver(from, group, messages);
+                }
+            }
+            Inbound::Fetch { group, position, offset, reply, .. } => {
+                let leave = Arc::clone(&self.serving).try_acquire_owned();
+                courier::serve(Arc::clone(&self.store), leave.ok(), group, position, offset, reply);
+            }
+            Inbound::Down(id) => {
+                for slot in 0..self.seats.len() {
+                    let raft = &self.seats[slot].raft;
+                    if raft.leader() == Some(id) || raft.role() == Role::Leader {
+                        self.give(slot as u32, Input::Unreachable(id));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, from: NodeId, group: GroupId, messages: Vec<Message>) {
+        let Some(slot) = self.slots.get(&group).copied() else { return };
+        let seat = &mut self.seats[slot as usize];
+        // Whom a message comes from is for the transport to say.
+        let sound = messages.into_iter().filter(|message| message.from == from);
+        seat.inputs.extend(sound.map(Input::Peer));
+        self.touch(slot);
+    }
+
+    pub(super) fn on_request(&mut self, request: Request<M>) {
+        if self.stopping.is_some() {
+            return refuse(request);
+        }
+        match request {
+            Request::Propose { slot, data, answer } => {
+                let ticket = self.tickets.issue(Waiting::Reply(answer));
+                self.give(slot, Input::Propose { ticket, data });
+            }
+            Request::Read { slot, mode, answer } => {
+                let ticket = self.tickets.issue(Waiting::Applied(answer));
+                self.give(slot, Input::Read { ticket, mode });
+            }
+            Request::Change { slot, change, answer } => {
+                let ticket = self.tickets.issue(Waiting::Done(answer));
+                self.give(slot, Input::Change { ticket, change });
+            }
+            Request::Transfer { slot, to, answer } => {
+                let ticket = self.tickets.issue(Waiting::Done(answer));
+                self.give(slot, Input::Transfer { ticket, to });
+            }
+            Request::Campaign { slot } => self.give(slot, Input::Campaign),
+            Request::Status { slot, answer } => self.answer_status(slot, answer),
+            Request::Add { group, raft, machine, applied, answer } => {
+                let slot = self.add(group, *raft, machine, applied);
+                // Whoever went away finds the group when it asks again.
+                let _ = answer.send(slot);
+            }
+            Request::Stop { answer } => self.begin_stop(answer),
+        }
+    }
+
+    pub(super) fn add(&mut self, group: GroupId, raft: Raft, machine: M, applied: Index) -> u32 {
+        let slot = self.seats.len() as u32;
+        let handed = raft.commit();
+        let inputs = Vec::new();
+        let seat = Seat { group, raft, inputs, touched: false, armed: None, handed };
+        self.note_peers(&seat.raft);
+        self.seats.push(seat);
+        self.slots.insert(group, slot);
+        self.jobs.push(Job::Add { slot, group, machine, applied });
+        self.arm(slot);
+        slot
+    }
+
+    pub(super) fn note_peers(&self, raft: &Raft) {
+        let others = raft.members().participants().into_iter().filter(|id| *id != raft.id());
+        self.peers.lock().extend(others);
+    }
+
+    pub(super) fn answer_status(&self, slot: u32, answer: oneshot::Sender<Status>) {
+        let Some(seat) = self.seats.get(slot as usize) else { return };
+        let raft = &seat.raft;
+        let status = Status {
+            role: raft.role(),
+            leader: raft.leader(),
+            hard: raft.hard(),
+            commit: raft.commit(),
+            last: raft.last(),
+            base: raft.base(),
+            members: Arc::new(raft.members().clone()),
+            sound: raft.is_sound(),
+        };
+        // Whoever went away does not want to know.
+        let _ = answer.send(status);
+    }
+}

@@ -1,0 +1,180 @@
+//! One round: every group that was touched takes a step; what comes of all is handed on together.
+
+use std::sync::Arc;
+
+use crate::effect::{Effect, Fault, Refused, Write};
+use crate::runtime::applier::Job;
+use crate::runtime::courier;
+use crate::runtime::machine::StateMachine;
+use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, Shard};
+use crate::runtime::tickets::Waiting;
+use crate::store::{Batch, GroupId};
+use crate::types::{Index, Ticket, WriteId};
+
+impl<M: StateMachine> Shard<M> {
+    /// Lets every group that was touched take one step, and does what comes of it.
+    pub(super) fn round(&mut self) {
+        let now = self.now();
+        let store = Arc::clone(&self.store);
+        let mut batch: Option<Batch<'_>> = None;
+        let mut writes: Vec<(u32, WriteId)> = Vec::new();
+        let mut touched = std::mem::take(&mut self.touched);
+        for slot in touched.iter().copied() {
+            let seat = &mut self.seats[slot as usize];
+            seat.touched = false;
+            let mut effects = std::mem::take(&mut self.effects);
+            seat.raft.step(now, seat.inputs.drain(..), &mut effects);
+            if seat.inputs.capacity() > INPUTS_KEPT {
+                seat.inputs = Vec::new();
+            }
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Write(write) => {
+                        let batch = batch.get_or_insert_with(|| store.batch());
+                        self.write(slot, &write, batch);
+                        writes.push((slot, write.id));
+                    }
+                    Effect::Compact { through } => {
+                        let batch = batch.get_or_insert_with(|| store.batch());
+                        // Only a group that is not here could fail.
+                        let _ = batch.compact(self.seats[slot as usize].group, through);
+                        self.compacted.push(slot);
+                    }
+                    other => self.perform(slot, other),
+                }
+            }
+            self.effects = effects;
+            self.arm(slot);
+        }
+        let bytes = batch.as_ref().map_or(0, Batch::bytes);
+        let committed = batch.map_or(Ok(None), Batch::commit);
+        match committed {
+            Ok(Some(commit)) => {
+                self.flying += bytes;
+                self.flights.push_back(Flight { commit, bytes, writes });
+            }
+            Ok(None) => {}
+            Err(_) => self.fail(),
+        }
+        touched.clear();
+        if self.touched.is_empty() {
+            self.touched = touched;
+        }
+        for (to, mail) in self.mail.drain() {
+            if let [(group, _)] = mail[..] {
+                let messages = mail.into_iter().next().expect("there is one").1;
+                self.transport.send(to, group, messages);
+            } else {
+                self.transport.send_many(to, mail);
+            }
+        }
+        self.clean();
+    }
+
+    pub(super) fn write(&mut self, slot: u32, write: &Write, batch: &mut Batch<'_>) {
+        let seat = &mut self.seats[slot as usize];
+        let entries = seat.raft.entries(write.append.clone());
+        let entries = entries.expect("entries of a write of the last step are in memory");
+        let put = batch.put(seat.group, write, entries);
+        put.expect("a group that is in a shard is in the store");
+        if let Some(meta) = &write.snapshot {
+            seat.handed = seat.handed.max(meta.last.index);
+            self.jobs.push(Job::Restore { slot, meta: meta.clone() });
+            self.compacted.push(slot);
+        }
+    }
+
+    pub(super) fn perform(&mut self, slot: u32, effect: Effect) {
+        let seat = &mut self.seats[slot as usize];
+        let group = seat.group;
+        match effect {
+            Effect::Send(message) => {
+                let mail = self.mail.entry(message.to).or_default();
+                match mail.last_mut() {
+                    Some((last, messages)) if *last == group => messages.push(message),
+                    _ => mail.push((group, vec![message])),
+                }
+            }
+            Effect::Commit { through } => {
+                let range = seat.handed.next()..through.next();
+                seat.handed = through;
+                let entries = seat.raft.entries(range).map(|entries| entries.cloned().collect());
+                let entries = entries.unwrap_or_default();
+                self.jobs.push(Job::Apply { slot, entries, through, replies: Vec::new() });
+            }
+            Effect::Answer { ticket, result } => self.answer(slot, ticket, result),
+            Effect::Members(_) => self.note_peers(&self.seats[slot as usize].raft),
+            Effect::Load { to, after, through, bytes_max } => {
+                let (store, events) = (Arc::clone(&self.store), self.events.clone());
+                let wanted = courier::Wanted { to, after, through, bytes_max };
+                courier::load(store, events, slot, group, wanted);
+            }
+            Effect::SendSnapshot { to } => {
+                let (store, events) = (Arc::clone(&self.store), self.events.clone());
+                courier::open(store, events, slot, group, to, seat.raft.base().index);
+            }
+            Effect::FetchSnapshot { from, meta } => {
+                let (store, events) = (Arc::clone(&self.store), self.events.clone());
+                let chunks = self.transport.fetch(from, group, meta.last, 0);
+                courier::fetch(store, chunks, events, slot, group, meta.last);
+            }
+            Effect::Fault(fault) => self.report(group, &fault),
+            Effect::Leader { .. } => {}
+            Effect::Write(_) | Effect::Compact { .. } => unreachable!("these are in the batch"),
+        }
+    }
+
+    pub(super) fn report(&self, group: GroupId, fault: &Fault) {
+        if let Some(watch) = &self.config.fault_watch {
+            watch(group, fault);
+        }
+    }
+
+    pub(super) fn answer(&mut self, slot: u32, ticket: Ticket, result: Result<Index, Refused>) {
+        // The core may hand over by itself, under a ticket that nobody took.
+        let Some(waiting) = self.tickets.take(ticket) else { return };
+        let index = match result {
+            Ok(index) => index,
+            Err(why) => return waiting.refuse(why),
+        };
+        match waiting {
+            Waiting::Reply(answer) => {
+                // The core says that it is committed before it answers, in the same step.
+                match self.jobs.last_mut() {
+                    Some(Job::Apply { slot: of, replies, through, .. })
+                        if *of == slot && index <= *through =>
+                    {
+                        replies.push((index, answer));
+                    }
+                    _ => Waiting::<M::Reply>::Reply(answer).refuse(Refused::Unknown),
+                }
+            }
+            Waiting::Applied(answer) => self.jobs.push(Job::Wait { slot, index, answer }),
+            // Whoever went away does not want to know.
+            Waiting::Done(answer) => drop(answer.send(Ok(index))),
+            Waiting::Nobody => {}
+        }
+    }
+
+    /// Gives room back for groups whose log was shortened.
+    pub(super) fn clean(&mut self) {
+        if self.compacted.is_empty() {
+            return;
+        }
+        let (store, events) = (Arc::clone(&self.store), self.events.clone());
+        let base = |slot: u32| {
+            let seat = &self.seats[slot as usize];
+            (seat.group, seat.raft.base().index)
+        };
+        let bases: Vec<(GroupId, Index)> = self.compacted.drain(..).map(base).collect();
+        tokio::task::spawn_blocking(move || {
+            for (group, base) in bases {
+                // What is left is removed the next time.
+                let _ = store.snapshots().remove_before(group, base);
+            }
+            for group in store.clean().unwrap_or_default() {
+                let _ = events.blocking_send(Event::Crowding { group });
+            }
+        });
+    }
+}
