@@ -244,9 +244,7 @@ impl Lab {
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let leads = |(_, seat): &(&NodeId, &Seat)| {
-            seat.up && seat.raft.role() == Role::Leader
-        };
+        let leads = |(_, seat): &(&NodeId, &Seat)| seat.up && seat.raft.role() == Role::Leader;
         self.seats
             .iter()
             .filter(leads)

@@ -3,5 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
-mod members;
 mod lab;
+mod members;

@@ -139,3 +139,14 @@ impl Lab {
         self.agree();
     }
 }
+
+impl Lab {
+    /// An operator makes this member's disk a group of its own.
+    pub(crate) fn force(&mut self, id: NodeId, voters: &[NodeId]) {
+        let disk = &mut self.seats.get_mut(&id).unwrap().disk;
+        let (hard, entry) = disk.boot(0).force(voters);
+        disk.hard = hard;
+        disk.entries.push(entry);
+        self.restart(id);
+    }
+}
