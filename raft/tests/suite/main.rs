@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod flow;
 mod lab;
 mod members;
+mod snapshots;

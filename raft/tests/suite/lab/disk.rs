@@ -86,7 +86,8 @@ impl Disk {
             self.entries[at] = mended.clone();
             self.rotten.remove(&mended.index);
         }
-        self.entries.retain(|entry| entry.index < write.append.start);
+        let kept = self.entries.partition_point(|entry| entry.index < write.append.start);
+        self.entries.truncate(kept);
         self.rotten.retain(|index| *index < write.append.start);
         self.entries.extend_from_slice(entries);
     }

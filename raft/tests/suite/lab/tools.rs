@@ -1,6 +1,6 @@
 //! What scenarios are told with.
 
-use super::{Body, Change, Entry, Index, Input, Lab, Message, NodeId, Role, Ticket};
+use super::{Body, Change, Entry, Index, Input, Lab, Message, NodeId, Role, Term, Ticket};
 use drystone_raft::{Payload, ReadMode};
 
 /// Entries are never sent without the one before them: a leader that cannot read that one has
@@ -148,5 +148,38 @@ impl Lab {
         disk.hard = hard;
         disk.entries.push(entry);
         self.restart(id);
+    }
+}
+
+impl Lab {
+    /// Gives a member a log whose entries are of these terms, so many of each.
+    pub(crate) fn rewrite(&mut self, id: NodeId, terms: &[(u64, u64)]) {
+        let disk = &mut self.seats.get_mut(&id).unwrap().disk;
+        disk.entries.clear();
+        for (term, count) in terms {
+            for _ in 0..*count {
+                let index = Index(disk.entries.len() as u64 + 1);
+                let payload = Payload::Data(format!("{index}@{term}").into_bytes().into());
+                disk.entries.push(Entry { term: Term(*term), index, payload });
+                disk.hard.term = Term(*term);
+            }
+        }
+        self.crash(id);
+        self.restart(id);
+    }
+
+    /// A member comes back with an empty disk, knowing nobody.
+    pub(crate) fn wipe(&mut self, id: NodeId) {
+        let life = self.seats[&id].life;
+        self.seat(id, drystone_raft::Configuration::default());
+        self.seats.get_mut(&id).unwrap().life = life;
+        self.restart(id);
+    }
+
+    /// Delivers what is under way now, and not what comes of it: half a round trip.
+    pub(crate) fn fly(&mut self) {
+        for message in std::mem::take(&mut self.mail) {
+            self.deliver(message);
+        }
     }
 }
