@@ -300,7 +300,9 @@ impl Raft {
                     let next = peer.matched.next();
                     peer.probe(next);
                 } else if seen.next() < peer.mark.1 {
-                    peer.rewind(seen);
+                    // Something was lost. What loses it may lose all that is as large: one message
+                    // tries, and the window opens again when it has come through.
+                    peer.probe(seen.next());
                 }
             }
             Pace::Replicate => {}
