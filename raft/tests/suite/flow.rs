@@ -1,7 +1,8 @@
 //! What is under way, what may wait, and what gets an answer.
 
 use drystone_raft::{
-    Body, Change, Config, Entry, Index, Input, Message, NodeId, ReadMode, Refused, Term, Ticket,
+    Body, Change, Config, Entry, Fault, Index, Input, Message, NodeId, ReadMode, Refused, Term,
+    Ticket,
 };
 
 use crate::lab::Lab;
@@ -264,8 +265,55 @@ fn a_leader_that_cannot_read_its_log_sends_nothing_from_nowhere() {
     assert_eq!(lab.applied(3), lab.applied(2));
     assert_eq!(lab.applied(3).len(), 30);
     let left: Vec<Index> = lab.seats[&1].disk.rotten.iter().copied().collect();
-    assert_eq!(left, [Index(2)], "only what nobody read is still rotten");
+    assert_eq!(left, [Index(2), Index(5)], "only what nobody read is still rotten");
     lab.works(&[1, 2, 3]);
+}
+
+// Scenario 46: the same at the very end of the log, where no entry stands behind to vouch for it: the
+// leader makes one, if what it cannot read is committed.
+#[test]
+fn a_leader_that_cannot_read_its_last_entries_puts_one_behind_them() {
+    let config = Config { tail_bytes_max: 0, ..Config::new(E) };
+    let mut lab = Lab::new(config, &[1, 2, 3]);
+    lab.elect(1);
+    lab.crash(3);
+    lab.commit(1, 9);
+    lab.seats.get_mut(&1).unwrap().disk.rot(7..=10);
+    lab.restart(3);
+    lab.run(4 * E);
+    assert_eq!(lab.leader(), Some(1));
+    assert_eq!(lab.applied(3), lab.applied(2));
+    assert!(lab.seats[&1].disk.rotten.is_empty());
+    lab.works(&[1, 2, 3]);
+}
+
+// Scenario 46: and if what it cannot read is not committed, it must not lead on: a log that is cut
+// and goes on in the same term would hold other entries in places that its followers have filled.
+#[test]
+fn a_leader_that_loses_entries_that_are_not_committed_stops() {
+    let config = Config { tail_bytes_max: 0, ..Config::new(E) };
+    let mut lab = Lab::new(config, &[1, 2, 3]);
+    lab.elect(1);
+    lab.commit(1, 2);
+    lab.run(2);
+    // Node 2 has them and cannot say so; node 3 does not have them.
+    lab.cut.extend([(2, 1), (3, 1), (1, 3)]);
+    let waiting: Vec<Ticket> = (0..3).map(|_| lab.propose(1, "x")).collect();
+    lab.deliver_all();
+    lab.seats.get_mut(&1).unwrap().disk.rot(4..=6);
+    lab.heal();
+    lab.cut.extend([(2, 1), (1, 2)]);
+    lab.run(3);
+    assert_eq!(lab.seats[&1].faults, [Fault::Storage]);
+    for ticket in waiting {
+        assert_eq!(lab.answer(1, ticket), Some(Err(Refused::Unknown)));
+    }
+    lab.heal();
+    lab.leader_within(4 * E, &[2, 3]);
+    lab.crash(1);
+    lab.restart(1);
+    lab.works(&[1, 2, 3]);
+    assert_eq!(lab.applied(1).iter().filter(|it| *it == "x").count(), 3, "node 2 had them");
 }
 
 // Scenario 47: while the office is handed over, what cannot be taken is refused at once, and when
