@@ -139,6 +139,9 @@ impl Raft {
                 return;
             }
             let Some((entries, bytes)) = take(&self.log, peer, config.message_bytes_max) else {
+                if !self.can_load() {
+                    return;
+                }
                 peer.loading = true;
                 let through = self.log.tail_start().prev();
                 let bytes_max = config.message_bytes_max;
