@@ -110,7 +110,8 @@ impl Lab {
         let life = self.seats[&id].life + 1;
         let raft = self.restore(id, &self.seats[&id].disk.clone(), life);
         let seat = self.seats.get_mut(&id).unwrap();
-        seat.applied = seat.disk.state.clone();
+        let rotten = seat.disk.snapshot_rotten;
+        seat.applied = if rotten { Vec::new() } else { seat.disk.state.clone() };
         (seat.raft, seat.life, seat.up) = (raft, life, true);
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod disks;
 mod flow;
 mod lab;
 mod members;
