@@ -114,7 +114,7 @@ impl Raft {
             return self.send(to, body(purpose, entries), out);
         }
         let known = self.loans.iter().any(|loan| loan.to == to && loan.after == after);
-        if !known && self.loans.len() < LOANS_MAX {
+        if !known && self.can_load() && self.loans.len() < LOANS_MAX {
             self.loans.push(Loan { to, after, purpose });
             out.push(Effect::Load { to, after, through, bytes_max });
         }

@@ -27,6 +27,7 @@ use crate::boot::{Boot, HardState, Hole};
 use crate::effect::{Effect, Fault};
 use crate::entry::{Entry, Payload};
 use crate::message::Body;
+use crate::progress::Pace;
 use crate::raft::{Raft, Standing};
 use crate::types::{Index, NodeId, Position, WriteId};
 
@@ -70,6 +71,11 @@ impl Damage {
         sound && self.mended.is_empty() && self.unsaved.is_empty()
     }
 
+    /// Whether mended entries are on their way to the disk, and cannot be read yet.
+    fn is_saving(&self) -> bool {
+        !self.mended.is_empty() || !self.unsaved.is_empty()
+    }
+
     pub(crate) fn covers(&self, index: Index) -> bool {
         self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
     }
@@ -102,12 +108,26 @@ impl Damage {
 
 impl Raft {
     /// [`Input::Damaged`](crate::Input::Damaged).
-    pub(crate) fn damaged(&mut self, after: Index, through: Index) {
-        let anchor = through.next();
-        let Some(term) = self.log.term_at(anchor) else {
-            // Nothing stands behind it: only a leader can say what was there.
-            return self.lose_end(after, through);
-        };
+    pub(crate) fn damaged(&mut self, after: Index, through: Index, out: &mut Vec<Effect>) {
+        self.loads_failed();
+        let last = self.log.last().index;
+        if after >= last || through < self.log.base().index {
+            return;
+        }
+        if through >= last {
+            if self.commit < last {
+                // A copy that was counted is gone, and nothing vouches for it. The word for that
+                // is another life of this node, with a shorter log: it takes a start.
+                return self.stop(Fault::Storage, out);
+            }
+            if !matches!(self.standing, Standing::Leader(_)) {
+                // The next entry will vouch for it.
+                return;
+            }
+            self.append_own_noted(Payload::Blank, None);
+        }
+        let anchor = through.min(last).next();
+        let Some(term) = self.log.term_at(anchor) else { return };
         let now = self.now;
         let damage = self.damage.get_or_insert_with(Box::default);
         let mut hole = Hole { after, anchor: Position::new(term, anchor) };
@@ -126,13 +146,15 @@ impl Raft {
         damage.ask_at = now;
     }
 
-    fn lose_end(&mut self, after: Index, through: Index) {
-        let last = self.log.last();
-        if after >= last.index || through < last.index || after < self.commit {
-            return;
+    /// Entries that were asked of the log for others will not come: who needs them is asked again,
+    /// no sooner than with the next heartbeat, or asks again himself.
+    fn loads_failed(&mut self) {
+        self.loans.clear();
+        let Standing::Leader(reign) = &mut self.standing else { return };
+        for peer in reign.peers.iter_mut().filter(|peer| peer.loading) {
+            peer.probe(peer.next);
+            peer.pace = Pace::Probe { asked: true };
         }
-        self.hard.lost_end = self.hard.lost_end.max(Some(last));
-        self.truncate(after);
     }
 
     /// Whether `index` is one of those that are missing.
@@ -145,6 +167,11 @@ impl Raft {
         let holes = &self.damage.as_ref()?.holes;
         let hole = holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)?;
         Some(hole.after)
+    }
+
+    /// Whether the log on disk can be read for others.
+    pub(crate) fn can_load(&self) -> bool {
+        !self.damage.as_ref().is_some_and(|damage| damage.is_saving())
     }
 
     pub(crate) fn has_holes(&self) -> bool {

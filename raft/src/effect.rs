@@ -126,7 +126,8 @@ pub enum Refused {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The disk failed. The node has stopped, and answers nothing until it is started anew.
+    /// The disk failed, or what it has lost may count as a copy. The node has stopped, and answers
+    /// nothing until it is started anew.
     Storage,
     /// What a peer says of this committed entry is not what is here: one of the two has lost its
     /// way. Nothing was changed; the node has stopped.

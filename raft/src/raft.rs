@@ -232,7 +232,7 @@ impl Raft {
             }
             Input::StorageFailed => self.stop(Fault::Storage, out),
             Input::Loaded { to, after, entries } => self.loaded(to, after, &entries, out),
-            Input::Damaged { after, through } => self.damaged(after, through),
+            Input::Damaged { after, through } => self.damaged(after, through, out),
             Input::SnapshotOpen { to, meta } => self.snapshot_open(to, meta, out),
             Input::SnapshotUnsound { to } => self.snapshot_unsound(to, out),
             Input::SnapshotSent { to } => self.snapshot_sent(to),

@@ -149,6 +149,9 @@ impl Raft {
             }
             let Some((entries, bytes)) = take(&self.log, peer, last, config.message_bytes_max)
             else {
+                if !self.can_load() {
+                    return;
+                }
                 peer.loading = true;
                 let through = self.log.tail_start().prev().min(last);
                 let bytes_max = config.message_bytes_max;
@@ -308,7 +311,9 @@ impl Raft {
                     let next = peer.matched.next();
                     peer.probe(next);
                 } else if seen.next() < peer.mark.1 {
-                    peer.rewind(seen);
+                    // Something was lost. What loses it may lose all that is as large: one message
+                    // tries, and the window opens again when it has come through.
+                    peer.probe(seen.next());
                 }
             }
             Pace::Replicate => {}

@@ -345,10 +345,7 @@ impl<'a> Run<'a> {
         // While a change of members is under way, two sets are needed: all are made well.
         let all: Vec<NodeId> = self.world.ids().collect();
         // What a witness has acknowledged may be on one other disk alone.
-        let witness = |(_, member): (NodeId, &Member<Lists>)| {
-            member.raft.members().members().iter().any(|one| one.suffrage == Suffrage::Witness)
-        };
-        let witness = self.world.processes().any(witness);
+        let witness = !self.witnesses.is_empty();
         let everyone = joint || witness || self.hurt.is_some() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
