@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   1@1 2@1 3@1 ██████████ 7@2 8@2        a hole: whoever has an entry like 7@2 has what was in it
-//!                          └ anchor       (log matching, Raft §5.3), leader or not, committed or not
+//!                          └ anchor       (log matching, Raft §5.3), leader or not
 //!
 //!   1@1 2@1 3@1 ▒▒▒▒▒▒▒▒▒▒ end            a lost end: nothing vouches for it. Until a leader has
 //!                                         shown what is committed, the node cannot say that a
@@ -16,7 +16,7 @@
 //! | lost | votes | stands | until |
 //! |---|---|---|---|
 //! | entries before a sound one | yes | no | any peer with the anchor has sent them |
-//! | the end of the log | for logs that are no worse for sure | no | what a leader committed is here |
+//! | the end of the log | for logs that are no worse | no | what a leader committed is here |
 //! | the vote | no, for 2E; then not in terms seen by then | no | 2E have passed |
 //! | the snapshot | yes | no | a peer's snapshot is installed |
 
@@ -27,6 +27,7 @@ use crate::boot::{Boot, HardState, Hole};
 use crate::effect::{Effect, Fault};
 use crate::entry::{Entry, Payload};
 use crate::message::Body;
+use crate::progress::Pace;
 use crate::raft::{Raft, Standing};
 use crate::types::{Index, NodeId, Position, WriteId};
 
@@ -70,6 +71,11 @@ impl Damage {
         sound && self.mended.is_empty() && self.unsaved.is_empty()
     }
 
+    /// Whether mended entries are on their way to the disk, and cannot be read yet.
+    fn is_saving(&self) -> bool {
+        !self.mended.is_empty() || !self.unsaved.is_empty()
+    }
+
     pub(crate) fn covers(&self, index: Index) -> bool {
         self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
     }
@@ -102,12 +108,26 @@ impl Damage {
 
 impl Raft {
     /// [`Input::Damaged`](crate::Input::Damaged).
-    pub(crate) fn damaged(&mut self, after: Index, through: Index) {
-        let anchor = through.next();
-        let Some(term) = self.log.term_at(anchor) else {
-            // Nothing stands behind it: only a leader can say what was there.
-            return self.lose_end(after, through);
-        };
+    pub(crate) fn damaged(&mut self, after: Index, through: Index, out: &mut Vec<Effect>) {
+        self.loads_failed();
+        let last = self.log.last().index;
+        if after >= last || through < self.log.base().index {
+            return;
+        }
+        if through >= last {
+            if self.commit < last {
+                // A copy that was counted is gone, and nothing vouches for it. The word for that
+                // is another life of this node, with a shorter log: it takes a start.
+                return self.stop(Fault::Storage, out);
+            }
+            if !matches!(self.standing, Standing::Leader(_)) {
+                // The next entry will vouch for it.
+                return;
+            }
+            self.append_own_noted(Payload::Blank, None);
+        }
+        let anchor = through.min(last).next();
+        let Some(term) = self.log.term_at(anchor) else { return };
         let now = self.now;
         let damage = self.damage.get_or_insert_with(Box::default);
         let mut hole = Hole { after, anchor: Position::new(term, anchor) };
@@ -126,13 +146,15 @@ impl Raft {
         damage.ask_at = now;
     }
 
-    fn lose_end(&mut self, after: Index, through: Index) {
-        let last = self.log.last();
-        if after >= last.index || through < last.index || after < self.commit {
-            return;
+    /// Entries that were asked of the log for others will not come: who needs them is asked again,
+    /// no sooner than with the next heartbeat, or asks again himself.
+    fn loads_failed(&mut self) {
+        self.loans.clear();
+        let Standing::Leader(reign) = &mut self.standing else { return };
+        for peer in reign.peers.iter_mut().filter(|peer| peer.loading) {
+            peer.probe(peer.next);
+            peer.pace = Pace::Probe { asked: true };
         }
-        self.hard.lost_end = self.hard.lost_end.max(Some(last));
-        self.truncate(after);
     }
 
     /// Whether `index` is one of those that are missing.
@@ -145,6 +167,11 @@ impl Raft {
         let holes = &self.damage.as_ref()?.holes;
         let hole = holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)?;
         Some(hole.after)
+    }
+
+    /// Whether the log on disk can be read for others.
+    pub(crate) fn can_load(&self) -> bool {
+        !self.damage.as_ref().is_some_and(|damage| damage.is_saving())
     }
 
     pub(crate) fn has_holes(&self) -> bool {
@@ -244,7 +271,7 @@ impl Raft {
         match at_anchor.map(Entry::position) {
             Some(position) if position == hole.anchor => {
                 self.mend_from(entries);
-                return self.meet_hole(entries);
+                self.meet_hole(entries);
             }
             Some(_) => self.truncate(hole.after),
             None if last.term > hole.anchor.term => self.truncate(hole.after),
@@ -303,10 +330,10 @@ impl Raft {
     ///
     /// * The leader has sent all of it again: whatever was acknowledged, to this leader or another,
     ///   is here again.
-    /// * A leader of a later term has committed an entry of its own, and it is here, durably. It was
-    ///   elected without this node's vote, or had no less than it, so it has everything that was
-    ///   committed with its help. The word of a leader of the same term would not do: it may still
-    ///   count on what this node acknowledged and lost.
+    /// * A leader of a later term has committed an entry of its own, and it is here, durably. It
+    ///   was elected without this node's vote, or had no less than it, so it has everything that
+    ///   was committed with its help. The word of a leader of the same term would not do: it may
+    ///   still count on what this node acknowledged and lost.
     pub(crate) fn end_found(&mut self) {
         let Some(lost) = self.hard.lost_end else { return };
         let again = self.stored >= lost.index;

@@ -43,7 +43,8 @@ pub enum Input {
         /// To whom.
         to: Option<NodeId>,
     },
-    /// Stand for election now, whatever the timers say. Leaders and those who cannot lead ignore it.
+    /// Stand for election now, whatever the timers say. Leaders and those who cannot lead ignore
+    /// it.
     Campaign,
     /// A write of [`Effect::Write`](crate::Effect::Write) is durable. In any order.
     Stored(WriteId),
@@ -106,8 +107,9 @@ pub enum ReadMode {
     Log,
     /// One round of heartbeats for all reads that wait (thesis §6.4).
     Index,
-    /// The leader's lease: no message at all. Refused without [`Config::lease`](crate::Config::lease);
-    /// falls back to [`ReadMode::Index`] while none is held.
+    /// The leader's lease: no message at all. Refused without
+    /// [`Config::lease`](crate::Config::lease); falls back to [`ReadMode::Index`] while none is
+    /// held.
     Lease,
     /// None: whatever this node has. May be old.
     Stale,

@@ -7,9 +7,9 @@
 //!
 //! A few machines are to act as one that does not fail. They keep the same list of commands, the
 //! *log*, and apply it in the same order to the same state machine, so any of them can answer for
-//! all. Machines stop without a word, come back with what was on their disks, and the network loses,
-//! delays, doubles and reorders what they say. Whatever happens, a command that a client was told
-//! is done must stay done, and be seen by everyone who asks later.
+//! all. Machines stop without a word, come back with what was on their disks, and the network
+//! loses, delays, doubles and reorders what they say. Whatever happens, a command that a client was
+//! told is done must stay done, and be seen by everyone who asks later.
 //!
 //! # The idea
 //!
@@ -42,8 +42,8 @@
 //!
 //! There is no order to get wrong. A write may take as long as it likes, many may be under way, and
 //! they may complete in any order: what must not be said before a write is durable is held back by
-//! the core and comes out as a `Send` after [`Input::Stored`]. A crash test is therefore short: drop
-//! any suffix of the writes that were not acknowledged.
+//! the core and comes out as a `Send` after [`Input::Stored`]. A crash test is therefore short:
+//! drop any suffix of the writes that were not acknowledged.
 //!
 //! # Try it
 //!

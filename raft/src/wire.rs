@@ -138,6 +138,12 @@ impl Message {
     }
 }
 
+/// Whether these may be the bytes of a message with payloads, to be told before it is decoded.
+#[cfg(feature = "runtime")]
+pub(crate) fn carries_payloads(bytes: &[u8]) -> bool {
+    bytes.get(1).is_some_and(|kind| [APPEND, MENDED, LENT].contains(kind))
+}
+
 fn kind(body: &Body) -> u8 {
     match body {
         Body::PreVote { .. } => PRE_VOTE,

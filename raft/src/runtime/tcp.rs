@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!     node 1                                                           node 2
-//!     send ──► outbox of 2 ──► dialer ═══ messages, many in a frame ══► listener ──► Inbound
-//!     Inbound ◄── listener ◄══ messages ══════════════ dialer ◄── outbox of 1 ◄── send
+//!     send ──► outbox of 2 ──► dialler ═══ messages, many in a frame ══► listener ──► Inbound
+//!     Inbound ◄── listener ◄══ messages ══════════════ dialler ◄── outbox of 1 ◄── send
 //!     fetch ──► one more connection ══════ Request ═══════════════════► Inbound::Fetch
 //!       ▲                          ◄══════ Chunk … End ════════════════ reply
 //! ```
@@ -34,8 +34,8 @@
 //! * Without TLS, whoever is on the network and knows the cluster's number can pretend to be a
 //!   node, and take the place of its connection.
 //! * A message larger than [`Limits::frame_bytes_max`] is dropped, with an error in the log.
-//! * Payloads share memory with the frame they came in. Who keeps a small one for long keeps up to
-//!   [`Limits::write_bytes`] in memory with it.
+//! * Messages to one peer come one after the other: a heartbeat waits behind the entries before it,
+//!   though never behind a snapshot.
 //! * Warnings are not thinned out: a flood of bad connections is a flood of lines. That is for the
 //!   subscriber to limit.
 
@@ -59,7 +59,7 @@ mod refusal;
 
 mod shared;
 
-mod dialer;
+mod dialler;
 mod fetch;
 mod gate;
 mod listener;
@@ -76,7 +76,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use dialer::Peer;
+use dialler::Peer;
 use fetch::Request;
 use metrics::add;
 use outbox::{Outbox, Parcel};
@@ -156,7 +156,7 @@ impl Tcp {
             let outbox = Outbox::new(self.shared.config.limits.outbound_bytes_max);
             let peer = Arc::new(Peer { id, address, outbox, gone: Notify::new() });
             peers.insert(id, Arc::clone(&peer));
-            self.handle.spawn(dialer::run(Arc::clone(&self.shared), peer));
+            self.handle.spawn(dialler::run(Arc::clone(&self.shared), peer));
         }
     }
 

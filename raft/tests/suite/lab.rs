@@ -3,54 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use drystone_raft::{
-    Boot, Config, Configuration, Effect, Entry, Fault, HardState, Index, Input, Message, NodeId,
-    Payload, Raft, ReadMode, Refused, SnapshotMeta, Term, Ticket, Write, WriteId,
+    Body, Change, Config, Configuration, Effect, Entry, Fault, Index, Input, Message, NodeId,
+    Payload, Raft, ReadMode, Refused, Role, Term, Ticket, Write, WriteId,
 };
 
-/// What a member has on its disk.
-#[derive(Debug, Clone)]
-pub(crate) struct Disk {
-    pub(crate) hard: HardState,
-    pub(crate) snapshot: SnapshotMeta,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) base: Index,
-}
+use self::disk::Disk;
+use self::snapshots::Snapshots;
 
-impl Disk {
-    fn new(members: Configuration) -> Disk {
-        let snapshot = SnapshotMeta {
-            last: drystone_raft::Position::default(),
-            configuration: members.into(),
-            configuration_index: Index(0),
-        };
-        Disk { hard: HardState::default(), snapshot, entries: Vec::new(), base: Index(0) }
-    }
-
-    pub(crate) fn boot(&self, life: u64) -> Boot {
-        let mut boot = Boot::after(&self.snapshot).hard(self.hard).life(life);
-        for entry in self.entries.iter().filter(|entry| entry.index > self.snapshot.last.index) {
-            boot.entry(entry);
-        }
-        boot
-    }
-
-    fn write(&mut self, write: &Write, entries: &[Entry]) {
-        if let Some(hard) = write.hard {
-            self.hard = hard;
-        }
-        if let Some(meta) = &write.snapshot {
-            self.snapshot = meta.clone();
-            self.base = meta.last.index;
-            self.entries.retain(|entry| entry.index > meta.last.index);
-        }
-        for mended in &write.mended {
-            let at = self.entries.iter().position(|entry| entry.index == mended.index).unwrap();
-            self.entries[at] = mended.clone();
-        }
-        self.entries.retain(|entry| entry.index < write.append.start);
-        self.entries.extend_from_slice(entries);
-    }
-}
+mod disk;
+mod snapshots;
+mod tools;
 
 /// One member.
 #[derive(Debug)]
@@ -59,12 +21,15 @@ pub(crate) struct Seat {
     pub(crate) disk: Disk,
     /// Writes that are not durable yet.
     pub(crate) writes: VecDeque<(Write, Vec<Entry>)>,
+    /// Those of them that it was told are durable, before others were.
+    pub(crate) done: Vec<WriteId>,
     /// Whether writes become durable by themselves.
     pub(crate) stores: bool,
     pub(crate) applied: Vec<Entry>,
     pub(crate) answers: Vec<(Ticket, Result<Index, Refused>)>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) up: bool,
+    pub(crate) snapshots: Snapshots,
     life: u64,
 }
 
@@ -77,18 +42,30 @@ pub(crate) struct Lab {
     /// In the order in which they were sent.
     pub(crate) mail: VecDeque<Message>,
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    /// Messages that get lost.
+    pub(crate) lost: Option<fn(&Message) -> bool>,
+    /// All that was ever sent.
+    pub(crate) sent: Vec<Message>,
+    /// Those that are set up in their own way.
+    pub(crate) configs: BTreeMap<NodeId, Config>,
     tickets: u64,
 }
 
 impl Lab {
     pub(crate) fn new(config: Config, ids: &[NodeId]) -> Lab {
-        let members = Configuration::voters(ids.iter().copied());
+        Lab::of(config, ids, &Configuration::voters(ids.iter().copied()))
+    }
+
+    pub(crate) fn of(config: Config, ids: &[NodeId], members: &Configuration) -> Lab {
         let mut lab = Lab {
             now: 0,
             config,
             seats: BTreeMap::new(),
             mail: VecDeque::new(),
             cut: BTreeSet::new(),
+            lost: None,
+            sent: Vec::new(),
+            configs: BTreeMap::new(),
             tickets: 0,
         };
         for id in ids {
@@ -100,28 +77,41 @@ impl Lab {
     pub(crate) fn seat(&mut self, id: NodeId, members: Configuration) {
         let disk = Disk::new(members);
         let raft = self.restore(id, &disk, 1);
-        let (writes, applied, answers, faults) = Default::default();
-        let seat =
-            Seat { raft, disk, writes, stores: true, applied, answers, faults, up: true, life: 1 };
+        let seat = Seat {
+            raft,
+            disk,
+            writes: VecDeque::new(),
+            done: Vec::new(),
+            stores: true,
+            applied: Vec::new(),
+            answers: Vec::new(),
+            faults: Vec::new(),
+            up: true,
+            snapshots: Snapshots::default(),
+            life: 1,
+        };
         self.seats.insert(id, seat);
     }
 
     fn restore(&self, id: NodeId, disk: &Disk, life: u64) -> Raft {
-        Raft::restore(id, self.config.clone(), disk.boot(life), self.now, 42).unwrap()
+        let config = self.configs.get(&id).unwrap_or(&self.config).clone();
+        Raft::restore(id, config, disk.boot(life), self.now, 42).unwrap()
     }
 
     pub(crate) fn crash(&mut self, id: NodeId) {
         let seat = self.seats.get_mut(&id).unwrap();
         seat.up = false;
         seat.writes.clear();
+        seat.done.clear();
+        seat.snapshots.forget();
     }
 
     pub(crate) fn restart(&mut self, id: NodeId) {
         let life = self.seats[&id].life + 1;
         let raft = self.restore(id, &self.seats[&id].disk.clone(), life);
         let seat = self.seats.get_mut(&id).unwrap();
-        let base = seat.disk.snapshot.last.index;
-        seat.applied.retain(|entry| entry.index <= base);
+        let rotten = seat.disk.snapshot_rotten;
+        seat.applied = if rotten { Vec::new() } else { seat.disk.state.clone() };
         (seat.raft, seat.life, seat.up) = (raft, life, true);
     }
 
@@ -142,7 +132,7 @@ impl Lab {
             let seat = self.seats.get_mut(&id).unwrap();
             if seat.stores {
                 while let Some((write, entries)) = seat.writes.pop_front() {
-                    seat.disk.write(&write, &entries);
+                    seat.disk.write(&write, &entries, &seat.applied);
                     inputs.push(Input::Stored(write.id));
                 }
             }
@@ -155,40 +145,40 @@ impl Lab {
     fn perform(&mut self, id: NodeId, effect: Effect, next: &mut Vec<Input>) {
         let seat = self.seats.get_mut(&id).unwrap();
         match effect {
-            Effect::Send(message) => self.mail.push_back(message),
+            Effect::Send(message) => {
+                tools::is_anchored(&message);
+                self.sent.push(message.clone());
+                self.mail.push_back(message);
+            }
             Effect::Write(write) => {
                 let range = write.append.clone();
                 let entries: Vec<Entry> = seat.raft.entries(range).unwrap().cloned().collect();
+                if write.snapshot.is_some() {
+                    seat.applied = seat.snapshots.fetched.clone();
+                }
                 seat.writes.push_back((write, entries));
             }
-            Effect::Load { to, after, through, .. } => {
-                let wanted = |entry: &&Entry| entry.index > after && entry.index <= through;
-                let entries = seat.disk.entries.iter().filter(wanted).cloned().collect();
-                next.push(Input::Loaded { to, after, entries });
+            Effect::Load { to, after, through, bytes_max } => {
+                next.push(seat.disk.read(to, after, through, bytes_max));
             }
             Effect::Commit { through } => {
-                let from = seat.applied.last().map_or(seat.disk.base, |entry| entry.index).next();
+                // What a snapshot stands for is not applied one by one.
+                let snapshot = seat.raft.base().index.min(through);
+                let from = seat.applied.last().map_or(snapshot, |entry| entry.index).next();
                 let entries: Vec<Entry> = match seat.raft.entries(from..through.next()) {
                     Some(entries) => entries.cloned().collect(),
-                    None => {
-                        let wanted = |entry: &&Entry| entry.index >= from && entry.index <= through;
-                        seat.disk.entries.iter().filter(wanted).cloned().collect()
-                    }
+                    None => seat.disk.sound(from, through),
                 };
-                assert_eq!(
-                    entries.len() as u64,
-                    through.0 + 1 - from.0,
-                    "node {id} {from}..={through}"
-                );
+                let count = through.0 + 1 - from.0;
+                assert_eq!(entries.len() as u64, count, "node {id} {from}..={through}");
                 seat.applied.extend(entries);
             }
             Effect::Answer { ticket, result } => seat.answers.push((ticket, result)),
             Effect::Fault(fault) => seat.faults.push(fault),
-            Effect::Compact { through } => {
-                let _ = through;
-            }
+            Effect::Compact { through } => seat.disk.compact(through),
             Effect::Leader { .. } | Effect::Members(_) => {}
-            Effect::SendSnapshot { .. } | Effect::FetchSnapshot { .. } => {}
+            Effect::SendSnapshot { to } => self.open(id, to, next),
+            Effect::FetchSnapshot { from, meta } => self.fetch(id, from, meta),
         }
     }
 
@@ -203,7 +193,9 @@ impl Lab {
     }
 
     pub(crate) fn deliver(&mut self, message: Message) {
-        if !self.cut.contains(&(message.from, message.to)) && self.seats.contains_key(&message.to) {
+        let cut = self.cut.contains(&(message.from, message.to));
+        let lost = self.lost.is_some_and(|lost| lost(&message));
+        if !cut && !lost && self.seats.contains_key(&message.to) {
             self.step(message.to, vec![Input::Peer(message)]);
         }
     }
@@ -211,15 +203,20 @@ impl Lab {
     /// Lets time pass, tick by tick, delivering all that is sent.
     pub(crate) fn run(&mut self, ticks: u64) {
         for _ in 0..ticks {
-            self.now += 1;
-            for id in self.seats.keys().copied().collect::<Vec<_>>() {
-                let due = self.seats[&id].raft.deadline().is_some_and(|at| at <= self.now);
-                if due {
-                    self.step(id, Vec::new());
-                }
-            }
+            self.tick();
             self.deliver_all();
         }
+    }
+
+    /// Lets a tick pass; no message is delivered.
+    pub(crate) fn tick(&mut self) {
+        self.now += 1;
+        for id in self.seats.keys().copied().collect::<Vec<_>>() {
+            if self.seats[&id].raft.deadline().is_some_and(|at| at <= self.now) {
+                self.step(id, Vec::new());
+            }
+        }
+        self.carry();
     }
 
     pub(crate) fn ticket(&mut self) -> Ticket {
@@ -248,9 +245,7 @@ impl Lab {
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let leads = |(_, seat): &(&NodeId, &Seat)| {
-            seat.up && seat.raft.role() == drystone_raft::Role::Leader
-        };
+        let leads = |(_, seat): &(&NodeId, &Seat)| seat.up && seat.raft.role() == Role::Leader;
         self.seats
             .iter()
             .filter(leads)
@@ -271,6 +266,3 @@ impl Lab {
         self.seats[&id].raft.hard().term
     }
 }
-
-#[expect(dead_code, reason = "for suites to come")]
-fn unused(_: WriteId) {}

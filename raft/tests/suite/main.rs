@@ -3,13 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod disks;
+mod flow;
 mod lab;
+mod members;
 mod multi_groups;
 mod node_basics;
 mod node_disks;
 mod node_linear;
 mod node_snapshots;
 mod node_support;
+mod snapshots;
 mod store_crash;
 mod store_damage;
 mod store_model;

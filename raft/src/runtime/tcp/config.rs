@@ -27,7 +27,12 @@ pub struct TcpConfig {
 /// Bounds on memory and time.
 ///
 /// What comes in and has not been taken is at most `inbound_bytes_max`, and one frame for each
-/// connection; what goes out, `outbound_bytes_max` and one write for each peer.
+/// connection, in bytes as they travel: read, they take up to sixteen times that if they are all
+/// blank entries, and little more if they are not. What goes out is `outbound_bytes_max` and one
+/// write for each peer. Connections from outside are at most `handshakes_max`, and
+/// `1 + fetches_max` for each peer and for each of `strangers_max`.
+///
+/// All nodes of a cluster have the same times: a peer pings three times in `silence`.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The largest frame. A message that takes more is dropped, and one from a peer ends the

@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::runtime::tcp::dialer::connect;
+use crate::runtime::tcp::dialler::connect;
 use crate::runtime::tcp::frame::{self, Framed};
 use crate::runtime::tcp::handshake::Purpose;
 use crate::runtime::tcp::metrics::add;

@@ -8,9 +8,14 @@ use crate::runtime::tcp::outbox::{Parcel, weight};
 use crate::runtime::tcp::refusal::Refusal;
 use crate::store::GroupId;
 use crate::types::NodeId;
+use crate::wire::carries_payloads;
 
 /// Group and length.
 const LABEL_BYTES: usize = 12;
+
+/// A group's messages of this size and more are left in the memory of the frame they came in;
+/// smaller ones are copied out of it if they have payloads, which costs less than reading them.
+const SHARED_BYTES_MIN: usize = 16 << 10;
 
 /// What became of messages.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -70,31 +75,76 @@ fn put(out: &mut Vec<u8>, group: GroupId, message: &Message) {
 }
 
 /// The messages in the body of a frame, by group. All of them must be from `from` and to `to`.
+///
+/// Payloads are slices of memory that one group's messages share: an entry that is kept for long
+/// keeps none of what other groups sent.
 pub(super) fn unpack(
     mut body: Bytes,
     from: NodeId,
     to: NodeId,
 ) -> Result<Vec<(GroupId, Vec<Message>)>, Refusal> {
-    let mut mail: Vec<(GroupId, Vec<Message>)> = Vec::new();
+    if body.is_empty() {
+        return Err(Refusal::Frame("a frame without a message"));
+    }
+    let mut mail = Vec::new();
     while !body.is_empty() {
-        if body.len() < LABEL_BYTES {
-            return Err(Refusal::Frame("a label that ends early"));
+        let section = Section::first(&body)?;
+        let bytes = body.split_to(section.bytes);
+        let own = section.payloads && section.bytes < SHARED_BYTES_MIN;
+        let mut bytes = if own { Bytes::copy_from_slice(&bytes) } else { bytes };
+        let mut messages = Vec::with_capacity(section.messages);
+        while !bytes.is_empty() {
+            bytes.advance(8);
+            let len = bytes.get_u32_le() as usize;
+            let message = Message::decode(&bytes.split_to(len))?;
+            if message.from != from {
+                return Err(Refusal::Frame("a message in the name of another"));
+            }
+            if message.to != to {
+                return Err(Refusal::Frame("a message for another"));
+            }
+            messages.push(message);
         }
-        let (group, len) = (GroupId(body.get_u64_le()), body.get_u32_le() as usize);
-        if len > body.len() {
-            return Err(Refusal::Frame("a message longer than its frame"));
-        }
-        let message = Message::decode(&body.split_to(len))?;
-        if message.from != from {
-            return Err(Refusal::Frame("a message in the name of another"));
-        }
-        if message.to != to {
-            return Err(Refusal::Frame("a message for another"));
-        }
-        match mail.last_mut() {
-            Some((last, messages)) if *last == group => messages.push(message),
-            _ => mail.push((group, vec![message])),
-        }
+        mail.push((section.group, messages));
     }
     Ok(mail)
+}
+
+/// Messages to one group, one behind the other.
+#[derive(Debug, PartialEq, Eq)]
+struct Section {
+    group: GroupId,
+    messages: usize,
+    /// Labels and messages.
+    bytes: usize,
+    /// Whether there are some that can have payloads.
+    payloads: bool,
+}
+
+impl Section {
+    /// The one that `body` begins with.
+    fn first(body: &[u8]) -> Result<Section, Refusal> {
+        let mut section: Option<Section> = None;
+        let mut rest = body;
+        while !rest.is_empty() {
+            let Some((label, behind)) = rest.split_first_chunk::<LABEL_BYTES>() else {
+                return Err(Refusal::Frame("a label that ends early"));
+            };
+            let (mut group, mut len) = label.split_at(8);
+            let (group, len) = (GroupId(group.get_u64_le()), len.get_u32_le() as usize);
+            let Some((message, behind)) = behind.split_at_checked(len) else {
+                return Err(Refusal::Frame("a message longer than its frame"));
+            };
+            let new = Section { group, messages: 0, bytes: 0, payloads: false };
+            let section = section.get_or_insert(new);
+            if section.group != group {
+                break;
+            }
+            section.messages += 1;
+            section.bytes += LABEL_BYTES + len;
+            section.payloads |= carries_payloads(message);
+            rest = behind;
+        }
+        section.ok_or(Refusal::Frame("a frame without a message"))
+    }
 }

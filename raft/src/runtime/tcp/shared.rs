@@ -7,7 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use crate::runtime::tcp::config::TcpConfig;
-use crate::runtime::tcp::dialer::Peer;
+use crate::runtime::tcp::dialler::Peer;
 use crate::runtime::tcp::gate::Gate;
 use crate::runtime::tcp::metrics::Counters;
 use crate::runtime::transport::Inbound;

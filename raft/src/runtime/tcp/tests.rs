@@ -2,6 +2,7 @@
 
 mod bounds;
 mod exchange;
+mod formats;
 mod hostile;
 mod snapshots;
 #[cfg(feature = "tls")]
