@@ -74,8 +74,6 @@ pub(super) async fn serve(
     pipe: Box<dyn Pipe>,
     key: u64,
 ) -> Result<(), Refusal> {
-    shared.gate.lock().fetch(from);
-    let _place = Place { shared, from };
     let silence = shared.config.limits.silence;
     let mut framed = Framed::new(pipe, key, false, REQUEST_BYTES + 1);
     let read = timeout(shared.config.limits.handshake, framed.read());
@@ -117,18 +115,6 @@ async fn write(framed: &mut Framed, at: &mut u64, bytes: &[u8]) -> Result<(), Re
         *at += chunk.len() as u64;
     }
     Ok(())
-}
-
-/// One snapshot that a peer fetches, while it does.
-struct Place<'a> {
-    shared: &'a Shared,
-    from: NodeId,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.shared.gate.lock().leave_fetching(self.from);
-    }
 }
 
 /// Fetches a snapshot from `from` into `chunks`, which end well or with an error.

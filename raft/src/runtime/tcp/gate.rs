@@ -63,23 +63,43 @@ impl Gate {
         known(from) || inside.contains(&from) || strangers < limits.strangers_max
     }
 
-    /// Takes the place for messages from a node. Whoever had it has to go: a peer that comes anew
-    /// has lost its old connection, whether or not we have noticed.
-    pub(super) fn talk(&mut self, from: NodeId, id: u64, kick: Kick) -> Option<Kick> {
-        self.talking.insert(from, (id, kick)).map(|(_, kick)| kick)
+    /// Takes a place, where [`Gate::has_room`] says that there is one. Whoever had the one for
+    /// messages has to go and is returned: a peer that comes anew has lost its old connection,
+    /// whether or not we have noticed.
+    pub(super) fn take(
+        &mut self,
+        from: NodeId,
+        purpose: Purpose,
+        id: u64,
+        kick: &Kick,
+    ) -> Option<Kick> {
+        match purpose {
+            Purpose::Messages => {
+                let before = self.talking.insert(from, (id, Arc::clone(kick)));
+                before.map(|(_, kick)| kick)
+            }
+            Purpose::Snapshot => {
+                *self.fetching.entry(from).or_default() += 1;
+                None
+            }
+        }
     }
 
-    pub(super) fn leave_talking(&mut self, from: NodeId, id: u64) {
+    /// A place is free again.
+    pub(super) fn leave(&mut self, from: NodeId, purpose: Purpose, id: u64) {
+        match purpose {
+            Purpose::Messages => self.leave_talking(from, id),
+            Purpose::Snapshot => self.leave_fetching(from),
+        }
+    }
+
+    fn leave_talking(&mut self, from: NodeId, id: u64) {
         if self.talking.get(&from).is_some_and(|(talking, _)| *talking == id) {
             self.talking.remove(&from);
         }
     }
 
-    pub(super) fn fetch(&mut self, from: NodeId) {
-        *self.fetching.entry(from).or_default() += 1;
-    }
-
-    pub(super) fn leave_fetching(&mut self, from: NodeId) {
+    fn leave_fetching(&mut self, from: NodeId) {
         let count = self.fetching.get_mut(&from).expect("who fetches was counted");
         *count -= 1;
         if *count == 0 {

@@ -107,11 +107,8 @@ impl Guest {
         let (pipe, hello, purpose, key) = greeting.unwrap_or(Err(Refusal::Silent))?;
         self.trusted.store(true, Ordering::Relaxed);
         shared.gate.lock().leave_waiting(self.id);
-        // Again, for there may be others by now.
         let from = hello.sender;
-        if !has_room(shared, from, purpose) {
-            return Err(Refusal::Full);
-        }
+        let _place = self.place(from, purpose)?;
         add(&shared.counters.accepted, 1);
         match purpose {
             Purpose::Messages => {
@@ -122,13 +119,23 @@ impl Guest {
         }
     }
 
-    async fn listen(&self, from: NodeId, mut framed: Framed) -> Result<(), Refusal> {
+    /// A place inside, if there still is one.
+    fn place(&self, from: NodeId, purpose: Purpose) -> Result<Place<'_>, Refusal> {
         let shared = &self.shared;
-        let before = shared.gate.lock().talk(from, self.id, Arc::clone(&self.kick));
+        let mut gate = shared.gate.lock();
+        if !gate.has_room(from, purpose, &shared.config.limits, |id| shared.knows(id)) {
+            return Err(Refusal::Full);
+        }
+        let before = gate.take(from, purpose, self.id, &self.kick);
+        drop(gate);
         if let Some(before) = before {
             before.notify_one();
         }
-        let _place = Place { shared, from, id: self.id };
+        Ok(Place { shared, from, purpose, id: self.id })
+    }
+
+    async fn listen(&self, from: NodeId, mut framed: Framed) -> Result<(), Refusal> {
+        let shared = &self.shared;
         let silence = shared.config.limits.silence;
         loop {
             let read = timeout(silence, framed.read());
@@ -158,16 +165,17 @@ impl Guest {
     }
 }
 
-/// The one place for messages from a node, while it is taken.
+/// A place inside, while it is taken.
 struct Place<'a> {
     shared: &'a Shared,
     from: NodeId,
+    purpose: Purpose,
     id: u64,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.shared.gate.lock().leave_talking(self.from, self.id);
+        self.shared.gate.lock().leave(self.from, self.purpose, self.id);
     }
 }
 
@@ -203,10 +211,6 @@ fn judge(shared: &Shared, hello: &Hello, pipe: &dyn Pipe) -> Result<Purpose, Ref
         2 => Purpose::Snapshot,
         _ => return Err(Refusal::Frame("a purpose that there is not")),
     };
-    if has_room(shared, sender, purpose) { Ok(purpose) } else { Err(Refusal::Full) }
-}
-
-fn has_room(shared: &Shared, from: NodeId, purpose: Purpose) -> bool {
-    let gate = shared.gate.lock();
-    gate.has_room(from, purpose, &shared.config.limits, |id| shared.knows(id))
+    let room = shared.gate.lock().has_room(sender, purpose, &config.limits, |id| shared.knows(id));
+    if room { Ok(purpose) } else { Err(Refusal::Full) }
 }
