@@ -39,8 +39,9 @@
 //!
 //! # Absent
 //!
-//! Damage to the very last write before a crash cannot be told from a write that was never
-//! finished, by the log alone (see [`drystone_wal`]). Snapshots are files beside the log
+//! Damage to the very last writes before a crash cannot be told from a write that was never
+//! finished (see [`drystone_wal`]), unless they were there when the store was last opened
+//! (`last.rs`). Snapshots are files beside the log
 //! (`snapshots.rs`); what is in them is the state machine's.
 
 mod batch;
@@ -48,13 +49,14 @@ mod book;
 mod error;
 mod record;
 
+mod last;
 mod recovery;
 mod repair;
 
 mod snapshots;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -103,6 +105,8 @@ impl Default for Options {
 /// The logs of the groups of one node. Calls block, as those of the log do.
 #[derive(Debug)]
 pub struct Store {
+    /// Where the log is.
+    log: PathBuf,
     options: Options,
     wal: Wal,
     snapshots: Snapshots,
@@ -383,8 +387,12 @@ impl Store {
     pub fn close(&self) -> Result<()> {
         let mut batch = self.batch();
         batch.roll();
-        // Closing waits for it, and says so if it fails.
-        drop(batch.commit());
+        // If it fails, so does the closing.
+        if let Ok(Some(commit)) = batch.commit()
+            && let Ok(last) = commit.wait()
+        {
+            last::note(&*self.snapshots.vfs(), &self.log, last)?;
+        }
         Ok(self.wal.clone().close()?)
     }
 

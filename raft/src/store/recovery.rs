@@ -3,11 +3,12 @@
 //! ```text
 //!     dir/log-1/          the log, until it is damaged
 //!     dir/log-2/          what was sound of it; the first is kept
-//!     dir/log-2/WHOLE     all of that was carried over, durably
+//!     dir/log-2/WHOLE     all of that was carried over, durably; in log-1: it was made
 //!     dir/snapshots/
 //! ```
 //!
 //! The log with the greatest number that is whole is the one. The first needs nothing carried over.
+//! One that is whole and has no file is lost, and not new.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::store::error::{Error, Result};
 use crate::store::record::{GroupId, Record};
 use crate::store::repair::{self, Damage};
 use crate::store::snapshots::Snapshots;
-use crate::store::{Options, Shelf, Store};
+use crate::store::{Options, Shelf, Store, last};
 
 const WHOLE: &str = "WHOLE";
 
@@ -89,13 +90,20 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<St
     let number = current(&**vfs, dir)?;
     let log = log_dir(dir, number);
     match read(vfs, &log, &options) {
-        Ok((wal, reading)) => build(dir, options, snapshots, wal, reading, None),
+        Ok((wal, reading)) => build(log, options, snapshots, wal, reading, None),
         Err(Error::Log(error @ drystone_wal::Error::Corrupt { .. })) => {
             let found = repair::repair(vfs, dir, number, &options, &snapshots, error)?;
-            let (wal, mut reading) = read(vfs, &log_dir(dir, number + 1), &options)?;
+            let log = log_dir(dir, number + 1);
+            let (wal, mut reading) = read(vfs, &log, &options)?;
             reading.life = reading.life.max(found.life);
             let damage = Some(found.damage);
-            build(dir, options, snapshots, wal, reading, damage)
+            build(log, options, snapshots, wal, reading, damage)
+        }
+        Err(Error::Log(drystone_wal::Error::NoLog { .. })) => {
+            let damage = Some(repair::replace(vfs, dir, number, &options, &snapshots)?);
+            let log = log_dir(dir, number + 1);
+            let (wal, reading) = read(vfs, &log, &options)?;
+            build(log, options, snapshots, wal, reading, damage)
         }
         Err(error) => Err(error),
     }
@@ -103,9 +111,18 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<St
 
 /// Opens one log, and reads it.
 fn read(vfs: &Arc<dyn Vfs>, log: &Path, options: &Options) -> Result<(Wal, Reading)> {
-    let found = Wal::find(Arc::clone(vfs), log, options.wal.clone())?;
+    let min = last::noted(&**vfs, log);
+    let found = Wal::find(Arc::clone(vfs), log, options.wal.clone().min_lsn(min))?;
+    let names = vfs.list(log).map_err(|e| Error::io("list", log, e))?;
+    let whole = names.iter().any(|name| name == WHOLE);
+    if whole && found.view().is_none() {
+        return Err(drystone_wal::Error::NoLog { dir: log.to_path_buf() }.into());
+    }
     let reading = read_all(log, found.records())?;
     let (wal, _) = found.open()?;
+    if !whole {
+        declare_whole(&**vfs, log)?;
+    }
     Ok((wal, reading))
 }
 
@@ -125,7 +142,7 @@ fn read_all(
 }
 
 fn build(
-    dir: &Path,
+    log: PathBuf,
     options: Options,
     snapshots: Snapshots,
     wal: Wal,
@@ -133,7 +150,7 @@ fn build(
     damage: Option<Damage>,
 ) -> Result<Store> {
     if reading.books.values().any(|book| book.mark.is_none()) {
-        return Err(Error::corrupt(dir, 0, "a group that does not say where it begins"));
+        return Err(Error::corrupt(&log, 0, "a group that does not say where it begins"));
     }
     let wall = u64::try_from(options.clock.wall().as_millis()).unwrap_or(0);
     let life = wall.max(reading.life + 1);
@@ -144,13 +161,14 @@ fn build(
         doubtful: reading.doubtful,
         ..Shelf::default()
     };
-    let store = Store { options, wal, snapshots, life, damage, shelf: Mutex::new(shelf) };
+    let store = Store { log, options, wal, snapshots, life, damage, shelf: Mutex::new(shelf) };
     let mut batch = store.batch();
     let doubtful = batch.is_doubtful();
     batch.start(life, doubtful);
     batch.roll();
     if let Some(commit) = batch.commit()? {
-        commit.wait()?;
+        let last = commit.wait()?;
+        last::note(&*store.snapshots.vfs(), &store.log, last)?;
     }
     Ok(store)
 }

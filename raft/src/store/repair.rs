@@ -17,7 +17,7 @@
 //! The new log is not believed before it is whole. The damaged one is never changed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use drystone_vfs::Vfs;
@@ -28,7 +28,7 @@ use crate::store::error::{Error, Result};
 use crate::store::record::{GroupId, Record};
 use crate::store::recovery::{Reading, declare_whole, log_dir};
 use crate::store::snapshots::Snapshots;
-use crate::store::{Options, Shelf, Store};
+use crate::store::{Options, Shelf, Store, last};
 
 /// What was damaged when a store was opened.
 #[derive(Debug)]
@@ -59,16 +59,27 @@ pub(crate) fn repair(
     error: drystone_wal::Error,
 ) -> Result<Repaired> {
     let log = log_dir(dir, number);
-    let salvage = Wal::salvage(&**vfs, &log)?;
-    if salvage.holes().is_empty() {
-        return Err(error.into());
-    }
+    let salvage = match Wal::salvage(&**vfs, &log) {
+        Ok(salvage) => salvage,
+        Err(drystone_wal::Error::NoLog { .. }) => {
+            let damage = replace(vfs, dir, number, options, snapshots)?;
+            return Ok(Repaired { damage, life: 0 });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let noted = last::noted(&**vfs, &log);
+    let mut end = Lsn::NONE;
     let mut reading = Reading::default();
     for record in records(&salvage) {
         let (lsn, bytes) = record?;
+        end = lsn;
         reading.take(lsn, &bytes).map_err(|what| Error::corrupt(&log, lsn.0, what))?;
     }
-    let unexplained = suspect(&mut reading, salvage.holes());
+    let tail = noted.0.saturating_sub(end.0);
+    if salvage.holes().is_empty() && tail == 0 {
+        return Err(error.into());
+    }
+    let unexplained = suspect(&mut reading, salvage.holes(), tail);
     reading.doubtful |= unexplained;
     let mut groups = Vec::new();
     for (group, book) in &mut reading.books {
@@ -82,26 +93,70 @@ pub(crate) fn repair(
     Ok(Repaired { damage: Damage { log, holes, groups, doubtful }, life: reading.life })
 }
 
+/// Makes a new log in the place of one that is gone. Whoever was in it is not known, and nothing of
+/// what they promised: those who come back do not vote until a leader has sent them all again.
+pub(crate) fn replace(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    number: u64,
+    options: &Options,
+    snapshots: &Snapshots,
+) -> Result<Damage> {
+    let log = log_dir(dir, number + 1);
+    let store = fresh(vfs, &log, options, snapshots)?;
+    let mut batch = store.batch();
+    batch.start(0, true);
+    drop(batch.commit()?);
+    store.close()?;
+    declare_whole(&**vfs, &log)?;
+    let (holes, groups) = (Vec::new(), Vec::new());
+    Ok(Damage { log: log_dir(dir, number), holes, groups, doubtful: true })
+}
+
+/// A store over an empty log.
+fn fresh(
+    vfs: &Arc<dyn Vfs>,
+    log: &Path,
+    options: &Options,
+    snapshots: &Snapshots,
+) -> Result<Store> {
+    clear(&**vfs, log)?;
+    let (wal, _) = Wal::open(Arc::clone(vfs), log, options.wal.clone())?;
+    Ok(Store {
+        log: log.to_path_buf(),
+        options: options.clone(),
+        wal,
+        snapshots: snapshots.clone(),
+        life: 0,
+        damage: None,
+        shelf: Mutex::new(Shelf { own_serial: 1, ..Shelf::default() }),
+    })
+}
+
 /// Every sound record, in the order of the log.
 fn records(salvage: &Salvage) -> impl Iterator<Item = drystone_wal::Result<(Lsn, Bytes)>> {
     let remains = salvage.remains().map(|remain| remain.map(|remain| (remain.lsn, remain.bytes)));
     salvage.records().chain(remains)
 }
 
-/// Suspects the groups that have no record behind the last hole, unless every record that is lost
-/// is accounted for. Says whether not.
-fn suspect(reading: &mut Reading, holes: &[Hole]) -> bool {
+/// Suspects the groups that have no record behind the last hole, or all if `tail` records are known
+/// to be lost from the end, unless every record that is lost is accounted for. Says whether not.
+fn suspect(reading: &mut Reading, holes: &[Hole], tail: u64) -> bool {
     let count = |hole: &Hole| match (hole.first_lost, hole.last_lost) {
         (Some(first), Some(last)) => Some((last.0 + 1).saturating_sub(first.0)),
         _ => None,
     };
     let lost: Option<u64> = holes.iter().map(count).sum();
+    let lost = lost.map(|lost| lost + tail);
     if lost == Some(reading.lost) {
         return false;
     }
     let explained = reading.lost;
     let place = |hole: &Hole| hole.first_lost.or(hole.last_lost);
-    let end = holes.last().and_then(place).unwrap_or(Lsn(u64::MAX));
+    let end = match holes.last() {
+        Some(last) if tail == 0 => place(last).unwrap_or(Lsn(u64::MAX)),
+        _ => Lsn(u64::MAX),
+    };
     for book in reading.books.values_mut().filter(|book| book.latest < end) {
         book.suspect(lost.map_or(u64::MAX, |lost| lost.saturating_sub(explained)));
     }
@@ -119,16 +174,7 @@ fn carry(
     reading: &Reading,
 ) -> Result<()> {
     let log = log_dir(dir, number);
-    clear(&**vfs, &log)?;
-    let (wal, _) = Wal::open(Arc::clone(vfs), &log, options.wal.clone())?;
-    let store = Store {
-        options: options.clone(),
-        wal,
-        snapshots: snapshots.clone(),
-        life: 0,
-        damage: None,
-        shelf: std::sync::Mutex::new(Shelf { own_serial: 1, ..Shelf::default() }),
-    };
+    let store = fresh(vfs, &log, options, snapshots)?;
     let mut batch = store.batch();
     batch.start(reading.life, reading.doubtful);
     let mut groups: Vec<(&GroupId, &Book)> = reading.books.iter().collect();

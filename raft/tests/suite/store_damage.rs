@@ -113,3 +113,53 @@ fn lost_segment_leaves_a_store_that_works() {
     }
     assert!(harms > 0, "what was in the later segments was not compacted away");
 }
+
+/// Harm of every kind that chance can think of, to stores of every kind, closed or cut off.
+#[test]
+fn harm_by_chance_is_noticed_and_contained() {
+    let seeds = if std::env::var_os("SLOW").is_some() { 20_000 } else { 300 };
+    let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in first..first + seeds {
+        // The first that fails is the last that is printed.
+        println!("SEED={seed} cargo test -p drystone-raft --test suite harm_by_chance");
+        let mut chance = Hand::new(seed ^ 0x5eed);
+        let batches = 1 + chance.below(120);
+        let groups = 1 + chance.below(6);
+        let (mut files, hand) = closed_store(seed, groups, batches);
+        for _ in 0..=chance.below(3) {
+            harm(&mut files, &mut chance);
+        }
+        let disk = disk_with(&files);
+        let Ok(store) = open(Arc::clone(&disk)) else { continue };
+        let first = judge(&store, &hand, &format!("seed {seed}"));
+        store.check();
+        store.close().unwrap();
+        drop(store);
+        let store = open(disk).unwrap();
+        assert!(store.damage().is_none(), "seed {seed}: it was carried over");
+        assert!(count_harmed(&store, &hand) >= first, "seed {seed}: it is not forgotten");
+    }
+}
+
+fn harm(files: &mut Vec<(std::path::PathBuf, Vec<u8>)>, chance: &mut Hand) {
+    let logs: Vec<usize> = (0..files.len())
+        .filter(|at| files[*at].0.extension().is_some_and(|ending| ending == "wal"))
+        .collect();
+    if logs.is_empty() {
+        return;
+    }
+    let which = logs[chance.below(logs.len() as u64) as usize];
+    let bytes = &mut files[which].1;
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |end| end + 1);
+    let at = chance.below(used as u64) as usize;
+    match chance.below(10) {
+        0 => drop(files.remove(which)),
+        1 => bytes.truncate(at),
+        2..5 => {
+            let start = at / 512 * 512;
+            let end = (start + 512).min(bytes.len());
+            bytes[start..end].fill(0);
+        }
+        _ => bytes[at] ^= 1 << chance.below(8),
+    }
+}

@@ -174,8 +174,8 @@ impl Hand {
             // A leader of a new term overrules the end.
             1 if !model.entries.is_empty() => {
                 let kept = self.below(model.entries.len() as u64) as usize;
-                model.entries.truncate(kept);
                 let term = model.hard.term.max(model.last().term).next();
+                model.entries.truncate(kept);
                 model.hard = HardState { term, ..HardState::default() };
                 write.hard = Some(model.hard);
                 let entries = self.append(model, &mut write);
