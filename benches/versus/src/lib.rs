@@ -28,7 +28,9 @@
 pub mod cost;
 pub mod figures;
 pub mod log;
+pub mod raft;
 pub mod rounds;
+
 pub mod slice;
 pub mod spread;
 pub mod storage;

@@ -1,0 +1,8 @@
+//! The questions, one a file, each with its goals.
+
+pub(crate) mod allocations;
+pub(crate) mod failover;
+pub(crate) mod idle;
+pub(crate) mod partition;
+pub(crate) mod reads;
+pub(crate) mod throughput;

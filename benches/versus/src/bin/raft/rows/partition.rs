@@ -1,0 +1,47 @@
+//! R6: wires are cut, and not all who could work together see it.
+
+use anyhow::Result;
+use drystone_versus::figures::Goal;
+use drystone_versus::raft::failover::Ticks;
+use drystone_versus::raft::partition::{Outcome, SETTLING_TICKS, Topology, partition};
+
+use crate::Options;
+use crate::contender::{Contender, with_core};
+use crate::report::{Row, Want};
+
+/// Ticks that a message takes.
+const DELAY: u64 = 1;
+
+pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
+    let seeds = options.seed..options.seed + options.work(options.seeds / 10);
+    let mut rows = Vec::new();
+    for topology in Topology::ALL {
+        eprintln!("cut wires: {}", topology.name());
+        let mut all: Vec<(Contender, Vec<Outcome>)> = Vec::new();
+        for contender in &options.contenders {
+            let outcomes = with_core!(*contender, Core => {
+                let runs = seeds.clone().map(|seed| partition::<Core>(topology, DELAY, seed));
+                runs.collect::<Result<Vec<_>>>()?
+            });
+            all.extend(outcomes.map(|outcomes| (*contender, outcomes)));
+        }
+        let mut row = |what: &str, want, of: &dyn Fn(&[Outcome]) -> f64| {
+            let what = format!("R6 {}: {what}", topology.name());
+            rows.push(Row::counted(what, want, all.iter().map(|(it, all)| (*it, of(all)))));
+        };
+        let ticks = |all: &[Outcome]| Ticks::of(all.iter().map(|it| it.recovered));
+        let share = |all: &[Outcome]| {
+            let ticks = ticks(all);
+            1000.0 * ticks.within(SETTLING_TICKS) as f64 / ticks.runs() as f64
+        };
+        let mean = |all: &[Outcome], of: fn(&Outcome) -> u64| {
+            all.iter().map(of).sum::<u64>() as f64 / all.len() as f64
+        };
+        row("recovered in 4 E, of 1000", Want::Figure(Goal::AtLeast(1000.0)), &share);
+        row("ticks to recover, p99", Want::Nothing, &|all| ticks(all).permille(990));
+        row("changes of leader", Want::Nothing, &|all| mean(all, |it| it.changes));
+        row("changes after 4 E", Want::Nothing, &|all| mean(all, |it| it.late_changes));
+        row("terms", Want::Nothing, &|all| mean(all, |it| it.terms));
+    }
+    Ok(rows)
+}

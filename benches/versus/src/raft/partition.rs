@@ -1,0 +1,192 @@
+//! Some wires are cut for good, and not all that could still work together see it at once.
+//!
+//! ```text
+//!   bridge           quorum loss        constrained          chained
+//!
+//!   L ─── R          L   a              a       z alone      L ─── b ─── c
+//!        / \          \ /               |
+//!       a───b     b ─── R ─── c     b ─── R ─── c            L leads and keeps its quorum:
+//!                                                            c must leave it in peace
+//!   z alone          R alone has a      L, the leader, is
+//!                    quorum             z; R is behind
+//! ```
+//!
+//! The last three are those of the OmniPaxos paper (Ng, Haridi, Carbone; EuroSys 2023, §2): a leader
+//! that lives but has lost its quorum; only a node whose log is behind has a quorum; three in a row.
+//! In the bridge the old leader still reaches one node of the new majority.
+//!
+//! Load goes on: each tick a client proposes at everyone who believes to lead. A group has recovered
+//! when an entry has been applied that was proposed after the cut.
+
+use anyhow::Result;
+use rand::RngExt as _;
+use rand::seq::SliceRandom as _;
+
+use super::group::Group;
+use super::replica::{ELECTION_TICKS, Payload, Reads, Replica};
+
+/// Ticks from the cut to the end of a run.
+pub const WATCHED_TICKS: u64 = 20 * ELECTION_TICKS;
+
+/// Ticks from the cut in which leaders may change before those that change are said to do so
+/// without need.
+pub const SETTLING_TICKS: u64 = 4 * ELECTION_TICKS;
+
+/// Which wires stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topology {
+    /// The leader sees one node, which sees two more, which see each other; one sees nobody.
+    Bridge,
+    /// All see one node, which does not lead, and nobody else.
+    QuorumLoss,
+    /// As that, but the leader sees nobody, and the one that all see lacks what was committed last.
+    Constrained,
+    /// Three in a row, of which the first leads.
+    Chained,
+}
+
+impl Topology {
+    /// All of them.
+    pub const ALL: [Topology; 4] =
+        [Topology::Bridge, Topology::QuorumLoss, Topology::Constrained, Topology::Chained];
+
+    /// What the tables call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Topology::Bridge => "bridge",
+            Topology::QuorumLoss => "quorum loss",
+            Topology::Constrained => "constrained",
+            Topology::Chained => "chained",
+        }
+    }
+
+    /// Voters that it takes.
+    #[must_use]
+    pub fn voters(self) -> u64 {
+        if self == Topology::Chained { 3 } else { 5 }
+    }
+
+    /// The wires that stay, if these places have the parts: the leader first, then the one in the
+    /// middle.
+    #[must_use]
+    pub fn wires(self, parts: &[usize]) -> Vec<(usize, usize)> {
+        let wires: &[(usize, usize)] = match self {
+            Topology::Bridge => &[(0, 1), (1, 2), (1, 3), (2, 3)],
+            Topology::QuorumLoss => &[(1, 0), (1, 2), (1, 3), (1, 4)],
+            Topology::Constrained => &[(1, 2), (1, 3), (1, 4)],
+            Topology::Chained => &[(0, 1), (1, 2)],
+        };
+        wires.iter().map(|&(a, b)| (parts[a], parts[b])).collect()
+    }
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Ticks from the cut until an entry proposed after it was applied; none if none ever was.
+    pub recovered: Option<u64>,
+    /// Leaders that came to be after the cut.
+    pub changes: u64,
+    /// Those of them that came to be when it had settled.
+    pub late_changes: u64,
+    /// Terms by which the newest of all nodes that lead grew.
+    pub terms: u64,
+}
+
+/// Cuts the wires of a group that has a leader and load, and watches.
+///
+/// # Errors
+/// If the group refuses.
+pub fn partition<R: Replica>(topology: Topology, delay: u64, seed: u64) -> Result<Outcome> {
+    let mut group = Group::<R>::start(topology.voters(), delay, Reads::Index, seed)?;
+    let mut load = Load::default();
+    group.elect()?;
+    for _ in 0..group.random().random_range(ELECTION_TICKS..2 * ELECTION_TICKS) {
+        load.tick(&mut group)?;
+    }
+    let parts = parts(&mut group);
+    if topology == Topology::Constrained {
+        // The one in the middle sees nobody for a time that nobody minds, and falls behind.
+        let middle = parts[1];
+        let others: Vec<usize> = parts.iter().copied().filter(|it| *it != middle).collect();
+        let pairs = others.iter().flat_map(|a| others.iter().map(|b| (*a, *b)));
+        group.keep_wires(&pairs.collect::<Vec<_>>());
+        for _ in 0..ELECTION_TICKS / 2 {
+            load.tick(&mut group)?;
+        }
+    }
+    group.keep_wires(&topology.wires(&parts));
+    watch(&mut group, &mut load)
+}
+
+/// Places in the order of their parts: the leader, then the others in an order that is drawn.
+fn parts<R: Replica>(group: &mut Group<R>) -> Vec<usize> {
+    let leader = group.leader().unwrap_or(0);
+    let mut others: Vec<usize> =
+        group.alive().map(|(i, _)| i).filter(|place| *place != leader).collect();
+    others.shuffle(group.random());
+    std::iter::once(leader).chain(others).collect()
+}
+
+fn watch<R: Replica>(group: &mut Group<R>, load: &mut Load) -> Result<Outcome> {
+    let cut = group.now();
+    let mut outcome = Outcome::default();
+    let mut newest = group.leaders().map(|(_, term)| term).max().unwrap_or(0);
+    let oldest = newest;
+    while group.now() < cut + WATCHED_TICKS {
+        load.tick(group)?;
+        let after = group.now() - cut;
+        if outcome.recovered.is_none()
+            && group.alive().any(|(_, node)| node.applied().word_max > cut)
+        {
+            outcome.recovered = Some(after);
+        }
+        let term = group.leaders().map(|(_, term)| term).max().unwrap_or(0);
+        if term > newest {
+            outcome.changes += 1;
+            outcome.late_changes += u64::from(after > SETTLING_TICKS);
+            newest = term;
+        }
+    }
+    outcome.terms = newest - oldest;
+    Ok(outcome)
+}
+
+/// Clients who ask everyone that leads, or believes so, and say when they did.
+#[derive(Debug, Default)]
+struct Load {
+    number: u64,
+}
+
+impl Load {
+    fn tick<R: Replica>(&mut self, group: &mut Group<R>) -> Result<()> {
+        let leaders: Vec<usize> = group.leaders().map(|(place, _)| place).collect();
+        for leader in leaders {
+            self.number += 1;
+            let word = group.now() + 1;
+            group.propose(leader, &[Payload { number: self.number, word }])?;
+        }
+        group.tick()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::raft_rs::RaftRs;
+
+    /// A cut that cuts nothing would be survived by everyone.
+    #[test]
+    fn a_log_that_is_behind_does_not_win_and_a_quorum_does() {
+        for seed in 0..10 {
+            let run = |topology| partition::<RaftRs>(topology, 1, seed).unwrap();
+            assert_eq!(run(Topology::Constrained).recovered, None, "Raft §5.4.1");
+            let bridge = run(Topology::Bridge);
+            assert!(bridge.recovered.is_some() && bridge.changes >= 1, "{bridge:?}");
+            assert!(run(Topology::QuorumLoss).changes >= 1);
+            assert_eq!(run(Topology::Chained).recovered, Some(2), "its leader stays");
+            assert_eq!(run(Topology::Bridge), bridge, "a run can be repeated");
+        }
+    }
+}
