@@ -1,0 +1,1 @@
+//! Groups of drystone-raft in a simulated world.

@@ -1,0 +1,272 @@
+//! What a disk has lost, and what a node with such a disk may still say.
+//!
+//! A log that is damaged must not be cut: what is behind the damage was acknowledged, and a group
+//! that counts on it may have told a client (protocol-aware recovery, Alagappan et al., FAST '18).
+//! Nor need it be given up. What is lost here is mostly there elsewhere:
+//!
+//! ```text
+//!   1@1 2@1 3@1 ██████████ 7@2 8@2        a hole: whoever has an entry like 7@2 has what was in it
+//!                          └ anchor       (log matching, Raft §5.3), leader or not, committed or not
+//!
+//!   1@1 2@1 3@1 ▒▒▒▒▒▒▒▒▒▒ end            a lost end: nothing vouches for it. Until a leader has
+//!                                         shown what is committed, the node cannot say that a
+//!                                         candidate's log is as good as its own was
+//! ```
+//!
+//! | lost | votes | stands | until |
+//! |---|---|---|---|
+//! | entries before a sound one | yes | no | any peer with the anchor has sent them |
+//! | the end of the log | for logs that are no worse for sure | no | what a leader committed is here |
+//! | the vote | no, for 2E; then not in terms seen by then | no | 2E have passed |
+//! | the snapshot | yes | no | a peer's snapshot is installed |
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::boot::{Boot, Hole};
+use crate::effect::Effect;
+use crate::entry::{Entry, Payload};
+use crate::message::Body;
+use crate::raft::{Raft, Standing};
+use crate::types::{Index, NodeId, Position};
+
+/// What is lost here.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    /// In the order of the log.
+    pub(crate) holes: Vec<Hole>,
+    /// The end of the log is lost: the greatest position that may have been there.
+    pub(crate) lost_end: Option<Position>,
+    /// The vote is lost: no vote is cast before this time.
+    vote_from: Option<u64>,
+    pub(crate) snapshot_lost: bool,
+    /// Mended entries to be written in this step.
+    pub(crate) mended: Vec<Entry>,
+    /// When peers are asked next.
+    ask_at: u64,
+}
+
+impl Damage {
+    pub(crate) fn found(boot: &Boot, now: u64, election: u64) -> Option<Box<Damage>> {
+        let damage = Damage {
+            holes: boot.holes.clone(),
+            lost_end: boot.lost_end,
+            vote_from: boot.vote_lost.then_some(now + 2 * election),
+            snapshot_lost: boot.snapshot_lost,
+            mended: Vec::new(),
+            ask_at: now,
+        };
+        (!damage.is_nothing()).then(|| Box::new(damage))
+    }
+
+    /// Whether nothing is missing any more.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let sound = self.lost_end.is_none() && self.vote_from.is_none();
+        self.holes.is_empty() && sound && !self.snapshot_lost
+    }
+
+    pub(crate) fn covers(&self, index: Index) -> bool {
+        self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
+    }
+
+    /// The last entry before anything is missing.
+    pub(crate) fn sound_up_to(&self) -> Index {
+        self.holes.first().map_or(Index(u64::MAX), |hole| hole.after)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let asks = !self.holes.is_empty() || self.snapshot_lost;
+        [asks.then_some(self.ask_at), self.vote_from].into_iter().flatten().min()
+    }
+
+    /// Takes an entry that was in a hole, if it is the next one there.
+    fn mend(&mut self, entry: &Entry) -> bool {
+        let next = |hole: &&mut Hole| hole.after.next() == entry.index;
+        let Some(hole) = self.holes.iter_mut().find(next) else { return false };
+        hole.after = entry.index;
+        self.mended.push(entry.clone());
+        self.holes.retain(|hole| hole.after.next() < hole.anchor.index);
+        true
+    }
+}
+
+impl Raft {
+    /// [`Input::Damaged`](crate::Input::Damaged).
+    pub(crate) fn damaged(&mut self, after: Index, through: Index) {
+        let anchor = through.next();
+        let Some(term) = self.log.term_at(anchor) else {
+            // Nothing stands behind it: only a leader can say what was there.
+            return self.lose_end(after, through);
+        };
+        let now = self.now;
+        let damage = self.damage.get_or_insert_with(Box::default);
+        let hole = Hole { after, anchor: Position::new(term, anchor) };
+        let apart =
+            |other: &Hole| other.anchor.index <= after.next() || anchor <= other.after.next();
+        if after < through && damage.holes.iter().all(apart) {
+            damage.holes.push(hole);
+            damage.holes.sort_by_key(|hole| hole.after);
+            damage.ask_at = now;
+        }
+    }
+
+    fn lose_end(&mut self, after: Index, through: Index) {
+        let last = self.log.last();
+        if after >= last.index || through < last.index || after < self.commit {
+            return;
+        }
+        let damage = self.damage.get_or_insert_with(Box::default);
+        damage.lost_end = damage.lost_end.max(Some(last));
+        self.truncate(after);
+    }
+
+    /// Whether `index` is one of those that are missing.
+    pub(crate) fn in_hole(&self, index: Index) -> bool {
+        self.damage.as_ref().is_some_and(|damage| damage.covers(index))
+    }
+
+    /// The last sound index before the hole that `index` is in.
+    pub(crate) fn hole_start(&self, index: Index) -> Option<Index> {
+        let holes = &self.damage.as_ref()?.holes;
+        let hole = holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)?;
+        Some(hole.after)
+    }
+
+    pub(crate) fn has_holes(&self) -> bool {
+        self.damage.as_ref().is_some_and(|damage| !damage.holes.is_empty())
+    }
+
+    /// Whether this node cannot say if a candidate whose log ends at `last` should lead.
+    pub(crate) fn is_unsure(&self, last: Position) -> bool {
+        self.damage.as_ref().is_some_and(|damage| {
+            damage.vote_from.is_some() || damage.lost_end.is_some_and(|lost| last < lost)
+        })
+    }
+
+    /// Asks peers for what is missing, and ends the time without a vote.
+    pub(crate) fn mend_on(&mut self, out: &mut Vec<Effect>) {
+        let (now, me) = (self.now, self.id);
+        let again = now + self.config.election / 2;
+        let Some(damage) = &mut self.damage else { return };
+        if damage.vote_from.is_some_and(|from| from <= now) {
+            damage.vote_from = None;
+            // In this term the vote may be given away: it is spent on nobody. Whoever got it led
+            // or gave up while this node was silent, and later terms are fresh.
+            self.hard.vote = self.hard.vote.or(Some(me));
+        }
+        let missing = !damage.holes.is_empty() || damage.snapshot_lost;
+        if missing && damage.ask_at <= now {
+            damage.ask_at = again;
+            let snapshot = damage.snapshot_lost.then_some(Body::Delegate { to: me });
+            let holes = damage.holes.iter().take(HOLES_ASKED);
+            let mend = |hole: &Hole| Body::Mend { after: hole.after, anchor: hole.anchor };
+            let bodies: Vec<Body> = holes.map(mend).chain(snapshot).collect();
+            for id in self.history.active().participants().into_iter().filter(|id| *id != me) {
+                for body in &bodies {
+                    self.send(id, body.clone(), out);
+                }
+            }
+        }
+        damage_done(self);
+    }
+
+    /// A peer has a hole.
+    pub(crate) fn on_mend(
+        &mut self,
+        from: NodeId,
+        after: Index,
+        anchor: Position,
+        out: &mut Vec<Effect>,
+    ) {
+        let sound = self.log.has(anchor) && !self.history.active().is_witness(self.id);
+        if !sound || after.next() >= anchor.index {
+            return;
+        }
+        if after < self.log.base().index {
+            // Compacted here: a snapshot has what was there.
+            out.push(Effect::SendSnapshot { to: from });
+        } else if !self.has_holes() {
+            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, anchor.index.prev(), out);
+        }
+    }
+
+    /// A peer had what was missing.
+    pub(crate) fn on_mended(&mut self, anchor: Position, entries: &[Entry]) {
+        let Some(damage) = &self.damage else { return };
+        // The anchor vouches for the entries: it must still be this log's.
+        let known = damage.holes.iter().any(|hole| hole.anchor == anchor);
+        let inside = entries.last().is_some_and(|entry| entry.index < anchor.index);
+        if known && inside && self.log.has(anchor) {
+            self.mend_from(entries);
+        }
+    }
+
+    /// Fills holes with entries that are known to be this log's.
+    pub(crate) fn mend_from(&mut self, entries: &[Entry]) {
+        let Some(damage) = &mut self.damage else { return };
+        if damage.holes.is_empty() {
+            return;
+        }
+        let was_witness = self.history.active().is_witness(self.id);
+        let mut configurations = Vec::new();
+        for entry in entries {
+            if entry.payload == Payload::Withheld && !was_witness {
+                continue;
+            }
+            if damage.mend(entry) {
+                self.log.correct(entry.position());
+                if let Payload::Configuration(found) = &entry.payload {
+                    configurations.push((entry.index, alloc::sync::Arc::clone(found)));
+                }
+            }
+        }
+        if !configurations.is_empty() {
+            for (index, found) in configurations {
+                self.history.insert(index, found);
+            }
+            self.members_changed();
+        }
+        damage_done(self);
+    }
+
+    /// Everything up to `index` is in a snapshot.
+    pub(crate) fn damage_below(&mut self, index: Index) {
+        let Some(damage) = &mut self.damage else { return };
+        damage.holes.retain(|hole| hole.anchor.index > index.next());
+        for hole in &mut damage.holes {
+            hole.after = hole.after.max(index);
+        }
+        damage_done(self);
+    }
+
+    /// Ends the doubt about a lost end: this log holds, durably, what a leader of this term has
+    /// committed, and what was acknowledged before is a part of that.
+    pub(crate) fn end_found(&mut self) {
+        let Some(damage) = &mut self.damage else { return };
+        if damage.lost_end.is_none() || matches!(self.standing, Standing::Candidate(_)) {
+            return;
+        }
+        let shown = self.log.term_at(self.commit) == Some(self.hard.term);
+        if self.leader.is_some() && shown && self.log.stable() >= self.commit {
+            damage.lost_end = None;
+        }
+        damage_done(self);
+    }
+}
+
+/// A node that misses nothing any more keeps no book of it.
+fn damage_done(raft: &mut Raft) {
+    let done = |damage: &Damage| damage.is_nothing() && damage.mended.is_empty();
+    if raft.damage.as_ref().is_some_and(|damage| done(damage)) {
+        raft.damage = None;
+        if raft.election_at.is_none()
+            && !matches!(raft.standing, Standing::Leader(_))
+            && !raft.quiet
+        {
+            raft.set_patience(raft.config.election);
+        }
+    }
+}
+
+/// Most holes that are asked about at once.
+const HOLES_ASKED: usize = 16;

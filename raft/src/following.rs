@@ -1,0 +1,110 @@
+//! The follower's side of replication: taking a leader's entries, and saying so once they are safe.
+//!
+//! The one rule that must not be bent is when to cut the log: at an entry that *differs* from the
+//! leader's, and never otherwise. A message that is old, short or empty cuts nothing (Raft §5.3,
+//! step 3 of AppendEntries).
+
+use alloc::vec::Vec;
+
+use crate::effect::{Effect, Fault};
+use crate::entry::Entry;
+use crate::message::Body;
+use crate::raft::Raft;
+use crate::types::{Index, NodeId, Position};
+
+/// What a step owes the leader: one word for all entries that came in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ack {
+    pub(crate) to: NodeId,
+    pub(crate) matched: Index,
+    pub(crate) round: u64,
+}
+
+impl Raft {
+    /// Entries from the leader.
+    pub(crate) fn on_append(
+        &mut self,
+        from: NodeId,
+        mut prev: Position,
+        commit: Index,
+        round: u64,
+        mut entries: Vec<Entry>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.entries_at = self.now;
+        // Up to the commit index the two logs are alike, compacted or not: nothing there is
+        // compared with what may not be here any more, and nothing is ever refused.
+        if prev.index < self.commit {
+            let known = entries.partition_point(|entry| entry.index <= self.commit);
+            let differs = |entry: &&Entry| {
+                let here = self.log.term_at(entry.index);
+                here.is_some_and(|term| term != entry.term) && !self.in_hole(entry.index)
+            };
+            if let Some(index) = entries[..known].iter().find(differs).map(|entry| entry.index) {
+                return self.stop(Fault::Diverged { peer: from, index }, out);
+            }
+            self.mend_from(&entries[..known]);
+            entries.drain(..known);
+            let term = self.log.term_at(self.commit).expect("what is committed is in the log");
+            prev = Position::new(term, self.commit);
+        }
+        if !self.log.has(prev) || self.in_hole(prev.index) {
+            let mut hint = self.log.meeting(prev.index.prev(), prev.term);
+            if let Some(after) = self.hole_start(hint.index) {
+                let term = self.log.term_at(after).unwrap_or_default();
+                hint = Position::new(term, after);
+            }
+            let (prev, life) = (prev.index, self.life);
+            return self.send(from, Body::Rejected { prev, hint, round, life }, out);
+        }
+        let matched = entries.last().map_or(prev.index, |entry| entry.index);
+        self.mend_from(&entries);
+        for entry in entries {
+            match self.log.term_at(entry.index) {
+                Some(term) if term == entry.term || self.in_hole(entry.index) => {}
+                Some(_) => {
+                    self.truncate(entry.index.prev());
+                    self.append(entry);
+                }
+                None => {
+                    self.append(entry);
+                }
+            }
+        }
+        self.saw(matched, commit);
+        let round = self.ack.map_or(round, |ack| ack.round.max(round));
+        self.ack = Some(Ack { to: from, matched: self.seen, round });
+    }
+
+    /// The leader is there.
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        commit: Index,
+        round: u64,
+        quiesce: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        self.saw(self.seen, commit);
+        let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
+        self.send(from, Body::Alive { round, seen, receiving, life }, out);
+        if quiesce && self.commit == self.log.last().index {
+            self.fall_silent();
+        }
+    }
+
+    /// The log is like the leader's up to `matched`, and the leader has committed up to `commit`.
+    fn saw(&mut self, matched: Index, commit: Index) {
+        self.seen = self.seen.max(matched);
+        // Beyond what is known to match, this log may hold what will never be committed.
+        self.commit_up_to(commit.min(self.seen));
+    }
+
+    /// Says, once it is durable, what came in this step.
+    pub(crate) fn acknowledge(&mut self) {
+        if let Some(Ack { to, matched, round }) = self.ack.take() {
+            let life = self.life;
+            self.promise(to, Body::Accepted { matched, round, life });
+        }
+    }
+}

@@ -1,0 +1,597 @@
+//! The node: what it holds, how it takes an input, and the rules on terms that all messages obey.
+//!
+//! ```text
+//!                     no word of a leader for E..2E            pre-vote won
+//!        ┌──────────┐ ─────────────────────► ┌───────────────┐ ───────────► ┌───────────┐
+//!   ───► │ follower │                        │ pre-candidate │              │ candidate │
+//!        └──────────┘ ◄───────────────────── └───────────────┘              └─────┬─────┘
+//!             ▲   ▲      word of a leader                                         │ vote won
+//!             │   └─────────── higher term, or a leader in this one ──────────────┤
+//!             │                                                                   ▼
+//!             └─── higher term, no quorum in sight, disk stalls, removed ──── ┌────────┐
+//!                                                                             │ leader │
+//!                                                                             └────────┘
+//! ```
+//!
+//! One call is one step: inputs are taken in order, then timers, then *one* round of effects for
+//! all of them. So a hundred proposals handed in together become one write and one message to each
+//! follower, and a caller who wants batches has only to hand in what has gathered.
+//!
+//! The rules have rooms of their own, each an `impl Raft` over this state: `election.rs`,
+//! `replication.rs` (the leader), `following.rs` (the follower), `reads.rs`, `change.rs`,
+//! `snapshot.rs`, `transfer.rs`, `damage.rs`, `borrow.rs`, `quiet.rs`.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::boot::{Boot, HardState, SnapshotMeta};
+use crate::borrow::Loan;
+use crate::config::{Config, Lease};
+use crate::configuration::{Configuration, History};
+use crate::damage::Damage;
+use crate::effect::{Effect, Fault, Refused, Write};
+use crate::election::Candidacy;
+use crate::entry::{Entry, Payload};
+use crate::error::Error;
+use crate::following::Ack;
+use crate::input::Input;
+use crate::log::Log;
+use crate::message::{Body, Message};
+use crate::patience::Turn;
+use crate::reads::Asks;
+use crate::reign::Reign;
+use crate::rng::Rng;
+use crate::types::{Index, NodeId, Position, Term};
+use crate::writes::Writes;
+
+/// What a node is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Takes entries from a leader, or waits for one.
+    Follower,
+    /// Asks whether it could win an election.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Its disk or its peers contradicted what it knew. It does nothing any more.
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(crate) enum Standing {
+    Follower,
+    Candidate(Box<Candidacy>),
+    Leader(Box<Reign>),
+    Stopped,
+}
+
+/// One member of a group, as a value: time and inputs go in, effects come out.
+///
+/// * The log, the writes and the history agree with themselves: each has a `check` of its own.
+/// * `told` ≤ commit ≤ last.
+/// * A leader is its own leader, and has voted for itself.
+/// * `seen` ≤ last: what is known to be like the leader's log is in the log.
+#[derive(Debug)]
+pub struct Raft {
+    pub(crate) id: NodeId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) rng: Rng,
+    /// The latest time it was told.
+    pub(crate) now: u64,
+    pub(crate) life: u64,
+    pub(crate) hard: HardState,
+    /// What a write was last asked for.
+    pub(crate) asked: HardState,
+    pub(crate) standing: Standing,
+    pub(crate) leader: Option<NodeId>,
+    /// When a leader was last heard of.
+    pub(crate) heard_at: Option<u64>,
+    /// When an entry last came from another node.
+    pub(crate) entries_at: u64,
+    /// When patience with the leader ends; `None` for who cannot lead and for a silent group.
+    pub(crate) election_at: Option<u64>,
+    /// Its turn in the order of candidates.
+    pub(crate) turn: Turn,
+    /// Elections begun since a leader was last heard of.
+    pub(crate) attempts: u32,
+    /// The leader said that the group falls silent.
+    pub(crate) quiet: bool,
+    pub(crate) log: Log,
+    pub(crate) writes: Writes,
+    pub(crate) history: History,
+    pub(crate) commit: Index,
+    /// How much of it the caller was told of.
+    pub(crate) told: Index,
+    /// Up to here the log is known to be like that of this term's leader.
+    pub(crate) seen: Index,
+    /// What this step owes the leader.
+    pub(crate) ack: Option<Ack>,
+    pub(crate) asks: Option<Box<Asks>>,
+    pub(crate) loans: Vec<Loan>,
+    pub(crate) damage: Option<Box<Damage>>,
+    /// A snapshot that is being fetched.
+    pub(crate) fetching: Option<Box<SnapshotMeta>>,
+    /// A snapshot to be written in this step.
+    pub(crate) installing: Option<Box<SnapshotMeta>>,
+    /// The leader that the caller was told of.
+    told_leader: (Term, Option<NodeId>),
+    told_members: bool,
+}
+
+impl Raft {
+    /// A node as it comes back from its disk. `seed` keeps its timers apart from those of others;
+    /// `now` is the time in ticks since any origin.
+    pub fn restore(
+        id: NodeId,
+        config: impl Into<Arc<Config>>,
+        boot: Boot,
+        now: u64,
+        seed: u64,
+    ) -> Result<Raft, Error> {
+        let config = config.into();
+        config.validate()?;
+        if id == 0 {
+            return Err(Error::Config("a member is not called 0"));
+        }
+        let damage = Damage::found(&boot, now, config.election);
+        let mut hard = boot.hard;
+        hard.term = hard.term.max(boot.last.term);
+        if hard.term > boot.hard.term {
+            hard.vote = None;
+        }
+        let applied = if boot.snapshot_lost { boot.base.index } else { boot.applied };
+        if applied > boot.last.index {
+            return Err(Error::Config("more is applied than the log holds"));
+        }
+        // A lease by contact counts on this node's loyalty, which it has forgotten to whom.
+        let loyal = matches!(config.lease, Some(Lease::Contact { .. }));
+        let mut raft = Raft {
+            id,
+            rng: Rng::new(seed ^ id.rotate_left(32)),
+            now,
+            life: boot.life,
+            hard,
+            asked: boot.hard,
+            standing: Standing::Follower,
+            leader: None,
+            heard_at: loyal.then_some(now),
+            entries_at: now,
+            election_at: None,
+            turn: Turn::default(),
+            attempts: 0,
+            quiet: false,
+            log: Log::new(boot.base, boot.runs, boot.last.index),
+            writes: Writes::new(boot.hard),
+            history: boot.history,
+            commit: applied,
+            told: applied,
+            seen: Index(0),
+            ack: None,
+            asks: None,
+            loans: Vec::new(),
+            damage,
+            fetching: None,
+            installing: None,
+            told_leader: (hard.term, None),
+            told_members: false,
+            config,
+        };
+        raft.take_turns();
+        raft.set_patience(raft.config.election);
+        Ok(raft)
+    }
+
+    /// Takes what has happened until `now`, in ticks, and says what is to be done.
+    ///
+    /// A `now` that lies before the last one counts as the last one: time does not go back.
+    /// Effects are appended to `out`; the next step may come before they are done.
+    pub fn step(
+        &mut self,
+        now: u64,
+        inputs: impl IntoIterator<Item = Input>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.now = self.now.max(now);
+        let told = self.told;
+        for input in inputs {
+            if self.is_stopped() {
+                refuse(&input, out);
+            } else {
+                self.take(input, out);
+            }
+        }
+        if self.is_stopped() {
+            return;
+        }
+        self.pass_time(out);
+        self.settle(out);
+        self.trim(told);
+    }
+
+    fn take(&mut self, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Peer(message) => self.receive(message, out),
+            Input::Propose { ticket, data } => self.propose(ticket, data, out),
+            Input::Read { ticket, mode } => self.read(ticket, mode, out),
+            Input::Change { ticket, change } => self.change(ticket, &change, out),
+            Input::Transfer { ticket, to } => self.transfer(ticket, to, out),
+            Input::Campaign => self.campaign_now(out),
+            Input::Stored(id) => {
+                self.writes.stored(id);
+                self.land();
+            }
+            Input::StorageFailed => self.stop(Fault::Storage, out),
+            Input::Loaded { to, after, entries } => self.loaded(to, after, entries, out),
+            Input::Damaged { after, through } => self.damaged(after, through),
+            Input::SnapshotOpen { to, meta } => self.snapshot_open(to, meta, out),
+            Input::SnapshotUnsound { to } => self.snapshot_unsound(to, out),
+            Input::SnapshotSent { to } => self.snapshot_sent(to),
+            Input::SnapshotFetched(meta) => self.snapshot_fetched(meta),
+            Input::Compact { through, must } => self.compact(through, must, out),
+            Input::Unreachable(peer) => self.unreachable(peer),
+        }
+    }
+
+    fn pass_time(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.standing, Standing::Leader(_)) {
+            self.reign_on(out);
+        } else if self.election_at.is_some_and(|at| at <= self.now) {
+            self.lose_patience(out);
+        }
+        self.ask_again(out);
+        self.mend_on(out);
+    }
+
+    /// One round of effects for all that was taken in.
+    fn settle(&mut self, out: &mut Vec<Effect>) {
+        self.tally(out);
+        self.govern(out);
+        self.ask_for_write(out);
+        self.replicate(out);
+        self.acknowledge();
+        while let Some(message) = self.writes.release() {
+            out.push(Effect::Send(message));
+        }
+        self.announce(out);
+    }
+
+    /// The rules on terms (Raft §5.1), and then the room that the message belongs to.
+    fn receive(&mut self, message: Message, out: &mut Vec<Effect>) {
+        let Message { from, to, generation, term, body } = message;
+        if let Err(why) = self.is_sensible(from, to, term, &body) {
+            out.push(Effect::Fault(Fault::Nonsense { peer: from, why }));
+            return;
+        }
+        if generation != self.hard.generation {
+            if !self.is_newborn() || generation < self.hard.generation {
+                out.push(Effect::Fault(Fault::OtherGeneration { peer: from, generation }));
+                return;
+            }
+            self.hard.generation = generation;
+        }
+        if term < self.hard.term {
+            match body {
+                Body::PreVote { .. } | Body::Vote { .. } | Body::Append { .. } => {}
+                Body::Heartbeat { .. } | Body::Offer { .. } => {}
+                // A pre-ballot may come from a term that is over here: it promises a later one.
+                Body::Ballot { pre: true, asked, word, last } => {
+                    return self.on_ballot(from, true, asked, word, last);
+                }
+                _ => return,
+            }
+            return self.send(from, Body::Outdated, out);
+        }
+        if term > self.hard.term {
+            match body {
+                // Not a term yet, only the wish for one (thesis §9.6).
+                Body::PreVote { .. } => {}
+                // Thesis §4.2.3: who has a leader does not let itself be disturbed.
+                Body::Vote { forced: false, .. } if self.is_loyal() => return,
+                _ => self.become_follower(term, None, out),
+            }
+        }
+        self.dispatch(from, body, term, out);
+    }
+
+    fn dispatch(&mut self, from: NodeId, body: Body, term: Term, out: &mut Vec<Effect>) {
+        match body {
+            Body::PreVote { last } => self.on_pre_vote(from, term, last, out),
+            Body::Vote { last, forced } => self.on_vote(from, last, forced, out),
+            Body::Ballot { pre, asked, word, last } => self.on_ballot(from, pre, asked, word, last),
+            Body::Append { prev, commit, round, entries } => {
+                if self.follow(from, out) {
+                    self.on_append(from, prev, commit, round, entries, out);
+                }
+            }
+            Body::Heartbeat { commit, round, quiesce } => {
+                if self.follow(from, out) {
+                    self.on_heartbeat(from, commit, round, quiesce, out);
+                }
+            }
+            Body::Accepted { matched, round, life } => {
+                self.on_accepted(from, matched, round, life, out);
+            }
+            Body::Rejected { prev, hint, round, life } => {
+                self.on_rejected(from, prev, hint, round, life, out);
+            }
+            Body::Alive { round, seen, receiving, life } => {
+                self.on_alive(from, round, seen, receiving, life);
+            }
+            Body::ReadRequest { id, lease } => self.on_read_request(from, id, lease, out),
+            Body::ReadReply { id, index } => self.on_read_reply(from, id, index, out),
+            Body::Offer { meta } => self.on_offer(from, meta, out),
+            Body::Delegate { to } => self.on_delegate(to, out),
+            Body::TimeoutNow { last } => self.on_timeout_now(from, last),
+            Body::Mend { after, anchor } => self.on_mend(from, after, anchor, out),
+            Body::Mended { anchor, entries } => self.on_mended(anchor, &entries),
+            Body::Borrow { prev } => self.on_borrow(from, prev, out),
+            Body::Lent { prev, entries } => self.on_lent(from, prev, entries, out),
+            Body::Outdated => {}
+        }
+    }
+
+    /// What no sound peer sends.
+    fn is_sensible(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        term: Term,
+        body: &Body,
+    ) -> Result<(), &'static str> {
+        let check = |holds: bool, why| if holds { Ok(()) } else { Err(why) };
+        check(to == self.id, "it is for another node")?;
+        check(from != self.id && from != 0, "its sender cannot be")?;
+        check(term.0 < u64::MAX / 2, "its term cannot be")?;
+        let (prev, entries) = match body {
+            Body::Append { prev, entries, .. } | Body::Lent { prev, entries } => (*prev, entries),
+            Body::Mended { entries, .. } => match entries.first() {
+                Some(first) => (Position::new(Term(0), first.index.prev()), entries),
+                None => return Err("it mends nothing"),
+            },
+            _ => return Ok(()),
+        };
+        check(prev.index.0 < u64::MAX / 2, "its index cannot be")?;
+        let mut last = prev;
+        for entry in entries {
+            check(entry.index == last.index.next(), "its entries have gaps")?;
+            check(entry.term >= last.term, "its terms fall")?;
+            last = entry.position();
+        }
+        check(last.term <= term, "its entries are of a later term than itself")
+    }
+
+    /// A member that has nothing yet takes the generation of whoever speaks to it first.
+    fn is_newborn(&self) -> bool {
+        self.log.last().index == Index(0) && self.history.active().members().is_empty()
+    }
+
+    /// Sends what promises nothing.
+    pub(crate) fn send(&self, to: NodeId, body: Body, out: &mut Vec<Effect>) {
+        out.push(Effect::Send(self.message(to, body)));
+    }
+
+    /// Sends what must not be forgotten: as soon as all that was decided so far is durable.
+    pub(crate) fn promise(&mut self, to: NodeId, body: Body) {
+        let message = self.message(to, body);
+        self.writes.hold(message, self.owes_write());
+    }
+
+    pub(crate) fn message(&self, to: NodeId, body: Body) -> Message {
+        let (generation, term) = (self.hard.generation, self.hard.term);
+        Message { from: self.id, to, generation, term, body }
+    }
+
+    /// Whether something is decided that no write was asked for yet.
+    fn owes_write(&self) -> bool {
+        let mending = self.damage.as_ref().is_some_and(|damage| !damage.mended.is_empty());
+        self.hard != self.asked || self.installing.is_some() || self.log.has_unwritten() || mending
+    }
+
+    fn ask_for_write(&mut self, out: &mut Vec<Effect>) {
+        if !self.owes_write() {
+            return;
+        }
+        let hard = (self.hard != self.asked).then_some(self.hard);
+        self.asked = self.hard;
+        let snapshot = self.installing.take().map(|meta| *meta);
+        let append = self.log.take_unwritten();
+        let damage = self.damage.as_mut();
+        let mended = damage.map(|damage| core::mem::take(&mut damage.mended)).unwrap_or_default();
+        let last = if append.is_empty() { Index(0) } else { append.end.prev() };
+        let id = self.writes.begin(self.now, last, hard);
+        out.push(Effect::Write(Write { id, hard, snapshot, mended, append }));
+    }
+
+    /// Takes note of the writes that are durable like all before them.
+    fn land(&mut self) {
+        while let Some(last) = self.writes.land() {
+            self.log.stored(last);
+        }
+        self.end_found();
+    }
+
+    /// Tells the caller what changed for it: the commit index, the leader, the members.
+    pub(crate) fn announce(&mut self, out: &mut Vec<Effect>) {
+        // Applied before it is durable here, an entry could be in the state and not in the log.
+        let mended = self.damage.as_ref().map_or(Index(u64::MAX), |damage| damage.sound_up_to());
+        let through = self.commit.min(self.log.stable()).min(mended);
+        if through > self.told {
+            self.told = through;
+            out.push(Effect::Commit { through });
+            self.answer_committed(out);
+        }
+        let leader = (self.hard.term, self.leader);
+        if leader != self.told_leader {
+            self.told_leader = leader;
+            out.push(Effect::Leader { term: leader.0, leader: leader.1 });
+        }
+        if !self.told_members {
+            self.told_members = true;
+            out.push(Effect::Members(Arc::clone(self.history.active())));
+        }
+    }
+
+    /// The members have changed: whoever depends on them must look again.
+    pub(crate) fn members_changed(&mut self) {
+        self.told_members = false;
+        self.meet_members();
+        self.take_turns();
+        if !matches!(self.standing, Standing::Leader(_)) && self.election_at.is_none() {
+            self.set_patience(self.config.election);
+        }
+    }
+
+    /// Appends an entry, and obeys it if it names the members.
+    pub(crate) fn append(&mut self, entry: Entry) -> Index {
+        let index = entry.index;
+        let members = match &entry.payload {
+            Payload::Configuration(members) => Some(Arc::clone(members)),
+            _ => None,
+        };
+        self.log.append(entry);
+        if let Some(members) = members {
+            self.history.push(index, members);
+            self.members_changed();
+        }
+        index
+    }
+
+    /// Cuts off the log behind `last`, and everything that was built on it.
+    pub(crate) fn truncate(&mut self, last: Index) {
+        assert!(last >= self.commit, "what is committed is cut off");
+        self.log.truncate(last);
+        self.writes.cut(last);
+        self.seen = self.seen.min(last);
+        if self.history.truncate(last) {
+            self.members_changed();
+        }
+    }
+
+    pub(crate) fn stop(&mut self, fault: Fault, out: &mut Vec<Effect>) {
+        self.resign(Refused::Unknown, out);
+        self.drop_asks(Refused::Stopped, out);
+        self.standing = Standing::Stopped;
+        self.leader = None;
+        self.election_at = None;
+        out.push(Effect::Fault(fault));
+    }
+
+    /// When the next step is due if nothing happens before; `None` if none is.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        if self.is_stopped() {
+            return None;
+        }
+        let main = match &self.standing {
+            Standing::Leader(reign) => reign.deadline(),
+            _ => self.election_at,
+        };
+        let asks = self.asks.as_ref().and_then(|asks| asks.deadline());
+        let mend = self.damage.as_ref().and_then(|damage| damage.deadline());
+        [main, asks, mend].into_iter().flatten().min()
+    }
+
+    /// Entries of a range, if all of them are in memory: always when they are in a
+    /// [`Write`] of the last step, mostly when they were just committed.
+    pub fn entries(&self, range: Range<Index>) -> Option<impl Iterator<Item = &Entry>> {
+        self.log.entries(range)
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(self.standing, Standing::Stopped)
+    }
+
+    /// Asserts what always holds. For tests; the time it takes grows with what is in memory.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.log.check();
+        self.writes.check();
+        self.history.check();
+        assert!(self.told <= self.commit, "told more than is committed");
+        assert!(self.commit <= self.log.last().index, "committed more than is there");
+        assert!(self.log.base().index <= self.commit, "compacted more than is committed");
+        if let Standing::Leader(reign) = &self.standing {
+            assert_eq!(self.leader, Some(self.id), "a leader is its own leader");
+            assert_eq!(self.hard.vote, Some(self.id), "a leader has voted for itself");
+            reign.check(&self.log);
+        }
+        assert!(self.seen <= self.log.last().index, "seen more than is there");
+    }
+}
+
+/// Answers for a node that has stopped.
+fn refuse(input: &Input, out: &mut Vec<Effect>) {
+    let ticket = match input {
+        Input::Propose { ticket, .. } | Input::Read { ticket, .. } => *ticket,
+        Input::Change { ticket, .. } | Input::Transfer { ticket, .. } => *ticket,
+        _ => return,
+    };
+    out.push(Effect::Answer { ticket, result: Err(Refused::Stopped) });
+}
+
+/// What can be seen of a node.
+impl Raft {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// What it is at the moment.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match &self.standing {
+            Standing::Follower => Role::Follower,
+            Standing::Candidate(candidacy) if candidacy.pre => Role::PreCandidate,
+            Standing::Candidate(_) => Role::Candidate,
+            Standing::Leader(_) => Role::Leader,
+            Standing::Stopped => Role::Stopped,
+        }
+    }
+
+    /// Its term, vote and generation, durable or not.
+    #[must_use]
+    pub fn hard(&self) -> HardState {
+        self.hard
+    }
+
+    /// Who leads in this term, as far as it knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// The last committed index that it knows of.
+    #[must_use]
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// Where its log ends.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        self.log.last()
+    }
+
+    /// The last entry that is compacted away.
+    #[must_use]
+    pub fn base(&self) -> Position {
+        self.log.base()
+    }
+
+    /// The term of an entry, if it is in the log.
+    #[must_use]
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// The members that are in force.
+    #[must_use]
+    pub fn members(&self) -> &Configuration {
+        self.history.active()
+    }
+}

@@ -1,0 +1,205 @@
+//! Followers that the log does not reach any more, and shortening the log.
+//!
+//! Snapshots may be larger than memory, so their bytes never pass through the core. It decides who
+//! needs one and whether it may be taken; the drivers move it, as a stream that the receiver pulls:
+//!
+//! ```text
+//!     leader's core      leader's driver      follower's driver     follower's core
+//!       SendSnapshot ───────► open
+//!           ◄──── SnapshotOpen ┘
+//!       Offer ─────────────────────────────────────────────────────────► may it be?
+//!                                                  fetch ◄────────── FetchSnapshot
+//!                              ◄──── pull, at its own pace ────┘
+//!                                                    └── SnapshotFetched ──►  Write, then
+//!           ◄──────────────────────────────────────────────────────────────── Accepted
+//! ```
+//!
+//! Nothing in that chain is waited for with trust. A follower that has what it needs says so like
+//! any other, and one that has fallen silent or given up is asked again after a while.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::boot::SnapshotMeta;
+use crate::configuration::History;
+use crate::effect::{Effect, Fault};
+use crate::message::Body;
+use crate::progress::{Pace, Progress};
+use crate::raft::{Raft, Standing};
+use crate::types::{Index, NodeId, Position};
+
+impl Raft {
+    /// The log does not reach back to what a follower needs.
+    pub(crate) fn needs_snapshot(&self, peer: &mut Progress, out: &mut Vec<Effect>) {
+        peer.rewind(peer.matched);
+        peer.pace = Pace::Snapshot { since: self.now, index: Index(0) };
+        if !peer.witness {
+            out.push(Effect::SendSnapshot { to: peer.id });
+            return;
+        }
+        // A witness has no state: what a snapshot would say of it is known here.
+        let index = self.commit;
+        let term = self.log.term_at(index).expect("what is committed is in the log");
+        let (configuration_index, configuration) =
+            self.history.at(index).expect("one is committed");
+        let meta = SnapshotMeta {
+            last: Position::new(term, index),
+            configuration: Arc::clone(configuration),
+            configuration_index,
+        };
+        peer.pace = Pace::Snapshot { since: self.now, index };
+        self.send(peer.id, Body::Offer { meta }, out);
+    }
+
+    /// [`Input::SnapshotOpen`](crate::Input::SnapshotOpen).
+    pub(crate) fn snapshot_open(&mut self, to: NodeId, meta: SnapshotMeta, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Standing::Leader(reign) = &mut self.standing {
+            let Some(peer) = reign.peer(to) else { return };
+            let Pace::Snapshot { since, index } = &mut peer.pace else { return };
+            (*since, *index) = (now, meta.last.index);
+        } else if self.leader.is_none() {
+            return;
+        }
+        self.send(to, Body::Offer { meta }, out);
+    }
+
+    /// [`Input::SnapshotUnsound`](crate::Input::SnapshotUnsound): another sends its own.
+    pub(crate) fn snapshot_unsound(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+        let members = self.history.active();
+        let Standing::Leader(reign) = &self.standing else { return };
+        let able = reign.peers.iter().filter(|peer| peer.id != to && !members.is_witness(peer.id));
+        if let Some(best) = able.max_by_key(|peer| (peer.round, peer.matched)) {
+            self.send(best.id, Body::Delegate { to }, out);
+        }
+    }
+
+    /// Somebody needs a snapshot from here.
+    pub(crate) fn on_delegate(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+        let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
+        if to != self.id && !lost && !self.history.active().is_witness(self.id) {
+            out.push(Effect::SendSnapshot { to });
+        }
+    }
+
+    /// [`Input::SnapshotSent`](crate::Input::SnapshotSent).
+    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
+        let Standing::Leader(reign) = &mut self.standing else { return };
+        if let Some(peer) = reign.peer(to)
+            && matches!(peer.pace, Pace::Snapshot { .. })
+        {
+            // What came of it, the next append will tell.
+            let next = peer.next;
+            peer.probe(next);
+        }
+    }
+
+    /// A snapshot is offered by the leader, or by a follower that it asked to.
+    pub(crate) fn on_offer(&mut self, from: NodeId, meta: SnapshotMeta, out: &mut Vec<Effect>) {
+        if matches!(self.standing, Standing::Leader(_)) {
+            return;
+        }
+        if self.leader == Some(from) {
+            self.heard_at = Some(self.now);
+            self.set_patience(self.config.election);
+        }
+        let last = meta.last;
+        let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
+        let here = self.log.term_at(last.index);
+        if last.index <= self.commit && here.is_some_and(|term| term != last.term) {
+            // Two committed entries in one place: somebody's disk, or this one's, has lied.
+            return self.stop(Fault::Diverged { peer: from, index: last.index }, out);
+        }
+        if !lost && (last.index <= self.commit || (self.log.has(last) && !self.has_holes())) {
+            // It brings nothing that is not here, but the word that it is committed.
+            self.commit_up_to(last.index.max(self.commit));
+            self.seen = self.seen.max(self.commit);
+            let (matched, life) = (self.commit, self.life);
+            self.promise(self.leader.unwrap_or(from), Body::Accepted { matched, round: 0, life });
+            return;
+        }
+        if self.history.active().is_witness(self.id) {
+            return self.install(meta);
+        }
+        if self.fetching.as_ref().is_none_or(|under_way| under_way.last < last) {
+            self.fetching = Some(Box::new(meta.clone()));
+            out.push(Effect::FetchSnapshot { from, meta });
+        }
+    }
+
+    /// [`Input::SnapshotFetched`](crate::Input::SnapshotFetched).
+    pub(crate) fn snapshot_fetched(&mut self, meta: Option<SnapshotMeta>) {
+        self.fetching = None;
+        let Some(meta) = meta else { return };
+        let leads = matches!(self.standing, Standing::Leader(_));
+        let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
+        let wanted = if lost {
+            meta.last.index >= self.log.base().index
+        } else {
+            meta.last.index > self.commit
+        };
+        if wanted && !leads {
+            self.install(meta);
+        }
+    }
+
+    /// Puts a snapshot in the place of the log up to its last entry. What the log holds behind
+    /// it stays if the two agree there (Raft §7), and goes if they do not.
+    fn install(&mut self, meta: SnapshotMeta) {
+        let last = meta.last;
+        let goes_on =
+            self.log.has(last) && self.log.last().index > last.index && !self.in_hole(last.index);
+        if goes_on && last.index <= self.log.stable() {
+            self.log.compact(last.index);
+        } else {
+            self.log.reset(last);
+            self.writes.cut(last.index);
+            let configuration = Arc::clone(&meta.configuration);
+            self.history = History::new(meta.configuration_index, configuration);
+            self.members_changed();
+        }
+        self.commit = self.commit.max(last.index);
+        self.told = self.told.max(last.index);
+        self.seen = self.seen.max(last.index).min(self.log.last().index);
+        self.damage_below(last.index);
+        if let Some(damage) = &mut self.damage {
+            damage.snapshot_lost = false;
+        }
+        self.installing = Some(Box::new(meta));
+        if let Some(leader) = self.leader {
+            let life = self.life;
+            self.promise(leader, Body::Accepted { matched: last.index, round: 0, life });
+        }
+    }
+
+    /// [`Input::Compact`](crate::Input::Compact).
+    pub(crate) fn compact(&mut self, through: Index, must: Index, out: &mut Vec<Effect>) {
+        let limit = self.told.min(self.log.stable());
+        let (must, mut wish) = (must.min(limit), through.min(limit));
+        if let Standing::Leader(reign) = &self.standing {
+            // Who keeps in touch gets what it lacks from the log, as long as there is room for it.
+            let near = |peer: &&Progress| peer.round + RECENT >= reign.round;
+            for peer in reign.peers.iter().filter(near) {
+                let needs = match peer.pace {
+                    // What follows the snapshot that is on its way.
+                    Pace::Snapshot { index, .. } => index,
+                    _ => peer.matched,
+                };
+                wish = wish.min(needs);
+                if needs < must {
+                    out.push(Effect::Fault(Fault::LeftBehind { peer: peer.id }));
+                }
+            }
+        }
+        let through = wish.max(must);
+        if through > self.log.base().index {
+            self.log.compact(through);
+            self.damage_below(through);
+            out.push(Effect::Compact { through });
+        }
+    }
+}
+
+/// Rounds that a follower may be late and still counts as one that keeps in touch.
+const RECENT: u64 = 20;

@@ -1,0 +1,127 @@
+//! Writes that are under way, and the messages that wait for them.
+//!
+//! A node promises nothing that a crash could make it forget. Its promises are messages: "I vote
+//! for you", "I have entry 7", "vote for me in term 5". Each is held here until every write asked
+//! for before it is durable, and leaves on its own then. The driver may complete writes in any
+//! order and has none to get wrong.
+//!
+//! ```text
+//!     write 3 ─ done     write 4 ─ under way     write 5 ─ done
+//!        │                  │                       │
+//!     Accepted 7         Accepted 9              Ballot: yes      wait behind 4, because a crash
+//!     has left           waits                   waits            now may leave 3 alone
+//! ```
+//!
+//! A write that was overtaken does not count for what replaced it: cutting the log shortens the
+//! writes under way (the ABA of entries written, cut off, and written again).
+
+use alloc::collections::VecDeque;
+
+use crate::boot::HardState;
+use crate::message::Message;
+use crate::types::{Index, Term, WriteId};
+
+/// One write that is under way.
+#[derive(Debug)]
+struct Flight {
+    id: WriteId,
+    /// Its last entry, less what was cut off since; 0 if it has none.
+    last: Index,
+    hard: Option<HardState>,
+    asked: u64,
+    done: bool,
+}
+
+/// The writes under way, in order, and the messages behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    latest: WriteId,
+    flights: VecDeque<Flight>,
+    held: VecDeque<(WriteId, Message)>,
+    /// The term and vote that are durable.
+    hard: HardState,
+}
+
+impl Writes {
+    pub(crate) fn new(hard: HardState) -> Writes {
+        Writes { hard, ..Writes::default() }
+    }
+
+    /// Begins a write that ends with entry `last`; 0 if it has none.
+    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: Option<HardState>) -> WriteId {
+        self.latest = WriteId(self.latest.0 + 1);
+        let (id, asked) = (self.latest, now);
+        self.flights.push_back(Flight { id, last, hard, asked, done: false });
+        id
+    }
+
+    /// The log was cut behind `last`: what is under way beyond it does not count.
+    pub(crate) fn cut(&mut self, last: Index) {
+        for flight in &mut self.flights {
+            flight.last = flight.last.min(last);
+        }
+    }
+
+    /// Takes note that a write is durable. Ids that are not under way are ignored.
+    pub(crate) fn stored(&mut self, id: WriteId) {
+        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
+            flight.done = true;
+        }
+    }
+
+    /// The next write, in order, that is durable like all before it: the index of its last entry.
+    pub(crate) fn land(&mut self) -> Option<Index> {
+        if !self.flights.front()?.done {
+            return None;
+        }
+        let flight = self.flights.pop_front().expect("the first was looked at");
+        self.hard = flight.hard.unwrap_or(self.hard);
+        Some(flight.last)
+    }
+
+    /// Holds a message until all that was asked for so far is durable, and with `and_next` the
+    /// write that is asked for next.
+    pub(crate) fn hold(&mut self, message: Message, and_next: bool) {
+        self.held.push_back((WriteId(self.latest.0 + u64::from(and_next)), message));
+    }
+
+    /// The next message that waits for nothing any more.
+    pub(crate) fn release(&mut self) -> Option<Message> {
+        let oldest = self.flights.front().map(|flight| flight.id);
+        let (behind, _) = self.held.front()?;
+        let free = oldest.is_none_or(|oldest| *behind < oldest);
+        free.then(|| self.held.pop_front().expect("the first was looked at").1)
+    }
+
+    /// Forgets held messages of a term that has passed: their promises are void.
+    pub(crate) fn forget_before(&mut self, term: Term) {
+        self.held.retain(|(_, message)| message.term >= term);
+    }
+
+    /// The term and vote that are durable.
+    pub(crate) fn hard(&self) -> HardState {
+        self.hard
+    }
+
+    /// Since when the oldest write has been under way.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.flights.front().map(|flight| flight.asked)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.held.is_empty()
+    }
+
+    /// Gives back memory that nothing is in.
+    pub(crate) fn shrink(&mut self) {
+        self.flights.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.flights.iter().is_sorted_by_key(|flight| flight.id), "writes have an order");
+        assert!(self.held.iter().is_sorted_by_key(|(behind, _)| *behind), "messages keep theirs");
+        let first = self.flights.front();
+        assert!(first.is_none_or(|flight| !flight.done), "what is durable has landed");
+    }
+}

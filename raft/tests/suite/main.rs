@@ -1,0 +1,6 @@
+//! The suites of the consensus core.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod basics;
+mod lab;

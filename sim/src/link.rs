@@ -1,0 +1,81 @@
+//! What one direction between two nodes does to the messages on it.
+
+use std::ops::Range;
+
+use crate::rate::Rate;
+
+/// How one directed link treats messages. Times are in the world's ticks.
+///
+/// ```text
+///     sent ──► lost? ──► doubled? ──► delay, sometimes late ──► overtakes, or waits its turn ──► there
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// How long a message is under way. Each draws its own time.
+    pub delay: Range<u64>,
+    /// The share of messages that never arrive.
+    pub loss: Rate,
+    /// The share of messages that arrive twice, each copy after a delay of its own.
+    pub duplicate: Rate,
+    /// The share of messages that may overtake those sent before them. The others wait their turn:
+    /// at [`Rate::NEVER`] the link is a stream (TCP), at [`Rate::ALWAYS`] datagrams (UDP).
+    pub reorder: Rate,
+    /// The share of messages that are held up somewhere for much longer: see `late_by`.
+    pub late: Rate,
+    /// What is added to the delay of those. On a stream everything behind them waits too.
+    pub late_by: Range<u64>,
+}
+
+impl Link {
+    /// A link that loses, doubles and reorders nothing, and takes `delay` for it.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty.
+    pub fn stream(delay: Range<u64>) -> Link {
+        assert!(!delay.is_empty(), "a delay is drawn from a range that has some");
+        Link {
+            delay,
+            loss: Rate::NEVER,
+            duplicate: Rate::NEVER,
+            reorder: Rate::NEVER,
+            late: Rate::NEVER,
+            late_by: 0..1,
+        }
+    }
+
+    /// A link on which every message goes its own way, so that any may overtake any.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty.
+    pub fn datagrams(delay: Range<u64>) -> Link {
+        Link { reorder: Rate::ALWAYS, ..Link::stream(delay) }
+    }
+
+    /// As bad as a link gets that still carries something: a tenth is lost, a tenth doubled, any
+    /// may overtake any, and one in fifty arrives when it is long forgotten.
+    pub fn hostile(delay: Range<u64>) -> Link {
+        let late_by = delay.end * 5..delay.end * 50;
+        Link {
+            loss: Rate::percent(10),
+            duplicate: Rate::percent(10),
+            late: Rate::percent(2),
+            late_by,
+            ..Link::datagrams(delay)
+        }
+    }
+
+    /// Asserts that every range has something to draw.
+    pub(crate) fn check(&self) {
+        assert!(!self.delay.is_empty(), "a link's delay is drawn from a range that has some");
+        assert!(!self.late_by.is_empty(), "a link's lateness is drawn from a range that has some");
+    }
+}
+
+/// One to ten ticks, in order, nothing lost.
+impl Default for Link {
+    fn default() -> Link {
+        Link::stream(1..11)
+    }
+}

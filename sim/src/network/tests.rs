@@ -1,0 +1,106 @@
+//! The network against what its links promise.
+
+use super::*;
+use crate::rate::Rate;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const COUNT: u64 = 20_000;
+
+fn network(link: Link) -> Network<u64> {
+    let mut network = Network::new(2, Rng::new(7));
+    network.set_all(link);
+    network
+}
+
+/// Sends `COUNT` numbered messages, one a tick, and returns (sent at, arrived at) of each arrival.
+fn arrivals(network: &mut Network<u64>) -> Vec<(u64, u64)> {
+    for now in 0..COUNT {
+        network.send(now, A, B, now);
+    }
+    let mut all = Vec::new();
+    while let Some(next) = network.arrive() {
+        let (at, envelope) = next.expect("no link is cut");
+        all.push((envelope.message, at));
+    }
+    all
+}
+
+// A protocol over TCP may rely on order; the simulator must not break what TCP keeps.
+#[test]
+fn a_stream_keeps_order_and_loses_nothing() {
+    let mut network = network(Link { late: Rate::percent(5), ..Link::stream(3..20) });
+    let all = arrivals(&mut network);
+    assert!(all.iter().map(|(sent, _)| *sent).eq(0..COUNT));
+    assert!(all.iter().all(|(sent, at)| *at >= sent + 3));
+}
+
+// Each share is what a test believes that it tests.
+#[test]
+fn links_do_what_they_say_as_often_as_they_say() {
+    let mut network = network(Link {
+        loss: Rate::percent(10),
+        duplicate: Rate::percent(5),
+        late: Rate::percent(1),
+        late_by: 1000..1001,
+        ..Link::datagrams(1..11)
+    });
+    let all = arrivals(&mut network);
+    let traffic = network.traffic();
+    assert_eq!(traffic.sent, COUNT);
+    assert_eq!(traffic.delivered, all.len() as u64);
+    assert_eq!(traffic.delivered + traffic.lost, traffic.sent + traffic.duplicated);
+    assert!((1_800..2_200).contains(&traffic.lost), "{traffic:?}");
+    assert!((800..1_000).contains(&traffic.duplicated), "{traffic:?}");
+    let late = all.iter().filter(|(sent, at)| at - sent > 1000).count();
+    assert!((130..260).contains(&late), "{late}");
+    let overtaken = all.windows(2).filter(|pair| pair[0].0 > pair[1].0).count();
+    assert!(overtaken > 2_000, "{overtaken}");
+    assert!(all.iter().all(|(sent, at)| (1..11).contains(&((at - sent) % 1000))));
+}
+
+// Without this a one-way partition would be a whole one.
+#[test]
+fn a_cut_is_one_way_and_takes_what_arrives_during_it() {
+    let mut network = network(Link::stream(10..11));
+    assert_eq!(network.send(0, A, B, 1), Fate::Sent);
+    network.cut(A, B);
+    assert_eq!(network.send(0, A, B, 2), Fate::Cut);
+    assert_eq!(network.send(0, B, A, 3), Fate::Sent);
+    assert_eq!(network.arrive(), Some(Err(10)));
+    let (at, envelope) = network.arrive().unwrap().unwrap();
+    assert_eq!((at, envelope.message), (10, 3));
+
+    // What was under way before a cut and arrives after it gets through.
+    network.mend(A, B);
+    network.send(20, A, B, 4);
+    network.cut(A, B);
+    network.heal();
+    assert_eq!(network.arrive().unwrap().unwrap().1.message, 4);
+    assert_eq!(network.traffic().cut, 2);
+}
+
+// A message to a node that left, or never was, is the network's daily bread.
+#[test]
+fn a_message_to_nobody_is_cut_and_one_to_oneself_arrives() {
+    let mut network = network(Link { loss: Rate::ALWAYS, ..Link::default() });
+    assert_eq!(network.send(0, A, NodeId(0), 1), Fate::Cut);
+    assert_eq!(network.send(0, A, NodeId(3), 1), Fate::Cut);
+    assert_eq!(network.send(5, A, A, 1), Fate::Sent);
+    assert_eq!(network.next_at(), Some(5));
+    assert_eq!(network.arrive().unwrap().unwrap().1.to, A);
+}
+
+// A cluster grows while its links are what a test has made of them.
+#[test]
+fn a_new_node_leaves_the_links_of_the_others_as_they_were() {
+    let mut network = network(Link::stream(2..3));
+    network.cut(B, A);
+    network.set_link(A, B, Link::stream(7..8));
+    let c = network.add();
+    assert_eq!(c, NodeId(3));
+    assert!(network.is_cut(B, A) && !network.is_cut(A, B));
+    assert_eq!(network.link(A, B).delay, 7..8);
+    assert_eq!(network.link(A, c).delay, 2..3);
+    assert!(!network.is_cut(B, c) && !network.is_cut(c, A));
+}

@@ -1,0 +1,113 @@
+//! What is to come, in the order in which it comes.
+//!
+//! ```text
+//!     heap of (time, number, slot)          slots
+//!     ┌────────┬────────┬────────┐     ┌───┬───┬───┬───┐
+//!     │ 7,12,2 │ 9,10,0 │ 9,11,3 │     │ m │   │ m │ m │   free: 1
+//!     └────────┴────────┴────────┘     └───┴───┴───┴───┘
+//! ```
+//!
+//! The heap sorts small keys and the things themselves stay where they are, however large; a slot
+//! that falls free is used again. So the cost of a message does not depend on its size, and once
+//! the heap has grown to its largest nothing is allocated. Of things due at the same time the one
+//! that was put in first comes first.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A queue by time.
+///
+/// Invariants:
+/// * Every key of the heap names a full slot, and every full slot is named once.
+/// * Every empty slot is in `free`.
+#[derive(Debug, Clone)]
+pub(crate) struct Timeline<T> {
+    heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    slots: Vec<Option<T>>,
+    free: Vec<u32>,
+    pushed: u64,
+}
+
+impl<T> Timeline<T> {
+    pub(crate) fn new() -> Timeline<T> {
+        Timeline { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), pushed: 0 }
+    }
+
+    /// How many things are to come.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// When the next one comes.
+    #[inline]
+    pub(crate) fn next_at(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Puts `thing` in, due at `at`, behind all that are due then.
+    #[inline]
+    pub(crate) fn push(&mut self, at: u64, thing: T) {
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(thing);
+            slot
+        } else {
+            self.slots.push(Some(thing));
+            u32::try_from(self.slots.len() - 1).expect("the users of a timeline bound it")
+        };
+        self.pushed += 1;
+        self.heap.push(Reverse((at, self.pushed, slot)));
+    }
+
+    /// Takes out the next one.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
+        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let thing = self.slots[slot as usize].take().expect("a key names a full slot");
+        self.free.push(slot);
+        Some((at, thing))
+    }
+
+    /// All that is to come, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
+    }
+
+    /// Asserts the invariants above.
+    #[cfg(test)]
+    fn check(&self) {
+        let mut named: Vec<u32> = self.heap.iter().map(|Reverse((_, _, slot))| *slot).collect();
+        named.sort_unstable();
+        let full = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_some());
+        assert!(full.map(|slot| slot as u32).eq(named), "full slots are named once");
+        assert_eq!(self.free.len() + self.heap.len(), self.slots.len(), "empty slots are free");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    // The order is what "same seed, same run" rests on.
+    #[test]
+    fn things_come_by_time_and_then_as_they_were_put_in() {
+        let mut rng = Rng::new(1);
+        let mut timeline = Timeline::new();
+        let mut expected = Vec::new();
+        for number in 0..2000_u64 {
+            let at = rng.below(50);
+            timeline.push(at, number);
+            expected.push((at, number));
+            if number % 3 == 0 {
+                expected.sort_unstable();
+                assert_eq!(timeline.next_at(), Some(expected[0].0));
+                assert_eq!(timeline.pop(), Some(expected.remove(0)));
+            }
+            timeline.check();
+        }
+        expected.sort_unstable();
+        assert_eq!(timeline.iter().count(), expected.len());
+        assert!(std::iter::from_fn(|| timeline.pop()).eq(expected));
+        timeline.check();
+    }
+}

@@ -1,0 +1,57 @@
+//! One node as the world keeps it: a process or its disk, a clock, and what waits for it.
+
+use crate::clock::Clock;
+use crate::network::Envelope;
+use crate::process::{Due, Process};
+
+/// A node.
+///
+/// Invariants:
+/// * Only a node that is up is paused.
+/// * Nothing is held for a node that is not paused.
+#[derive(Debug)]
+pub(super) struct Node<P: Process> {
+    pub(super) state: State<P, P::Disk>,
+    pub(super) clock: Clock,
+    /// How often it was started. What was ordered in an earlier life does not come.
+    pub(super) life: u32,
+    pub(super) paused: bool,
+    /// What has arrived during the pause, in that order.
+    pub(super) held: Vec<Held<P::Message, P::Event>>,
+    /// What the process said last, by its own clock.
+    pub(super) deadline: Option<u64>,
+}
+
+/// A process, or what is left of it.
+#[derive(Debug)]
+pub(super) enum State<P, D> {
+    Up(P),
+    Down(D),
+    /// Between the two, while the process's own code makes one from the other.
+    Between,
+}
+
+/// Something that waits for a paused node.
+#[derive(Debug)]
+pub(super) enum Held<M, E> {
+    Message(Envelope<M>),
+    Event(Due<E>),
+}
+
+impl<P: Process> Node<P> {
+    /// A node that is down, with a disk.
+    pub(super) fn new(disk: P::Disk) -> Node<P> {
+        Node {
+            state: State::Down(disk),
+            clock: Clock::RIGHT,
+            life: 0,
+            paused: false,
+            held: Vec::new(),
+            deadline: None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+}
