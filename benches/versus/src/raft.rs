@@ -13,7 +13,8 @@
 //! |---|---|
 //! | [`replica`] | what a core must show to be compared |
 //! | [`group`] | three or five of them on one thread, and the wires between them |
-//! | [`raft_rs`], [`openraft`](mod@openraft) | the peers |
+//! | [`cluster`] | what a story needs of a group, whether of cores or of tasks |
+//! | [`ours`], [`raft_rs`] | the cores |
 //! | [`throughput`] | entries a CPU-second, allocations an entry |
 //! | [`idle`] | what it costs to do nothing |
 //! | [`failover`], [`partition`] | how soon there is a leader again: after a crash, behind cut wires |
@@ -21,9 +22,11 @@
 //! | [`allocator`] | counts, when it is told to |
 
 pub mod allocator;
+pub mod cluster;
 pub mod failover;
 pub mod group;
 pub mod idle;
+pub mod ours;
 pub mod partition;
 pub mod raft_rs;
 pub mod reads;

@@ -12,8 +12,8 @@
 use anyhow::{Context as _, Result};
 use rand::RngExt as _;
 
-use super::group::Group;
-use super::replica::{ELECTION_TICKS, Payload, Reads, Replica};
+use super::cluster::Cluster;
+use super::replica::{ELECTION_TICKS, Payload, Shape};
 
 /// Ticks after which one gives up waiting.
 const PATIENCE_TICKS: u64 = 100 * ELECTION_TICKS;
@@ -31,31 +31,30 @@ pub struct Failover {
 ///
 /// # Errors
 /// If the group refuses.
-pub fn failover<R: Replica>(plan: Failover, seed: u64) -> Result<Option<u64>> {
-    let mut group = Group::<R>::start(plan.voters, plan.delay, Reads::Index, seed)?;
+pub fn failover<C: Cluster>(plan: Failover, seed: u64) -> Result<Option<u64>> {
+    let mut group = C::start(Shape::of(plan.voters), plan.delay, seed)?;
     group.elect()?;
     let mut number = 0;
-    let mut propose = |group: &mut Group<R>, leader| {
+    let mut propose = |group: &mut C, leader| {
         number += 1;
         group.propose(leader, &[Payload { number, word: 0 }])
     };
     for _ in 0..group.random().random_range(ELECTION_TICKS..3 * ELECTION_TICKS) {
-        if let Some(leader) = group.leader()
+        if let Some((leader, _)) = group.leader()
             && group.random().random_bool(0.5)
         {
             propose(&mut group, leader)?;
         }
         group.tick()?;
     }
-    let (leader, term) =
-        group.leaders().max_by_key(|(_, term)| *term).context("a leader under light load")?;
-    group.break_wires_of(leader);
+    let (leader, term) = group.leader().context("a leader under light load")?;
     propose(&mut group, leader)?;
-    group.crash(leader);
+    group.cut(|wires, random| wires.break_some_of(leader, random));
+    group.crash(leader)?;
     let died = group.now();
     while group.now() < died + PATIENCE_TICKS {
         group.tick()?;
-        if group.leaders().any(|(_, newer)| newer > term) {
+        if group.leaders().iter().any(|(_, newer)| *newer > term) {
             return Ok(Some(group.now() - died));
         }
     }
@@ -125,6 +124,7 @@ impl Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::group::Group;
     use crate::raft::raft_rs::RaftRs;
 
     /// A run that cannot be repeated cannot be looked into.
@@ -132,7 +132,8 @@ mod tests {
     fn the_same_seed_takes_as_long_again() {
         for delay in [0, 1] {
             let plan = Failover { voters: 5, delay };
-            let all = |_| (0..50).map(|seed| failover::<RaftRs>(plan, seed).unwrap()).collect();
+            let all =
+                |_| (0..50).map(|seed| failover::<Group<RaftRs>>(plan, seed).unwrap()).collect();
             let [first, again]: [Vec<_>; 2] = [0, 1].map(all);
             assert_eq!(first, again);
             let ticks = Ticks::of(first);

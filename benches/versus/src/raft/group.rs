@@ -13,15 +13,13 @@
 use std::collections::VecDeque;
 
 use anyhow::{Result, ensure};
+use rand::Rng as _;
 use rand::seq::SliceRandom as _;
-use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use super::replica::{Applied, ELECTION_TICKS, Outbox, Payload, Reads, Replica, Settings};
-
-/// Ticks within which a healthy group has a leader, or something is wrong.
-const FIRST_ELECTION_TICKS_MAX: u64 = 100 * ELECTION_TICKS;
+use super::cluster::{Cluster, Wires};
+use super::replica::{Applied, Outbox, Payload, Replica, Settings, Shape};
 
 /// How often messages may go back and forth within a tick before something is wrong.
 const ROUNDS_MAX: usize = 10_000;
@@ -34,8 +32,7 @@ pub struct Group<R: Replica> {
     inboxes: Vec<Vec<R::Message>>,
     /// What is under way, in the order of arrival.
     under_way: VecDeque<Travelling<R::Message>>,
-    /// Whether a wire is cut, by sender and receiver.
-    cut: Vec<bool>,
+    wires: Wires,
     now: u64,
     delay: u64,
     sent: u64,
@@ -54,15 +51,15 @@ struct Travelling<M> {
 }
 
 impl<R: Replica> Group<R> {
-    /// So many voters, whose messages take `delay` ticks.
+    /// A group whose messages take `delay` ticks.
     ///
     /// # Errors
     /// If a node refuses.
-    pub fn start(voters: u64, delay: u64, reads: Reads, seed: u64) -> Result<Group<R>> {
+    pub fn new(shape: Shape, delay: u64, seed: u64) -> Result<Group<R>> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let nodes = (1..=voters)
+        let nodes = (1..=shape.voters)
             .map(|id| {
-                let settings = Settings { id, voters, seed: random.next_u64(), reads };
+                let settings = Settings { id, shape, seed: random.next_u64() };
                 Ok(Some(R::start(&settings)?))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -71,7 +68,7 @@ impl<R: Replica> Group<R> {
             nodes,
             inboxes: (0..count).map(|_| Vec::new()).collect(),
             under_way: VecDeque::new(),
-            cut: vec![false; count * count],
+            wires: Wires::new(count),
             now: 0,
             delay,
             sent: 0,
@@ -82,36 +79,10 @@ impl<R: Replica> Group<R> {
         })
     }
 
-    /// Ticks until there is a leader, and what it has to say is known to all.
-    ///
-    /// # Errors
-    /// If none comes to be.
-    pub fn elect(&mut self) -> Result<usize> {
-        while self.leader().is_none() {
-            ensure!(self.now < FIRST_ELECTION_TICKS_MAX, "{}: nobody is elected", R::NAME);
-            self.tick()?;
-        }
-        for _ in 0..2 * ELECTION_TICKS {
-            self.tick()?;
-        }
-        self.leader().ok_or_else(|| anyhow::anyhow!("{}: a leader does not last", R::NAME))
-    }
-
-    /// Ticks that have been.
-    #[must_use]
-    pub fn now(&self) -> u64 {
-        self.now
-    }
-
     /// Messages that nodes have sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
-    }
-
-    /// Whence everything is drawn.
-    pub fn random(&mut self) -> &mut ChaCha8Rng {
-        &mut self.random
     }
 
     /// The nodes that have not crashed, with their places.
@@ -119,58 +90,10 @@ impl<R: Replica> Group<R> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
     }
 
-    /// Places of those who lead, or believe so, with their terms.
-    pub fn leaders(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.alive().filter_map(|(i, node)| Some((i, node.leads()?)))
-    }
-
-    /// The place of the leader of the newest term.
-    #[must_use]
-    pub fn leader(&self) -> Option<usize> {
-        self.leaders().max_by_key(|(_, term)| *term).map(|(i, _)| i)
-    }
-
     /// Whether anything would happen if time went on.
     #[must_use]
     pub fn needs_ticks(&self) -> bool {
         !self.under_way.is_empty() || self.alive().any(|(_, node)| node.needs_ticks())
-    }
-
-    /// A tick of everybody.
-    ///
-    /// # Errors
-    /// If a node refuses.
-    pub fn tick(&mut self) -> Result<()> {
-        self.now += 1;
-        while self.under_way.front().is_some_and(|it| it.at <= self.now) {
-            let Some(it) = self.under_way.pop_front() else { break };
-            if !self.cut[it.from * self.nodes.len() + it.to] {
-                self.inboxes[it.to].push(it.message);
-            }
-        }
-        self.order.shuffle(&mut self.random);
-        for at in 0..self.order.len() {
-            let place = self.order[at];
-            self.take(place)?;
-            if let Some(node) = &mut self.nodes[place] {
-                node.tick(self.now, &mut self.outbox)?;
-                self.send(place);
-            }
-        }
-        if self.delay == 0 { self.settle() } else { Ok(()) }
-    }
-
-    /// Proposes at one node. With a delay of 0 nothing is delivered before [`settle`](Group::settle)
-    /// or a tick.
-    ///
-    /// # Errors
-    /// If the node refuses.
-    pub fn propose(&mut self, place: usize, payloads: &[Payload]) -> Result<()> {
-        if let Some(node) = &mut self.nodes[place] {
-            node.propose(self.now, payloads, &mut self.outbox)?;
-            self.send(place);
-        }
-        Ok(())
     }
 
     /// Asks one node for reads.
@@ -230,25 +153,8 @@ impl<R: Replica> Group<R> {
                     to,
                     message,
                 });
-            } else if !self.cut[from * self.nodes.len() + to] {
+            } else if self.wires.carry(from, to) {
                 self.inboxes[to].push(message);
-            }
-        }
-    }
-
-    /// Stops a node for good; what it has sent stays under way.
-    pub fn crash(&mut self, place: usize) {
-        self.nodes[place] = None;
-        self.inboxes[place].clear();
-    }
-
-    /// Breaks each wire of a node with one chance in two, both ways.
-    pub fn break_wires_of(&mut self, place: usize) {
-        let count = self.nodes.len();
-        for other in 0..count {
-            if self.random.random_bool(0.5) {
-                self.cut[place * count + other] = true;
-                self.cut[other * count + place] = true;
             }
         }
     }
@@ -258,24 +164,18 @@ impl<R: Replica> Group<R> {
         self.nodes[place].take()
     }
 
-    /// Cuts all wires but those between these places, both ways. What is under way on a cut wire is
-    /// lost.
-    pub fn keep_wires(&mut self, wires: &[(usize, usize)]) {
-        self.cut.fill(true);
-        for &(a, b) in wires {
-            self.cut[a * self.nodes.len() + b] = false;
-            self.cut[b * self.nodes.len() + a] = false;
-        }
-    }
-
-    /// Mends all wires.
-    pub fn mend(&mut self) {
-        self.cut.fill(false);
-    }
-
     /// Lets everyone forget its log but for its end.
-    pub fn compact(&mut self, keep: u64) {
-        self.nodes.iter_mut().flatten().for_each(|node| node.compact(keep));
+    ///
+    /// # Errors
+    /// If a node refuses.
+    pub fn compact(&mut self, keep: u64) -> Result<()> {
+        for place in 0..self.nodes.len() {
+            if let Some(node) = &mut self.nodes[place] {
+                node.compact(self.now, keep, &mut self.outbox)?;
+                self.send(place);
+            }
+        }
+        Ok(())
     }
 
     /// Gives memory back that is held for growth.
@@ -298,5 +198,68 @@ impl<R: Replica> Group<R> {
             ensure!(first == other, "{}: {first:?} here, {other:?} there", R::NAME);
         }
         Ok(first)
+    }
+}
+
+impl<R: Replica> Cluster for Group<R> {
+    const NAME: &'static str = R::NAME;
+
+    fn start(shape: Shape, delay: u64, seed: u64) -> Result<Group<R>> {
+        Group::new(shape, delay, seed)
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn random(&mut self) -> &mut ChaCha8Rng {
+        &mut self.random
+    }
+
+    fn leaders(&self) -> Vec<(usize, u64)> {
+        self.alive().filter_map(|(i, node)| Some((i, node.leads()?))).collect()
+    }
+
+    fn word_max(&self) -> u64 {
+        self.alive().map(|(_, node)| node.applied().word_max).max().unwrap_or(0)
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        self.now += 1;
+        while self.under_way.front().is_some_and(|it| it.at <= self.now) {
+            let Some(it) = self.under_way.pop_front() else { break };
+            if self.wires.carry(it.from, it.to) {
+                self.inboxes[it.to].push(it.message);
+            }
+        }
+        self.order.shuffle(&mut self.random);
+        for at in 0..self.order.len() {
+            let place = self.order[at];
+            self.take(place)?;
+            if let Some(node) = &mut self.nodes[place] {
+                node.tick(self.now, &mut self.outbox)?;
+                self.send(place);
+            }
+        }
+        if self.delay == 0 { self.settle() } else { Ok(()) }
+    }
+
+    /// With a delay of 0 nothing is delivered before [`settle`](Group::settle) or a tick.
+    fn propose(&mut self, place: usize, payloads: &[Payload]) -> Result<()> {
+        if let Some(node) = &mut self.nodes[place] {
+            node.propose(self.now, payloads, &mut self.outbox)?;
+            self.send(place);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, place: usize) -> Result<()> {
+        self.nodes[place] = None;
+        self.inboxes[place].clear();
+        Ok(())
+    }
+
+    fn cut(&mut self, change: impl FnOnce(&mut Wires, &mut ChaCha8Rng)) {
+        change(&mut self.wires, &mut self.random);
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::allocator;
+use super::cluster::Cluster as _;
 use super::group::Group;
-use super::replica::{Payload, Reads, Replica};
+use super::replica::{ELECTION_TICKS, Payload, Replica, Shape};
 use crate::cost::Meters;
 
 /// How long a tick is taken to be where a share of the CPU is asked for.
@@ -16,7 +17,7 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// Entries that were proposed before a group fell idle.
 const ENTRIES: u64 = 100;
 
-/// Bytes that were asked for, of cores and their logs, which have been compacted to one entry.
+/// Bytes that were asked for, of cores whose logs have been compacted away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Of a follower: the core itself and what it has on the heap.
@@ -34,7 +35,7 @@ pub fn memory<R: Replica>() -> Result<Memory> {
     allocator::count(true);
     let mut group = at_rest::<R>(3)?;
     group.shrink();
-    let leader = group.leader().context("a group at rest has a leader")?;
+    let (leader, _) = group.leader().context("a group at rest has a leader")?;
     let mut memory = Memory { follower: 0, group: 0 };
     for place in 0..3 {
         let node = group.take_out(place);
@@ -53,16 +54,16 @@ pub fn memory<R: Replica>() -> Result<Memory> {
 
 /// A group that has a leader, has done something, and has nothing left to say.
 fn at_rest<R: Replica>(seed: u64) -> Result<Group<R>> {
-    let mut group = Group::start(3, 0, Reads::Index, seed)?;
+    let mut group = Group::new(Shape { quiesce: true, ..Shape::of(3) }, 0, seed)?;
     let leader = group.elect()?;
     for number in 1..=ENTRIES {
         group.propose(leader, &[Payload { number, word: 0 }])?;
         group.settle()?;
     }
-    for _ in 0..100 {
+    for _ in 0..10 * ELECTION_TICKS {
         group.tick()?;
     }
-    group.compact(1);
+    group.compact(0)?;
     Ok(group)
 }
 

@@ -13,6 +13,7 @@ mod memory_log;
 use ::raft::eraftpb::{ConfState, Entry, Message, MessageType};
 use ::raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use anyhow::Result;
+use bytes::Bytes;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -31,8 +32,8 @@ const DRAWN: std::ops::Range<usize> = ELECTION_TICKS as usize..2 * ELECTION_TICK
 /// Bytes of entries in a message, at most.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
-/// A node of raft-rs. With `AS_ONE` all that is proposed at once comes in one message, as a user
-/// can arrange who goes below its `propose`.
+/// A node of raft-rs. With `AS_ONE` all that is proposed at once comes in one message, and payloads
+/// without a vector around them, as a user can arrange who goes below its `propose`.
 pub struct Node<const AS_ONE: bool> {
     raw: RawNode<MemoryLog>,
     random: ChaCha8Rng,
@@ -92,7 +93,7 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
 
     const NAME: &'static str = if AS_ONE { "raft-rs, batch as one" } else { "raft-rs" };
 
-    const INLINE_BYTES: usize = size_of::<RawNode<MemoryLog>>();
+    const INLINE_BYTES: usize = size_of::<RawNode<MemoryLog>>() - size_of::<MemoryLog>();
 
     fn start(settings: &Settings) -> Result<Self> {
         let config = Config {
@@ -105,13 +106,14 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
-            read_only_option: match settings.reads {
+            read_only_option: match settings.shape.reads {
                 Reads::Index => ReadOnlyOption::Safe,
                 Reads::Lease => ReadOnlyOption::LeaseBased,
             },
             ..Config::default()
         };
-        let voters = ConfState { voters: (1..=settings.voters).collect(), ..ConfState::default() };
+        let voters =
+            ConfState { voters: (1..=settings.shape.voters).collect(), ..ConfState::default() };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut node = Node {
             raw: RawNode::new(&config, MemoryLog::new(voters), &logger)?,
@@ -152,7 +154,7 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
         }
         if AS_ONE {
             let entry = |payload: &Payload| Entry {
-                data: payload.bytes().to_vec().into(),
+                data: Bytes::from_owner(payload.bytes()),
                 ..Entry::default()
             };
             let mut message = Message { from: self.raw.raft.id, ..Message::default() };
@@ -187,9 +189,10 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
         &self.applied
     }
 
-    fn compact(&mut self, keep: u64) {
+    fn compact(&mut self, _now: u64, keep: u64, _out: &mut Outbox<Message>) -> Result<()> {
         let applied = self.raw.raft.raft_log.applied;
         self.raw.mut_store().compact(applied.saturating_sub(keep));
+        Ok(())
     }
 
     fn shrink(&mut self) {

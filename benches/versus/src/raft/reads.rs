@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 
+use super::cluster::Cluster as _;
 use super::group::Group;
-use super::replica::{Payload, Reads, Replica};
+use super::replica::{Payload, Reads, Replica, Shape};
 
 /// Messages between three nodes for so many reads at their leader, which arrive at once. Nothing
 /// ticks meanwhile, so there are no others.
@@ -11,7 +12,7 @@ use super::replica::{Payload, Reads, Replica};
 /// # Errors
 /// If a read is not answered.
 pub fn messages<R: Replica>(reads: Reads, count: u64) -> Result<u64> {
-    let mut group = Group::<R>::start(3, 0, reads, 1)?;
+    let mut group = Group::<R>::new(Shape { reads, ..Shape::of(3) }, 0, 1)?;
     let leader = group.elect()?;
     group.propose(leader, &[Payload { number: 1, word: 0 }])?;
     group.settle()?;

@@ -63,17 +63,34 @@ impl Applied {
     }
 }
 
+/// What kind of group it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Voters, of ids 1 to this.
+    pub voters: u64,
+    /// How linearizable reads are to be answered.
+    pub reads: Reads,
+    /// Whether a group that has nothing to do may stop its clocks; few can.
+    pub quiesce: bool,
+}
+
+impl Shape {
+    /// So many voters, and nothing special.
+    #[must_use]
+    pub fn of(voters: u64) -> Shape {
+        Shape { voters, reads: Reads::Index, quiesce: false }
+    }
+}
+
 /// How a replica is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// This one; ids begin at 1.
+    /// This one.
     pub id: u64,
-    /// Voters in the group, of ids 1 to this.
-    pub voters: u64,
+    /// Its group.
+    pub shape: Shape,
     /// Whence it takes its election timeouts.
     pub seed: u64,
-    /// How it is to answer linearizable reads.
-    pub reads: Reads,
 }
 
 /// How linearizable reads are answered.
@@ -104,8 +121,8 @@ pub trait Replica: Sized {
     /// What the tables call it.
     const NAME: &'static str;
 
-    /// Bytes of the core itself, without what it has on the heap and without the counters of this
-    /// comparison.
+    /// Bytes of the core itself, without what it has on the heap, and without the log and the
+    /// counters of this comparison.
     const INLINE_BYTES: usize;
 
     /// A new one, with an empty log and all voters in its configuration. Pre-vote and check-quorum
@@ -164,7 +181,10 @@ pub trait Replica: Sized {
     }
 
     /// Forgets all of its log that it may, but for the last `keep` entries.
-    fn compact(&mut self, keep: u64);
+    ///
+    /// # Errors
+    /// If it refuses.
+    fn compact(&mut self, now: u64, keep: u64, out: &mut Outbox<Self::Message>) -> Result<()>;
 
     /// Gives back memory that it holds for growth, as far as it can be told to.
     fn shrink(&mut self) {}

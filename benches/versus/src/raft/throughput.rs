@@ -8,8 +8,9 @@
 
 use anyhow::{Result, ensure};
 
+use super::cluster::Cluster as _;
 use super::group::Group;
-use super::replica::{Applied, Payload, Reads, Replica};
+use super::replica::{Applied, Payload, Replica, Shape};
 use crate::cost::{Cost, Meters};
 
 /// Batches between two compactions, so that logs stay short.
@@ -71,7 +72,7 @@ impl<R: Replica> Throughput<R> {
     /// # Errors
     /// If the group refuses.
     pub fn start() -> Result<Throughput<R>> {
-        let mut group = Group::start(3, 0, Reads::Index, 1)?;
+        let mut group = Group::new(Shape::of(3), 0, 1)?;
         let leader = group.elect()?;
         let expected = Applied::default();
         Ok(Throughput { group, leader, number: 0, expected, batch: Vec::new() })
@@ -96,7 +97,7 @@ impl<R: Replica> Throughput<R> {
             self.group.propose(self.leader, &self.batch)?;
             self.group.settle()?;
             if i % COMPACT_BATCHES == 0 {
-                self.group.compact(KEEP);
+                self.group.compact(KEEP)?;
             }
         }
         let cost = before.spent()?;

@@ -1,6 +1,7 @@
 //! Who takes part.
 
 use clap::ValueEnum;
+use drystone_versus::raft::ours::Ours;
 use drystone_versus::raft::raft_rs::{RaftRs, RaftRsAsOne};
 use drystone_versus::raft::replica::Replica as _;
 
@@ -11,23 +12,24 @@ pub(crate) enum Contender {
     RaftRs,
     /// raft-rs, with the proposals of a batch in one message.
     RaftRsAsOne,
+    /// This repository's.
+    Ours,
 }
 
 impl Contender {
-    /// Ours, as soon as it is here.
-    pub(crate) const OURS: Option<Contender> = None;
-
     /// What the tables call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Contender::RaftRs => RaftRs::NAME,
             Contender::RaftRsAsOne => RaftRsAsOne::NAME,
+            Contender::Ours => Ours::NAME,
         }
     }
 }
 
 /// Everyone.
-pub(crate) const EVERYONE: [Contender; 2] = [Contender::RaftRs, Contender::RaftRsAsOne];
+pub(crate) const EVERYONE: [Contender; 3] =
+    [Contender::RaftRs, Contender::RaftRsAsOne, Contender::Ours];
 
 /// Does something with the core of a contender, under the name of a type; nothing if it has none.
 macro_rules! with_core {
@@ -39,6 +41,10 @@ macro_rules! with_core {
             }
             $crate::contender::Contender::RaftRsAsOne => {
                 type $Core = ::drystone_versus::raft::raft_rs::RaftRsAsOne;
+                Some($body)
+            }
+            $crate::contender::Contender::Ours => {
+                type $Core = ::drystone_versus::raft::ours::Ours;
                 Some($body)
             }
         }

@@ -42,9 +42,11 @@ impl Row {
 
     /// Ours, and what it is in that of a peer, where both are there.
     fn ratio(&self, peer: Contender) -> Option<Spread> {
-        let ours = self.figures.get(&Contender::OURS?)?;
+        let ours = self.figures.get(&Contender::Ours)?;
         let theirs = self.figures.get(&peer)?;
-        Some(Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs)))
+        let mut pairs = ours.iter().zip(theirs);
+        let comparable = pairs.clone().all(|(_, theirs)| *theirs != 0.0 && theirs.is_finite());
+        comparable.then(|| Spread::of(pairs.by_ref().map(|(ours, theirs)| ours / theirs)))
     }
 
     /// The peer that ours is held against if the goal names none.
@@ -73,7 +75,7 @@ impl Row {
             Want::Nothing => return None,
             Want::Times(peer, goal) => (self.ratio(peer).map(|it| it.median), goal),
             Want::Figure(goal) => {
-                let ours = Contender::OURS.and_then(|ours| self.figures.get(&ours));
+                let ours = self.figures.get(&Contender::Ours);
                 (ours.map(|all| Spread::of(all.iter().copied()).median), goal)
             }
         };

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::failover::{Failover, Ticks, failover};
+use drystone_versus::raft::group::Group;
 use drystone_versus::raft::replica::ELECTION_TICKS;
 
 use crate::Options;
@@ -24,7 +25,7 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
             let mut all: Vec<(Contender, Ticks)> = Vec::new();
             for contender in &options.contenders {
                 let ticks = with_core!(*contender, Core => {
-                    let runs = seeds(options).map(|seed| failover::<Core>(plan, seed));
+                    let runs = seeds(options).map(|seed| failover::<Group<Core>>(plan, seed));
                     Ticks::of(runs.collect::<Result<Vec<_>>>()?)
                 });
                 all.extend(ticks.map(|ticks| (*contender, ticks)));

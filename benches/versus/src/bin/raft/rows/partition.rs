@@ -3,30 +3,28 @@
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::failover::Ticks;
+use drystone_versus::raft::group::Group;
 use drystone_versus::raft::partition::{Outcome, SETTLING_TICKS, Topology, partition};
 
 use crate::Options;
 use crate::contender::{Contender, with_core};
 use crate::report::{Row, Want};
 
-/// Ticks that a message takes.
-const DELAY: u64 = 1;
-
 pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
     let seeds = options.seed..options.seed + options.work(options.seeds / 10);
     let mut rows = Vec::new();
-    for topology in Topology::ALL {
-        eprintln!("cut wires: {}", topology.name());
+    for (topology, delay) in Topology::ALL.into_iter().flat_map(|it| [(it, 0), (it, 1)]) {
+        eprintln!("cut wires: {}, messages take {delay}", topology.name());
         let mut all: Vec<(Contender, Vec<Outcome>)> = Vec::new();
         for contender in &options.contenders {
             let outcomes = with_core!(*contender, Core => {
-                let runs = seeds.clone().map(|seed| partition::<Core>(topology, DELAY, seed));
+                let runs = seeds.clone().map(|seed| partition::<Group<Core>>(topology, delay, seed));
                 runs.collect::<Result<Vec<_>>>()?
             });
             all.extend(outcomes.map(|outcomes| (*contender, outcomes)));
         }
         let mut row = |what: &str, want, of: &dyn Fn(&[Outcome]) -> f64| {
-            let what = format!("R6 {}: {what}", topology.name());
+            let what = format!("R6 {}, messages take {delay}: {what}", topology.name());
             rows.push(Row::counted(what, want, all.iter().map(|(it, all)| (*it, of(all)))));
         };
         let ticks = |all: &[Outcome]| Ticks::of(all.iter().map(|it| it.recovered));
@@ -41,7 +39,6 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
         row("ticks to recover, p99", Want::Nothing, &|all| ticks(all).permille(990));
         row("changes of leader", Want::Nothing, &|all| mean(all, |it| it.changes));
         row("changes after 4 E", Want::Nothing, &|all| mean(all, |it| it.late_changes));
-        row("terms", Want::Nothing, &|all| mean(all, |it| it.terms));
     }
     Ok(rows)
 }
