@@ -14,7 +14,8 @@
 //! | [`replica`] | what a core must show to be compared |
 //! | [`group`] | three or five of them on one thread, and the wires between them |
 //! | [`cluster`] | what a story needs of a group, whether of cores or of tasks |
-//! | [`ours`], [`raft_rs`] | the cores |
+//! | [`service`] | what a runtime must do to be compared |
+//! | [`ours`], [`raft_rs`], [`openraft`](mod@openraft) | the contenders |
 //! | [`throughput`] | entries a CPU-second, allocations an entry |
 //! | [`idle`] | what it costs to do nothing |
 //! | [`failover`], [`partition`] | how soon there is a leader again: after a crash, behind cut wires |
@@ -26,9 +27,11 @@ pub mod cluster;
 pub mod failover;
 pub mod group;
 pub mod idle;
+pub mod openraft;
 pub mod ours;
 pub mod partition;
 pub mod raft_rs;
 pub mod reads;
 pub mod replica;
+pub mod service;
 pub mod throughput;

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `r1` | committed entries a CPU-second, a group of three, 16 B, one by one and 64 at once |
 //! | `r2` | allocations an entry, all three nodes together, the payload included |
+//! | `r3` | puts a CPU-second, three nodes and their clients on two threads of tokio |
 //! | `r4` | bytes of an idle follower and of an idle group; CPU time of 100,000 idle groups |
 //! | `r5` | ticks from a leader's death to the next leader |
 //! | `r6` | the same when wires are cut so that not all see it |
@@ -74,6 +75,7 @@ struct Options {
 enum Question {
     R1,
     R2,
+    R3,
     R4,
     R5,
     R6,
@@ -103,9 +105,10 @@ fn main() -> Result<()> {
         println!("{}\n", heading(&options));
     }
     type Ask = fn(&Options) -> Result<Vec<report::Row>>;
-    let questions: [(Question, Ask); 6] = [
+    let questions: [(Question, Ask); 7] = [
         (Question::R1, rows::throughput::rows),
         (Question::R2, rows::allocations::rows),
+        (Question::R3, rows::service::rows),
         (Question::R4, rows::idle::rows),
         (Question::R5, rows::failover::rows),
         (Question::R6, rows::partition::rows),

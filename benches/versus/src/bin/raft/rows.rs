@@ -5,4 +5,5 @@ pub(crate) mod failover;
 pub(crate) mod idle;
 pub(crate) mod partition;
 pub(crate) mod reads;
+pub(crate) mod service;
 pub(crate) mod throughput;

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::failover::{Failover, Ticks, failover};
-use drystone_versus::raft::group::Group;
 use drystone_versus::raft::replica::ELECTION_TICKS;
 
 use crate::Options;
-use crate::contender::{Contender, with_core};
+use crate::contender::{Contender, with_cluster};
 use crate::report::{Row, Want};
 
 /// Voters, and the mean and the 99th percentile of ticks that are wanted of us.
@@ -24,8 +23,8 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
             eprintln!("failover: {plan:?}");
             let mut all: Vec<(Contender, Ticks)> = Vec::new();
             for contender in &options.contenders {
-                let ticks = with_core!(*contender, Core => {
-                    let runs = seeds(options).map(|seed| failover::<Group<Core>>(plan, seed));
+                let ticks = with_cluster!(*contender, It => {
+                    let runs = seeds(options).map(|seed| failover::<It>(plan, seed));
                     Ticks::of(runs.collect::<Result<Vec<_>>>()?)
                 });
                 all.extend(ticks.map(|ticks| (*contender, ticks)));

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::failover::Ticks;
-use drystone_versus::raft::group::Group;
 use drystone_versus::raft::partition::{Outcome, SETTLING_TICKS, Topology, partition};
 
 use crate::Options;
-use crate::contender::{Contender, with_core};
+use crate::contender::{Contender, with_cluster};
 use crate::report::{Row, Want};
 
 pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
@@ -17,8 +16,8 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
         eprintln!("cut wires: {}, messages take {delay}", topology.name());
         let mut all: Vec<(Contender, Vec<Outcome>)> = Vec::new();
         for contender in &options.contenders {
-            let outcomes = with_core!(*contender, Core => {
-                let runs = seeds.clone().map(|seed| partition::<Group<Core>>(topology, delay, seed));
+            let outcomes = with_cluster!(*contender, It => {
+                let runs = seeds.clone().map(|seed| partition::<It>(topology, delay, seed));
                 runs.collect::<Result<Vec<_>>>()?
             });
             all.extend(outcomes.map(|outcomes| (*contender, outcomes)));

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use drystone_versus::figures::Goal;
+use drystone_versus::raft::openraft;
 use drystone_versus::raft::reads::messages;
 use drystone_versus::raft::replica::Reads;
 
 use crate::Options;
-use crate::contender::with_core;
+use crate::contender::{Contender, with_core};
 use crate::report::{Row, Want};
 
 /// A round of heartbeats between three nodes: two there, two back.
@@ -21,7 +22,10 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
         {
             let mut figures = Vec::new();
             for contender in &options.contenders {
-                let messages = with_core!(*contender, Core => messages::<Core>(reads, count)?);
+                let messages = match contender {
+                    Contender::Openraft => Some(openraft::reads(reads, count)?),
+                    core => with_core!(core, Core => messages::<Core>(reads, count)?),
+                };
                 figures.extend(messages.map(|messages| (*contender, messages as f64)));
             }
             let what = format!("R11 messages, {count} reads at once, {what}");
