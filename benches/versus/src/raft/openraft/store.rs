@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
-use openraft::entry::RaftEntry as _;
+use openraft::entry::RaftEntry;
 use openraft::storage::{
     EntryResponder, IOFlushed, LogState, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder,
     RaftStateMachine,
@@ -68,7 +68,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let inner = self.0.lock();
-        let last = inner.entries.back().map(|entry| entry.log_id());
+        let last = inner.entries.back().map(RaftEntry::log_id);
         Ok(LogState { last_purged_log_id: inner.purged, last_log_id: last.or(inner.purged) })
     }
 
