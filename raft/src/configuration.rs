@@ -221,6 +221,9 @@ impl Change {
             if wanted.id == 0 || self.removed.contains(&wanted.id) {
                 return Err("a member is 0, or both set and removed");
             }
+            if now.is_witness(wanted.id) && wanted.suffrage != Suffrage::Witness {
+                return Err("a witness has no commands: remove it and add another member");
+            }
             members.retain(|member| member.id != wanted.id);
             members.push(*wanted);
         }

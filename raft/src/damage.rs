@@ -69,8 +69,11 @@ impl Damage {
         self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
     }
 
-    /// The last entry before anything is missing.
+    /// The last entry that can be applied: the one before anything is missing.
     pub(crate) fn sound_up_to(&self) -> Index {
+        if self.snapshot_lost {
+            return Index(0);
+        }
         self.holes.first().map_or(Index(u64::MAX), |hole| hole.after)
     }
 

@@ -63,7 +63,7 @@ impl Raft {
         } else if self.config.pre_vote {
             self.ask_around(out);
         } else {
-            self.stand(false);
+            self.stand(false, out);
         }
     }
 
@@ -71,8 +71,7 @@ impl Raft {
     pub(crate) fn campaign_now(&mut self, out: &mut Vec<Effect>) {
         let leads = matches!(self.standing, Standing::Leader(_));
         if !leads && self.may_stand() {
-            self.drop_asks(Refused::NotLeader(None), out);
-            self.stand(false);
+            self.stand(false, out);
         }
     }
 
@@ -97,7 +96,8 @@ impl Raft {
     /// Stands for election in the next term. The vote for itself counts when it is durable, and no
     /// other is asked for before: after a crash the node must not ask again in this term with a
     /// log that has become shorter.
-    pub(crate) fn stand(&mut self, forced: bool) {
+    pub(crate) fn stand(&mut self, forced: bool, out: &mut Vec<Effect>) {
+        self.drop_asks(Refused::NotLeader(None), out);
         self.hard.term = self.hard.term.next();
         self.hard.vote = Some(self.id);
         self.writes.forget_before(self.hard.term);
@@ -222,7 +222,7 @@ impl Raft {
         let votes = quorum.verdict(|id| said(id, false));
         let reach = quorum.verdict(|id| said(id, true));
         match (votes, pre) {
-            (Verdict::Won, true) => self.stand(false),
+            (Verdict::Won, true) => self.stand(false, out),
             (Verdict::Won, false) => self.lead(out),
             (Verdict::Open, _) if reach != Verdict::Won => {}
             // A quorum would vote, were the log not so old. One with a newer log may stand and
@@ -231,7 +231,7 @@ impl Raft {
                 if !pre {
                     self.borrow(out);
                 } else if self.attempts > 1 {
-                    self.stand(false);
+                    self.stand(false, out);
                 }
             }
             _ => {}

@@ -325,7 +325,7 @@ impl Raft {
             Body::ReadReply { id, index } => self.on_read_reply(from, id, index, out),
             Body::Offer { meta } => self.on_offer(from, meta, out),
             Body::Delegate { to } => self.on_delegate(to, out),
-            Body::TimeoutNow { last } => self.on_timeout_now(from, last),
+            Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::Mend { after, anchor } => self.on_mend(from, after, anchor, out),
             Body::Mended { anchor, entries } => self.on_mended(anchor, &entries),
             Body::Borrow { prev } => self.on_borrow(from, prev, out),
@@ -587,6 +587,12 @@ impl Raft {
     #[must_use]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.log.term_at(index)
+    }
+
+    /// Whether nothing of its log, its vote or its snapshot is missing.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_none()
     }
 
     /// The members that are in force.

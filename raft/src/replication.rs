@@ -199,6 +199,10 @@ impl Raft {
         life: u64,
         out: &mut Vec<Effect>,
     ) {
+        if !matches!(self.standing, Standing::Leader(_)) {
+            // To an earlier life of this node, that led.
+            return;
+        }
         if matched > self.log.last().index {
             let why = "it accepted what was never sent";
             out.push(Effect::Fault(Fault::Nonsense { peer: from, why }));
@@ -401,10 +405,6 @@ impl Raft {
                 Some(at) => reign.peers.swap_remove(at),
                 None => Progress::new(id, witness, next),
             };
-            if peer.witness && !witness {
-                // A witness that is to be more has positions without commands: it begins anew.
-                peer = Progress::new(id, false, Index(1));
-            }
             peer.witness = witness;
             peers.push(peer);
         }

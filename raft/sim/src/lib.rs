@@ -1,1 +1,17 @@
-//! Groups of drystone-raft in a simulated world.
+//! Groups of drystone-raft in a simulated world: the real core, hostile surroundings, one seed.
+
+#![forbid(unsafe_code)]
+
+mod disk;
+mod machine;
+mod member;
+mod plan;
+mod run;
+mod watch;
+
+pub use disk::{Disk, Snapshot};
+pub use machine::{KEYS, Lists, StateMachine};
+pub use member::{Answer, Event, Member, Parcel, Ways};
+pub use plan::{ELECTION, Plan};
+pub use run::{Report, applied_everywhere, run, run_plan};
+pub use watch::Watch;

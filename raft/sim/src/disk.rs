@@ -1,0 +1,274 @@
+//! A member's disk: what is durable, what is on its way, and what has gone bad.
+//!
+//! ```text
+//!     write 7      write 8        write 9        write 10
+//!     reported     reported       under way      under way
+//!     ────────────────────────►   ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌►
+//!     there after any crash       a crash keeps the first few of these, or none
+//! ```
+//!
+//! Writes are all or nothing and in order: that is what [`drystone_raft::Effect::Write`] asks of a
+//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries that
+//! can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use drystone_raft::{
+    Boot, Configuration, Entry, HardState, Index, Position, SnapshotMeta, Write, WriteId,
+};
+use drystone_sim::Rng;
+
+use crate::machine::StateMachine;
+
+/// A snapshot: what it is of, and the state.
+#[derive(Debug, Clone)]
+pub struct Snapshot<S> {
+    /// What it holds.
+    pub meta: SnapshotMeta,
+    /// The state.
+    pub state: Arc<S>,
+}
+
+/// A write that was asked for, with all that it needs.
+#[derive(Debug, Clone)]
+struct Order<S> {
+    write: Write,
+    entries: Vec<Entry>,
+    snapshot: Option<Snapshot<S>>,
+    compact: Index,
+}
+
+/// What survives a crash.
+#[derive(Debug, Clone)]
+pub struct Disk<S> {
+    hard: HardState,
+    snapshot: Snapshot<S>,
+    /// Behind the base, in order.
+    entries: VecDeque<Entry>,
+    /// The entries before this one are gone.
+    first: Index,
+    life: u64,
+    orders: VecDeque<Order<S>>,
+    /// Entries that cannot be read, by index.
+    bad: Vec<Index>,
+    vote_bad: bool,
+    snapshot_bad: bool,
+}
+
+impl<S: StateMachine> Disk<S> {
+    /// A disk of a member of a group that begins with these members.
+    pub fn new(members: Configuration) -> Disk<S> {
+        let meta = SnapshotMeta {
+            last: Position::default(),
+            configuration: Arc::new(members),
+            configuration_index: Index(0),
+        };
+        Disk {
+            hard: HardState::default(),
+            snapshot: Snapshot { meta, state: Arc::default() },
+            entries: VecDeque::new(),
+            first: Index(1),
+            life: 0,
+            orders: VecDeque::new(),
+            bad: Vec::new(),
+            vote_bad: false,
+            snapshot_bad: false,
+        }
+    }
+
+    /// What a node finds when it starts.
+    pub(crate) fn boot(&mut self) -> Boot {
+        self.life += 1;
+        let base = self.snapshot.meta.last.index;
+        while self.entries.front().is_some_and(|entry| entry.index <= base) {
+            self.entries.pop_front();
+        }
+        self.first = base.next();
+        let mut boot = Boot::after(&self.snapshot.meta).hard(self.hard).life(self.life);
+        let mut missing = false;
+        for entry in &self.entries {
+            if self.bad.contains(&entry.index) {
+                missing = true;
+            } else if missing {
+                boot.hole_before(entry);
+                missing = false;
+            } else {
+                boot.entry(entry);
+            }
+        }
+        if missing {
+            let last = self.entries.back().expect("something is bad").index;
+            boot = boot.lost_end(last);
+            while self.entries.back().is_some_and(|entry| self.bad.contains(&entry.index)) {
+                self.entries.pop_back();
+            }
+            let last = self.entries.back().map_or(base, |entry| entry.index);
+            self.bad.retain(|index| *index <= last);
+        }
+        if std::mem::take(&mut self.vote_bad) {
+            boot = boot.lost_vote();
+        }
+        if self.snapshot_bad { boot.lost_snapshot() } else { boot }
+    }
+
+    /// The state that a node starts with.
+    pub(crate) fn snapshot(&self) -> &Snapshot<S> {
+        &self.snapshot
+    }
+
+    pub(crate) fn is_snapshot_bad(&self) -> bool {
+        self.snapshot_bad
+    }
+
+    /// Takes an order.
+    pub(crate) fn order(
+        &mut self,
+        write: Write,
+        entries: Vec<Entry>,
+        snapshot: Option<Snapshot<S>>,
+    ) {
+        self.orders.push_back(Order { write, entries, snapshot, compact: Index(0) });
+    }
+
+    /// Forgets entries, once all that was ordered before is done.
+    pub(crate) fn compact(&mut self, through: Index) {
+        match self.orders.back_mut() {
+            Some(order) => order.compact = order.compact.max(through),
+            None => self.shorten(through),
+        }
+    }
+
+    /// A snapshot of the state, taken by the driver: it is durable before the log is shortened.
+    pub(crate) fn keep(&mut self, snapshot: Snapshot<S>) {
+        if snapshot.meta.last.index > self.snapshot.meta.last.index {
+            self.snapshot = snapshot;
+            self.snapshot_bad = false;
+        }
+    }
+
+    /// Everything up to this write is durable: it will be reported.
+    pub(crate) fn complete(&mut self, id: WriteId) {
+        while self.orders.front().is_some_and(|order| order.write.id <= id) {
+            let order = self.orders.pop_front().expect("the first was looked at");
+            self.carry_out(order);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order<S>) {
+        let Order { write, entries, snapshot, compact } = order;
+        self.hard = write.hard.unwrap_or(self.hard);
+        if let Some(snapshot) = snapshot {
+            let last = snapshot.meta.last.index;
+            self.snapshot = snapshot;
+            self.snapshot_bad = false;
+            self.shorten(last);
+        }
+        for entry in write.mended {
+            if let Some(at) = self.place(entry.index) {
+                self.bad.retain(|index| *index != entry.index);
+                self.entries[at] = entry;
+            }
+        }
+        while self.entries.back().is_some_and(|entry| entry.index >= write.append.start) {
+            self.entries.pop_back();
+        }
+        self.bad.retain(|index| *index < write.append.start);
+        for entry in entries {
+            if self.entries.is_empty() {
+                self.first = entry.index;
+            }
+            self.entries.push_back(entry);
+        }
+        self.shorten(compact);
+    }
+
+    fn shorten(&mut self, through: Index) {
+        while self.entries.front().is_some_and(|entry| entry.index <= through) {
+            self.entries.pop_front();
+        }
+        self.first = self.entries.front().map_or(self.first, |entry| entry.index);
+        self.bad.retain(|index| *index > through);
+    }
+
+    fn place(&self, index: Index) -> Option<usize> {
+        let first = self.entries.front()?.index;
+        let at = usize::try_from(index.0.checked_sub(first.0)?).ok()?;
+        (at < self.entries.len()).then_some(at)
+    }
+
+    /// Reads entries after `after` up to `through`; `Err` names the first bad one.
+    pub(crate) fn read(&self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Index> {
+        let mut read = Vec::new();
+        let mut index = after.next();
+        while index <= through && read.len() < most {
+            // What is ordered and not carried out yet can be read as well.
+            let ordered = self.orders.iter().rev().find_map(|order| {
+                if index >= order.write.append.start {
+                    Some(order.entries.iter().find(|entry| entry.index == index))
+                } else {
+                    None
+                }
+            });
+            let entry = match ordered {
+                Some(found) => found,
+                None if self.bad.contains(&index) => {
+                    return if read.is_empty() { Err(index) } else { Ok(read) };
+                }
+                None => self.place(index).map(|at| &self.entries[at]),
+            };
+            let Some(entry) = entry else { break };
+            read.push(entry.clone());
+            index = index.next();
+        }
+        Ok(read)
+    }
+
+    /// Pulls the plug: of the writes under way, the first few are there.
+    pub(crate) fn crash(&mut self, rng: &mut Rng) {
+        let orders = self.orders.len() as u64;
+        let kept = rng.below(orders + 1);
+        for _ in 0..kept {
+            let order = self.orders.pop_front().expect("so many are there");
+            self.carry_out(order);
+        }
+        self.orders.clear();
+    }
+
+    /// Lets something go bad, and says whether anything did.
+    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+        match rng.below(4) {
+            0 if self.hard.term.0 > 0 => {
+                self.vote_bad = true;
+                true
+            }
+            1 if self.snapshot.meta.last.index.0 > 0 => {
+                self.snapshot_bad = true;
+                true
+            }
+            _ if !self.entries.is_empty() => {
+                let count = self.entries.len() as u64;
+                let at = rng.below(count);
+                let width = 1 + rng.below((count - at).min(5));
+                for i in at..at + width {
+                    let entry = &self.entries[usize::try_from(i).expect("it is in memory")];
+                    if !self.bad.contains(&entry.index) {
+                        self.bad.push(entry.index);
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether something on it is known to be bad.
+    pub fn is_bad(&self) -> bool {
+        !self.bad.is_empty() || self.vote_bad || self.snapshot_bad
+    }
+
+    /// How often a node has started on it.
+    pub(crate) fn life(&self) -> u64 {
+        self.life
+    }
+}

@@ -1,0 +1,112 @@
+//! What a seed decides before anything happens: how large the group is, how it is configured, how
+//! slow its disks are, and how much goes wrong.
+//!
+//! Limits are drawn small. A window of two messages is full all the time, and what happens when a
+//! window is full is where the mistakes are.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use drystone_raft::{Config, Lease};
+use drystone_sim::{Link, Profile, Rate, Rng, Woe};
+
+use crate::member::Ways;
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Nodes there are, members or not.
+    pub nodes: u32,
+    /// How many of them the group begins with.
+    pub members: u32,
+    /// How drivers behave.
+    pub ways: Ways,
+    /// What goes wrong in the safety phase.
+    pub profile: Profile,
+    /// What links are like when they are good.
+    pub link: Link,
+    /// How long the safety phase lasts, in ticks.
+    pub safety: u64,
+    /// Within how many ticks the liveness phase must see progress.
+    pub liveness: u64,
+    /// Ticks between two requests of a client.
+    pub think: Range<u64>,
+    /// How many clients there are.
+    pub clients: u32,
+    /// Ticks between two acts of the operator: changes of members, transfers. 0 for none.
+    pub operate: u64,
+    /// The share of restarts that find a damaged disk, in percent. 0 for none.
+    pub rot: u64,
+    /// How wrong clocks may be beyond what leases are configured for.
+    pub clocks_lie: bool,
+}
+
+/// The election timeout of every group here, in ticks.
+pub const ELECTION: u64 = 100;
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(rng: &mut Rng) -> Plan {
+        let members = *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]);
+        let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
+        let config = draw_config(rng);
+        let slow = *rng.pick(&[2, 10, 60]);
+        let ways = Ways {
+            config: Arc::new(config),
+            write: 1..slow,
+            load: 1..slow,
+            apply: 1..1 + rng.below(40).max(1),
+            snapshot_every: *rng.pick(&[5, 20, 100, 100_000]),
+            kept: *rng.pick(&[0, 3, 50]),
+            short_reads: *rng.pick(&[0, 50]),
+        };
+        let mut profile =
+            if rng.below(2) == 0 { Profile::mild(ELECTION) } else { Profile::storm(ELECTION) };
+        profile.drift_ppm_max = DRIFT_PPM;
+        // A lease allows clocks to be wrong by what it is told, and not to be set.
+        profile.jump = Woe::NEVER;
+        let link = if rng.below(3) == 0 {
+            Link { reorder: Rate::ALWAYS, duplicate: Rate::percent(5), loss: Rate::percent(2), ..Link::stream(1..15) }
+        } else {
+            Link::stream(1..8)
+        };
+        Plan {
+            nodes,
+            members,
+            ways,
+            profile,
+            link,
+            safety: 6_000,
+            liveness: 40 * ELECTION,
+            think: 5..5 + 10 * (1 + rng.below(8)),
+            clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
+            operate: if rng.below(2) == 0 { 0 } else { 3 * ELECTION },
+            rot: if rng.below(3) == 0 { 30 } else { 0 },
+            clocks_lie: false,
+        }
+    }
+}
+
+/// How wrong clocks are, at most, in parts per million: what leases are configured for.
+const DRIFT_PPM: u32 = 20_000;
+
+fn draw_config(rng: &mut Rng) -> Config {
+    let mut config = Config::new(ELECTION);
+    config.heartbeat = *rng.pick(&[5, 10, 25]);
+    config.pre_vote = rng.below(8) > 0;
+    config.check_quorum = rng.below(8) > 0;
+    config.lease = match rng.below(4) {
+        0 if config.check_quorum => Some(Lease::Contact { drift_ppm: DRIFT_PPM }),
+        1 => Some(Lease::Log { drift_ppm: DRIFT_PPM }),
+        _ => None,
+    };
+    config.message_bytes_max = *rng.pick(&[1, 100, 1000, 100_000]);
+    config.window_messages_max = *rng.pick(&[1, 2, 8, 256]);
+    config.window_bytes_max = config.message_bytes_max.max(*rng.pick(&[100, 10_000]));
+    config.uncommitted_bytes_max = *rng.pick(&[200, 100_000]);
+    config.tail_bytes_max = *rng.pick(&[0, 200, 100_000]);
+    config.quiesce_after = if rng.below(4) == 0 { Some(ELECTION) } else { None };
+    config.storage_stall = *rng.pick(&[ELECTION, ELECTION, 3 * ELECTION]);
+    config
+}

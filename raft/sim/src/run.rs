@@ -1,0 +1,401 @@
+//! One seed: a group is built, hurt, healed, and must have kept every promise.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use drystone_raft::{
+    Change, Configuration, Index, Input, NodeId as RaftId, ReadMode, Refused, Role, Ticket,
+};
+use drystone_sim::history::{History, OpId};
+use drystone_sim::linear::{self, list};
+use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
+
+use crate::disk::Disk;
+use crate::machine::{KEYS, Lists, StateMachine};
+use crate::member::{Answer, Event, Member};
+use crate::plan::{ELECTION, Plan};
+use crate::watch::Watch;
+
+type Op = list::Op<u8, u32>;
+type Ret = list::Ret<u32>;
+
+/// What a run came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Report {
+    /// Steps of cores.
+    pub steps: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// Leaders.
+    pub elections: u64,
+    /// Snapshots installed.
+    pub snapshots: u64,
+    /// Operations of clients that returned.
+    pub returned: u64,
+    /// Changes of members that were made.
+    pub changes: u64,
+}
+
+impl Report {
+    /// Adds another run.
+    pub fn add(&mut self, other: Report) {
+        self.steps += other.steps;
+        self.applied += other.applied;
+        self.elections += other.elections;
+        self.snapshots += other.snapshots;
+        self.returned += other.returned;
+        self.changes += other.changes;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { steps, applied, elections, snapshots, returned, changes } = self;
+        write!(
+            f,
+            "{steps} steps, {applied} entries applied, {elections} leaders, {snapshots} snapshots \
+             installed, {returned} operations returned, {changes} changes of members"
+        )
+    }
+}
+
+/// Runs a seed.
+///
+/// # Panics
+///
+/// If a promise is broken; the world tells the seed and how to replay it.
+pub fn run(seed: Seed) -> Report {
+    let plan = Plan::draw(&mut seed.rng("plan"));
+    run_plan(seed, &plan)
+}
+
+/// Runs a seed with a plan of yours.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub fn run_plan(seed: Seed, plan: &Plan) -> Report {
+    let mut run = Run::new(seed, plan);
+    run.safety();
+    run.liveness();
+    run.conclude()
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+enum Request {
+    Operation { op: OpId, key: Option<u8>, client: usize },
+    Operator,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    world: World<Member<Lists>>,
+    trouble: Trouble,
+    watch: Watch<Lists>,
+    rng: Rng,
+    history: History<Op, Ret>,
+    requests: BTreeMap<u64, (Request, NodeId, u64)>,
+    next_ticket: u64,
+    next_value: u32,
+    /// When each client asks next.
+    clients: Vec<u64>,
+    operate_at: u64,
+    /// The node that each client believes to lead.
+    hints: Vec<NodeId>,
+    /// What each client waits for, and until when. One thing at a time: what many ask at once can
+    /// be put in so many orders that no checker would tell in time.
+    waits: Vec<Option<(u64, u64)>>,
+    lives: HashMap<NodeId, u64>,
+    report: Report,
+    /// Disks that are damaged, one at a time.
+    hurt: Option<NodeId>,
+}
+
+impl<'a> Run<'a> {
+    fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
+        let rng = seed.rng("clients");
+        let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
+        let mut world = World::new(seed);
+        world.network_mut().set_all(plan.link.clone());
+        let founders = Configuration::voters((1..=plan.members).map(RaftId::from));
+        let disks = (1..=plan.nodes).map(|id| {
+            let members = if id <= plan.members { founders.clone() } else { Configuration::default() };
+            (plan.ways.clone(), Disk::new(members))
+        });
+        let ids = world.add_all(disks);
+        Run {
+            plan,
+            world,
+            trouble,
+            watch: Watch::new(ids.len()),
+            rng,
+            history: History::new(),
+            requests: BTreeMap::new(),
+            next_ticket: 0,
+            next_value: 0,
+            clients: vec![0; plan.clients as usize],
+            operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
+            hints: vec![NodeId(1); plan.clients as usize],
+            waits: vec![None; plan.clients as usize],
+            lives: HashMap::new(),
+            report: Report::default(),
+            hurt: None,
+        }
+    }
+
+    fn safety(&mut self) {
+        self.trouble.act(&mut self.world);
+        while self.world.now() < self.plan.safety {
+            self.go_on(self.plan.safety);
+        }
+    }
+
+    /// Lets the next thing happen, of all that may.
+    fn go_on(&mut self, limit: u64) {
+        let client = self.clients.iter().copied().min().unwrap_or(u64::MAX);
+        let next = client.min(self.operate_at).min(self.trouble.next_at()).min(limit);
+        match self.world.step_until(next) {
+            Some(happened) => self.look(happened.node),
+            None if self.world.now() >= self.trouble.next_at() => self.suffer(),
+            None if self.world.now() >= self.operate_at => self.operate(),
+            None if self.world.now() >= client => self.ask(),
+            None => {}
+        }
+    }
+
+    fn suffer(&mut self) {
+        self.rot();
+        self.trouble.act(&mut self.world);
+        for id in self.world.ids().collect::<Vec<_>>() {
+            self.look(id);
+        }
+    }
+
+    /// Damages the disk of a node that is down. One at a time: what a quorum has lost, no protocol
+    /// can bring back.
+    fn rot(&mut self) {
+        if let Some(hurt) = self.hurt {
+            // A voter is whole again when nothing is missing and it keeps up.
+            let whole = self.world.process(hurt).is_some_and(|member| {
+                member.is_sound() && member.raft.commit() >= self.watch.commit_max()
+            });
+            if whole {
+                self.hurt = None;
+            }
+            return;
+        }
+        if self.rng.below(100) >= self.plan.rot {
+            return;
+        }
+        let down: Vec<NodeId> = self.world.ids().filter(|id| !self.world.is_up(*id)).collect();
+        if down.is_empty() || self.plan.members < 3 || self.plan.operate > 0 {
+            return;
+        }
+        let id = *self.rng.pick(&down);
+        let mut rng = self.rng.fork("rot");
+        self.rng.draw();
+        let Some((_, disk)) = self.world.disk_mut(id) else { return };
+        if disk.rot(&mut rng) {
+            self.hurt = Some(id);
+        }
+    }
+
+    fn look(&mut self, id: NodeId) {
+        self.report.steps += 1;
+        self.watch.look(&mut self.world, id);
+        let Some(member) = self.world.process_mut(id) else { return };
+        let life = member.life();
+        let answers = std::mem::take(&mut member.answers);
+        if self.lives.insert(id, life).is_some_and(|old| old != life) {
+            // Who asked a node that has crashed since never hears of it.
+            self.requests.retain(|_, (_, node, asked)| *node != id || *asked == life);
+        }
+        for answer in answers {
+            self.watch.answer(&answer);
+            self.answered(answer);
+        }
+    }
+
+    fn answered(&mut self, answer: Answer<Lists>) {
+        let ticket = answer.ticket.0;
+        let Some((request, ..)) = self.requests.remove(&ticket) else { return };
+        for wait in &mut self.waits {
+            wait.take_if(|(waits_for, _)| *waits_for == ticket);
+        }
+        match (request, answer.result) {
+            (Request::Operation { op, key: None, .. }, Ok(_)) => {
+                self.report.returned += 1;
+                self.history.returned(op, Ret::Appended);
+            }
+            (Request::Operation { op, key: Some(key), .. }, Ok(_)) => {
+                self.report.returned += 1;
+                let state = answer.state.expect("a read is answered with a state");
+                self.history.returned(op, Ret::Values(state.read(key).to_vec()));
+            }
+            (Request::Operation { client, op, .. }, Err(why)) => {
+                if let Refused::NotLeader(Some(leader)) = why {
+                    self.hints[client] = NodeId(u32::try_from(leader).expect("ids are small here"));
+                } else {
+                    self.hints[client] = self.any_node();
+                }
+                if why != Refused::Unknown {
+                    self.history.failed(op);
+                }
+            }
+            (Request::Operator, Ok(_)) => self.report.changes += 1,
+            (Request::Operator, Err(_)) => {}
+        }
+    }
+
+    fn any_node(&mut self) -> NodeId {
+        let nodes: Vec<NodeId> = self.world.ids().collect();
+        *self.rng.pick(&nodes)
+    }
+
+    /// The client whose turn it is asks for something.
+    fn ask(&mut self) {
+        let now = self.world.now();
+        let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
+        self.clients[client] = now + self.rng.range(self.plan.think.clone());
+        if self.waits[client].is_some_and(|(_, until)| now < until) {
+            return;
+        }
+        let node = if self.rng.below(4) == 0 { self.any_node() } else { self.hints[client] };
+        if !self.world.is_up(node) {
+            self.hints[client] = self.any_node();
+            return;
+        }
+        let key = u8::try_from(self.rng.below(KEYS as u64)).expect("keys are few");
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        let number = client as u64;
+        let (op, request, input) = if self.rng.below(2) == 0 {
+            self.next_value += 1;
+            let padding = usize::try_from(self.rng.below(60)).expect("it is small");
+            let data = Lists::append(key, self.next_value, padding);
+            let op = Op::Append(key, self.next_value);
+            (op, None, Input::Propose { ticket, data })
+        } else {
+            let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
+            (Op::Read(key), Some(key), Input::Read { ticket, mode })
+        };
+        let op = self.history.invoke(number, op);
+        let life = self.lives.get(&node).copied().unwrap_or(0);
+        let request = Request::Operation { op, key: request, client };
+        self.requests.insert(ticket.0, (request, node, life));
+        self.waits[client] = Some((ticket.0, now + 3 * ELECTION));
+        self.world.later(node, 1 + self.rng.below(5), Event::Ask(input));
+    }
+
+    /// The operator changes members, or moves the leadership, or campaigns out of turn.
+    fn operate(&mut self) {
+        self.operate_at = self.world.now() + 1 + self.rng.below(2 * self.plan.operate);
+        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
+        let Some((leader, _)) = self.world.processes().find(leads) else { return };
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        let input = match self.rng.below(4) {
+            0 => Input::Transfer { ticket, to: None },
+            1 => Input::Transfer { ticket, to: Some(u64::from(self.any_node().0)) },
+            _ => Input::Change { ticket, change: self.draw_change() },
+        };
+        let life = self.lives.get(&leader).copied().unwrap_or(0);
+        self.requests.insert(ticket.0, (Request::Operator, leader, life));
+        self.world.later(leader, 0, Event::Ask(input));
+    }
+
+    fn draw_change(&mut self) -> Change {
+        let mut change = Change::new();
+        for _ in 0..=self.rng.below(3) {
+            let id = u64::from(self.any_node().0);
+            change = match self.rng.below(6) {
+                0 | 1 => change.voter(id),
+                2 => change.learner(id),
+                3 if self.plan.members >= 3 => change.learner(id),
+                _ => change.remove(id),
+            };
+        }
+        change
+    }
+
+    /// A core of voters is made well, and the group must go on, whatever becomes of the others.
+    fn liveness(&mut self) {
+        self.operate_at = u64::MAX;
+        let voters = self.voters();
+        let core = self.trouble.draw_core(&voters);
+        let joint = self.world.processes().any(|(_, member)| member.raft.members().is_joint());
+        // While a change of members is under way, two sets are needed: all are made well.
+        let all: Vec<NodeId> = self.world.ids().collect();
+        let everyone = joint || self.hurt.is_some() || self.plan.operate > 0;
+        let core = if everyone { all } else { core };
+        let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
+        let rest = if everyone { Rest::Well } else { rest };
+        self.trouble.heal(&mut self.world, &core, rest);
+        let until = self.world.now() + self.plan.liveness;
+        let goal = self.history_returned() + 5;
+        for (at, hint) in self.clients.iter_mut().zip(&mut self.hints) {
+            *at = self.world.now();
+            *hint = core[0];
+        }
+        while self.report.returned < goal {
+            assert!(
+                self.world.now() < until,
+                "no progress in {} ticks on a healthy core {core:?}, others {rest:?}\n{}",
+                self.plan.liveness,
+                self.describe()
+            );
+            self.go_on(until);
+        }
+    }
+
+    fn history_returned(&self) -> u64 {
+        self.report.returned
+    }
+
+    /// The voters of whoever is most up to date.
+    fn voters(&self) -> Vec<NodeId> {
+        let best = self.world.processes().max_by_key(|(_, member)| member.raft.last());
+        let members = best.map(|(_, member)| member.raft.members());
+        let ids = members.into_iter().flat_map(|members| members.members()).filter_map(|member| {
+            let votes = member.suffrage == drystone_raft::Suffrage::Voter;
+            votes.then(|| NodeId(u32::try_from(member.id).expect("ids are small here")))
+        });
+        let mut voters: Vec<NodeId> = ids.collect();
+        if voters.is_empty() {
+            voters = (1..=self.plan.members).map(NodeId).collect();
+        }
+        voters
+    }
+
+    fn describe(&self) -> String {
+        let line = |(id, member): (NodeId, &Member<Lists>)| {
+            let raft = &member.raft;
+            format!(
+                "{id}: {:?} term {} leader {:?} last {} commit {} base {} members {} sound {}\n",
+                raft.role(),
+                raft.hard().term,
+                raft.leader(),
+                raft.last(),
+                raft.commit(),
+                raft.base(),
+                raft.members(),
+                member.is_sound()
+            )
+        };
+        self.world.processes().map(line).collect()
+    }
+
+    fn conclude(mut self) -> Report {
+        linear::expect::<list::List<u8, u32>>(&self.history);
+        self.report.applied = self.watch.applied() as u64;
+        self.report.elections = self.watch.elections();
+        self.report.snapshots = self.watch.installed();
+        self.report
+    }
+}
+
+/// The greatest index that a machine was told of, for who drives one by hand.
+pub fn applied_everywhere<S: StateMachine>(world: &World<Member<S>>) -> Index {
+    world.processes().map(|(_, member)| member.state().0).min().unwrap_or_default()
+}
