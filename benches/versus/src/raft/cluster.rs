@@ -32,6 +32,11 @@ pub trait Cluster: Sized {
     /// The greatest word of a payload that anybody who lives has applied.
     fn word_max(&self) -> u64;
 
+    /// Whether anything would happen if time went on.
+    fn needs_ticks(&self) -> bool {
+        true
+    }
+
     /// Lets a tick pass.
     ///
     /// # Errors

@@ -90,12 +90,6 @@ impl<R: Replica> Group<R> {
         self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
     }
 
-    /// Whether anything would happen if time went on.
-    #[must_use]
-    pub fn needs_ticks(&self) -> bool {
-        !self.under_way.is_empty() || self.alive().any(|(_, node)| node.needs_ticks())
-    }
-
     /// Asks one node for reads.
     ///
     /// # Errors
@@ -222,6 +216,10 @@ impl<R: Replica> Cluster for Group<R> {
 
     fn word_max(&self) -> u64 {
         self.alive().map(|(_, node)| node.applied().word_max).max().unwrap_or(0)
+    }
+
+    fn needs_ticks(&self) -> bool {
+        !self.under_way.is_empty() || self.alive().any(|(_, node)| node.needs_ticks())
     }
 
     fn tick(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::allocator;
-use super::cluster::Cluster as _;
+use super::cluster::Cluster;
 use super::group::Group;
 use super::replica::{ELECTION_TICKS, Payload, Replica, Shape};
 use crate::cost::Meters;
@@ -15,7 +15,7 @@ use crate::cost::Meters;
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// Entries that were proposed before a group fell idle.
-const ENTRIES: u64 = 100;
+const ENTRIES: u64 = 30;
 
 /// Bytes that were asked for, of cores whose logs have been compacted away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub struct Memory {
 /// If the group refuses.
 pub fn memory<R: Replica>() -> Result<Memory> {
     allocator::count(true);
-    let mut group = at_rest::<R>(3)?;
+    let mut group = at_rest::<Group<R>>(3)?;
+    group.compact(0)?;
     group.shrink();
     let (leader, _) = group.leader().context("a group at rest has a leader")?;
     let mut memory = Memory { follower: 0, group: 0 };
@@ -52,18 +53,33 @@ pub fn memory<R: Replica>() -> Result<Memory> {
     Ok(memory)
 }
 
+/// The bytes of a group of three that is not taken apart, and of all that runs it, with the few
+/// entries of an election in its logs.
+///
+/// # Errors
+/// If the group refuses.
+pub fn memory_of_all<C: Cluster>() -> Result<u64> {
+    allocator::count(true);
+    let before = allocator::bytes();
+    let mut group = C::start(Shape::of(3), 0, 3)?;
+    group.elect()?;
+    let bytes = allocator::bytes() - before;
+    drop(group);
+    allocator::count(false);
+    u64::try_from(bytes).context("what is in use")
+}
+
 /// A group that has a leader, has done something, and has nothing left to say.
-fn at_rest<R: Replica>(seed: u64) -> Result<Group<R>> {
-    let mut group = Group::new(Shape { quiesce: true, ..Shape::of(3) }, 0, seed)?;
+fn at_rest<C: Cluster>(seed: u64) -> Result<C> {
+    let mut group = C::start(Shape { quiesce: true, ..Shape::of(3) }, 0, seed)?;
     let leader = group.elect()?;
     for number in 1..=ENTRIES {
         group.propose(leader, &[Payload { number, word: 0 }])?;
-        group.settle()?;
+        group.tick()?;
     }
     for _ in 0..10 * ELECTION_TICKS {
         group.tick()?;
     }
-    group.compact(0)?;
     Ok(group)
 }
 
@@ -72,18 +88,17 @@ fn at_rest<R: Replica>(seed: u64) -> Result<Group<R>> {
 ///
 /// # Errors
 /// If a group refuses.
-pub fn cpu_of_a_tick<R: Replica>(groups: u64, ticks: u32) -> Result<Duration> {
+pub fn cpu_of_a_tick<C: Cluster>(groups: u64, ticks: u32) -> Result<Duration> {
     const THREADS: u64 = 2;
     let work = |thread: u64, go: &Receiver<()>, done: &Sender<()>| -> Result<()> {
         go.recv()?;
-        let mine: Result<Vec<Group<R>>> =
+        let mine: Result<Vec<C>> =
             (0..groups / THREADS).map(|i| at_rest(1 + i * THREADS + thread)).collect();
-        let (mut awake, _asleep): (Vec<_>, Vec<_>) =
-            mine?.into_iter().partition(Group::needs_ticks);
+        let (mut awake, _asleep): (Vec<_>, Vec<_>) = mine?.into_iter().partition(C::needs_ticks);
         done.send(())?;
         go.recv()?;
         for _ in 0..ticks {
-            awake.iter_mut().try_for_each(Group::tick)?;
+            awake.iter_mut().try_for_each(C::tick)?;
         }
         done.send(())?;
         // Nothing is torn down before the meters have been read.
@@ -124,6 +139,6 @@ mod tests {
     /// Whoever ticks pays for it.
     #[test]
     fn a_tick_of_idle_groups_takes_time() {
-        assert!(cpu_of_a_tick::<RaftRs>(20, 1000).unwrap() > Duration::ZERO);
+        assert!(cpu_of_a_tick::<Group<RaftRs>>(20, 1000).unwrap() > Duration::ZERO);
     }
 }
