@@ -174,6 +174,8 @@ impl Load {
 mod tests {
     use super::*;
     use crate::raft::group::Group;
+    use crate::raft::openraft::Story;
+    use crate::raft::ours::Ours;
     use crate::raft::raft_rs::RaftRs;
 
     /// A cut that cuts nothing would be survived by everyone.
@@ -188,5 +190,20 @@ mod tests {
             assert_eq!(run(Topology::Chained).recovered, Some(0), "its leader stays");
             assert_eq!(run(Topology::Bridge), bridge, "a run can be repeated");
         }
+    }
+
+    /// What one contender is told must be what all are told.
+    #[test]
+    fn the_first_leader_is_lost_to_all_who_are_cut_off_from_it() {
+        fn check<C: Cluster>() {
+            for topology in [Topology::Bridge, Topology::QuorumLoss] {
+                let outcome = partition::<C>(topology, 1, 1).unwrap();
+                assert!(outcome.changes >= 1 && outcome.recovered > Some(0), "{outcome:?}");
+                assert_eq!(partition::<C>(topology, 1, 1).unwrap(), outcome);
+            }
+        }
+        check::<Group<RaftRs>>();
+        check::<Group<Ours>>();
+        check::<Story>();
     }
 }

@@ -111,6 +111,7 @@ impl<R: Replica> Throughput<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::ours::Ours;
     use crate::raft::raft_rs::{RaftRs, RaftRsAsOne};
 
     /// Entries that nobody applied would be the fastest of all.
@@ -122,5 +123,10 @@ mod tests {
         assert_eq!(one_by_one.group.applied_by_all().unwrap().count, 228);
         let mut as_one = Throughput::<RaftRsAsOne>::start().unwrap();
         assert_eq!(as_one.turn(128, 64).unwrap().messages() * 64.0, 8.0);
+        let mut ours = Throughput::<Ours>::start().unwrap();
+        // So many that all of a log was compacted more than once.
+        ours.turn(4000, 1).unwrap();
+        ours.turn(128, 64).unwrap();
+        assert_eq!(ours.group.applied_by_all().unwrap().count, 4128);
     }
 }

@@ -23,11 +23,19 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
             eprintln!("failover: {plan:?}");
             let mut all: Vec<(Contender, Ticks)> = Vec::new();
             for contender in &options.contenders {
-                let ticks = with_cluster!(*contender, It => {
+                let runs = with_cluster!(*contender, It => {
                     let runs = seeds(options).map(|seed| failover::<It>(plan, seed));
-                    Ticks::of(runs.collect::<Result<Vec<_>>>()?)
+                    runs.collect::<Result<Vec<_>>>()?
                 });
-                all.extend(ticks.map(|ticks| (*contender, ticks)));
+                if let Some(runs) = runs {
+                    // To be looked into: `--only r5 --seed N --seeds 1` runs it alone.
+                    let ticks = |it: &Option<u64>| it.unwrap_or(u64::MAX);
+                    let worst = seeds(options).zip(&runs).max_by_key(|(_, it)| ticks(it));
+                    if let Some((seed, ticks)) = worst {
+                        eprintln!("  {}: longest with seed {seed}: {ticks:?}", contender.name());
+                    }
+                    all.push((*contender, Ticks::of(runs)));
+                }
             }
             let mut row = |what: &str, goal: Option<f64>, of: fn(&Ticks) -> f64| {
                 let what = format!("R5 {what}, {voters} nodes, messages take {delay}");
