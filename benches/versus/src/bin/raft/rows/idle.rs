@@ -14,7 +14,7 @@ use crate::report::{Row, Want};
 /// Groups of three that do nothing.
 const GROUPS: u64 = 100_000;
 
-/// As many of openraft, which asks for 30 MB a group; the rest is counted as if it were like them.
+/// As many of openraft, which asks for 5 MB a group; the rest is counted as if it were like them.
 const GROUPS_OF_TASKS: u64 = 100;
 
 /// Ticks that are measured.
