@@ -26,6 +26,11 @@ pub struct HardState {
     pub vote: Option<NodeId>,
     /// How often its group was recovered by force. Members of different generations do not talk.
     pub generation: u64,
+    /// The vote was lost with a part of the disk, and may be given away: see [`Boot::lost_vote`].
+    pub lost_vote: bool,
+    /// The end of the log was lost: the greatest position that may have been there and been
+    /// acknowledged. Kept until a leader has shown what is committed.
+    pub lost_end: Option<Position>,
 }
 
 /// What a snapshot holds, and where the log goes on behind it.
@@ -43,7 +48,8 @@ pub struct SnapshotMeta {
 #[derive(Debug, Clone)]
 pub struct Boot {
     pub(crate) hard: HardState,
-    pub(crate) vote_lost: bool,
+    /// What was found to be lost this time, beyond what `hard` says.
+    pub(crate) doubt: HardState,
     pub(crate) snapshot_lost: bool,
     pub(crate) base: Position,
     pub(crate) applied: Index,
@@ -52,7 +58,6 @@ pub struct Boot {
     pub(crate) runs: Vec<(Index, Term)>,
     pub(crate) last: Position,
     pub(crate) holes: Vec<Hole>,
-    pub(crate) lost_end: Option<Position>,
 }
 
 /// Entries that could not be read: those after `after` and before `anchor`.
@@ -81,7 +86,7 @@ impl Boot {
         let configuration = Arc::clone(&snapshot.configuration);
         Boot {
             hard: HardState::default(),
-            vote_lost: false,
+            doubt: HardState::default(),
             snapshot_lost: false,
             base: snapshot.last,
             applied: snapshot.last.index,
@@ -90,7 +95,6 @@ impl Boot {
             runs: Vec::new(),
             last: snapshot.last,
             holes: Vec::new(),
-            lost_end: None,
         }
     }
 
@@ -149,7 +153,7 @@ impl Boot {
     /// acknowledged. An end that is proven torn, never acknowledged, is simply left out instead.
     #[must_use]
     pub fn lost_end(mut self, last: Index) -> Boot {
-        self.lost_end = Some(Position::new(self.hard.term, last));
+        self.doubt.lost_end = Some(Position::new(self.hard.term, last));
         self
     }
 
@@ -157,7 +161,7 @@ impl Boot {
     /// [`Boot::hard`] says.
     #[must_use]
     pub fn lost_vote(mut self) -> Boot {
-        self.vote_lost = true;
+        self.doubt.lost_vote = true;
         self
     }
 
@@ -179,12 +183,12 @@ impl Boot {
     pub fn force(&mut self, voters: &[NodeId]) -> (HardState, Entry) {
         let configuration = Arc::new(Configuration::voters(voters.iter().copied()));
         let term = self.hard.term.max(self.last.term).next();
-        self.hard = HardState { term, vote: None, generation: self.hard.generation + 1 };
+        let generation = self.hard.generation + 1;
+        self.hard = HardState { term, generation, ..HardState::default() };
         let index = self.last.index.next();
         let entry =
             Entry { term: self.hard.term, index, payload: Payload::Configuration(configuration) };
-        self.lost_end = None;
-        self.vote_lost = false;
+        self.doubt = HardState::default();
         self.entry(&entry);
         (self.hard, entry)
     }

@@ -23,37 +23,42 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::boot::{Boot, Hole};
-use crate::effect::Effect;
+use crate::boot::{Boot, HardState, Hole};
+use crate::effect::{Effect, Fault};
 use crate::entry::{Entry, Payload};
 use crate::message::Body;
 use crate::raft::{Raft, Standing};
-use crate::types::{Index, NodeId, Position};
+use crate::types::{Index, NodeId, Position, WriteId};
 
 /// What is lost here.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     /// In the order of the log.
     pub(crate) holes: Vec<Hole>,
-    /// The end of the log is lost: the greatest position that may have been there.
-    pub(crate) lost_end: Option<Position>,
     /// The vote is lost: no vote is cast before this time.
     vote_from: Option<u64>,
     pub(crate) snapshot_lost: bool,
     /// Mended entries to be written in this step.
     pub(crate) mended: Vec<Entry>,
+    /// Mended entries that are not durable yet: the write, and the first of them.
+    unsaved: Vec<(WriteId, Index)>,
     /// When peers are asked next.
     ask_at: u64,
 }
 
 impl Damage {
-    pub(crate) fn found(boot: &Boot, now: u64, election: u64) -> Option<Box<Damage>> {
+    pub(crate) fn found(
+        boot: &Boot,
+        hard: &HardState,
+        now: u64,
+        election: u64,
+    ) -> Option<Box<Damage>> {
         let damage = Damage {
             holes: boot.holes.clone(),
-            lost_end: boot.lost_end,
-            vote_from: boot.vote_lost.then_some(now + 2 * election),
+            vote_from: hard.lost_vote.then_some(now + 2 * election),
             snapshot_lost: boot.snapshot_lost,
             mended: Vec::new(),
+            unsaved: Vec::new(),
             ask_at: now,
         };
         (!damage.is_nothing()).then(|| Box::new(damage))
@@ -61,8 +66,8 @@ impl Damage {
 
     /// Whether nothing is missing any more.
     pub(crate) fn is_nothing(&self) -> bool {
-        let sound = self.lost_end.is_none() && self.vote_from.is_none();
-        self.holes.is_empty() && sound && !self.snapshot_lost
+        let sound = self.holes.is_empty() && self.vote_from.is_none() && !self.snapshot_lost;
+        sound && self.mended.is_empty() && self.unsaved.is_empty()
     }
 
     pub(crate) fn covers(&self, index: Index) -> bool {
@@ -74,7 +79,9 @@ impl Damage {
         if self.snapshot_lost {
             return Index(0);
         }
-        self.holes.first().map_or(Index(u64::MAX), |hole| hole.after)
+        let holes = self.holes.iter().map(|hole| hole.after);
+        let unsaved = self.unsaved.iter().map(|(_, first)| first.prev());
+        holes.chain(unsaved).min().unwrap_or(Index(u64::MAX))
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {
@@ -103,14 +110,19 @@ impl Raft {
         };
         let now = self.now;
         let damage = self.damage.get_or_insert_with(Box::default);
-        let hole = Hole { after, anchor: Position::new(term, anchor) };
-        let apart =
-            |other: &Hole| other.anchor.index <= after.next() || anchor <= other.after.next();
-        if after < through && damage.holes.iter().all(apart) {
-            damage.holes.push(hole);
-            damage.holes.sort_by_key(|hole| hole.after);
-            damage.ask_at = now;
-        }
+        let mut hole = Hole { after, anchor: Position::new(term, anchor) };
+        // Holes that touch are one: neither has a sound entry at its edge.
+        damage.holes.retain(|other| {
+            let apart = other.anchor.index <= hole.after || hole.anchor.index <= other.after;
+            if !apart {
+                hole.after = hole.after.min(other.after);
+                hole.anchor = if other.anchor.index > hole.anchor.index { other.anchor } else { hole.anchor };
+            }
+            apart
+        });
+        damage.holes.push(hole);
+        damage.holes.sort_by_key(|hole| hole.after);
+        damage.ask_at = now;
     }
 
     fn lose_end(&mut self, after: Index, through: Index) {
@@ -118,8 +130,7 @@ impl Raft {
         if after >= last.index || through < last.index || after < self.commit {
             return;
         }
-        let damage = self.damage.get_or_insert_with(Box::default);
-        damage.lost_end = damage.lost_end.max(Some(last));
+        self.hard.lost_end = self.hard.lost_end.max(Some(last));
         self.truncate(after);
     }
 
@@ -141,9 +152,7 @@ impl Raft {
 
     /// Whether this node cannot say if a candidate whose log ends at `last` should lead.
     pub(crate) fn is_unsure(&self, last: Position) -> bool {
-        self.damage.as_ref().is_some_and(|damage| {
-            damage.vote_from.is_some() || damage.lost_end.is_some_and(|lost| last < lost)
-        })
+        self.hard.lost_vote || self.hard.lost_end.is_some_and(|lost| last < lost)
     }
 
     /// Asks peers for what is missing, and ends the time without a vote.
@@ -153,6 +162,7 @@ impl Raft {
         let Some(damage) = &mut self.damage else { return };
         if damage.vote_from.is_some_and(|from| from <= now) {
             damage.vote_from = None;
+            self.hard.lost_vote = false;
             // In this term the vote may be given away: it is spent on nobody. Whoever got it led
             // or gave up while this node was silent, and later terms are fresh.
             self.hard.vote = self.hard.vote.or(Some(me));
@@ -181,6 +191,11 @@ impl Raft {
         anchor: Position,
         out: &mut Vec<Effect>,
     ) {
+        let leads = matches!(self.standing, Standing::Leader(_));
+        if leads && anchor.index > self.log.base().index && !self.log.has(anchor) {
+            // Nor will it ever: a leader makes entries of its own term alone.
+            return self.send(from, Body::Mended { anchor, entries: Vec::new() }, out);
+        }
         let sound = self.log.has(anchor) && !self.history.active().is_witness(self.id);
         if !sound || after.next() >= anchor.index {
             return;
@@ -194,14 +209,55 @@ impl Raft {
     }
 
     /// A peer had what was missing.
-    pub(crate) fn on_mended(&mut self, anchor: Position, entries: &[Entry]) {
+    pub(crate) fn on_mended(
+        &mut self,
+        from: NodeId,
+        anchor: Position,
+        entries: &[Entry],
+        out: &mut Vec<Effect>,
+    ) {
         let Some(damage) = &self.damage else { return };
         // The anchor vouches for the entries: it must still be this log's.
-        let known = damage.holes.iter().any(|hole| hole.anchor == anchor);
-        let inside = entries.last().is_some_and(|entry| entry.index < anchor.index);
-        if known && inside && self.log.has(anchor) {
-            self.mend_from(entries);
+        let hole = damage.holes.iter().find(|hole| hole.anchor == anchor).copied();
+        let Some(hole) = hole.filter(|_| self.log.has(anchor)) else { return };
+        match entries.last() {
+            Some(last) if last.index < anchor.index => self.mend_from(entries),
+            Some(_) => {}
+            None if self.leader != Some(from) => {}
+            None if anchor.index <= self.commit => {
+                self.stop(Fault::Diverged { peer: from, index: anchor.index }, out);
+            }
+            None => self.truncate(hole.after.max(self.commit)),
         }
+    }
+
+    /// Entries of the leader's reach into a hole. If they reach the anchor, it tells whether what
+    /// was lost was the same; if not, nothing is known, and those in the hole are left out.
+    pub(crate) fn meet_hole(&mut self, entries: &mut Vec<Entry>) {
+        let Some(damage) = &self.damage else { return };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
+        let (first, last) = (first.index, last.position());
+        let met = |hole: &&Hole| hole.after < last.index && first < hole.anchor.index;
+        let Some(hole) = damage.holes.iter().find(met).copied() else { return };
+        let at_anchor = entries.iter().find(|entry| entry.index == hole.anchor.index);
+        match at_anchor.map(Entry::position) {
+            Some(position) if position == hole.anchor => {
+                self.mend_from(entries);
+                return self.meet_hole(entries);
+            }
+            Some(_) => self.truncate(hole.after),
+            None if last.term > hole.anchor.term => self.truncate(hole.after),
+            None => entries.retain(|entry| entry.index <= hole.after),
+        }
+    }
+
+    /// The log is to be cut behind `last`: no hole may be left without the entry behind it.
+    pub(crate) fn cut_holes(&mut self, last: Index) -> Index {
+        let Some(damage) = &mut self.damage else { return last };
+        let cut = damage.holes.iter().find(|hole| hole.anchor.index > last);
+        let last = cut.map_or(last, |hole| hole.after.min(last));
+        damage.holes.retain(|hole| hole.anchor.index <= last);
+        last
     }
 
     /// Fills holes with entries that are known to be this log's.
@@ -245,22 +301,37 @@ impl Raft {
     /// Ends the doubt about a lost end: this log holds, durably, what a leader of this term has
     /// committed, and what was acknowledged before is a part of that.
     pub(crate) fn end_found(&mut self) {
-        let Some(damage) = &mut self.damage else { return };
-        if damage.lost_end.is_none() || matches!(self.standing, Standing::Candidate(_)) {
+        if self.hard.lost_end.is_none() || matches!(self.standing, Standing::Candidate(_)) {
             return;
         }
         let shown = self.log.term_at(self.commit) == Some(self.hard.term);
         if self.leader.is_some() && shown && self.log.stable() >= self.commit {
-            damage.lost_end = None;
+            self.hard.lost_end = None;
+            self.set_patience(self.config.election);
         }
+    }
+
+    /// The mended entries go into this write.
+    pub(crate) fn take_mended(&mut self, id: WriteId) -> Vec<Entry> {
+        let Some(damage) = &mut self.damage else { return Vec::new() };
+        let mended = core::mem::take(&mut damage.mended);
+        if let Some(first) = mended.iter().map(|entry| entry.index).min() {
+            damage.unsaved.push((id, first));
+        }
+        mended
+    }
+
+    /// This write is durable.
+    pub(crate) fn mended_saved(&mut self, id: WriteId) {
+        let Some(damage) = &mut self.damage else { return };
+        damage.unsaved.retain(|(write, _)| *write != id);
         damage_done(self);
     }
 }
 
 /// A node that misses nothing any more keeps no book of it.
 fn damage_done(raft: &mut Raft) {
-    let done = |damage: &Damage| damage.is_nothing() && damage.mended.is_empty();
-    if raft.damage.as_ref().is_some_and(|damage| done(damage)) {
+    if raft.damage.as_ref().is_some_and(|damage| damage.is_nothing()) {
         raft.damage = None;
         if raft.election_at.is_none()
             && !matches!(raft.standing, Standing::Leader(_))

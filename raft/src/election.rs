@@ -24,7 +24,7 @@ use crate::message::{Body, Word};
 use crate::quorum::Verdict;
 use crate::raft::{Raft, Standing};
 use crate::reign::Reign;
-use crate::types::{NodeId, Position, Term};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// An election that this node stands in.
 #[derive(Debug)]
@@ -78,7 +78,8 @@ impl Raft {
     /// Whether it may lead at all: a voter with a whole log.
     pub(crate) fn may_stand(&self) -> bool {
         let sound = self.damage.as_ref().is_none_or(|damage| damage.is_nothing());
-        sound && self.history.active().can_lead(self.id)
+        let known = !self.hard.lost_vote && self.hard.lost_end.is_none();
+        sound && known && self.history.active().can_lead(self.id)
     }
 
     /// Asks whether an election could be won. Nothing is decided by it.
@@ -102,7 +103,7 @@ impl Raft {
         self.hard.vote = Some(self.id);
         self.writes.forget_before(self.hard.term);
         (self.leader, self.ack) = (None, None);
-        self.seen = crate::Index(0);
+        (self.seen, self.stored) = (Index(0), Index(0));
         self.standing = Standing::Candidate(Candidacy::new(false, forced));
         self.take_turns();
         self.set_patience(self.config.election / 2);
@@ -207,6 +208,10 @@ impl Raft {
 
     /// Counts the votes.
     pub(crate) fn tally(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.standing, Standing::Candidate(_)) && !self.may_stand() {
+            // What made it a voter was cut off its log.
+            return self.become_follower(self.hard.term, None, out);
+        }
         let Standing::Candidate(candidacy) = &self.standing else { return };
         let (pre, me) = (candidacy.pre, self.id);
         let voted = pre || self.writes.hard() == self.hard;
@@ -268,7 +273,7 @@ impl Raft {
         if term > self.hard.term {
             (self.hard.term, self.hard.vote) = (term, None);
             self.writes.forget_before(term);
-            (self.seen, self.ack) = (crate::Index(0), None);
+            (self.seen, self.stored, self.ack) = (Index(0), Index(0), None);
         }
         self.resign(Refused::Unknown, out);
         self.drop_asks(Refused::NotLeader(leader), out);

@@ -57,11 +57,11 @@ impl Raft {
             let (prev, life) = (prev.index, self.life);
             return self.send(from, Body::Rejected { prev, hint, round, life }, out);
         }
+        self.meet_hole(&mut entries);
         let matched = entries.last().map_or(prev.index, |entry| entry.index);
-        self.mend_from(&entries);
         for entry in entries {
             match self.log.term_at(entry.index) {
-                Some(term) if term == entry.term || self.in_hole(entry.index) => {}
+                Some(term) if term == entry.term => {}
                 Some(_) => {
                     self.truncate(entry.index.prev());
                     self.append(entry);
@@ -87,7 +87,8 @@ impl Raft {
     ) {
         self.saw(self.seen, commit);
         let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
-        self.send(from, Body::Alive { round, seen, receiving, life }, out);
+        let stored = self.stored;
+        self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
         if quiesce && self.commit == self.log.last().index {
             self.fall_silent();
         }

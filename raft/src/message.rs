@@ -108,6 +108,8 @@ pub enum Body {
         round: u64,
         /// The end of what it holds, durable or not, that is known to be like the leader's.
         seen: Index,
+        /// The end of what it has accepted: an [`Body::Accepted`] may have been lost.
+        stored: Index,
         /// Whether a snapshot is coming in.
         receiving: bool,
         /// Which life of the follower's this is.
@@ -155,7 +157,8 @@ pub enum Body {
     Mended {
         /// The entry that vouches for them.
         anchor: Position,
-        /// In order, without gaps.
+        /// In order, without gaps. None, from the leader: it has another entry in that place, so
+        /// what is lost there was never committed.
         entries: Vec<Entry>,
     },
     /// A candidate whose log is too old asks a voter whose log is not for what it lacks.

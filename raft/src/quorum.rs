@@ -38,6 +38,10 @@ impl<'a> Quorum<'a> {
 
     /// What the votes come to; `vote` says `None` for who has not answered.
     pub(crate) fn verdict(self, vote: impl Fn(NodeId) -> Option<bool>) -> Verdict {
+        if self.incoming.is_empty() {
+            // A node that does not know the members yet decides nothing.
+            return Verdict::Lost;
+        }
         match (majority(self.incoming, &vote), majority(self.outgoing, &vote)) {
             (Verdict::Lost, _) | (_, Verdict::Lost) => Verdict::Lost,
             (Verdict::Won, Verdict::Won) => Verdict::Won,
@@ -50,11 +54,14 @@ impl<'a> Quorum<'a> {
     /// Nothing is remembered between calls: a count kept up step by step goes wrong in silence
     /// when acknowledgements come in an order that nobody thought of.
     pub(crate) fn reached(self, value: impl Fn(NodeId) -> u64) -> u64 {
+        if self.incoming.is_empty() {
+            return 0;
+        }
         reached_by_majority(self.incoming, &value).min(reached_by_majority(self.outgoing, &value))
     }
 }
 
-/// Of an empty set everything is true: it stands for "no second set".
+/// Of an empty set everything is true: here it stands for "no second set".
 fn majority(voters: &[NodeId], vote: &impl Fn(NodeId) -> Option<bool>) -> Verdict {
     let (mut yes, mut no) = (0, 0);
     for voter in voters {
@@ -144,6 +151,14 @@ mod tests {
                 "round {round}: {voters:?} {old:?} {values:?}"
             );
         }
+    }
+
+    /// Who knows of no members must not elect itself, nor commit.
+    #[test]
+    fn nobody_is_no_quorum() {
+        let quorum = Quorum::new(&[], &[]);
+        assert_eq!(quorum.verdict(|_| Some(true)), Verdict::Lost);
+        assert_eq!(quorum.reached(|_| 7), 0);
     }
 
     /// A lost vote is called as soon as no quorum can say yes, and not before.

@@ -108,6 +108,8 @@ pub struct Raft {
     pub(crate) told: Index,
     /// Up to here the log is known to be like that of this term's leader.
     pub(crate) seen: Index,
+    /// Up to here it has accepted entries of this term's leader: they are durable.
+    pub(crate) stored: Index,
     /// What this step owes the leader.
     pub(crate) ack: Option<Ack>,
     pub(crate) asks: Option<Box<Asks>>,
@@ -137,8 +139,10 @@ impl Raft {
         if id == 0 {
             return Err(Error::Config("a member is not called 0"));
         }
-        let damage = Damage::found(&boot, now, config.election);
         let mut hard = boot.hard;
+        hard.lost_vote |= boot.doubt.lost_vote;
+        hard.lost_end = hard.lost_end.max(boot.doubt.lost_end);
+        let damage = Damage::found(&boot, &hard, now, config.election);
         hard.term = hard.term.max(boot.last.term);
         if hard.term > boot.hard.term {
             hard.vote = None;
@@ -170,6 +174,7 @@ impl Raft {
             commit: applied,
             told: applied,
             seen: Index(0),
+            stored: Index(0),
             ack: None,
             asks: None,
             loans: Vec::new(),
@@ -222,6 +227,7 @@ impl Raft {
             Input::Campaign => self.campaign_now(out),
             Input::Stored(id) => {
                 self.writes.stored(id);
+                self.mended_saved(id);
                 self.land();
             }
             Input::StorageFailed => self.stop(Fault::Storage, out),
@@ -254,6 +260,9 @@ impl Raft {
         self.replicate(out);
         self.acknowledge();
         while let Some(message) = self.writes.release() {
+            if let Body::Accepted { matched, .. } = &message.body {
+                self.stored = self.stored.max(*matched);
+            }
             out.push(Effect::Send(message));
         }
         self.announce(out);
@@ -318,7 +327,10 @@ impl Raft {
             Body::Rejected { prev, hint, round, life } => {
                 self.on_rejected(from, prev, hint, round, life, out);
             }
-            Body::Alive { round, seen, receiving, life } => {
+            Body::Alive { round, seen, stored, receiving, life } => {
+                if self.is_news(from, stored) {
+                    self.on_accepted(from, stored, round, life, out);
+                }
                 self.on_alive(from, round, seen, receiving, life);
             }
             Body::ReadRequest { id, lease } => self.on_read_request(from, id, lease, out),
@@ -327,7 +339,7 @@ impl Raft {
             Body::Delegate { to } => self.on_delegate(to, out),
             Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::Mend { after, anchor } => self.on_mend(from, after, anchor, out),
-            Body::Mended { anchor, entries } => self.on_mended(anchor, &entries),
+            Body::Mended { anchor, entries } => self.on_mended(from, anchor, &entries, out),
             Body::Borrow { prev } => self.on_borrow(from, prev, out),
             Body::Lent { prev, entries } => self.on_lent(from, prev, entries, out),
             Body::Outdated => {}
@@ -350,7 +362,7 @@ impl Raft {
             Body::Append { prev, entries, .. } | Body::Lent { prev, entries } => (*prev, entries),
             Body::Mended { entries, .. } => match entries.first() {
                 Some(first) => (Position::new(Term(0), first.index.prev()), entries),
-                None => return Err("it mends nothing"),
+                None => return Ok(()),
             },
             _ => return Ok(()),
         };
@@ -399,10 +411,9 @@ impl Raft {
         self.asked = self.hard;
         let snapshot = self.installing.take().map(|meta| *meta);
         let append = self.log.take_unwritten();
-        let damage = self.damage.as_mut();
-        let mended = damage.map(|damage| core::mem::take(&mut damage.mended)).unwrap_or_default();
         let last = if append.is_empty() { Index(0) } else { append.end.prev() };
         let id = self.writes.begin(self.now, last, hard);
+        let mended = self.take_mended(id);
         out.push(Effect::Write(Write { id, hard, snapshot, mended, append }));
     }
 
@@ -462,6 +473,7 @@ impl Raft {
 
     /// Cuts off the log behind `last`, and everything that was built on it.
     pub(crate) fn truncate(&mut self, last: Index) {
+        let last = self.cut_holes(last);
         assert!(last >= self.commit, "what is committed is cut off");
         self.log.truncate(last);
         self.writes.cut(last);
@@ -592,7 +604,7 @@ impl Raft {
     /// Whether nothing of its log, its vote or its snapshot is missing.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.damage.is_none()
+        self.damage.is_none() && !self.hard.lost_vote && self.hard.lost_end.is_none()
     }
 
     /// The members that are in force.

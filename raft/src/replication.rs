@@ -212,7 +212,11 @@ impl Raft {
         let Some(peer) = self.heard_from(from, round, life) else { return };
         peer.accept(matched);
         match peer.pace {
-            Pace::Probe { .. } => peer.pace = Pace::Replicate,
+            Pace::Probe { .. } => {
+                // Where the logs meet is known: all behind it follows, whatever was asked.
+                peer.rewind(matched);
+                peer.pace = Pace::Replicate;
+            }
             // Its own word ends the wait, whatever became of the snapshot and the news of it.
             Pace::Snapshot { index, .. } => {
                 let reconnected = matched >= base;
@@ -222,6 +226,14 @@ impl Raft {
                 }
             }
             Pace::Replicate => {}
+        }
+    }
+
+    /// Whether a follower has accepted more than this leader has heard of.
+    pub(crate) fn is_news(&self, from: NodeId, stored: Index) -> bool {
+        match &self.standing {
+            Standing::Leader(reign) => stored > reign.matched(from),
+            _ => false,
         }
     }
 

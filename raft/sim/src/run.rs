@@ -258,8 +258,13 @@ impl<'a> Run<'a> {
         let now = self.world.now();
         let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
         self.clients[client] = now + self.rng.range(self.plan.think.clone());
-        if self.waits[client].is_some_and(|(_, until)| now < until) {
-            return;
+        if let Some((_, until)) = self.waits[client] {
+            if now < until {
+                return;
+            }
+            // Whoever was asked says nothing: another may.
+            self.waits[client] = None;
+            self.hints[client] = self.any_node();
         }
         let node = if self.rng.below(4) == 0 { self.any_node() } else { self.hints[client] };
         if !self.world.is_up(node) {
