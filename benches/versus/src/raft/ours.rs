@@ -76,10 +76,12 @@ impl Disk {
 }
 
 impl Ours {
-    /// Has the core take what has gathered, and does all that it wants done.
-    fn drive(&mut self, now: u64, out: &mut Outbox<Message>) {
+    /// Has the core take what is known and what is new, and does all that it wants done.
+    fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, out: &mut Outbox<Message>) {
+        let mut new = new.into_iter();
         loop {
-            self.raft.step(now, self.inputs.drain(..), &mut self.effects);
+            let inputs = self.inputs.drain(..).chain(new.by_ref());
+            self.raft.step(now, inputs, &mut self.effects);
             for effect in self.effects.drain(..) {
                 match effect {
                     Effect::Send(message) => out.push((message.to, message)),
@@ -157,25 +159,25 @@ impl Replica for Ours {
         arrived: &mut Vec<Message>,
         out: &mut Outbox<Message>,
     ) -> Result<()> {
-        self.inputs.extend(arrived.drain(..).map(Input::Peer));
-        self.drive(now, out);
+        self.drive(now, arrived.drain(..).map(Input::Peer), out);
         Ok(())
     }
 
     fn tick(&mut self, now: u64, out: &mut Outbox<Message>) -> Result<()> {
         if self.raft.deadline().is_some_and(|at| at <= now) {
-            self.drive(now, out);
+            self.drive(now, [], out);
         }
         Ok(())
     }
 
     fn propose(&mut self, now: u64, payloads: &[Payload], out: &mut Outbox<Message>) -> Result<()> {
-        for payload in payloads {
-            self.asked += 1;
-            let data = Bytes::from_owner(payload.bytes());
-            self.inputs.push(Input::Propose { ticket: Ticket(self.asked), data });
-        }
-        self.drive(now, out);
+        let first = self.asked + 1;
+        self.asked += payloads.len() as u64;
+        let propose = |(ticket, payload): (u64, &Payload)| Input::Propose {
+            ticket: Ticket(ticket),
+            data: Bytes::from_owner(payload.bytes()),
+        };
+        self.drive(now, (first..).zip(payloads).map(propose), out);
         Ok(())
     }
 
@@ -184,11 +186,10 @@ impl Replica for Ours {
             Reads::Index => ReadMode::Index,
             Reads::Lease => ReadMode::Lease,
         };
-        for _ in 0..count {
-            self.asked += 1;
-            self.inputs.push(Input::Read { ticket: Ticket(READS + self.asked), mode });
-        }
-        self.drive(now, out);
+        let first = READS + self.asked + 1;
+        self.asked += count;
+        let read = |ticket| Input::Read { ticket: Ticket(ticket), mode };
+        self.drive(now, (first..first + count).map(read), out);
         Ok(())
     }
 
@@ -210,8 +211,7 @@ impl Replica for Ours {
 
     fn compact(&mut self, now: u64, keep: u64, out: &mut Outbox<Message>) -> Result<()> {
         let through = Index(self.applied_through.0.saturating_sub(keep));
-        self.inputs.push(Input::Compact { through, must: Index(0) });
-        self.drive(now, out);
+        self.drive(now, [Input::Compact { through, must: Index(0) }], out);
         Ok(())
     }
 
