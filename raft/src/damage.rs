@@ -116,7 +116,8 @@ impl Raft {
             let apart = other.anchor.index <= hole.after || hole.anchor.index <= other.after;
             if !apart {
                 hole.after = hole.after.min(other.after);
-                hole.anchor = if other.anchor.index > hole.anchor.index { other.anchor } else { hole.anchor };
+                hole.anchor =
+                    if other.anchor.index > hole.anchor.index { other.anchor } else { hole.anchor };
             }
             apart
         });
@@ -298,14 +299,20 @@ impl Raft {
         damage_done(self);
     }
 
-    /// Ends the doubt about a lost end: this log holds, durably, what a leader of this term has
-    /// committed, and what was acknowledged before is a part of that.
+    /// Ends the doubt about a lost end, in one of two ways.
+    ///
+    /// * The leader has sent all of it again: whatever was acknowledged, to this leader or another,
+    ///   is here again.
+    /// * A leader of a later term has committed an entry of its own, and it is here, durably. It was
+    ///   elected without this node's vote, or had no less than it, so it has everything that was
+    ///   committed with its help. The word of a leader of the same term would not do: it may still
+    ///   count on what this node acknowledged and lost.
     pub(crate) fn end_found(&mut self) {
-        if self.hard.lost_end.is_none() || matches!(self.standing, Standing::Candidate(_)) {
-            return;
-        }
-        let shown = self.log.term_at(self.commit) == Some(self.hard.term);
-        if self.leader.is_some() && shown && self.log.stable() >= self.commit {
+        let Some(lost) = self.hard.lost_end else { return };
+        let again = self.stored >= lost.index;
+        let later = self.hard.term > lost.term && self.log.stable() >= self.commit;
+        let shown = later && self.log.term_at(self.commit) == Some(self.hard.term);
+        if self.leader.is_some_and(|leader| leader != self.id) && (again || shown) {
             self.hard.lost_end = None;
             self.set_patience(self.config.election);
         }

@@ -137,6 +137,13 @@ impl Log {
         *self = Log::new(base, Vec::new(), base.index);
     }
 
+    /// A snapshot stands for the entries up to `through`, durable or not.
+    pub(crate) fn skip(&mut self, through: Index) {
+        self.written = self.written.max(through);
+        self.stable = self.stable.max(through);
+        self.compact(through);
+    }
+
     /// Forgets the positions up to `through`.
     pub(crate) fn compact(&mut self, through: Index) {
         let Some(term) = self.term_at(through) else { return };

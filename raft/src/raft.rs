@@ -254,6 +254,7 @@ impl Raft {
 
     /// One round of effects for all that was taken in.
     fn settle(&mut self, out: &mut Vec<Effect>) {
+        self.end_found();
         self.tally(out);
         self.govern(out);
         self.ask_for_write(out);
@@ -422,7 +423,6 @@ impl Raft {
         while let Some(last) = self.writes.land() {
             self.log.stored(last);
         }
-        self.end_found();
     }
 
     /// Tells the caller what changed for it: the commit index, the leader, the members.

@@ -150,8 +150,8 @@ impl Raft {
         let last = meta.last;
         let goes_on =
             self.log.has(last) && self.log.last().index > last.index && !self.in_hole(last.index);
-        if goes_on && last.index <= self.log.stable() {
-            self.log.compact(last.index);
+        if goes_on {
+            self.log.skip(last.index);
         } else {
             self.log.reset(last);
             self.writes.cut(last.index);

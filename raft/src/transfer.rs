@@ -135,12 +135,7 @@ impl Raft {
     }
 
     /// The leader asks this node to stand.
-    pub(crate) fn on_timeout_now(
-        &mut self,
-        from: NodeId,
-        last: Position,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, last: Position, out: &mut Vec<Effect>) {
         let current = self.leader == Some(from) && self.may_stand();
         // Old word, or a log with more or less in it than the leader thought.
         if current && self.log.last() == last && self.log.stable() == last.index {

@@ -13,9 +13,10 @@
 //! daemon that slews adds 500. A lease that forgets it is safe until the day that matters.
 //!
 //! The world's time is the only one that orders events. A node sees its own, and asks to be woken
-//! at a time of its own; [`world_of`](Clock::world_of) is the first moment of the world at which the
-//! node's clock shows that time. Ticks have to be fine for drift to be seen: at 100 ppm it takes ten
-//! thousand of them to be off by one. Let a tick be a microsecond, and an election last 10,000.
+//! at a time of its own; [`world_of`](Clock::world_of) is the first moment of the world at which
+//! the node's clock shows that time. Ticks have to be fine for drift to be seen: at 100 ppm it
+//! takes ten thousand of them to be off by one. Let a tick be a microsecond, and an election last
+//! 10,000.
 
 /// One node's clock, read in the world's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Clock {
         *self = Clock { since: world, base: self.local(world), error_ppm };
     }
 
-    /// Sets it forward (or, below zero, back) by `ticks` at `world`. A clock is not set to before 0.
+    /// Sets it forward by `ticks` at `world`, or back if they are negative, though not beyond 0.
     ///
     /// A monotonic clock jumps forward (the machine slept) and never back: set one back only for a
     /// protocol that reads the wall clock.

@@ -27,10 +27,10 @@
 //! assert_eq!(violation.unplaced().len(), 1);
 //! ```
 //!
-//! **The search** is that of Wing and Gong (1993) with the memory of Lowe (2017): try each operation
-//! that may come first, go on with the rest, and come back when nothing fits; a *configuration* (the
-//! set of operations placed, and the state they lead to) that has failed once is not entered again.
-//! Three things keep it short:
+//! **The search** is that of Wing and Gong (1993) with the memory of Lowe (2017): try each
+//! operation that may come first, go on with the rest, and come back when nothing fits; a
+//! *configuration* (the set of operations placed, and the state they lead to) that has failed once
+//! is not entered again. Four things keep it short:
 //!
 //! * Operations on different keys cannot hinder each other. The history is cut into parts that have
 //!   no key in common, also where a transaction ties keys together.
@@ -38,6 +38,8 @@
 //!   the same returned operations, the one that has used up fewer unknown ones can do all that the
 //!   other can, so only the lesser is searched; unknown operations are tried last, and one that
 //!   changes nothing not at all.
+//! * What changes nothing is placed as soon as it fits: whatever order there is, there is one with
+//!   it there. For registers much more is known (`tokens.rs`).
 //! * Only operations under way at the same time can change places, so a configuration is the place
 //!   up to which everything is in, and a few bits.
 //!
@@ -50,6 +52,7 @@ mod model;
 mod parts;
 pub mod register;
 mod search;
+mod tokens;
 pub mod txn;
 mod violation;
 
@@ -131,8 +134,8 @@ fn search<M: Model>(part: &[&Op<M>], until: u64, left: &mut u64) -> Found {
     found
 }
 
-/// The shortest prefix of a part that has no order. Every longer one has none either, so it is found
-/// by halving; a prefix for which the limit does not suffice counts as one that has an order.
+/// The shortest prefix of a part that has no order. Every longer one has none either, so it is
+/// found by halving; a prefix for which the limit does not suffice counts as one that has an order.
 fn shortest<M: Model>(part: &[&Op<M>], configurations_max: u64) -> Violation<M> {
     let returned = |operation: &&Op<M>| match operation.outcome {
         Outcome::Returned { at, .. } => Some(at),
@@ -149,9 +152,9 @@ fn shortest<M: Model>(part: &[&Op<M>], configurations_max: u64) -> Violation<M> 
         }
     }
     let until = returns[bad - 1];
-    let mut search = Search::new(part, until, u64::MAX).remembering();
-    search.run();
-    Violation::new(&search)
+    let mut search = Search::new(part, until.saturating_sub(1), configurations_max);
+    let found = search.run();
+    Violation::new(part, until, (found == Found::Order).then_some(&search))
 }
 
 #[cfg(test)]

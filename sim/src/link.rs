@@ -7,7 +7,7 @@ use crate::rate::Rate;
 /// How one directed link treats messages. Times are in the world's ticks.
 ///
 /// ```text
-///     sent ──► lost? ──► doubled? ──► delay, sometimes late ──► overtakes, or waits its turn ──► there
+///     sent ─► lost? ─► doubled? ─► delay, sometimes late ─► overtakes, or waits its turn ─► there
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {

@@ -207,6 +207,21 @@ impl<M: Clone> Network<M> {
         self.traffic.lost += 1;
     }
 
+    /// Takes messages off the wire, in the order in which they would have arrived. They count as
+    /// lost. With [`post`](Network::post) a test arranges an order that no seed has to find.
+    pub fn withdraw(&mut self, which: impl FnMut(&Envelope<M>) -> bool) -> Vec<Envelope<M>> {
+        let withdrawn = self.in_flight.extract(which);
+        self.traffic.lost += withdrawn.len() as u64;
+        withdrawn
+    }
+
+    /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its sender
+    /// is. It counts as a copy that the network has made.
+    pub fn post(&mut self, at: u64, envelope: Envelope<M>) {
+        self.traffic.duplicated += 1;
+        self.launch(at, envelope);
+    }
+
     /// The messages under way, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = &Envelope<M>> {
         self.in_flight.iter()

@@ -10,8 +10,8 @@
 //!
 //! A pure core (a call takes what happened and returns what to do) needs some forty lines to stand
 //! behind this: translate the input, step, translate the effects. A write to a disk is an effect
-//! that ends with an event: `out.later(latency, Written(id))`; when the node crashes before, the event
-//! never comes, and [`crash`](Process::crash) decides how much of the write is on the disk.
+//! that ends with an event: `out.later(latency, Written(id))`; when the node crashes before, the
+//! event never comes, and [`crash`](Process::crash) decides how much of the write is on the disk.
 
 use std::fmt::Debug;
 

@@ -73,8 +73,8 @@ impl Profile {
     }
 
     /// Something every few times the protocol's patience, and rest enough between to get work done.
-    /// `patience` is how long the protocol waits before it takes action, such as the election timeout,
-    /// and at least 10 ticks.
+    /// `patience` is how long the protocol waits before it takes action, such as the election
+    /// timeout, and at least 10 ticks.
     pub fn mild(patience: u64) -> Profile {
         let p = patience.max(10);
         Profile {

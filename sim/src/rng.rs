@@ -160,6 +160,34 @@ mod tests {
         assert!(rng.range(u64::MAX - 1..u64::MAX) == u64::MAX - 1);
     }
 
+    // For a range that does not divide 2^64 some numbers would come more often; in a small range
+    // nobody could tell, in this one a third would come twice as often as the others.
+    #[test]
+    fn no_number_of_a_large_range_is_likelier() {
+        let mut rng = Rng::new(5);
+        let mut counts = [0_u32; 3];
+        for _ in 0..30_000 {
+            counts[(rng.below(3 << 62) % 3) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+
+    // The streams that seeds stand for. If one of these must change, no seed that anyone has kept is
+    // worth anything afterwards.
+    #[test]
+    fn the_streams_are_frozen() {
+        let mut rng = Rng::new(42);
+        let mut order = [1, 2, 3, 4, 5, 6, 7, 8];
+        rng.fork("order").shuffle(&mut order);
+        let chances = (0..64).map(|_| u64::from(rng.chance(Rate::percent(50))));
+        let chances = chances.fold(0, |bits, bit| bits << 1 | bit);
+        let drawn = [rng.draw(), rng.below(1_000_000_007), rng.range(10..20), rng.fork("a").draw()];
+        assert_eq!(order, [3, 5, 7, 6, 1, 4, 8, 2]);
+        assert_eq!(chances, 0xc014_0ee6_0604_1b02_u64);
+        let frozen = [1_322_953_645_177_125_106, 171_896_144, 11, 2_211_176_803_420_646_801];
+        assert_eq!(drawn, frozen);
+    }
+
     // A rate that is off by a little would make every rare fault rarer.
     #[test]
     fn a_chance_comes_as_often_as_it_says() {

@@ -16,8 +16,8 @@
 //!
 //! The behaviour of a protocol is easier to judge as a transcript than as a row of assertions, and
 //! much easier to change: `UPDATE=1` plays every script and writes what the commands print now, and
-//! whoever reviews the change reads it as a difference of stories. Without it, a script whose output
-//! is another fails, with the difference and the line.
+//! whoever reviews the change reads it as a difference of stories. Without it, a script whose
+//! output is another fails, with the difference and the line.
 //!
 //! A test supplies a *player*, a closure from a [`Command`] to what it prints:
 //!
@@ -25,7 +25,7 @@
 //! use drystone_sim::script::{Command, Script};
 //!
 //! let script = Script::parse("sum.txt", "\
-//! # Numbers add up, in any order.
+//! ## Numbers add up, in any order.
 //! add 1
 //! add 2 times=3
 //! total
@@ -51,9 +51,9 @@
 //! **The format.** A line that begins with `#` is a story, and an empty line is air; neither means
 //! anything. Other lines are commands: a name and words, each `word` or `key=word`, where a word
 //! with spaces (or none at all) stands in `"quotes"`, in which `\"`, `\\` and `\n` are a quote, a
-//! backslash and a new line. Lines behind a command that begin with `<` are its input. `----` ends a
-//! block; what all its commands print stands below, up to an empty line. Output that has empty lines
-//! of its own stands between two doubled rulers:
+//! backslash and a new line. Lines behind a command that begin with `<` are its input. `----` ends
+//! a block; what all its commands print stands below, up to an empty line. Output that has empty
+//! lines of its own stands between two doubled rulers:
 //!
 //! ```text
 //!     show
@@ -171,7 +171,7 @@ pub fn file(path: impl AsRef<Path>, player: impl FnMut(&Command) -> String) {
 
 /// Plays every script (`*.txt`) in a folder and those below it, in the order of their names, each
 /// with a player of its own. The name of each is printed before it is played. `SCRIPT=part` plays
-/// only those whose path has that part in it; `UPDATE=1` is as for [`file`].
+/// only those whose path has that part in it; `UPDATE=1` is as for [`file()`].
 ///
 /// # Panics
 ///

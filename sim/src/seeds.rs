@@ -8,11 +8,13 @@
 //! A run that fails and then, with the same seed, does not, is not deterministic, and that is said
 //! too: it is the one fault that makes all other seeds worthless.
 //!
-//! From outside: `SEED=n` runs that seed alone, verbose. `SEEDS=n` runs so many instead of the usual
-//! number, and `SLOW=1` a hundred times the usual.
+//! From outside: `SEED=n` runs that seed alone, verbose. `SEEDS=n` runs so many instead of the
+//! usual number, `SLOW=1` a hundred times the usual, and `SECONDS=n` goes on for so long; `FIRST=n`
+//! begins with that seed instead of 1, so that the next night finds something else.
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
 
 use crate::rng::Rng;
 
@@ -65,6 +67,8 @@ pub struct Seeds {
     command: String,
     first: u64,
     count: u64,
+    /// Whatever the count, go on until so much time has passed.
+    lasting: Option<Duration>,
     verbose: bool,
 }
 
@@ -76,10 +80,12 @@ impl Seeds {
         let slow = if env::var_os("SLOW").is_some() { 100 } else { 1 };
         let command = command.to_owned();
         match number("SEED") {
-            Some(first) => Seeds { command, first, count: 1, verbose: true },
+            Some(first) => Seeds { command, first, count: 1, lasting: None, verbose: true },
             None => {
+                let (first, lasting) = (number("FIRST").unwrap_or(1), number("SECONDS"));
+                let lasting = lasting.map(Duration::from_secs);
                 let count = number("SEEDS").unwrap_or(count * slow);
-                Seeds { command, first: 1, count, verbose: false }
+                Seeds { command, first, count, lasting, verbose: false }
             }
         }
     }
@@ -89,8 +95,17 @@ impl Seeds {
     /// # Panics
     ///
     /// If `test` does, as it did, after it was run once more with a verbose trace.
+    #[expect(clippy::disallowed_methods, reason = "how long to go on is no part of any run")]
     pub fn run(&self, test: impl Fn(Seed)) {
-        for value in self.first..self.first + self.count {
+        let begin = Instant::now();
+        for value in self.first.. {
+            let done = match self.lasting {
+                Some(lasting) => begin.elapsed() >= lasting,
+                None => value - self.first == self.count,
+            };
+            if done {
+                return;
+            }
             let command = Some(self.command.clone());
             let seed = Seed { value, command, verbose: self.verbose };
             let replay = seed.replay().expect("a seed of a range has a command");
@@ -122,7 +137,8 @@ mod tests {
     use super::*;
 
     fn seeds(first: u64, count: u64) -> Seeds {
-        Seeds { command: "cargo test -p sim x".to_owned(), first, count, verbose: false }
+        let command = "cargo test -p sim x".to_owned();
+        Seeds { command, first, count, lasting: None, verbose: false }
     }
 
     // Without the second run nobody sees the messages that led to the failure.
@@ -138,6 +154,21 @@ mod tests {
         let message = failed.unwrap_err();
         assert_eq!(*message.downcast::<String>().unwrap(), "SEED=7 cargo test -p sim x");
         assert_eq!(*runs.borrow(), [(5, false), (6, false), (7, false), (7, true)]);
+    }
+
+    // A night of seeds is asked for in hours, and must end.
+    #[test]
+    fn seeds_go_on_for_as_long_as_is_asked() {
+        let runs = RefCell::new(0);
+        let night = Seeds { lasting: Some(Duration::from_millis(20)), ..seeds(100, 1) };
+        night.run(|seed| {
+            assert_eq!(seed.value(), 100 + *runs.borrow());
+            *runs.borrow_mut() += 1;
+        });
+        assert!(*runs.borrow() > 1);
+        *runs.borrow_mut() = 0;
+        seeds(1, 3).run(|_| *runs.borrow_mut() += 1);
+        assert_eq!(*runs.borrow(), 3);
     }
 
     // A seed that cannot be trusted to fail again is worse than none.

@@ -67,6 +67,26 @@ impl<T> Timeline<T> {
         Some((at, thing))
     }
 
+    /// Takes out all things of which `which` says yes, in the order in which they would have come.
+    pub(crate) fn extract(&mut self, mut which: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut keys = std::mem::take(&mut self.heap).into_vec();
+        // The first to come is the largest, as the keys stand reversed.
+        keys.sort_unstable_by(|one, other| other.cmp(one));
+        let mut out = Vec::new();
+        keys.retain(|Reverse((_, _, slot))| {
+            let place = &mut self.slots[*slot as usize];
+            let taken = place.take_if(|thing| which(thing));
+            let kept = taken.is_none();
+            if !kept {
+                self.free.push(*slot);
+            }
+            out.extend(taken);
+            kept
+        });
+        self.heap = keys.into();
+        out
+    }
+
     /// All that is to come, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()
@@ -106,6 +126,10 @@ mod tests {
             timeline.check();
         }
         expected.sort_unstable();
+        let odd = timeline.extract(|number| number % 2 == 1);
+        timeline.check();
+        assert!(odd.iter().eq(expected.iter().map(|(_, number)| number).filter(|n| *n % 2 == 1)));
+        expected.retain(|(_, number)| number % 2 == 0);
         assert_eq!(timeline.iter().count(), expected.len());
         assert!(std::iter::from_fn(|| timeline.pop()).eq(expected));
         timeline.check();

@@ -15,13 +15,14 @@
 //! term, no two values in a slot.
 //!
 //! * A **crash** takes the process away and leaves its disk ([`Process::crash`]); events of that
-//!   life never come, messages that arrive are lost. A **restart** starts a new process on the disk.
-//!   Messages from before a crash may reach the process after it, as on a real network.
+//!   life never come, messages that arrive are lost. A **restart** starts a new process on the
+//!   disk. Messages from before a crash may reach the process after it, as on a real network.
 //! * A **pause** (SIGSTOP, a long collection, a stalled machine) stops the process and not its
 //!   clock: what arrives is held back, up to [`HELD_MAX`] messages, and when it goes on it is late.
 //! * A **clock** may run fast or slow and be set: see [`Clock`](crate::Clock).
 //!
-//! When a test panics, the world prints its seed, how to replay it, and the last lines of its trace.
+//! When a test panics, the world prints its seed, how to replay it, and the last lines of its
+//! trace.
 
 mod acts;
 mod node;
@@ -68,7 +69,8 @@ pub enum What {
 ///
 /// Invariants:
 /// * Nothing is due before `now`.
-/// * A node that is up and not paused has an alarm if and only if it has a deadline; others have none.
+/// * A node that is up and not paused has an alarm if and only if it has a deadline; others have
+///   none.
 pub struct World<P: Process> {
     seed: Seed,
     now: u64,
@@ -136,8 +138,8 @@ impl<P: Process> World<P> {
         self.step_until(u64::MAX)
     }
 
-    /// Lets the next thing happen that is due at `limit` or before. If nothing is, it is `limit` now,
-    /// and the answer is `None`.
+    /// Lets the next thing happen that is due at `limit` or before. If nothing is, it is `limit`
+    /// now, and the answer is `None`.
     pub fn step_until(&mut self, limit: u64) -> Option<Happened> {
         while let Some((at, source)) = self.next_source(limit) {
             self.pass(at);

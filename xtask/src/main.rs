@@ -14,6 +14,7 @@
 //! list is short enough to be read.
 
 mod fuzz;
+mod mutants;
 mod step;
 mod test;
 
@@ -28,7 +29,10 @@ chores:
   test --slow    as test, and the slow tests too (SLOW=1)
   loom           the models of what threads share, alone
   fuzz wal|btree|lsm [--seconds N]
-                 a store's decoders under libFuzzer, for ten minutes unless told otherwise";
+                 a store's decoders under libFuzzer, for ten minutes unless told otherwise
+  mutants [TEXT] [--seconds N]
+                 protocol bugs put into the consensus core on purpose, each hunted by the simulator
+                 for ten minutes at most; TEXT chooses by name";
 
 /// What the words of the command line ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +40,7 @@ enum Chore {
     Test(test::Pace),
     Loom,
     Fuzz { target: &'static str, seconds: u32 },
+    Mutants { filter: String, seconds: u64 },
     Help,
 }
 
@@ -48,6 +53,16 @@ fn parse(words: &[&str]) -> Option<Chore> {
         ["fuzz", name] => Chore::Fuzz { target: fuzz_target(name)?, seconds: fuzz::SECONDS },
         ["fuzz", name, "--seconds", count] => {
             Chore::Fuzz { target: fuzz_target(name)?, seconds: count.parse().ok()? }
+        }
+        ["mutants", rest @ ..] => {
+            let (filter, seconds) = match rest {
+                [] => ("", mutants::SECONDS),
+                [filter] => (*filter, mutants::SECONDS),
+                ["--seconds", count] => ("", count.parse().ok()?),
+                [filter, "--seconds", count] => (*filter, count.parse().ok()?),
+                _ => return None,
+            };
+            Chore::Mutants { filter: filter.to_owned(), seconds }
         }
         [] | ["help" | "--help" | "-h"] => Chore::Help,
         _ => return None,
@@ -65,6 +80,8 @@ fn main() -> ExitCode {
         Some(Chore::Test(pace)) => test::run(pace),
         Some(Chore::Loom) => test::run_loom(),
         Some(Chore::Fuzz { target, seconds }) => fuzz::run(target, seconds),
+        Some(Chore::Mutants { filter, seconds }) => test::target_dir()
+            .and_then(|target| mutants::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

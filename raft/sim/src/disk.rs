@@ -160,8 +160,11 @@ impl<S: StateMachine> Disk<S> {
         self.hard = write.hard.unwrap_or(self.hard);
         if let Some(snapshot) = snapshot {
             let last = snapshot.meta.last.index;
-            self.snapshot = snapshot;
-            self.snapshot_bad = false;
+            // A newer one may have been taken since this write was asked for.
+            if last >= self.snapshot.meta.last.index {
+                self.snapshot = snapshot;
+                self.snapshot_bad = false;
+            }
             self.shorten(last);
         }
         for entry in write.mended {
@@ -198,7 +201,12 @@ impl<S: StateMachine> Disk<S> {
     }
 
     /// Reads entries after `after` up to `through`; `Err` names the first bad one.
-    pub(crate) fn read(&self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Index> {
+    pub(crate) fn read(
+        &self,
+        after: Index,
+        through: Index,
+        most: usize,
+    ) -> Result<Vec<Entry>, Index> {
         let mut read = Vec::new();
         let mut index = after.next();
         while index <= through && read.len() < most {

@@ -39,7 +39,10 @@ fn main() {
         let done = options.seeds.is_some_and(|count| seeds >= count)
             || options.steps.is_some_and(|steps| total.steps >= steps)
             || limit.is_some_and(|limit| start.elapsed() >= limit)
-            || (options.seeds.is_none() && options.steps.is_none() && limit.is_none() && seeds >= 100);
+            || (options.seeds.is_none()
+                && options.steps.is_none()
+                && limit.is_none()
+                && seeds >= 100);
         if done {
             break;
         }
@@ -49,7 +52,9 @@ fn main() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             eprintln!("{info}");
-            eprintln!("seed {value} failed; to replay it: raft-sim --first {value} --seeds 1 --verbose");
+            eprintln!(
+                "seed {value} failed; to replay it: raft-sim --first {value} --seeds 1 --verbose"
+            );
         }));
         total.add(run(seed));
         std::panic::set_hook(before);

@@ -67,7 +67,12 @@ impl Plan {
         // A lease allows clocks to be wrong by what it is told, and not to be set.
         profile.jump = Woe::NEVER;
         let link = if rng.below(3) == 0 {
-            Link { reorder: Rate::ALWAYS, duplicate: Rate::percent(5), loss: Rate::percent(2), ..Link::stream(1..15) }
+            Link {
+                reorder: Rate::ALWAYS,
+                duplicate: Rate::percent(5),
+                loss: Rate::percent(2),
+                ..Link::stream(1..15)
+            }
         } else {
             Link::stream(1..8)
         };

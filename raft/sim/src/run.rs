@@ -120,7 +120,8 @@ impl<'a> Run<'a> {
         world.network_mut().set_all(plan.link.clone());
         let founders = Configuration::voters((1..=plan.members).map(RaftId::from));
         let disks = (1..=plan.nodes).map(|id| {
-            let members = if id <= plan.members { founders.clone() } else { Configuration::default() };
+            let members =
+                if id <= plan.members { founders.clone() } else { Configuration::default() };
             (plan.ways.clone(), Disk::new(members))
         });
         let ids = world.add_all(disks);

@@ -171,7 +171,12 @@ impl<S: StateMachine> Watch<S> {
             }
             assert_eq!(applied.payload, payload, "{id} applies another command at {}", entry.index);
         } else {
-            assert_eq!(place, self.ledger.len(), "{id} applies {} before what is behind it", entry.index);
+            assert_eq!(
+                place,
+                self.ledger.len(),
+                "{id} applies {} before what is behind it",
+                entry.index
+            );
             self.ledger.push(Applied { position: entry.position(), payload, by, command: None });
         }
         if let Payload::Data(command) = entry.payload {

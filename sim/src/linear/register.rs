@@ -72,7 +72,29 @@ impl<K: Clone + Debug + Ord, V: Clone + Debug + Eq + Hash> Model for Register<K,
         Some(vec![key.clone()])
     }
 
-    fn shows(op: &Op<K, V>, _: &[(&Op<K, V>, &Ret<V>)]) -> bool {
-        !matches!(op, Op::Read(_))
+    fn needs(op: &Op<K, V>, ret: Option<&Ret<V>>) -> Option<Option<V>> {
+        match (op, ret) {
+            (Op::Read(_), Some(Ret::Value(value))) => Some(value.clone()),
+            (Op::Cas { old, .. }, Some(Ret::Swapped(true)) | None) => Some(old.clone()),
+            _ => None,
+        }
+    }
+
+    fn avoids(op: &Op<K, V>, ret: &Ret<V>) -> Option<Option<V>> {
+        match (op, ret) {
+            (Op::Cas { old, .. }, Ret::Swapped(false)) => Some(old.clone()),
+            _ => None,
+        }
+    }
+
+    fn makes(op: &Op<K, V>) -> Option<Option<V>> {
+        match op {
+            Op::Read(_) => None,
+            Op::Write(_, value) | Op::Cas { new: value, .. } => Some(Some(value.clone())),
+        }
+    }
+
+    fn changes(op: &Op<K, V>, ret: Option<&Ret<V>>) -> bool {
+        !matches!(op, Op::Read(_)) && ret != Some(&Ret::Swapped(false))
     }
 }

@@ -16,6 +16,7 @@ use std::mem;
 
 use smallvec::SmallVec;
 
+use super::tokens::{Token, Tokens};
 use super::{Model, Op};
 use crate::history::Outcome;
 
@@ -56,6 +57,7 @@ struct Level<S> {
     came: Option<(Pick, S)>,
     low: usize,
     high: usize,
+    token: Token,
 }
 
 /// An operation with its return.
@@ -64,6 +66,8 @@ pub(super) struct Call<'a, M: Model> {
     pub(super) operation: &'a Op<M>,
     pub(super) returned: u64,
     pub(super) ret: &'a M::Ret,
+    /// Whether it may have changed the state.
+    pub(super) changes: bool,
 }
 
 /// A search over one part of a history.
@@ -83,13 +87,13 @@ pub(super) struct Search<'a, M: Model> {
     low: usize,
     high: usize,
     state: M::State,
+    /// The number of the state.
+    token: Token,
+    tokens: Tokens,
     levels: Vec<Level<M::State>>,
     seen: HashMap<Configuration<M::State>, SmallVec<[Words; 1]>>,
     visited: u64,
     limit: u64,
-    /// The most calls that were placed so far, the picks that did it, and the state they led to;
-    /// kept if somebody will ask.
-    best: Option<(u64, Vec<Pick>, M::State)>,
 }
 
 impl<'a, M: Model> Search<'a, M> {
@@ -99,7 +103,8 @@ impl<'a, M: Model> Search<'a, M> {
         for operation in part.iter().copied().filter(|operation| operation.invoked <= until) {
             match &operation.outcome {
                 Outcome::Returned { at, ret } if *at <= until => {
-                    calls.push(Call { operation, returned: *at, ret });
+                    let changes = M::changes(&operation.op, Some(ret));
+                    calls.push(Call { operation, returned: *at, ret, changes });
                 }
                 Outcome::Failed => {}
                 _ => open.push(operation),
@@ -108,7 +113,9 @@ impl<'a, M: Model> Search<'a, M> {
         calls.sort_by_key(|call: &Call<'a, M>| call.operation.invoked);
         open.sort_by_key(|operation| operation.invoked);
         let returned: Vec<_> = calls.iter().map(|call| (&call.operation.op, call.ret)).collect();
-        open.retain(|operation| M::shows(&operation.op, &returned));
+        open.retain(|one| M::changes(&one.op, None) && M::shows(&one.op, &returned));
+        let begin = M::begin(&returned);
+        let tokens = Tokens::new(&begin, &calls, &mut open);
         let first = |place: usize| (0..place).find(|other| open[*other].op == open[place].op);
         let unknown: Vec<(&Op<M>, usize)> =
             (0..open.len()).map(|place| (open[place], first(place).unwrap_or(place))).collect();
@@ -119,19 +126,14 @@ impl<'a, M: Model> Search<'a, M> {
             unknown,
             low: 0,
             high: 0,
-            state: M::initial(),
+            state: begin,
+            token: 0,
+            tokens,
             levels: Vec::new(),
             seen: HashMap::new(),
             visited: 0,
             limit,
-            best: None,
         }
-    }
-
-    /// Keeps the longest order that is found. It costs a look at everything on every step.
-    pub(super) fn remembering(mut self) -> Search<'a, M> {
-        self.best = Some((0, Vec::new(), M::initial()));
-        self
     }
 
     /// How many configurations were entered.
@@ -147,14 +149,12 @@ impl<'a, M: Model> Search<'a, M> {
         self.unknown[place as usize].0
     }
 
-    /// The longest order that was found: its picks, and the state behind them.
-    pub(super) fn best(&self) -> (&[Pick], &M::State) {
-        let (_, picks, state) = self.best.as_ref().expect("the search was told to remember");
-        (picks, state)
+    /// The state that the order leads to.
+    pub(super) fn state(&self) -> &M::State {
+        &self.state
     }
 
-    /// The picks of the order that was found.
-    #[cfg(test)]
+    /// The order that was found.
     pub(super) fn order(&self) -> Vec<Pick> {
         let came = self.levels.iter().filter_map(|level| level.came.as_ref());
         came.map(|(pick, _)| *pick).collect()
@@ -171,9 +171,9 @@ impl<'a, M: Model> Search<'a, M> {
                 continue;
             };
             let Some(next) = self.outcome(pick) else { continue };
-            let before = mem::replace(&mut self.state, next);
+            let (before, left) = (mem::replace(&mut self.state, next), self.token);
             self.put(pick);
-            if !self.is_new() {
+            if self.leads_nowhere(left) || !self.is_new() {
                 self.take(pick, before);
                 continue;
             }
@@ -207,26 +207,32 @@ impl<'a, M: Model> Search<'a, M> {
                 M::admits(&self.state, &call.operation.op, call.ret)
             }
             Pick::Unknown(place) => {
-                let mut next = self.state.clone();
-                M::apply(&mut next, &self.unknown(place).op);
+                let next = M::effect(&self.state, &self.unknown(place).op);
                 // One that changes nothing is better kept.
-                (next != self.state).then_some(next)
+                next.filter(|next| *next != self.state)
             }
         }
     }
 
     /// Opens a level for the configuration that `came` led to.
     fn enter(&mut self, came: Option<(Pick, M::State)>) {
-        let (low, high) = (self.low, self.high);
-        // `put` keeps the bounds it found in the level below.
-        let mut level = Level { picks: SmallVec::new(), next: 0, whole: false, came, low, high };
-        let bound = self.bound();
-        for place in self.low..self.calls.len() {
-            if self.calls[place].operation.invoked > bound {
-                break;
-            }
-            if !self.is_placed(place) {
+        let Search { low, high, token, .. } = *self;
+        let picks = SmallVec::new();
+        let mut level = Level { picks, next: 0, whole: false, came, low, high, token };
+        for place in self.window() {
+            let call = &self.calls[place];
+            let unnoticed = match call.changes {
+                true => self.tokens.hides(place, token),
+                false => M::admits(&self.state, &call.operation.op, call.ret).is_some(),
+            };
+            if call.changes && !unnoticed {
                 level.picks.push(Pick::Returned(place as u32));
+            } else if unnoticed {
+                // Whatever order there is, there is one with this next.
+                level.picks.clear();
+                level.picks.push(Pick::Returned(place as u32));
+                level.whole = true;
+                break;
             }
         }
         // Who had to be done first most likely was.
@@ -235,7 +241,6 @@ impl<'a, M: Model> Search<'a, M> {
             Pick::Unknown(_) => u64::MAX,
         });
         self.levels.push(level);
-        self.remember_best();
     }
 
     /// Gives up this level, and undoes what led to it. False if it was the first.
@@ -248,7 +253,7 @@ impl<'a, M: Model> Search<'a, M> {
 
     /// Adds the unknown operations that may come here to the picks of this level.
     fn add_unknown(&mut self) {
-        let bound = self.bound();
+        let (bound, window) = (self.bound(), self.window().collect::<Vec<usize>>());
         let mut tried = vec![false; self.unknown.len()];
         let mut picks = SmallVec::<[Pick; 8]>::new();
         for (place, (operation, first)) in self.unknown.iter().enumerate() {
@@ -257,11 +262,27 @@ impl<'a, M: Model> Search<'a, M> {
             }
             let used = self.used[place / 64] >> (place % 64) & 1 == 1;
             // Equal ones that may both come are one and the same.
-            if !used && !mem::replace(&mut tried[*first], true) {
+            if !used
+                && self.tokens.helps(place, self.token, &window)
+                && !mem::replace(&mut tried[*first], true)
+            {
                 picks.push(Pick::Unknown(place as u32));
             }
         }
         self.levels.last_mut().expect("a search begins on a level").picks.extend(picks);
+    }
+
+    /// Whether the state that was just `left` or that was just reached rules out every order.
+    fn leads_nowhere(&self, left: Token) -> bool {
+        self.tokens.strands(left, self.token)
+            || left != self.token && self.tokens.is_barren(self.token, self.window())
+    }
+
+    /// The calls that may be placed next.
+    fn window(&self) -> impl Iterator<Item = usize> {
+        let bound = self.bound();
+        let waits = move |place: &usize| self.calls[*place].operation.invoked <= bound;
+        (self.low..self.calls.len()).take_while(waits).filter(|place| !self.is_placed(*place))
     }
 
     /// The earliest return of a call that is not placed: what was called later has to wait.
@@ -284,6 +305,7 @@ impl<'a, M: Model> Search<'a, M> {
     }
 
     fn put(&mut self, pick: Pick) {
+        self.token = self.tokens.put(pick, self.token);
         match pick {
             Pick::Returned(place) => {
                 let place = place as usize;
@@ -303,8 +325,9 @@ impl<'a, M: Model> Search<'a, M> {
             Pick::Returned(place) => self.placed[place as usize / 64] &= !(1 << (place % 64)),
             Pick::Unknown(place) => self.used[place as usize / 64] &= !(1 << (place % 64)),
         }
+        self.tokens.take(pick);
         let below = self.levels.last().expect("something was placed from a level");
-        (self.low, self.high) = (below.low, below.high);
+        (self.low, self.high, self.token) = (below.low, below.high, below.token);
         self.state = before;
     }
 
@@ -324,15 +347,5 @@ impl<'a, M: Model> Search<'a, M> {
         sets.retain(|set| !within(&self.used, set));
         sets.push(self.used.clone());
         true
-    }
-
-    fn remember_best(&mut self) {
-        let Some((most, picks, state)) = &mut self.best else { return };
-        let count = self.placed.iter().map(|word| u64::from(word.count_ones())).sum();
-        if count > *most {
-            let came = self.levels.iter().filter_map(|level| level.came.as_ref());
-            (*most, *picks) = (count, came.map(|(pick, _)| *pick).collect());
-            *state = self.state.clone();
-        }
     }
 }

@@ -108,7 +108,14 @@ impl<K: Clone + Debug + Ord + Hash, V: Clone + Debug + Eq + Hash> Model for Txn<
         Some(compared.chain(touched).cloned().collect())
     }
 
-    fn shows(op: &Op<K, V>, _: &[(&Op<K, V>, &Ret<V>)]) -> bool {
-        op.actions().any(|action| !matches!(action, Action::Get(_)))
+    fn changes(op: &Op<K, V>, ret: Option<&Ret<V>>) -> bool {
+        let writes = |actions: &[Action<K, V>]| {
+            actions.iter().any(|action| !matches!(action, Action::Get(_)))
+        };
+        match ret {
+            Some(Ret { succeeded: true, .. }) => writes(&op.then),
+            Some(Ret { succeeded: false, .. }) => writes(&op.otherwise),
+            None => writes(&op.then) || writes(&op.otherwise),
+        }
     }
 }

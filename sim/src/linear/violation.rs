@@ -12,7 +12,7 @@ const SHOWN_MAX: usize = 10;
 /// How wide the picture is, in columns.
 const WIDTH_MAX: usize = 60;
 
-/// The shortest prefix of a history that has no order, and how far one gets with it.
+/// The shortest prefix of a history that has no order, and the order of all in it but the last.
 #[derive(Debug, Clone)]
 pub struct Violation<M: Model> {
     placed: Vec<Op<M>>,
@@ -24,22 +24,24 @@ pub struct Violation<M: Model> {
 }
 
 impl<M: Model> Violation<M> {
-    pub(super) fn new(search: &Search<'_, M>) -> Violation<M> {
-        let (picks, state) = search.best();
-        let calls = search.calls();
-        let unplaced = (0..calls.len())
-            .filter(|place| !picks.contains(&Pick::Returned(*place as u32)))
-            .map(|place| calls[place].operation.clone());
-        let placed = picks.iter().map(|pick| match pick {
-            Pick::Returned(place) => calls[*place as usize].operation.clone(),
-            Pick::Unknown(place) => search.unknown(*place).clone(),
+    /// What had happened in `part` by `until` has no order; `before` has found one for what had
+    /// happened just before, unless its limit was reached.
+    pub(super) fn new(part: &[&Op<M>], until: u64, before: Option<&Search<'_, M>>) -> Violation<M> {
+        let ends = |operation: &&&Op<M>| end(operation, until);
+        let last = part.iter().filter(|operation| ends(operation) == Some(until));
+        let placed = before.map_or_else(Vec::new, |search| {
+            let operation = |pick: &Pick| match pick {
+                Pick::Returned(place) => search.calls()[*place as usize].operation.clone(),
+                Pick::Unknown(place) => search.unknown(*place).clone(),
+            };
+            search.order().iter().map(operation).collect()
         });
         Violation {
-            placed: placed.collect(),
-            unplaced: unplaced.collect(),
-            state: state.clone(),
-            returned: calls.len(),
-            until: calls.iter().map(|call| call.returned).max().unwrap_or(0),
+            placed,
+            unplaced: last.map(|operation| (*operation).clone()).collect(),
+            state: before.map_or_else(M::initial, |search| search.state().clone()),
+            returned: part.iter().filter_map(|operation| end(operation, until)).count(),
+            until,
         }
     }
 
@@ -48,17 +50,23 @@ impl<M: Model> Violation<M> {
         self.returned
     }
 
-    /// The longest order that was found, from the first operation on.
+    /// When the last of them returned.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// One of the orders of all but the last. Empty if the limit was too low to find it again.
     pub fn placed(&self) -> &[Op<M>] {
         &self.placed
     }
 
-    /// The operations that returned and have no place in that order.
+    /// What returned last, and has no place in any order of the others: one operation, or several
+    /// that returned at the same time.
     pub fn unplaced(&self) -> &[Op<M>] {
         &self.unplaced
     }
 
-    /// The state that the longest order leads to.
+    /// The state that the order of the others leads to.
     pub fn state(&self) -> &M::State {
         &self.state
     }
@@ -68,7 +76,7 @@ impl<M: Model> fmt::Display for Violation<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = self.placed.len().saturating_sub(SHOWN_MAX);
         writeln!(f, "not linearizable: the first {} operations have no order", self.returned)?;
-        writeln!(f, "the longest that there is, in its order:")?;
+        writeln!(f, "all but the last have this one:")?;
         if hidden > 0 {
             writeln!(f, "       ({hidden} before these)")?;
         }
@@ -80,7 +88,7 @@ impl<M: Model> fmt::Display for Violation<M> {
         for (mark, operation) in shown {
             self.line(f, mark, operation, &picture)?;
         }
-        writeln!(f, "the state is then {:?}, and there is no place for", self.state)?;
+        writeln!(f, "the state is then {:?}, and in no order there is a place for", self.state)?;
         for (mark, operation) in open {
             self.line(f, mark, operation, &picture)?;
         }

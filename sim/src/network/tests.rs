@@ -104,3 +104,23 @@ fn a_new_node_leaves_the_links_of_the_others_as_they_were() {
     assert_eq!(network.link(A, c).delay, 2..3);
     assert!(!network.is_cut(B, c) && !network.is_cut(c, A));
 }
+
+// A scenario needs this message late and that one lost, whatever the seed says.
+#[test]
+fn messages_are_withdrawn_and_posted_by_hand() {
+    let mut network = network(Link::stream(10..11));
+    for message in 0..6 {
+        network.send(message, A, B, message);
+    }
+    let odd = network.withdraw(|envelope| envelope.message % 2 == 1);
+    assert!(odd.iter().map(|envelope| envelope.message).eq([1, 3, 5]));
+    network.post(100, odd[0].clone());
+    let arrived = std::iter::from_fn(|| network.arrive()).map(|next| {
+        let (at, envelope) = next.unwrap();
+        (at, envelope.message)
+    });
+    assert!(arrived.eq([(10, 0), (12, 2), (14, 4), (100, 1)]));
+    let traffic = network.traffic();
+    let arrivals = traffic.delivered + traffic.lost + traffic.cut;
+    assert_eq!(traffic.sent + traffic.duplicated, arrivals);
+}

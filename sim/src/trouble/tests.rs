@@ -148,3 +148,17 @@ fn no_more_nodes_are_down_than_the_profile_allows() {
     });
     assert_eq!(most, 2);
 }
+
+// The end of one partition must not end the next one, or long ones are never tested.
+#[test]
+fn a_partition_lasts_until_its_own_end() {
+    let (mut world, _) = world(4);
+    let profile = Profile { partition: Woe::new(10, 500..501), ..Profile::calm() };
+    let mut trouble = Trouble::new(profile, world.seed().rng("trouble"));
+    trouble.run(&mut world, 100, |_, _| {});
+    trouble.run(&mut world, 5000, |world, _| {
+        let network = world.network();
+        let cut = |from: NodeId| network.ids().any(|to| to != from && network.is_cut(from, to));
+        assert!(network.ids().any(cut), "the network is whole at {}", world.now());
+    });
+}

@@ -96,6 +96,7 @@ fn a_crash_takes_events_and_messages_and_leaves_the_disk() {
     let mut world = world(10);
     world.later(B, 1, "before");
     world.later(B, 5, "after");
+    world.later(B, 25, "long after");
     set_alarm(&mut world, B, 6);
     send(&mut world, A, B, 1);
     world.run_until(2);
