@@ -12,7 +12,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`replica`] | what a core must show to be compared |
-//! | [`group`] | three or five of them on one thread, and the wires between them |
+//! | [`group`], [`post`] | three or five of them on one thread, and the wires between them |
 //! | [`cluster`] | what a story needs of a group, whether of cores or of tasks |
 //! | [`service`] | what a runtime must do to be compared |
 //! | [`ours`], [`raft_rs`], [`openraft`](mod@openraft) | the contenders |
@@ -30,6 +30,7 @@ pub mod idle;
 pub mod openraft;
 pub mod ours;
 pub mod partition;
+pub mod post;
 pub mod raft_rs;
 pub mod reads;
 pub mod replica;

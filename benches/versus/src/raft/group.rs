@@ -10,8 +10,6 @@
 //! A wire delivers in order, and loses nothing unless it is cut. A node's disk is as fast as
 //! memory. Everything that is drawn comes from one seed, so a run can be repeated.
 
-use std::collections::VecDeque;
-
 use anyhow::{Result, ensure};
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
@@ -19,35 +17,23 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::cluster::{Cluster, Wires};
-use super::replica::{Applied, Outbox, Payload, Replica, Settings, Shape};
+use super::post::Post;
+use super::replica::{Applied, Payload, Replica, Settings, Shape};
 
 /// How often messages may go back and forth within a tick before something is wrong.
 const ROUNDS_MAX: usize = 10_000;
 
 /// A group of nodes of one kind.
 pub struct Group<R: Replica> {
-    /// By id, from 1; none has crashed.
+    /// By id, from 1; none if it has crashed.
     nodes: Vec<Option<R>>,
-    /// What has arrived at each, to be taken.
-    inboxes: Vec<Vec<R::Message>>,
-    /// What is under way, in the order of arrival.
-    under_way: VecDeque<Travelling<R::Message>>,
-    wires: Wires,
+    post: Post<R::Message>,
     now: u64,
     delay: u64,
-    sent: u64,
     random: ChaCha8Rng,
     /// Kept for their memory.
-    outbox: Outbox<R::Message>,
     arrived: Vec<R::Message>,
     order: Vec<usize>,
-}
-
-struct Travelling<M> {
-    at: u64,
-    from: usize,
-    to: usize,
-    message: M,
 }
 
 impl<R: Replica> Group<R> {
@@ -66,14 +52,10 @@ impl<R: Replica> Group<R> {
         let count = nodes.len();
         Ok(Group {
             nodes,
-            inboxes: (0..count).map(|_| Vec::new()).collect(),
-            under_way: VecDeque::new(),
-            wires: Wires::new(count),
+            post: Post::new(count, delay),
             now: 0,
             delay,
-            sent: 0,
             random,
-            outbox: Vec::new(),
             arrived: Vec::new(),
             order: (0..count).collect(),
         })
@@ -82,7 +64,7 @@ impl<R: Replica> Group<R> {
     /// Messages that nodes have sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.post.sent()
     }
 
     /// The nodes that have not crashed, with their places.
@@ -96,8 +78,7 @@ impl<R: Replica> Group<R> {
     /// If the node refuses.
     pub fn read(&mut self, place: usize, count: u64) -> Result<()> {
         if let Some(node) = &mut self.nodes[place] {
-            node.read(self.now, count, &mut self.outbox)?;
-            self.send(place);
+            node.read(self.now, count, self.post.hand_to(place))?;
         }
         Ok(())
     }
@@ -109,7 +90,7 @@ impl<R: Replica> Group<R> {
     pub fn settle(&mut self) -> Result<()> {
         assert!(self.delay == 0, "messages that take time need ticks");
         for _ in 0..ROUNDS_MAX {
-            if self.inboxes.iter().all(Vec::is_empty) {
+            if self.post.is_quiet() {
                 return Ok(());
             }
             for place in 0..self.nodes.len() {
@@ -121,36 +102,18 @@ impl<R: Replica> Group<R> {
 
     /// A node takes what has arrived.
     fn take(&mut self, place: usize) -> Result<()> {
-        if self.inboxes[place].is_empty() {
+        if self.post.is_empty_at(place) {
             return Ok(());
         }
-        std::mem::swap(&mut self.inboxes[place], &mut self.arrived);
+        self.post.exchange(place, &mut self.arrived);
         if let Some(node) = &mut self.nodes[place] {
-            node.receive(self.now, &mut self.arrived, &mut self.outbox)?;
+            node.receive(self.now, &mut self.arrived, self.post.hand_to(place))?;
             ensure!(self.arrived.is_empty(), "{}: messages were left", R::NAME);
-            self.send(place);
         }
         self.arrived.clear();
-        std::mem::swap(&mut self.inboxes[place], &mut self.arrived);
+        self.post.exchange(place, &mut self.arrived);
+        ensure!(self.arrived.is_empty(), "{}: a node spoke to itself", R::NAME);
         Ok(())
-    }
-
-    /// Puts what a node has made onto the wires.
-    fn send(&mut self, from: usize) {
-        self.sent += self.outbox.len() as u64;
-        for (id, message) in self.outbox.drain(..) {
-            let to = usize::try_from(id - 1).expect("ids are small");
-            if self.delay > 0 {
-                self.under_way.push_back(Travelling {
-                    at: self.now + self.delay,
-                    from,
-                    to,
-                    message,
-                });
-            } else if self.wires.carry(from, to) {
-                self.inboxes[to].push(message);
-            }
-        }
     }
 
     /// Takes a node out of the group, which goes on without it.
@@ -165,8 +128,7 @@ impl<R: Replica> Group<R> {
     pub fn compact(&mut self, keep: u64) -> Result<()> {
         for place in 0..self.nodes.len() {
             if let Some(node) = &mut self.nodes[place] {
-                node.compact(self.now, keep, &mut self.outbox)?;
-                self.send(place);
+                node.compact(self.now, keep, self.post.hand_to(place))?;
             }
         }
         Ok(())
@@ -175,9 +137,7 @@ impl<R: Replica> Group<R> {
     /// Gives memory back that is held for growth.
     pub fn shrink(&mut self) {
         self.nodes.iter_mut().flatten().for_each(Replica::shrink);
-        self.inboxes.iter_mut().for_each(Vec::shrink_to_fit);
-        self.under_way.shrink_to_fit();
-        self.outbox.shrink_to_fit();
+        self.post.shrink();
         self.arrived.shrink_to_fit();
     }
 
@@ -219,24 +179,18 @@ impl<R: Replica> Cluster for Group<R> {
     }
 
     fn needs_ticks(&self) -> bool {
-        !self.under_way.is_empty() || self.alive().any(|(_, node)| node.needs_ticks())
+        !self.post.is_quiet() || self.alive().any(|(_, node)| node.needs_ticks())
     }
 
     fn tick(&mut self) -> Result<()> {
         self.now += 1;
-        while self.under_way.front().is_some_and(|it| it.at <= self.now) {
-            let Some(it) = self.under_way.pop_front() else { break };
-            if self.wires.carry(it.from, it.to) {
-                self.inboxes[it.to].push(it.message);
-            }
-        }
+        self.post.pass_time(self.now);
         self.order.shuffle(&mut self.random);
         for at in 0..self.order.len() {
             let place = self.order[at];
             self.take(place)?;
             if let Some(node) = &mut self.nodes[place] {
-                node.tick(self.now, &mut self.outbox)?;
-                self.send(place);
+                node.tick(self.now, self.post.hand_to(place))?;
             }
         }
         if self.delay == 0 { self.settle() } else { Ok(()) }
@@ -245,19 +199,17 @@ impl<R: Replica> Cluster for Group<R> {
     /// With a delay of 0 nothing is delivered before [`settle`](Group::settle) or a tick.
     fn propose(&mut self, place: usize, payloads: &[Payload]) -> Result<()> {
         if let Some(node) = &mut self.nodes[place] {
-            node.propose(self.now, payloads, &mut self.outbox)?;
-            self.send(place);
+            node.propose(self.now, payloads, self.post.hand_to(place))?;
         }
         Ok(())
     }
 
     fn crash(&mut self, place: usize) -> Result<()> {
         self.nodes[place] = None;
-        self.inboxes[place].clear();
         Ok(())
     }
 
     fn cut(&mut self, change: impl FnOnce(&mut Wires, &mut ChaCha8Rng)) {
-        change(&mut self.wires, &mut self.random);
+        change(&mut self.post.wires, &mut self.random);
     }
 }

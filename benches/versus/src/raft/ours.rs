@@ -10,8 +10,9 @@ use drystone_raft::{
     Payload as Content, Raft, ReadMode, Role, Ticket, Write,
 };
 
+use super::post::Post;
 use super::replica::{
-    Applied, ELECTION_TICKS, HEARTBEAT_TICKS, Outbox, Payload, Reads, Replica, Settings, Shape,
+    Applied, ELECTION_TICKS, HEARTBEAT_TICKS, Payload, Reads, Replica, Settings, Shape,
 };
 
 /// Tickets of reads begin here; those of proposals end before.
@@ -77,14 +78,14 @@ impl Disk {
 
 impl Ours {
     /// Has the core take what is known and what is new, and does all that it wants done.
-    fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, out: &mut Outbox<Message>) {
+    fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, post: &mut Post<Message>) {
         let mut new = new.into_iter();
         loop {
             let inputs = self.inputs.drain(..).chain(new.by_ref());
             self.raft.step(now, inputs, &mut self.effects);
             for effect in self.effects.drain(..) {
                 match effect {
-                    Effect::Send(message) => out.push((message.to, message)),
+                    Effect::Send(message) => post.send(message.to, message),
                     Effect::Write(write) => {
                         let entries = self.raft.entries(write.append.clone());
                         self.disk.write(&write, entries.expect("a write is in memory"));
@@ -157,31 +158,31 @@ impl Replica for Ours {
         &mut self,
         now: u64,
         arrived: &mut Vec<Message>,
-        out: &mut Outbox<Message>,
+        post: &mut Post<Message>,
     ) -> Result<()> {
-        self.drive(now, arrived.drain(..).map(Input::Peer), out);
+        self.drive(now, arrived.drain(..).map(Input::Peer), post);
         Ok(())
     }
 
-    fn tick(&mut self, now: u64, out: &mut Outbox<Message>) -> Result<()> {
+    fn tick(&mut self, now: u64, post: &mut Post<Message>) -> Result<()> {
         if self.raft.deadline().is_some_and(|at| at <= now) {
-            self.drive(now, [], out);
+            self.drive(now, [], post);
         }
         Ok(())
     }
 
-    fn propose(&mut self, now: u64, payloads: &[Payload], out: &mut Outbox<Message>) -> Result<()> {
+    fn propose(&mut self, now: u64, payloads: &[Payload], post: &mut Post<Message>) -> Result<()> {
         let first = self.asked + 1;
         self.asked += payloads.len() as u64;
         let propose = |(ticket, payload): (u64, &Payload)| Input::Propose {
             ticket: Ticket(ticket),
             data: Bytes::from_owner(payload.bytes()),
         };
-        self.drive(now, (first..).zip(payloads).map(propose), out);
+        self.drive(now, (first..).zip(payloads).map(propose), post);
         Ok(())
     }
 
-    fn read(&mut self, now: u64, count: u64, out: &mut Outbox<Message>) -> Result<()> {
+    fn read(&mut self, now: u64, count: u64, post: &mut Post<Message>) -> Result<()> {
         let mode = match self.reads {
             Reads::Index => ReadMode::Index,
             Reads::Lease => ReadMode::Lease,
@@ -189,7 +190,7 @@ impl Replica for Ours {
         let first = READS + self.asked + 1;
         self.asked += count;
         let read = |ticket| Input::Read { ticket: Ticket(ticket), mode };
-        self.drive(now, (first..first + count).map(read), out);
+        self.drive(now, (first..first + count).map(read), post);
         Ok(())
     }
 
@@ -209,9 +210,9 @@ impl Replica for Ours {
         self.raft.deadline().is_some()
     }
 
-    fn compact(&mut self, now: u64, keep: u64, out: &mut Outbox<Message>) -> Result<()> {
+    fn compact(&mut self, now: u64, keep: u64, post: &mut Post<Message>) -> Result<()> {
         let through = Index(self.applied_through.0.saturating_sub(keep));
-        self.drive(now, [Input::Compact { through, must: Index(0) }], out);
+        self.drive(now, [Input::Compact { through, must: Index(0) }], post);
         Ok(())
     }
 

@@ -19,9 +19,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use self::memory_log::MemoryLog;
-use super::replica::{
-    Applied, ELECTION_TICKS, HEARTBEAT_TICKS, Outbox, Payload, Reads, Replica, Settings,
-};
+use super::post::Post;
+use super::replica::{Applied, ELECTION_TICKS, HEARTBEAT_TICKS, Payload, Reads, Replica, Settings};
 
 /// The range that it draws from. One value in 10^17 is one that we would draw.
 const WIDE: std::ops::Range<usize> = ELECTION_TICKS as usize..1 << 62;
@@ -50,13 +49,13 @@ pub type RaftRsAsOne = Node<true>;
 
 impl<const AS_ONE: bool> Node<AS_ONE> {
     /// Does all that the core wants done.
-    fn drive(&mut self, out: &mut Outbox<Message>) -> Result<()> {
+    fn drive(&mut self, post: &mut Post<Message>) -> Result<()> {
         if !DRAWN.contains(&self.raw.raft.randomized_election_timeout()) {
             self.raw.raft.set_randomized_election_timeout(self.random.random_range(DRAWN));
         }
         while self.raw.has_ready() {
             let mut ready = self.raw.ready();
-            send(ready.take_messages(), out);
+            send(ready.take_messages(), post);
             self.reads_answered += ready.take_read_states().len() as u64;
             apply(&mut self.applied, &ready.take_committed_entries());
             if !ready.entries().is_empty() {
@@ -65,12 +64,12 @@ impl<const AS_ONE: bool> Node<AS_ONE> {
             if let Some(hard) = ready.hs() {
                 self.raw.mut_store().hard_state = hard.clone();
             }
-            send(ready.take_persisted_messages(), out);
+            send(ready.take_persisted_messages(), post);
             let mut light = self.raw.advance(ready);
             if let Some(commit) = light.commit_index() {
                 self.raw.mut_store().hard_state.commit = commit;
             }
-            send(light.take_messages(), out);
+            send(light.take_messages(), post);
             apply(&mut self.applied, &light.take_committed_entries());
             self.raw.advance_apply();
         }
@@ -78,8 +77,10 @@ impl<const AS_ONE: bool> Node<AS_ONE> {
     }
 }
 
-fn send(messages: Vec<Message>, out: &mut Outbox<Message>) {
-    out.extend(messages.into_iter().map(|message| (message.to, message)));
+fn send(messages: Vec<Message>, post: &mut Post<Message>) {
+    for message in messages {
+        post.send(message.to, message);
+    }
 }
 
 fn apply(applied: &mut Applied, entries: &[Entry]) {
@@ -122,7 +123,7 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
             reads_asked: 0,
             reads_answered: 0,
         };
-        node.drive(&mut Vec::new())?;
+        node.drive(&mut Post::new(0, 0))?;
         Ok(node)
     }
 
@@ -130,25 +131,20 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
         &mut self,
         _now: u64,
         arrived: &mut Vec<Message>,
-        out: &mut Outbox<Message>,
+        post: &mut Post<Message>,
     ) -> Result<()> {
         for message in arrived.drain(..) {
             self.raw.step(message)?;
         }
-        self.drive(out)
+        self.drive(post)
     }
 
-    fn tick(&mut self, _now: u64, out: &mut Outbox<Message>) -> Result<()> {
+    fn tick(&mut self, _now: u64, post: &mut Post<Message>) -> Result<()> {
         self.raw.tick();
-        self.drive(out)
+        self.drive(post)
     }
 
-    fn propose(
-        &mut self,
-        _now: u64,
-        payloads: &[Payload],
-        out: &mut Outbox<Message>,
-    ) -> Result<()> {
+    fn propose(&mut self, _now: u64, payloads: &[Payload], post: &mut Post<Message>) -> Result<()> {
         if self.leads().is_none() {
             return Ok(());
         }
@@ -166,15 +162,15 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
                 self.raw.propose(Vec::new(), payload.bytes().to_vec())?;
             }
         }
-        self.drive(out)
+        self.drive(post)
     }
 
-    fn read(&mut self, _now: u64, count: u64, out: &mut Outbox<Message>) -> Result<()> {
+    fn read(&mut self, _now: u64, count: u64, post: &mut Post<Message>) -> Result<()> {
         for _ in 0..count {
             self.reads_asked += 1;
             self.raw.read_index(self.reads_asked.to_le_bytes().to_vec());
         }
-        self.drive(out)
+        self.drive(post)
     }
 
     fn reads_answered(&self) -> u64 {
@@ -189,7 +185,7 @@ impl<const AS_ONE: bool> Replica for Node<AS_ONE> {
         &self.applied
     }
 
-    fn compact(&mut self, _now: u64, keep: u64, _out: &mut Outbox<Message>) -> Result<()> {
+    fn compact(&mut self, _now: u64, keep: u64, _post: &mut Post<Message>) -> Result<()> {
         let applied = self.raw.raft.raft_log.applied;
         self.raw.mut_store().compact(applied.saturating_sub(keep));
         Ok(())

@@ -7,6 +7,8 @@
 
 use anyhow::Result;
 
+use super::post::Post;
+
 /// What is proposed: a number, and a word that the proposer is free to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -110,10 +112,7 @@ pub const ELECTION_TICKS: u64 = 10;
 /// Ticks between two heartbeats of a leader.
 pub const HEARTBEAT_TICKS: u64 = 1;
 
-/// Messages in the order in which they were made, each with the node that it is for.
-pub type Outbox<M> = Vec<(u64, M)>;
-
-/// A node. Everything it makes known goes into the outbox of the call.
+/// A node. Everything it says goes to the post, in the order in which it is said.
 pub trait Replica: Sized {
     /// What travels between nodes.
     type Message;
@@ -140,14 +139,14 @@ pub trait Replica: Sized {
         &mut self,
         now: u64,
         arrived: &mut Vec<Self::Message>,
-        out: &mut Outbox<Self::Message>,
+        post: &mut Post<Self::Message>,
     ) -> Result<()>;
 
     /// Time has come to `now`; called once for every tick.
     ///
     /// # Errors
     /// If it refuses.
-    fn tick(&mut self, now: u64, out: &mut Outbox<Self::Message>) -> Result<()>;
+    fn tick(&mut self, now: u64, post: &mut Post<Self::Message>) -> Result<()>;
 
     /// Proposes all of these at once; whoever does not lead may drop them.
     ///
@@ -157,14 +156,14 @@ pub trait Replica: Sized {
         &mut self,
         now: u64,
         payloads: &[Payload],
-        out: &mut Outbox<Self::Message>,
+        post: &mut Post<Self::Message>,
     ) -> Result<()>;
 
     /// Asks for so many linearizable reads, which arrive at once and each by itself.
     ///
     /// # Errors
     /// If it refuses though it leads.
-    fn read(&mut self, now: u64, count: u64, out: &mut Outbox<Self::Message>) -> Result<()>;
+    fn read(&mut self, now: u64, count: u64, post: &mut Post<Self::Message>) -> Result<()>;
 
     /// Reads that have been answered so far.
     fn reads_answered(&self) -> u64;
@@ -184,7 +183,7 @@ pub trait Replica: Sized {
     ///
     /// # Errors
     /// If it refuses.
-    fn compact(&mut self, now: u64, keep: u64, out: &mut Outbox<Self::Message>) -> Result<()>;
+    fn compact(&mut self, now: u64, keep: u64, post: &mut Post<Self::Message>) -> Result<()>;
 
     /// Gives back memory that it holds for growth, as far as it can be told to.
     fn shrink(&mut self) {}
