@@ -103,7 +103,7 @@
 //! * Inherited reads of a leader that waits for an older lease (LeaseGuard §4): it serves none
 //!   until the wait is over.
 
-#![no_std]
+#![cfg_attr(not(any(feature = "store", test)), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -112,6 +112,7 @@ mod types;
 
 mod entry;
 mod message;
+mod wire;
 
 mod config;
 mod effect;
@@ -146,6 +147,12 @@ mod reign;
 mod writes;
 
 mod rng;
+
+#[cfg(feature = "store")]
+pub mod store;
+
+#[cfg(feature = "runtime")]
+pub mod runtime;
 
 pub use boot::{Boot, HardState, SnapshotMeta};
 pub use config::{Config, Lease};

@@ -255,6 +255,9 @@ impl Raft {
     /// One round of effects for all that was taken in.
     fn settle(&mut self, out: &mut Vec<Effect>) {
         self.end_found();
+        if self.asks.is_some() && self.history.active().is_witness(self.id) {
+            self.drop_asks(Refused::NotLeader(self.leader), out);
+        }
         self.tally(out);
         self.govern(out);
         self.ask_for_write(out);

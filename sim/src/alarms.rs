@@ -54,6 +54,12 @@ impl Alarms {
         }
     }
 
+    /// The alarm of `node`.
+    #[cfg(test)]
+    pub(crate) fn of(&self, node: usize) -> Option<u64> {
+        self.alarms[node]
+    }
+
     /// Asserts the invariants above.
     #[cfg(test)]
     fn check(&self) {

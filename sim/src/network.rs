@@ -109,14 +109,17 @@ impl<M: Clone> Network<M> {
     }
 
     /// The ids of all nodes.
-    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + Clone + use<M> {
+    pub fn ids(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + Clone + use<M> {
         NodeId::first(self.nodes)
     }
 
-    /// Adds a node, its links as [`set_all`](Network::set_all) said last.
-    pub fn add(&mut self) -> NodeId {
-        self.grow(self.nodes + 1);
-        NodeId::at(self.nodes - 1)
+    /// Adds nodes, their links as [`set_all`](Network::set_all) said last.
+    pub fn add(&mut self, count: usize) -> impl ExactSizeIterator<Item = NodeId> + use<M> {
+        let before = self.nodes;
+        self.grow(before + count);
+        self.ids().skip(before)
     }
 
     fn grow(&mut self, nodes: usize) {
@@ -215,8 +218,8 @@ impl<M: Clone> Network<M> {
         withdrawn
     }
 
-    /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its sender
-    /// is. It counts as a copy that the network has made.
+    /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its
+    /// sender is. It counts as a copy that the network has made.
     pub fn post(&mut self, at: u64, envelope: Envelope<M>) {
         self.traffic.duplicated += 1;
         self.launch(at, envelope);
@@ -309,6 +312,14 @@ impl<M: Clone> Network<M> {
     /// Mends every link that is cut. Bad links stay bad.
     pub fn heal(&mut self) {
         self.connect(|_, _| true);
+    }
+
+    /// Asserts that no message is counted twice, or not at all.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let Traffic { sent, duplicated, delivered, lost, cut } = self.traffic;
+        let under_way = self.in_flight.len() as u64;
+        assert_eq!(sent + duplicated, delivered + lost + cut + under_way, "{:?}", self.traffic);
     }
 
     fn place(&self, from: NodeId, to: NodeId) -> Option<usize> {

@@ -9,8 +9,28 @@
 //! ```
 //!
 //! A pure core (a call takes what happened and returns what to do) needs some forty lines to stand
-//! behind this: translate the input, step, translate the effects. A write to a disk is an effect
-//! that ends with an event: `out.later(latency, Written(id))`; when the node crashes before, the
+//! behind this: translate the input, step, translate the effects.
+//!
+//! ```text
+//!     fn step(&mut self, now, input, out) {
+//!         let input = match input {
+//!             Input::Message { from, message } => core::Input::Peer(from, message),
+//!             Input::Event(Written(id))        => core::Input::Stored(self.disk.finish(id)),
+//!             Input::Wake                      => core::Input::Tick,
+//!         };
+//!         self.core.step(now, input, &mut self.effects);
+//!         while let Some(effect) = self.effects.pop() {
+//!             match effect {
+//!                 Effect::Send(to, message) => out.send(to, message),
+//!                 Effect::Write(id, bytes)  => {
+//!                     self.disk.begin(id, bytes);
+//!                     let latency = out.rng().range(1..500);
+//!                     out.later(latency, Written(id));
+//!                 }
+//!   Effect::Commit(entry)     => self.applied.push(entry),     // for the test to read } } }
+//! ```
+//!
+//! So a write to a disk is an effect that ends with an event. When the node crashes before, the
 //! event never comes, and [`crash`](Process::crash) decides how much of the write is on the disk.
 
 use std::fmt::Debug;

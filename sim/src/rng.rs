@@ -172,8 +172,8 @@ mod tests {
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
     }
 
-    // The streams that seeds stand for. If one of these must change, no seed that anyone has kept is
-    // worth anything afterwards.
+    // The streams that seeds stand for. If one of these must change, no seed that anyone has kept
+    // is worth anything afterwards.
     #[test]
     fn the_streams_are_frozen() {
         let mut rng = Rng::new(42);

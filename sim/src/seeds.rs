@@ -49,6 +49,11 @@ impl Seed {
         self
     }
 
+    /// Whether a failure is followed by another, verbose run.
+    pub(crate) fn is_retried(&self) -> bool {
+        self.command.is_some() && !self.verbose
+    }
+
     /// The one command that replays it, if it is known.
     pub fn replay(&self) -> Option<String> {
         self.command.as_ref().map(|command| format!("SEED={} {command}", self.value))
@@ -104,6 +109,10 @@ impl Seeds {
                 None => value - self.first == self.count,
             };
             if done {
+                if self.lasting.is_some() {
+                    let (first, count) = (self.first, value - self.first);
+                    println!("{count} seeds from {first} on: none failed");
+                }
                 return;
             }
             let command = Some(self.command.clone());

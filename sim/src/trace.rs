@@ -9,24 +9,30 @@
 //!
 //! A run of millions of steps cannot afford to print each message, and need not: it can be run
 //! again. So a trace is brief (who, when, what kind; a few stores a step) unless the seed is
-//! replayed, and then it has the messages too. It is a ring: only the last lines are kept.
+//! replayed, and then it has the messages too. It is a ring: only the last lines are kept, 200 when
+//! a seed is replayed, or as many as `TRACE=n` says.
 //!
 //! It also keeps a **digest** of everything that ever happened. Two runs with the same digest took
 //! the same steps at the same times, and a run that differs from the one before shows at once that
 //! something in it is not deterministic.
 
+use std::env;
 use std::fmt::{self, Write as _};
 
 use crate::network::Fate;
 use crate::types::NodeId;
 
-/// How many lines are kept.
-const LINES_MAX: usize = 100;
+/// How many lines are kept of a brief trace.
+const BRIEF_LINES_MAX: usize = 50;
+
+/// How many lines are kept of one that somebody will read, unless `TRACE` says another number.
+const VERBOSE_LINES_MAX: usize = 200;
 
 /// The ring of lines, and the digest.
 #[derive(Debug)]
 pub(crate) struct Trace {
     verbose: bool,
+    lines_max: usize,
     lines: Vec<Line>,
     count: u64,
     digest: u64,
@@ -58,7 +64,11 @@ struct Line {
 
 impl Trace {
     pub(crate) fn new(verbose: bool) -> Trace {
-        Trace { verbose, lines: Vec::new(), count: 0, digest: 0xcbf2_9ce4_8422_2325 }
+        let asked = || env::var("TRACE").ok().and_then(|text| text.parse().ok());
+        let lines_max =
+            if verbose { asked().unwrap_or(VERBOSE_LINES_MAX) } else { BRIEF_LINES_MAX };
+        let (lines, lines_max) = (Vec::new(), lines_max.max(1));
+        Trace { verbose, lines_max, lines, count: 0, digest: 0xcbf2_9ce4_8422_2325 }
     }
 
     /// Whether messages and notes are written down as well.
@@ -89,7 +99,7 @@ impl Trace {
 
     #[inline]
     fn line(&mut self, at: u64, node: NodeId, mark: Mark) -> &mut Line {
-        let place = (self.count % LINES_MAX as u64) as usize;
+        let place = (self.count % self.lines_max as u64) as usize;
         self.count += 1;
         if mark != Mark::Note {
             let word = at ^ u64::from(node.0) << 40 ^ mark.code() << 52;
@@ -125,7 +135,7 @@ impl Mark {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let oldest = (self.count % LINES_MAX as u64) as usize;
+        let oldest = (self.count % self.lines_max as u64) as usize;
         let (newer, older) = self.lines.split_at(oldest.min(self.lines.len()));
         for line in older.iter().chain(newer) {
             writeln!(f, "{line}")?;
@@ -165,14 +175,14 @@ mod tests {
     #[test]
     fn the_last_lines_are_kept_in_their_order() {
         let mut trace = Trace::new(true);
-        for at in 0..LINES_MAX as u64 + 3 {
+        for at in 0..VERBOSE_LINES_MAX as u64 + 3 {
             trace.tell(at, NodeId(2), Mark::Message(NodeId(1)), &format_args!("vote {at}"));
         }
         let told = trace.to_string();
         let lines: Vec<&str> = told.lines().collect();
-        assert_eq!(lines.len(), LINES_MAX);
+        assert_eq!(lines.len(), VERBOSE_LINES_MAX);
         assert_eq!(lines[0], "        3  n2  <- n1  vote 3");
-        assert_eq!(lines[LINES_MAX - 1], "      102  n2  <- n1  vote 102");
+        assert_eq!(lines[VERBOSE_LINES_MAX - 1], "      202  n2  <- n1  vote 202");
     }
 
     // A replay tells more than the run that failed, and must still be the same run.

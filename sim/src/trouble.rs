@@ -181,7 +181,8 @@ impl Trouble {
     /// Begins the liveness phase: the nodes of the core run, keep time and see each other from now
     /// on, whatever becomes of the others.
     pub fn heal<P: Process>(&mut self, world: &mut World<P>, core: &[NodeId], rest: Rest) {
-        world.note(format_args!("core: {core:?}, the rest is {rest:?}"));
+        let names: Vec<String> = core.iter().map(ToString::to_string).collect();
+        world.note(format_args!("the core is {}, the rest {rest:?}", names.join(" ")));
         self.act(world);
         self.core = core.to_vec();
         self.reliefs.retain(|(_, relief)| match relief {

@@ -9,7 +9,9 @@ pub struct NodeId(pub u32);
 
 impl NodeId {
     /// The ids of `count` nodes: 1, 2, 3 and so on.
-    pub fn first(count: usize) -> impl DoubleEndedIterator<Item = NodeId> + Clone {
+    pub fn first(
+        count: usize,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + Clone {
         (0..count).map(NodeId::at)
     }
 

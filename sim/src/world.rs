@@ -121,12 +121,11 @@ impl<P: Process> World<P> {
 
     /// Adds nodes, and starts them when all are there, so that the first may send to the last.
     pub fn add_all(&mut self, disks: impl IntoIterator<Item = P::Disk>) -> Vec<NodeId> {
-        let add = |disk| {
-            self.nodes.push(Node::new(disk));
-            self.alarms.add();
-            self.network.add()
-        };
-        let ids: Vec<NodeId> = disks.into_iter().map(add).collect();
+        let before = self.nodes.len();
+        self.nodes.extend(disks.into_iter().map(Node::new));
+        let count = self.nodes.len() - before;
+        (0..count).for_each(|_| self.alarms.add());
+        let ids: Vec<NodeId> = self.network.add(count).collect();
         for id in &ids {
             self.restart(*id);
         }
@@ -289,6 +288,22 @@ impl<P: Process> World<P> {
         let deadline = node.deadline.filter(|_| awake);
         let at = deadline.map(|deadline| node.clock.world_of(deadline).max(self.now));
         self.alarms.set(id.index(), at);
+    }
+}
+
+#[cfg(test)]
+impl<P: Process> World<P> {
+    /// Asserts the invariants above.
+    pub(crate) fn check(&self) {
+        let next = self.network.next_at().into_iter().chain(self.events.next_at());
+        let alarms = self.ids().filter_map(|id| self.alarms.of(id.index()));
+        assert!(next.chain(alarms).all(|at| at >= self.now), "something is overdue");
+        for (node, id) in self.nodes.iter().zip(self.ids()) {
+            let expected = node.is_up() && !node.paused && node.deadline.is_some();
+            assert_eq!(self.alarms.of(id.index()).is_some(), expected, "{id}'s alarm");
+            node.check();
+        }
+        self.network.check();
     }
 }
 

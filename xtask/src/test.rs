@@ -1,7 +1,7 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ build ─ test ─ doctest ─ loom ─ doc ─ deny ─ summary
+//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ doc ─ deny ─ summary
 //! ```
 //!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
@@ -66,6 +66,9 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         steps.push(step.arg("--manifest-path").arg(manifest));
     }
     steps.push(Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"));
+    // Features are joined over a whole workspace: alone, the crate shows what it can do without.
+    let bare = "cargo build -p drystone-raft --no-default-features --lib";
+    steps.push(Step::new("no_std", bare));
     let tests =
         Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
     if pace == Pace::Fast {
@@ -189,7 +192,7 @@ mod tests {
     /// Whoever shortens the list must change this line, and say why in the commit.
     #[test]
     fn usual_run_covers_every_step_in_order() {
-        let quick = ["format", "format benches/versus", "clippy"];
+        let quick = ["format", "format benches/versus", "clippy", "no_std"];
         let all = ["build", "test", "doctest", "loom", "doc", "deny", "advisories"];
         let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);

@@ -28,6 +28,8 @@ pub struct Snapshot<S> {
     pub meta: SnapshotMeta,
     /// The state.
     pub state: Arc<S>,
+    /// Whether it has the effect of every command: a witness's has not.
+    pub whole: bool,
 }
 
 /// A write that was asked for, with all that it needs.
@@ -66,7 +68,7 @@ impl<S: StateMachine> Disk<S> {
         };
         Disk {
             hard: HardState::default(),
-            snapshot: Snapshot { meta, state: Arc::default() },
+            snapshot: Snapshot { meta, state: Arc::default(), whole: true },
             entries: VecDeque::new(),
             first: Index(1),
             life: 0,

@@ -4,3 +4,13 @@
 
 mod basics;
 mod lab;
+mod multi_groups;
+mod node_basics;
+mod node_disks;
+mod node_snapshots;
+mod node_support;
+mod store_crash;
+mod store_damage;
+mod store_model;
+mod store_support;
+mod tcp_nodes;

@@ -1,4 +1,7 @@
 //! Registers: each key holds one value, which can be read, written, and swapped for another.
+//!
+//! Let every write be of another value: then a read tells whose write it saw, a wrong one cannot
+//! pass for a right one, and the search has hardly a choice.
 
 use std::fmt::Debug;
 use std::hash::Hash;

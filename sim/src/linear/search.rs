@@ -164,6 +164,8 @@ impl<'a, M: Model> Search<'a, M> {
     pub(super) fn run(&mut self) -> Found {
         self.enter(None);
         while self.low < self.calls.len() {
+            #[cfg(test)]
+            self.check();
             let Some(pick) = self.pick() else {
                 if !self.leave() {
                     return Found::None;
@@ -329,6 +331,25 @@ impl<'a, M: Model> Search<'a, M> {
         let below = self.levels.last().expect("something was placed from a level");
         (self.low, self.high, self.token) = (below.low, below.high, below.token);
         self.state = before;
+    }
+
+    /// Asserts the invariants above.
+    #[cfg(test)]
+    fn check(&self) {
+        let place = (0..self.calls.len()).find(|place| !self.is_placed(*place));
+        assert_eq!(place, Some(self.low), "the first that is not placed is at low");
+        let behind = (self.high..self.calls.len()).find(|place| self.is_placed(*place));
+        assert_eq!(behind, None, "nothing is placed behind high");
+        let came = self.levels.last().and_then(|level| level.came.as_ref());
+        let Some((pick, before)) = came else { return };
+        let after = match pick {
+            Pick::Returned(place) => {
+                let call = &self.calls[*place as usize];
+                M::admits(before, &call.operation.op, call.ret)
+            }
+            Pick::Unknown(place) => M::effect(before, &self.unknown(*place).op),
+        };
+        assert!(after.as_ref() == Some(&self.state), "the last pick leads to the state");
     }
 
     /// Whether this configuration is worth entering, which is then remembered.

@@ -8,9 +8,8 @@
 //! * **Hidden.** A write of something that nobody ever saw can stand anywhere in front of another
 //!   write. So it is placed as soon as nobody needs what is there; and if its outcome is unknown,
 //!   it is left out.
-//!
-//! * **Barren.** A state that somebody needs and nobody can make again is of use only to one who can
-//!   be placed in it at once; so is an unknown operation.
+//! * **Barren.** A state that somebody needs and nobody can make again is of use only to one who
+//!   can be placed in it at once; so is an unknown operation.
 //!
 //! The second holds only if every operation that changes nothing says what it needs: a swap that
 //! failed needs "anything but 7", and may be the only one to notice a write that nobody read.

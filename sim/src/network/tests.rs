@@ -97,7 +97,7 @@ fn a_new_node_leaves_the_links_of_the_others_as_they_were() {
     let mut network = network(Link::stream(2..3));
     network.cut(B, A);
     network.set_link(A, B, Link::stream(7..8));
-    let c = network.add();
+    let c = network.add(1).next().unwrap();
     assert_eq!(c, NodeId(3));
     assert!(network.is_cut(B, A) && !network.is_cut(A, B));
     assert_eq!(network.link(A, B).delay, 7..8);

@@ -51,6 +51,15 @@ impl Command {
         self.positional().map(Arg::read).collect()
     }
 
+    /// Everything behind its name, options as `key=word`: for a player that runs a program.
+    pub fn args(&self) -> Vec<String> {
+        let written = |arg: &Arg| match &arg.key {
+            Some(key) => format!("{key}={}", arg.read()),
+            None => arg.read().to_owned(),
+        };
+        self.args.iter().map(written).collect()
+    }
+
     /// Word number `place` behind its name, from 0, options not counted.
     ///
     /// # Panics

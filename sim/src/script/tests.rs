@@ -119,6 +119,10 @@ fn words_options_and_numbers_are_read_as_written() {
     });
     assert_eq!(played.complaints(), [] as [String; 0]);
 
+    let played = script.play(|command| command.args().join("|"));
+    assert!(played.text().ends_with("\n----\n7|fast|to=n2|a \"b\"\n\\|empty=|path=a=b\n"));
+    assert_eq!(played.complaints().len(), 1, "{:?}", played.complaints());
+
     let message = |call: fn(&Command) -> bool| {
         let play = || {
             script.play(|command| {

@@ -183,7 +183,9 @@ impl<P: Process> World<P> {
     }
 
     /// The ids of all nodes, up or down.
-    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + Clone + use<P> {
+    pub fn ids(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + Clone + use<P> {
         NodeId::first(self.nodes.len())
     }
 
@@ -267,10 +269,11 @@ impl<P: Process> fmt::Debug for World<P> {
     }
 }
 
-/// A test that fails takes its world with it; the last words are worth having.
+/// A test that fails takes its world with it; the last words are worth having, unless the seed is
+/// run again at once and will have more to tell.
 impl<P: Process> Drop for World<P> {
     fn drop(&mut self) {
-        if !thread::panicking() {
+        if !thread::panicking() || self.seed.is_retried() {
             return;
         }
         let (seed, now, steps) = (self.seed.value(), self.now, self.steps);

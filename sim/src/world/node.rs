@@ -51,6 +51,13 @@ impl<P: Process> Node<P> {
         }
     }
 
+    /// Asserts the invariants above.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert!(self.is_up() || !self.paused, "a node that is down is not paused");
+        assert!(self.paused || self.held.is_empty(), "nothing is held for a node that runs");
+    }
+
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, State::Up(_))
     }

@@ -128,6 +128,7 @@ fn a_pause_holds_everything_back_and_the_clock_goes_on() {
     set_alarm(&mut world, B, 6);
     assert!(world.pause(B) && !world.pause(B));
     assert_eq!(world.run_until(100), 0);
+    world.check();
     check(&world, B, &[]);
     assert!(world.resume(B) && !world.resume(B));
     world.run_until(100);
@@ -145,6 +146,7 @@ fn a_pause_holds_everything_back_and_the_clock_goes_on() {
     world.pause(B);
     world.run_until(200);
     world.crash(B);
+    world.check();
     world.restart(B);
     assert_eq!(world.run_until(300), 0);
     let traffic = world.network().traffic();
@@ -207,6 +209,7 @@ fn echoes(seed: u64, steps: u64) -> World<Echo> {
     world.network_mut().set_all(Link::hostile(1..20));
     world.add_all([false; 3]);
     while world.steps() < steps {
+        world.check();
         if world.step().is_none() {
             let id = NodeId(1 + (world.steps() % 3) as u32);
             world.crash(id);

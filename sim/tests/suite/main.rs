@@ -4,6 +4,7 @@
 //! * `timing`: long histories are judged in seconds.
 //! * `register`: a replicated register, sound and with bugs planted; the simulation finds each.
 //! * `disk`: a process on a disk that loses what was not synced.
+//! * `failure`: what is printed when a seed fails.
 //! * `script`: a folder of golden scripts, and what a failing one says.
 //! * `cost`: what a message costs.
 //!
@@ -13,6 +14,7 @@
 
 mod cost;
 mod disk;
+mod failure;
 mod known;
 mod quorum;
 mod register;
