@@ -18,7 +18,7 @@
 //! | [`ours`], [`raft_rs`], [`openraft`](mod@openraft) | the contenders |
 //! | [`throughput`] | entries a CPU-second, allocations an entry |
 //! | [`idle`] | what it costs to do nothing |
-//! | [`failover`], [`partition`] | how soon there is a leader again: after a crash, behind cut wires |
+//! | [`failover`], [`partition`] | when somebody leads again: after a crash, behind cut wires |
 //! | [`reads`] | messages a linearizable read |
 //! | [`allocator`] | counts, when it is told to |
 

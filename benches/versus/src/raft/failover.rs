@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The moment of death is drawn. Its last proposal has just gone out; each wire of the dying leader
-//! breaks with one chance in two and what is on it is lost, so followers' logs differ. Light load is
-//! a proposal in every other tick, by chance.
+//! breaks with one chance in two and what is on it is lost, so followers' logs differ. Light load
+//! is a proposal in every other tick, by chance.
 
 use anyhow::{Context as _, Result};
 use rand::RngExt as _;

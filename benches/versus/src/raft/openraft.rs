@@ -38,8 +38,8 @@ impl fmt::Display for Put {
     }
 }
 
-/// Payloads of 16 bytes, nothing to answer, nodes without addresses; otherwise its defaults, but for
-/// the responder, which is that of its own benchmark.
+/// Payloads of 16 bytes, nothing to answer, nodes without addresses; otherwise its defaults, but
+/// for the responder, which is that of its own benchmark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Types;
 

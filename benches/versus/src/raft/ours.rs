@@ -1,4 +1,6 @@
-//! This project's core.
+//! This project's core; its runtime is in [`Nodes`].
+
+mod nodes;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -14,6 +16,8 @@ use super::post::Post;
 use super::replica::{
     Applied, ELECTION_TICKS, HEARTBEAT_TICKS, Payload, Reads, Replica, Settings, Shape,
 };
+
+pub use nodes::Nodes;
 
 /// Tickets of reads begin here; those of proposals end before.
 const READS: u64 = 1 << 63;

@@ -11,9 +11,9 @@
 //!                    quorum             z; R is behind
 //! ```
 //!
-//! The last three are those of the OmniPaxos paper (Ng, Haridi, Carbone; EuroSys 2023, §2): a leader
-//! that lives but has lost its quorum; only a node whose log is behind has a quorum; three in a row.
-//! In the bridge the old leader still reaches one node of the new majority.
+//! The last three are those of the OmniPaxos paper (Ng, Haridi, Carbone; EuroSys 2023, §2): a
+//! leader that lives but has lost its quorum; only a node whose log is behind has a quorum; three
+//! in a row. In the bridge the old leader still reaches one node of the new majority.
 //!
 //! Load goes on: each tick a client proposes at everyone who believes to lead. The first entry
 //! proposed after the cut that anybody applies shows who can commit: a group has recovered when

@@ -49,11 +49,12 @@ impl Row {
         comparable.then(|| Spread::of(pairs.by_ref().map(|(ours, theirs)| ours / theirs)))
     }
 
-    /// The peer that ours is held against if the goal names none.
+    /// The peer that ours is held against: if the goal names none, the first that has a figure.
     fn peer(&self) -> Contender {
+        let first = self.figures.keys().copied().next();
         match self.want {
             Want::Times(peer, _) => peer,
-            Want::Nothing | Want::Figure(_) => Contender::RaftRs,
+            Want::Nothing | Want::Figure(_) => first.unwrap_or(Contender::RaftRs),
         }
     }
 

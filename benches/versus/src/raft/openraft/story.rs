@@ -5,11 +5,11 @@
 //! a seed, so a run can be repeated.
 //!
 //! A follower waits for as long as its greatest election timeout, the leader's lease, before it
-//! begins to count a drawn one. So that its patience ends where that of the others does, at 2 E, it is
-//! given half of their timeouts, `E / 2` to `E`, in the proportion of its defaults. Heartbeats come
-//! every three ticks: a call may take no longer than until the next one, and here takes two. Pre-vote
-//! is on, and so is what it has for check-quorum, at its quickest: a leader without a quorum falls
-//! silent for a time, but goes on to lead.
+//! begins to count a drawn one. So that its patience ends where that of the others does, at 2 E, it
+//! is given half of their timeouts, `E / 2` to `E`, in the proportion of its defaults. Heartbeats
+//! come every three ticks: a call may take no longer than until the next one, and here takes two.
+//! Pre-vote is on, and so is what it has for check-quorum, at its quickest: a leader without a
+//! quorum falls silent for a time, but goes on to lead.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::openraft::Tasks;
+use drystone_versus::raft::ours::Nodes;
 use drystone_versus::raft::service::Service;
 use drystone_versus::raft::throughput::Sample;
 use drystone_versus::rounds::{Unit, rounds};
@@ -28,8 +29,9 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
             let puts = options.work(puts);
             let run: fn(u64, u64) -> Result<Sample> = match contender {
                 Contender::Openraft => turn::<Tasks>,
-                // Cores have no runtime; ours is to get one.
-                Contender::RaftRs | Contender::RaftRsAsOne | Contender::Ours => continue,
+                Contender::Ours => turn::<Nodes>,
+                // A core without a runtime.
+                Contender::RaftRs | Contender::RaftRsAsOne => continue,
             };
             who.push((clients, *contender));
             units.push(Unit {
