@@ -20,6 +20,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`log`] | what a log must do to be compared, and the contenders, each with its settings |
+//! | [`storage`] | the same for storage engines, each in a process of its own |
+//! | [`raft`] | the same for consensus |
 //! | [`slice`](mod@slice) | one turn: threads that append and wait, or tasks that await |
 //! | [`cost`], [`syncs`] | what the process has spent |
 //! | [`rounds`], [`spread`] | the shuffled turns, and medians over them |
@@ -28,7 +30,9 @@
 pub mod cost;
 pub mod figures;
 pub mod log;
+pub mod raft;
 pub mod rounds;
+
 pub mod slice;
 pub mod spread;
 pub mod storage;

@@ -185,7 +185,7 @@ pub(super) fn overwrite(bench: &mut Bench) -> Result<Sample> {
         if now - start > SLOW_PUT {
             let before = std::mem::replace(&mut waited, waited_for_cpu()?);
             longest = longest.max((now - start).saturating_sub(waited - before));
-        } else if times.len() % PUTS_BETWEEN == 0 {
+        } else if times.len().is_multiple_of(PUTS_BETWEEN) {
             waited = waited_for_cpu()?;
         }
         if now >= end {
