@@ -4,3 +4,4 @@
 
 mod basics;
 mod lab;
+mod log_safety;
