@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod elections;
 mod lab;
 mod log_safety;
