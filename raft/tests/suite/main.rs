@@ -6,3 +6,5 @@ mod basics;
 mod elections;
 mod lab;
 mod log_safety;
+mod membership;
+mod reading;
