@@ -54,7 +54,7 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Loan {
     to: NodeId,
-    after: Index,
+    pub(crate) after: Index,
     purpose: Purpose,
 }
 

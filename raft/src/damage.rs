@@ -124,6 +124,11 @@ impl Raft {
         damage.holes.push(hole);
         damage.holes.sort_by_key(|hole| hole.after);
         damage.ask_at = now;
+        // The reads that found it bring nothing: whoever waits for one asks again.
+        self.loans.retain(|loan| loan.after >= through);
+        if let Standing::Leader(reign) = &mut self.standing {
+            reign.peers.iter_mut().for_each(|peer| peer.loading = false);
+        }
     }
 
     fn lose_end(&mut self, after: Index, through: Index) {
