@@ -4,6 +4,7 @@
 
 mod basics;
 mod elections;
+mod flow;
 mod lab;
 mod log_safety;
 mod membership;
