@@ -9,12 +9,12 @@
 //!                   D  E                  A borrows from B, and asks again.
 //! ```
 //!
-//! Raft's own rules leave this group without a leader for as long as the links stay so. Borrowing is
-//! safe for the same reason that voting by logs is. Call a log newer if its last position is
+//! Raft's own rules leave this group without a leader for as long as the links stay so. Borrowing
+//! is safe for the same reason that voting by logs is. Call a log newer if its last position is
 //! greater. If an entry was acknowledged by a quorum in its leader's term t, every log whose last
 //! entry is of a later term contains it (leader completeness, Raft §5.4.3), and so does every log
-//! that ends in t behind it. A log that is replaced by a *newer* one therefore keeps all that may be
-//! committed. Two conditions make that whole:
+//! that ends in t behind it. A log that is replaced by a *newer* one therefore keeps all that may
+//! be committed. Two conditions make that whole:
 //!
 //! * The borrower has left every term in which it acknowledged anything: it is a candidate, and has
 //!   followed nobody in its term. No leader counts on what it had.

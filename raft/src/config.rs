@@ -31,7 +31,8 @@ pub struct Config {
     pub window_messages_max: usize,
     /// Most bytes of entries under way to one follower.
     pub window_bytes_max: usize,
-    /// Most bytes proposed and not committed. Beyond it, proposals are refused; one is always let in.
+    /// Most bytes proposed and not committed. Beyond it, proposals are refused; one is always let
+    /// in.
     pub uncommitted_bytes_max: usize,
     /// Most bytes of durable entries kept in memory for followers that are a little behind.
     pub tail_bytes_max: usize,

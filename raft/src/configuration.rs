@@ -224,6 +224,11 @@ impl Change {
             if now.is_witness(wanted.id) && wanted.suffrage != Suffrage::Witness {
                 return Err("a witness has no commands: remove it and add another member");
             }
+            // It may have entries that no other voter has, and as a witness could not lead to
+            // commit them.
+            if now.can_lead(wanted.id) && wanted.suffrage == Suffrage::Witness {
+                return Err("a voter is made no witness: remove it first");
+            }
             members.retain(|member| member.id != wanted.id);
             members.push(*wanted);
         }
@@ -233,6 +238,11 @@ impl Change {
         }
         if !alone.incoming.iter().any(|id| alone.can_lead(*id)) {
             return Err("nobody could lead");
+        }
+        // Every quorum has a member that has the commands, or they could be committed and gone.
+        let witnesses = alone.incoming.iter().filter(|id| alone.is_witness(**id)).count();
+        if witnesses > alone.incoming.len() / 2 {
+            return Err("witnesses could make a quorum of their own");
         }
         let moved = difference(&now.incoming, &alone.incoming);
         let outgoing = if moved <= 1 { Vec::new() } else { now.incoming.clone() };
@@ -265,6 +275,20 @@ impl History {
     /// The one in force (thesis §4.1: the latest in the log, committed or not).
     pub(crate) fn active(&self) -> &Arc<Configuration> {
         &self.entries.last().expect("a history is never empty").1
+    }
+
+    /// Whether `id` may lead: by the configuration in force, or by the one before it while that may
+    /// not be committed. A leader that removes itself may be the only one that can finish the
+    /// change (thesis §4.2.2).
+    pub(crate) fn can_lead(&self, id: NodeId, commit: Index) -> bool {
+        let settled = self.entries.iter().rposition(|(index, _)| *index <= commit).unwrap_or(0);
+        self.entries[settled..].iter().any(|(_, members)| members.can_lead(id))
+    }
+
+    /// Behind which entry `id` has been a witness without a break, if it is one.
+    pub(crate) fn witness_since(&self, id: NodeId) -> Option<Index> {
+        let spell = self.entries.iter().rev().take_while(|(_, members)| members.is_witness(id));
+        spell.last().map(|(index, _)| *index)
     }
 
     /// Where the one in force stands in the log.

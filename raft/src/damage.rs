@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   1@1 2@1 3@1 ██████████ 7@2 8@2        a hole: whoever has an entry like 7@2 has what was in it
-//!                          └ anchor       (log matching, Raft §5.3), leader or not, committed or not
+//!                          └ anchor       (log matching, Raft §5.3), leader or not
 //!
 //!   1@1 2@1 3@1 ▒▒▒▒▒▒▒▒▒▒ end            a lost end: nothing vouches for it. Until a leader has
 //!                                         shown what is committed, the node cannot say that a
@@ -16,7 +16,7 @@
 //! | lost | votes | stands | until |
 //! |---|---|---|---|
 //! | entries before a sound one | yes | no | any peer with the anchor has sent them |
-//! | the end of the log | for logs that are no worse for sure | no | what a leader committed is here |
+//! | the end of the log | for logs that are no worse | no | what a leader committed is here |
 //! | the vote | no, for 2E; then not in terms seen by then | no | 2E have passed |
 //! | the snapshot | yes | no | a peer's snapshot is installed |
 
@@ -102,11 +102,11 @@ impl Damage {
 
 impl Raft {
     /// [`Input::Damaged`](crate::Input::Damaged).
-    pub(crate) fn damaged(&mut self, after: Index, through: Index) {
+    pub(crate) fn damaged(&mut self, after: Index, through: Index, out: &mut Vec<Effect>) {
         let anchor = through.next();
         let Some(term) = self.log.term_at(anchor) else {
             // Nothing stands behind it: only a leader can say what was there.
-            return self.lose_end(after, through);
+            return self.lose_end(after, out);
         };
         let now = self.now;
         let damage = self.damage.get_or_insert_with(Box::default);
@@ -131,13 +131,13 @@ impl Raft {
         }
     }
 
-    fn lose_end(&mut self, after: Index, through: Index) {
-        let last = self.log.last();
-        if after >= last.index || through < last.index || after < self.commit {
-            return;
+    /// The end of the log is lost while the node runs. What it accepted may be counted on, by this
+    /// term's leader too, and a running node cannot take that back: it stops, and comes up as
+    /// another life of this member, with [`Boot::lost_end`].
+    fn lose_end(&mut self, after: Index, out: &mut Vec<Effect>) {
+        if after < self.log.last().index {
+            self.stop(Fault::Storage, out);
         }
-        self.hard.lost_end = self.hard.lost_end.max(Some(last));
-        self.truncate(after);
     }
 
     /// Whether `index` is one of those that are missing.
@@ -249,7 +249,7 @@ impl Raft {
         match at_anchor.map(Entry::position) {
             Some(position) if position == hole.anchor => {
                 self.mend_from(entries);
-                return self.meet_hole(entries);
+                self.meet_hole(entries);
             }
             Some(_) => self.truncate(hole.after),
             None if last.term > hole.anchor.term => self.truncate(hole.after),
@@ -308,10 +308,10 @@ impl Raft {
     ///
     /// * The leader has sent all of it again: whatever was acknowledged, to this leader or another,
     ///   is here again.
-    /// * A leader of a later term has committed an entry of its own, and it is here, durably. It was
-    ///   elected without this node's vote, or had no less than it, so it has everything that was
-    ///   committed with its help. The word of a leader of the same term would not do: it may still
-    ///   count on what this node acknowledged and lost.
+    /// * A leader of a later term has committed an entry of its own, and it is here, durably. It
+    ///   was elected without this node's vote, or had no less than it, so it has everything that
+    ///   was committed with its help. The word of a leader of the same term would not do: it may
+    ///   still count on what this node acknowledged and lost.
     pub(crate) fn end_found(&mut self) {
         let Some(lost) = self.hard.lost_end else { return };
         let again = self.stored >= lost.index;

@@ -20,7 +20,8 @@ use crate::types::{Index, NodeId, Term, Ticket, WriteId};
 pub enum Effect {
     /// Send this now. It may be lost.
     Send(Message),
-    /// Make this durable, after every write before it, and answer [`Input::Stored`](crate::Input::Stored).
+    /// Make this durable, after every write before it, and answer
+    /// [`Input::Stored`](crate::Input::Stored).
     Write(Write),
     /// Read entries after `after` from the log, up to `bytes_max` but at least one, and answer
     /// [`Input::Loaded`](crate::Input::Loaded), or [`Input::Damaged`](crate::Input::Damaged).
@@ -34,8 +35,8 @@ pub enum Effect {
         /// When to stop, in the measure of [`Entry::bytes`].
         bytes_max: usize,
     },
-    /// Entries up to here are committed: apply them, in order. [`Raft::entries`](crate::Raft::entries)
-    /// has those that are in memory, your log the others.
+    /// Entries up to here are committed: apply them, in order.
+    /// [`Raft::entries`](crate::Raft::entries) has those that are in memory, your log the others.
     Commit {
         /// The last of them.
         through: Index,
@@ -62,7 +63,8 @@ pub enum Effect {
         /// Who needs it.
         to: NodeId,
     },
-    /// Fetch this snapshot from a peer, and say [`Input::SnapshotFetched`](crate::Input::SnapshotFetched).
+    /// Fetch this snapshot from a peer, and say
+    /// [`Input::SnapshotFetched`](crate::Input::SnapshotFetched).
     FetchSnapshot {
         /// Who has it.
         from: NodeId,

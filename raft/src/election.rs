@@ -79,7 +79,7 @@ impl Raft {
     pub(crate) fn may_stand(&self) -> bool {
         let sound = self.damage.as_ref().is_none_or(|damage| damage.is_nothing());
         let known = !self.hard.lost_vote && self.hard.lost_end.is_none();
-        sound && known && self.history.active().can_lead(self.id)
+        sound && known && self.history.can_lead(self.id, self.commit)
     }
 
     /// Asks whether an election could be won. Nothing is decided by it.
@@ -280,8 +280,13 @@ impl Raft {
         self.standing = Standing::Follower;
         (self.leader, self.quiet) = (leader, false);
         self.take_turns();
+        let before = self.election_at;
         let hurry = leader.is_none() && !self.is_loyal();
         self.set_patience(if hurry { self.config.election / 2 } else { self.config.election });
+        if let (Some(at), Some(before), None) = (self.election_at, before, leader) {
+            // A candidate that cannot win must not make those wait for ever who can.
+            self.election_at = Some(at.min(before));
+        }
     }
 
     /// Takes word of a leader of this term. Says whether it may be one.

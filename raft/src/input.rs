@@ -43,7 +43,8 @@ pub enum Input {
         /// To whom.
         to: Option<NodeId>,
     },
-    /// Stand for election now, whatever the timers say. Leaders and those who cannot lead ignore it.
+    /// Stand for election now, whatever the timers say. Leaders and those who cannot lead ignore
+    /// it.
     Campaign,
     /// A write of [`Effect::Write`](crate::Effect::Write) is durable. In any order.
     Stored(WriteId),
@@ -58,7 +59,9 @@ pub enum Input {
         /// In order, without gaps.
         entries: Vec<Entry>,
     },
-    /// Entries after `after` and up to `through` cannot be read from the log any more.
+    /// Entries after `after` and up to `through` cannot be read from the log any more. If they are
+    /// the end of it the node stops, to be started anew with
+    /// [`Boot::lost_end`](crate::Boot::lost_end).
     Damaged {
         /// The last one before them that can be read.
         after: Index,
@@ -106,8 +109,9 @@ pub enum ReadMode {
     Log,
     /// One round of heartbeats for all reads that wait (thesis §6.4).
     Index,
-    /// The leader's lease: no message at all. Refused without [`Config::lease`](crate::Config::lease);
-    /// falls back to [`ReadMode::Index`] while none is held.
+    /// The leader's lease: no message at all. Refused without
+    /// [`Config::lease`](crate::Config::lease); falls back to [`ReadMode::Index`] while none is
+    /// held.
     Lease,
     /// None: whatever this node has. May be old.
     Stale,

@@ -7,9 +7,9 @@
 //!
 //! A few machines are to act as one that does not fail. They keep the same list of commands, the
 //! *log*, and apply it in the same order to the same state machine, so any of them can answer for
-//! all. Machines stop without a word, come back with what was on their disks, and the network loses,
-//! delays, doubles and reorders what they say. Whatever happens, a command that a client was told
-//! is done must stay done, and be seen by everyone who asks later.
+//! all. Machines stop without a word, come back with what was on their disks, and the network
+//! loses, delays, doubles and reorders what they say. Whatever happens, a command that a client was
+//! told is done must stay done, and be seen by everyone who asks later.
 //!
 //! # The idea
 //!
@@ -42,8 +42,8 @@
 //!
 //! There is no order to get wrong. A write may take as long as it likes, many may be under way, and
 //! they may complete in any order: what must not be said before a write is durable is held back by
-//! the core and comes out as a `Send` after [`Input::Stored`]. A crash test is therefore short: drop
-//! any suffix of the writes that were not acknowledged.
+//! the core and comes out as a `Send` after [`Input::Stored`]. A crash test is therefore short:
+//! drop any suffix of the writes that were not acknowledged.
 //!
 //! # Try it
 //!
@@ -103,7 +103,7 @@
 //! * Inherited reads of a leader that waits for an older lease (LeaseGuard §4): it serves none
 //!   until the wait is over.
 
-#![no_std]
+#![cfg_attr(not(any(feature = "store", test)), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -112,6 +112,7 @@ mod types;
 
 mod entry;
 mod message;
+mod wire;
 
 mod config;
 mod effect;
@@ -146,6 +147,12 @@ mod reign;
 mod writes;
 
 mod rng;
+
+#[cfg(feature = "store")]
+pub mod store;
+
+#[cfg(feature = "runtime")]
+pub mod runtime;
 
 pub use boot::{Boot, HardState, SnapshotMeta};
 pub use config::{Config, Lease};

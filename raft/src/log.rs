@@ -4,7 +4,7 @@
 //!        base                 stable        written      last
 //!    ─────┼─────────────────────┼──────────────┼───────────┤
 //!         │   runs: (first index, term), (…), …            │   every position, in a few numbers
-//!         │           ┊         tail: entries in memory    │   what is not durable, and a little more
+//!         │           ┊         tail: entries in memory    │   what is not durable, and more
 //!                     └ what followers may still want
 //! ```
 //!

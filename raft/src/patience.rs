@@ -42,7 +42,9 @@ impl Raft {
             }
         });
         let slot = (self.config.election / all.max(1)).max(1);
-        self.turn = Turn { stands: stands(self.id), late: before * slot, slot };
+        // By the configuration before, while the one in force is not known to be committed.
+        let still = !members.can_lead(self.id) && self.history.can_lead(self.id, self.commit);
+        self.turn = Turn { stands: stands(self.id) || still, late: before * slot, slot };
     }
 
     /// Loses patience after `ticks`, when its turn comes.

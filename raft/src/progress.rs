@@ -16,6 +16,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::entry::Entry;
 use crate::types::{Index, NodeId};
 
 /// How entries are sent to a member.
@@ -40,7 +41,9 @@ pub(crate) enum Pace {
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) id: NodeId,
-    pub(crate) witness: bool,
+    /// Commands behind this entry are withheld from it: it is a witness from there on. It learns so
+    /// from the entry itself, and must be able to apply what is before.
+    pub(crate) witness: Option<Index>,
     pub(crate) pace: Pace,
     /// Durable there, and like the leader's log, up to here.
     pub(crate) matched: Index,
@@ -64,7 +67,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(id: NodeId, witness: bool, next: Index) -> Progress {
+    pub(crate) fn new(id: NodeId, witness: Option<Index>, next: Index) -> Progress {
         Progress {
             id,
             witness,
@@ -125,6 +128,14 @@ impl Progress {
                 self.next = last.next();
             }
             Pace::Replicate | Pace::Snapshot { .. } => {}
+        }
+    }
+
+    /// An entry as it is sent to this member.
+    pub(crate) fn dress(&self, entry: &Entry) -> Entry {
+        match self.witness {
+            Some(since) if entry.index > since => entry.withheld(),
+            _ => entry.clone(),
         }
     }
 

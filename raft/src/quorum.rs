@@ -10,6 +10,8 @@
 //! * how far: [`Quorum::reached`] over numbers, the greatest that a quorum has reached. Commit
 //!   indexes, rounds of heartbeats and the times of contact are all such numbers.
 
+use alloc::vec::Vec;
+
 use crate::types::NodeId;
 
 /// What a count of votes comes to.
@@ -98,7 +100,7 @@ fn reached_by_majority(voters: &[NodeId], value: &impl Fn(NodeId) -> u64) -> u64
         values.sort_unstable();
         return values[voters.len() - enough];
     }
-    let mut values: alloc::vec::Vec<u64> = voters.iter().map(|voter| value(*voter)).collect();
+    let mut values: Vec<u64> = voters.iter().map(|voter| value(*voter)).collect();
     values.sort_unstable();
     values[voters.len() - enough]
 }
@@ -139,9 +141,9 @@ mod tests {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 (seed >> 33) % below
             };
-            let voters: alloc::vec::Vec<NodeId> = (1..=1 + draw(11)).collect();
-            let old: alloc::vec::Vec<NodeId> = (3..3 + draw(5)).collect();
-            let values: alloc::vec::Vec<u64> = (0..20).map(|_| draw(6)).collect();
+            let voters: Vec<NodeId> = (1..=1 + draw(11)).collect();
+            let old: Vec<NodeId> = (3..3 + draw(5)).collect();
+            let values: Vec<u64> = (0..20).map(|_| draw(6)).collect();
             let value = |id: NodeId| values[usize::try_from(id).unwrap()];
             let quorum = Quorum::new(&voters, &old);
             let wins = |at: u64| quorum.verdict(|id| Some(value(id) >= at)) == Verdict::Won;

@@ -232,8 +232,8 @@ impl Raft {
                 self.land();
             }
             Input::StorageFailed => self.stop(Fault::Storage, out),
-            Input::Loaded { to, after, entries } => self.loaded(to, after, entries, out),
-            Input::Damaged { after, through } => self.damaged(after, through),
+            Input::Loaded { to, after, entries } => self.loaded(to, after, &entries, out),
+            Input::Damaged { after, through } => self.damaged(after, through, out),
             Input::SnapshotOpen { to, meta } => self.snapshot_open(to, meta, out),
             Input::SnapshotUnsound { to } => self.snapshot_unsound(to, out),
             Input::SnapshotSent { to } => self.snapshot_sent(to),
@@ -256,6 +256,9 @@ impl Raft {
     /// One round of effects for all that was taken in.
     fn settle(&mut self, out: &mut Vec<Effect>) {
         self.end_found();
+        if self.asks.is_some() && self.history.active().is_witness(self.id) {
+            self.drop_asks(Refused::NotLeader(self.leader), out);
+        }
         self.tally(out);
         self.govern(out);
         self.ask_for_write(out);

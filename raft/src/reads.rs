@@ -96,6 +96,10 @@ impl Raft {
     /// [`Input::Read`](crate::Input::Read).
     pub(crate) fn read(&mut self, ticket: Ticket, mode: ReadMode, out: &mut Vec<Effect>) {
         let mut answer = |result| out.push(Effect::Answer { ticket, result });
+        if self.history.active().is_witness(self.id) {
+            // It has nothing to read from.
+            return answer(Err(Refused::NotLeader(self.leader)));
+        }
         match mode {
             ReadMode::Stale => answer(Ok(self.told)),
             ReadMode::Lease if self.config.lease.is_none() => answer(Err(Refused::NoClockBound)),

@@ -50,7 +50,8 @@ pub(crate) struct Reign {
     pub(crate) lease_from: Index,
     /// When the newest of its committed entries was appended.
     pub(crate) leased_at: Option<u64>,
-    /// Nothing is committed before this time: an older leader may hold a lease. 0 when that is over.
+    /// Nothing is committed before this time: an older leader may hold a lease. 0 when that is
+    /// over.
     pub(crate) commit_from: u64,
     /// When there was last something to do.
     pub(crate) busy_at: u64,

@@ -112,8 +112,17 @@ impl Raft {
         let Standing::Leader(reign) = &mut self.standing else { return };
         let mut peers = core::mem::take(&mut reign.peers);
         let round = reign.round;
+        // A witness gets no position that no other voter has with its command: alone with it, it
+        // could neither lead nor vote for anyone.
+        let members = self.history.active();
+        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
+        let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
+        let own = if full(self.id) { self.log.stable() } else { Index(0) };
+        let kept = copies.fold(own, Index::max);
         for peer in &mut peers {
-            self.feed(peer, round, out);
+            let last = self.log.last().index;
+            let last = if peer.witness.is_some() { last.min(kept) } else { last };
+            self.feed(peer, last, round, out);
             // News of commits rides with entries, and travels alone when there are none.
             if peer.commit_sent < self.commit.min(peer.matched) {
                 self.heartbeat(peer, round, false, out);
@@ -123,10 +132,10 @@ impl Raft {
         reign.peers = peers;
     }
 
-    fn feed(&mut self, peer: &mut Progress, round: u64, out: &mut Vec<Effect>) {
+    /// Sends one follower what it lacks, up to `last`.
+    fn feed(&mut self, peer: &mut Progress, last: Index, round: u64, out: &mut Vec<Effect>) {
         let config: &Config = &self.config;
         while peer.may_send(config.window_messages_max, config.window_bytes_max) {
-            let last = self.log.last().index;
             let probing = matches!(peer.pace, Pace::Probe { .. });
             if peer.next > last && !probing {
                 return;
@@ -138,9 +147,10 @@ impl Raft {
             if self.damage.as_ref().is_some_and(|damage| damage.covers(peer.next)) {
                 return;
             }
-            let Some((entries, bytes)) = take(&self.log, peer, config.message_bytes_max) else {
+            let Some((entries, bytes)) = take(&self.log, peer, last, config.message_bytes_max)
+            else {
                 peer.loading = true;
-                let through = self.log.tail_start().prev();
+                let through = self.log.tail_start().prev().min(last);
                 let bytes_max = config.message_bytes_max;
                 out.push(Effect::Load { to: peer.id, after: index, through, bytes_max });
                 return;
@@ -160,10 +170,10 @@ impl Raft {
         &mut self,
         to: NodeId,
         after: Index,
-        entries: Vec<Entry>,
+        entries: &[Entry],
         out: &mut Vec<Effect>,
     ) {
-        if self.lend_loaded(to, after, &entries, out) {
+        if self.lend_loaded(to, after, entries, out) {
             return;
         }
         let commit = self.commit;
@@ -179,9 +189,7 @@ impl Raft {
             return;
         }
         let bytes = entries.iter().map(Entry::bytes).sum();
-        let witness = peer.witness;
-        let entries: Vec<Entry> =
-            if witness { entries.iter().map(Entry::withheld).collect() } else { entries };
+        let entries: Vec<Entry> = entries.iter().map(|entry| peer.dress(entry)).collect();
         let reached = entries.last().expect("there is one").index;
         peer.sent(reached, bytes);
         peer.round_sent = round;
@@ -396,8 +404,8 @@ impl Raft {
         if let Some(ticket) = change {
             answer(ticket, Err(why));
         }
-        if let Some(handover) = handover {
-            answer(handover.ticket, Ok(self.log.last().index));
+        if let Some(ticket) = handover.and_then(|handover| handover.ticket) {
+            answer(ticket, Ok(self.log.last().index));
         }
         for ticket in readers.into_tickets() {
             answer(ticket, Err(Refused::NotLeader(None)));
@@ -413,7 +421,7 @@ impl Raft {
         let mut peers = Vec::new();
         for id in members.participants().into_iter().filter(|id| *id != self.id) {
             let known = reign.peers.iter().position(|peer| peer.id == id);
-            let witness = members.is_witness(id);
+            let witness = self.history.witness_since(id);
             let mut peer = match known {
                 Some(at) => reign.peers.swap_remove(at),
                 None => Progress::new(id, witness, next),
@@ -445,9 +453,8 @@ impl Raft {
 }
 
 /// The entries to send to a follower next, and their bytes; `None` if they are not in memory.
-fn take(log: &Log, peer: &Progress, bytes_max: usize) -> Option<(Vec<Entry>, usize)> {
-    let end = log.last().index.next();
-    let all = log.entries(peer.next..end)?;
+fn take(log: &Log, peer: &Progress, last: Index, bytes_max: usize) -> Option<(Vec<Entry>, usize)> {
+    let all = log.entries(peer.next..last.next().max(peer.next))?;
     let mut entries = Vec::with_capacity(all.len().min(bytes_max / Entry::OVERHEAD_BYTES + 1));
     let mut bytes = 0;
     for entry in all {
@@ -455,7 +462,7 @@ fn take(log: &Log, peer: &Progress, bytes_max: usize) -> Option<(Vec<Entry>, usi
             break;
         }
         bytes += entry.bytes();
-        entries.push(if peer.witness { entry.withheld() } else { entry.clone() });
+        entries.push(peer.dress(entry));
     }
     Some((entries, bytes))
 }

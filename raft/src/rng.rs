@@ -1,6 +1,7 @@
 //! Chance, from a seed: the core draws from nothing else.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, and good enough to keep timers apart.
+/// SplitMix64 (Steele, Lea, Flood 2014): eight bytes of state, and good enough to keep timers
+/// apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 

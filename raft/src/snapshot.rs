@@ -34,7 +34,7 @@ impl Raft {
     pub(crate) fn needs_snapshot(&self, peer: &mut Progress, out: &mut Vec<Effect>) {
         peer.rewind(peer.matched);
         peer.pace = Pace::Snapshot { since: self.now, index: Index(0) };
-        if !peer.witness {
+        if peer.witness.is_none() {
             out.push(Effect::SendSnapshot { to: peer.id });
             return;
         }
@@ -119,7 +119,7 @@ impl Raft {
             self.promise(self.leader.unwrap_or(from), Body::Accepted { matched, round: 0, life });
             return;
         }
-        if self.history.active().is_witness(self.id) {
+        if meta.configuration.is_witness(self.id) {
             return self.install(meta);
         }
         if self.fetching.as_ref().is_none_or(|under_way| under_way.last < last) {

@@ -18,7 +18,8 @@ use crate::types::{NodeId, Position, Ticket};
 /// A hand-over that is under way.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    pub(crate) ticket: Ticket,
+    /// Who waits for it; nobody, if it is the leader's own wish.
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) to: NodeId,
     /// When it is given up.
     until: u64,
@@ -34,6 +35,7 @@ impl Raft {
                 let (now, until) = (self.now, self.now + self.config.election);
                 let heartbeat = self.config.heartbeat;
                 let Standing::Leader(reign) = &mut self.standing else { return };
+                let ticket = Some(ticket);
                 reign.handover = Some(Handover { ticket, to, until, told: false });
                 reign.stir(now, heartbeat);
             }
@@ -99,10 +101,9 @@ impl Raft {
             member.priority > own && members.can_lead(member.id) && ready(member.id)
         });
         if let Some(member) = better.max_by_key(|member| member.priority) {
-            let (ticket, to) = (Ticket(u64::MAX), member.id);
-            let until = now + self.config.election;
+            let (to, until) = (member.id, now + self.config.election);
             reign.tried_at = now;
-            reign.handover = Some(Handover { ticket, to, until, told: false });
+            reign.handover = Some(Handover { ticket: None, to, until, told: false });
         }
     }
 
@@ -114,7 +115,9 @@ impl Raft {
         let Some(handover) = reign.handover.take_if(|handover| handover.until <= now) else {
             return;
         };
-        answer(&handover, Err(Refused::TimedOut), out);
+        if let Some(ticket) = handover.ticket {
+            out.push(Effect::Answer { ticket, result: Err(Refused::TimedOut) });
+        }
         if handover.told {
             // Voids the word that may still be on its way, and the lease until then.
             reign.lease_from = last.next();
@@ -141,11 +144,5 @@ impl Raft {
         if current && self.log.last() == last && self.log.stable() == last.index {
             self.stand(true, out);
         }
-    }
-}
-
-fn answer(handover: &Handover, result: Result<crate::Index, Refused>, out: &mut Vec<Effect>) {
-    if handover.ticket != Ticket(u64::MAX) {
-        out.push(Effect::Answer { ticket: handover.ticket, result });
     }
 }

@@ -7,9 +7,9 @@
 //!                                                    ---- instead of      ---- it says
 //! ```
 //!
-//! The bugs are kept as texts to be replaced, not as flags in the code: the core stays readable, and
-//! a test of the simulator checks that each text is still there, once. They are built in a copy of the
-//! sources, one after the other, and run until the simulator stops or the time is up.
+//! The bugs are kept as texts to be replaced, not as flags in the code: the core stays readable,
+//! and a test of the simulator checks that each text is still there, once. They are built in a copy
+//! of the sources, one after the other, and run until the simulator stops or the time is up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let mut rows = Vec::new();
     let chosen: Vec<&Mutant> = mutants.iter().filter(|m| m.name.contains(filter)).collect();
     for mutant in &chosen {
-        let found = hunt(root, &tree, mutant, seconds)?;
+        let found = hunt(&tree, mutant, seconds)?;
         let time = match &found {
             Some((time, how)) => format!("{:.1} s | {how}", time.as_secs_f64()),
             None => format!("not in {seconds} s |"),
@@ -54,18 +54,12 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
 }
 
 /// Builds the sources with the bug in them and runs seeds until one fails.
-fn hunt(
-    root: &Path,
-    tree: &Path,
-    mutant: &Mutant,
-    seconds: u64,
-) -> anyhow::Result<Option<(Duration, String)>> {
-    let sound = fs::read_to_string(root.join(&mutant.file))
-        .with_context(|| format!("{}", mutant.file.display()))?;
+fn hunt(tree: &Path, mutant: &Mutant, seconds: u64) -> anyhow::Result<Option<(Duration, String)>> {
+    let place = tree.join(&mutant.file);
+    let sound = fs::read_to_string(&place).with_context(|| format!("{}", mutant.file.display()))?;
     if sound.matches(&mutant.instead_of).count() != 1 {
         bail!("{}: the text is not in {} once", mutant.name, mutant.file.display());
     }
-    let place = tree.join(&mutant.file);
     fs::write(&place, sound.replace(&mutant.instead_of, &mutant.says))?;
     let built = Command::new("cargo")
         .args(["build", "--release", "--quiet", "-p", "drystone-raft-sim"])

@@ -1,7 +1,7 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ build ─ test ─ doctest ─ loom ─ doc ─ deny ─ summary
+//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ doc ─ deny ─ summary
 //! ```
 //!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
@@ -66,6 +66,9 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         steps.push(step.arg("--manifest-path").arg(manifest));
     }
     steps.push(Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"));
+    // Features are joined over a whole workspace: alone, the crate shows what it can do without.
+    let bare = "cargo build -p drystone-raft --no-default-features --lib";
+    steps.push(Step::new("no_std", bare));
     let tests =
         Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
     if pace == Pace::Fast {
@@ -81,6 +84,12 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps.push(tests);
     steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
     steps.push(loom(target_dir));
+    // Each run is the same seeds from the first on, as many as the time allows.
+    let simulate = Step::new("simulate", "cargo run --release -p drystone-raft-sim --");
+    steps.push(match pace {
+        Pace::Slow => simulate.arg("--steps").arg("1000000000"),
+        _ => simulate.arg("--seconds").arg("300"),
+    });
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());
@@ -189,8 +198,8 @@ mod tests {
     /// Whoever shortens the list must change this line, and say why in the commit.
     #[test]
     fn usual_run_covers_every_step_in_order() {
-        let quick = ["format", "format benches/versus", "clippy"];
-        let all = ["build", "test", "doctest", "loom", "doc", "deny", "advisories"];
+        let quick = ["format", "format benches/versus", "clippy", "no_std"];
+        let all = ["build", "test", "doctest", "loom", "simulate", "doc", "deny", "advisories"];
         let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Writes are all or nothing and in order: that is what [`drystone_raft::Effect::Write`] asks of a
-//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries that
-//! can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that is.
+//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries
+//! that can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that
+//! is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Snapshot<S> {
     pub meta: SnapshotMeta,
     /// The state.
     pub state: Arc<S>,
+    /// Whether it has the effect of every command: a witness's has not.
+    pub whole: bool,
 }
 
 /// A write that was asked for, with all that it needs.
@@ -66,7 +69,7 @@ impl<S: StateMachine> Disk<S> {
         };
         Disk {
             hard: HardState::default(),
-            snapshot: Snapshot { meta, state: Arc::default() },
+            snapshot: Snapshot { meta, state: Arc::default(), whole: true },
             entries: VecDeque::new(),
             first: Index(1),
             life: 0,

@@ -2,7 +2,8 @@
 //!
 //! The driver is as hostile as a driver may be. Writes take long and are reported out of order,
 //! reads of the log come back late and short, applying lags behind, snapshots come in pieces that
-//! get lost, and nothing is done twice because something went wrong: that is for the core to see to.
+//! get lost, and nothing is done twice because something went wrong: that is for the core to see
+//! to.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -93,6 +94,7 @@ pub struct Member<S: StateMachine> {
     told: Index,
     applied: Index,
     state: Arc<S>,
+    whole: bool,
     members: (Index, Arc<Configuration>),
     applying: bool,
     /// Reads that wait until this index is applied.
@@ -127,7 +129,7 @@ impl<S: StateMachine> Process for Member<S> {
         let seed = out.rng().draw();
         let raft = Raft::restore(u64::from(id.0), Arc::clone(&ways.config), boot, now, seed)
             .expect("the options are sound");
-        let Snapshot { meta, state } = disk.snapshot().clone();
+        let Snapshot { meta, state, whole } = disk.snapshot().clone();
         let state = if disk.is_snapshot_bad() { Arc::default() } else { state };
         Member {
             raft,
@@ -135,6 +137,7 @@ impl<S: StateMachine> Process for Member<S> {
             told: meta.last.index,
             applied: meta.last.index,
             state,
+            whole,
             members: (meta.configuration_index, meta.configuration),
             applying: false,
             reads: Vec::new(),
@@ -173,7 +176,7 @@ impl<S: StateMachine> Member<S> {
         match parcel {
             Parcel::Raft(message) => self.feed(now, Some(Input::Peer(*message)), out),
             Parcel::Pull => {
-                if let Some(snapshot) = self.newest_snapshot() {
+                if let Some(snapshot) = self.newest_snapshot().filter(|snapshot| snapshot.whole) {
                     out.send(from, Parcel::Push(Box::new(snapshot)));
                 }
             }
@@ -264,6 +267,7 @@ impl<S: StateMachine> Member<S> {
     /// The state of a snapshot that the core wants written: fetched before, or a witness's nothing.
     fn take_in(&mut self, meta: SnapshotMeta) -> Snapshot<S> {
         let fetched = self.incoming.take().filter(|snapshot| snapshot.meta == meta);
+        self.whole = fetched.is_some();
         let state = fetched.map_or_else(Arc::default, |snapshot| snapshot.state);
         let index = meta.last.index;
         self.installed = Some((meta.last, Arc::clone(&state)));
@@ -271,7 +275,7 @@ impl<S: StateMachine> Member<S> {
         self.applied = index;
         self.told = self.told.max(index);
         self.members = (meta.configuration_index, Arc::clone(&meta.configuration));
-        Snapshot { meta, state }
+        Snapshot { meta, state, whole: self.whole }
     }
 
     fn answer(&mut self, ticket: Ticket, result: Result<Index, Refused>) {
@@ -295,8 +299,10 @@ impl<S: StateMachine> Member<S> {
         let applied = self.applied;
         let ready: Vec<_> = self.reads.extract_if(.., |(_, index)| *index <= applied).collect();
         for (ticket, index) in ready {
+            // A node that was a witness has nothing to read from, member or not.
+            let result = if self.whole { Ok(index) } else { Err(Refused::NotLeader(None)) };
             let state = Some(Arc::clone(&self.state));
-            self.answers.push_back(Answer { ticket, result: Ok(index), state });
+            self.answers.push_back(Answer { ticket, result, state });
         }
     }
 
@@ -329,7 +335,15 @@ impl<S: StateMachine> Member<S> {
                 Payload::Configuration(members) => {
                     self.members = (entry.index, Arc::clone(members));
                 }
-                Payload::Blank | Payload::Withheld => {}
+                Payload::Blank => {}
+                Payload::Withheld => {
+                    self.whole = false;
+                    // A witness has nothing to read from, whatever was asked while it had.
+                    for (ticket, _) in self.reads.drain(..) {
+                        let result = Err(Refused::NotLeader(None));
+                        self.answers.push_back(Answer { ticket, result, state: None });
+                    }
+                }
             }
             self.applied = entry.index;
             self.news.push(entry);
@@ -349,7 +363,7 @@ impl<S: StateMachine> Member<S> {
             configuration: Arc::clone(&self.members.1),
             configuration_index: self.members.0,
         };
-        Some(Snapshot { meta, state: Arc::clone(&self.state) })
+        Some(Snapshot { meta, state: Arc::clone(&self.state), whole: self.whole })
     }
 
     fn take_snapshot(&mut self, now: u64, out: &mut Out<'_, S>) {
@@ -363,6 +377,7 @@ impl<S: StateMachine> Member<S> {
     fn open_snapshot(&mut self, to: u64, out: &mut Out<'_, S>) {
         let input = match self.newest_snapshot() {
             _ if self.disk.is_snapshot_bad() => Input::SnapshotUnsound { to },
+            Some(snapshot) if !snapshot.whole => Input::SnapshotUnsound { to },
             Some(snapshot) => Input::SnapshotOpen { to, meta: snapshot.meta },
             None => return,
         };
@@ -377,6 +392,11 @@ impl<S: StateMachine> Member<S> {
     /// How often it has been started.
     pub fn life(&self) -> u64 {
         self.disk.life()
+    }
+
+    /// Whether its state has the effect of every command: a witness's has not.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Whether its log and its snapshot are whole.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use drystone_raft::{Config, Lease};
+use drystone_raft::{Config, Configuration, Lease, Member, Suffrage};
 use drystone_sim::{Link, Profile, Rate, Rng, Woe};
 
 use crate::member::Ways;
@@ -19,6 +19,8 @@ pub struct Plan {
     pub nodes: u32,
     /// How many of them the group begins with.
     pub members: u32,
+    /// Who they are.
+    pub founders: Configuration,
     /// How drivers behave.
     pub ways: Ways,
     /// What goes wrong in the safety phase.
@@ -50,7 +52,12 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Plan {
         let members = *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]);
         let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
-        let config = draw_config(rng);
+        let mut config = draw_config(rng);
+        let operate = if rng.below(2) == 0 { 0 } else { 3 * ELECTION };
+        if operate > 0 {
+            // What keeps members that were removed from disturbing the others (thesis §4.2.3).
+            (config.pre_vote, config.check_quorum) = (true, true);
+        }
         let slow = *rng.pick(&[2, 10, 60]);
         let ways = Ways {
             config: Arc::new(config),
@@ -79,6 +86,7 @@ impl Plan {
         Plan {
             nodes,
             members,
+            founders: draw_founders(rng, members),
             ways,
             profile,
             link,
@@ -86,15 +94,36 @@ impl Plan {
             liveness: 40 * ELECTION,
             think: 5..5 + 10 * (1 + rng.below(8)),
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
-            operate: if rng.below(2) == 0 { 0 } else { 3 * ELECTION },
+            operate,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
             clocks_lie: false,
         }
     }
 }
 
+impl Plan {
+    /// The witness among the founders.
+    #[must_use]
+    pub fn witness(&self) -> Option<u64> {
+        let members = self.founders.members();
+        members.iter().find(|one| one.suffrage == Suffrage::Witness).map(|one| one.id)
+    }
+}
+
 /// How wrong clocks are, at most, in parts per million: what leases are configured for.
 const DRIFT_PPM: u32 = 20_000;
+
+/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders.
+fn draw_founders(rng: &mut Rng, members: u32) -> Configuration {
+    let witness = if members >= 3 && rng.below(5) == 0 { members } else { 0 };
+    let priorities = rng.below(4) == 0;
+    let member = |id: u32| {
+        let suffrage = if id == witness { Suffrage::Witness } else { Suffrage::Voter };
+        let priority = if priorities { 1 + u8::try_from(rng.below(3)).unwrap_or(0) } else { 1 };
+        Member { id: u64::from(id), suffrage, priority }
+    };
+    Configuration::new((1..=members).map(member).collect::<Vec<_>>(), [])
+}
 
 fn draw_config(rng: &mut Rng) -> Config {
     let mut config = Config::new(ELECTION);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use drystone_raft::{
-    Change, Configuration, Index, Input, NodeId as RaftId, ReadMode, Refused, Role, Ticket,
+    Change, Configuration, Index, Input, ReadMode, Refused, Role, Suffrage, Ticket,
 };
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
@@ -108,6 +108,8 @@ struct Run<'a> {
     waits: Vec<Option<(u64, u64)>>,
     lives: HashMap<NodeId, u64>,
     report: Report,
+    /// Who was a witness once: its log has no commands, and it can be nothing else any more.
+    witnesses: Vec<u64>,
     /// Disks that are damaged, one at a time.
     hurt: Option<NodeId>,
 }
@@ -118,7 +120,7 @@ impl<'a> Run<'a> {
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
         let mut world = World::new(seed);
         world.network_mut().set_all(plan.link.clone());
-        let founders = Configuration::voters((1..=plan.members).map(RaftId::from));
+        let founders = plan.founders.clone();
         let disks = (1..=plan.nodes).map(|id| {
             let members =
                 if id <= plan.members { founders.clone() } else { Configuration::default() };
@@ -141,6 +143,7 @@ impl<'a> Run<'a> {
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
             report: Report::default(),
+            witnesses: plan.witness().into_iter().collect(),
             hurt: None,
         }
     }
@@ -190,7 +193,9 @@ impl<'a> Run<'a> {
             return;
         }
         let down: Vec<NodeId> = self.world.ids().filter(|id| !self.world.is_up(*id)).collect();
-        if down.is_empty() || self.plan.members < 3 || self.plan.operate > 0 {
+        // Beside a witness every other copy is needed.
+        let spare = self.plan.members >= 3 && self.plan.witness().is_none();
+        if down.is_empty() || !spare || self.plan.operate > 0 {
             return;
         }
         let id = *self.rng.pick(&down);
@@ -312,13 +317,19 @@ impl<'a> Run<'a> {
     }
 
     fn draw_change(&mut self) -> Change {
+        let voters = self.voters();
         let mut change = Change::new();
         for _ in 0..=self.rng.below(3) {
-            let id = u64::from(self.any_node().0);
+            let node = self.any_node();
+            let id = u64::from(node.0);
             change = match self.rng.below(6) {
+                _ if self.witnesses.contains(&id) => change.remove(id),
                 0 | 1 => change.voter(id),
                 2 => change.learner(id),
-                3 if self.plan.members >= 3 => change.learner(id),
+                3 if self.plan.members >= 3 && !voters.contains(&node) => {
+                    self.witnesses.push(id);
+                    change.witness(id)
+                }
                 _ => change.remove(id),
             };
         }
@@ -333,7 +344,12 @@ impl<'a> Run<'a> {
         let joint = self.world.processes().any(|(_, member)| member.raft.members().is_joint());
         // While a change of members is under way, two sets are needed: all are made well.
         let all: Vec<NodeId> = self.world.ids().collect();
-        let everyone = joint || self.hurt.is_some() || self.plan.operate > 0;
+        // What a witness has acknowledged may be on one other disk alone.
+        let witness = |(_, member): (NodeId, &Member<Lists>)| {
+            member.raft.members().members().iter().any(|one| one.suffrage == Suffrage::Witness)
+        };
+        let witness = self.world.processes().any(witness);
+        let everyone = joint || witness || self.hurt.is_some() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
@@ -363,8 +379,8 @@ impl<'a> Run<'a> {
     fn voters(&self) -> Vec<NodeId> {
         let best = self.world.processes().max_by_key(|(_, member)| member.raft.last());
         let members = best.map(|(_, member)| member.raft.members());
-        let ids = members.into_iter().flat_map(|members| members.members()).filter_map(|member| {
-            let votes = member.suffrage == drystone_raft::Suffrage::Voter;
+        let ids = members.into_iter().flat_map(Configuration::members).filter_map(|member| {
+            let votes = member.suffrage == Suffrage::Voter;
             votes.then(|| NodeId(u32::try_from(member.id).expect("ids are small here")))
         });
         let mut voters: Vec<NodeId> = ids.collect();

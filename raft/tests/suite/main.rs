@@ -3,9 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod catalogue;
+mod disk_faults;
 mod elections;
 mod flow;
 mod lab;
 mod log_safety;
 mod membership;
 mod reading;
+mod multi_groups;
+mod node_basics;
+mod node_disks;
+mod node_snapshots;
+mod node_support;
+mod store_crash;
+mod store_damage;
+mod store_model;
+mod store_support;
+mod tcp_nodes;

@@ -1,0 +1,237 @@
+//! The task that owns a shard's state machines: applies, replies, and has snapshots taken.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::boot::SnapshotMeta;
+use crate::configuration::Suffrage;
+use crate::effect::Refused;
+use crate::entry::{Entry, Payload};
+use crate::runtime::config::NodeConfig;
+use crate::runtime::machine::StateMachine;
+use crate::runtime::shard::Event;
+use crate::runtime::tickets::Answer;
+use crate::store::{GroupId, Store};
+use crate::types::Index;
+
+/// Bytes of entries that are read from the log at once, to be applied.
+const LOAD_BYTES: usize = 4 << 20;
+
+/// Something for the state machines to do, in order.
+#[derive(Debug)]
+pub(crate) enum Job<M: StateMachine> {
+    /// A group that begins here.
+    Add { slot: u32, group: GroupId, machine: M, applied: Index },
+    /// Apply up to an index; the entries that are not here are in the log.
+    Apply {
+        slot: u32,
+        entries: Vec<Entry>,
+        through: Index,
+        replies: Vec<(Index, Answer<M::Reply>)>,
+    },
+    /// Answer when this index is applied.
+    Wait { slot: u32, index: Index, answer: Answer<Index> },
+    /// Put the state of this snapshot in place of what there is.
+    Restore { slot: u32, meta: SnapshotMeta },
+    /// Take a snapshot, whatever the policy says.
+    Snapshot { slot: u32 },
+    /// The snapshot that was under way is done, or not.
+    Taken { slot: u32 },
+}
+
+/// One state machine.
+struct Bench<M> {
+    group: GroupId,
+    machine: M,
+    applied: Index,
+    /// Reads of an index that is not applied yet.
+    waiting: BTreeMap<Index, Vec<Answer<Index>>>,
+    /// Entries and bytes since the last snapshot.
+    entries: u64,
+    bytes: u64,
+    taking: bool,
+}
+
+/// A shard's state machines.
+pub(crate) struct Applier<M: StateMachine> {
+    config: Arc<NodeConfig>,
+    store: Arc<Store>,
+    events: mpsc::Sender<Event>,
+    benches: Vec<Option<Bench<M>>>,
+}
+
+impl<M: StateMachine> Applier<M> {
+    pub(crate) fn new(
+        config: Arc<NodeConfig>,
+        store: Arc<Store>,
+        events: mpsc::Sender<Event>,
+    ) -> Applier<M> {
+        Applier { config, store, events, benches: Vec::new() }
+    }
+
+    /// Works until the shard is gone.
+    pub(crate) async fn run(mut self, mut rounds: mpsc::Receiver<Vec<Job<M>>>) {
+        while let Some(jobs) = rounds.recv().await {
+            for job in jobs {
+                if let Err(slot) = self.perform(job) {
+                    // The shard may be on its way out.
+                    let _ = self.events.send(Event::MachineFailed { slot }).await;
+                }
+            }
+        }
+    }
+
+    /// Does one job. The error is the group whose state machine cannot go on.
+    fn perform(&mut self, job: Job<M>) -> Result<(), u32> {
+        match job {
+            Job::Add { slot, group, machine, applied } => self.add(slot, group, machine, applied),
+            Job::Apply { slot, entries, through, replies } => {
+                self.apply(slot, entries, through, replies)?;
+                self.end_batch(slot);
+            }
+            Job::Wait { slot, index, answer } => {
+                let Some(bench) = self.bench(slot) else { return Ok(()) };
+                if index <= bench.applied {
+                    let _ = answer.send(Ok(index));
+                } else {
+                    bench.waiting.entry(index).or_default().push(answer);
+                }
+            }
+            Job::Restore { slot, meta } => {
+                self.restore(slot, &meta).map_err(|_| slot)?;
+                self.end_batch(slot);
+            }
+            Job::Snapshot { slot } => self.take_snapshot(slot),
+            Job::Taken { slot } => {
+                if let Some(bench) = self.bench(slot) {
+                    bench.taking = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, slot: u32, group: GroupId, machine: M, applied: Index) {
+        let at = slot as usize;
+        if self.benches.len() <= at {
+            self.benches.resize_with(at + 1, || None);
+        }
+        let (waiting, entries, bytes, taking) = (BTreeMap::new(), 0, 0, false);
+        self.benches[at] = Some(Bench { group, machine, applied, waiting, entries, bytes, taking });
+    }
+
+    fn bench(&mut self, slot: u32) -> Option<&mut Bench<M>> {
+        self.benches.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn apply(
+        &mut self,
+        slot: u32,
+        entries: Vec<Entry>,
+        through: Index,
+        replies: Vec<(Index, Answer<M::Reply>)>,
+    ) -> Result<(), u32> {
+        let store = Arc::clone(&self.store);
+        let Some(bench) = self.bench(slot) else { return Ok(()) };
+        let mut replies = replies.into_iter().peekable();
+        let first = entries.first().map_or(through.next(), |entry| entry.index);
+        while bench.applied.next() < first {
+            // Not in memory any more: from the log.
+            let loaded = store.load(bench.group, bench.applied, first.prev(), LOAD_BYTES);
+            let Ok(Some(loaded)) = loaded else { return Err(slot) };
+            for entry in loaded {
+                bench.take(entry, &mut replies);
+            }
+        }
+        for entry in entries {
+            bench.take(entry, &mut replies);
+        }
+        for (_, answer) in replies {
+            // What a snapshot covers has no reply any more.
+            drop(answer.send(Err(Refused::Unknown)));
+        }
+        Ok(())
+    }
+
+    /// Ends a batch: reads that waited for it, and the policy on snapshots.
+    fn end_batch(&mut self, slot: u32) {
+        let (entries, bytes) = (self.config.snapshot_entries, self.config.snapshot_bytes);
+        let Some(bench) = self.bench(slot) else { return };
+        bench.machine.settle(bench.applied);
+        while let Some(first) = bench.waiting.first_entry() {
+            if *first.key() > bench.applied {
+                break;
+            }
+            let index = bench.applied;
+            for answer in first.remove() {
+                let _ = answer.send(Ok(index));
+            }
+        }
+        if bench.entries >= entries || bench.bytes >= bytes {
+            self.take_snapshot(slot);
+        }
+    }
+
+    fn restore(&mut self, slot: u32, meta: &SnapshotMeta) -> io::Result<()> {
+        let me = self.config.id;
+        let store = Arc::clone(&self.store);
+        let Some(bench) = self.bench(slot) else { return Ok(()) };
+        let member = meta.configuration.member(me);
+        if member.is_none_or(|member| member.suffrage != Suffrage::Witness) {
+            let reader = store.snapshots().read(bench.group, meta.last);
+            bench.machine.restore(&mut reader.map_err(io::Error::other)?)?;
+        }
+        bench.applied = bench.applied.max(meta.last.index);
+        (bench.entries, bench.bytes) = (0, 0);
+        Ok(())
+    }
+
+    /// Begins a snapshot on a thread of its own; applying goes on.
+    fn take_snapshot(&mut self, slot: u32) {
+        let (store, events) = (Arc::clone(&self.store), self.events.clone());
+        let Some(bench) = self.bench(slot) else { return };
+        if bench.taking || bench.applied == Index(0) {
+            return;
+        }
+        let group = bench.group;
+        let Some(meta) = store.meta_at(group, bench.applied) else { return };
+        bench.taking = true;
+        (bench.entries, bench.bytes) = (0, 0);
+        let job = bench.machine.snapshot();
+        tokio::task::spawn_blocking(move || {
+            let write = || -> io::Result<SnapshotMeta> {
+                let mut writer = store.snapshots().write(group, &meta).map_err(io::Error::other)?;
+                job(&mut writer)?;
+                writer.finish().map_err(io::Error::other)
+            };
+            let taken = write().ok();
+            // The shard may be on its way out.
+            let _ = events.blocking_send(Event::Taken { slot, taken });
+        });
+    }
+}
+
+impl<M: StateMachine> Bench<M> {
+    fn take(
+        &mut self,
+        entry: Entry,
+        replies: &mut std::iter::Peekable<impl Iterator<Item = (Index, Answer<M::Reply>)>>,
+    ) {
+        if entry.index <= self.applied {
+            return;
+        }
+        assert_eq!(entry.index, self.applied.next(), "entries are applied in order");
+        self.applied = entry.index;
+        self.entries += 1;
+        if let Payload::Data(data) = entry.payload {
+            self.bytes += data.len() as u64;
+            let reply = self.machine.apply(entry.index, data);
+            if let Some((_, answer)) = replies.next_if(|(index, _)| *index == entry.index) {
+                drop(answer.send(Ok(reply)));
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A caller's handle to one group of a node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::boot::HardState;
+use crate::configuration::{Change, Configuration};
+use crate::effect::Refused;
+use crate::input::ReadMode;
+use crate::raft::Role;
+use crate::runtime::machine::StateMachine;
+use crate::runtime::shard::Request;
+use crate::runtime::tickets::{Answer, Waiting};
+use crate::store::GroupId;
+use crate::types::{Index, NodeId, Position};
+
+/// A handle to one group, here. Clones are the same group.
+#[derive(Debug)]
+pub struct Group<M: StateMachine> {
+    id: GroupId,
+    slot: u32,
+    requests: mpsc::Sender<Request<M>>,
+}
+
+impl<M: StateMachine> Clone for Group<M> {
+    fn clone(&self) -> Group<M> {
+        Group { id: self.id, slot: self.slot, requests: self.requests.clone() }
+    }
+}
+
+/// What can be seen of a group.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// What this node is in it.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Its term, vote and generation.
+    pub hard: HardState,
+    /// What it knows to be committed.
+    pub commit: Index,
+    /// Where its log ends.
+    pub last: Position,
+    /// What is compacted away.
+    pub base: Position,
+    /// The members in force.
+    pub members: Arc<Configuration>,
+    /// Whether nothing of its log, vote or snapshot is missing.
+    pub sound: bool,
+}
+
+impl<M: StateMachine> Group<M> {
+    pub(crate) fn new(id: GroupId, slot: u32, requests: mpsc::Sender<Request<M>>) -> Group<M> {
+        Group { id, slot, requests }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Proposes a command, and returns the state machine's reply once it is committed and applied
+    /// here.
+    ///
+    /// # Errors
+    /// [`Refused::NotLeader`] and others that mean "not done"; [`Refused::Unknown`] means that it
+    /// may yet be done, or not.
+    pub async fn propose(&self, command: impl Into<Bytes>) -> Result<M::Reply, Refused> {
+        let (answer, reply) = oneshot::channel();
+        let (slot, data) = (self.slot, command.into());
+        let sent = self.requests.send(Request::Propose { slot, data, answer }).await;
+        sent.map_err(|_| Refused::Stopped)?;
+        // Dropped unanswered: the node was dropped with the command under way.
+        reply.await.unwrap_or(Err(Refused::Unknown))
+    }
+
+    /// Resolves when the state machine here may be read, with the index that it holds at least.
+    ///
+    /// # Errors
+    /// The read is refused, and may be tried again.
+    pub async fn read(&self, mode: ReadMode) -> Result<Index, Refused> {
+        self.ask(|slot, answer| Request::Read { slot, mode, answer }).await
+    }
+
+    /// Changes the members. Resolves when the change is done.
+    ///
+    /// # Errors
+    /// As for [`Group::propose`].
+    pub async fn change(&self, change: Change) -> Result<Index, Refused> {
+        self.ask(|slot, answer| Request::Change { slot, change, answer }).await
+    }
+
+    /// Hands the leadership over, to the best if none is named.
+    ///
+    /// # Errors
+    /// As for [`Group::propose`]; [`Refused::TimedOut`] if it was not taken up.
+    pub async fn transfer(&self, to: Option<NodeId>) -> Result<Index, Refused> {
+        self.ask(|slot, answer| Request::Transfer { slot, to, answer }).await
+    }
+
+    /// Makes this node stand for election at once.
+    ///
+    /// # Errors
+    /// [`Refused::Stopped`].
+    pub async fn campaign(&self) -> Result<(), Refused> {
+        let sent = self.requests.send(Request::Campaign { slot: self.slot }).await;
+        sent.map_err(|_| Refused::Stopped)
+    }
+
+    /// What can be seen of it.
+    ///
+    /// # Errors
+    /// [`Refused::Stopped`].
+    pub async fn status(&self) -> Result<Status, Refused> {
+        let (answer, status) = oneshot::channel();
+        let sent = self.requests.send(Request::Status { slot: self.slot, answer }).await;
+        sent.map_err(|_| Refused::Stopped)?;
+        status.await.map_err(|_| Refused::Stopped)
+    }
+
+    async fn ask(
+        &self,
+        request: impl FnOnce(u32, Answer<Index>) -> Request<M>,
+    ) -> Result<Index, Refused> {
+        let (answer, result) = oneshot::channel();
+        let sent = self.requests.send(request(self.slot, answer)).await;
+        sent.map_err(|_| Refused::Stopped)?;
+        result.await.unwrap_or(Err(Refused::Unknown))
+    }
+}
+
+/// Refuses a request that no shard takes any more.
+pub(crate) fn refuse<M: StateMachine>(request: Request<M>) {
+    let why = Refused::Stopped;
+    match request {
+        Request::Propose { answer, .. } => Waiting::Reply(answer).refuse(why),
+        Request::Read { answer, .. }
+        | Request::Change { answer, .. }
+        | Request::Transfer { answer, .. } => Waiting::<M::Reply>::Done(answer).refuse(why),
+        // Those who wait for these see their channel close.
+        Request::Status { .. } | Request::Campaign { .. } => {}
+        Request::Add { .. } | Request::Stop { .. } => {}
+    }
+}

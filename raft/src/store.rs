@@ -1,0 +1,400 @@
+//! The logs, terms and votes of many groups in one log on disk.
+//!
+//! # The problem
+//!
+//! A node may promise only what a crash cannot make it forget: its term, its vote, its entries. A
+//! node of a thousand groups cannot sync a thousand files. And a disk that damages one record must
+//! not cost the others, nor make the node say what it does not know.
+//!
+//! # The idea
+//!
+//! All groups append to one [`drystone_wal`]: what came together is one write and one sync. A
+//! [`Book`](book) in memory knows where each group's entries stand. Every record carries its
+//! group's serial number (`record.rs`), and each write repeats the term and the vote.
+//!
+//! ```text
+//!    Batch: group 7's write, group 9's write, …  ──► one atomic group of the log ──► Commit
+//!
+//!    ┌──────┬─────┬─────┬──────┬─────┬──────┬──────┬─────┐
+//!    │Head 7│ e 3 │ e 4 │Head 9│ e 8 │Mark 7│Head 7│ e 5 │ …
+//!    └──────┴─────┴─────┴──────┴─────┴──────┴──────┴─────┘
+//! ```
+//!
+//! **Room.** The oldest records can be let go of up to the first that some group still needs. A
+//! group that has nothing to write would hold them for ever, so what little it has is written
+//! again at the end, as a log-structured file system cleans its segments (Rosenblum and Ousterhout
+//! 1991): [`Store::clean`].
+//!
+//! **Damage.** What the log proves torn was never acknowledged, and is left out. Any other damage
+//! is not refused: what is sound around it is carried to a new log, the damaged one is kept beside
+//! it, and each group's [`Boot`] says what it misses (`repair.rs`).
+//!
+//! # Promises
+//!
+//! * What was written is there after a crash once its [`Commit`] resolved; writes are whole or not
+//!   there at all, and a later one is never there without those before it.
+//! * An entry that is read is the one that was written. A group whose records were lost starts with
+//!   a hole, a lost end or a lost vote, and never with less and no word of it.
+//! * Memory: 32 bytes for each write that is not compacted away, not for each entry.
+//!
+//! # Absent
+//!
+//! Damage to the very last write before a crash cannot be told from a write that was never
+//! finished, by the log alone (see [`drystone_wal`]). Snapshots are files beside the log
+//! (`snapshots.rs`); what is in them is the state machine's.
+
+mod batch;
+mod book;
+mod error;
+mod record;
+
+mod recovery;
+mod repair;
+
+mod snapshots;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use drystone_vfs::{Clock, OsClock, Vfs};
+use drystone_wal::{Commit, Lsn, Wal};
+
+use crate::boot::{Boot, SnapshotMeta};
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::input::Input;
+use crate::types::{Index, NodeId};
+use book::Book;
+use record::Record;
+
+pub use batch::Batch;
+pub use error::{Error, Result};
+pub use record::GroupId;
+pub use repair::Damage;
+pub use snapshots::{SnapshotReader, SnapshotWriter, Snapshots};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The log beneath.
+    pub wal: drystone_wal::Options,
+    /// Where the time of day comes from, by which the lives of a node are told apart.
+    pub clock: Arc<dyn Clock>,
+    /// The shared log is cleaned when it takes more than this, and more than twice what is needed.
+    pub log_bytes: u64,
+    /// A group with less than this is written again when it holds the log's oldest records; one
+    /// with more has to be compacted.
+    pub moved_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            wal: drystone_wal::Options::default(),
+            clock: Arc::new(OsClock::new()),
+            log_bytes: 256 << 20,
+            moved_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// The logs of the groups of one node. Calls block, as those of the log do.
+#[derive(Debug)]
+pub struct Store {
+    options: Options,
+    wal: Wal,
+    snapshots: Snapshots,
+    life: u64,
+    damage: Option<Damage>,
+    shelf: Mutex<Shelf>,
+}
+
+/// What changes.
+#[derive(Debug, Default)]
+struct Shelf {
+    books: HashMap<GroupId, Book>,
+    /// The serial of the next record of the store's own.
+    own_serial: u64,
+    own_lsn: Lsn,
+    /// Whole groups may have been lost with a damaged log.
+    doubtful: bool,
+    /// Bytes of a batch that is being made, and where each record of it ends.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it if there is none, and reads the whole log once.
+    ///
+    /// # Errors
+    /// [`Error::Log`] if it is in use or the disk refuses; [`Error::Corrupt`] for records that pass
+    /// their checksums and contradict each other. Damage is no error: see [`Store::damage`].
+    pub fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Store> {
+        recovery::open(vfs, dir, options)
+    }
+
+    /// What was damaged when the store was opened, if anything was.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
+    }
+
+    /// The groups that are here, in no order.
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.shelf().books.keys().copied().collect()
+    }
+
+    /// The snapshots beside the log.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Begins a group that starts with these members.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`]; [`Error::Log`].
+    pub fn create(&self, group: GroupId, members: Configuration) -> Result<()> {
+        let meta = SnapshotMeta {
+            last: crate::types::Position::default(),
+            configuration: Arc::new(members),
+            configuration_index: Index(0),
+        };
+        let mut batch = self.batch();
+        batch.create(group, meta)?;
+        if let Some(commit) = batch.commit()? {
+            commit.wait()?;
+        }
+        Ok(())
+    }
+
+    /// What a node of this group begins with.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`].
+    pub fn boot(&self, group: GroupId) -> Result<Boot> {
+        let shelf = self.shelf();
+        let book = shelf.books.get(&group).ok_or(Error::NoGroup(group))?;
+        Ok(book.boot(self.life))
+    }
+
+    /// Recovers a group by force on this survivor: see [`Boot::force`]. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`]; [`Error::Log`].
+    pub fn force(&self, group: GroupId, voters: &[NodeId]) -> Result<()> {
+        let mut boot = self.boot(group)?;
+        let (hard, entry) = boot.force(voters);
+        let mut batch = self.batch();
+        batch.force(group, hard, &entry)?;
+        if let Some(commit) = batch.commit()? {
+            commit.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Writes of any groups, to be made durable together.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self, self.shelf())
+    }
+
+    /// Entries after `after` and up to `through`, as many as `bytes_max` but at least one: what an
+    /// [`Effect::Load`](crate::Effect::Load) asks for. `None` if the first cannot be read.
+    pub fn load(
+        &self,
+        group: GroupId,
+        after: Index,
+        through: Index,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Entry>>> {
+        let places = match self.shelf().books.get(&group) {
+            Some(book) => book.places(after, through),
+            None => return Err(Error::NoGroup(group)),
+        };
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut reader: Option<(Lsn, drystone_wal::Iter)> = None;
+        for place in places {
+            for i in 0..place.count {
+                let lsn = Lsn(place.lsn.0 + i);
+                let entry = match self.read(&mut reader, lsn)? {
+                    Some(entry) if entry.index.0 == place.first.0 + i => entry,
+                    // Damaged since the log was opened: what was read before it is sound.
+                    _ => return Ok((!entries.is_empty()).then_some(entries)),
+                };
+                bytes += entry.bytes();
+                if bytes > bytes_max && !entries.is_empty() {
+                    return Ok(Some(entries));
+                }
+                entries.push(entry);
+            }
+        }
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+
+    /// The answer to an [`Effect::Load`](crate::Effect::Load).
+    pub fn answer_load(
+        &self,
+        group: GroupId,
+        to: NodeId,
+        after: Index,
+        through: Index,
+        bytes_max: usize,
+    ) -> Result<Input> {
+        let entries = self.load(group, after, through, bytes_max)?;
+        Ok(match entries {
+            Some(entries) => Input::Loaded { to, after, entries },
+            None => Input::Damaged { after, through: after.next() },
+        })
+    }
+
+    /// The entry at `lsn`, with a reader that stands shortly before it, or a new one. `None` if it
+    /// is damaged.
+    fn read(
+        &self,
+        reader: &mut Option<(Lsn, drystone_wal::Iter)>,
+        lsn: Lsn,
+    ) -> Result<Option<Entry>> {
+        let near = reader.as_ref().is_some_and(|(next, _)| *next <= lsn && lsn.0 - next.0 <= NEAR);
+        if !near {
+            *reader = Some((lsn, self.wal.iter(lsn)));
+        }
+        let (next, records) = reader.as_mut().expect("it was just made");
+        loop {
+            match records.next() {
+                Some(Ok((found, bytes))) => {
+                    *next = found.next();
+                    if found < lsn {
+                        continue;
+                    }
+                    return Ok(match Record::decode(&bytes) {
+                        Ok((_, _, Record::Entry(entry) | Record::Mended(entry))) => Some(entry),
+                        _ => None,
+                    });
+                }
+                Some(Err(drystone_wal::Error::Corrupt { .. })) | None => {
+                    *reader = None;
+                    return Ok(None);
+                }
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What a snapshot of the group says of itself that holds everything up to `index`; `None` if
+    /// the entry there is not in the log any more.
+    pub fn meta_at(&self, group: GroupId, index: Index) -> Option<SnapshotMeta> {
+        self.shelf().books.get(&group)?.meta_at(index)
+    }
+
+    /// What is compacted away, and the members then.
+    pub fn base(&self, group: GroupId) -> Option<SnapshotMeta> {
+        self.shelf().books.get(&group)?.mark.clone()
+    }
+
+    /// Which of its lives this is: greater at each opening.
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Bytes that the log takes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.wal.bytes()
+    }
+
+    /// Lets go of the log's oldest records if there are too many: what idle groups need of them is
+    /// written again. Returns the groups that hold the log by having too much to be moved, and
+    /// have to be compacted.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub fn clean(&self) -> Result<Vec<GroupId>> {
+        if self.wal.bytes() <= self.options.log_bytes {
+            return Ok(Vec::new());
+        }
+        // The younger half of the log may stay where it is.
+        let (first, next) = (self.wal.first_lsn(), self.wal.next_lsn());
+        let middle = Lsn(first.0 + (next.0 - first.0) / 2);
+        let (moved, held) = self.move_before(middle)?;
+        if let Some(commit) = moved {
+            commit.wait()?;
+        }
+        let needs = {
+            let shelf = self.shelf();
+            shelf.books.values().map(Book::needs).chain([shelf.own_lsn]).min()
+        };
+        self.wal.truncate_prefix(needs.unwrap_or(next))?;
+        Ok(held)
+    }
+
+    fn move_before(&self, middle: Lsn) -> Result<(Option<Commit>, Vec<GroupId>)> {
+        let (mut small, mut held) = (Vec::new(), Vec::new());
+        {
+            let shelf = self.shelf();
+            for (group, book) in &shelf.books {
+                if book.needs() < middle {
+                    let fits = book.bytes <= self.options.moved_bytes_max;
+                    if fits { &mut small } else { &mut held }.push(*group);
+                }
+            }
+        }
+        let mut commit = None;
+        for group in small {
+            // Read before the shelf is locked: a group may be written to meanwhile, and then has
+            // moved by itself or is moved the next time.
+            let Some((latest, image)) = self.image(group)? else { continue };
+            let mut batch = self.batch();
+            batch.image(group, latest, &image);
+            commit = batch.commit()?.or(commit);
+        }
+        let mut batch = self.batch();
+        let doubtful = batch.is_doubtful();
+        batch.start(self.life, doubtful);
+        Ok((batch.commit()?.or(commit), held))
+    }
+
+    /// All of a group that is worth keeping, and its latest record as of then.
+    fn image(&self, group: GroupId) -> Result<Option<(Lsn, Vec<Entry>)>> {
+        let (latest, extents) = match self.shelf().books.get(&group) {
+            Some(book) => (book.latest, book.extents().copied().collect::<Vec<_>>()),
+            None => return Ok(None),
+        };
+        if self.wal.wait_durable(latest).is_err() {
+            return Ok(None);
+        }
+        let mut reader = None;
+        let mut entries = Vec::new();
+        for extent in extents {
+            for i in 0..extent.count {
+                match self.read(&mut reader, Lsn(extent.lsn.0 + i))? {
+                    Some(entry) => entries.push(entry),
+                    // It stays where it is, and so does the log.
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some((latest, entries)))
+    }
+
+    /// Closes the log: what was not durable is made so, and nothing is written any more.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub fn close(&self) -> Result<()> {
+        Ok(self.wal.clone().close()?)
+    }
+
+    /// Asserts what always holds. For tests.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        self.shelf().books.values().for_each(Book::check);
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Whoever panicked while it held the shelf had not changed a book halfway.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Records that are read over rather than opening the file anew.
+const NEAR: u64 = 256;

@@ -1,0 +1,155 @@
+//! Opening a store: which log is the one, and what it says.
+//!
+//! ```text
+//!     dir/log-1/          the log, until it is damaged
+//!     dir/log-2/          what was sound of it; the first is kept
+//!     dir/log-2/WHOLE     all of that was carried over, durably
+//!     dir/snapshots/
+//! ```
+//!
+//! The log with the greatest number that is whole is the one. The first needs nothing carried over.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use drystone_vfs::{OpenMode, Vfs};
+use drystone_wal::{Lsn, Wal};
+
+use crate::store::book::Book;
+use crate::store::error::{Error, Result};
+use crate::store::record::{GroupId, Record};
+use crate::store::repair::{self, Damage};
+use crate::store::snapshots::Snapshots;
+use crate::store::{Options, Shelf, Store};
+
+const WHOLE: &str = "WHOLE";
+
+/// What a log says.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) books: HashMap<GroupId, Book>,
+    own_serial: Option<u64>,
+    own_lsn: Lsn,
+    pub(crate) life: u64,
+    pub(crate) doubtful: bool,
+    /// Records whose serials are missing.
+    pub(crate) lost: u64,
+}
+
+impl Reading {
+    /// Takes in the next record. The error is what cannot be.
+    pub(crate) fn take(&mut self, lsn: Lsn, bytes: &[u8]) -> std::result::Result<(), &'static str> {
+        let (group, serial, record) = Record::decode(bytes)?;
+        if let Record::Start { life, doubtful } = record {
+            self.life = self.life.max(life);
+            self.doubtful |= doubtful;
+            self.lost += serial.saturating_sub(self.own_serial.unwrap_or(serial));
+            (self.own_serial, self.own_lsn) = (Some(serial + 1), lsn);
+            return Ok(());
+        }
+        let book = self.books.entry(group).or_default();
+        self.lost += book.take(lsn, serial, &record)?;
+        book.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+pub(crate) fn log_dir(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log-{number}"))
+}
+
+/// The number of the log that is the one.
+fn current(vfs: &dyn Vfs, dir: &Path) -> Result<u64> {
+    let mut current = 1;
+    for name in vfs.list(dir).map_err(|e| Error::io("list", dir, e))? {
+        let number = name.to_str().and_then(|name| name.strip_prefix("log-")?.parse().ok());
+        let Some(number) = number.filter(|number: &u64| *number > current) else { continue };
+        let log = log_dir(dir, number);
+        let names = vfs.list(&log).map_err(|e| Error::io("list", &log, e))?;
+        if names.iter().any(|name| name == WHOLE) {
+            current = number;
+        }
+    }
+    Ok(current)
+}
+
+/// Says that all is carried over to a log.
+pub(crate) fn declare_whole(vfs: &dyn Vfs, log: &Path) -> Result<()> {
+    let path = log.join(WHOLE);
+    let made = vfs.open(&path, OpenMode::Create).and_then(|file| file.sync_data());
+    made.and_then(|()| vfs.sync_dir(log)).map_err(|e| Error::io("make", &path, e))
+}
+
+pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Store> {
+    vfs.create_dir_all(dir).map_err(|e| Error::io("make", dir, e))?;
+    let snapshots = Snapshots::open(vfs, &dir.join("snapshots"))?;
+    let vfs = &snapshots.vfs();
+    let number = current(&**vfs, dir)?;
+    let log = log_dir(dir, number);
+    match read(vfs, &log, &options) {
+        Ok((wal, reading)) => build(dir, options, snapshots, wal, reading, None),
+        Err(Error::Log(error @ drystone_wal::Error::Corrupt { .. })) => {
+            let found = repair::repair(vfs, dir, number, &options, &snapshots, error)?;
+            let (wal, mut reading) = read(vfs, &log_dir(dir, number + 1), &options)?;
+            reading.life = reading.life.max(found.life);
+            let damage = Some(found.damage);
+            build(dir, options, snapshots, wal, reading, damage)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens one log, and reads it.
+fn read(vfs: &Arc<dyn Vfs>, log: &Path, options: &Options) -> Result<(Wal, Reading)> {
+    let found = Wal::find(Arc::clone(vfs), log, options.wal.clone())?;
+    let reading = read_all(log, found.records())?;
+    let (wal, _) = found.open()?;
+    Ok((wal, reading))
+}
+
+fn read_all(
+    log: &Path,
+    records: impl Iterator<Item = drystone_wal::Result<(Lsn, Bytes)>>,
+) -> Result<Reading> {
+    let mut reading = Reading::default();
+    for record in records {
+        let (lsn, bytes) = record?;
+        reading.take(lsn, &bytes).map_err(|what| Error::corrupt(log, lsn.0, what))?;
+    }
+    if reading.lost > 0 {
+        return Err(Error::corrupt(log, 0, "records are missing that the log does not miss"));
+    }
+    Ok(reading)
+}
+
+fn build(
+    dir: &Path,
+    options: Options,
+    snapshots: Snapshots,
+    wal: Wal,
+    reading: Reading,
+    damage: Option<Damage>,
+) -> Result<Store> {
+    if reading.books.values().any(|book| book.mark.is_none()) {
+        return Err(Error::corrupt(dir, 0, "a group that does not say where it begins"));
+    }
+    let wall = u64::try_from(options.clock.wall().as_millis()).unwrap_or(0);
+    let life = wall.max(reading.life + 1);
+    let shelf = Shelf {
+        books: reading.books,
+        own_serial: reading.own_serial.unwrap_or(1),
+        own_lsn: reading.own_lsn,
+        doubtful: reading.doubtful,
+        ..Shelf::default()
+    };
+    let store = Store { options, wal, snapshots, life, damage, shelf: Mutex::new(shelf) };
+    let mut batch = store.batch();
+    let doubtful = batch.is_doubtful();
+    batch.start(life, doubtful);
+    if let Some(commit) = batch.commit()? {
+        commit.wait()?;
+    }
+    Ok(store)
+}

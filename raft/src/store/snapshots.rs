@@ -1,0 +1,361 @@
+//! Snapshots of state machines, as files beside the log.
+//!
+//! ```text
+//!     ┌──────────┬────────────┬──────┬───────┬───────────────────────────────┬─────┬─────────┐
+//!     │ DRYSNAP1 │ meta len 4 │ meta │ crc 4 │ len 4 │ crc 4 │ bytes of len  │ ... │ 0 │ crc │
+//!     └──────────┴────────────┴──────┴───────┴───────────────────────────────┴─────┴─────────┘
+//! ```
+//!
+//! Each checksum begins with the one before it, so that frames cannot change places, and an end is
+//! an end. A snapshot has its name only when all of it is durable. What travels to another node is
+//! the file as it is: who fetches it goes on where it stopped, and checks all of it at the end.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crc32fast::Hasher;
+use drystone_vfs::{File, OpenMode, Vfs};
+
+use crate::boot::SnapshotMeta;
+use crate::store::error::{Error, Result};
+use crate::store::record::{GroupId, put_meta, read_meta};
+use crate::types::{Index, Position, Term};
+
+const MAGIC: &[u8; 8] = b"DRYSNAP1";
+const FRAME_BYTES: usize = 256 << 10;
+const META_BYTES_MAX: usize = 16 << 20;
+
+/// The snapshots of a node's groups. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+}
+
+/// Takes in a snapshot's bytes. Dropped unfinished, it leaves nothing that counts.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    snapshots: Snapshots,
+    group: GroupId,
+    position: Position,
+    file: Arc<dyn File>,
+    at: u64,
+    crc: u32,
+    frame: Vec<u8>,
+    /// The bytes are those of a file, frames and all.
+    raw: bool,
+}
+
+/// Gives a snapshot's bytes, and checks them.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    meta: SnapshotMeta,
+    at: u64,
+    crc: u32,
+    frame: Vec<u8>,
+    used: usize,
+    ended: bool,
+}
+
+impl Snapshots {
+    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<Snapshots> {
+        vfs.create_dir_all(dir).map_err(|e| Error::io("make", dir, e))?;
+        for name in vfs.list(dir).map_err(|e| Error::io("list", dir, e))? {
+            // What was under way when the last process ended.
+            let path = dir.join(name);
+            if path.extension().is_some_and(|ending| ending == "tmp" || ending == "part") {
+                vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            }
+        }
+        Ok(Snapshots { vfs, dir: dir.to_path_buf() })
+    }
+
+    pub(crate) fn vfs(&self) -> Arc<dyn Vfs> {
+        Arc::clone(&self.vfs)
+    }
+
+    fn path(&self, group: GroupId, position: Position, ending: &str) -> PathBuf {
+        let Position { term, index } = position;
+        self.dir.join(format!("{:016x}-{:016x}-{:016x}.{ending}", group.0, index.0, term.0))
+    }
+
+    /// The positions of a group's snapshots, oldest first.
+    fn positions(&self, group: GroupId) -> Result<Vec<Position>> {
+        let names = self.vfs.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
+        let parse = |name: &str| {
+            let mut parts = name.strip_suffix(".snap")?.splitn(3, '-');
+            let mut part = || u64::from_str_radix(parts.next()?, 16).ok();
+            let (of, index, term) = (part()?, part()?, part()?);
+            (of == group.0).then(|| Position::new(Term(term), Index(index)))
+        };
+        Ok(names.iter().filter_map(|name| parse(name.to_str()?)).collect())
+    }
+
+    /// What the newest snapshot of a group holds, among those whose heads are sound.
+    pub fn newest(&self, group: GroupId) -> Result<Option<SnapshotMeta>> {
+        self.newest_up_to(group, Index(u64::MAX))
+    }
+
+    /// What the newest snapshot of a group holds that ends at `index` or before.
+    pub fn newest_up_to(&self, group: GroupId, index: Index) -> Result<Option<SnapshotMeta>> {
+        for position in self.positions(group)?.into_iter().rev() {
+            if position.index > index {
+                continue;
+            }
+            match self.read(group, position) {
+                Ok(reader) => return Ok(Some(reader.meta)),
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins a snapshot that is taken here.
+    pub fn write(&self, group: GroupId, meta: &SnapshotMeta) -> Result<SnapshotWriter> {
+        let mut head = MAGIC.to_vec();
+        let mut bytes = Vec::new();
+        put_meta(&mut bytes, meta);
+        head.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        head.extend_from_slice(&bytes);
+        let crc = crc32fast::hash(&head);
+        head.extend_from_slice(&crc.to_le_bytes());
+        let mut writer = self.writer(group, meta.last, false)?;
+        writer.crc = crc;
+        let path = self.path(group, meta.last, "tmp");
+        writer.put(&head).map_err(|e| Error::io("write", &path, e))?;
+        Ok(writer)
+    }
+
+    /// Begins a snapshot that comes from another node.
+    pub fn receive(&self, group: GroupId, position: Position) -> Result<SnapshotWriter> {
+        self.writer(group, position, true)
+    }
+
+    fn writer(&self, group: GroupId, position: Position, raw: bool) -> Result<SnapshotWriter> {
+        let path = self.path(group, position, if raw { "part" } else { "tmp" });
+        let file = self.vfs.open(&path, OpenMode::Create);
+        let file = file.and_then(|file| file.set_len(0).map(|()| file));
+        let file = file.map_err(|e| Error::io("make", &path, e))?;
+        let (snapshots, frame) = (self.clone(), Vec::new());
+        Ok(SnapshotWriter { snapshots, group, position, file, at: 0, crc: 0, frame, raw })
+    }
+
+    /// Opens a snapshot for reading.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it is not there; [`Error::Corrupt`] if its head is not sound. What follows
+    /// is checked as it is read.
+    pub fn read(&self, group: GroupId, position: Position) -> Result<SnapshotReader> {
+        SnapshotReader::open(&*self.vfs, self.path(group, position, "snap"), position)
+    }
+
+    /// Reads a snapshot to its end, and says whether it is sound.
+    pub fn verify(&self, group: GroupId, position: Position) -> Result<bool> {
+        let mut reader = match self.read(group, position) {
+            Ok(reader) => reader,
+            Err(Error::Corrupt { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let path = reader.path.clone();
+        reader.exhaust().map_err(|e| Error::io("read", &path, e))
+    }
+
+    /// Part of a snapshot's file, as it travels: empty at its end.
+    pub fn part(&self, group: GroupId, position: Position, offset: u64) -> io::Result<Vec<u8>> {
+        let file = self.vfs.open(&self.path(group, position, "snap"), OpenMode::Read)?;
+        let mut bytes = vec![0; FRAME_BYTES];
+        let count = file.read_at(&mut bytes, offset)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// Removes a group's snapshots that end before `index`.
+    pub fn remove_before(&self, group: GroupId, index: Index) -> Result<()> {
+        for position in self.positions(group)?.into_iter().filter(|at| at.index < index) {
+            let path = self.path(group, position, "snap");
+            self.vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotWriter {
+    /// How many bytes there are.
+    pub fn bytes(&self) -> u64 {
+        self.at
+    }
+
+    /// Makes the snapshot durable, and gives it its name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it came from another node and is not what it should be;
+    /// [`Error::Io`].
+    pub fn finish(mut self) -> Result<SnapshotMeta> {
+        let SnapshotWriter { snapshots, group, position, .. } = &self;
+        let (snapshots, group, position) = (snapshots.clone(), *group, *position);
+        let temporary = snapshots.path(group, position, if self.raw { "part" } else { "tmp" });
+        let failed = |e| Error::io("write", &temporary, e);
+        if !self.raw {
+            self.flush().map_err(failed)?;
+            self.frame(&[]).map_err(failed)?;
+        }
+        self.file.sync_data().map_err(failed)?;
+        let mut reader = SnapshotReader::open(&*snapshots.vfs, temporary.clone(), position)?;
+        if self.raw && !reader.exhaust().map_err(failed)? {
+            return Err(Error::corrupt(&temporary, reader.at, "a snapshot that is damaged"));
+        }
+        let path = snapshots.path(group, position, "snap");
+        let vfs = &snapshots.vfs;
+        let named = vfs.rename(&temporary, &path).and_then(|()| vfs.sync_dir(&snapshots.dir));
+        named.map_err(|e| Error::io("name", &path, e))?;
+        Ok(reader.meta)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(&[IoSlice::new(bytes)], self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc = frame_crc(self.crc, bytes);
+        let mut head = [0; 8];
+        head[..4].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        head[4..].copy_from_slice(&self.crc.to_le_bytes());
+        self.file.write_at(&[IoSlice::new(&head), IoSlice::new(bytes)], self.at)?;
+        self.at += 8 + bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn frame_crc(before: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = Hasher::new_with_initial(before);
+    hasher.update(&(bytes.len() as u32).to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+impl Write for SnapshotWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.raw {
+            self.put(bytes)?;
+            return Ok(bytes.len());
+        }
+        let count = bytes.len().min(FRAME_BYTES - self.frame.len());
+        self.frame.extend_from_slice(&bytes[..count]);
+        if self.frame.len() == FRAME_BYTES {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.frame.is_empty() {
+            let frame = std::mem::take(&mut self.frame);
+            self.frame(&frame)?;
+            self.frame = frame;
+            self.frame.clear();
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotReader {
+    fn open(vfs: &dyn Vfs, path: PathBuf, position: Position) -> Result<SnapshotReader> {
+        let failed = |e| Error::io("read", &path, e);
+        let wrong = |offset, what| Err(Error::corrupt(&path, offset, what));
+        let file = vfs.open(&path, OpenMode::Read).map_err(failed)?;
+        let length = file.len().map_err(failed)?;
+        let mut head = [0; 12];
+        if length < 12 || file.read_at(&mut head, 0).map_err(failed)? < 12 {
+            return wrong(0, "a snapshot that ends early");
+        }
+        let len = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
+        if &head[..8] != MAGIC || len > META_BYTES_MAX || len as u64 + 16 > length {
+            return wrong(0, "no snapshot of this version");
+        }
+        let mut bytes = vec![0; len + 4];
+        file.read_exact_at(&mut bytes, 12).map_err(failed)?;
+        let (meta, crc) = bytes.split_at(len);
+        let mut hasher = Hasher::new();
+        hasher.update(&head);
+        hasher.update(meta);
+        let found = hasher.finalize();
+        if found.to_le_bytes() != crc {
+            return wrong(12, "a snapshot whose head is damaged");
+        }
+        let meta = read_meta(meta).map_err(|what| Error::corrupt(&path, 12, what))?;
+        if meta.last != position {
+            return wrong(12, "a snapshot under another's name");
+        }
+        let at = 16 + len as u64;
+        Ok(SnapshotReader {
+            file,
+            path,
+            meta,
+            at,
+            crc: found,
+            frame: vec![],
+            used: 0,
+            ended: false,
+        })
+    }
+
+    /// What it holds.
+    pub fn meta(&self) -> &SnapshotMeta {
+        &self.meta
+    }
+
+    /// Reads to the end. Says whether all was sound.
+    fn exhaust(&mut self) -> io::Result<bool> {
+        loop {
+            match self.next_frame() {
+                Ok(()) if self.ended => return Ok(self.file.len()? == self.at),
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn next_frame(&mut self) -> io::Result<()> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the snapshot is damaged");
+        let mut head = [0; 8];
+        if self.file.read_at(&mut head, self.at)? < 8 {
+            return Err(damaged());
+        }
+        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        if len > FRAME_BYTES {
+            return Err(damaged());
+        }
+        self.frame.resize(len, 0);
+        self.used = 0;
+        if self.file.read_at(&mut self.frame, self.at + 8)? < len {
+            return Err(damaged());
+        }
+        self.crc = frame_crc(self.crc, &self.frame);
+        if self.crc.to_le_bytes() != head[4..] {
+            return Err(damaged());
+        }
+        self.at += 8 + len as u64;
+        self.ended = len == 0;
+        Ok(())
+    }
+}
+
+impl Read for SnapshotReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.used == self.frame.len() && !self.ended {
+            self.next_frame()?;
+        }
+        let rest = &self.frame[self.used..];
+        let count = rest.len().min(out.len());
+        out[..count].copy_from_slice(&rest[..count]);
+        self.used += count;
+        Ok(count)
+    }
+}
