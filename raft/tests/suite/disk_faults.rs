@@ -12,7 +12,9 @@ const E: u64 = 10;
 fn group(count: usize, seed: u64) -> Lab {
     let mut lab = Lab::seeded(Config::new(E), &[1, 2, 3], seed);
     lab.elect(1);
-    (0..count).for_each(|nth| drop(lab.propose(1, &format!("{nth}"))));
+    (0..count).for_each(|nth| {
+        lab.propose(1, &format!("{nth}"));
+    });
     lab.run(2);
     lab
 }

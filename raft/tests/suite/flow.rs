@@ -19,7 +19,9 @@ fn far_behind(config: Config) -> Lab {
     let mut lab = Lab::new(config, &[1, 2, 3]);
     lab.elect(1);
     lab.part(&[2], &[1, 3]);
-    (0..20).for_each(|_| drop(lab.propose(1, "x")));
+    (0..20).for_each(|_| {
+        lab.propose(1, "x");
+    });
     lab.run(2);
     compact(&mut lab, 1);
     lab.heal();
@@ -32,7 +34,9 @@ fn far_behind(config: Config) -> Lab {
 fn an_idle_compacted_leader_brings_a_new_member_up() {
     let mut lab = Lab::new(Config::new(E), &[1, 2, 3]);
     lab.elect(1);
-    (0..5).for_each(|_| drop(lab.propose(1, "x")));
+    (0..5).for_each(|_| {
+        lab.propose(1, "x");
+    });
     lab.run(2);
     lab.seat(4, Disk::new(Configuration::default()));
     lab.cut.insert((1, 4));
@@ -89,7 +93,9 @@ fn an_older_or_newer_snapshot_will_do_if_the_log_goes_on() {
         lab.fetches_at_once = false;
         lab.run(1);
         let older = crate::lab::snapshot(&lab.seats[&1]);
-        (0..5).for_each(|_| drop(lab.propose(1, "y")));
+        (0..5).for_each(|_| {
+            lab.propose(1, "y");
+        });
         lab.run(1);
         let later = crate::lab::snapshot(&lab.seats[&1]);
         let (offered, fetched) = if newer { (older, later) } else { (later, older) };
@@ -156,7 +162,9 @@ fn a_full_window_without_answers_costs_one_probe_a_heartbeat() {
     for _ in 0..100 {
         lab.now += 1;
         lab.step(1, Vec::new());
-        (0..5).for_each(|_| drop(lab.propose(1, "0123456789")));
+        (0..5).for_each(|_| {
+            lab.propose(1, "0123456789");
+        });
         count += sent(&lab);
         lab.deliver_all();
         assert!(in_memory(lab.raft(1)) <= 2000 + 600, "{}", in_memory(lab.raft(1)));
@@ -217,7 +225,9 @@ fn waiters_of_a_leader_that_is_overtaken_by_a_snapshot_are_answered() {
     tickets.push(lab.transfer(1, 2));
     lab.run(4 * E);
     let leader = lab.leader().unwrap();
-    (0..9).for_each(|_| drop(lab.propose(leader, "kept")));
+    (0..9).for_each(|_| {
+        lab.propose(leader, "kept");
+    });
     lab.run(1);
     compact(&mut lab, leader);
     lab.heal();
@@ -239,7 +249,9 @@ fn a_failed_read_sends_nothing_in_its_place() {
     let mut lab = Lab::new(config, &[1, 2, 3]);
     lab.elect(1);
     lab.part(&[2], &[1, 3]);
-    (0..20).for_each(|_| drop(lab.propose(1, "x")));
+    (0..20).for_each(|_| {
+        lab.propose(1, "x");
+    });
     lab.run(2);
     lab.at(1).loads = false;
     lab.heal();
@@ -298,7 +310,9 @@ fn compaction_waits_for_a_follower_that_is_catching_up() {
     assert_eq!(lab.sent["Offer"], offers, "without another snapshot");
     // When there is no room left, it is cut all the same, and somebody knows.
     lab.part(&[2], &[1, 3]);
-    (0..9).for_each(|_| drop(lab.propose(1, "z")));
+    (0..9).for_each(|_| {
+        lab.propose(1, "z");
+    });
     lab.run(1);
     compact(&mut lab, 1);
     assert!(lab.faulted(1, |fault| matches!(fault, Fault::LeftBehind { peer: 2 })));

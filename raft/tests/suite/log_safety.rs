@@ -125,7 +125,9 @@ fn commits_agree_with_a_count_from_scratch() {
         (2..=5).for_each(|id| lab.at(id).stores = false);
         for round in 0..200 {
             match lab.draw(4) {
-                0 => drop(lab.propose(1, "x")),
+                0 => {
+                    lab.propose(1, "x");
+                }
                 1 => {
                     let id = 2 + lab.draw(4);
                     let count = lab.at(id).writes.iter().filter(|write| !write.done).count();

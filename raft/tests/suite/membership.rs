@@ -30,13 +30,12 @@ fn voters(lab: &Lab, id: NodeId) -> Vec<NodeId> {
 // a leader that has committed nothing of its own term changes nothing (Ongaro's note of 2015).
 #[test]
 fn a_leader_changes_nothing_before_its_first_commit() {
-    let add5 = || Change::new().voter(5);
-    let changes: [(fn() -> Change, fn() -> Change); 3] = [
+    type Make = fn() -> Change;
+    let changes: [(Make, Make); 3] = [
         (|| Change::new().voter(5), || Change::new().voter(6)),
         (|| Change::new().voter(5), || Change::new().remove(1)),
         (|| Change::new().remove(2), || Change::new().remove(1)),
     ];
-    let _ = add5;
     for (first, second) in changes {
         let mut lab = Lab::new(Config::new(E), &[1, 2, 3, 4]);
         newcomer(&mut lab, 5);

@@ -226,7 +226,9 @@ fn reads_survive_a_change_of_the_quorum() {
 fn a_follower_that_restarts_answers_when_it_has_applied() {
     let mut lab = Lab::new(Config::new(10), &[1, 2, 3]);
     lab.elect(1);
-    (0..20).for_each(|_| drop(lab.propose(1, "x")));
+    (0..20).for_each(|_| {
+        lab.propose(1, "x");
+    });
     lab.run(3);
     lab.crash(2);
     lab.restart(2);

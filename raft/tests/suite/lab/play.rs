@@ -174,7 +174,7 @@ fn expect(lab: &Lab, command: &Command) {
         "commit" => assert_eq!(lab.raft(command.number(1)).commit().0, command.number::<u64>(2)),
         "term" => assert_eq!(lab.term(command.number(1)).0, command.number::<u64>(2)),
         "log" => {
-            assert_eq!(lab.log(command.number(1)), numbers(command.word(2)), "{}", command.text())
+            assert_eq!(lab.log(command.number(1)), numbers(command.word(2)), "{}", command.text());
         }
         "role" => assert_eq!(story::role(lab.raft(command.number(1))), command.word(2)),
         "answer" => {
