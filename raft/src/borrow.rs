@@ -19,6 +19,9 @@
 //! * The borrower has left every term in which it acknowledged anything: it is a candidate, and has
 //!   followed nobody in its term. No leader counts on what it had.
 //! * Cutting and appending are one step, and make the log newer; otherwise nothing is done.
+//!
+//! And one for leases: a candidate that was told to take over borrows nothing. Its votes are cast
+//! in spite of loyalty, and only the old end of its log keeps a late word from being taken up.
 
 use alloc::vec::Vec;
 
@@ -51,7 +54,7 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Loan {
     to: NodeId,
-    after: Index,
+    pub(crate) after: Index,
     purpose: Purpose,
 }
 
@@ -63,7 +66,9 @@ impl Raft {
     pub(crate) fn borrow(&mut self, out: &mut Vec<Effect>) {
         let own = self.log.last();
         let Standing::Candidate(candidacy) = &mut self.standing else { return };
-        if candidacy.borrowing.is_some() {
+        // Who was told to take over stands with the log it was told with. With another it could win
+        // votes that a leader with a lease counts on: the word may be old (`transfer.rs`).
+        if candidacy.forced || candidacy.borrowing.is_some() {
             return;
         }
         let stale = candidacy.words.iter().filter(|(_, word, _)| *word == Word::Stale);

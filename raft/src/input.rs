@@ -59,7 +59,9 @@ pub enum Input {
         /// In order, without gaps.
         entries: Vec<Entry>,
     },
-    /// Entries after `after` and up to `through` cannot be read from the log any more.
+    /// Entries after `after` and up to `through` cannot be read from the log any more. If they are
+    /// the end of it the node stops, to be started anew with
+    /// [`Boot::lost_end`](crate::Boot::lost_end).
     Damaged {
         /// The last one before them that can be read.
         after: Index,

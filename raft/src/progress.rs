@@ -62,6 +62,8 @@ pub(crate) struct Progress {
     pub(crate) loading: bool,
     /// Which of its lives acknowledged last. 0 before the first word.
     pub(crate) life: u64,
+    /// The latest of its lives that was heard of: words of earlier ones are void.
+    pub(crate) latest_life: u64,
 }
 
 impl Progress {
@@ -79,6 +81,7 @@ impl Progress {
             commit_sent: Index(0),
             loading: false,
             life: 0,
+            latest_life: 0,
         }
     }
 

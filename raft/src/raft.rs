@@ -145,7 +145,8 @@ impl Raft {
         let damage = Damage::found(&boot, &hard, now, config.election);
         hard.term = hard.term.max(boot.last.term);
         if hard.term > boot.hard.term {
-            hard.vote = None;
+            // Entries outlived the term: the vote in it may be given away, so it is spent.
+            hard.vote = Some(id);
         }
         let applied = if boot.snapshot_lost { boot.base.index } else { boot.applied };
         if applied > boot.last.index {

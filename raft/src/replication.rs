@@ -325,9 +325,10 @@ impl Raft {
         let Standing::Leader(reign) = &mut self.standing else { return None };
         let latest = reign.round;
         let peer = reign.peer(from)?;
-        if life < peer.life || round > latest {
+        if life < peer.latest_life || round > latest {
             return None;
         }
+        peer.latest_life = life;
         peer.round = peer.round.max(round);
         if peer.matched == Index(0) {
             peer.life = life;

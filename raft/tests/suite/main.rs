@@ -3,17 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
-mod disks;
+mod catalogue;
+mod disk_faults;
+mod elections;
 mod flow;
 mod lab;
-mod members;
+mod log_safety;
+mod membership;
 mod multi_groups;
 mod node_basics;
 mod node_disks;
 mod node_linear;
 mod node_snapshots;
 mod node_support;
-mod snapshots;
+mod reading;
 mod store_crash;
 mod store_damage;
 mod store_model;

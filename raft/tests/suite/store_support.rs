@@ -71,7 +71,10 @@ impl Model {
         same("sound", &raft.is_sound(), &true)?;
         same("the end", &raft.last(), &self.last())?;
         same("the base", &raft.base(), &self.base)?;
-        same("the vote", &raft.hard().vote, &self.hard.vote)?;
+        // Entries that are newer than the term show that a vote in their term may be spent.
+        let spent = self.last().term > self.hard.term;
+        let vote = if spent { Some(raft.id()) } else { self.hard.vote };
+        same("the vote", &raft.hard().vote, &vote)?;
         same("the term", &raft.hard().term, &self.hard.term.max(self.last().term))?;
         let loaded = load_all(store, group, self.base.index, self.last().index);
         same("the entries", &loaded, &self.entries)

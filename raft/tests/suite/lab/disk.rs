@@ -1,9 +1,9 @@
-//! A disk on the bench: what was written, and what of it cannot be read any more.
+//! What a member has on its disk.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
 use drystone_raft::{
-    Boot, Configuration, Entry, HardState, Index, Input, NodeId, Position, SnapshotMeta, Write,
+    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Write,
 };
 
 /// What a member has on its disk.
@@ -11,13 +11,18 @@ use drystone_raft::{
 pub(crate) struct Disk {
     pub(crate) hard: HardState,
     pub(crate) snapshot: SnapshotMeta,
-    /// What had been applied when the snapshot was made.
+    /// What the snapshot's state machine had applied.
     pub(crate) state: Vec<Entry>,
+    /// Entries behind the base, in order.
     pub(crate) entries: Vec<Entry>,
-    /// Entries whose bytes have rotted.
-    pub(crate) rotten: BTreeSet<Index>,
-    pub(crate) vote_rotten: bool,
-    pub(crate) snapshot_rotten: bool,
+    /// Indexes that cannot be read.
+    pub(crate) damaged: Range<u64>,
+    /// The snapshot cannot be read.
+    pub(crate) snapshot_damaged: bool,
+    /// The end of the log was lost: up to here something may have been acknowledged.
+    pub(crate) lost_end: Option<Index>,
+    /// The copies of term and vote differ.
+    pub(crate) lost_vote: bool,
 }
 
 impl Disk {
@@ -32,101 +37,84 @@ impl Disk {
             snapshot,
             state: Vec::new(),
             entries: Vec::new(),
-            rotten: BTreeSet::new(),
-            vote_rotten: false,
-            snapshot_rotten: false,
+            damaged: 0..0,
+            snapshot_damaged: false,
+            lost_end: None,
+            lost_vote: false,
         }
     }
 
-    /// Reads the disk as a driver does when it starts.
-    pub(crate) fn boot(&self, life: u64) -> Boot {
-        let hard = if self.vote_rotten {
-            HardState { generation: self.hard.generation, ..HardState::default() }
-        } else {
-            self.hard
-        };
-        let mut boot = Boot::after(&self.snapshot).hard(hard).life(life);
-        let mut last = self.snapshot.last.index;
-        let behind = |entry: &&Entry| entry.index > last && !self.rotten.contains(&entry.index);
-        let sound: Vec<&Entry> = self.entries.iter().filter(behind).collect();
-        for entry in sound {
-            if entry.index == last.next() {
-                boot.entry(entry);
-            } else {
+    /// What a driver makes of it when it reads it.
+    pub(crate) fn boot(&mut self, life: u64) -> Boot {
+        let mut boot = Boot::after(&self.snapshot).hard(self.hard).life(life);
+        let mut hole = false;
+        for entry in self.entries.iter().filter(|entry| entry.index > self.snapshot.last.index) {
+            if self.damaged.contains(&entry.index.0) {
+                hole = true;
+            } else if std::mem::take(&mut hole) {
                 boot.hole_before(entry);
+            } else {
+                boot.entry(entry);
             }
-            last = entry.index;
         }
-        if let Some(end) = self.entries.last().filter(|end| end.index > last) {
-            boot = boot.lost_end(end.index);
-        }
-        if self.vote_rotten {
-            boot = boot.lost_vote();
-        }
-        if self.snapshot_rotten {
+        assert!(!hole, "damage to the end of a log is a lost end, not a hole");
+        if self.snapshot_damaged {
             boot = boot.lost_snapshot();
+        }
+        if let Some(last) = self.lost_end.take() {
+            boot = boot.lost_end(last);
+        }
+        if std::mem::take(&mut self.lost_vote) {
+            boot = boot.lost_vote();
         }
         boot
     }
 
-    pub(crate) fn write(&mut self, write: &Write, entries: &[Entry], state: &[Entry]) {
+    /// Makes a write durable. `state` is what comes with its snapshot.
+    pub(crate) fn write(&mut self, write: &Write, entries: &[Entry], state: Option<&[Entry]>) {
         if let Some(hard) = write.hard {
             self.hard = hard;
-            self.vote_rotten = false;
         }
         if let Some(meta) = &write.snapshot {
             self.snapshot = meta.clone();
-            self.snapshot_rotten = false;
-            let until = |entry: &&Entry| entry.index <= meta.last.index;
-            self.state = state.iter().filter(until).cloned().collect();
-            self.compact(meta.last.index);
+            self.snapshot_damaged = false;
+            self.state = state.unwrap_or_default().to_vec();
+            self.entries.retain(|entry| entry.index > meta.last.index);
         }
         for mended in &write.mended {
-            let at = self.entries.iter().position(|entry| entry.index == mended.index).unwrap();
-            self.entries[at] = mended.clone();
-            self.rotten.remove(&mended.index);
+            let at = self.entries.iter().position(|entry| entry.index == mended.index);
+            if let Some(at) = at {
+                self.entries[at] = mended.clone();
+            }
+            if self.damaged.start == mended.index.0 {
+                self.damaged.start += 1;
+            }
         }
-        let kept = self.entries.partition_point(|entry| entry.index < write.append.start);
-        self.entries.truncate(kept);
-        self.rotten.retain(|index| *index < write.append.start);
+        self.entries.retain(|entry| entry.index < write.append.start);
         self.entries.extend_from_slice(entries);
     }
 
-    pub(crate) fn compact(&mut self, through: Index) {
-        self.entries.retain(|entry| entry.index > through);
-        self.rotten.retain(|index| *index > through);
+    /// The entries after `after` up to `through`; none from the first that cannot be read on.
+    pub(crate) fn read(&self, after: Index, through: Index) -> Vec<Entry> {
+        let wanted = |entry: &&Entry| entry.index > after && entry.index <= through;
+        let sound = |entry: &&Entry| !self.damaged.contains(&entry.index.0);
+        self.entries.iter().filter(wanted).take_while(sound).cloned().collect()
     }
 
-    /// Bytes rot where these entries stand.
-    pub(crate) fn rot(&mut self, indexes: std::ops::RangeInclusive<u64>) {
-        self.rotten.extend(indexes.map(Index));
+    /// The last entry on it.
+    pub(crate) fn last(&self) -> Position {
+        self.entries.last().map_or(self.snapshot.last, Entry::position)
     }
 
-    /// Entries of a range, which are to be sound.
-    pub(crate) fn sound(&self, from: Index, through: Index) -> Vec<Entry> {
-        let inside = |entry: &&Entry| from <= entry.index && entry.index <= through;
-        let found: Vec<Entry> = self.entries.iter().filter(inside).cloned().collect();
-        let rotten = found.iter().find(|entry| self.rotten.contains(&entry.index));
-        assert!(rotten.is_none(), "what cannot be read is used: {rotten:?}");
-        found
-    }
-
-    /// Reads for [`Effect::Load`](drystone_raft::Effect::Load).
-    pub(crate) fn read(&self, to: NodeId, after: Index, through: Index, max: usize) -> Input {
-        let is_rotten = |index: &u64| self.rotten.contains(&Index(*index));
-        let first = after.next().0;
-        if is_rotten(&first) {
-            let last = (first..=through.0).take_while(is_rotten).last().unwrap();
-            return Input::Damaged { after, through: Index(last) };
+    /// A log of data entries of these terms, from 1.
+    pub(crate) fn with_log(mut self, terms: &[u64]) -> Disk {
+        for term in terms {
+            let index = self.last().index.next();
+            let data = format!("{index}@{term}").into_bytes().into();
+            let term = drystone_raft::Term(*term);
+            self.entries.push(Entry { term, index, payload: Payload::Data(data) });
+            self.hard.term = self.hard.term.max(term);
         }
-        let end = (first..=through.0).take_while(|index| !is_rotten(index)).last().unwrap();
-        let mut bytes = 0;
-        let fits = |entry: &Entry| {
-            let first = bytes == 0;
-            bytes += entry.bytes();
-            first || bytes <= max
-        };
-        let entries = self.sound(Index(first), Index(end)).into_iter().take_while(fits).collect();
-        Input::Loaded { to, after, entries }
+        self
     }
 }

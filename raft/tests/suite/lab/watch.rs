@@ -1,0 +1,89 @@
+//! What must hold at every moment over all members (Raft figure 3), asked after each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drystone_raft::{Entry, Index, NodeId, Payload, Position, Role, Term, Ticket};
+
+use super::seat::Seat;
+
+/// What was seen so far, to compare with what comes.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    leaders: BTreeMap<Term, NodeId>,
+    /// What any member has committed.
+    committed: BTreeMap<Index, Entry>,
+    /// The furthest that any member has called committed.
+    pub(crate) commit: Index,
+    answered: BTreeSet<Ticket>,
+}
+
+impl Watch {
+    /// A member applies an entry: everyone who applies that index applies the same.
+    pub(crate) fn applies(&mut self, id: NodeId, entry: &Entry) {
+        let known = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
+        assert_eq!(known.position(), entry.position(), "n{id} applies another entry");
+        if known.payload == Payload::Withheld {
+            known.payload = entry.payload.clone();
+        }
+        let same = known.payload == entry.payload || entry.payload == Payload::Withheld;
+        assert!(same, "n{id} applies {entry:?}, not {known:?}");
+    }
+
+    pub(crate) fn answers(&mut self, id: NodeId, ticket: Ticket) {
+        assert!(self.answered.insert(ticket), "n{id} answers {ticket:?} twice");
+    }
+
+    /// After each step of `id`.
+    pub(crate) fn after_step(&mut self, id: NodeId, seat: &mut Seat) {
+        let raft = &seat.raft;
+        raft.check();
+        let commit = raft.commit();
+        assert!(commit >= seat.commit, "n{id} takes back its commit index");
+        seat.commit = commit;
+        self.commit = self.commit.max(commit);
+        if raft.role() == Role::Leader {
+            let term = raft.hard().term;
+            let leader = *self.leaders.entry(term).or_insert(id);
+            assert_eq!(leader, id, "two leaders in term {term}");
+            // Leader completeness: whatever was applied anywhere in an older term is in its log.
+            let behind = self.committed.range(raft.base().index.next()..);
+            for (index, entry) in behind.filter(|(_, entry)| entry.term < term) {
+                let here = raft.term_at(*index);
+                assert_eq!(here, Some(entry.term), "leader n{id} lacks entry {index}");
+            }
+        }
+    }
+
+    /// Over all logs: log matching, and no more than one change of members that is open.
+    pub(crate) fn logs(&self, seats: &BTreeMap<NodeId, Seat>) {
+        let sound = seats.iter().filter(|(_, seat)| seat.disk.damaged.is_empty());
+        let logs: Vec<_> = sound.map(|(id, seat)| (id, positions(seat))).collect();
+        for (i, (a, left)) in logs.iter().enumerate() {
+            for (b, right) in &logs[i + 1..] {
+                let shared: Vec<_> = left.keys().filter(|at| right.contains_key(at)).collect();
+                let met = shared.iter().rposition(|at| left[at] == right[at]);
+                for index in shared.iter().take(met.map_or(0, |met| met + 1)) {
+                    let same = left[index] == right[index];
+                    assert!(same, "n{a} and n{b} agree behind {index} and not there");
+                }
+            }
+        }
+        for (id, seat) in seats {
+            let open = seat.entries().filter(|entry| {
+                entry.index > self.commit && matches!(entry.payload, Payload::Configuration(_))
+            });
+            assert!(open.count() <= 1, "n{id} holds two changes of members that are open");
+        }
+    }
+}
+
+fn positions(seat: &Seat) -> BTreeMap<Index, Term> {
+    let range = seat.raft.base().index.0.max(1)..=seat.raft.last().index.0;
+    let at = |index| Some((Index(index), seat.raft.term_at(Index(index))?));
+    range.filter_map(at).collect()
+}
+
+/// Where a log ends, as people write it.
+pub(crate) fn place(position: Position) -> String {
+    position.to_string()
+}
