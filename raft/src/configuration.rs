@@ -282,7 +282,8 @@ impl History {
     /// change (thesis §4.2.2).
     pub(crate) fn can_lead(&self, id: NodeId, commit: Index) -> bool {
         let settled = self.entries.iter().rposition(|(index, _)| *index <= commit).unwrap_or(0);
-        self.entries[settled..].iter().any(|(_, members)| members.can_lead(id))
+        let can = self.entries[settled..].iter().any(|(_, members)| members.can_lead(id));
+        can && !self.active().is_witness(id)
     }
 
     /// Behind which entry `id` has been a witness without a break, if it is one.

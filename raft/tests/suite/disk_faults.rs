@@ -120,11 +120,14 @@ fn one_whole_copy_of_three_is_enough() {
 // stops, and comes up in doubt.
 #[test]
 fn an_end_that_is_lost_at_work_is_never_cut_where_it_counts() {
-    // Committed, on a follower.
+    // Committed, on a follower: nothing is cut, and the next entry will vouch for what is lost.
     let mut lab = group(10, 1);
     lab.step(2, vec![Input::Damaged { after: Index(8), through: Index(11) }]);
-    assert_eq!(lab.raft(2).role(), Role::Stopped);
-    assert!(lab.faulted(2, |fault| *fault == Fault::Storage));
+    assert_eq!((lab.raft(2).role(), lab.raft(2).last().index), (Role::Follower, Index(11)));
+    // Committed, on the leader: it makes that entry.
+    lab.step(1, vec![Input::Damaged { after: Index(8), through: Index(11) }]);
+    assert_eq!((lab.raft(1).role(), lab.raft(1).last().index), (Role::Leader, Index(12)));
+    assert!(!lab.raft(1).is_sound());
     // Not committed, on the leader.
     let mut lab = group(10, 1);
     lab.part(&[1], &[2, 3]);
