@@ -221,6 +221,10 @@ impl Raft {
         }
         let base = self.log.base().index;
         let Some(peer) = self.heard_from(from, round, life) else { return };
+        if matched >= peer.matched {
+            // All that an earlier life acknowledged has outlived it.
+            peer.life = life;
+        }
         peer.accept(matched);
         match peer.pace {
             Pace::Probe { .. } => {

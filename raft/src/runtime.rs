@@ -9,8 +9,8 @@
 //! # The idea
 //!
 //! A *shard* (`shard.rs`) is one task with any number of groups. It takes what has gathered, lets
-//! each group that something happened to take one step, and hands on what comes of it: all writes as
-//! one append to the shared log, all messages to one peer as one parcel, all commits to a second
+//! each group that something happened to take one step, and hands on what comes of it: all writes
+//! as one append to the shared log, all messages to one peer as one parcel, all commits to a second
 //! task that owns the state machines.
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! Scenarios 48 to 52: disks that lose what they held, and what their owners may still say.
 
 use drystone_raft::{
-    Body, Config, Configuration, Fault, Index, Input, ReadMode, Refused, Role, Term, Word,
+    Body, Config, Configuration, Index, Input, ReadMode, Refused, Role, Term, Word,
 };
 
 use crate::lab::{Disk, Lab, kind, pos};
@@ -23,8 +23,8 @@ fn commands(count: usize) -> Vec<String> {
     (0..count).map(|nth| nth.to_string()).collect()
 }
 
-// Scenario 48: an entry that was acknowledged and rots is put back from a peer; the log is never cut
-// for it (protocol-aware recovery, FAST '18).
+// Scenario 48: an entry that was acknowledged and rots is put back from a peer; the log is never
+// cut for it (protocol-aware recovery, FAST '18).
 #[test]
 fn a_rotten_entry_is_mended_and_never_cut() {
     for (seed, range) in [2..3, 2..9, 5..6, 9..11, 1..11].into_iter().enumerate() {
@@ -93,8 +93,8 @@ fn a_lost_end_is_no_vote_for_a_shorter_log() {
     assert_eq!(word(&mut lab, 3, 9, pos(2, 5)), None);
 }
 
-// Scenario 49: when the ends of two logs of three are lost and one is whole, the whole one leads, and
-// nothing is lost (CTRL, FAST '18: one intact copy is enough).
+// Scenario 49: when the ends of two logs of three are lost and one is whole, the whole one leads,
+// and nothing is lost (CTRL, FAST '18: one intact copy is enough).
 #[test]
 fn one_whole_copy_of_three_is_enough() {
     for seed in 0..200 {
@@ -116,8 +116,8 @@ fn one_whole_copy_of_three_is_enough() {
     }
 }
 
-// Scenario 49: an end that is found to be lost at work is not cut while others count on it: the node
-// stops, and comes up in doubt.
+// Scenario 49: an end that is found to be lost at work is not cut while others count on it: the
+// node stops, and comes up in doubt.
 #[test]
 fn an_end_that_is_lost_at_work_is_never_cut_where_it_counts() {
     // Committed, on a follower: nothing is cut, and the next entry will vouch for what is lost.
@@ -135,8 +135,8 @@ fn an_end_that_is_lost_at_work_is_never_cut_where_it_counts() {
     lab.step(1, vec![Input::Damaged { after: Index(11), through: Index(12) }]);
     assert_eq!(lab.raft(1).role(), Role::Stopped);
     assert_eq!(lab.answer(1, waits), Some(Err(Refused::Unknown)));
-    // Not committed, on a follower: its leader counts on it, so it comes up anew, in doubt, and gets
-    // it again.
+    // Not committed, on a follower: its leader counts on it, so it comes up anew, in doubt, and
+    // gets it again.
     let mut lab = group(10, 1);
     lab.part(&[3], &[1, 2]);
     lab.propose(1, "10");
@@ -206,7 +206,8 @@ fn a_rotten_snapshot_is_not_sent() {
     assert!(lab.sent["Delegate"] > 0);
 }
 
-// Scenario 51: a member that finds its own snapshot rotten fetches another, and leads nobody before.
+// Scenario 51: a member that finds its own snapshot rotten fetches another, and leads nobody
+// before.
 #[test]
 fn a_member_without_its_snapshot_fetches_one() {
     let mut lab = group(10, 1);
@@ -272,8 +273,8 @@ fn a_lost_vote_is_not_given_twice() {
     assert_eq!(says(&mut lab, 7), Some(Word::Granted), "a term that nobody has seen is fresh");
 }
 
-// Scenario 52: two of three lost theirs: the group is without a leader for a while, and then has one
-// again, and never two in a term (the bench asserts it).
+// Scenario 52: two of three lost theirs: the group is without a leader for a while, and then has
+// one again, and never two in a term (the bench asserts it).
 #[test]
 fn a_group_that_lost_its_votes_waits_and_goes_on() {
     for seed in 0..200 {

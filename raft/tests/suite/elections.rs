@@ -134,8 +134,8 @@ fn a_bridge_is_not_held_by_a_leader_without_a_quorum() {
     });
 }
 
-// Scenario 18: the one node that reaches a quorum has an old log; it borrows what it lacks and leads
-// (omnipaxos calls it the constrained election; no Raft that keeps to the paper passes).
+// Scenario 18: the one node that reaches a quorum has an old log; it borrows what it lacks and
+// leads (omnipaxos calls it the constrained election; no Raft that keeps to the paper passes).
 #[test]
 fn the_one_node_in_reach_of_a_quorum_leads_with_a_borrowed_log() {
     let all = ticks(1000, 4 * E, |seed| {
@@ -166,7 +166,8 @@ fn the_one_node_in_reach_of_a_quorum_leads_with_a_borrowed_log() {
 }
 
 // Scenario 18: what is borrowed must never cost what was acknowledged: conflicting logs, lenders
-// that change, late loans, crashes between, two that borrow at once (Raft §5.4.3 has to hold still).
+// that change, late loans, crashes between, two that borrow at once (Raft §5.4.3 has to hold
+// still).
 #[test]
 fn borrowing_loses_nothing_that_was_committed() {
     let mut loans = 0;
@@ -295,7 +296,8 @@ fn late_answers_start_no_second_campaign() {
     play("election/late_answers_start_no_second_campaign");
 }
 
-// Scenario 23: who is no member, or no more, neither disturbs nor takes over (thesis §4.2.2, §4.2.3).
+// Scenario 23: who is no member, or no more, neither disturbs nor takes over (thesis §4.2.2,
+// §4.2.3).
 #[test]
 fn who_is_no_member_disturbs_nobody() {
     for seed in 0..50 {

@@ -84,8 +84,8 @@ fn a_lost_snapshot_or_a_lost_report_leaves_nobody_waiting() {
     }
 }
 
-// Scenario 41: an older snapshot than was offered, or a newer one, will do if the log goes on behind
-// it (etcd snapshot_succeed_via_app_resp_behind).
+// Scenario 41: an older snapshot than was offered, or a newer one, will do if the log goes on
+// behind it (etcd snapshot_succeed_via_app_resp_behind).
 #[test]
 fn an_older_or_newer_snapshot_will_do_if_the_log_goes_on() {
     for newer in [false, true] {
@@ -282,8 +282,8 @@ fn proposals_are_refused_during_a_transfer() {
     play("flow/proposals_are_refused_during_a_transfer");
 }
 
-// Scenario 47b: a follower that is catching up is not left behind by compaction, unless room demands
-// it; then it is said (hashicorp #212, consul #9609).
+// Scenario 47b: a follower that is catching up is not left behind by compaction, unless room
+// demands it; then it is said (hashicorp #212, consul #9609).
 #[test]
 fn compaction_waits_for_a_follower_that_is_catching_up() {
     let mut lab = far_behind(Config::new(E));
@@ -321,7 +321,8 @@ fn compaction_waits_for_a_follower_that_is_catching_up() {
     assert_eq!(lab.raft(2).last(), lab.raft(1).last());
 }
 
-// Scenario 47c: a follower that crashes while it fetches a snapshot is served anew by itself (dgraph
+// Scenario 47c: a follower that crashes while it fetches a snapshot is served anew by itself
+// (dgraph
 // #2707).
 #[test]
 fn a_follower_that_crashes_during_a_snapshot_is_served_again() {

@@ -140,7 +140,8 @@ fn a_leader_on_its_way_out_can_finish_the_change() {
 }
 
 // Scenario 36: a learner that was promoted and does not know it yet has a vote (etcd
-// campaign_learner_must_vote), and takes over nothing with a log that ends too early (openraft #1805).
+// campaign_learner_must_vote), and takes over nothing with a log that ends too early (openraft
+// #1805).
 #[test]
 fn a_learner_that_was_promoted_votes_before_it_knows() {
     let mut lab = Lab::new(Config::new(E), &[1, 2, 3]);
@@ -254,8 +255,9 @@ fn one_change_at_a_time_is_open_on_any_member() {
     assert!(changed > 500, "only {changed} changes");
 }
 
-// Scenario 39: after a recovery by force, those who still speak for the old group are refused by its
-// generation, whatever their terms and logs are (as in etcd's --force-new-cluster, with a fence).
+// Scenario 39: after a recovery by force, those who still speak for the old group are refused by
+// its generation, whatever their terms and logs are (as in etcd's --force-new-cluster, with a
+// fence).
 #[test]
 fn a_group_recovered_by_force_refuses_the_old_one() {
     let mut lab = Lab::new(Config::new(E), &[1, 2, 3]);

@@ -58,8 +58,8 @@ fn doubled_requests_of_a_follower_are_not_answered_from_the_past() {
     assert!(lab.answer(2, second).unwrap().unwrap() >= written);
 }
 
-// Scenario 27: a word to take over that comes late meets a leader that holds a lease again, and must
-// then be void (thesis §6.4.1; raft-rs #234, etcd #12704, openraft #1747).
+// Scenario 27: a word to take over that comes late meets a leader that holds a lease again, and
+// must then be void (thesis §6.4.1; raft-rs #234, etcd #12704, openraft #1747).
 #[test]
 fn a_transfer_ends_the_lease() {
     play("reads/a_transfer_ends_the_lease");
@@ -245,8 +245,8 @@ fn a_follower_that_restarts_answers_when_it_has_applied() {
     assert_eq!(lab.seats[&2].applied.last().unwrap().index, index, "and it is applied");
 }
 
-// Scenario 27: and when the late word is taken up, the old leader is silent: its lease went with the
-// word, not with the time that it took (thesis §6.4.1).
+// Scenario 27: and when the late word is taken up, the old leader is silent: its lease went with
+// the word, not with the time that it took (thesis §6.4.1).
 #[test]
 fn a_late_word_to_take_over_makes_no_stale_read() {
     let mut config = Config::new(10);

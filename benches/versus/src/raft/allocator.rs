@@ -1,8 +1,9 @@
-#![expect(unsafe_code, reason = "an allocator is one by an unsafe trait")]
 //! The system's allocator, with a counter that costs nothing while it is off.
 //!
 //! A counter that always runs would slow down whoever allocates most, in the same program that
 //! measures how fast everyone is.
+
+#![expect(unsafe_code, reason = "an allocator is one by an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
