@@ -26,7 +26,7 @@
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Fault};
-use crate::entry::Entry;
+use crate::entry::{Entry, Payload};
 use crate::message::{Body, Word};
 use crate::raft::{Raft, Standing};
 use crate::types::{Index, NodeId, Position};
@@ -116,7 +116,10 @@ impl Raft {
             entries.take_while(fits).cloned().collect()
         });
         if let Some(entries) = found {
-            return self.send(to, body(purpose, entries), out);
+            if let Some(body) = loan(purpose, entries) {
+                self.send(to, body, out);
+            }
+            return;
         }
         let known = self.loans.iter().any(|loan| loan.to == to && loan.after == after);
         if !known && self.can_load() && self.loans.len() < LOANS_MAX {
@@ -142,8 +145,11 @@ impl Raft {
             Purpose::Mend(anchor) => self.log.has(anchor),
             Purpose::Lend(prev) => self.log.has(prev),
         };
-        if ours && still && !entries.is_empty() {
-            self.send(to, body(purpose, entries.to_vec()), out);
+        if ours
+            && still
+            && let Some(body) = loan(purpose, entries.to_vec())
+        {
+            self.send(to, body, out);
         }
         true
     }
@@ -201,9 +207,15 @@ impl Raft {
     }
 }
 
-fn body(purpose: Purpose, entries: Vec<Entry>) -> Body {
-    match purpose {
+/// Entries as they are lent. One that is a witness, or was one once, has nothing to lend from where
+/// its commands are missing.
+fn loan(purpose: Purpose, mut entries: Vec<Entry>) -> Option<Body> {
+    let withheld = entries.iter().position(|entry| entry.payload == Payload::Withheld);
+    entries.truncate(withheld.unwrap_or(entries.len()));
+    let body = match purpose {
+        _ if entries.is_empty() => return None,
         Purpose::Mend(anchor) => Body::Mended { anchor, entries },
         Purpose::Lend(prev) => Body::Lent { prev, entries },
-    }
+    };
+    Some(body)
 }
