@@ -106,7 +106,8 @@ impl Raft {
         }
         let last = meta.last;
         let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
-        let here = self.log.term_at(last.index);
+        // In a hole the terms are not known.
+        let here = self.log.term_at(last.index).filter(|_| !self.in_hole(last.index));
         if last.index <= self.commit && here.is_some_and(|term| term != last.term) {
             // Two committed entries in one place: somebody's disk, or this one's, has lied.
             return self.stop(Fault::Diverged { peer: from, index: last.index }, out);
