@@ -103,13 +103,9 @@ impl<S: StateMachine> Disk<S> {
         if missing {
             let last = self.entries.back().expect("something is bad").index;
             boot = boot.lost_end(last);
-            while self.entries.back().is_some_and(|entry| self.bad.contains(&entry.index)) {
-                self.entries.pop_back();
-            }
-            let last = self.entries.back().map_or(base, |entry| entry.index);
-            self.bad.retain(|index| *index <= last);
         }
-        if std::mem::take(&mut self.vote_bad) {
+        // What is bad stays so until it is written over: a crash before that finds it again.
+        if self.vote_bad {
             boot = boot.lost_vote();
         }
         if self.snapshot_bad { boot.lost_snapshot() } else { boot }
@@ -160,7 +156,10 @@ impl<S: StateMachine> Disk<S> {
 
     fn carry_out(&mut self, order: Order<S>) {
         let Order { write, entries, snapshot, compact } = order;
-        self.hard = write.hard.unwrap_or(self.hard);
+        if let Some(hard) = write.hard {
+            self.hard = hard;
+            self.vote_bad = false;
+        }
         if let Some(snapshot) = snapshot {
             let last = snapshot.meta.last.index;
             // A newer one may have been taken since this write was asked for.

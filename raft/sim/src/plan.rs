@@ -86,7 +86,7 @@ impl Plan {
         Plan {
             nodes,
             members,
-            founders: draw_founders(rng, members),
+            founders: draw_founders(rng, members, operate > 0),
             ways,
             profile,
             link,
@@ -113,9 +113,10 @@ impl Plan {
 /// How wrong clocks are, at most, in parts per million: what leases are configured for.
 const DRIFT_PPM: u32 = 20_000;
 
-/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders.
-fn draw_founders(rng: &mut Rng, members: u32) -> Configuration {
-    let witness = if members >= 3 && rng.below(5) == 0 { members } else { 0 };
+/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders. Where
+/// members change there is no witness: what its removal and return may do is not simulated.
+fn draw_founders(rng: &mut Rng, members: u32, change: bool) -> Configuration {
+    let witness = if members >= 3 && !change && rng.below(5) == 0 { members } else { 0 };
     let priorities = rng.below(4) == 0;
     let member = |id: u32| {
         let suffrage = if id == witness { Suffrage::Witness } else { Suffrage::Voter };

@@ -108,8 +108,6 @@ struct Run<'a> {
     waits: Vec<Option<(u64, u64)>>,
     lives: HashMap<NodeId, u64>,
     report: Report,
-    /// Who was a witness once: its log has no commands, and it can be nothing else any more.
-    witnesses: Vec<u64>,
     /// Disks that are damaged, one at a time.
     hurt: Option<NodeId>,
 }
@@ -143,7 +141,6 @@ impl<'a> Run<'a> {
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
             report: Report::default(),
-            witnesses: plan.witness().into_iter().collect(),
             hurt: None,
         }
     }
@@ -317,19 +314,14 @@ impl<'a> Run<'a> {
     }
 
     fn draw_change(&mut self) -> Change {
-        let voters = self.voters();
         let mut change = Change::new();
         for _ in 0..=self.rng.below(3) {
             let node = self.any_node();
             let id = u64::from(node.0);
             change = match self.rng.below(6) {
-                _ if self.witnesses.contains(&id) => change.remove(id),
                 0 | 1 => change.voter(id),
                 2 => change.learner(id),
-                3 if self.plan.members >= 3 && !voters.contains(&node) => {
-                    self.witnesses.push(id);
-                    change.witness(id)
-                }
+                3 if self.plan.members >= 3 => change.learner(id),
                 _ => change.remove(id),
             };
         }
@@ -345,7 +337,7 @@ impl<'a> Run<'a> {
         // While a change of members is under way, two sets are needed: all are made well.
         let all: Vec<NodeId> = self.world.ids().collect();
         // What a witness has acknowledged may be on one other disk alone.
-        let witness = !self.witnesses.is_empty();
+        let witness = self.plan.witness().is_some();
         let everyone = joint || witness || self.hurt.is_some() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
