@@ -106,15 +106,7 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         let bytes_max = self.config.message_bytes_max;
-        let found = self.log.entries(after.next()..through.next()).map(|entries| {
-            let mut bytes = 0;
-            let fits = |entry: &&Entry| {
-                let first = bytes == 0;
-                bytes += entry.bytes();
-                first || bytes <= bytes_max
-            };
-            entries.take_while(fits).cloned().collect()
-        });
+        let found = self.log.batch(after.next()..through.next(), bytes_max);
         if let Some(entries) = found {
             if let Some(body) = loan(purpose, entries) {
                 self.send(to, body, out);

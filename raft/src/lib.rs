@@ -106,6 +106,7 @@
 //!
 //! * The bytes of snapshots: the driver moves them, the core says when and for whom.
 //! * Forwarding of proposals: [`Refused::NotLeader`] says where to go.
+//! * A witness that becomes a voter, or a voter that becomes a witness: remove it, and add another.
 //! * Inherited reads of a leader that waits for an older lease (LeaseGuard §4): it serves none
 //!   until the wait is over.
 

@@ -219,6 +219,22 @@ impl Log {
         inside.then(|| self.tail.range(from..to.max(from)))
     }
 
+    /// The first entries of a range, if all of it is in memory: as many as `bytes_max` allows, and
+    /// at least one.
+    pub(crate) fn batch(&self, range: Range<Index>, bytes_max: usize) -> Option<Vec<Entry>> {
+        let all = self.entries(range)?;
+        let mut batch = Vec::with_capacity(all.len().min(bytes_max / Entry::OVERHEAD_BYTES + 1));
+        let mut bytes = 0;
+        for entry in all {
+            bytes += entry.bytes();
+            if !batch.is_empty() && bytes > bytes_max {
+                break;
+            }
+            batch.push(entry.clone());
+        }
+        Some(batch)
+    }
+
     /// Drops durable entries from memory: those up to `wanted`, and of the others as many as
     /// there are more than `bytes_max` of.
     pub(crate) fn trim(&mut self, wanted: Index, bytes_max: usize) {

@@ -463,15 +463,10 @@ impl Raft {
 
 /// The entries to send to a follower next, and their bytes; `None` if they are not in memory.
 fn take(log: &Log, peer: &Progress, last: Index, bytes_max: usize) -> Option<(Vec<Entry>, usize)> {
-    let all = log.entries(peer.next..last.next().max(peer.next))?;
-    let mut entries = Vec::with_capacity(all.len().min(bytes_max / Entry::OVERHEAD_BYTES + 1));
-    let mut bytes = 0;
-    for entry in all {
-        if bytes > 0 && bytes + entry.bytes() > bytes_max {
-            break;
-        }
-        bytes += entry.bytes();
-        entries.push(peer.dress(entry));
+    let mut entries = log.batch(peer.next..last.next().max(peer.next), bytes_max)?;
+    let bytes = entries.iter().map(Entry::bytes).sum();
+    if peer.witness.is_some() {
+        entries.iter_mut().for_each(|entry| *entry = peer.dress(entry));
     }
     Some((entries, bytes))
 }

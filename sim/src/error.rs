@@ -1,4 +1,4 @@
-//! Why something outside a simulation could not be used: a script, for now.
+//! Why something outside a simulation could not be used: a script.
 
 use std::io;
 use std::path::PathBuf;

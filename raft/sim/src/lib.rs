@@ -13,5 +13,5 @@ pub use disk::{Disk, Snapshot};
 pub use machine::{KEYS, Lists, StateMachine};
 pub use member::{Answer, Event, Member, Parcel, Ways};
 pub use plan::{ELECTION, Plan};
-pub use run::{Report, applied_everywhere, run, run_plan};
+pub use run::{Report, run, run_plan};
 pub use watch::Watch;

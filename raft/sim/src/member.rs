@@ -10,7 +10,6 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use drystone_raft::{
     Config, Configuration, Effect, Entry, Fault, Index, Input, Message, Payload, Position, Raft,
     ReadMode, Refused, SnapshotMeta, Ticket, WriteId,
@@ -402,10 +401,5 @@ impl<S: StateMachine> Member<S> {
     /// Whether its log and its snapshot are whole.
     pub fn is_sound(&self) -> bool {
         !self.disk.is_bad() && self.raft.is_sound()
-    }
-
-    /// A command, to be proposed.
-    pub fn proposal(ticket: Ticket, data: Bytes) -> Event {
-        Event::Ask(Input::Propose { ticket, data })
     }
 }

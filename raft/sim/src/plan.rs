@@ -39,8 +39,6 @@ pub struct Plan {
     pub operate: u64,
     /// The share of restarts that find a damaged disk, in percent. 0 for none.
     pub rot: u64,
-    /// How wrong clocks may be beyond what leases are configured for.
-    pub clocks_lie: bool,
 }
 
 /// The election timeout of every group here, in ticks.
@@ -96,7 +94,6 @@ impl Plan {
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
             operate,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
-            clocks_lie: false,
         }
     }
 }

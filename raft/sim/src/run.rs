@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use drystone_raft::{
-    Change, Configuration, Index, Input, ReadMode, Refused, Role, Suffrage, Ticket,
-};
+use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
 use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
 
 use crate::disk::Disk;
-use crate::machine::{KEYS, Lists, StateMachine};
+use crate::machine::{KEYS, Lists};
 use crate::member::{Answer, Event, Member};
 use crate::plan::{ELECTION, Plan};
 use crate::watch::Watch;
@@ -344,7 +342,7 @@ impl<'a> Run<'a> {
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
         let until = self.world.now() + self.plan.liveness;
-        let goal = self.history_returned() + 5;
+        let goal = self.report.returned + 5;
         for (at, hint) in self.clients.iter_mut().zip(&mut self.hints) {
             *at = self.world.now();
             *hint = core[0];
@@ -358,10 +356,6 @@ impl<'a> Run<'a> {
             );
             self.go_on(until);
         }
-    }
-
-    fn history_returned(&self) -> u64 {
-        self.report.returned
     }
 
     /// The voters of whoever is most up to date.
@@ -404,9 +398,4 @@ impl<'a> Run<'a> {
         self.report.snapshots = self.watch.installed();
         self.report
     }
-}
-
-/// The greatest index that a machine was told of, for who drives one by hand.
-pub fn applied_everywhere<S: StateMachine>(world: &World<Member<S>>) -> Index {
-    world.processes().map(|(_, member)| member.state().0).min().unwrap_or_default()
 }
