@@ -37,6 +37,8 @@ pub struct Plan {
     pub clients: u32,
     /// Ticks between two acts of the operator: changes of members, transfers. 0 for none.
     pub operate: u64,
+    /// Ticks between two reports that some peer is out of reach, true or not. 0 for none.
+    pub alarms: u64,
     /// The share of restarts that find a damaged disk, in percent. 0 for none.
     pub rot: u64,
 }
@@ -81,6 +83,8 @@ impl Plan {
         } else {
             Link::stream(1..8)
         };
+        // Some groups have so little to do that they fall silent between two requests.
+        let leisure = if rng.below(6) == 0 { 60 } else { 10 };
         Plan {
             nodes,
             members,
@@ -90,9 +94,10 @@ impl Plan {
             link,
             safety: 6_000,
             liveness: 40 * ELECTION,
-            think: 5..5 + 10 * (1 + rng.below(8)),
+            think: 5..5 + leisure * (1 + rng.below(8)),
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
             operate,
+            alarms: *rng.pick(&[0, 3, 20]) * ELECTION,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
         }
     }

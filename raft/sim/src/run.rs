@@ -108,6 +108,10 @@ struct Run<'a> {
     report: Report,
     /// Disks that are damaged, one at a time.
     hurt: Option<NodeId>,
+    /// When drivers next report peers that are out of reach.
+    report_at: u64,
+    /// The nodes that are well in the liveness phase.
+    core: Vec<NodeId>,
 }
 
 impl<'a> Run<'a> {
@@ -140,6 +144,8 @@ impl<'a> Run<'a> {
             lives: HashMap::new(),
             report: Report::default(),
             hurt: None,
+            report_at: if plan.alarms == 0 { u64::MAX } else { plan.alarms },
+            core: Vec::new(),
         }
     }
 
@@ -153,11 +159,13 @@ impl<'a> Run<'a> {
     /// Lets the next thing happen, of all that may.
     fn go_on(&mut self, limit: u64) {
         let client = self.clients.iter().copied().min().unwrap_or(u64::MAX);
-        let next = client.min(self.operate_at).min(self.trouble.next_at()).min(limit);
+        let own = client.min(self.operate_at).min(self.report_at);
+        let next = own.min(self.trouble.next_at()).min(limit);
         match self.world.step_until(next) {
             Some(happened) => self.look(happened.node),
             None if self.world.now() >= self.trouble.next_at() => self.suffer(),
             None if self.world.now() >= self.operate_at => self.operate(),
+            None if self.world.now() >= self.report_at => self.report_unreachable(),
             None if self.world.now() >= client => self.ask(),
             None => {}
         }
@@ -326,6 +334,35 @@ impl<'a> Run<'a> {
         change
     }
 
+    /// Drivers say that a peer is out of reach. In the safety phase some say so now and then,
+    /// whether it is true or not: that is all a driver can know. In the liveness phase those in the
+    /// core say so of a leader outside of it, as whoever watches nodes must: followers of a group
+    /// that has fallen silent look at no clock.
+    fn report_unreachable(&mut self) {
+        let now = self.world.now();
+        let mut reports = Vec::new();
+        if self.core.is_empty() {
+            self.report_at = now + 1 + self.rng.below(2 * self.plan.alarms);
+            reports.push((self.any_node(), self.any_node()));
+        } else {
+            self.report_at = now + 5 * ELECTION;
+            for id in &self.core {
+                let leader = self.world.process(*id).and_then(|member| member.raft.leader());
+                let Some(leader) = leader else { continue };
+                let leader = NodeId(u32::try_from(leader).expect("ids are small here"));
+                if !self.core.contains(&leader) {
+                    reports.push((*id, leader));
+                }
+            }
+        }
+        for (id, peer) in reports {
+            if self.world.is_up(id) && id != peer {
+                let input = Input::Unreachable(u64::from(peer.0));
+                self.world.later(id, 0, Event::Ask(input));
+            }
+        }
+    }
+
     /// A core of voters is made well, and the group must go on, whatever becomes of the others.
     fn liveness(&mut self) {
         self.operate_at = u64::MAX;
@@ -341,6 +378,7 @@ impl<'a> Run<'a> {
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
+        (self.core, self.report_at) = (core.clone(), self.world.now());
         let until = self.world.now() + self.plan.liveness;
         let goal = self.report.returned + 5;
         for (at, hint) in self.clients.iter_mut().zip(&mut self.hints) {
