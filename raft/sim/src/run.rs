@@ -266,7 +266,10 @@ impl<'a> Run<'a> {
     fn ask(&mut self) {
         let now = self.world.now();
         let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
-        self.clients[client] = now + self.rng.range(self.plan.think.clone());
+        // Whoever waits for a group to go on asks more often than whoever has little to ask.
+        let brisk = 5..50.min(self.plan.think.end);
+        let think = if self.core.is_empty() { self.plan.think.clone() } else { brisk };
+        self.clients[client] = now + self.rng.range(think);
         if let Some((_, until)) = self.waits[client] {
             if now < until {
                 return;
