@@ -6,6 +6,7 @@ mod disk;
 mod machine;
 mod member;
 mod plan;
+mod rot;
 mod run;
 mod watch;
 

@@ -388,6 +388,15 @@ impl<S: StateMachine> Member<S> {
         (self.applied, &self.state)
     }
 
+    /// Its disk, which goes bad while it works as well as while it is down.
+    pub(crate) fn disk(&self) -> &Disk<S> {
+        &self.disk
+    }
+
+    pub(crate) fn disk_mut(&mut self) -> &mut Disk<S> {
+        &mut self.disk
+    }
+
     /// How often it has been started.
     pub fn life(&self) -> u64 {
         self.disk.life()

@@ -1,6 +1,6 @@
 //! One seed: a group is built, hurt, healed, and must have kept every promise.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::machine::{KEYS, Lists};
 use crate::member::{Answer, Event, Member};
 use crate::plan::{ELECTION, Plan};
+use crate::rot;
 use crate::watch::Watch;
 
 type Op = list::Op<u8, u32>;
@@ -106,8 +107,11 @@ struct Run<'a> {
     waits: Vec<Option<(u64, u64)>>,
     lives: HashMap<NodeId, u64>,
     report: Report,
-    /// Disks that are damaged, one at a time.
-    hurt: Option<NodeId>,
+    /// Nodes whose disks were damaged and that are not whole again.
+    hurt: BTreeSet<NodeId>,
+    /// Members that are witnesses, or were asked to be. They never become anything else: what they
+    /// miss they would miss as voters.
+    witnesses: BTreeSet<u64>,
     /// When drivers next report peers that are out of reach.
     report_at: u64,
     /// The nodes that are well in the liveness phase.
@@ -143,7 +147,8 @@ impl<'a> Run<'a> {
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
             report: Report::default(),
-            hurt: None,
+            hurt: BTreeSet::new(),
+            witnesses: plan.witness().into_iter().collect(),
             report_at: if plan.alarms == 0 { u64::MAX } else { plan.alarms },
             core: Vec::new(),
         }
@@ -179,34 +184,40 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Damages the disk of a node that is down. One at a time: what a quorum has lost, no protocol
-    /// can bring back.
+    /// Damages a disk, of a node that is down or at work, as long as the group can bear it.
     fn rot(&mut self) {
-        if let Some(hurt) = self.hurt {
-            // A voter is whole again when nothing is missing and it keeps up.
-            let whole = self.world.process(hurt).is_some_and(|member| {
-                member.is_sound() && member.raft.commit() >= self.watch.commit_max()
-            });
-            if whole {
-                self.hurt = None;
-            }
-            return;
-        }
+        let (world, most) = (&self.world, self.watch.commit_max());
+        self.hurt.retain(|id| {
+            // A node is whole again when nothing is missing and it keeps up.
+            let member = world.process(*id);
+            !member.is_some_and(|member| member.is_sound() && member.raft.commit() >= most)
+        });
         if self.rng.below(100) >= self.plan.rot {
             return;
         }
-        let down: Vec<NodeId> = self.world.ids().filter(|id| !self.world.is_up(*id)).collect();
-        // Beside a witness every other copy is needed.
-        let spare = self.plan.members >= 3 && self.plan.witness().is_none();
-        if down.is_empty() || !spare || self.plan.operate > 0 {
+        let at_work = self.rng.below(3) == 0;
+        let nodes = self.world.ids().filter(|id| self.world.is_up(*id) == at_work);
+        let nodes: Vec<NodeId> = nodes.collect();
+        if nodes.is_empty() {
             return;
         }
-        let id = *self.rng.pick(&down);
+        let id = *self.rng.pick(&nodes);
         let mut rng = self.rng.fork("rot");
         self.rng.draw();
-        let Some((_, disk)) = self.world.disk_mut(id) else { return };
-        if disk.rot(&mut rng) {
-            self.hurt = Some(id);
+        let mut damaged = match self.world.process(id) {
+            Some(member) => member.disk().clone(),
+            None => self.world.disk(id).expect("it is down").1.clone(),
+        };
+        if !damaged.rot(&mut rng) || !rot::is_bearable(&self.world, id, &damaged) {
+            return;
+        }
+        self.world.note(format_args!("the disk of {id} is damaged"));
+        self.watch.excuse(id);
+        self.hurt.insert(id);
+        if let Some(member) = self.world.process_mut(id) {
+            *member.disk_mut() = damaged;
+        } else if let Some((_, disk)) = self.world.disk_mut(id) {
+            *disk = damaged;
         }
     }
 
@@ -216,6 +227,7 @@ impl<'a> Run<'a> {
         let Some(member) = self.world.process_mut(id) else { return };
         let life = member.life();
         let answers = std::mem::take(&mut member.answers);
+        let stopped = member.raft.role() == Role::Stopped;
         if self.lives.insert(id, life).is_some_and(|old| old != life) {
             // Who asked a node that has crashed since never hears of it.
             self.requests.retain(|_, (_, node, asked)| *node != id || *asked == life);
@@ -223,6 +235,11 @@ impl<'a> Run<'a> {
         for answer in answers {
             self.watch.answer(&answer);
             self.answered(answer);
+        }
+        if stopped {
+            // Whoever runs it starts it anew: it then knows what its disk has lost.
+            self.world.crash(id);
+            self.world.restart(id);
         }
     }
 
@@ -315,6 +332,8 @@ impl<'a> Run<'a> {
         let input = match self.rng.below(4) {
             0 => Input::Transfer { ticket, to: None },
             1 => Input::Transfer { ticket, to: Some(u64::from(self.any_node().0)) },
+            // The copy that is removed may be the only one that is whole.
+            _ if !self.hurt.is_empty() => return,
             _ => Input::Change { ticket, change: self.draw_change() },
         };
         let life = self.lives.get(&leader).copied().unwrap_or(0);
@@ -327,7 +346,12 @@ impl<'a> Run<'a> {
         for _ in 0..=self.rng.below(3) {
             let node = self.any_node();
             let id = u64::from(node.0);
+            if self.plan.witnesses_come && self.rng.below(10) == 0 {
+                self.witnesses.insert(id);
+            }
+            let witness = self.witnesses.contains(&id);
             change = match self.rng.below(6) {
+                0..=3 if witness => change.witness(id),
                 0 | 1 => change.voter(id),
                 2 => change.learner(id),
                 3 if self.plan.members >= 3 => change.learner(id),
@@ -376,7 +400,7 @@ impl<'a> Run<'a> {
         let all: Vec<NodeId> = self.world.ids().collect();
         // What a witness has acknowledged may be on one other disk alone.
         let witness = self.plan.witness().is_some();
-        let everyone = joint || witness || self.hurt.is_some() || self.plan.operate > 0;
+        let everyone = joint || witness || !self.hurt.is_empty() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
