@@ -162,11 +162,26 @@ impl Raft {
         self.damage.as_ref().is_some_and(|damage| damage.covers(index))
     }
 
+    /// The last index up to `through` that is sound like all behind `after`.
+    pub(crate) fn sound_between(&self, after: Index, through: Index) -> Index {
+        let Some(damage) = &self.damage else { return through };
+        let met = |hole: &&Hole| hole.after < through && after.next() < hole.anchor.index;
+        damage.holes.iter().find(met).map_or(through, |hole| hole.after.min(through))
+    }
+
     /// The last sound index before the hole that `index` is in.
     pub(crate) fn hole_start(&self, index: Index) -> Option<Index> {
+        Some(self.hole_at(index)?.after)
+    }
+
+    /// The sound entry behind the hole that `index` is in.
+    pub(crate) fn hole_anchor(&self, index: Index) -> Option<Position> {
+        Some(self.hole_at(index)?.anchor)
+    }
+
+    fn hole_at(&self, index: Index) -> Option<&Hole> {
         let holes = &self.damage.as_ref()?.holes;
-        let hole = holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)?;
-        Some(hole.after)
+        holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)
     }
 
     /// Whether the log on disk can be read for others.
@@ -224,15 +239,23 @@ impl Raft {
             // Nor will it ever: a leader makes entries of its own term alone.
             return self.send(from, Body::Mended { anchor, entries: Vec::new() }, out);
         }
-        let sound = self.log.has(anchor) && !self.history.active().is_witness(self.id);
-        if !sound || after.next() >= anchor.index {
+        if self.history.active().is_witness(self.id) || after.next() >= anchor.index {
             return;
         }
         if after < self.log.base().index {
-            // Compacted here: a snapshot has what was there.
+            // Compacted here: a snapshot has what was there, whatever followed it.
             out.push(Effect::SendSnapshot { to: from });
-        } else if !self.has_holes() {
-            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, anchor.index.prev(), out);
+            return;
+        }
+        if !self.log.has(anchor) {
+            return;
+        }
+        // Every log may have holes: each gives what it has, and together they have everything. In a
+        // hole the log here has terms that are guessed from the entry behind it. An anchor that is
+        // like such a guess is vouched for by that entry, which is of the same term.
+        let through = self.sound_between(after, anchor.index.prev());
+        if through > after {
+            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, through, out);
         }
     }
 
@@ -255,7 +278,9 @@ impl Raft {
             None if anchor.index <= self.commit => {
                 self.stop(Fault::Diverged { peer: from, index: anchor.index }, out);
             }
-            None => self.truncate(hole.after.max(self.commit)),
+            // The leader's next entries mend what is committed, and then cut the rest.
+            None if hole.after < self.commit => {}
+            None => self.truncate(hole.after),
         }
     }
 
