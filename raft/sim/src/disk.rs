@@ -295,6 +295,20 @@ impl<S: StateMachine> Disk<S> {
         sound && self.snapshot.whole && !withheld
     }
 
+    /// The sound entries behind those that cannot be read.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = Position> {
+        let pairs = self.entries.iter().zip(self.entries.iter().skip(1));
+        let edges = pairs
+            .filter(|(one, next)| self.bad.contains(&one.index) && !self.bad.contains(&next.index));
+        edges.map(|(_, next)| next.position())
+    }
+
+    /// Whether it has the entry at this position, or a snapshot that has.
+    pub(crate) fn has(&self, position: Position) -> bool {
+        let here = self.place(position.index).map(|at| self.entries[at].position());
+        here == Some(position) || position.index <= self.snapshot.meta.last.index
+    }
+
     /// Whether the end of its log is lost, so that a node on it cannot say what it had.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.hard.lost_end.is_some() || self.bad.contains(&self.last().index)

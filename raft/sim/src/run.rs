@@ -33,6 +33,8 @@ pub struct Report {
     pub returned: u64,
     /// Changes of members that were made.
     pub changes: u64,
+    /// Runs whose disks were so damaged in the end that nobody need go on.
+    pub hopeless: u64,
 }
 
 impl Report {
@@ -44,16 +46,18 @@ impl Report {
         self.snapshots += other.snapshots;
         self.returned += other.returned;
         self.changes += other.changes;
+        self.hopeless += other.hopeless;
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { steps, applied, elections, snapshots, returned, changes } = self;
+        let Report { steps, applied, elections, snapshots, returned, changes, hopeless } = self;
         write!(
             f,
             "{steps} steps, {applied} entries applied, {elections} leaders, {snapshots} snapshots \
-             installed, {returned} operations returned, {changes} changes of members"
+             installed, {returned} operations returned, {changes} changes of members, \
+             {hopeless} runs beyond help"
         )
     }
 }
@@ -393,6 +397,10 @@ impl<'a> Run<'a> {
     /// A core of voters is made well, and the group must go on, whatever becomes of the others.
     fn liveness(&mut self) {
         self.operate_at = u64::MAX;
+        if !self.hurt.is_empty() && !rot::can_go_on(&self.world) {
+            self.report.hopeless += 1;
+            return;
+        }
         let voters = self.voters();
         let core = self.trouble.draw_core(&voters);
         let joint = self.world.processes().any(|(_, member)| member.raft.members().is_joint());
