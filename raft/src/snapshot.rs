@@ -96,10 +96,16 @@ impl Raft {
     /// A snapshot is offered by the leader, by a follower that it asked to, or by whoever has what
     /// is missing here. It is no word of a leader: whoever offers may have led and lead no more.
     pub(crate) fn on_offer(&mut self, from: NodeId, meta: SnapshotMeta, out: &mut Vec<Effect>) {
-        if matches!(self.standing, Standing::Leader(_)) {
-            return;
-        }
         let last = meta.last;
+        if matches!(self.standing, Standing::Leader(_)) {
+            if !self.misses_before(last) {
+                return;
+            }
+            // What is missing here the others have in snapshots alone: who leads installs none, and
+            // who lacks entries has none for those who are late.
+            self.hand_over_in_need(out);
+            self.become_follower(self.hard.term, None, out);
+        }
         let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
         // In a hole the terms are not known.
         let here = self.log.term_at(last.index).filter(|_| !self.in_hole(last.index));
@@ -150,11 +156,12 @@ impl Raft {
 
     /// Whether a snapshot up to `last` has what is missing here and not applied.
     fn fills(&self, last: Position) -> bool {
-        let missing = self
-            .damage
-            .as_ref()
-            .is_some_and(|damage| damage.holes.first().is_some_and(|hole| hole.after < last.index));
-        missing && last.index > self.told
+        self.misses_before(last) && last.index > self.told
+    }
+
+    fn misses_before(&self, last: Position) -> bool {
+        let first = self.damage.as_ref().and_then(|damage| damage.holes.first());
+        first.is_some_and(|hole| hole.after < last.index)
     }
 
     /// Puts a snapshot in the place of the log up to its last entry. What the log holds behind

@@ -196,7 +196,10 @@ impl<'a> Run<'a> {
             let member = world.process(*id);
             !member.is_some_and(|member| member.is_sound() && member.raft.commit() >= most)
         });
-        if self.rng.below(100) >= self.plan.rot {
+        // A change that is asked for may yet remove the whole copy.
+        let operated =
+            |(request, ..): &(Request, NodeId, u64)| matches!(request, Request::Operator);
+        if self.rng.below(100) >= self.plan.rot || self.requests.values().any(operated) {
             return;
         }
         let at_work = self.rng.below(3) == 0;

@@ -418,3 +418,22 @@ fn an_offer_is_no_word_of_a_leader() {
     }
     panic!("it waits for a leader that only offers snapshots");
 }
+
+// A leader that finds entries missing which the others have compacted away cannot apply, and
+// installs no snapshot as long as it leads: it has to make room. Found by the simulator.
+#[test]
+fn a_leader_that_only_a_snapshot_can_mend_makes_room() {
+    let mut lab = group(10, 1);
+    lab.run(2);
+    for id in [2, 3] {
+        lab.step(id, vec![Input::Compact { through: Index(9), must: Index(9) }]);
+    }
+    lab.at(1).disk.damaged = 5..7;
+    lab.step(1, vec![Input::Damaged { after: Index(4), through: Index(6) }]);
+    // A member that is late needs just those.
+    lab.crash(3);
+    lab.seat(3, Disk::new(Configuration::voters(1..=3)).with_log(&[1, 1, 1, 1]));
+    let there = |lab: &Lab| lab.raft(3).last().index > Index(11);
+    assert!(lab.run_until(12 * E, there).is_some());
+    assert_eq!(lab.leader(), Some(2));
+}
