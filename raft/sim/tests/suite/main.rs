@@ -1,4 +1,3 @@
-//! The simulation in the test run: a few hundred seeds, and the teeth it is said to have.
+//! The simulation in the test run: a few hundred seeds.
 
-mod mutants;
 mod seeds;
