@@ -41,8 +41,8 @@ pub(crate) struct Damage {
     pub(crate) snapshot_lost: bool,
     /// Mended entries to be written in this step.
     pub(crate) mended: Vec<Entry>,
-    /// Mended entries that are not durable yet: the write, and the first of them.
-    unsaved: Vec<(WriteId, Index)>,
+    /// Mended entries that are not durable yet: the write, the first and the last of them.
+    unsaved: Vec<(WriteId, Index, Index)>,
     /// When peers are asked next.
     ask_at: u64,
 }
@@ -76,6 +76,11 @@ impl Damage {
         !self.mended.is_empty() || !self.unsaved.is_empty()
     }
 
+    /// Whether all behind `after` up to `through` is on its way to the disk.
+    fn is_saving_all(&self, after: Index, through: Index) -> bool {
+        self.unsaved.iter().any(|(_, first, last)| *first <= after.next() && through <= *last)
+    }
+
     pub(crate) fn covers(&self, index: Index) -> bool {
         self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
     }
@@ -86,7 +91,7 @@ impl Damage {
             return Index(0);
         }
         let holes = self.holes.iter().map(|hole| hole.after);
-        let unsaved = self.unsaved.iter().map(|(_, first)| first.prev());
+        let unsaved = self.unsaved.iter().map(|(_, first, _)| first.prev());
         holes.chain(unsaved).min().unwrap_or(Index(u64::MAX))
     }
 
@@ -110,6 +115,10 @@ impl Raft {
     /// [`Input::Damaged`](crate::Input::Damaged).
     pub(crate) fn damaged(&mut self, after: Index, through: Index, out: &mut Vec<Effect>) {
         self.loads_failed();
+        if self.damage.as_ref().is_some_and(|damage| damage.is_saving_all(after, through)) {
+            // It was read while it was being mended.
+            return;
+        }
         let last = self.log.last().index;
         if after >= last || through < self.log.base().index {
             return;
@@ -374,8 +383,9 @@ impl Raft {
     pub(crate) fn take_mended(&mut self, id: WriteId) -> Vec<Entry> {
         let Some(damage) = &mut self.damage else { return Vec::new() };
         let mended = core::mem::take(&mut damage.mended);
-        if let Some(first) = mended.iter().map(|entry| entry.index).min() {
-            damage.unsaved.push((id, first));
+        let indexes = || mended.iter().map(|entry| entry.index);
+        if let (Some(first), Some(last)) = (indexes().min(), indexes().max()) {
+            damage.unsaved.push((id, first, last));
         }
         mended
     }
@@ -383,7 +393,7 @@ impl Raft {
     /// This write is durable.
     pub(crate) fn mended_saved(&mut self, id: WriteId) {
         let Some(damage) = &mut self.damage else { return };
-        damage.unsaved.retain(|(write, _)| *write != id);
+        damage.unsaved.retain(|(write, ..)| *write != id);
         damage_done(self);
     }
 }

@@ -27,8 +27,10 @@ pub struct Plan {
     pub profile: Profile,
     /// What links are like when they are good.
     pub link: Link,
-    /// How long the safety phase lasts, in ticks.
+    /// How long the safety phase lasts, in ticks, if clients do not ask so often before.
     pub safety: u64,
+    /// Operations of clients after which the safety phase ends.
+    pub operations: u64,
     /// Within how many ticks the liveness phase must see progress.
     pub liveness: u64,
     /// Ticks between two requests of a client.
@@ -95,6 +97,7 @@ impl Plan {
             profile,
             link,
             safety: 6_000,
+            operations: u64::MAX,
             // With disks as slow as the last an election takes luck: Raft §5.6 asks that a timeout
             // be many times what a message and a sync take.
             liveness: if slow < 60 { 40 } else { 150 } * ELECTION,
@@ -109,6 +112,45 @@ impl Plan {
 }
 
 impl Plan {
+    /// A plan for a group that reads by its clocks, which are off by up to `off_ppm`. Its leases
+    /// are told [`DRIFT_PPM`]. Nothing else goes wrong but the network, so that there is mostly a
+    /// leader that believes to have a lease, and often another one.
+    #[must_use]
+    pub fn clocks(rng: &mut Rng, off_ppm: u32) -> Plan {
+        let plan = Plan::draw(rng);
+        let members = *rng.pick(&[3, 3, 5]);
+        let mut config = Config::new(ELECTION);
+        config.heartbeat = *rng.pick(&[5, 10, 25]);
+        config.lease = Some(if rng.below(2) == 0 {
+            Lease::Contact { drift_ppm: DRIFT_PPM }
+        } else {
+            Lease::Log { drift_ppm: DRIFT_PPM }
+        });
+        let profile = Profile {
+            partition: Woe::new(4 * ELECTION, ELECTION..4 * ELECTION),
+            drift: Woe::new(ELECTION, 10 * ELECTION..40 * ELECTION),
+            drift_ppm_max: off_ppm,
+            ..Profile::calm()
+        };
+        Plan {
+            nodes: members,
+            members,
+            founders: Configuration::voters(1..=u64::from(members)),
+            ways: Ways { config: Arc::new(config), write: 1..5, apply: 1..3, ..plan.ways },
+            profile,
+            link: Link::stream(1..5),
+            safety: 100 * ELECTION,
+            operations: 200,
+            liveness: 40 * ELECTION,
+            think: 10..30,
+            clients: 6,
+            operate: 0,
+            alarms: 0,
+            witnesses_come: false,
+            rot: 0,
+        }
+    }
+
     /// The witness among the founders.
     #[must_use]
     pub fn witness(&self) -> Option<u64> {
@@ -118,7 +160,7 @@ impl Plan {
 }
 
 /// How wrong clocks are, at most, in parts per million: what leases are configured for.
-const DRIFT_PPM: u32 = 20_000;
+pub const DRIFT_PPM: u32 = 20_000;
 
 /// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders.
 fn draw_founders(rng: &mut Rng, members: u32) -> Configuration {

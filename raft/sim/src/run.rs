@@ -101,6 +101,8 @@ struct Run<'a> {
     requests: BTreeMap<u64, (Request, NodeId, u64)>,
     next_ticket: u64,
     next_value: u32,
+    /// Operations that clients have begun.
+    asked: u64,
     /// When each client asks next.
     clients: Vec<u64>,
     operate_at: u64,
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
             requests: BTreeMap::new(),
             next_ticket: 0,
             next_value: 0,
+            asked: 0,
             clients: vec![0; plan.clients as usize],
             operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
             hints: vec![NodeId(1); plan.clients as usize],
@@ -160,7 +163,7 @@ impl<'a> Run<'a> {
 
     fn safety(&mut self) {
         self.trouble.act(&mut self.world);
-        while self.world.now() < self.plan.safety {
+        while self.world.now() < self.plan.safety && self.asked < self.plan.operations {
             self.go_on(self.plan.safety);
         }
     }
@@ -321,6 +324,7 @@ impl<'a> Run<'a> {
             let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
             (Op::Read(key), Some(key), Input::Read { ticket, mode })
         };
+        self.asked += 1;
         let op = self.history.invoke(number, op);
         let life = self.lives.get(&node).copied().unwrap_or(0);
         let request = Request::Operation { op, key: request, client };

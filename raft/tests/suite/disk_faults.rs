@@ -437,3 +437,22 @@ fn a_leader_that_only_a_snapshot_can_mend_makes_room() {
     assert!(lab.run_until(12 * E, there).is_some());
     assert_eq!(lab.leader(), Some(2));
 }
+
+// An entry that is read once more while its mending is on its way to the disk is not missing again.
+// It used to be asked of the others for ever, who may have lost it since.
+#[test]
+fn what_is_being_mended_is_not_missing_again() {
+    let mut lab = group(10, 1);
+    lab.at(2).disk.damaged = 5..6;
+    let read = || vec![Input::Damaged { after: Index(4), through: Index(5) }];
+    lab.step(2, read());
+    lab.at(2).stores = false;
+    assert!(lab.run_until(E, |lab| !lab.seats[&2].writes.is_empty()).is_some());
+    lab.step(2, read());
+    assert!(!lab.raft(2).is_sound(), "it is not durable yet");
+    lab.part(&[2], &[1, 3]);
+    lab.at(2).stores = true;
+    let write = lab.seats[&2].writes.front().map(|pending| pending.write.id).unwrap();
+    lab.store(2, write);
+    assert!(lab.raft(2).is_sound());
+}

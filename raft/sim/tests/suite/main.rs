@@ -1,3 +1,4 @@
 //! The simulation in the test run: a few hundred seeds.
 
+mod clocks;
 mod seeds;
