@@ -82,6 +82,7 @@ impl Bench {
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.tree.join("target"))
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("RUSTFLAGS", "--cap-lints allow")
             .status()?;
         if !built.success() {
