@@ -274,6 +274,7 @@ impl Raft {
             (self.hard.term, self.hard.vote) = (term, None);
             self.writes.forget_before(term);
             (self.seen, self.stored, self.ack) = (Index(0), Index(0), None);
+            self.answered = 0;
         }
         self.resign(Refused::Unknown, out);
         self.drop_asks(Refused::NotLeader(leader), out);

@@ -110,6 +110,8 @@ pub struct Raft {
     pub(crate) seen: Index,
     /// Up to here it has accepted entries of this term's leader: they are durable.
     pub(crate) stored: Index,
+    /// The latest round of this term's leader whose heartbeat was answered.
+    pub(crate) answered: u64,
     /// What this step owes the leader.
     pub(crate) ack: Option<Ack>,
     pub(crate) asks: Option<Box<Asks>>,
@@ -176,6 +178,7 @@ impl Raft {
             told: applied,
             seen: Index(0),
             stored: Index(0),
+            answered: 0,
             ack: None,
             asks: None,
             loans: Vec::new(),
@@ -405,19 +408,19 @@ impl Raft {
     /// Whether something is decided that no write was asked for yet.
     fn owes_write(&self) -> bool {
         let mending = self.damage.as_ref().is_some_and(|damage| !damage.mended.is_empty());
-        self.hard != self.asked || self.installing.is_some() || self.log.has_unwritten() || mending
+        self.log.has_unwritten() || self.hard != self.asked || self.installing.is_some() || mending
     }
 
     fn ask_for_write(&mut self, out: &mut Vec<Effect>) {
         if !self.owes_write() {
             return;
         }
-        let hard = (self.hard != self.asked).then_some(self.hard);
+        let hard = (self.hard != self.asked).then(|| Box::new(self.hard));
         self.asked = self.hard;
-        let snapshot = self.installing.take().map(|meta| *meta);
+        let snapshot = self.installing.take();
         let append = self.log.take_unwritten();
         let last = if append.is_empty() { Index(0) } else { append.end.prev() };
-        let id = self.writes.begin(self.now, last, hard);
+        let id = self.writes.begin(self.now, last, hard.clone());
         let mended = self.take_mended(id);
         out.push(Effect::Write(Write { id, hard, snapshot, mended, append }));
     }

@@ -112,16 +112,11 @@ impl Raft {
         let Standing::Leader(reign) = &mut self.standing else { return };
         let mut peers = core::mem::take(&mut reign.peers);
         let round = reign.round;
-        // A witness gets no position that no other voter has with its command: alone with it, it
-        // could neither lead nor vote for anyone.
-        let members = self.history.active();
-        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
-        let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
-        let own = if full(self.id) { self.log.stable() } else { Index(0) };
-        let kept = copies.fold(own, Index::max);
+        let last = self.log.last().index;
+        let witnessed = peers.iter().any(|peer| peer.witness.is_some());
+        let for_witness = if witnessed { last.min(self.kept_whole(&peers)) } else { last };
         for peer in &mut peers {
-            let last = self.log.last().index;
-            let last = if peer.witness.is_some() { last.min(kept) } else { last };
+            let last = if peer.witness.is_some() { for_witness } else { last };
             self.feed(peer, last, round, out);
             // News of commits rides with entries, and travels alone when there are none.
             if peer.commit_sent < self.commit.min(peer.matched) {
@@ -130,6 +125,16 @@ impl Raft {
         }
         let Standing::Leader(reign) = &mut self.standing else { return };
         reign.peers = peers;
+    }
+
+    /// How far some voter has the commands too. A witness gets no position beyond: alone with it,
+    /// it could neither lead nor vote for anyone.
+    fn kept_whole(&self, peers: &[Progress]) -> Index {
+        let members = self.history.active();
+        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
+        let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
+        let own = if full(self.id) { self.log.stable() } else { Index(0) };
+        copies.fold(own, Index::max)
     }
 
     /// Sends one follower what it lacks, up to `last`.

@@ -15,6 +15,7 @@
 //! A write that was overtaken does not count for what replaced it: cutting the log shortens the
 //! writes under way (the ABA of entries written, cut off, and written again).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::boot::HardState;
@@ -27,7 +28,7 @@ struct Flight {
     id: WriteId,
     /// Its last entry, less what was cut off since; 0 if it has none.
     last: Index,
-    hard: Option<HardState>,
+    hard: Option<Box<HardState>>,
     asked: u64,
     done: bool,
 }
@@ -48,7 +49,7 @@ impl Writes {
     }
 
     /// Begins a write that ends with entry `last`; 0 if it has none.
-    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: Option<HardState>) -> WriteId {
+    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: Option<Box<HardState>>) -> WriteId {
         self.latest = WriteId(self.latest.0 + 1);
         let (id, asked) = (self.latest, now);
         self.flights.push_back(Flight { id, last, hard, asked, done: false });
@@ -75,7 +76,9 @@ impl Writes {
             return None;
         }
         let flight = self.flights.pop_front().expect("the first was looked at");
-        self.hard = flight.hard.unwrap_or(self.hard);
+        if let Some(hard) = flight.hard {
+            self.hard = *hard;
+        }
         Some(flight.last)
     }
 
