@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::config::{Config, Lease};
+use crate::configuration::Member;
 use crate::effect::{Effect, Fault, Refused};
 use crate::entry::{Entry, Payload};
 use crate::log::Log;
@@ -350,8 +351,10 @@ impl Raft {
         let (now, me) = (self.now, self.id);
         let Standing::Leader(reign) = &mut self.standing else { return };
         let quorum = self.history.active().quorum();
-        let round = quorum.reached(|id| reign.acknowledged(id, me));
-        reign.contact(round, now);
+        if reign.awaits_contact() {
+            let round = quorum.reached(|id| reign.acknowledged(id, me));
+            reign.contact(round, now);
+        }
         self.advance();
         self.finish_change(out);
         self.serve_readers(out);
@@ -366,6 +369,9 @@ impl Raft {
             return;
         }
         reign.commit_from = 0;
+        if self.commit == self.log.last().index {
+            return;
+        }
         let has = |id| if id == me { stable.0 } else { reign.matched(id).0 };
         let reached = Index(self.history.active().quorum().reached(has)).min(self.log.last().index);
         // Entries of older terms are not committed by counting (Raft figure 8).
@@ -444,6 +450,10 @@ impl Raft {
             peers.push(peer);
         }
         reign.peers = peers;
+        reign.unfinished = true;
+        let own = members.priority(self.id);
+        let better = |member: &Member| member.priority > own && members.can_lead(member.id);
+        reign.outranked = members.members().iter().any(better);
     }
 
     /// [`Input::Unreachable`](crate::Input::Unreachable).
