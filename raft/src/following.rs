@@ -11,14 +11,7 @@ use crate::entry::Entry;
 use crate::message::Body;
 use crate::raft::Raft;
 use crate::types::{Index, NodeId, Position};
-
-/// What a step owes the leader: one word for all entries that came in it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ack {
-    pub(crate) to: NodeId,
-    pub(crate) matched: Index,
-    pub(crate) round: u64,
-}
+use crate::writes::Promise;
 
 impl Raft {
     /// Entries from the leader.
@@ -72,8 +65,7 @@ impl Raft {
             }
         }
         self.saw(matched, commit);
-        let round = self.ack.map_or(round, |ack| ack.round.max(round));
-        self.ack = Some(Ack { to: from, matched: self.seen, round });
+        self.owed = Some(self.owed.map_or(round, |owed| owed.max(round)));
     }
 
     /// The leader is there.
@@ -86,9 +78,13 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         self.saw(self.seen, commit);
-        let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
-        let stored = self.stored;
-        self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        // One that brings no more than news of a commit is of a round that was answered before.
+        if round > self.answered {
+            self.answered = round;
+            let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
+            let stored = self.stored;
+            self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        }
         if quiesce && self.commit == self.log.last().index {
             self.fall_silent();
         }
@@ -103,9 +99,8 @@ impl Raft {
 
     /// Says, once it is durable, what came in this step.
     pub(crate) fn acknowledge(&mut self) {
-        if let Some(Ack { to, matched, round }) = self.ack.take() {
-            let life = self.life;
-            self.promise(to, Body::Accepted { matched, round, life });
+        if let (Some(round), Some(leader)) = (self.owed.take(), self.leader) {
+            self.promise(leader, Promise::Accepted { matched: self.seen, round });
         }
     }
 }
