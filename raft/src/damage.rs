@@ -290,7 +290,14 @@ impl Raft {
             }
             // The leader's next entries mend what is committed, and then cut the rest.
             None if hole.after < self.commit => {}
-            None => self.truncate(hole.after),
+            None => {
+                // What was missing may have been committed all the same, and must not be forgotten
+                // before the leader has sent it.
+                let lost = Position::new(anchor.term, anchor.index.prev());
+                let lost = self.hard.lost_end.max(Some(lost));
+                self.hard_mut().lost_end = lost;
+                self.truncate(hole.after);
+            }
         }
     }
 

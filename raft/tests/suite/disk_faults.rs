@@ -456,3 +456,24 @@ fn what_is_being_mended_is_not_missing_again() {
     lab.store(2, write);
     assert!(lab.raft(2).is_sound());
 }
+
+// A leader that has not what lies behind a hole says nothing of the hole itself: what is missing may
+// be committed. It used to be cut off and forgotten, and the next candidate got a vote without it.
+#[test]
+fn a_hole_behind_which_the_leader_disagrees_stays_in_mind() {
+    let mut lab = Lab::empty(Config::new(E), 1);
+    let mut disk = Disk::new(Configuration::voters(1..=3)).with_log(&[1, 1, 1, 2, 2]);
+    disk.damaged = 3..4;
+    lab.seat(1, disk);
+    lab.post(2, 1, 3, Body::Heartbeat { commit: Index(0), round: 1, quiesce: false });
+    lab.post(2, 1, 3, Body::Mended { anchor: pos(2, 4), entries: Vec::new() });
+    lab.deliver_all();
+    assert_eq!(lab.raft(1).last(), pos(1, 2));
+    let vote = |lab: &mut Lab, term, last| {
+        lab.post(3, 1, term, Body::Vote { last, forced: true });
+        lab.deliver_all();
+        lab.raft(1).hard().vote
+    };
+    assert_eq!(vote(&mut lab, 4, pos(1, 2)), None, "3 may be committed");
+    assert_eq!(vote(&mut lab, 5, pos(2, 3)), Some(3), "who has as much as was lost is as good");
+}
