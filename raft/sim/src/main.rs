@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use drystone_raft_sim::{Report, run};
+use drystone_raft_sim::{Plan, Report, run, run_plan};
 use drystone_sim::Seed;
 
 /// Runs simulated groups, one seed after the other, and stops at the first broken promise.
@@ -23,6 +23,9 @@ struct Options {
     /// Stop after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Groups that read on the strength of clocks, which are off by so many parts in a million.
+    #[arg(long)]
+    clocks: Option<u32>,
     /// Tell every step of every seed.
     #[arg(long)]
     verbose: bool,
@@ -51,7 +54,10 @@ fn main() {
                  it: raft-sim --first {value} --seeds 1 --verbose"
             );
         }));
-        total.add(run(seed));
+        total.add(match options.clocks {
+            Some(ppm) => run_plan(seed.clone(), &Plan::clocks(&mut seed.rng("plan"), ppm)),
+            None => run(seed),
+        });
         std::panic::set_hook(before);
         seeds += 1;
         if start.elapsed() > told + Duration::from_secs(10) {

@@ -35,10 +35,19 @@ pub struct Plan {
     pub liveness: u64,
     /// Ticks between two requests of a client.
     pub think: Range<u64>,
+    /// How long a client waits for an answer before it asks somebody else, in ticks.
+    pub patience: u64,
     /// How many clients there are.
     pub clients: u32,
+    /// How many of them do nothing but read on the strength of clocks.
+    pub lease_readers: u32,
     /// Ticks between two acts of the operator: changes of members, transfers. 0 for none.
     pub operate: u64,
+    /// By how much each clock is wrong from the beginning, one way or the other, in parts per
+    /// million, beside what the profile does to it.
+    pub clocks_off_ppm: u32,
+    /// How long whoever leads is cut off from the others, and then not, by turns. 0 for never.
+    pub depose: u64,
     /// Ticks between two reports that some peer is out of reach, true or not. 0 for none.
     pub alarms: u64,
     /// The operator makes witnesses of members that were removed, and of new ones.
@@ -111,8 +120,12 @@ impl Plan {
             // be many times what a message and a sync take.
             liveness: if slow < 60 { 40 } else { 150 } * ELECTION,
             think: 5..5 + leisure * (1 + rng.below(8)),
+            patience: 3 * ELECTION,
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
+            lease_readers: 0,
             operate,
+            clocks_off_ppm: 0,
+            depose: 0,
             alarms: *rng.pick(&[0, 3, 20]) * ELECTION,
             witnesses_come: rng.below(3) == 0,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
@@ -121,9 +134,9 @@ impl Plan {
 }
 
 impl Plan {
-    /// A plan for a group that reads by its clocks, which are off by up to `off_ppm`. Its leases
-    /// are told [`DRIFT_PPM`]. Nothing else goes wrong but the network, so that there is mostly a
-    /// leader that believes to have a lease, and often another one.
+    /// A plan for a group that reads by its clocks, each of which is off by `off_ppm`, one way or
+    /// the other. Its leases are told [`DRIFT_PPM`]. Nothing else goes wrong, but that whoever leads is cut off again and
+    /// again: it believes to have a lease while another is elected.
     #[must_use]
     pub fn clocks(rng: &mut Rng, off_ppm: u32) -> Plan {
         let plan = Plan::draw(rng);
@@ -135,25 +148,23 @@ impl Plan {
         } else {
             Lease::Log { drift_ppm: DRIFT_PPM }
         });
-        let profile = Profile {
-            partition: Woe::new(4 * ELECTION, ELECTION..4 * ELECTION),
-            drift: Woe::new(ELECTION, 10 * ELECTION..40 * ELECTION),
-            drift_ppm_max: off_ppm,
-            ..Profile::calm()
-        };
         Plan {
             nodes: members,
             members,
             founders: Configuration::voters(1..=u64::from(members)),
-            ways: Ways { config: Arc::new(config), write: 1..5, apply: 1..3, ..plan.ways },
-            profile,
+            ways: Ways { config: Arc::new(config), write: 1..3, apply: 1..3, ..plan.ways },
+            profile: Profile::calm(),
             link: Link::stream(1..5),
             safety: 100 * ELECTION,
             operations: 200,
             liveness: 40 * ELECTION,
-            think: 10..30,
+            think: 10..50,
+            patience: 30,
             clients: 6,
+            lease_readers: 3,
             operate: 0,
+            clocks_off_ppm: off_ppm,
+            depose: 2 * ELECTION,
             alarms: 0,
             witnesses_come: false,
             rot: 0,

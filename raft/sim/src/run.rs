@@ -6,7 +6,7 @@ use std::fmt;
 use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
-use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
+use drystone_sim::{NodeId, Rest, Rng, Seed, Shape, Trouble, World};
 
 use crate::disk::Disk;
 use crate::machine::{KEYS, Lists};
@@ -118,6 +118,9 @@ struct Run<'a> {
     /// Members that are witnesses, or were asked to be. They never become anything else: what they
     /// miss they would miss as voters.
     witnesses: BTreeSet<u64>,
+    /// When the leader is next cut off, or not any more.
+    depose_at: u64,
+    deposed: bool,
     /// When drivers next report peers that are out of reach.
     report_at: u64,
     /// The nodes that are well in the liveness phase.
@@ -128,6 +131,7 @@ impl<'a> Run<'a> {
     fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
         let rng = seed.rng("clients");
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
+        let mut clocks = seed.rng("clocks");
         let mut world = World::new(seed);
         world.network_mut().set_all(plan.link.clone());
         let founders = plan.founders.clone();
@@ -137,6 +141,13 @@ impl<'a> Run<'a> {
             (plan.ways.clone(), Disk::new(members))
         });
         let ids = world.add_all(disks);
+        let off =
+            i32::try_from(plan.clocks_off_ppm).expect("a clock is no more than twice as fast");
+        if off > 0 {
+            for id in &ids {
+                world.set_clock_error(*id, *clocks.pick(&[-off, off]));
+            }
+        }
         Run {
             plan,
             world,
@@ -156,6 +167,8 @@ impl<'a> Run<'a> {
             report: Report::default(),
             hurt: BTreeSet::new(),
             witnesses: plan.witness().into_iter().collect(),
+            depose_at: if plan.depose == 0 { u64::MAX } else { plan.depose },
+            deposed: false,
             report_at: if plan.alarms == 0 { u64::MAX } else { plan.alarms },
             core: Vec::new(),
         }
@@ -171,12 +184,13 @@ impl<'a> Run<'a> {
     /// Lets the next thing happen, of all that may.
     fn go_on(&mut self, limit: u64) {
         let client = self.clients.iter().copied().min().unwrap_or(u64::MAX);
-        let own = client.min(self.operate_at).min(self.report_at);
+        let own = client.min(self.operate_at).min(self.report_at).min(self.depose_at);
         let next = own.min(self.trouble.next_at()).min(limit);
         match self.world.step_until(next) {
             Some(happened) => self.look(happened.node),
             None if self.world.now() >= self.trouble.next_at() => self.suffer(),
             None if self.world.now() >= self.operate_at => self.operate(),
+            None if self.world.now() >= self.depose_at => self.depose(),
             None if self.world.now() >= self.report_at => self.report_unreachable(),
             None if self.world.now() >= client => self.ask(),
             None => {}
@@ -314,7 +328,8 @@ impl<'a> Run<'a> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         let number = client as u64;
-        let (op, request, input) = if self.rng.below(2) == 0 {
+        let reads_leases = client < self.plan.lease_readers as usize;
+        let (op, request, input) = if !reads_leases && self.rng.below(2) == 0 {
             self.next_value += 1;
             let padding = usize::try_from(self.rng.below(60)).expect("it is small");
             let data = Lists::append(key, self.next_value, padding);
@@ -322,6 +337,7 @@ impl<'a> Run<'a> {
             (op, None, Input::Propose { ticket, data })
         } else {
             let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
+            let mode = if reads_leases { ReadMode::Lease } else { mode };
             (Op::Read(key), Some(key), Input::Read { ticket, mode })
         };
         self.asked += 1;
@@ -329,7 +345,7 @@ impl<'a> Run<'a> {
         let life = self.lives.get(&node).copied().unwrap_or(0);
         let request = Request::Operation { op, key: request, client };
         self.requests.insert(ticket.0, (request, node, life));
-        self.waits[client] = Some((ticket.0, now + 3 * ELECTION));
+        self.waits[client] = Some((ticket.0, now + self.plan.patience));
         self.world.later(node, 1 + self.rng.below(5), Event::Ask(input));
     }
 
@@ -350,6 +366,22 @@ impl<'a> Run<'a> {
         let life = self.lives.get(&leader).copied().unwrap_or(0);
         self.requests.insert(ticket.0, (Request::Operator, leader, life));
         self.world.later(leader, 0, Event::Ask(input));
+    }
+
+    /// Cuts off whoever leads, or ends that.
+    fn depose(&mut self) {
+        self.depose_at = self.world.now() + 1 + self.rng.below(2 * self.plan.depose);
+        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
+        let leader = self.world.processes().find(leads).filter(|_| !self.deposed);
+        self.deposed = leader.is_some();
+        let shape = match leader {
+            Some((leader, _)) => {
+                let others = self.world.ids().filter(|id| *id != leader).collect();
+                Shape::Groups(vec![vec![leader], others])
+            }
+            None => Shape::Whole,
+        };
+        self.world.partition(&shape);
     }
 
     fn draw_change(&mut self) -> Change {
@@ -403,7 +435,7 @@ impl<'a> Run<'a> {
 
     /// A core of voters is made well, and the group must go on, whatever becomes of the others.
     fn liveness(&mut self) {
-        self.operate_at = u64::MAX;
+        (self.operate_at, self.depose_at) = (u64::MAX, u64::MAX);
         if !self.hurt.is_empty() && !rot::can_go_on(&self.world) {
             self.report.hopeless += 1;
             return;

@@ -23,9 +23,9 @@ fn reads_are_good_while_clocks_keep_their_bound() {
 /// do not know it, there must be a read that misses a write.
 #[test]
 fn a_read_is_stale_when_clocks_break_their_bound() {
-    let stale = (1..=400_u64).find_map(|value| {
+    let stale = (1..=1000_u64).find_map(|value| {
         let seed = Seed::from(value);
-        let plan = Plan::clocks(&mut seed.rng("plan"), 20 * DRIFT_PPM);
+        let plan = Plan::clocks(&mut seed.rng("plan"), 25 * DRIFT_PPM);
         let end = catch_unwind(AssertUnwindSafe(|| run_plan(seed, &plan))).err()?;
         let said = end.downcast_ref::<String>().cloned().unwrap_or_default();
         assert!(said.contains("not linearizable"), "seed {value} ends otherwise: {said}");
