@@ -131,7 +131,6 @@ impl<'a> Run<'a> {
     fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
         let rng = seed.rng("clients");
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
-        let mut clocks = seed.rng("clocks");
         let mut world = World::new(seed);
         world.network_mut().set_all(plan.link.clone());
         let founders = plan.founders.clone();
@@ -141,13 +140,6 @@ impl<'a> Run<'a> {
             (plan.ways.clone(), Disk::new(members))
         });
         let ids = world.add_all(disks);
-        let off =
-            i32::try_from(plan.clocks_off_ppm).expect("a clock is no more than twice as fast");
-        if off > 0 {
-            for id in &ids {
-                world.set_clock_error(*id, *clocks.pick(&[-off, off]));
-            }
-        }
         Run {
             plan,
             world,
@@ -368,14 +360,19 @@ impl<'a> Run<'a> {
         self.world.later(leader, 0, Event::Ask(input));
     }
 
-    /// Cuts off whoever leads, or ends that.
+    /// Cuts off whoever leads, or ends that. What is worst for leases are a leader whose clock is
+    /// slow and others whose clocks are fast.
     fn depose(&mut self) {
         self.depose_at = self.world.now() + 1 + self.rng.below(2 * self.plan.depose);
         let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
         let leader = self.world.processes().find(leads).filter(|_| !self.deposed);
         self.deposed = leader.is_some();
+        let off = i32::try_from(self.plan.clocks_off_ppm).expect("no clock is twice as fast");
         let shape = match leader {
             Some((leader, _)) => {
+                for id in self.world.ids() {
+                    self.world.set_clock_error(id, if id == leader { -off } else { off });
+                }
                 let others = self.world.ids().filter(|id| *id != leader).collect();
                 Shape::Groups(vec![vec![leader], others])
             }
