@@ -456,7 +456,7 @@ impl<'a> Run<'a> {
             *at = self.world.now();
             *hint = core[0];
         }
-        while self.report.returned < goal {
+        while self.report.returned < goal || (everyone && self.is_changing()) {
             assert!(
                 self.world.now() < until,
                 "no progress in {} ticks on a healthy core {core:?}, others {rest:?}\n{}",
@@ -465,6 +465,12 @@ impl<'a> Run<'a> {
             );
             self.go_on(until);
         }
+    }
+
+    /// Whether a change of members is halfway: a leader must go on with it, whoever began it.
+    fn is_changing(&self) -> bool {
+        let leads = |member: &Member<Lists>| member.raft.role() == Role::Leader;
+        self.world.processes().any(|(_, member)| leads(member) && member.raft.members().is_joint())
     }
 
     /// The voters of whoever is most up to date.
