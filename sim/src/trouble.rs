@@ -38,6 +38,8 @@ pub enum Rest {
     Down,
     /// They run, and nothing gets to them from the core or back.
     Cut,
+    /// They run and are heard by the core, and nothing gets to them from it.
+    Deaf,
     /// Trouble goes on for them, and for all links but those within the core.
     Troubled,
 }
@@ -196,7 +198,7 @@ impl Trouble {
         }
         for id in world.ids() {
             let well = rest == Rest::Well || core.contains(&id);
-            if well || rest == Rest::Cut {
+            if well || rest == Rest::Cut || rest == Rest::Deaf {
                 world.restart(id);
                 world.resume(id);
                 world.set_clock_error(id, 0);
@@ -213,7 +215,9 @@ impl Trouble {
                     network.set_link(from, to, good.clone());
                     network.mend(from, to);
                 }
-                if rest == Rest::Cut && core.contains(&from) != core.contains(&to) {
+                let (sends, hears) = (core.contains(&from), core.contains(&to));
+                if (rest == Rest::Cut && sends != hears) || (rest == Rest::Deaf && sends && !hears)
+                {
                     network.cut(from, to);
                 }
             }

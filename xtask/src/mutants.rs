@@ -27,6 +27,9 @@ use table::{Row, Table};
 /// How long one is hunted unless told otherwise.
 pub(crate) const SECONDS: u64 = 600;
 
+/// Chooses those that the table does not know to be found.
+const UNFOUND: &str = "unfound";
+
 /// Runs every mutant whose name contains `filter` for up to `seconds`, writes what was seen into
 /// the table, and says whether at least 38 in 40 of these were found.
 pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> anyhow::Result<bool> {
@@ -36,7 +39,11 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let mut table = Table::read(&path);
     table.keep(|name| all.iter().any(|mutant| mutant.name == name));
     let (mut hunted, mut found) = (0, 0);
-    for mutant in all.iter().filter(|mutant| mutant.name.contains(filter)) {
+    let chosen = |mutant: &&Mutant| match filter {
+        UNFOUND => !table.has_found(&mutant.name),
+        _ => mutant.name.contains(filter),
+    };
+    for mutant in all.iter().filter(chosen).collect::<Vec<_>>() {
         let find = bench.hunt(mutant, Duration::from_secs(seconds))?;
         hunted += 1;
         found += u64::from(find.is_some());

@@ -39,8 +39,8 @@ pub struct Plan {
     pub patience: u64,
     /// How many clients there are.
     pub clients: u32,
-    /// How many of them do nothing but read on the strength of clocks.
-    pub lease_readers: u32,
+    /// How many of them do nothing but read, by a lease or a round.
+    pub readers: u32,
     /// Ticks between two acts of the operator: changes of members, transfers. 0 for none.
     pub operate: u64,
     /// By how much the clock of a leader that is cut off is slow, and those of the others fast, in
@@ -76,7 +76,7 @@ impl Plan {
         }
         let members = if narrow { 5 } else { *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]) };
         let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
-        let operate = if rng.below(2) == 0 { 0 } else { 3 * ELECTION };
+        let operate = *rng.pick(&[0, 0, 0, 3 * ELECTION, 3 * ELECTION, ELECTION / 4]);
         if operate > 0 {
             // What keeps members that were removed from disturbing the others (thesis §4.2.3).
             (config.pre_vote, config.check_quorum) = (true, true);
@@ -126,7 +126,7 @@ impl Plan {
             think: 5..5 + leisure * (1 + rng.below(8)),
             patience: 3 * ELECTION,
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
-            lease_readers: 0,
+            readers: 0,
             operate,
             clocks_off_ppm: 0,
             depose: 0,
@@ -165,8 +165,8 @@ impl Plan {
             think: 10..50,
             patience: 30,
             clients: 6,
-            lease_readers: 3,
-            operate: 0,
+            readers: 3,
+            operate: *rng.pick(&[0, 2 * ELECTION]),
             clocks_off_ppm: off_ppm,
             depose: 2 * ELECTION,
             alarms: 0,

@@ -320,8 +320,8 @@ impl<'a> Run<'a> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         let number = client as u64;
-        let reads_leases = client < self.plan.lease_readers as usize;
-        let (op, request, input) = if !reads_leases && self.rng.below(2) == 0 {
+        let reads = client < self.plan.readers as usize;
+        let (op, request, input) = if !reads && self.rng.below(2) == 0 {
             self.next_value += 1;
             let padding = usize::try_from(self.rng.below(60)).expect("it is small");
             let data = Lists::append(key, self.next_value, padding);
@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
             (op, None, Input::Propose { ticket, data })
         } else {
             let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
-            let mode = if reads_leases { ReadMode::Lease } else { mode };
+            let mode = if reads && mode == ReadMode::Log { ReadMode::Lease } else { mode };
             (Op::Read(key), Some(key), Input::Read { ticket, mode })
         };
         self.asked += 1;
@@ -446,7 +446,10 @@ impl<'a> Run<'a> {
         let witness = self.plan.witness().is_some();
         let everyone = joint || witness || !self.hurt.is_empty() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
-        let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
+        let config = &self.plan.ways.config;
+        // Without these a leader that hears nobody is obeyed for ever.
+        let deaf = if config.pre_vote && config.check_quorum { Rest::Deaf } else { Rest::Cut };
+        let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, deaf, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
         (self.core, self.report_at) = (core.clone(), self.world.now());

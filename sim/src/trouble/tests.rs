@@ -93,8 +93,8 @@ fn a_calm_profile_does_nothing() {
 // Progress is asked of the core alone, so the core must be well, and the others what was ordered.
 #[test]
 fn a_healed_core_hears_itself_and_of_the_rest_what_was_ordered() {
-    for (seed, rest) in (0..40).zip([Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled].repeat(10))
-    {
+    let rests = [Rest::Well, Rest::Down, Rest::Cut, Rest::Deaf, Rest::Troubled];
+    for (seed, rest) in (0..50).zip(rests.repeat(10)) {
         let (mut world, mut trouble) = world(seed);
         trouble.run(&mut world, 50 * PATIENCE, |_, _| {});
         let nodes: Vec<NodeId> = world.ids().collect();
@@ -124,6 +124,7 @@ fn a_healed_core_hears_itself_and_of_the_rest_what_was_ordered() {
                     Rest::Well => (990..1010).contains(&heard),
                     Rest::Down => heard == 0,
                     Rest::Cut => (heard == 0) == (inside == 1),
+                    Rest::Deaf => (heard == 0) == (inside == 1 && core.contains(&from)),
                     Rest::Troubled => heard < 1200,
                 };
                 assert!(

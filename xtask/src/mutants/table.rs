@@ -66,6 +66,11 @@ impl Table {
         self.rows.retain(|name, _| known(name));
     }
 
+    /// Whether the mutant of this name was found when it was last hunted.
+    pub(crate) fn has_found(&self, name: &str) -> bool {
+        self.rows.get(name).is_some_and(|row| !row.contains("| not in "))
+    }
+
     /// Puts in a row, in place of the one of that name.
     pub(crate) fn set(&mut self, row: Row) {
         self.rows.insert(row.name, row.text);
@@ -78,7 +83,7 @@ impl fmt::Display for Table {
         for text in self.rows.values() {
             writeln!(f, "{text}")?;
         }
-        let missed = self.rows.values().filter(|text| text.contains("| not in ")).count();
+        let missed = self.rows.keys().filter(|name| !self.has_found(name)).count();
         writeln!(f, "\n{} of {} found.", self.rows.len() - missed, self.rows.len())
     }
 }
