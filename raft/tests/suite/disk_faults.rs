@@ -31,7 +31,7 @@ fn a_rotten_entry_is_mended_and_never_cut() {
         let mut lab = group(10, seed as u64);
         let last = lab.raft(2).last();
         lab.crash(2);
-        lab.at(2).disk.damaged = range.clone();
+        lab.at(2).disk.damaged = range.clone().collect();
         lab.restart(2);
         assert_eq!(lab.raft(2).last(), last, "{range:?}");
         assert!(!lab.raft(2).is_sound());
@@ -58,7 +58,7 @@ fn a_rotten_entry_is_mended_and_never_cut() {
 fn rot_that_is_found_at_work_is_mended_too() {
     for id in [1, 2] {
         let mut lab = group(10, id);
-        lab.at(id).disk.damaged = 4..7;
+        lab.at(id).disk.damaged = (4..7).collect();
         lab.step(id, vec![Input::Damaged { after: Index(3), through: Index(6) }]);
         assert!(!lab.raft(id).is_sound());
         lab.run(2 * E);

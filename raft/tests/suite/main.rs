@@ -21,4 +21,5 @@ mod store_crash;
 mod store_damage;
 mod store_model;
 mod store_support;
+mod stories;
 mod tcp_nodes;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_raft::{Entry, Index, NodeId, Payload, Position, Role, Term, Ticket};
+use drystone_raft::{
+    Entry, Index, NodeId, Payload, ReadMode, Refused, Role, Term, Ticket,
+};
 
 use super::seat::Seat;
 
@@ -15,9 +17,29 @@ pub(crate) struct Watch {
     /// The furthest that any member has called committed.
     pub(crate) commit: Index,
     answered: BTreeSet<Ticket>,
+    writes: BTreeSet<Ticket>,
+    /// The greatest index that somebody was told is done.
+    acknowledged: Index,
+    /// For each read that must not be old, what it must see.
+    reads: BTreeMap<Ticket, Index>,
+    /// Whether old reads are counted instead of complained of.
+    pub(crate) tolerates_stale_reads: bool,
+    pub(crate) stale_reads: u64,
 }
 
 impl Watch {
+    /// A write begins.
+    pub(crate) fn write(&mut self, ticket: Ticket) {
+        self.writes.insert(ticket);
+    }
+
+    /// A read begins: it must see what was acknowledged before.
+    pub(crate) fn read(&mut self, ticket: Ticket, mode: ReadMode) {
+        if mode != ReadMode::Stale {
+            self.reads.insert(ticket, self.acknowledged);
+        }
+    }
+
     /// A member applies an entry: everyone who applies that index applies the same.
     pub(crate) fn applies(&mut self, id: NodeId, entry: &Entry) {
         let known = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
@@ -29,8 +51,18 @@ impl Watch {
         assert!(same, "n{id} applies {entry:?}, not {known:?}");
     }
 
-    pub(crate) fn answers(&mut self, id: NodeId, ticket: Ticket) {
+    /// A member answers: once, and never with what is old.
+    pub(crate) fn answers(&mut self, id: NodeId, ticket: Ticket, result: Result<Index, Refused>) {
         assert!(self.answered.insert(ticket), "n{id} answers {ticket:?} twice");
+        let Ok(index) = result else { return };
+        match self.reads.get(&ticket) {
+            Some(wanted) if index < *wanted && self.tolerates_stale_reads => self.stale_reads += 1,
+            Some(wanted) => assert!(index >= *wanted, "n{id} reads {index}, {wanted} was done"),
+            None if self.writes.contains(&ticket) => {
+                self.acknowledged = self.acknowledged.max(index);
+            }
+            None => {}
+        }
     }
 
     /// After each step of `id`.
@@ -52,6 +84,11 @@ impl Watch {
                 assert_eq!(here, Some(entry.term), "leader n{id} lacks entry {index}");
             }
         }
+    }
+
+    /// How many reigns there were.
+    pub(crate) fn reigns(&self) -> usize {
+        self.leaders.len()
     }
 
     /// Over all logs: log matching, and no more than one change of members that is open.
@@ -81,9 +118,4 @@ fn positions(seat: &Seat) -> BTreeMap<Index, Term> {
     let range = seat.raft.base().index.0.max(1)..=seat.raft.last().index.0;
     let at = |index| Some((Index(index), seat.raft.term_at(Index(index))?));
     range.filter_map(at).collect()
-}
-
-/// Where a log ends, as people write it.
-pub(crate) fn place(position: Position) -> String {
-    position.to_string()
 }
