@@ -14,6 +14,7 @@
 //!     mail 2 1->3 Append                      messages under way
 //!     said ..6 3->1 Rejected                  messages sent, since `count`
 //!     reigns 2                                leaders so far, each counted once a term
+//!     stale 1                                 reads that were answered with what is old
 //! ```
 //!
 //! Numbers may be `4`, `4..`, `..6` and `4..6`. `not` in front turns a claim round.
@@ -129,6 +130,7 @@ impl Claim {
                 let found = lab.said.iter().filter(|((from, to, kind), _)| meant((*from, *to), kind));
                 self.counts(1, found.map(|(_, count)| count).sum())
             }
+            "stale" => self.counts(1, lab.watch.stale_reads),
             "reigns" => self.counts(1, lab.watch.reigns() as u64),
             _ => panic!("nothing of the kind can be expected: {:?}", self.words),
         }

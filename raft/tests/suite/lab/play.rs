@@ -53,6 +53,7 @@
 //! To see       show [1 2]                        logs, votes, commit indexes
 //!              count                             `expect said …` counts from here on
 //!              expect [not] leader 2             see `expect.rs`
+//!              stale allowed                     old answers to reads are counted, not fatal
 //! ```
 //!
 //! Commands from `tick` to `hold`, and `settle`, tell outcomes only: who leads, what is committed,
@@ -114,10 +115,14 @@ impl Stage {
             "deliver" | "drop" | "delay" | "copy" | "late" => self.carry(command),
             "settle" | "say" | "cut" | "heal" => self.connect(command),
             "tick" | "run" | "await" | "hold" | "clock" | "pause" | "resume" => self.pass(command),
+            "load" => {
+                self.load = command.word(0) == "on";
+                String::new()
+            }
             "slow" | "fast" | "store" | "crash" | "restart" => self.machine(command),
             "rot" | "found" | "forget" | "fail" | "force" => self.damage(command),
             "compact" | "snapshots" | "open" | "fetch" => self.snapshot(command),
-            "show" | "expect" | "count" => self.look(command),
+            "show" | "expect" | "count" | "stale" => self.look(command),
             _ => self.ask(command),
         };
         self.lab.watch.logs(&self.lab.seats);
@@ -188,10 +193,6 @@ impl Stage {
                 self.lab.tells = true;
                 return format!("n{id} leads in term {}\n", self.lab.term(id));
             }
-            "load" => {
-                self.load = command.word(0) == "on";
-                return String::new();
-            }
             "propose" => command.word(1).to_owned(),
             "read" => {
                 self.reads += 1;
@@ -211,6 +212,7 @@ impl Stage {
             for _ in 0..times {
                 self.lab.propose(id, &name);
             }
+            self.lab.events.retain(|event| event.kind != Kind::Message);
             return String::new();
         }
         let taken = self.lab.names.values().any(|other| *other == name);
@@ -302,10 +304,7 @@ impl Stage {
                 self.lab.at(number).clock.set_rate(now, rate);
             }
             "pause" => self.lab.at(number).paused = true,
-            _ => {
-                self.lab.at(number).paused = false;
-                self.lab.step(number, Vec::new());
-            }
+            _ => self.lab.at(number).paused = false,
         }
         String::new()
     }
@@ -441,6 +440,7 @@ impl Stage {
                 return shown.map(|id| story::portrait(&self.lab, *id)).collect();
             }
             "count" => self.lab.said.clear(),
+            "stale" => self.lab.watch.tolerates_stale_reads = command.word(0) == "allowed",
             _ => {
                 let why = Claim::new(command, 0).fails(&self.lab);
                 assert!(why.is_none(), "{}: {}", command.text(), why.unwrap_or_default());

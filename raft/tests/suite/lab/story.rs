@@ -16,8 +16,10 @@ use super::Lab;
 pub(crate) enum Kind {
     /// Something is said.
     Message,
-    /// Something is written or read.
-    Disk,
+    /// Something is written by a disk that is slow.
+    Write,
+    /// Something is read.
+    Load,
     /// Something is committed.
     Commit,
     /// Anything that is news to whoever drives the group.
@@ -89,17 +91,20 @@ pub(crate) fn lines<'a>(events: impl IntoIterator<Item = &'a Event>) -> String {
         }
     }
     let told = lines.into_iter().map(|line| {
-        let Line { ids, state, what, whom, rest, .. } = line;
+        let Line { mut ids, state, what, whom, rest, .. } = line;
+        ids.sort_unstable();
         format!("{} {state}: {what}{}{rest}\n", names(&ids), names_behind(&whom))
     });
     told.collect()
 }
 
-/// The same of what came of it all: who leads, what is done, what is wrong. Of commits that follow
-/// each other, the last.
+/// The same of what came of it all: who leads, what is done, what is wrong, what slow disks are to
+/// write. Of commits that follow each other, the last.
 pub(crate) fn outcomes(events: &[Event], commits: bool) -> String {
-    let told = |event: &&Event| {
-        event.kind == Kind::News || (commits && event.kind == Kind::Commit)
+    let told = |event: &&Event| match event.kind {
+        Kind::Message | Kind::Load => false,
+        Kind::Commit => commits,
+        Kind::Write | Kind::News => true,
     };
     let news: Vec<&Event> = events.iter().filter(told).collect();
     let overtaken = |at: usize| {
@@ -219,7 +224,7 @@ pub(crate) fn effect(
     effect: &Effect,
 ) -> Option<(Kind, String, Option<NodeId>, String)> {
     let news = |text: String| Some((Kind::News, text, None, String::new()));
-    let disk = |text: String| Some((Kind::Disk, text, None, String::new()));
+    let of = |kind, text: String| Some((kind, text, None, String::new()));
     match effect {
         Effect::Send(Message { to, body, .. }) => {
             Some((Kind::Message, format!("{} to", kind(body)), Some(*to), detail(body)))
@@ -239,13 +244,14 @@ pub(crate) fn effect(
                 let last = write.append.end.prev();
                 parts.push(format!("entries {}..{last}", write.append.start));
             }
-            disk(format!("writes ({}) {}", lab.seats[&id].written + 1, parts.join(", ")))
+            let number = lab.seats[&id].written + 1;
+            of(Kind::Write, format!("writes ({number}) {}", parts.join(", ")))
         }
         Effect::Load { to, after, through, .. } => {
-            disk(format!("loads {}..{through} for n{to}", after.next()))
+            of(Kind::Load, format!("loads {}..{through} for n{to}", after.next()))
         }
         Effect::Commit { through } => {
-            Some((Kind::Commit, format!("commits {through}"), None, String::new()))
+            of(Kind::Commit, format!("commits {through}"))
         }
         Effect::Answer { ticket, result } => {
             let name = lab.names.get(ticket)?;
