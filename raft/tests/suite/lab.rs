@@ -263,8 +263,9 @@ impl Lab {
         };
         let wanted = (through.0 + 1).saturating_sub(from.0);
         assert_eq!(entries.len() as u64, wanted, "n{id} applies {from}..={through}");
+        let term = seat.raft.hard().term;
         for entry in &entries {
-            self.watch.applies(id, entry);
+            self.watch.applies(id, term, entry);
         }
         self.at(id).applied.extend(entries);
     }

@@ -62,4 +62,54 @@ stories! {
         old_acknowledgements_confirm_no_later_read
         reads_are_counted_anew_when_members_go
     }
+    members {
+        a_change_below_a_snapshot_is_forgotten
+        a_change_that_is_cut_off_is_taken_back
+        a_group_recovered_by_force_refuses_the_old_one
+        a_joint_change_that_some_do_not_know_leaves_a_leader
+        a_joint_change_that_the_new_voter_does_not_know_leaves_a_leader
+        a_leader_on_its_way_out_counts_its_vote
+        a_new_leader_leaves_the_joint_configuration
+        a_promoted_learner_votes_before_it_knows
+        a_successor_stands_only_with_the_whole_log_on_its_disk
+        an_addition_and_a_removal_behind_each_others_back
+        one_change_at_a_time_is_open
+        two_additions_behind_each_others_back
+        two_removals_behind_each_others_back
+    }
+    flow {
+        a_conflict_takes_no_more_probes_than_terms
+        a_follower_that_crashes_during_a_snapshot_is_served_again
+        a_full_window_stays_as_it_is
+        a_leader_that_cannot_read_its_last_entries_puts_one_behind_them
+        a_leader_that_cannot_read_its_log_sends_nothing_from_nowhere
+        a_leader_that_crashes_during_a_snapshot_is_replaced
+        a_leader_that_loses_what_is_not_committed_stops
+        a_log_without_room_leaves_a_follower_behind_and_says_so
+        a_lost_offer_is_made_again
+        a_snapshot_in_place_of_pending_work_leaves_nobody_waiting
+        a_snapshot_that_cannot_be_fetched_is_offered_again
+        an_idle_compacted_leader_brings_a_new_member_up
+        another_snapshot_than_was_offered_will_do
+        compaction_waits_for_a_follower_that_catches_up
+        proposals_are_refused_during_a_transfer
+        the_followers_own_word_ends_the_wait
+        what_gets_lost_is_probed_for_once_a_heartbeat
+    }
+    disks {
+        a_disk_that_lied_is_found_out
+        a_follower_whose_disk_failed_says_nothing_more
+        a_group_that_lost_its_votes_waits_and_goes_on
+        a_lost_vote_is_not_given_twice
+        a_member_without_its_snapshot_fetches_one
+        a_misdirected_write_costs_nothing_that_others_have
+        a_node_whose_disk_failed_says_nothing_more
+        a_rotten_entry_is_mended_and_nothing_is_cut
+        a_rotten_snapshot_is_not_sent
+        a_torn_end_that_nobody_was_told_of_leaves_no_doubt
+        a_voter_that_lost_its_end_elects_nobody_who_may_lack_it
+        an_end_that_is_lost_at_work_is_not_cut_where_it_counts
+        one_whole_copy_of_three_is_enough
+        rot_that_is_found_at_work_is_mended_too
+    }
 }

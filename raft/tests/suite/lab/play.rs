@@ -7,12 +7,13 @@
 //! A group      group 1 2 3 [election=10 …]       voters with empty disks; options of `Config`
 //!              node 4                            somebody with an empty disk, and no member yet
 //!              config 3 pre_vote=off             one member is set up in another way
-//!              disk 1 log=1,1,2 term=3 vote=1 base=4@1      terms of its entries, behind a base
+//!              disk 1 log=1,2x50 term=3 vote=1 base=4@1     terms of its entries, behind a base
 //!
 //! Callers      propose 1 x                       x is what the story calls its ticket
 //!              propose 1 x times=20              twenty that nobody waits for
 //!              read 2 index|lease|log|stale      called read1, read2, … in the order of asking
 //!              change 1 +4 -3 ~5                 a voter, a removal, a learner: change1, …
+//!              changed 1 ~5                      the same, done and known to all
 //!              transfer 1 2                      transfer1, …
 //!              campaign 1                        it stands for election
 //!              lead 1                            it stands, all is delivered, and it leads
@@ -89,10 +90,15 @@ struct Stage {
     transfers: u64,
 }
 
-/// Numbers that stand in a word, with commas between them.
+/// Numbers that stand in a word, with commas between them; `7x50` is fifty sevens.
 pub(super) fn numbers(text: &str) -> Vec<u64> {
+    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"));
     let words = text.split(',').filter(|word| !word.is_empty());
-    words.map(|word| word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"))).collect()
+    let all = words.flat_map(|word| match word.split_once('x') {
+        Some((word, times)) => vec![number(word); usize::try_from(number(times)).unwrap()],
+        None => vec![number(word)],
+    });
+    all.collect()
 }
 
 /// `4..7`, both included, or `4`.
@@ -193,6 +199,16 @@ impl Stage {
                 self.lab.tells = true;
                 return format!("n{id} leads in term {}\n", self.lab.term(id));
             }
+            "changed" => {
+                self.lab.tells = false;
+                let ticket = self.lab.change(id, change(command));
+                self.lab.deliver_all();
+                self.lab.run(3);
+                self.lab.tells = true;
+                let done = self.lab.answer(id, ticket).is_some_and(|answer| answer.is_ok());
+                assert!(done, "{} is not done", command.text());
+                return format!("members {}\n", self.lab.raft(id).members());
+            }
             "propose" => command.word(1).to_owned(),
             "read" => {
                 self.reads += 1;
@@ -289,7 +305,8 @@ impl Stage {
                 let why = claim.fails(&self.lab).unwrap_or_default();
                 let ticks = ticks.unwrap_or_else(|| panic!("{}: {why}", command.text()));
                 let news = story::outcomes(&std::mem::take(&mut self.lab.events), !self.load);
-                return format!("{news}({ticks} ticks)\n");
+                let unit = if ticks == 1 { "tick" } else { "ticks" };
+                return format!("{news}({ticks} {unit})\n");
             }
             "hold" => {
                 let claim = Claim::new(command, 1);
@@ -361,7 +378,10 @@ impl Stage {
         match command.name() {
             "rot" => match command.word(1) {
                 "vote" => (disk.lost_vote, disk.hard.vote) = (true, None),
-                "snapshot" => disk.snapshot_damaged = true,
+                "snapshot" => {
+                    disk.snapshot_damaged = true;
+                    disk.state.clear();
+                }
                 word => {
                     let (from, to) = range(command, word);
                     if to >= disk.last().index.0 {

@@ -50,9 +50,15 @@ struct Line {
     what: String,
     whom: Vec<NodeId>,
     rest: String,
+    times: u64,
 }
 
 impl Line {
+    /// Whether an event is the same once more.
+    fn says_again(&self, event: &Event) -> bool {
+        self.ids == [event.id] && event.whom.is_none() && self.is_like(event)
+    }
+
     /// Whether an event only adds somebody who is spoken to.
     fn says_the_same(&self, event: &Event) -> bool {
         self.ids == [event.id] && event.whom.is_some() && self.is_like(event)
@@ -60,7 +66,7 @@ impl Line {
 
     /// Whether an event only adds somebody who does the same.
     fn does_the_same(&self, event: &Event) -> bool {
-        self.at == event.at && self.whom.iter().eq(event.whom.iter()) && self.is_like(event)
+        self.times == 1 && self.at == event.at && self.whom.iter().eq(event.whom.iter()) && self.is_like(event)
     }
 
     fn is_like(&self, event: &Event) -> bool {
@@ -77,6 +83,10 @@ pub(crate) fn lines<'a>(events: impl IntoIterator<Item = &'a Event>) -> String {
             lines[at].whom.extend(event.whom);
             continue;
         }
+        if let Some(at) = own.filter(|at| lines[*at].says_again(event)) {
+            lines[at].times += 1;
+            continue;
+        }
         let after = own.map_or(0, |at| at + 1);
         match lines[after..].iter_mut().rev().find(|line| line.does_the_same(event)) {
             Some(line) => line.ids.push(event.id),
@@ -87,13 +97,15 @@ pub(crate) fn lines<'a>(events: impl IntoIterator<Item = &'a Event>) -> String {
                 what: event.what.clone(),
                 whom: event.whom.into_iter().collect(),
                 rest: event.rest.clone(),
+                times: 1,
             }),
         }
     }
     let told = lines.into_iter().map(|line| {
-        let Line { mut ids, state, what, whom, rest, .. } = line;
+        let Line { mut ids, state, what, whom, rest, times, .. } = line;
         ids.sort_unstable();
-        format!("{} {state}: {what}{}{rest}\n", names(&ids), names_behind(&whom))
+        let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+        format!("{} {state}: {what}{}{rest}{times}\n", names(&ids), names_behind(&whom))
     });
     told.collect()
 }

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_raft::{
-    Entry, Index, NodeId, Payload, ReadMode, Refused, Role, Term, Ticket,
-};
+use drystone_raft::{Entry, Index, NodeId, Payload, ReadMode, Refused, Role, Term, Ticket};
 
 use super::seat::Seat;
 
@@ -12,8 +10,8 @@ use super::seat::Seat;
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     leaders: BTreeMap<Term, NodeId>,
-    /// What any member has committed.
-    committed: BTreeMap<Index, Entry>,
+    /// What any member has committed, and a term by which it was.
+    committed: BTreeMap<Index, (Entry, Term)>,
     /// The furthest that any member has called committed.
     pub(crate) commit: Index,
     answered: BTreeSet<Ticket>,
@@ -41,8 +39,10 @@ impl Watch {
     }
 
     /// A member applies an entry: everyone who applies that index applies the same.
-    pub(crate) fn applies(&mut self, id: NodeId, entry: &Entry) {
-        let known = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
+    pub(crate) fn applies(&mut self, id: NodeId, term: Term, entry: &Entry) {
+        let first = self.committed.entry(entry.index).or_insert_with(|| (entry.clone(), term));
+        first.1 = first.1.min(term);
+        let known = &mut first.0;
         assert_eq!(known.position(), entry.position(), "n{id} applies another entry");
         if known.payload == Payload::Withheld {
             known.payload = entry.payload.clone();
@@ -77,9 +77,9 @@ impl Watch {
             let term = raft.hard().term;
             let leader = *self.leaders.entry(term).or_insert(id);
             assert_eq!(leader, id, "two leaders in term {term}");
-            // Leader completeness: whatever was applied anywhere in an older term is in its log.
+            // Leader completeness: whatever was committed in an older term is in its log.
             let behind = self.committed.range(raft.base().index.next()..);
-            for (index, entry) in behind.filter(|(_, entry)| entry.term < term) {
+            for (index, (entry, _)) in behind.filter(|(_, (_, by))| *by < term) {
                 let here = raft.term_at(*index);
                 assert_eq!(here, Some(entry.term), "leader n{id} lacks entry {index}");
             }
