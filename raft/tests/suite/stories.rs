@@ -109,6 +109,7 @@ stories! {
         a_torn_end_that_nobody_was_told_of_leaves_no_doubt
         a_voter_that_lost_its_end_elects_nobody_who_may_lack_it
         an_end_that_is_lost_at_work_is_not_cut_where_it_counts
+        holes_in_every_log_are_mended_from_each_other
         one_whole_copy_of_three_is_enough
         rot_that_is_found_at_work_is_mended_too
     }
