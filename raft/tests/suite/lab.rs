@@ -46,6 +46,8 @@ pub(crate) struct Lab {
     /// In the order in which they were sent.
     pub(crate) mail: VecDeque<Mail>,
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nothing more is sent to this member or by it; what is under way arrives.
+    pub(crate) alone: Option<NodeId>,
     /// Messages take up to so many ticks.
     pub(crate) jitter: u64,
     /// Snapshots that are being fetched, by whom and from whom.
@@ -88,6 +90,7 @@ impl Lab {
             seats: BTreeMap::new(),
             mail: VecDeque::new(),
             cut: BTreeSet::new(),
+            alone: None,
             jitter: 0,
             fetches: VecDeque::new(),
             fetches_at_once: true,
@@ -207,6 +210,9 @@ impl Lab {
                 let kind = kind(&message.body);
                 *self.sent.entry(kind).or_default() += 1;
                 *self.said.entry((message.from, message.to, kind)).or_default() += 1;
+                if self.alone.is_some_and(|id| message.from == id || message.to == id) {
+                    return;
+                }
                 let late = if jitter == 0 { 0 } else { self.draw(jitter + 1) };
                 self.mail.push_back(Mail { due: now + late, message });
             }

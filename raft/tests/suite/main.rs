@@ -17,6 +17,7 @@ mod node_linear;
 mod node_snapshots;
 mod node_support;
 mod reading;
+mod seeds;
 mod store_crash;
 mod store_damage;
 mod store_model;

@@ -30,6 +30,7 @@ stories! {
         an_old_write_does_not_count_in_a_later_term
         completions_may_come_in_any_order
         older_terms_do_not_commit_by_counting
+        two_that_overtake_a_third_are_two
         won_again_with_the_first_write_open
     }
     election {
@@ -100,6 +101,7 @@ stories! {
         a_disk_that_lied_is_found_out
         a_follower_whose_disk_failed_says_nothing_more
         a_group_that_lost_its_votes_waits_and_goes_on
+        a_lost_end_is_no_vote_for_a_shorter_log
         a_lost_vote_is_not_given_twice
         a_member_without_its_snapshot_fetches_one
         a_misdirected_write_costs_nothing_that_others_have

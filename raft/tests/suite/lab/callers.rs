@@ -1,8 +1,6 @@
 //! What callers ask of a bench, and what can be seen of it.
 
-use drystone_raft::{
-    Change, Fault, Index, Input, NodeId, ReadMode, Refused, Role, Term, Ticket,
-};
+use drystone_raft::{Change, Index, Input, NodeId, ReadMode, Refused, Role, Term, Ticket};
 
 use super::{Lab, Seat, story};
 
@@ -69,9 +67,5 @@ impl Lab {
         let raft = self.raft(id);
         let range = raft.base().index.0 + 1..=raft.last().index.0;
         range.map(|index| raft.term_at(Index(index)).unwrap().0).collect()
-    }
-
-    pub(crate) fn faulted(&self, id: NodeId, fault: impl Fn(&Fault) -> bool) -> bool {
-        self.seats[&id].faults.iter().any(fault)
     }
 }

@@ -127,7 +127,8 @@ impl Claim {
             }
             "said" => {
                 let meant = say::meant(lab, &self.rest(2));
-                let found = lab.said.iter().filter(|((from, to, kind), _)| meant((*from, *to), kind));
+                let found =
+                    lab.said.iter().filter(|((from, to, kind), _)| meant((*from, *to), kind));
                 self.counts(1, found.map(|(_, count)| count).sum())
             }
             "stale" => self.counts(1, lab.watch.stale_reads),

@@ -64,7 +64,9 @@
 
 use std::collections::BTreeSet;
 
-use drystone_raft::{Change, Config, Configuration, Index, Input, Lease, Message, NodeId, ReadMode};
+use drystone_raft::{
+    Change, Config, Configuration, Index, Input, Lease, Message, NodeId, ReadMode,
+};
 use drystone_sim::script::{self, Command};
 
 use super::expect::Claim;
@@ -146,7 +148,8 @@ impl Stage {
         match command.name() {
             "group" => {
                 let config = config(command, Config::new(10));
-                let ids: Vec<NodeId> = command.words().iter().map(|id| id.parse().unwrap()).collect();
+                let ids: Vec<NodeId> =
+                    command.words().iter().map(|id| id.parse().unwrap()).collect();
                 *self = Stage::new();
                 self.lab.config = config;
                 for id in &ids {
@@ -365,9 +368,8 @@ impl Stage {
     fn restart(&mut self, id: NodeId) {
         self.lab.restart(id);
         self.lab.step(id, Vec::new());
-        let begins = |event: &story::Event| {
-            event.kind == Kind::News && event.what.starts_with("members")
-        };
+        let begins =
+            |event: &story::Event| event.kind == Kind::News && event.what.starts_with("members");
         self.lab.events.retain(|event| !begins(event));
     }
 

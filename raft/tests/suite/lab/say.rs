@@ -104,9 +104,7 @@ fn body(command: &Command, kind: &str) -> Body {
         }
         "Heartbeat" => Body::Heartbeat { commit: index("commit"), round, quiesce: false },
         "Accepted" => Body::Accepted { matched: index("matched"), round, life: life() },
-        "Rejected" => {
-            Body::Rejected { prev: index("prev"), hint: at("hint"), round, life: life() }
-        }
+        "Rejected" => Body::Rejected { prev: index("prev"), hint: at("hint"), round, life: life() },
         "TimeoutNow" => Body::TimeoutNow { last: at("last") },
         "PreBallot" | "Ballot" => {
             let asked = Term(command.option_as("asked").unwrap_or(0));

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use drystone_raft::{
-    Entry, Fault, Index, Payload, Raft, Refused, SnapshotMeta, Ticket, Write,
-};
+use drystone_raft::{Entry, Fault, Index, Payload, Raft, Refused, SnapshotMeta, Ticket, Write};
 
 use super::disk::Disk;
 
@@ -115,8 +113,8 @@ impl Seat {
             Payload::Configuration(members) => Some((entry.index, Arc::clone(members))),
             _ => None,
         });
-        let (configuration_index, configuration) = named
-            .unwrap_or_else(|| (first.configuration_index, Arc::clone(&first.configuration)));
+        let (configuration_index, configuration) =
+            named.unwrap_or_else(|| (first.configuration_index, Arc::clone(&first.configuration)));
         SnapshotMeta { last, configuration, configuration_index }
     }
 }

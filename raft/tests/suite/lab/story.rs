@@ -66,7 +66,10 @@ impl Line {
 
     /// Whether an event only adds somebody who does the same.
     fn does_the_same(&self, event: &Event) -> bool {
-        self.times == 1 && self.at == event.at && self.whom.iter().eq(event.whom.iter()) && self.is_like(event)
+        self.times == 1
+            && self.at == event.at
+            && self.whom.iter().eq(event.whom.iter())
+            && self.is_like(event)
     }
 
     fn is_like(&self, event: &Event) -> bool {
@@ -262,9 +265,7 @@ pub(crate) fn effect(
         Effect::Load { to, after, through, .. } => {
             of(Kind::Load, format!("loads {}..{through} for n{to}", after.next()))
         }
-        Effect::Commit { through } => {
-            of(Kind::Commit, format!("commits {through}"))
-        }
+        Effect::Commit { through } => of(Kind::Commit, format!("commits {through}")),
         Effect::Answer { ticket, result } => {
             let name = lab.names.get(ticket)?;
             news(match result {
