@@ -273,9 +273,9 @@ fn a_chain_settles_on_a_leader() {
         lab.run(2);
         // The old leader is an end of the chain, or its middle.
         if seed % 3 == 0 {
-            lab.part(&[2], &[3])
+            lab.part(&[2], &[3]);
         } else {
-            lab.part(&[1], &[3])
+            lab.part(&[1], &[3]);
         }
         for _ in 0..4 * E {
             press(&mut lab);

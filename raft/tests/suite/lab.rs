@@ -30,8 +30,8 @@ use mail::Mail;
 pub(crate) use play::play;
 use seat::Pending;
 pub(crate) use seat::Seat;
-use story::Event;
 pub(crate) use story::kind;
+use story::{Event, Kind};
 use watch::Watch;
 
 /// A group on a bench.
@@ -159,6 +159,9 @@ impl Lab {
         let (answers, stores) = (std::mem::take(&mut seat.answers), seat.stores);
         let fresh = Seat::new(raft, seat.disk.clone(), now, life);
         *seat = Seat { clock, answers, stores, ..fresh };
+        if !self.raft(id).is_sound() {
+            self.tell_damage(id);
+        }
     }
 
     /// One step of one member; what it wants is done, but for what it wants sent.
@@ -169,9 +172,13 @@ impl Lab {
             let Some(seat) = self.seats.get_mut(&id).filter(runs) else { return };
             let mut out = Vec::new();
             seat.led = seat.raft.role() == Role::Leader;
+            let sound = seat.raft.is_sound();
             let local = seat.clock.at(now);
             seat.raft.step(local, inputs.drain(..), &mut out);
             self.watch.after_step(id, seat);
+            if sound != seat.raft.is_sound() {
+                self.tell_damage(id);
+            }
             for effect in out {
                 self.tell(id, &effect);
                 self.perform(id, effect, &mut inputs);
@@ -196,6 +203,19 @@ impl Lab {
             return;
         }
         if let Some((kind, what, whom, rest)) = story::effect(self, id, effect) {
+            self.note(id, kind, what, whom, rest);
+        }
+    }
+
+    /// Tells whether something is missing at a member.
+    fn tell_damage(&mut self, id: NodeId) {
+        let missing = !self.raft(id).is_sound();
+        let what = if missing { "misses something" } else { "misses nothing any more" };
+        self.note(id, Kind::News, what.to_owned(), None, String::new());
+    }
+
+    fn note(&mut self, id: NodeId, kind: Kind, what: String, whom: Option<NodeId>, rest: String) {
+        if self.tells {
             let raft = self.raft(id);
             let state = format!("term {} {}", raft.hard().term, story::role(raft));
             self.events.push(Event { at: self.now, id, kind, state, what, whom, rest });

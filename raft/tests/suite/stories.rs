@@ -44,6 +44,7 @@ stories! {
         a_refusal_teaches_the_later_term
         a_removed_leader_goes
         a_snapshot_does_not_bind_a_bridge
+        five_that_stand_at_once
         late_grants_start_no_second_election
         members_without_pre_vote_do_no_harm
         the_removed_do_not_disturb

@@ -67,8 +67,8 @@ impl Claim {
     }
 
     /// Whether word `at` says `is`.
-    fn is(&self, at: usize, is: impl ToString) -> (bool, String) {
-        (self.word(at) == is.to_string(), format!("it is {}", is.to_string()))
+    fn is(&self, at: usize, is: &str) -> (bool, String) {
+        (self.word(at) == is, format!("it is {is}"))
     }
 
     /// Whether `number` is within what word `at` says.
@@ -93,7 +93,7 @@ impl Claim {
             "term" => self.counts(2, lab.term(self.id()).0),
             "vote" => {
                 let vote = lab.raft(self.id()).hard().vote;
-                self.is(2, vote.map_or("none".to_owned(), |id| id.to_string()))
+                self.is(2, &vote.map_or("none".to_owned(), |id| id.to_string()))
             }
             "commit" => self.counts(2, lab.raft(self.id()).commit().0),
             "base" => self.counts(2, lab.raft(self.id()).base().index.0),
@@ -107,10 +107,10 @@ impl Claim {
                     Some(amount) => {
                         (amount(applied.len() as u64), format!("it is {}", applied.len()))
                     }
-                    None => self.is(2, applied.join(",")),
+                    None => self.is(2, &applied.join(",")),
                 }
             }
-            "members" => self.is(2, lab.raft(self.id()).members()),
+            "members" => self.is(2, &lab.raft(self.id()).members().to_string()),
             "answer" => self.is(2, answer(lab, self.word(1))),
             "fault" => self.fault(lab),
             "sound" => {
