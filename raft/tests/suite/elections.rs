@@ -1,9 +1,9 @@
-//! Scenarios 13 to 24 over many seeds: who leads, how soon, and who must not disturb it. Each but 24
-//! is told by a story, too.
+//! Scenarios 13 to 24 over many seeds: who leads, how soon, and who must not disturb it. Each is
+//! told by a story, too.
 
 use drystone_raft::{Body, Change, Config, Configuration, Input, NodeId, ReadMode, Role, Term};
 
-use crate::lab::{Disk, Lab, kind};
+use crate::lab::{Disk, Lab};
 use crate::seeds;
 
 const E: u64 = 10;
@@ -195,71 +195,6 @@ fn the_one_node_in_reach_of_a_quorum_leads_with_a_borrowed_log() {
         Some(took)
     });
     assert!(all[all.len() / 2] <= 3 * E, "{all:?}");
-}
-
-// Scenario 18: what is borrowed must never cost what was acknowledged: conflicting logs, lenders
-// that change, late loans, crashes between, two that borrow at once (Raft §5.4.3 has to hold
-// still).
-#[test]
-fn borrowing_loses_nothing_that_was_committed() {
-    let mut loans = 0;
-    seeds::each("borrowing_loses_nothing", 400, |seed| {
-        let mut lab = Lab::seeded(Config::new(E), &[1, 2, 3, 4, 5], seed);
-        lab.config.message_bytes_max = if seed % 2 == 0 { 1 } else { 60 };
-        for id in 1..=5 {
-            lab.seat(id, Disk::new(Configuration::voters(1..=5)));
-        }
-        let mut kept = Vec::new();
-        for _ in 0..14 {
-            lab.heal();
-            let hub = 1 + lab.draw(5);
-            let other = 1 + lab.draw(5);
-            for a in 1..=5 {
-                for b in (1..=5).filter(|b| *b != a && ![a, *b].contains(&hub)) {
-                    if ![a, b].contains(&other) || lab.draw(3) == 0 {
-                        lab.part(&[a], &[b]);
-                    }
-                }
-            }
-            for _ in 0..25 {
-                lab.pass_tick();
-                if let Some(leader) = lab.leader().filter(|_| lab.draw(2) == 0) {
-                    lab.propose(leader, "x");
-                }
-                for _ in 0..30 {
-                    if lab.mail.is_empty() {
-                        break;
-                    }
-                    let at = usize::try_from(lab.draw(lab.mail.len() as u64)).unwrap();
-                    let message = lab.mail.remove(at).unwrap().message;
-                    let late = kept.len() < 40 && lab.draw(8) == 0;
-                    if late && ["Lent", "Borrow", "Ballot"].contains(&kind(&message.body)) {
-                        kept.push(message.clone());
-                    }
-                    lab.deliver(message);
-                }
-                if !kept.is_empty() && lab.draw(6) == 0 {
-                    let at = usize::try_from(lab.draw(kept.len() as u64)).unwrap();
-                    lab.deliver(kept.swap_remove(at));
-                }
-                if lab.draw(20) == 0 {
-                    let id = 1 + lab.draw(5);
-                    let stores = lab.draw(2) == 0;
-                    lab.at(id).stores = stores;
-                }
-                if lab.draw(25) == 0 {
-                    let id = 1 + lab.draw(5);
-                    let kept = usize::try_from(lab.draw(3)).unwrap();
-                    lab.crash_keeping(id, kept);
-                    lab.restart(id);
-                    lab.at(id).stores = true;
-                }
-            }
-            lab.watch.logs(&lab.seats);
-        }
-        loans += lab.sent.get("Lent").copied().unwrap_or(0);
-    });
-    assert!(loans > 200, "only {loans} loans: the test has lost its teeth");
 }
 
 // Scenario 19: a chain of three makes progress without changing its leader all the time (omnipaxos;

@@ -1,5 +1,5 @@
-//! Scenarios 3 and 9: what counts as committed, in whatever order it is told. Each of 1 to 12 is told
-//! by stories, too.
+//! Scenarios 3 and 9: what counts as committed, in whatever order it is told. Each of 1 to 12 is
+//! told by stories, too.
 
 use drystone_raft::{Body, Config, Configuration, Index, WriteId};
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod borrowing;
 mod catalogue;
 mod disk_faults;
 mod elections;

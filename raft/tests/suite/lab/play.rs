@@ -42,7 +42,7 @@
 //!              restart 1
 //!              rot 1 4..7|vote|snapshot          cannot be read any more, as a start finds out
 //!              found 1 4..7                      the same, found at work
-//!              forget 1 12|all                   a disk that lied has nothing behind 12; or nothing
+//!              forget 1 12|all                   a disk that lied has nothing behind 12; nothing
 //!              fail 1                            a write fails
 //!              force 1 1,2                       recovery by decree, with these members
 //!
@@ -62,12 +62,15 @@
 //! when they are slow. `UPDATE=1` writes the transcripts anew; `expect`, `await` and `hold` fail
 //! even then, and so does the watch over all members (`watch.rs`), after every step.
 
+mod machines;
+mod options;
+
 use std::collections::BTreeSet;
 
-use drystone_raft::{
-    Change, Config, Configuration, Index, Input, Lease, Message, NodeId, ReadMode,
-};
+use drystone_raft::{Change, Config, Configuration, Input, Message, NodeId, ReadMode};
 use drystone_sim::script::{self, Command};
+
+use options::config;
 
 use super::expect::Claim;
 use super::mail::Mail;
@@ -101,13 +104,6 @@ pub(super) fn numbers(text: &str) -> Vec<u64> {
         None => vec![number(word)],
     });
     all.collect()
-}
-
-/// `4..7`, both included, or `4`.
-fn range(command: &Command, text: &str) -> (u64, u64) {
-    let number = |word: &str| word.parse().unwrap_or_else(|_| command.refuse("no such range"));
-    let (from, to) = text.split_once("..").unwrap_or((text, text));
-    (number(from), number(to))
 }
 
 impl Stage {
@@ -342,116 +338,6 @@ impl Stage {
         self.lab.run(1);
     }
 
-    /// What machines and their disks do.
-    fn machine(&mut self, command: &Command) -> String {
-        let id = command.number::<NodeId>(0);
-        match command.name() {
-            "slow" => self.lab.at(id).stores = false,
-            "fast" => {
-                self.lab.at(id).stores = true;
-                self.lab.step(id, Vec::new());
-            }
-            "store" => {
-                for word in &command.words()[1..] {
-                    let number: u64 = word.parse().unwrap_or_else(|_| command.refuse("no number"));
-                    let found = self.lab.seats[&id].writes.iter().find(|it| it.number == number);
-                    let write = found.unwrap_or_else(|| command.refuse("no such write")).write.id;
-                    self.lab.store(id, write);
-                }
-            }
-            "crash" => self.lab.crash_keeping(id, command.option_as("kept").unwrap_or(0)),
-            _ => self.restart(id),
-        }
-        String::new()
-    }
-
-    fn restart(&mut self, id: NodeId) {
-        self.lab.restart(id);
-        self.lab.step(id, Vec::new());
-        let begins =
-            |event: &story::Event| event.kind == Kind::News && event.what.starts_with("members");
-        self.lab.events.retain(|event| !begins(event));
-    }
-
-    /// What disks lose.
-    fn damage(&mut self, command: &Command) -> String {
-        let id = command.number::<NodeId>(0);
-        let disk = &mut self.lab.at(id).disk;
-        match command.name() {
-            "rot" => match command.word(1) {
-                "vote" => (disk.lost_vote, disk.hard.vote) = (true, None),
-                "snapshot" => {
-                    disk.snapshot_damaged = true;
-                    disk.state.clear();
-                }
-                word => {
-                    let (from, to) = range(command, word);
-                    if to >= disk.last().index.0 {
-                        disk.entries.retain(|entry| entry.index.0 < from);
-                        disk.lost_end = Some(Index(to));
-                    } else {
-                        disk.damaged.extend(from..=to);
-                    }
-                }
-            },
-            "found" => {
-                let (from, to) = range(command, command.word(1));
-                disk.damaged.extend(from..=to);
-                let input = Input::Damaged { after: Index(from - 1), through: Index(to) };
-                self.lab.step(id, vec![input]);
-            }
-            "forget" if command.word(1) == "all" => {
-                *disk = Disk::new(Configuration::clone(&disk.snapshot.configuration));
-            }
-            "forget" => {
-                let last = command.number::<u64>(1);
-                disk.entries.retain(|entry| entry.index.0 <= last);
-            }
-            "fail" => self.lab.step(id, vec![Input::StorageFailed]),
-            _ => {
-                let mut disk = disk.clone();
-                let (hard, entry) = disk.boot(2).force(&numbers(command.word(1)));
-                disk.hard = hard;
-                disk.entries.push(entry);
-                // What the old group had committed beyond this disk is given up.
-                self.lab.watch = super::Watch::default();
-                self.begin(id, disk);
-            }
-        }
-        String::new()
-    }
-
-    fn snapshot(&mut self, command: &Command) -> String {
-        if command.name() == "snapshots" {
-            self.lab.fetches_at_once = command.word(0) == "fast";
-            return String::new();
-        }
-        let id = command.number::<NodeId>(0);
-        match command.name() {
-            "compact" => {
-                let through = Index(command.number(1));
-                let must = Index(command.option_as("must").unwrap_or(0));
-                self.lab.step(id, vec![Input::Compact { through, must }]);
-            }
-            "open" => {
-                let at = Index(command.option_as("at").unwrap_or(u64::MAX));
-                let meta = self.lab.seats[&id].snapshot(at);
-                self.lab.step(id, vec![Input::SnapshotOpen { to: command.number(1), meta }]);
-            }
-            _ => {
-                let found = self.lab.fetches.iter().position(|(by, ..)| *by == id);
-                let at = found.unwrap_or_else(|| command.refuse("it fetches none"));
-                let mut fetch = self.lab.fetches.remove(at).unwrap();
-                if let Some(at) = command.option_as("at") {
-                    fetch.2 = self.lab.seats[&fetch.1].snapshot(Index(at));
-                }
-                self.lab.fetches.push_front(fetch);
-                self.lab.fetch(!command.has("fails"));
-            }
-        }
-        String::new()
-    }
-
     fn look(&mut self, command: &Command) -> String {
         match command.name() {
             "show" => {
@@ -470,34 +356,6 @@ impl Stage {
         }
         String::new()
     }
-}
-
-/// A configuration with what a command says in the place of what `config` has.
-fn config(command: &Command, mut config: Config) -> Config {
-    if let Some(election) = command.option_as("election") {
-        config = Config::new(election);
-    }
-    let flag = |key, was| command.option(key).map_or(was, |word| word == "on");
-    let ticks = |key, was| command.option_as(key).unwrap_or(was);
-    let size = |key, was| command.option_as(key).unwrap_or(was);
-    config.pre_vote = flag("pre_vote", config.pre_vote);
-    config.check_quorum = flag("check_quorum", config.check_quorum);
-    config.heartbeat = ticks("heartbeat", config.heartbeat);
-    config.storage_stall = ticks("storage_stall", config.storage_stall);
-    config.quiesce_after = command.option_as("quiesce_after").or(config.quiesce_after);
-    config.message_bytes_max = size("message_bytes_max", config.message_bytes_max);
-    config.window_bytes_max = size("window_bytes_max", config.window_bytes_max);
-    config.window_messages_max = size("window_messages_max", config.window_messages_max);
-    config.uncommitted_bytes_max = size("uncommitted_bytes_max", config.uncommitted_bytes_max);
-    config.tail_bytes_max = size("tail_bytes_max", config.tail_bytes_max);
-    if let Some(lease) = command.option("lease") {
-        config.lease = Some(match lease.split_once(':') {
-            Some(("contact", ppm)) => Lease::Contact { drift_ppm: ppm.parse().unwrap() },
-            Some(("log", ppm)) => Lease::Log { drift_ppm: ppm.parse().unwrap() },
-            _ => command.refuse("a lease is contact:PPM or log:PPM"),
-        });
-    }
-    config
 }
 
 fn change(command: &Command) -> Change {

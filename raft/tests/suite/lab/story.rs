@@ -318,7 +318,8 @@ pub(crate) fn portrait(lab: &Lab, id: NodeId) -> String {
         count => format!("{count} commands"),
     };
     format!(
-        "n{id} term {now} {role}{vote}: log {base}{log}{doubt}, commit {commit}, applied {applied}\n"
+        "n{id} term {now} {role}{vote}: log {base}{log}{doubt}, commit {commit}, \
+         applied {applied}\n"
     )
 }
 
