@@ -54,12 +54,14 @@ stories! {
         a_clock_that_lies_makes_a_read_stale
         a_late_successor_does_not_borrow_the_log_it_lacks
         a_leader_that_was_paused_holds_no_lease
+        a_lease_costs_no_message
         a_lease_is_counted_from_when_its_round_began
         a_new_leader_reads_after_its_first_commit
         a_new_leader_waits_for_the_old_lease
         a_restarted_follower_reads_what_it_has_applied
         an_early_successor_makes_no_read_stale
         doubled_requests_are_not_answered_from_the_past
+        many_reads_share_a_round
         no_lease_is_held_after_a_transfer_begins
         old_acknowledgements_confirm_no_later_read
         reads_are_counted_anew_when_members_go
@@ -74,8 +76,11 @@ stories! {
         a_new_leader_leaves_the_joint_configuration
         a_promoted_learner_votes_before_it_knows
         a_successor_stands_only_with_the_whole_log_on_its_disk
+        a_witness_that_is_far_behind_needs_no_snapshot
+        a_witness_votes_and_stores_no_command
         an_addition_and_a_removal_behind_each_others_back
         one_change_at_a_time_is_open
+        the_office_goes_to_who_is_wanted_most
         two_additions_behind_each_others_back
         two_removals_behind_each_others_back
     }
@@ -89,14 +94,17 @@ stories! {
         a_leader_that_loses_what_is_not_committed_stops
         a_log_without_room_leaves_a_follower_behind_and_says_so
         a_lost_offer_is_made_again
+        a_silent_group_costs_nothing_and_wakes_when_asked
         a_snapshot_in_place_of_pending_work_leaves_nobody_waiting
         a_snapshot_that_cannot_be_fetched_is_offered_again
+        a_snapshot_that_comes_too_late_is_left_alone
         an_idle_compacted_leader_brings_a_new_member_up
         another_snapshot_than_was_offered_will_do
         compaction_waits_for_a_follower_that_catches_up
         proposals_are_refused_during_a_transfer
         the_followers_own_word_ends_the_wait
         what_gets_lost_is_probed_for_once_a_heartbeat
+        what_is_not_committed_is_limited
     }
     disks {
         a_disk_that_lied_is_found_out

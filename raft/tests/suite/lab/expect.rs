@@ -6,7 +6,9 @@
 //!     role 1 follower    term 1 4             vote 1 2|none
 //!     commit 1 4         base 1 10            log 1 1,1,2         terms behind the base
 //!     applied 1 x,y      applied 1 20         commands, or how many
+//!     holds 1 20                              commands on its disk, in the log
 //!     members 1 "1 2 4 joint with 1 2 3"
+//!     silent 1                                it watches no clock
 //!     answer x none|done|refused|perhaps
 //!     fault 1 "left behind"                   fault 1 none
 //!     sound 1                                 nothing is missing, in memory or on disk
@@ -109,6 +111,15 @@ impl Claim {
                     }
                     None => self.is(2, &applied.join(",")),
                 }
+            }
+            "holds" => {
+                let entries = lab.seats[&self.id()].disk.entries.iter();
+                let commands = entries.filter(|entry| story::text(&entry.payload).is_some());
+                self.counts(2, commands.count() as u64)
+            }
+            "silent" => {
+                let deadline = lab.raft(self.id()).deadline();
+                (deadline.is_none(), format!("it wakes at {deadline:?}"))
             }
             "members" => self.is(2, &lab.raft(self.id()).members().to_string()),
             "answer" => self.is(2, answer(lab, self.word(1))),

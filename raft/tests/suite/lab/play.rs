@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! A group      group 1 2 3 [election=10 …]       voters with empty disks; options of `Config`
+//!              group 1 2p5 3w                    n2 is wanted as a leader, n3 is a witness
 //!              node 4                            somebody with an empty disk, and no member yet
 //!              config 3 pre_vote=off             one member is set up in another way
 //!              disk 1 log=1,2x50 term=3 vote=1 base=4@1     terms of its entries, behind a base
@@ -16,6 +17,7 @@
 //!              changed 1 ~5                      the same, done and known to all
 //!              transfer 1 2                      transfer1, …
 //!              campaign 1                        it stands for election
+//!              unreachable 2 1                   n2's network says that n1 is out of reach
 //!              lead 1                            it stands, all is delivered, and it leads
 //!              load on                           from here on, while time passes, writes at
 //!                                                leaders and reads everywhere
@@ -67,10 +69,10 @@ mod options;
 
 use std::collections::BTreeSet;
 
-use drystone_raft::{Change, Config, Configuration, Input, Message, NodeId, ReadMode};
+use drystone_raft::{Change, Config, Configuration, Input, Member, Message, NodeId, ReadMode};
 use drystone_sim::script::{self, Command};
 
-use options::config;
+use options::{config, member};
 
 use super::expect::Claim;
 use super::mail::Mail;
@@ -144,12 +146,11 @@ impl Stage {
         match command.name() {
             "group" => {
                 let config = config(command, Config::new(10));
-                let ids: Vec<NodeId> =
-                    command.words().iter().map(|id| id.parse().unwrap()).collect();
+                let members: Vec<Member> = command.words().iter().map(|it| member(it)).collect();
                 *self = Stage::new();
                 self.lab.config = config;
-                for id in &ids {
-                    self.begin(*id, Disk::new(Configuration::voters(ids.iter().copied())));
+                for Member { id, .. } in &members {
+                    self.begin(*id, Disk::new(Configuration::new(members.iter().copied(), [])));
                 }
             }
             "config" => {
@@ -190,6 +191,10 @@ impl Stage {
         let name = match command.name() {
             "campaign" => {
                 self.lab.step(id, vec![Input::Campaign]);
+                return String::new();
+            }
+            "unreachable" => {
+                self.lab.step(id, vec![Input::Unreachable(command.number(1))]);
                 return String::new();
             }
             "lead" => {

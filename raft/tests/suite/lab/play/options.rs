@@ -1,6 +1,6 @@
 //! The options of a group or of one member, as scripts write them.
 
-use drystone_raft::{Config, Lease};
+use drystone_raft::{Config, Lease, Member, Suffrage};
 use drystone_sim::script::Command;
 
 /// A configuration with what a command says in the place of what `config` has.
@@ -29,4 +29,14 @@ pub(super) fn config(command: &Command, mut config: Config) -> Config {
         });
     }
     config
+}
+
+/// `1`, or `2p5` with a priority, or `3w`, a witness.
+pub(super) fn member(word: &str) -> Member {
+    let name = word.trim_end_matches('w');
+    let suffrage = if name == word { Suffrage::Voter } else { Suffrage::Witness };
+    let (id, priority) = name.split_once('p').unwrap_or((name, "1"));
+    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"));
+    let priority = u8::try_from(number(priority)).unwrap();
+    Member { id: number(id), suffrage, priority }
 }
