@@ -99,11 +99,11 @@ impl Raft {
     /// log that has become shorter.
     pub(crate) fn stand(&mut self, forced: bool, out: &mut Vec<Effect>) {
         self.drop_asks(Refused::NotLeader(None), out);
-        self.hard.term = self.hard.term.next();
-        self.hard.vote = Some(self.id);
-        self.writes.forget_before(self.hard.term);
-        (self.leader, self.ack) = (None, None);
-        (self.seen, self.stored) = (Index(0), Index(0));
+        let (term, me) = (self.hard.term.next(), self.id);
+        let hard = self.hard_mut();
+        (hard.term, hard.vote) = (term, Some(me));
+        self.forget_leader();
+        self.leader = None;
         self.standing = Standing::Candidate(Candidacy::new(false, forced));
         self.take_turns();
         self.set_patience(self.config.election / 2);
@@ -181,7 +181,7 @@ impl Raft {
         };
         let body = Body::Ballot { pre: false, asked: self.hard.term, word, last: own };
         if word == Word::Granted {
-            self.hard.vote = Some(from);
+            self.hard_mut().vote = Some(from);
             self.set_patience(self.config.election);
             self.promise(from, body);
         } else {
@@ -214,7 +214,7 @@ impl Raft {
         }
         let Standing::Candidate(candidacy) = &self.standing else { return };
         let (pre, me) = (candidacy.pre, self.id);
-        let voted = pre || self.writes.hard() == self.hard;
+        let voted = pre || self.is_hard_stored();
         let said = |id: NodeId, old_log_counts: bool| {
             if id == me {
                 return voted.then_some(true);
@@ -271,9 +271,9 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         if term > self.hard.term {
-            (self.hard.term, self.hard.vote) = (term, None);
-            self.writes.forget_before(term);
-            (self.seen, self.stored, self.ack) = (Index(0), Index(0), None);
+            let hard = self.hard_mut();
+            (hard.term, hard.vote) = (term, None);
+            self.forget_leader();
         }
         self.resign(Refused::Unknown, out);
         self.drop_asks(Refused::NotLeader(leader), out);

@@ -86,9 +86,13 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         self.saw(self.seen, commit);
-        let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
-        let stored = self.stored;
-        self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        // One that brings no more than news of a commit is of a round that was answered before.
+        if round > self.answered {
+            self.answered = round;
+            let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
+            let stored = self.stored;
+            self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        }
         if quiesce && self.commit == self.log.last().index {
             self.fall_silent();
         }

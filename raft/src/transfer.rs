@@ -88,7 +88,8 @@ impl Raft {
         let own = members.priority(self.id);
         // Not before this leader has settled in, or two would push it to and fro.
         let early = now < reign.since + 2 * self.config.election;
-        if early || reign.handover.is_some() || reign.tried_at + self.config.election > now {
+        let lately = reign.tried_at + self.config.election > now;
+        if !reign.outranked || early || lately || reign.handover.is_some() {
             return;
         }
         let last = self.log.last().index;

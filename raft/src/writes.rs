@@ -17,7 +17,6 @@
 
 use alloc::collections::VecDeque;
 
-use crate::boot::HardState;
 use crate::message::Message;
 use crate::types::{Index, Term, WriteId};
 
@@ -27,7 +26,8 @@ struct Flight {
     id: WriteId,
     /// Its last entry, less what was cut off since; 0 if it has none.
     last: Index,
-    hard: Option<HardState>,
+    /// Whether the term and vote are in it.
+    hard: bool,
     asked: u64,
     done: bool,
 }
@@ -38,17 +38,11 @@ pub(crate) struct Writes {
     latest: WriteId,
     flights: VecDeque<Flight>,
     held: VecDeque<(WriteId, Message)>,
-    /// The term and vote that are durable.
-    hard: HardState,
 }
 
 impl Writes {
-    pub(crate) fn new(hard: HardState) -> Writes {
-        Writes { hard, ..Writes::default() }
-    }
-
     /// Begins a write that ends with entry `last`; 0 if it has none.
-    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: Option<HardState>) -> WriteId {
+    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: bool) -> WriteId {
         self.latest = WriteId(self.latest.0 + 1);
         let (id, asked) = (self.latest, now);
         self.flights.push_back(Flight { id, last, hard, asked, done: false });
@@ -75,7 +69,6 @@ impl Writes {
             return None;
         }
         let flight = self.flights.pop_front().expect("the first was looked at");
-        self.hard = flight.hard.unwrap_or(self.hard);
         Some(flight.last)
     }
 
@@ -98,9 +91,9 @@ impl Writes {
         self.held.retain(|(_, message)| message.term >= term);
     }
 
-    /// The term and vote that are durable.
-    pub(crate) fn hard(&self) -> HardState {
-        self.hard
+    /// Whether a term or a vote is under way.
+    pub(crate) fn has_hard(&self) -> bool {
+        self.flights.iter().any(|flight| flight.hard)
     }
 
     /// Since when the oldest write has been under way.

@@ -64,7 +64,9 @@ struct Disk {
 
 impl Disk {
     fn write<'a>(&mut self, write: &Write, entries: impl Iterator<Item = &'a Entry>) {
-        self.hard = write.hard.unwrap_or(self.hard);
+        if let Some(hard) = &write.hard {
+            self.hard = **hard;
+        }
         self.entries.truncate((write.append.start.0 - self.base.0 - 1) as usize);
         self.entries.extend(entries.cloned());
     }
