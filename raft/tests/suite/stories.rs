@@ -26,6 +26,7 @@ stories! {
         a_write_that_was_overtaken_vouches_for_nothing
         an_append_below_the_snapshot_is_accepted
         an_entry_of_the_own_term_commits_the_older_ones
+        an_old_acknowledgement_does_not_count_in_a_later_term
         an_old_refusal_takes_nothing_back
         an_old_write_does_not_count_in_a_later_term
         completions_may_come_in_any_order
@@ -60,6 +61,7 @@ stories! {
         a_new_leader_waits_for_the_old_lease
         a_restarted_follower_reads_what_it_has_applied
         an_early_successor_makes_no_read_stale
+        an_old_reply_answers_no_later_read
         doubled_requests_are_not_answered_from_the_past
         many_reads_share_a_round
         no_lease_is_held_after_a_transfer_begins
@@ -79,6 +81,7 @@ stories! {
         a_witness_that_is_far_behind_needs_no_snapshot
         a_witness_votes_and_stores_no_command
         an_addition_and_a_removal_behind_each_others_back
+        both_sets_decide_while_joint
         one_change_at_a_time_is_open
         the_office_goes_to_who_is_wanted_most
         two_additions_behind_each_others_back
