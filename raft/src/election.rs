@@ -24,7 +24,8 @@ use crate::message::{Body, Word};
 use crate::quorum::Verdict;
 use crate::raft::{Raft, Standing};
 use crate::reign::Reign;
-use crate::types::{Index, NodeId, Position, Term};
+use crate::types::{NodeId, Position, Term};
+use crate::writes::Promise;
 
 /// An election that this node stands in.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ impl Raft {
         let last = self.log.last();
         for id in self.others() {
             if !granted.contains(&id) {
-                self.promise(id, Body::Vote { last, forced });
+                self.promise(id, Promise::Vote { last, forced });
             }
         }
     }
@@ -179,13 +180,13 @@ impl Raft {
         } else {
             Word::Granted
         };
-        let body = Body::Ballot { pre: false, asked: self.hard.term, word, last: own };
         if word == Word::Granted {
             self.hard_mut().vote = Some(from);
             self.set_patience(self.config.election);
-            self.promise(from, body);
+            self.promise(from, Promise::Granted { last: own });
         } else {
-            self.send(from, body, out);
+            let asked = self.hard.term;
+            self.send(from, Body::Ballot { pre: false, asked, word, last: own }, out);
         }
     }
 

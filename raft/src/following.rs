@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::message::Body;
 use crate::raft::Raft;
 use crate::types::{Index, NodeId, Position};
+use crate::writes::Promise;
 
 /// What a step owes the leader: one word for all entries that came in it.
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +109,7 @@ impl Raft {
     /// Says, once it is durable, what came in this step.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(Ack { to, matched, round }) = self.ack.take() {
-            let life = self.life;
-            self.promise(to, Body::Accepted { matched, round, life });
+            self.promise(to, Promise::Accepted { matched, round });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writes that are under way, and the messages that wait for them.
+//! Writes that are under way, and the promises that wait for them.
 //!
 //! A node promises nothing that a crash could make it forget. Its promises are messages: "I vote
 //! for you", "I have entry 7", "vote for me in term 5". Each is held here until every write asked
@@ -17,8 +17,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::message::Message;
-use crate::types::{Index, Term, WriteId};
+use crate::types::{Index, NodeId, Position, WriteId};
 
 /// One write that is under way.
 #[derive(Debug)]
@@ -32,12 +31,31 @@ struct Flight {
     done: bool,
 }
 
-/// The writes under way, in order, and the messages behind them.
+/// What is said once the disk holds what makes it true. All are of the current term.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Promise {
+    /// The log is like the leader's up to here.
+    Accepted { matched: Index, round: u64 },
+    /// Vote for me, as I do.
+    Vote { last: Position, forced: bool },
+    /// You have my vote.
+    Granted { last: Position },
+}
+
+/// A promise, to whom it is made, and the write that it waits for.
+#[derive(Debug)]
+struct Held {
+    behind: WriteId,
+    to: NodeId,
+    promise: Promise,
+}
+
+/// The writes under way, in order, and the promises behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     latest: WriteId,
     flights: VecDeque<Flight>,
-    held: VecDeque<(WriteId, Message)>,
+    held: VecDeque<Held>,
 }
 
 impl Writes {
@@ -72,23 +90,26 @@ impl Writes {
         Some(flight.last)
     }
 
-    /// Holds a message until all that was asked for so far is durable, and with `and_next` the
+    /// Holds a promise until all that was asked for so far is durable, and with `and_next` the
     /// write that is asked for next.
-    pub(crate) fn hold(&mut self, message: Message, and_next: bool) {
-        self.held.push_back((WriteId(self.latest.0 + u64::from(and_next)), message));
+    pub(crate) fn hold(&mut self, to: NodeId, promise: Promise, and_next: bool) {
+        let behind = WriteId(self.latest.0 + u64::from(and_next));
+        self.held.push_back(Held { behind, to, promise });
     }
 
-    /// The next message that waits for nothing any more.
-    pub(crate) fn release(&mut self) -> Option<Message> {
-        let oldest = self.flights.front().map(|flight| flight.id);
-        let (behind, _) = self.held.front()?;
-        let free = oldest.is_none_or(|oldest| *behind < oldest);
-        free.then(|| self.held.pop_front().expect("the first was looked at").1)
+    /// The next promise that waits for nothing any more.
+    pub(crate) fn release(&mut self) -> Option<(NodeId, Promise)> {
+        let &Held { behind, to, promise } = self.held.front()?;
+        if self.flights.front().is_some_and(|oldest| behind >= oldest.id) {
+            return None;
+        }
+        self.held.pop_front();
+        Some((to, promise))
     }
 
-    /// Forgets held messages of a term that has passed: their promises are void.
-    pub(crate) fn forget_before(&mut self, term: Term) {
-        self.held.retain(|(_, message)| message.term >= term);
+    /// The term has passed: what was promised in it is void.
+    pub(crate) fn forget(&mut self) {
+        self.held.clear();
     }
 
     /// Whether a term or a vote is under way.
@@ -113,7 +134,7 @@ impl Writes {
 
     pub(crate) fn check(&self) {
         assert!(self.flights.iter().is_sorted_by_key(|flight| flight.id), "writes have an order");
-        assert!(self.held.iter().is_sorted_by_key(|(behind, _)| *behind), "messages keep theirs");
+        assert!(self.held.iter().is_sorted_by_key(|held| held.behind), "promises keep theirs");
         let first = self.flights.front();
         assert!(first.is_none_or(|flight| !flight.done), "what is durable has landed");
     }
