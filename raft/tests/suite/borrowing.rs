@@ -14,7 +14,7 @@ const E: u64 = 10;
 #[test]
 fn borrowing_loses_nothing_that_was_committed() {
     let mut loans = 0;
-    seeds::each("borrowing_loses_nothing", 400, |seed| {
+    let all = seeds::each("borrowing_loses_nothing", 400, |seed| {
         let mut lab = Lab::seeded(Config::new(E), &[1, 2, 3, 4, 5], seed);
         lab.config.message_bytes_max = if seed % 2 == 0 { 1 } else { 60 };
         for id in 1..=5 {
@@ -70,5 +70,5 @@ fn borrowing_loses_nothing_that_was_committed() {
         }
         loans += lab.sent.get("Lent").copied().unwrap_or(0);
     });
-    assert!(loans > 200, "only {loans} loans: the test has lost its teeth");
+    assert!(!all || loans > 200, "only {loans} loans: the test has lost its teeth");
 }

@@ -122,12 +122,15 @@ fn lease(seed: u64) -> Lease {
 #[test]
 fn clocks_within_the_bound_make_no_read_stale() {
     let mut leased = 0;
-    seeds::each("clocks_within_the_bound", 300, |seed| {
+    let all = seeds::each("clocks_within_the_bound", 300, |seed| {
         let mut drift = Drift::new(seed, config(lease(seed), true), 950..960, 1040..1051);
         drift.play(false);
         leased += drift.leased;
     });
-    assert!(leased > 300, "the leader that is cut off answered {leased} reads by its lease");
+    assert!(
+        !all || leased > 300,
+        "the leader that is cut off answered {leased} reads by its lease"
+    );
 }
 
 // Scenario 28: the same with clocks that break the promise. This very test sees old reads, so it
@@ -135,13 +138,13 @@ fn clocks_within_the_bound_make_no_read_stale() {
 #[test]
 fn clocks_beyond_the_bound_make_reads_stale() {
     let mut stale = [0; 2];
-    seeds::each("clocks_beyond_the_bound", 60, |seed| {
+    let all = seeds::each("clocks_beyond_the_bound", 60, |seed| {
         let mut drift = Drift::new(seed, config(lease(seed), true), 300..600, 1400..1700);
         drift.lab.watch.tolerates_stale_reads = true;
         drift.play(false);
         stale[usize::try_from(seed % 2).unwrap()] += drift.lab.watch.stale_reads;
     });
-    assert!(stale[0] > 0 && stale[1] > 0, "old reads by contact and by log: {stale:?}");
+    assert!(!all || (stale[0] > 0 && stale[1] > 0), "old reads by contact and by log: {stale:?}");
 }
 
 // Scenario 28: a leader whose machine stands still for a while, and whose clock goes on, holds no
@@ -149,12 +152,12 @@ fn clocks_beyond_the_bound_make_reads_stale() {
 #[test]
 fn pauses_make_no_read_stale() {
     let mut reigns = 0;
-    seeds::each("pauses_make_no_read_stale", 150, |seed| {
+    let all = seeds::each("pauses_make_no_read_stale", 150, |seed| {
         let mut drift = Drift::new(seed, config(lease(seed), true), 950..960, 1040..1051);
         drift.doze(false);
         reigns += drift.lab.watch.reigns();
     });
-    assert!(reigns > 300, "only {reigns} leaders: nobody was replaced while it slept");
+    assert!(!all || reigns > 300, "only {reigns} leaders: nobody was replaced while it slept");
 }
 
 // Scenario 28: and one whose clock stands still with it answers with what is old: such a clock
@@ -162,13 +165,13 @@ fn pauses_make_no_read_stale() {
 #[test]
 fn pauses_that_stop_the_clock_make_reads_stale() {
     let mut stale = [0; 2];
-    seeds::each("pauses_that_stop_the_clock", 60, |seed| {
+    let all = seeds::each("pauses_that_stop_the_clock", 60, |seed| {
         let mut drift = Drift::new(seed, config(lease(seed), true), 1000..1001, 1000..1001);
         drift.lab.watch.tolerates_stale_reads = true;
         drift.doze(true);
         stale[usize::try_from(seed % 2).unwrap()] += drift.lab.watch.stale_reads;
     });
-    assert!(stale[0] > 0 && stale[1] > 0, "old reads by contact and by log: {stale:?}");
+    assert!(!all || (stale[0] > 0 && stale[1] > 0), "old reads by contact and by log: {stale:?}");
 }
 
 // Scenario 29: a lease held by the log holds against any votes: members stand inside it, at random,
@@ -176,13 +179,16 @@ fn pauses_that_stop_the_clock_make_reads_stale() {
 #[test]
 fn a_lease_in_the_log_outlasts_elections() {
     let mut leased = 0;
-    seeds::each("a_lease_in_the_log", 300, |seed| {
+    let all = seeds::each("a_lease_in_the_log", 300, |seed| {
         let log = Lease::Log { drift_ppm: PPM };
         let mut drift = Drift::new(seed, config(log, false), 950..960, 1040..1051);
         drift.play(true);
         leased += drift.leased;
     });
-    assert!(leased > 300, "the leader that is cut off answered {leased} reads by its lease");
+    assert!(
+        !all || leased > 300,
+        "the leader that is cut off answered {leased} reads by its lease"
+    );
 }
 
 // Scenario 31: a follower that restarts has applied less than it had answered with before. A read
@@ -191,7 +197,7 @@ fn a_lease_in_the_log_outlasts_elections() {
 #[test]
 fn a_restarted_follower_reads_what_it_has_to_apply_first() {
     let mut waited = 0;
-    seeds::each("a_restarted_follower_reads", 200, |seed| {
+    let all = seeds::each("a_restarted_follower_reads", 200, |seed| {
         let mut chance = Chance::new(seed);
         let mut lab = Lab::seeded(Config::new(10), &[1, 2, 3], seed);
         lab.run(40);
@@ -223,7 +229,7 @@ fn a_restarted_follower_reads_what_it_has_to_apply_first() {
             }
         }
     });
-    assert!(waited > 0, "no read had anything to wait for");
+    assert!(!all || waited > 0, "no read had anything to wait for");
 }
 
 fn applied(lab: &Lab, id: NodeId) -> Index {
