@@ -113,6 +113,7 @@ stories! {
         a_disk_that_lied_is_found_out
         a_follower_whose_disk_failed_says_nothing_more
         a_group_that_lost_its_votes_waits_and_goes_on
+        a_hole_is_not_filled_by_guess
         a_lost_end_is_no_vote_for_a_shorter_log
         a_lost_vote_is_not_given_twice
         a_member_without_its_snapshot_fetches_one
