@@ -107,6 +107,7 @@ stories! {
         proposals_are_refused_during_a_transfer
         the_followers_own_word_ends_the_wait
         what_gets_lost_is_probed_for_once_a_heartbeat
+        what_is_not_applied_is_not_compacted
         what_is_not_committed_is_limited
     }
     disks {

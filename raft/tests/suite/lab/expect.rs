@@ -14,6 +14,7 @@
 //!     sound 1                                 nothing is missing, in memory or on disk
 //!     agree 1 2 3                             same log, same commit, same commands
 //!     mail 2 1->3 Append                      messages under way
+//!     vouches 3 1 4                           the most that n3 is about to tell n1 that it has
 //!     said ..6 3->1 Rejected                  messages sent, since `count`
 //!     reigns 2                                leaders so far, each counted once a term
 //!     stale 1                                 reads that were answered with what is old
@@ -21,7 +22,7 @@
 //!
 //! Numbers may be `4`, `4..`, `..6` and `4..6`. `not` in front turns a claim round.
 
-use drystone_raft::{Index, NodeId, Refused};
+use drystone_raft::{Body, Index, NodeId, Refused};
 use drystone_sim::script::Command;
 
 use super::play::numbers;
@@ -143,6 +144,17 @@ impl Claim {
                 self.counts(1, found.map(|(_, count)| count).sum())
             }
             "stale" => self.counts(1, lab.watch.stale_reads),
+            "vouches" => {
+                let (from, to) = (self.id(), self.word(2).parse().unwrap_or(0));
+                let on_it = lab.mail.iter().map(|mail| &mail.message);
+                let matched = on_it.filter(|it| (it.from, it.to) == (from, to)).filter_map(|it| {
+                    match &it.body {
+                        Body::Accepted { matched, .. } => Some(matched.0),
+                        _ => None,
+                    }
+                });
+                self.counts(3, matched.max().unwrap_or(0))
+            }
             "reigns" => self.counts(1, lab.watch.reigns() as u64),
             _ => panic!("nothing of the kind can be expected: {:?}", self.words),
         }
