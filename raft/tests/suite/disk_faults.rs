@@ -1,9 +1,10 @@
 //! Scenarios 48, 49 and 52 over many seeds: disks that lose what they held, and what their owners
 //! may still say. Each of 48 to 52 is told by stories, too.
 
-use drystone_raft::{Config, Index};
+use drystone_raft::{Config, Configuration, Index};
 
-use crate::lab::Lab;
+use crate::lab::{Disk, Lab};
+use crate::seeds::{self, Chance};
 
 const E: u64 = 10;
 
@@ -52,11 +53,56 @@ fn a_rotten_entry_is_mended_and_never_cut() {
     }
 }
 
+// Scenario 48: three logs of several terms, each damaged in many places, mend each other as long as
+// every entry is whole somewhere, and the last one everywhere.
+#[test]
+fn whatever_is_whole_somewhere_is_mended_everywhere() {
+    seeds::each("whatever_is_whole_somewhere", 200, |seed| {
+        let mut chance = Chance::new(seed);
+        let mut term = 1;
+        let terms: Vec<u64> = (0..30)
+            .map(|_| {
+                term += u64::from(chance.below(4) == 0);
+                term
+            })
+            .collect();
+        let mut lab = Lab::empty(Config::new(E), seed);
+        lab.config.message_bytes_max = if seed % 2 == 0 { 60 } else { 1 << 20 };
+        lab.config.tail_bytes_max = if seed % 3 == 0 { 0 } else { 1 << 20 };
+        for id in 1..=3 {
+            lab.seat(id, Disk::new(Configuration::voters(1..=3)).with_log(&terms));
+            lab.crash(id);
+        }
+        let mut whole = 7;
+        for index in 1..30 {
+            // Damage comes in stretches, and leaves one copy at least.
+            if chance.below(3) == 0 {
+                whole = chance.below(7) + 1;
+            }
+            for id in (1..=3).filter(|id| whole >> (id - 1) & 1 == 0) {
+                lab.at(id).disk.damaged.insert(index);
+            }
+        }
+        let before = lab.seats[&1].disk.entries.clone();
+        (1..=3).for_each(|id| lab.restart(id));
+        let sound = |lab: &Lab| (1..=3).all(|id| lab.raft(id).is_sound());
+        assert!(lab.run_until(40 * E, sound).is_some(), "not all is mended");
+        let led = lab.run_until(8 * E, |lab| lab.leader().is_some());
+        assert!(led.is_some(), "nobody leads");
+        lab.run(E);
+        for id in 1..=3 {
+            assert!(lab.seats[&id].disk.damaged.is_empty(), "n{id}");
+            assert_eq!(lab.seats[&id].disk.entries[..30], before, "n{id}");
+            assert_eq!(lab.applied(id).len(), 30, "n{id}");
+        }
+    });
+}
+
 // Scenario 49: when the ends of two logs of three are lost and one is whole, the whole one leads,
 // and nothing is lost (CTRL, FAST '18: one intact copy is enough).
 #[test]
 fn one_whole_copy_of_three_is_enough() {
-    for seed in 0..200 {
+    seeds::each("one_whole_copy_of_three", 200, |seed| {
         let mut lab = group(10, seed);
         let whole = 1 + seed % 3;
         (1..=3).for_each(|id| lab.crash(id));
@@ -72,14 +118,14 @@ fn one_whole_copy_of_three_is_enough() {
         let there = lab.run_until(8 * E, |lab| (1..=3).all(|id| lab.applied(id) == commands(10)));
         assert!(there.is_some(), "seed {seed}: {:?}", lab.leader());
         assert!((1..=3).all(|id| lab.raft(id).is_sound()), "seed {seed}");
-    }
+    });
 }
 
 // Scenario 52: two of three lost theirs: the group is without a leader for a while, and then has
 // one again, and never two in a term (the bench asserts it).
 #[test]
 fn a_group_that_lost_its_votes_waits_and_goes_on() {
-    for seed in 0..200 {
+    seeds::each("a_group_that_lost_its_votes", 200, |seed| {
         let mut lab = group(3, seed);
         (1..=3).for_each(|id| lab.crash(id));
         for id in (1..=3).filter(|id| *id != 1 + seed % 3) {
@@ -91,5 +137,5 @@ fn a_group_that_lost_its_votes_waits_and_goes_on() {
         let took = lab.run_until(8 * E, |lab| lab.leader().is_some());
         let took = took.unwrap_or_else(|| panic!("seed {seed}: nobody leads"));
         assert!(took >= 2 * E, "seed {seed}: a vote after {took} ticks, from {since}");
-    }
+    });
 }

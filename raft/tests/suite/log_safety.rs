@@ -39,7 +39,7 @@ fn a_write_that_was_overtaken_vouches_for_nothing() {
 // disks (openraft #1802, whose count of five voters went wrong).
 #[test]
 fn commits_agree_with_a_count_from_scratch() {
-    for seed in 0..150 {
+    seeds::each("commits_agree_with_a_count", 150, |seed| {
         let mut lab = Lab::seeded(Config::new(10), &[1, 2, 3, 4, 5], seed);
         lab.elect(1);
         (2..=5).for_each(|id| lab.at(id).stores = false);
@@ -74,7 +74,7 @@ fn commits_agree_with_a_count_from_scratch() {
             let count = (1..=5).filter(has).count();
             assert!(count >= 3, "seed {seed} round {round}: {commit} is on {count} disks");
         }
-    }
+    });
 }
 
 // Scenario 9: after every word of a follower the commit index is what a count from scratch says:

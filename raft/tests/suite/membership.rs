@@ -4,6 +4,7 @@
 use drystone_raft::{Change, Config, Configuration, NodeId, Role, Suffrage};
 
 use crate::lab::{Disk, Lab, kind};
+use crate::seeds;
 
 const E: u64 = 10;
 
@@ -28,7 +29,7 @@ fn voters(lab: &Lab, id: NodeId) -> Vec<NodeId> {
 // without a leader when one of them is gone (etcd #12359).
 #[test]
 fn a_group_in_a_joint_configuration_finds_a_leader() {
-    for seed in 0..300 {
+    seeds::each("a_group_in_a_joint_configuration", 300, |seed| {
         let mut lab = Lab::seeded(Config::new(E), &[1, 2, 3], seed);
         newcomer(&mut lab, 4);
         lab.elect(1);
@@ -57,14 +58,14 @@ fn a_group_in_a_joint_configuration_finds_a_leader() {
         let leader = lab.leader().unwrap();
         assert_eq!(lab.raft(leader).commit(), lab.raft(leader).last().index, "seed {seed}");
         assert!(lab.raft(leader).members().outgoing().is_empty(), "seed {seed}: it is left");
-    }
+    });
 }
 
 // Scenario 35: a leader on its way out counts its own vote as long as the old set counts (scylla
 // #10618).
 #[test]
 fn a_leader_on_its_way_out_can_finish_the_change() {
-    for seed in 0..100 {
+    seeds::each("a_leader_on_its_way_out_can", 100, |seed| {
         let mut lab = Lab::seeded(Config::new(E), &[1], seed);
         newcomer(&mut lab, 2);
         lab.elect(1);
@@ -80,7 +81,7 @@ fn a_leader_on_its_way_out_can_finish_the_change() {
         let write = lab.propose(2, "x");
         lab.run(1);
         assert!(lab.answer(2, write).unwrap().is_ok());
-    }
+    });
 }
 
 // Scenario 38: whatever partitions and leaders come between, one change at a time is open on any
@@ -88,7 +89,7 @@ fn a_leader_on_its_way_out_can_finish_the_change() {
 #[test]
 fn one_change_at_a_time_is_open_on_any_member() {
     let mut changed = 0;
-    for seed in 0..120 {
+    let all = seeds::each("one_change_at_a_time_is_open_on_any", 120, |seed| {
         let mut lab = Lab::seeded(Config::new(E), &[1, 2, 3], seed);
         (4..=6).for_each(|id| newcomer(&mut lab, id));
         for _ in 0..12 {
@@ -121,6 +122,6 @@ fn one_change_at_a_time_is_open_on_any_member() {
                 lab.restart(id);
             }
         }
-    }
-    assert!(changed > 500, "only {changed} changes");
+    });
+    assert!(!all || changed > 500, "only {changed} changes");
 }
