@@ -24,6 +24,7 @@ stories! {
         a_snapshot_against_what_is_committed_is_refused
         a_vote_that_a_crash_takes_back_is_not_heard
         a_write_that_was_overtaken_vouches_for_nothing
+        an_answer_waits_for_its_own_entry
         an_append_below_the_snapshot_is_accepted
         an_entry_of_the_own_term_commits_the_older_ones
         an_old_acknowledgement_does_not_count_in_a_later_term

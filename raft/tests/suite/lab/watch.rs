@@ -10,6 +10,8 @@ use super::seat::Seat;
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     leaders: BTreeMap<Term, NodeId>,
+    /// Where the log of the leader of each term ended.
+    ends: BTreeMap<Term, Index>,
     /// What any member has committed, and a term by which it was.
     committed: BTreeMap<Index, (Entry, Term)>,
     /// The furthest that any member has called committed.
@@ -77,6 +79,8 @@ impl Watch {
             let term = raft.hard().term;
             let leader = *self.leaders.entry(term).or_insert(id);
             assert_eq!(leader, id, "two leaders in term {term}");
+            let end = self.ends.insert(term, raft.last().index).unwrap_or_default();
+            assert!(raft.last().index >= end, "leader n{id} cuts its log");
             // Leader completeness: whatever was committed in an older term is in its log.
             let behind = self.committed.range(raft.base().index.next()..);
             for (index, (entry, _)) in behind.filter(|(_, (_, by))| *by < term) {
