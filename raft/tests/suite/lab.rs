@@ -245,9 +245,9 @@ impl Lab {
                 let number = seat.written;
                 seat.writes.push_back(Pending { write, number, entries, state, done: false });
             }
-            Effect::Load { to, after, through, .. } => {
+            Effect::Load { to, after, through, bytes_max } => {
                 if seat.loads {
-                    next.push(seat.disk.load(to, after, through));
+                    next.push(seat.disk.load(to, after, through, bytes_max));
                 }
             }
             Effect::Commit { through } => self.apply(id, through),

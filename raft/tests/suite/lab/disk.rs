@@ -102,10 +102,17 @@ impl Disk {
         self.entries.iter().filter(wanted).take_while(sound).cloned().collect()
     }
 
-    /// What a driver answers when it is asked for these entries: all of them up to the first that
-    /// cannot be read, or that this is the first.
-    pub(crate) fn load(&self, to: NodeId, after: Index, through: Index) -> Input {
-        let entries = self.read(after, through);
+    /// What a driver answers when it is asked for these entries: as many as there is room for, up to
+    /// the first that cannot be read, or that this is the first.
+    pub(crate) fn load(&self, to: NodeId, after: Index, through: Index, bytes_max: usize) -> Input {
+        let mut entries = self.read(after, through);
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            bytes += entry.bytes();
+            bytes <= bytes_max
+        });
+        let count = fits.count().max(1);
+        entries.truncate(count);
         if entries.is_empty() && self.damaged.contains(&after.next().0) {
             let rest = (after.next().0..).take_while(|index| self.damaged.contains(index));
             return Input::Damaged { after, through: Index(rest.last().unwrap_or(after.0)) };
