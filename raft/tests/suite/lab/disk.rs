@@ -102,8 +102,8 @@ impl Disk {
         self.entries.iter().filter(wanted).take_while(sound).cloned().collect()
     }
 
-    /// What a driver answers when it is asked for these entries: as many as there is room for, up to
-    /// the first that cannot be read, or that this is the first.
+    /// What a driver answers when it is asked for these entries: as many as there is room for, up
+    /// to the first that cannot be read, or that this is the first.
     pub(crate) fn load(&self, to: NodeId, after: Index, through: Index, bytes_max: usize) -> Input {
         let mut entries = self.read(after, through);
         let mut bytes = 0;
