@@ -52,7 +52,12 @@ impl Raft {
         }
         let count = entries.len();
         self.meet_hole(&mut entries);
-        let nothing_taken = entries.is_empty() && count > 0;
+        if entries.is_empty() && count > 0 {
+            // They reach into a hole and cannot be told from what is missing. To say so would bring
+            // them again at once, for ever; the leader tries again with its next heartbeat, and by
+            // then a peer may have mended the hole.
+            return self.saw(prev.index, commit);
+        }
         let matched = entries.last().map_or(prev.index, |entry| entry.index);
         for entry in entries {
             match self.log.term_at(entry.index) {
@@ -67,12 +72,6 @@ impl Raft {
             }
         }
         self.saw(matched, commit);
-        if nothing_taken {
-            // They reach into a hole and cannot be told from what is missing. To say so would bring
-            // them again at once, for ever; the leader tries again with its next heartbeat, and by
-            // then a peer may have mended the hole.
-            return;
-        }
         self.owed = Some(self.owed.map_or(round, |owed| owed.max(round)));
     }
 
