@@ -162,6 +162,13 @@ impl Raft {
         self.damage.as_ref().is_some_and(|damage| damage.covers(index))
     }
 
+    /// The last index up to `through` that is sound like all behind `after`.
+    fn sound_between(&self, after: Index, through: Index) -> Index {
+        let Some(damage) = &self.damage else { return through };
+        let met = |hole: &&Hole| hole.after < through && after.next() < hole.anchor.index;
+        damage.holes.iter().find(met).map_or(through, |hole| hole.after.min(through))
+    }
+
     /// The last sound index before the hole that `index` is in.
     pub(crate) fn hole_start(&self, index: Index) -> Option<Index> {
         let holes = &self.damage.as_ref()?.holes;
@@ -232,8 +239,14 @@ impl Raft {
         if after < self.log.base().index {
             // Compacted here: a snapshot has what was there.
             out.push(Effect::SendSnapshot { to: from });
-        } else if !self.has_holes() {
-            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, anchor.index.prev(), out);
+            return;
+        }
+        // Every log may have holes: each gives what it has, and together they have everything. In a
+        // hole the log here has terms that are guessed from the entry behind it. An anchor that is
+        // like such a guess is vouched for by that entry, which is of the same term.
+        let through = self.sound_between(after, anchor.index.prev());
+        if through > after {
+            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, through, out);
         }
     }
 
