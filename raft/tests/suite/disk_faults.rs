@@ -307,8 +307,9 @@ fn what_is_being_mended_is_not_missing_again() {
     assert!(lab.raft(2).is_sound());
 }
 
-// A leader that has not what lies behind a hole says nothing of the hole itself: what is missing may
-// be committed. It used to be cut off and forgotten, and the next candidate got a vote without it.
+// A leader that has not what lies behind a hole says nothing of the hole itself: what is missing
+// may be committed. It used to be cut off and forgotten, and the next candidate got a vote without
+// it.
 #[test]
 fn a_hole_behind_which_the_leader_disagrees_stays_in_mind() {
     let mut lab = Lab::empty(Config::new(E), 1);
