@@ -49,6 +49,7 @@ mod multi;
 mod node;
 
 mod applier;
+mod inbox;
 mod seat;
 mod shard;
 mod tickets;

@@ -1,21 +1,22 @@
-//! The bytes of one file in memory, in blocks that are there once something was written to them.
+//! The bytes of one file in memory, in blocks that grow as they are written to.
 //!
 //! A log fills its segments with zeros before it needs them, for a disk's sake. In one piece of
-//! memory that would cost each of these bytes twice, and moving the piece as it grows; here a block
-//! that only zeros were written to takes no room, as on a disk that knows holes.
+//! memory that would cost each of these bytes twice, and moving the piece as it grows; here zeros
+//! that nothing was written behind take no room, as on a disk that knows holes.
 
-/// What is there or not there as a whole.
-const BLOCK_BYTES: usize = 4096;
+/// The bytes that one block stands for. As much as may be moved when it grows; less would make the
+/// allocator ask the system for each block.
+const BLOCK_BYTES: usize = 64 << 10;
 
-type Block = Box<[u8; BLOCK_BYTES]>;
+static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 /// The bytes of one file.
 ///
-/// * There are as many places for blocks as the length needs.
-/// * Bytes of the last block behind the length are zeros.
+/// * There are as many blocks as the length needs, none longer than [`BLOCK_BYTES`].
+/// * What a block has no bytes for is zeros; so is what it has behind the length.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    blocks: Vec<Option<Block>>,
+    blocks: Vec<Vec<u8>>,
     len: usize,
 }
 
@@ -33,11 +34,11 @@ impl Blocks {
             let within = at % BLOCK_BYTES;
             let piece;
             (piece, out) = out.split_at_mut((BLOCK_BYTES - within).min(out.len()));
-            match &self.blocks[at / BLOCK_BYTES] {
-                Some(block) => piece.copy_from_slice(&block[within..within + piece.len()]),
-                None => piece.fill(0),
-            }
             at += piece.len();
+            let there = self.blocks[(at - 1) / BLOCK_BYTES].get(within..).unwrap_or_default();
+            let (head, zeros) = piece.split_at_mut(there.len().min(piece.len()));
+            head.copy_from_slice(&there[..head.len()]);
+            zeros.fill(0);
         }
         count
     }
@@ -53,25 +54,33 @@ impl Blocks {
             let within = at % BLOCK_BYTES;
             let piece;
             (piece, bytes) = bytes.split_at((BLOCK_BYTES - within).min(bytes.len()));
-            let block = &mut self.blocks[at / BLOCK_BYTES];
-            if block.is_some() || piece.iter().any(|byte| *byte != 0) {
-                let block = block.get_or_insert_with(|| Box::new([0; BLOCK_BYTES]));
-                block[within..within + piece.len()].copy_from_slice(piece);
-            }
+            put(&mut self.blocks[at / BLOCK_BYTES], within, piece);
             at += piece.len();
         }
     }
 
     /// Cuts what is longer, and puts zeros behind what is shorter.
     pub(super) fn resize(&mut self, len: usize) {
-        self.blocks.resize_with(len.div_ceil(BLOCK_BYTES), || None);
+        self.blocks.resize_with(len.div_ceil(BLOCK_BYTES), Vec::new);
         if len < self.len
-            && let Some(Some(last)) = self.blocks.get_mut(len / BLOCK_BYTES)
+            && let Some(last) = self.blocks.get_mut(len / BLOCK_BYTES)
         {
-            last[len % BLOCK_BYTES..].fill(0);
+            last.truncate(len % BLOCK_BYTES);
         }
         self.len = len;
     }
+}
+
+/// Puts bytes into a block.
+fn put(block: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    let end = at + bytes.len();
+    if end > block.len() {
+        if at >= block.len() && *bytes == ZEROS[..bytes.len()] {
+            return;
+        }
+        block.resize(end.next_power_of_two().min(BLOCK_BYTES), 0);
+    }
+    block[at..end].copy_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -87,7 +96,7 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 33) as usize % below
         };
-        for _ in 0..2_000 {
+        for _ in 0..1_000 {
             let start = draw(5 * BLOCK_BYTES);
             if draw(8) == 0 {
                 blocks.resize(start);
@@ -111,9 +120,9 @@ mod tests {
     fn zeros_take_no_room() {
         let mut blocks = Blocks::default();
         blocks.write(&vec![0; 1 << 20], 0);
-        assert!(blocks.blocks.iter().all(Option::is_none));
+        assert!(blocks.blocks.iter().all(Vec::is_empty));
         blocks.write(b"x", 5 * BLOCK_BYTES);
-        assert_eq!(blocks.blocks.iter().flatten().count(), 1);
+        assert_eq!(blocks.blocks.iter().map(Vec::len).sum::<usize>(), 1);
         assert_eq!(blocks.len(), 1 << 20);
     }
 }

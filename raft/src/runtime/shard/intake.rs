@@ -107,11 +107,10 @@ impl<M: StateMachine> Shard<M> {
 
     pub(super) fn deliver(&mut self, from: NodeId, group: GroupId, messages: Vec<Message>) {
         let Some(slot) = self.slots.get(&group).copied() else { return };
-        let seat = &mut self.seats[slot as usize];
+        self.touch(slot);
         // Whom a message comes from is for the transport to say.
         let sound = messages.into_iter().filter(|message| message.from == from);
-        seat.inputs.extend(sound.map(Input::Peer));
-        self.touch(slot);
+        self.seats[slot as usize].inputs.extend(sound.map(Input::Peer));
     }
 
     pub(super) fn on_request(&mut self, request: Request<M>) {

@@ -6,7 +6,7 @@ use crate::effect::{Effect, Fault, Refused, Write};
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
 use crate::runtime::machine::StateMachine;
-use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, Shard};
+use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, ROOMS_KEPT, Shard};
 use crate::runtime::tickets::Waiting;
 use crate::store::{Batch, GroupId};
 use crate::types::{Index, Ticket, WriteId};
@@ -25,7 +25,10 @@ impl<M: StateMachine> Shard<M> {
             let mut effects = std::mem::take(&mut self.effects);
             seat.raft.step(now, seat.inputs.drain(..), &mut effects);
             if seat.inputs.capacity() > INPUTS_KEPT {
-                seat.inputs = Vec::new();
+                let room = std::mem::take(&mut seat.inputs);
+                if self.rooms.len() < ROOMS_KEPT {
+                    self.rooms.push(room);
+                }
             }
             for effect in effects.drain(..) {
                 match effect {

@@ -37,10 +37,9 @@ impl<M: StateMachine> Shard<M> {
 
     /// Answers everyone who still waits.
     pub(super) async fn end(mut self, mut ears: Ears<M>) {
-        ears.requests.close();
         // Nobody may wait for room there: the applier is waited for.
         ears.events.close();
-        while let Ok(request) = ears.requests.try_recv() {
+        for request in ears.requests.close() {
             refuse(request);
         }
         // What is committed is applied and answered; the rest may be done by the others, or not.
