@@ -11,6 +11,7 @@
 //! rung once for each time the list is taken. For callers who each wait for an answer this halves
 //! what the way there and back costs.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,14 +40,14 @@ struct Shared<T> {
 /// * There are never more than `count_max` things.
 /// * Whoever waits for room is counted.
 struct List<T> {
-    things: Vec<T>,
+    things: VecDeque<T>,
     waiting: usize,
     closed: bool,
 }
 
 /// A list for so many; beyond, callers wait.
 pub(crate) fn inbox<T>(count_max: usize) -> (Inbox<T>, Outlet<T>) {
-    let list = Mutex::new(List { things: Vec::new(), waiting: 0, closed: false });
+    let list = Mutex::new(List { things: VecDeque::new(), waiting: 0, closed: false });
     let (bell, room) = (Notify::new(), Notify::new());
     let shared = Arc::new(Shared { list, bell, room, count_max: count_max.max(1) });
     (Inbox { shared: Arc::clone(&shared) }, Outlet { shared })
@@ -106,7 +107,7 @@ impl<T> Shared<T> {
         if list.things.len() >= self.count_max {
             return Tried::Full(thing);
         }
-        list.things.push(thing);
+        list.things.push_back(thing);
         let first = list.things.len() == 1;
         drop(list);
         if first {
@@ -142,7 +143,7 @@ impl<T> Outlet<T> {
     }
 
     /// Takes all that there is, for `empty`, which is empty.
-    pub(crate) fn take(&self, empty: &mut Vec<T>) {
+    pub(crate) fn take(&self, empty: &mut VecDeque<T>) {
         let mut list = self.shared.list.lock();
         std::mem::swap(&mut list.things, empty);
         let enter = list.waiting.min(self.shared.count_max);
@@ -153,7 +154,7 @@ impl<T> Outlet<T> {
     }
 
     /// Takes nothing any more: what is there is returned, and whoever comes is sent away.
-    pub(crate) fn close(&self) -> Vec<T> {
+    pub(crate) fn close(&self) -> VecDeque<T> {
         let mut list = self.shared.list.lock();
         list.closed = true;
         let things = std::mem::take(&mut list.things);
@@ -193,7 +194,7 @@ mod tests {
                 })
             })
             .collect();
-        let (mut taken, mut things) = (Vec::new(), Vec::new());
+        let (mut taken, mut things) = (VecDeque::new(), VecDeque::new());
         while taken.len() < 8 * 500 {
             timeout(DEADLINE, outlet.filled()).await.expect("the bell is rung");
             outlet.take(&mut things);
@@ -221,13 +222,13 @@ mod tests {
             async move { inbox.put(3).await }
         });
         tokio::task::yield_now().await;
-        let mut things = Vec::new();
+        let mut things = VecDeque::new();
         outlet.take(&mut things);
         drop(gives_up);
         timeout(DEADLINE, stays).await.expect("it is let in").unwrap().unwrap();
-        let mut more = Vec::new();
+        let mut more = VecDeque::new();
         outlet.take(&mut more);
-        assert_eq!((things, more), (vec![1], vec![3]));
+        assert!(things == [1] && more == [3]);
     }
 
     /// When the shard is gone, those who wait hear of it as well as those who come.

@@ -45,6 +45,10 @@ use crate::types::{Index, NodeId, WriteId};
 /// Most parcels that are taken in one round.
 const GATHER_MAX: usize = 1024;
 
+/// Most requests that are taken in one round. More would not save more, and fall out of the caches
+/// between being taken and being sent.
+const REQUESTS_MAX: usize = 512;
+
 /// Most snapshots and loads that report at once; those who come later wait.
 pub(crate) const EVENTS_MAX: usize = 1024;
 
@@ -222,7 +226,7 @@ impl<M: StateMachine> Shard<M> {
 
     /// Works until it is told to stop, or nobody can reach it any more.
     pub(crate) async fn run(mut self, mut ears: Ears<M>) {
-        let mut requests = Vec::new();
+        let mut requests = VecDeque::new();
         let mut inbound = Vec::with_capacity(GATHER_MAX);
         loop {
             let wake = self.wake();
@@ -240,6 +244,7 @@ impl<M: StateMachine> Shard<M> {
                 count = ears.inbound.recv_many(&mut inbound, GATHER_MAX), if dry => {
                     if count == 0 { break }
                 }
+                () = std::future::ready(()), if room && !requests.is_empty() => {}
                 () = ears.requests.filled(), if room => {
                     // Whoever was answered with those who ask is about to ask again.
                     tokio::task::yield_now().await;
@@ -265,7 +270,7 @@ impl<M: StateMachine> Shard<M> {
                 break;
             }
         }
-        self.end(ears).await;
+        self.end(ears, requests).await;
     }
 
     /// Takes all else that has gathered meanwhile.
@@ -273,7 +278,7 @@ impl<M: StateMachine> Shard<M> {
         &mut self,
         ears: &mut Ears<M>,
         inbound: &mut Vec<Inbound>,
-        requests: &mut Vec<Request<M>>,
+        requests: &mut VecDeque<Request<M>>,
         (dry, room): (bool, bool),
     ) {
         while let Some(flight) = self.flights.front()
@@ -290,13 +295,14 @@ impl<M: StateMachine> Shard<M> {
         {
             inbound.push(next);
         }
-        if room {
+        if room && requests.is_empty() {
             ears.requests.take(requests);
         }
         for next in inbound.drain(..) {
             self.on_inbound(next);
         }
-        for next in requests.drain(..) {
+        let count = if room { requests.len().min(REQUESTS_MAX) } else { 0 };
+        for next in requests.drain(..count) {
             self.on_request(next);
         }
     }

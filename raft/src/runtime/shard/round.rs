@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::effect::{Effect, Fault, Refused, Write};
+use crate::entry::Entry;
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
 use crate::runtime::machine::StateMachine;
@@ -102,8 +103,9 @@ impl<M: StateMachine> Shard<M> {
                 let range = seat.handed.next()..through.next();
                 seat.handed = through;
                 let entries = seat.raft.entries(range).map(|entries| entries.cloned().collect());
-                let entries = entries.unwrap_or_default();
-                self.jobs.push(Job::Apply { slot, entries, through, replies: Vec::new() });
+                let entries: Vec<Entry> = entries.unwrap_or_default();
+                let replies = Vec::with_capacity(entries.len().min(self.tickets.len()));
+                self.jobs.push(Job::Apply { slot, entries, through, replies });
             }
             Effect::Answer { ticket, result } => self.answer(slot, ticket, result),
             Effect::Members(_) => self.note_peers(&self.seats[slot as usize].raft),
