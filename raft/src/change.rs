@@ -52,7 +52,7 @@ impl Raft {
     pub(crate) fn finish_change(&mut self, out: &mut Vec<Effect>) {
         let Standing::Leader(reign) = &mut self.standing else { return };
         let index = self.history.active_index();
-        if self.commit < index.max(reign.first) {
+        if !reign.unfinished || self.commit < index.max(reign.first) {
             return;
         }
         let members = self.history.active();
@@ -61,6 +61,7 @@ impl Raft {
             self.append_own_noted(Payload::Configuration(left), None);
             return;
         }
+        reign.unfinished = false;
         if let Some(ticket) = reign.change.take() {
             out.push(Effect::Answer { ticket, result: Ok(index) });
         }

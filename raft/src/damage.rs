@@ -190,6 +190,7 @@ impl Raft {
         let Some(damage) = &mut self.damage else { return };
         if damage.vote_from.is_some_and(|from| from <= now) {
             damage.vote_from = None;
+            self.hard_unwritten = true;
             self.hard.lost_vote = false;
             // In this term the vote may be given away: it is spent on nobody. Whoever got it led
             // or gave up while this node was silent, and later terms are fresh.
@@ -340,7 +341,7 @@ impl Raft {
         let later = self.hard.term > lost.term && self.log.stable() >= self.commit;
         let shown = later && self.log.term_at(self.commit) == Some(self.hard.term);
         if self.leader.is_some_and(|leader| leader != self.id) && (again || shown) {
-            self.hard.lost_end = None;
+            self.hard_mut().lost_end = None;
             self.set_patience(self.config.election);
         }
     }

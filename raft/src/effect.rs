@@ -4,6 +4,7 @@
 //! themselves; nothing else waits for anything, because what has to wait for the disk is held back
 //! by the core until [`Input::Stored`](crate::Input::Stored) names the write.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -85,11 +86,12 @@ pub enum Effect {
 pub struct Write {
     /// Its name.
     pub id: WriteId,
-    /// The term and vote, if they changed.
-    pub hard: Option<HardState>,
+    /// The term and vote, if they changed. In a box, like a snapshot: effects are moved about a
+    /// lot, and these are rare.
+    pub hard: Option<Box<HardState>>,
     /// Replace the state by this snapshot, fetched before, and the log up to its last entry. What
     /// the log holds behind it goes as far as `append` says, even when `append` is empty.
-    pub snapshot: Option<SnapshotMeta>,
+    pub snapshot: Option<Box<SnapshotMeta>>,
     /// Entries that were damaged, to be put in their old places.
     pub mended: Vec<Entry>,
     /// Entries to put at `append.start`, in place of whatever the log holds from there on. Ends

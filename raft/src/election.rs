@@ -24,7 +24,8 @@ use crate::message::{Body, Word};
 use crate::quorum::Verdict;
 use crate::raft::{Raft, Standing};
 use crate::reign::Reign;
-use crate::types::{Index, NodeId, Position, Term};
+use crate::types::{NodeId, Position, Term};
+use crate::writes::Promise;
 
 /// An election that this node stands in.
 #[derive(Debug)]
@@ -99,11 +100,11 @@ impl Raft {
     /// log that has become shorter.
     pub(crate) fn stand(&mut self, forced: bool, out: &mut Vec<Effect>) {
         self.drop_asks(Refused::NotLeader(None), out);
-        self.hard.term = self.hard.term.next();
-        self.hard.vote = Some(self.id);
-        self.writes.forget_before(self.hard.term);
-        (self.leader, self.ack) = (None, None);
-        (self.seen, self.stored) = (Index(0), Index(0));
+        let (term, me) = (self.hard.term.next(), self.id);
+        let hard = self.hard_mut();
+        (hard.term, hard.vote) = (term, Some(me));
+        self.forget_leader();
+        self.leader = None;
         self.standing = Standing::Candidate(Candidacy::new(false, forced));
         self.take_turns();
         self.set_patience(self.config.election / 2);
@@ -119,7 +120,7 @@ impl Raft {
         let last = self.log.last();
         for id in self.others() {
             if !granted.contains(&id) {
-                self.promise(id, Body::Vote { last, forced });
+                self.promise(id, Promise::Vote { last, forced });
             }
         }
     }
@@ -179,13 +180,13 @@ impl Raft {
         } else {
             Word::Granted
         };
-        let body = Body::Ballot { pre: false, asked: self.hard.term, word, last: own };
         if word == Word::Granted {
-            self.hard.vote = Some(from);
+            self.hard_mut().vote = Some(from);
             self.set_patience(self.config.election);
-            self.promise(from, body);
+            self.promise(from, Promise::Granted { last: own });
         } else {
-            self.send(from, body, out);
+            let asked = self.hard.term;
+            self.send(from, Body::Ballot { pre: false, asked, word, last: own }, out);
         }
     }
 
@@ -214,7 +215,7 @@ impl Raft {
         }
         let Standing::Candidate(candidacy) = &self.standing else { return };
         let (pre, me) = (candidacy.pre, self.id);
-        let voted = pre || self.writes.hard() == self.hard;
+        let voted = pre || self.is_hard_stored();
         let said = |id: NodeId, old_log_counts: bool| {
             if id == me {
                 return voted.then_some(true);
@@ -271,9 +272,9 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         if term > self.hard.term {
-            (self.hard.term, self.hard.vote) = (term, None);
-            self.writes.forget_before(term);
-            (self.seen, self.stored, self.ack) = (Index(0), Index(0), None);
+            let hard = self.hard_mut();
+            (hard.term, hard.vote) = (term, None);
+            self.forget_leader();
         }
         self.resign(Refused::Unknown, out);
         self.drop_asks(Refused::NotLeader(leader), out);

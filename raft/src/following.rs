@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::message::Body;
 use crate::raft::Raft;
 use crate::types::{Index, NodeId, Position};
+use crate::writes::Promise;
 
 /// What a step owes the leader: one word for all entries that came in it.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +87,13 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         self.saw(self.seen, commit);
-        let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
-        let stored = self.stored;
-        self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        // One that brings no more than news of a commit is of a round that was answered before.
+        if round > self.answered {
+            self.answered = round;
+            let (seen, life, receiving) = (self.seen, self.life, self.fetching.is_some());
+            let stored = self.stored;
+            self.send(from, Body::Alive { round, seen, stored, receiving, life }, out);
+        }
         if quiesce && self.commit == self.log.last().index {
             self.fall_silent();
         }
@@ -104,8 +109,7 @@ impl Raft {
     /// Says, once it is durable, what came in this step.
     pub(crate) fn acknowledge(&mut self) {
         if let Some(Ack { to, matched, round }) = self.ack.take() {
-            let life = self.life;
-            self.promise(to, Body::Accepted { matched, round, life });
+            self.promise(to, Promise::Accepted { matched, round });
         }
     }
 }

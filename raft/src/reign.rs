@@ -46,6 +46,10 @@ pub(crate) struct Reign {
     pub(crate) handover: Option<Handover>,
     /// Who waits for the change of members that is under way.
     pub(crate) change: Option<Ticket>,
+    /// The members have changed, or it has just begun: there may be a change to finish.
+    pub(crate) unfinished: bool,
+    /// Another member is wanted more as a leader.
+    pub(crate) outranked: bool,
     /// No lease is held before this entry is committed: another may have been told to take over.
     pub(crate) lease_from: Index,
     /// When the newest of its committed entries was appended.
@@ -76,6 +80,8 @@ impl Reign {
             readers: Readers::default(),
             handover: None,
             change: None,
+            unfinished: true,
+            outranked: false,
             lease_from: first,
             leased_at: None,
             commit_from,
@@ -92,6 +98,11 @@ impl Reign {
     pub(crate) fn matched(&self, id: NodeId) -> Index {
         let peer = self.peers.iter().find(|peer| peer.id == id);
         peer.map_or(Index(0), |peer| peer.matched)
+    }
+
+    /// Whether a quorum could still acknowledge a round that none has.
+    pub(crate) fn awaits_contact(&self) -> bool {
+        !self.rounds.is_empty()
     }
 
     /// Begins a round of contact: who acknowledges it has heard of this leader after now.

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::config::{Config, Lease};
+use crate::configuration::Member;
 use crate::effect::{Effect, Fault, Refused};
 use crate::entry::{Entry, Payload};
 use crate::log::Log;
@@ -112,16 +113,11 @@ impl Raft {
         let Standing::Leader(reign) = &mut self.standing else { return };
         let mut peers = core::mem::take(&mut reign.peers);
         let round = reign.round;
-        // A witness gets no position that no other voter has with its command: alone with it, it
-        // could neither lead nor vote for anyone.
-        let members = self.history.active();
-        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
-        let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
-        let own = if full(self.id) { self.log.stable() } else { Index(0) };
-        let kept = copies.fold(own, Index::max);
+        let last = self.log.last().index;
+        let witnessed = peers.iter().any(|peer| peer.witness.is_some());
+        let for_witness = if witnessed { last.min(self.kept_whole(&peers)) } else { last };
         for peer in &mut peers {
-            let last = self.log.last().index;
-            let last = if peer.witness.is_some() { last.min(kept) } else { last };
+            let last = if peer.witness.is_some() { for_witness } else { last };
             self.feed(peer, last, round, out);
             // News of commits rides with entries, and travels alone when there are none.
             if peer.commit_sent < self.commit.min(peer.matched) {
@@ -130,6 +126,16 @@ impl Raft {
         }
         let Standing::Leader(reign) = &mut self.standing else { return };
         reign.peers = peers;
+    }
+
+    /// How far some voter has the commands too. A witness gets no position beyond: alone with it,
+    /// it could neither lead nor vote for anyone.
+    fn kept_whole(&self, peers: &[Progress]) -> Index {
+        let members = self.history.active();
+        let full = |id: NodeId| members.member(id).is_some() && members.can_lead(id);
+        let copies = peers.iter().filter(|peer| full(peer.id)).map(|peer| peer.matched);
+        let own = if full(self.id) { self.log.stable() } else { Index(0) };
+        copies.fold(own, Index::max)
     }
 
     /// Sends one follower what it lacks, up to `last`.
@@ -345,8 +351,10 @@ impl Raft {
         let (now, me) = (self.now, self.id);
         let Standing::Leader(reign) = &mut self.standing else { return };
         let quorum = self.history.active().quorum();
-        let round = quorum.reached(|id| reign.acknowledged(id, me));
-        reign.contact(round, now);
+        if reign.awaits_contact() {
+            let round = quorum.reached(|id| reign.acknowledged(id, me));
+            reign.contact(round, now);
+        }
         self.advance();
         self.finish_change(out);
         self.serve_readers(out);
@@ -361,6 +369,9 @@ impl Raft {
             return;
         }
         reign.commit_from = 0;
+        if self.commit == self.log.last().index {
+            return;
+        }
         let has = |id| if id == me { stable.0 } else { reign.matched(id).0 };
         let reached = Index(self.history.active().quorum().reached(has)).min(self.log.last().index);
         // Entries of older terms are not committed by counting (Raft figure 8).
@@ -439,6 +450,10 @@ impl Raft {
             peers.push(peer);
         }
         reign.peers = peers;
+        reign.unfinished = true;
+        let own = members.priority(self.id);
+        let better = |member: &Member| member.priority > own && members.can_lead(member.id);
+        reign.outranked = members.members().iter().any(better);
     }
 
     /// [`Input::Unreachable`](crate::Input::Unreachable).

@@ -28,6 +28,7 @@ use crate::message::Body;
 use crate::progress::{Pace, Progress};
 use crate::raft::{Raft, Standing};
 use crate::types::{Index, NodeId, Position};
+use crate::writes::Promise;
 
 impl Raft {
     /// The log does not reach back to what a follower needs.
@@ -116,8 +117,8 @@ impl Raft {
             // It brings nothing that is not here, but the word that it is committed.
             self.commit_up_to(last.index.max(self.commit));
             self.seen = self.seen.max(self.commit);
-            let (matched, life) = (self.commit, self.life);
-            self.promise(self.leader.unwrap_or(from), Body::Accepted { matched, round: 0, life });
+            let matched = self.commit;
+            self.promise(self.leader.unwrap_or(from), Promise::Accepted { matched, round: 0 });
             return;
         }
         if meta.configuration.is_witness(self.id) {
@@ -169,8 +170,7 @@ impl Raft {
         }
         self.installing = Some(Box::new(meta));
         if let Some(leader) = self.leader {
-            let life = self.life;
-            self.promise(leader, Body::Accepted { matched: last.index, round: 0, life });
+            self.promise(leader, Promise::Accepted { matched: last.index, round: 0 });
         }
     }
 

@@ -83,16 +83,15 @@ impl Raft {
     /// A voter that is wanted more as a leader, and has everything, is given the office.
     fn prefer_another(&mut self) {
         let now = self.now;
-        let members = self.history.active();
         let Standing::Leader(reign) = &mut self.standing else { return };
-        let own = members.priority(self.id);
         // Not before this leader has settled in, or two would push it to and fro.
         let early = now < reign.since + 2 * self.config.election;
-        if early || reign.handover.is_some() || reign.tried_at + self.config.election > now {
+        let lately = reign.tried_at + self.config.election > now;
+        if !reign.outranked || early || lately || reign.handover.is_some() {
             return;
         }
-        let last = self.log.last().index;
-        let round = reign.round;
+        let members = self.history.active();
+        let (own, last, round) = (members.priority(self.id), self.log.last().index, reign.round);
         let ready = |id: NodeId| {
             let peer = reign.peers.iter().find(|peer| peer.id == id);
             peer.is_some_and(|peer| peer.matched == last && peer.round + 2 >= round)

@@ -1,4 +1,4 @@
-//! Writes that are under way, and the messages that wait for them.
+//! Writes that are under way, and the promises that wait for them.
 //!
 //! A node promises nothing that a crash could make it forget. Its promises are messages: "I vote
 //! for you", "I have entry 7", "vote for me in term 5". Each is held here until every write asked
@@ -17,9 +17,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::boot::HardState;
-use crate::message::Message;
-use crate::types::{Index, Term, WriteId};
+use crate::types::{Index, NodeId, Position, WriteId};
 
 /// One write that is under way.
 #[derive(Debug)]
@@ -27,28 +25,42 @@ struct Flight {
     id: WriteId,
     /// Its last entry, less what was cut off since; 0 if it has none.
     last: Index,
-    hard: Option<HardState>,
+    /// Whether the term and vote are in it.
+    hard: bool,
     asked: u64,
     done: bool,
 }
 
-/// The writes under way, in order, and the messages behind them.
+/// What is said once the disk holds what makes it true. All are of the current term.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Promise {
+    /// The log is like the leader's up to here.
+    Accepted { matched: Index, round: u64 },
+    /// Vote for me, as I do.
+    Vote { last: Position, forced: bool },
+    /// You have my vote.
+    Granted { last: Position },
+}
+
+/// A promise, to whom it is made, and the write that it waits for.
+#[derive(Debug)]
+struct Held {
+    behind: WriteId,
+    to: NodeId,
+    promise: Promise,
+}
+
+/// The writes under way, in order, and the promises behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     latest: WriteId,
     flights: VecDeque<Flight>,
-    held: VecDeque<(WriteId, Message)>,
-    /// The term and vote that are durable.
-    hard: HardState,
+    held: VecDeque<Held>,
 }
 
 impl Writes {
-    pub(crate) fn new(hard: HardState) -> Writes {
-        Writes { hard, ..Writes::default() }
-    }
-
     /// Begins a write that ends with entry `last`; 0 if it has none.
-    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: Option<HardState>) -> WriteId {
+    pub(crate) fn begin(&mut self, now: u64, last: Index, hard: bool) -> WriteId {
         self.latest = WriteId(self.latest.0 + 1);
         let (id, asked) = (self.latest, now);
         self.flights.push_back(Flight { id, last, hard, asked, done: false });
@@ -75,32 +87,34 @@ impl Writes {
             return None;
         }
         let flight = self.flights.pop_front().expect("the first was looked at");
-        self.hard = flight.hard.unwrap_or(self.hard);
         Some(flight.last)
     }
 
-    /// Holds a message until all that was asked for so far is durable, and with `and_next` the
+    /// Holds a promise until all that was asked for so far is durable, and with `and_next` the
     /// write that is asked for next.
-    pub(crate) fn hold(&mut self, message: Message, and_next: bool) {
-        self.held.push_back((WriteId(self.latest.0 + u64::from(and_next)), message));
+    pub(crate) fn hold(&mut self, to: NodeId, promise: Promise, and_next: bool) {
+        let behind = WriteId(self.latest.0 + u64::from(and_next));
+        self.held.push_back(Held { behind, to, promise });
     }
 
-    /// The next message that waits for nothing any more.
-    pub(crate) fn release(&mut self) -> Option<Message> {
-        let oldest = self.flights.front().map(|flight| flight.id);
-        let (behind, _) = self.held.front()?;
-        let free = oldest.is_none_or(|oldest| *behind < oldest);
-        free.then(|| self.held.pop_front().expect("the first was looked at").1)
+    /// The next promise that waits for nothing any more.
+    pub(crate) fn release(&mut self) -> Option<(NodeId, Promise)> {
+        let &Held { behind, to, promise } = self.held.front()?;
+        if self.flights.front().is_some_and(|oldest| behind >= oldest.id) {
+            return None;
+        }
+        self.held.pop_front();
+        Some((to, promise))
     }
 
-    /// Forgets held messages of a term that has passed: their promises are void.
-    pub(crate) fn forget_before(&mut self, term: Term) {
-        self.held.retain(|(_, message)| message.term >= term);
+    /// The term has passed: what was promised in it is void.
+    pub(crate) fn forget(&mut self) {
+        self.held.clear();
     }
 
-    /// The term and vote that are durable.
-    pub(crate) fn hard(&self) -> HardState {
-        self.hard
+    /// Whether a term or a vote is under way.
+    pub(crate) fn has_hard(&self) -> bool {
+        self.flights.iter().any(|flight| flight.hard)
     }
 
     /// Since when the oldest write has been under way.
@@ -120,7 +134,7 @@ impl Writes {
 
     pub(crate) fn check(&self) {
         assert!(self.flights.iter().is_sorted_by_key(|flight| flight.id), "writes have an order");
-        assert!(self.held.iter().is_sorted_by_key(|(behind, _)| *behind), "messages keep theirs");
+        assert!(self.held.iter().is_sorted_by_key(|held| held.behind), "promises keep theirs");
         let first = self.flights.front();
         assert!(first.is_none_or(|flight| !flight.done), "what is durable has landed");
     }

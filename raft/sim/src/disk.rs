@@ -157,7 +157,7 @@ impl<S: StateMachine> Disk<S> {
     fn carry_out(&mut self, order: Order<S>) {
         let Order { write, entries, snapshot, compact } = order;
         if let Some(hard) = write.hard {
-            self.hard = hard;
+            self.hard = *hard;
             self.vote_bad = false;
         }
         if let Some(snapshot) = snapshot {

@@ -235,7 +235,7 @@ impl<S: StateMachine> Member<S> {
                 let range = write.append.clone();
                 let entries = self.raft.entries(range).expect("what is to be written is there");
                 let entries = entries.cloned().collect();
-                let snapshot = write.snapshot.clone().map(|meta| self.take_in(meta));
+                let snapshot = write.snapshot.clone().map(|meta| self.take_in(*meta));
                 let id = write.id;
                 self.disk.order(write, entries, snapshot);
                 let delay = out.rng().range(self.ways.write.clone());

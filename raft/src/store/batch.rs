@@ -44,10 +44,10 @@ impl<'a> Batch<'a> {
         entries: impl IntoIterator<Item = &'e Entry>,
     ) -> Result<()> {
         let mut pen = self.pen(group)?;
-        let hard = write.hard.unwrap_or(pen.book.hard);
+        let hard = write.hard.as_deref().copied().unwrap_or(pen.book.hard);
         pen.head(hard);
         if let Some(meta) = &write.snapshot {
-            pen.record(&Record::Mark { fresh: false, meta: meta.clone() });
+            pen.record(&Record::Mark { fresh: false, meta: (**meta).clone() });
         }
         for entry in &write.mended {
             pen.record(&Record::Mended(entry.clone()));

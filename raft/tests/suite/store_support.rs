@@ -171,7 +171,7 @@ impl Hand {
                 let term = model.hard.term.max(model.last().term).next();
                 model.hard =
                     HardState { term, vote: Some(1 + self.below(3)), ..HardState::default() };
-                write.hard = Some(model.hard);
+                write.hard = Some(Box::new(model.hard));
                 (write, Vec::new())
             }
             // A leader of a new term overrules the end.
@@ -180,7 +180,7 @@ impl Hand {
                 let term = model.hard.term.max(model.last().term).next();
                 model.entries.truncate(kept);
                 model.hard = HardState { term, ..HardState::default() };
-                write.hard = Some(model.hard);
+                write.hard = Some(Box::new(model.hard));
                 let entries = self.append(model, &mut write);
                 (write, entries)
             }
@@ -191,8 +191,11 @@ impl Hand {
                 model.base = last;
                 model.entries.clear();
                 let (members, configuration_index) = (Arc::clone(&model.members), Index(0));
-                write.snapshot =
-                    Some(SnapshotMeta { last, configuration: members, configuration_index });
+                write.snapshot = Some(Box::new(SnapshotMeta {
+                    last,
+                    configuration: members,
+                    configuration_index,
+                }));
                 write.append = last.index.next()..last.index.next();
                 (write, Vec::new())
             }

@@ -64,7 +64,9 @@ struct Disk {
 
 impl Disk {
     fn write<'a>(&mut self, write: &Write, entries: impl Iterator<Item = &'a Entry>) {
-        self.hard = write.hard.unwrap_or(self.hard);
+        if let Some(hard) = &write.hard {
+            self.hard = **hard;
+        }
         self.entries.truncate((write.append.start.0 - self.base.0 - 1) as usize);
         self.entries.extend(entries.cloned());
     }
@@ -83,10 +85,9 @@ impl Disk {
 impl Ours {
     /// Has the core take what is known and what is new, and does all that it wants done.
     fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, post: &mut Post<Message>) {
-        let mut new = new.into_iter();
+        self.inputs.extend(new);
         loop {
-            let inputs = self.inputs.drain(..).chain(new.by_ref());
-            self.raft.step(now, inputs, &mut self.effects);
+            self.raft.step_all(now, &mut self.inputs, &mut self.effects);
             for effect in self.effects.drain(..) {
                 match effect {
                     Effect::Send(message) => post.send(message.to, message),

@@ -83,7 +83,7 @@ impl<M: StateMachine> Shard<M> {
         put.expect("a group that is in a shard is in the store");
         if let Some(meta) = &write.snapshot {
             seat.handed = seat.handed.max(meta.last.index);
-            self.jobs.push(Job::Restore { slot, meta: meta.clone() });
+            self.jobs.push(Job::Restore { slot, meta: (**meta).clone() });
             self.compacted.push(slot);
         }
     }

@@ -72,11 +72,11 @@ impl Disk {
 
     /// Makes a write durable. `state` is what comes with its snapshot.
     pub(crate) fn write(&mut self, write: &Write, entries: &[Entry], state: Option<&[Entry]>) {
-        if let Some(hard) = write.hard {
-            self.hard = hard;
+        if let Some(hard) = &write.hard {
+            self.hard = **hard;
         }
         if let Some(meta) = &write.snapshot {
-            self.snapshot = meta.clone();
+            self.snapshot = (**meta).clone();
             self.snapshot_damaged = false;
             self.state = state.unwrap_or_default().to_vec();
             self.entries.retain(|entry| entry.index > meta.last.index);

@@ -94,7 +94,7 @@ pub(crate) fn effect(effect: &Effect) -> (bool, String) {
         Effect::Send(sent) => (false, message(sent)),
         Effect::Write(write) => {
             let mut parts = Vec::new();
-            if let Some(hard) = write.hard {
+            if let Some(hard) = &write.hard {
                 let vote = hard.vote.map_or(String::new(), |id| format!(" vote n{id}"));
                 parts.push(format!("term {}{vote}", hard.term));
             }
