@@ -24,7 +24,7 @@ impl<M: StateMachine> Shard<M> {
             let seat = &mut self.seats[slot as usize];
             seat.touched = false;
             let mut effects = std::mem::take(&mut self.effects);
-            seat.raft.step(now, seat.inputs.drain(..), &mut effects);
+            seat.raft.step_all(now, &mut seat.inputs, &mut effects);
             if seat.inputs.capacity() > INPUTS_KEPT {
                 let room = std::mem::take(&mut seat.inputs);
                 if self.rooms.len() < ROOMS_KEPT {
