@@ -16,6 +16,7 @@ mod node_disks;
 mod node_linear;
 mod node_snapshots;
 mod node_support;
+mod processes;
 mod reading;
 mod store_crash;
 mod store_damage;
