@@ -11,6 +11,7 @@
 //! being so when it is cut off again (thesis §4.1): [`History`] keeps the ones that may come back.
 //! One at a time may be uncommitted.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -47,11 +48,11 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Configuration {
     /// By id.
-    members: Vec<Member>,
+    members: Box<[Member]>,
     /// Who counts as a voter now: voters and witnesses, by id.
-    incoming: Vec<NodeId>,
+    incoming: Box<[NodeId]>,
     /// While joint: who counted before, by id.
-    outgoing: Vec<NodeId>,
+    outgoing: Box<[NodeId]>,
 }
 
 impl Configuration {
@@ -76,7 +77,7 @@ impl Configuration {
         let mut outgoing: Vec<NodeId> = outgoing.into_iter().collect();
         outgoing.sort_unstable();
         outgoing.dedup();
-        Configuration { members, incoming, outgoing }
+        Configuration { members: members.into(), incoming, outgoing: outgoing.into() }
     }
 
     /// Everyone but voters of the past, by id.
@@ -139,7 +140,7 @@ impl Configuration {
     /// Everyone who takes part, voters of the past too, by id.
     pub(crate) fn participants(&self) -> Vec<NodeId> {
         let mut all: Vec<NodeId> = self.members.iter().map(|member| member.id).collect();
-        all.extend(&self.outgoing);
+        all.extend(self.outgoing.iter());
         all.sort_unstable();
         all.dedup();
         all
@@ -155,7 +156,7 @@ impl Configuration {
 
     /// The end of a joint configuration: the new set alone.
     pub(crate) fn left(&self) -> Configuration {
-        Configuration { outgoing: Vec::new(), ..self.clone() }
+        Configuration { outgoing: Box::default(), ..self.clone() }
     }
 }
 
@@ -210,7 +211,7 @@ impl Change {
 
     /// What `now` becomes, or why it cannot.
     pub(crate) fn apply(&self, now: &Configuration) -> Result<Configuration, &'static str> {
-        let mut members = now.members.clone();
+        let mut members = now.members.to_vec();
         for id in &self.removed {
             if now.member(*id).is_none() {
                 return Err("the member to be removed is not there");
@@ -245,7 +246,7 @@ impl Change {
             return Err("witnesses could make a quorum of their own");
         }
         let moved = difference(&now.incoming, &alone.incoming);
-        let outgoing = if moved <= 1 { Vec::new() } else { now.incoming.clone() };
+        let outgoing = if moved <= 1 { Box::default() } else { now.incoming.clone() };
         Ok(Configuration { outgoing, ..alone })
     }
 }

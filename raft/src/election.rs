@@ -181,7 +181,9 @@ impl Raft {
             Word::Granted
         };
         if word == Word::Granted {
-            self.hard_mut().vote = Some(from);
+            if self.hard.vote.is_none() {
+                self.hard_mut().vote = Some(from);
+            }
             self.set_patience(self.config.election);
             self.promise(from, Promise::Granted { last: own });
         } else {

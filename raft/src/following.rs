@@ -13,14 +13,6 @@ use crate::raft::Raft;
 use crate::types::{Index, NodeId, Position};
 use crate::writes::Promise;
 
-/// What a step owes the leader: one word for all entries that came in it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ack {
-    pub(crate) to: NodeId,
-    pub(crate) matched: Index,
-    pub(crate) round: u64,
-}
-
 impl Raft {
     /// Entries from the leader.
     pub(crate) fn on_append(
@@ -73,8 +65,7 @@ impl Raft {
             }
         }
         self.saw(matched, commit);
-        let round = self.ack.map_or(round, |ack| ack.round.max(round));
-        self.ack = Some(Ack { to: from, matched: self.seen, round });
+        self.owed = Some(self.owed.map_or(round, |owed| owed.max(round)));
     }
 
     /// The leader is there.
@@ -108,8 +99,8 @@ impl Raft {
 
     /// Says, once it is durable, what came in this step.
     pub(crate) fn acknowledge(&mut self) {
-        if let Some(Ack { to, matched, round }) = self.ack.take() {
-            self.promise(to, Promise::Accepted { matched, round });
+        if let (Some(round), Some(leader)) = (self.owed.take(), self.leader) {
+            self.promise(leader, Promise::Accepted { matched: self.seen, round });
         }
     }
 }

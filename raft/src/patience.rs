@@ -20,9 +20,9 @@ pub(crate) struct Turn {
     /// Whether it gets one.
     stands: bool,
     /// How long after the first, in ticks.
-    late: u64,
+    late: u32,
     /// How long each has to itself, in ticks.
-    slot: u64,
+    slot: u32,
 }
 
 impl Raft {
@@ -44,13 +44,16 @@ impl Raft {
         let slot = (self.config.election / all.max(1)).max(1);
         // By the configuration before, while the one in force is not known to be committed.
         let still = !members.can_lead(self.id) && self.history.can_lead(self.id, self.commit);
-        self.turn = Turn { stands: stands(self.id) || still, late: before * slot, slot };
+        // Of an election that takes four billion ticks, the turns may well be cut short.
+        let short = |ticks: u64| u32::try_from(ticks).unwrap_or(u32::MAX);
+        let (late, slot) = (short(before * slot), short(slot));
+        self.turn = Turn { stands: stands(self.id) || still, late, slot };
     }
 
     /// Loses patience after `ticks`, when its turn comes.
     pub(crate) fn set_patience(&mut self, ticks: u64) {
         let Turn { stands, late, slot } = self.turn;
-        let at = self.now + ticks + late + self.rng.below(slot / 2 + 1);
+        let at = self.now + ticks + u64::from(late) + self.rng.below(u64::from(slot / 2) + 1);
         self.election_at = stands.then_some(at);
     }
 

@@ -36,7 +36,6 @@ use crate::effect::{Effect, Fault, Refused, Write};
 use crate::election::Candidacy;
 use crate::entry::{Entry, Payload};
 use crate::error::Error;
-use crate::following::Ack;
 use crate::input::Input;
 use crate::log::Log;
 use crate::message::{Body, Message, Word};
@@ -113,8 +112,8 @@ pub struct Raft {
     pub(crate) stored: Index,
     /// The latest round of this term's leader whose heartbeat was answered.
     pub(crate) answered: u64,
-    /// What this step owes the leader.
-    pub(crate) ack: Option<Ack>,
+    /// This step owes the leader a word on entries, which came in this round: one for all of them.
+    pub(crate) owed: Option<u64>,
     pub(crate) asks: Option<Box<Asks>>,
     pub(crate) loans: Vec<Loan>,
     pub(crate) damage: Option<Box<Damage>>,
@@ -123,7 +122,8 @@ pub struct Raft {
     /// A snapshot to be written in this step.
     pub(crate) installing: Option<Box<SnapshotMeta>>,
     /// The leader that the caller was told of.
-    told_leader: (Term, Option<NodeId>),
+    /// 0 if that was nobody.
+    told_leader: (Term, NodeId),
     told_members: bool,
 }
 
@@ -180,13 +180,13 @@ impl Raft {
             seen: Index(0),
             stored: Index(0),
             answered: 0,
-            ack: None,
+            owed: None,
             asks: None,
             loans: Vec::new(),
             damage,
             fetching: None,
             installing: None,
-            told_leader: (hard.term, None),
+            told_leader: (hard.term, 0),
             told_members: false,
             config,
         };
@@ -456,7 +456,7 @@ impl Raft {
     pub(crate) fn forget_leader(&mut self) {
         self.writes.forget();
         (self.seen, self.stored) = (Index(0), Index(0));
-        (self.answered, self.ack) = (0, None);
+        (self.answered, self.owed) = (0, None);
     }
 
     /// Whether something is decided that no write was asked for yet.
@@ -496,10 +496,10 @@ impl Raft {
             out.push(Effect::Commit { through });
             self.answer_committed(out);
         }
-        let leader = (self.hard.term, self.leader);
-        if leader != self.told_leader {
-            self.told_leader = leader;
-            out.push(Effect::Leader { term: leader.0, leader: leader.1 });
+        let (term, leader) = (self.hard.term, self.leader);
+        if self.told_leader != (term, leader.unwrap_or(0)) {
+            self.told_leader = (term, leader.unwrap_or(0));
+            out.push(Effect::Leader { term, leader });
         }
         if !self.told_members {
             self.told_members = true;

@@ -15,6 +15,7 @@
 //! A write that was overtaken does not count for what replaced it: cutting the log shortens the
 //! writes under way (the ABA of entries written, cut off, and written again).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::types::{Index, NodeId, Position, WriteId};
@@ -54,6 +55,12 @@ struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     latest: WriteId,
+    /// In a box of its own, which a node that has been idle for long does not have.
+    queues: Option<Box<Queues>>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
     flights: VecDeque<Flight>,
     held: VecDeque<Held>,
 }
@@ -63,79 +70,99 @@ impl Writes {
     pub(crate) fn begin(&mut self, now: u64, last: Index, hard: bool) -> WriteId {
         self.latest = WriteId(self.latest.0 + 1);
         let (id, asked) = (self.latest, now);
-        self.flights.push_back(Flight { id, last, hard, asked, done: false });
+        self.queues().flights.push_back(Flight { id, last, hard, asked, done: false });
         id
+    }
+
+    fn queues(&mut self) -> &mut Queues {
+        self.queues.get_or_insert_default()
+    }
+
+    fn flights(&self) -> impl Iterator<Item = &Flight> {
+        self.queues.iter().flat_map(|queues| &queues.flights)
+    }
+
+    fn front(&self) -> Option<&Flight> {
+        self.queues.as_ref()?.flights.front()
     }
 
     /// The log was cut behind `last`: what is under way beyond it does not count.
     pub(crate) fn cut(&mut self, last: Index) {
-        for flight in &mut self.flights {
+        for flight in self.queues.iter_mut().flat_map(|queues| &mut queues.flights) {
             flight.last = flight.last.min(last);
         }
     }
 
     /// Takes note that a write is durable. Ids that are not under way are ignored.
     pub(crate) fn stored(&mut self, id: WriteId) {
-        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) {
+        let Some(queues) = &mut self.queues else { return };
+        if let Some(flight) = queues.flights.iter_mut().find(|flight| flight.id == id) {
             flight.done = true;
         }
     }
 
     /// The next write, in order, that is durable like all before it: the index of its last entry.
     pub(crate) fn land(&mut self) -> Option<Index> {
-        if !self.flights.front()?.done {
+        let queues = self.queues.as_mut()?;
+        if !queues.flights.front()?.done {
             return None;
         }
-        let flight = self.flights.pop_front().expect("the first was looked at");
-        Some(flight.last)
+        queues.flights.pop_front().map(|flight| flight.last)
     }
 
     /// Holds a promise until all that was asked for so far is durable, and with `and_next` the
     /// write that is asked for next.
     pub(crate) fn hold(&mut self, to: NodeId, promise: Promise, and_next: bool) {
         let behind = WriteId(self.latest.0 + u64::from(and_next));
-        self.held.push_back(Held { behind, to, promise });
+        self.queues().held.push_back(Held { behind, to, promise });
     }
 
     /// The next promise that waits for nothing any more.
     pub(crate) fn release(&mut self) -> Option<(NodeId, Promise)> {
-        let &Held { behind, to, promise } = self.held.front()?;
-        if self.flights.front().is_some_and(|oldest| behind >= oldest.id) {
+        let queues = self.queues.as_mut()?;
+        let &Held { behind, to, promise } = queues.held.front()?;
+        if queues.flights.front().is_some_and(|oldest| behind >= oldest.id) {
             return None;
         }
-        self.held.pop_front();
+        queues.held.pop_front();
         Some((to, promise))
     }
 
     /// The term has passed: what was promised in it is void.
     pub(crate) fn forget(&mut self) {
-        self.held.clear();
+        if let Some(queues) = &mut self.queues {
+            queues.held.clear();
+        }
     }
 
     /// Whether a term or a vote is under way.
     pub(crate) fn has_hard(&self) -> bool {
-        self.flights.iter().any(|flight| flight.hard)
+        self.flights().any(|flight| flight.hard)
     }
 
     /// Since when the oldest write has been under way.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.flights.front().map(|flight| flight.asked)
+        self.front().map(|flight| flight.asked)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.held.is_empty()
+        self.queues
+            .as_ref()
+            .is_none_or(|queues| queues.flights.is_empty() && queues.held.is_empty())
     }
 
     /// Gives back memory that nothing is in.
     pub(crate) fn shrink(&mut self) {
-        self.flights.shrink_to_fit();
-        self.held.shrink_to_fit();
+        if self.is_idle() {
+            self.queues = None;
+        }
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.flights.iter().is_sorted_by_key(|flight| flight.id), "writes have an order");
-        assert!(self.held.iter().is_sorted_by_key(|held| held.behind), "promises keep theirs");
-        let first = self.flights.front();
+        let Some(Queues { flights, held }) = self.queues.as_deref() else { return };
+        assert!(flights.iter().is_sorted_by_key(|flight| flight.id), "writes have an order");
+        assert!(held.iter().is_sorted_by_key(|held| held.behind), "promises keep theirs");
+        let first = flights.front();
         assert!(first.is_none_or(|flight| !flight.done), "what is durable has landed");
     }
 }
