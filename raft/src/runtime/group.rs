@@ -72,8 +72,10 @@ impl<M: StateMachine> Group<M> {
     pub async fn propose(&self, command: impl Into<Bytes>) -> Result<M::Reply, Refused> {
         let (answer, reply) = oneshot::channel();
         let (slot, data) = (self.slot, command.into());
-        let sent = self.requests.put(Request::Propose { slot, data, answer }).await;
-        sent.map_err(|_| Refused::Stopped)?;
+        let sent = self.requests.put(Request::Propose { slot, data, answer });
+        if let Some(later) = sent.map_err(|_| Refused::Stopped)? {
+            later.await.map_err(|_| Refused::Stopped)?;
+        }
         // Dropped unanswered: the node was dropped with the command under way.
         reply.await.unwrap_or(Err(Refused::Unknown))
     }
@@ -107,7 +109,7 @@ impl<M: StateMachine> Group<M> {
     /// # Errors
     /// [`Refused::Stopped`].
     pub async fn campaign(&self) -> Result<(), Refused> {
-        let sent = self.requests.put(Request::Campaign { slot: self.slot }).await;
+        let sent = self.requests.put_in_time(Request::Campaign { slot: self.slot }).await;
         sent.map_err(|_| Refused::Stopped)
     }
 
@@ -117,7 +119,7 @@ impl<M: StateMachine> Group<M> {
     /// [`Refused::Stopped`].
     pub async fn status(&self) -> Result<Status, Refused> {
         let (answer, status) = oneshot::channel();
-        let sent = self.requests.put(Request::Status { slot: self.slot, answer }).await;
+        let sent = self.requests.put_in_time(Request::Status { slot: self.slot, answer }).await;
         sent.map_err(|_| Refused::Stopped)?;
         status.await.map_err(|_| Refused::Stopped)
     }
@@ -127,7 +129,7 @@ impl<M: StateMachine> Group<M> {
         request: impl FnOnce(u32, Answer<Index>) -> Request<M>,
     ) -> Result<Index, Refused> {
         let (answer, result) = oneshot::channel();
-        let sent = self.requests.put(request(self.slot, answer)).await;
+        let sent = self.requests.put_in_time(request(self.slot, answer)).await;
         sent.map_err(|_| Refused::Stopped)?;
         result.await.unwrap_or(Err(Refused::Unknown))
     }

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -66,12 +67,27 @@ impl<T> fmt::Debug for Inbox<T> {
 }
 
 impl<T> Inbox<T> {
-    /// Puts it in, once there is room. It comes back if nobody will take it.
-    pub(crate) async fn put(&self, thing: T) -> Result<(), T> {
+    /// Puts it in, if there is room now. Else it goes in with the future that is returned, on the
+    /// heap: callers by the thousand each keep what they wait with, and most wait for no room.
+    pub(crate) fn put(&self, thing: T) -> Result<Option<Later<'_, T>>, T>
+    where
+        T: Send,
+    {
         match self.shared.try_put(thing) {
-            Tried::Done => Ok(()),
+            Tried::Done => Ok(None),
             Tried::Closed(thing) => Err(thing),
-            Tried::Full(thing) => self.put_later(thing).await,
+            Tried::Full(thing) => Ok(Some(Box::pin(self.put_later(thing)))),
+        }
+    }
+
+    /// Puts it in, once there is room. It comes back if nobody will take it.
+    pub(crate) async fn put_in_time(&self, thing: T) -> Result<(), T>
+    where
+        T: Send,
+    {
+        match self.put(thing)? {
+            Some(later) => later.await,
+            None => Ok(()),
         }
     }
 
@@ -91,6 +107,9 @@ impl<T> Inbox<T> {
         }
     }
 }
+
+/// What goes in once there is room. It comes back if nobody will take it.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<(), T>> + Send + 'a>>;
 
 enum Tried<T> {
     Done,
@@ -189,7 +208,7 @@ mod tests {
                 let inbox = inbox.clone();
                 tokio::spawn(async move {
                     for i in 0..500 {
-                        inbox.put(caller * 1000 + i).await.unwrap();
+                        inbox.put_in_time(caller * 1000 + i).await.unwrap();
                     }
                 })
             })
@@ -214,12 +233,12 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_gives_up_leaves_its_room_to_the_next() {
         let (inbox, outlet) = inbox(1);
-        inbox.put(1).await.unwrap();
-        let mut gives_up = Box::pin(inbox.put(2));
+        inbox.put_in_time(1).await.unwrap();
+        let mut gives_up = Box::pin(inbox.put_in_time(2));
         assert!(timeout(Duration::ZERO, &mut gives_up).await.is_err());
         let stays = tokio::spawn({
             let inbox = inbox.clone();
-            async move { inbox.put(3).await }
+            async move { inbox.put_in_time(3).await }
         });
         tokio::task::yield_now().await;
         let mut things = VecDeque::new();
@@ -235,14 +254,14 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_shard_that_is_gone() {
         let (inbox, outlet) = inbox(1);
-        inbox.put(1).await.unwrap();
+        inbox.put_in_time(1).await.unwrap();
         let waits = tokio::spawn({
             let inbox = inbox.clone();
-            async move { inbox.put(2).await }
+            async move { inbox.put_in_time(2).await }
         });
         tokio::task::yield_now().await;
         drop(outlet);
         assert_eq!(timeout(DEADLINE, waits).await.expect("it is told").unwrap(), Err(2));
-        assert_eq!(inbox.put(3).await, Err(3));
+        assert_eq!(inbox.put_in_time(3).await, Err(3));
     }
 }

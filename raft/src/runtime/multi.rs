@@ -168,7 +168,8 @@ impl<M: StateMachine> MultiNode<M> {
         let requests = &self.shards[shard_of(group, self.shards.len())];
         let (answer, slot) = oneshot::channel();
         let raft = Box::new(raft);
-        let sent = requests.put(Request::Add { group, raft, machine, applied, answer }).await;
+        let sent =
+            requests.put_in_time(Request::Add { group, raft, machine, applied, answer }).await;
         sent.map_err(|_| Error::Stopped)?;
         let slot = slot.await.map_err(|_| Error::Stopped)?;
         Ok(Group::new(group, slot, requests.clone()))
@@ -212,7 +213,7 @@ impl<M: StateMachine> MultiNode<M> {
         for shard in std::mem::take(&mut self.shards) {
             let (answer, stopped) = oneshot::channel();
             // A shard that is gone has stopped.
-            if shard.put(Request::Stop { answer }).await.is_ok() {
+            if shard.put_in_time(Request::Stop { answer }).await.is_ok() {
                 stops.push(stopped);
             }
         }

@@ -120,8 +120,8 @@ impl<M: StateMachine> Shard<M> {
             }
             Effect::FetchSnapshot { from, meta } => {
                 let (store, events) = (Arc::clone(&self.store), self.events.clone());
-                let chunks = self.transport.fetch(from, group, meta.last, 0);
-                courier::fetch(store, chunks, events, slot, group, meta.last);
+                let offered = courier::Offered { from, group, position: meta.last };
+                courier::fetch(store, Arc::clone(&self.transport), events, slot, offered);
             }
             Effect::Fault(fault) => self.report(group, &fault),
             Effect::Leader { .. } => {}
