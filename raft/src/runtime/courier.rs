@@ -95,11 +95,7 @@ pub(crate) fn fetch(
     });
 }
 
-fn receive(
-    store: &Store,
-    transport: &dyn Transport,
-    offered: Offered,
-) -> io::Result<SnapshotMeta> {
+fn receive(store: &Store, transport: &dyn Transport, offered: Offered) -> io::Result<SnapshotMeta> {
     let Offered { from, group, position } = offered;
     let mut writer = store.snapshots().receive(group, position).map_err(io::Error::other)?;
     let mut in_vain = 0;

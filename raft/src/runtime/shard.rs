@@ -27,6 +27,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::boot::SnapshotMeta;
 use crate::configuration::Change;
 use crate::effect::Effect;
+use crate::entry::Entry;
 use crate::input::{Input, ReadMode};
 use crate::message::Message;
 use crate::raft::Raft;
@@ -133,6 +134,8 @@ struct Flight {
     commit: Commit,
     bytes: usize,
     writes: Vec<(u32, WriteId)>,
+    /// By group, damaged entries that are put in their places by it.
+    mended: Vec<(u32, Vec<Entry>)>,
 }
 
 /// Some groups of a node.
@@ -158,6 +161,8 @@ pub(crate) struct Shard<M: StateMachine> {
     effects: Vec<Effect>,
     /// Room for inputs, for groups that need much of it.
     rooms: Vec<Vec<Input>>,
+    /// By group, damaged entries that are put in their places in this round.
+    mended: Vec<(u32, Vec<Entry>)>,
     /// Who waits for a snapshot that must be taken first.
     wanting: Vec<(u32, NodeId)>,
     /// Groups whose log was shortened: it may give room back.
@@ -216,6 +221,7 @@ impl<M: StateMachine> Shard<M> {
             mail: HashMap::new(),
             effects: Vec::new(),
             rooms: Vec::new(),
+            mended: Vec::new(),
             wanting: Vec::new(),
             compacted: Vec::new(),
             crowding: Vec::new(),

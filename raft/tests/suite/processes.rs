@@ -75,10 +75,11 @@ impl Process {
             }
             drop(pulse);
         });
+        let process = Process { child, alive };
         loop {
             let text = lines.recv_timeout(PATIENCE).expect("the node starts");
             if let Some(port) = text.strip_prefix(life::OPEN) {
-                return (Process { child, alive }, port.parse().unwrap());
+                return (process, port.parse().unwrap());
             }
         }
     }

@@ -29,6 +29,9 @@ impl<M: StateMachine> Shard<M> {
                 for (slot, id) in flight.writes {
                     self.give(slot, Input::Stored(id));
                 }
+                for (slot, entries) in flight.mended {
+                    self.jobs.push(Job::Mended { slot, entries });
+                }
             }
             Err(_) => self.fail(),
         }

@@ -55,7 +55,8 @@ impl<M: StateMachine> Shard<M> {
         match committed {
             Ok(Some(commit)) => {
                 self.flying += bytes;
-                self.flights.push_back(Flight { commit, bytes, writes });
+                let mended = std::mem::take(&mut self.mended);
+                self.flights.push_back(Flight { commit, bytes, writes, mended });
             }
             Ok(None) => {}
             Err(_) => self.fail(),
@@ -81,6 +82,9 @@ impl<M: StateMachine> Shard<M> {
         let entries = entries.expect("entries of a write of the last step are in memory");
         let put = batch.put(seat.group, write, entries);
         put.expect("a group that is in a shard is in the store");
+        if !write.mended.is_empty() {
+            self.mended.push((slot, write.mended.clone()));
+        }
         if let Some(meta) = &write.snapshot {
             seat.handed = seat.handed.max(meta.last.index);
             self.jobs.push(Job::Restore { slot, meta: (**meta).clone() });
