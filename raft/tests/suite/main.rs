@@ -7,6 +7,7 @@ mod catalogue;
 mod disk_faults;
 mod elections;
 mod flow;
+mod fuzz;
 mod lab;
 mod log_safety;
 mod membership;
