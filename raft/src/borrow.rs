@@ -86,7 +86,8 @@ impl Raft {
             return;
         }
         let last = self.log.last().index;
-        if self.log.has(prev) && !self.has_holes() {
+        let sound = self.sound_between(prev.index, last) == last && !self.in_hole(prev.index);
+        if self.log.has(prev) && sound {
             if prev.index < last {
                 self.lend(from, Purpose::Lend(prev), prev.index, last, out);
             }

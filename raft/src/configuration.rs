@@ -163,7 +163,7 @@ impl Configuration {
 /// A change that is asked for: a list of steps that take effect together.
 ///
 /// One that moves a single voter is made in one entry (thesis §4.1); any other through a joint
-/// configuration, which the leader leaves by itself (Raft §6).
+/// configuration, which the leader leaves by itself (Raft §6). A witness is removed alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
     set: Vec<Member>,
@@ -246,6 +246,13 @@ impl Change {
             return Err("witnesses could make a quorum of their own");
         }
         let moved = difference(&now.incoming, &alone.incoming);
+        // While joint, of those who are no members any more only the names are known.
+        let leaves = |member: &&Member| {
+            member.suffrage == Suffrage::Witness && alone.member(member.id).is_none()
+        };
+        if moved > 1 && now.members.iter().any(|member| leaves(&member)) {
+            return Err("a witness is removed in a change of its own, or it could lead meanwhile");
+        }
         let outgoing = if moved <= 1 { Box::default() } else { now.incoming.clone() };
         Ok(Configuration { outgoing, ..alone })
     }

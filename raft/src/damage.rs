@@ -41,8 +41,8 @@ pub(crate) struct Damage {
     pub(crate) snapshot_lost: bool,
     /// Mended entries to be written in this step.
     pub(crate) mended: Vec<Entry>,
-    /// Mended entries that are not durable yet: the write, and the first of them.
-    unsaved: Vec<(WriteId, Index)>,
+    /// Mended entries that are not durable yet: the write, the first and the last of them.
+    unsaved: Vec<(WriteId, Index, Index)>,
     /// When peers are asked next.
     ask_at: u64,
 }
@@ -76,6 +76,11 @@ impl Damage {
         !self.mended.is_empty() || !self.unsaved.is_empty()
     }
 
+    /// Whether all behind `after` up to `through` is on its way to the disk.
+    fn is_saving_all(&self, after: Index, through: Index) -> bool {
+        self.unsaved.iter().any(|(_, first, last)| *first <= after.next() && through <= *last)
+    }
+
     pub(crate) fn covers(&self, index: Index) -> bool {
         self.holes.iter().any(|hole| hole.after < index && index < hole.anchor.index)
     }
@@ -86,7 +91,7 @@ impl Damage {
             return Index(0);
         }
         let holes = self.holes.iter().map(|hole| hole.after);
-        let unsaved = self.unsaved.iter().map(|(_, first)| first.prev());
+        let unsaved = self.unsaved.iter().map(|(_, first, _)| first.prev());
         holes.chain(unsaved).min().unwrap_or(Index(u64::MAX))
     }
 
@@ -110,6 +115,10 @@ impl Raft {
     /// [`Input::Damaged`](crate::Input::Damaged).
     pub(crate) fn damaged(&mut self, after: Index, through: Index, out: &mut Vec<Effect>) {
         self.loads_failed();
+        if self.damage.as_ref().is_some_and(|damage| damage.is_saving_all(after, through)) {
+            // It was read while it was being mended.
+            return;
+        }
         let last = self.log.last().index;
         if after >= last || through < self.log.base().index {
             return;
@@ -162,11 +171,26 @@ impl Raft {
         self.damage.as_ref().is_some_and(|damage| damage.covers(index))
     }
 
+    /// The last index up to `through` that is sound like all behind `after`.
+    pub(crate) fn sound_between(&self, after: Index, through: Index) -> Index {
+        let Some(damage) = &self.damage else { return through };
+        let met = |hole: &&Hole| hole.after < through && after.next() < hole.anchor.index;
+        damage.holes.iter().find(met).map_or(through, |hole| hole.after.min(through))
+    }
+
     /// The last sound index before the hole that `index` is in.
     pub(crate) fn hole_start(&self, index: Index) -> Option<Index> {
+        Some(self.hole_at(index)?.after)
+    }
+
+    /// The sound entry behind the hole that `index` is in.
+    pub(crate) fn hole_anchor(&self, index: Index) -> Option<Position> {
+        Some(self.hole_at(index)?.anchor)
+    }
+
+    fn hole_at(&self, index: Index) -> Option<&Hole> {
         let holes = &self.damage.as_ref()?.holes;
-        let hole = holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)?;
-        Some(hole.after)
+        holes.iter().find(|hole| hole.after < index && index < hole.anchor.index)
     }
 
     /// Whether the log on disk can be read for others.
@@ -225,15 +249,23 @@ impl Raft {
             // Nor will it ever: a leader makes entries of its own term alone.
             return self.send(from, Body::Mended { anchor, entries: Vec::new() }, out);
         }
-        let sound = self.log.has(anchor) && !self.history.active().is_witness(self.id);
-        if !sound || after.next() >= anchor.index {
+        if self.history.active().is_witness(self.id) || after.next() >= anchor.index {
             return;
         }
         if after < self.log.base().index {
-            // Compacted here: a snapshot has what was there.
+            // Compacted here: a snapshot has what was there, whatever followed it.
             out.push(Effect::SendSnapshot { to: from });
-        } else if !self.has_holes() {
-            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, anchor.index.prev(), out);
+            return;
+        }
+        if !self.log.has(anchor) {
+            return;
+        }
+        // Every log may have holes: each gives what it has, and together they have everything. In a
+        // hole the log here has terms that are guessed from the entry behind it. An anchor that is
+        // like such a guess is vouched for by that entry, which is of the same term.
+        let through = self.sound_between(after, anchor.index.prev());
+        if through > after {
+            self.lend(from, crate::borrow::Purpose::Mend(anchor), after, through, out);
         }
     }
 
@@ -256,7 +288,16 @@ impl Raft {
             None if anchor.index <= self.commit => {
                 self.stop(Fault::Diverged { peer: from, index: anchor.index }, out);
             }
-            None => self.truncate(hole.after.max(self.commit)),
+            // The leader's next entries mend what is committed, and then cut the rest.
+            None if hole.after < self.commit => {}
+            None => {
+                // What was missing may have been committed all the same, and must not be forgotten
+                // before the leader has sent it.
+                let lost = Position::new(anchor.term, anchor.index.prev());
+                let lost = self.hard.lost_end.max(Some(lost));
+                self.hard_mut().lost_end = lost;
+                self.truncate(hole.after);
+            }
         }
     }
 
@@ -350,8 +391,9 @@ impl Raft {
     pub(crate) fn take_mended(&mut self, id: WriteId) -> Vec<Entry> {
         let Some(damage) = &mut self.damage else { return Vec::new() };
         let mended = core::mem::take(&mut damage.mended);
-        if let Some(first) = mended.iter().map(|entry| entry.index).min() {
-            damage.unsaved.push((id, first));
+        let indexes = || mended.iter().map(|entry| entry.index);
+        if let (Some(first), Some(last)) = (indexes().min(), indexes().max()) {
+            damage.unsaved.push((id, first, last));
         }
         mended
     }
@@ -359,7 +401,7 @@ impl Raft {
     /// This write is durable.
     pub(crate) fn mended_saved(&mut self, id: WriteId) {
         let Some(damage) = &mut self.damage else { return };
-        damage.unsaved.retain(|(write, _)| *write != id);
+        damage.unsaved.retain(|(write, ..)| *write != id);
         damage_done(self);
     }
 }

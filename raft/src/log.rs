@@ -137,11 +137,13 @@ impl Log {
         *self = Log::new(base, Vec::new(), base.index);
     }
 
-    /// A snapshot stands for the entries up to `through`, durable or not.
-    pub(crate) fn skip(&mut self, through: Index) {
-        self.written = self.written.max(through);
-        self.stable = self.stable.max(through);
-        self.compact(through);
+    /// A snapshot stands for the entries up to `through`, durable or not. Where they are missing,
+    /// it is the snapshot that knows the term.
+    pub(crate) fn skip(&mut self, through: Position) {
+        self.written = self.written.max(through.index);
+        self.stable = self.stable.max(through.index);
+        self.compact(through.index);
+        self.base = through;
     }
 
     /// Forgets the positions up to `through`.

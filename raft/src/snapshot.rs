@@ -60,8 +60,6 @@ impl Raft {
             let Some(peer) = reign.peer(to) else { return };
             let Pace::Snapshot { since, index } = &mut peer.pace else { return };
             (*since, *index) = (now, meta.last.index);
-        } else if self.leader.is_none() {
-            return;
         }
         self.send(to, Body::Offer { meta }, out);
     }
@@ -96,16 +94,19 @@ impl Raft {
         }
     }
 
-    /// A snapshot is offered by the leader, or by a follower that it asked to.
+    /// A snapshot is offered by the leader, by a follower that it asked to, or by whoever has what
+    /// is missing here. It is no word of a leader: whoever offers may have led and lead no more.
     pub(crate) fn on_offer(&mut self, from: NodeId, meta: SnapshotMeta, out: &mut Vec<Effect>) {
-        if matches!(self.standing, Standing::Leader(_)) {
-            return;
-        }
-        if self.leader == Some(from) {
-            self.heard_at = Some(self.now);
-            self.set_patience(self.config.election);
-        }
         let last = meta.last;
+        if matches!(self.standing, Standing::Leader(_)) {
+            if !self.misses_before(last) {
+                return;
+            }
+            // What is missing here the others have in snapshots alone: who leads installs none, and
+            // who lacks entries has none for those who are late.
+            self.hand_over_in_need(out);
+            self.become_follower(self.hard.term, None, out);
+        }
         let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
         // In a hole the terms are not known.
         let here = self.log.term_at(last.index).filter(|_| !self.in_hole(last.index));
@@ -113,12 +114,16 @@ impl Raft {
             // Two committed entries in one place: somebody's disk, or this one's, has lied.
             return self.stop(Fault::Diverged { peer: from, index: last.index }, out);
         }
-        if !lost && (last.index <= self.commit || (self.log.has(last) && !self.has_holes())) {
+        let known = last.index <= self.commit && !self.fills(last);
+        if !lost && (known || (self.log.has(last) && !self.has_holes())) {
             // It brings nothing that is not here, but the word that it is committed.
             self.commit_up_to(last.index.max(self.commit));
             self.seen = self.seen.max(self.commit);
             let matched = self.commit;
             self.promise(self.leader.unwrap_or(from), Promise::Accepted { matched, round: 0 });
+            return;
+        }
+        if !self.wants(last) {
             return;
         }
         if meta.configuration.is_witness(self.id) {
@@ -135,25 +140,53 @@ impl Raft {
         self.fetching = None;
         let Some(meta) = meta else { return };
         let leads = matches!(self.standing, Standing::Leader(_));
-        let lost = self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost);
-        let wanted = if lost {
-            meta.last.index >= self.log.base().index
-        } else {
-            meta.last.index > self.commit
-        };
-        if wanted && !leads {
+        if self.wants(meta.last) && !leads {
             self.install(meta);
         }
+    }
+
+    /// Whether a snapshot up to `last` brings anything that is not here.
+    fn wants(&self, last: Position) -> bool {
+        if self.damage.as_ref().is_some_and(|damage| damage.snapshot_lost) {
+            // It may be older than what is known to be committed, if the log goes on from it.
+            last.index >= self.log.base().index
+        } else {
+            last.index > self.commit || self.fills(last)
+        }
+    }
+
+    /// Whether a snapshot up to `last` has what is missing here and not applied.
+    fn fills(&self, last: Position) -> bool {
+        self.misses_before(last) && last.index > self.told
+    }
+
+    fn misses_before(&self, last: Position) -> bool {
+        let first = self.damage.as_ref().and_then(|damage| damage.holes.first());
+        first.is_some_and(|hole| hole.after < last.index)
     }
 
     /// Puts a snapshot in the place of the log up to its last entry. What the log holds behind
     /// it stays if the two agree there (Raft §7), and goes if they do not.
     fn install(&mut self, meta: SnapshotMeta) {
         let last = meta.last;
-        let goes_on =
-            self.log.has(last) && self.log.last().index > last.index && !self.in_hole(last.index);
-        if goes_on {
-            self.log.skip(last.index);
+        let agrees = match self.hole_anchor(last.index) {
+            // The term there is not known. What is behind it may have been acknowledged, and is
+            // given up only if it is older than what is committed.
+            Some(anchor) => anchor.term >= last.term,
+            None => self.log.has(last),
+        };
+        if agrees && self.log.last().index > last.index {
+            self.log.skip(last);
+            let known = self.history.at(last.index).map(|(index, _)| index);
+            if known != Some(meta.configuration_index) {
+                // It stood where entries are missing.
+                let configuration = Arc::clone(&meta.configuration);
+                self.history.insert(meta.configuration_index, configuration);
+                self.members_changed();
+            }
+        } else if last.index < self.commit {
+            // What is committed and missing comes from the leader, and then this one will do.
+            return;
         } else {
             self.log.reset(last);
             self.writes.cut(last.index);

@@ -2,14 +2,18 @@
 //! find each.
 //!
 //! ```text
-//!     raft/sim/mutants/NN-what-is-wrong.txt          # why it matters
-//!                                                    raft/src/file.rs
-//!                                                    ---- instead of      ---- it says
+//!     raft/sim/mutants/*.txt ──► one by one, in a copy of the sources ──► raft-sim, for so long
+//!                                                                            │ seed 1234 failed
+//!     raft/sim/MUTANTS.md ◄── time, steps, what was seen ◄── does it fail without the bug too? no
 //! ```
 //!
-//! The bugs are kept as texts to be replaced, not as flags in the code: the core stays readable,
-//! and a test of the simulator checks that each text is still there, once. They are built in a copy
-//! of the sources, one after the other, and run until the simulator stops or the time is up.
+//! The bugs are kept as texts to be replaced ([`Mutant`]), not as flags in the code: the core stays
+//! readable. The copy keeps its build, so that a bug costs the building of the core and the
+//! simulator; that is not counted as time to find it. A seed that fails in the sound simulator as
+//! well finds nothing, and the hunt goes on behind it.
+
+mod mutant;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,107 +21,156 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use mutant::Mutant;
+use table::{Row, Table};
 
 /// How long one is hunted unless told otherwise.
 pub(crate) const SECONDS: u64 = 600;
 
-/// One bug.
-struct Mutant {
-    name: String,
-    story: String,
-    file: PathBuf,
-    instead_of: String,
-    says: String,
-}
-
-/// Runs every mutant whose name contains `filter` for up to `seconds`, prints a table, and says
-/// whether at least 38 in 40 were found.
+/// Runs every mutant whose name contains `filter` for up to `seconds`, writes what was seen into
+/// the table, and says whether at least 38 in 40 of these were found.
 pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> anyhow::Result<bool> {
-    let mutants = read_all(&root.join("raft/sim/mutants"))?;
-    let tree = target.join("mutants");
-    copy_tree(root, &tree)?;
-    let mut rows = Vec::new();
-    let chosen: Vec<&Mutant> = mutants.iter().filter(|m| m.name.contains(filter)).collect();
-    for mutant in &chosen {
-        let found = hunt(&tree, mutant, seconds)?;
-        let time = match &found {
-            Some((time, how)) => format!("{:.1} s | {how}", time.as_secs_f64()),
-            None => format!("not in {seconds} s |"),
-        };
-        let row = format!("| {} | {} | {time} |", mutant.name, mutant.story);
+    let all = mutant::read_all(&root.join("raft/sim/mutants"))?;
+    let bench = Bench::new(root, target.join("mutants"))?;
+    let path = root.join("raft/sim/MUTANTS.md");
+    let mut table = Table::read(&path);
+    table.keep(|name| all.iter().any(|mutant| mutant.name == name));
+    let (mut hunted, mut found) = (0, 0);
+    for mutant in all.iter().filter(|mutant| mutant.name.contains(filter)) {
+        let find = bench.hunt(mutant, Duration::from_secs(seconds))?;
+        hunted += 1;
+        found += u64::from(find.is_some());
+        let row = Row::new(mutant, find.as_ref(), seconds);
         println!("{row}");
-        rows.push(found.is_some());
+        table.set(row);
+        fs::write(&path, table.to_string())?;
     }
-    let found = rows.iter().filter(|found| **found).count();
-    println!("\n{found} of {} found", rows.len());
-    Ok(found * 40 >= rows.len() * 38)
+    println!("\n{found} of {hunted} found");
+    Ok(found * 40 >= hunted * 38)
 }
 
-/// Builds the sources with the bug in them and runs seeds until one fails.
-fn hunt(tree: &Path, mutant: &Mutant, seconds: u64) -> anyhow::Result<Option<(Duration, String)>> {
-    let place = tree.join(&mutant.file);
-    let sound = fs::read_to_string(&place).with_context(|| format!("{}", mutant.file.display()))?;
-    if sound.matches(&mutant.instead_of).count() != 1 {
-        bail!("{}: the text is not in {} once", mutant.name, mutant.file.display());
+/// How a mutant was found.
+pub(crate) struct Find {
+    /// What the simulator took of the processor until then.
+    pub(crate) time: Duration,
+    /// Steps of cores until then.
+    pub(crate) steps: u64,
+    /// What it said.
+    pub(crate) seen: String,
+}
+
+/// A copy of the sources to put bugs in, and the simulator without any.
+struct Bench {
+    tree: PathBuf,
+    sound: PathBuf,
+}
+
+impl Bench {
+    fn new(root: &Path, tree: PathBuf) -> anyhow::Result<Bench> {
+        copy_tree(root, &tree)?;
+        let sound = tree.join("raft-sim-sound");
+        let bench = Bench { tree, sound };
+        fs::copy(bench.build()?, &bench.sound)?;
+        Ok(bench)
     }
-    fs::write(&place, sound.replace(&mutant.instead_of, &mutant.says))?;
-    let built = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "-p", "drystone-raft-sim"])
-        .current_dir(tree)
-        .env("CARGO_TARGET_DIR", tree.join("target"))
-        .env("RUSTFLAGS", "--cap-lints allow")
-        .status()?;
-    fs::write(&place, &sound)?;
-    if !built.success() {
-        bail!("{} does not build", mutant.name);
+
+    /// Builds the copy as it is. Bugs are hunted in a hurry: what costs time to build and little to
+    /// run is left out.
+    fn build(&self) -> anyhow::Result<PathBuf> {
+        let built = Command::new("cargo")
+            .args(["build", "--release", "--quiet", "-p", "drystone-raft-sim"])
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", self.tree.join("target"))
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("RUSTFLAGS", "--cap-lints allow")
+            .status()?;
+        if !built.success() {
+            bail!("it does not build");
+        }
+        Ok(self.tree.join("target/release/raft-sim"))
     }
+
+    /// Builds the sources with the bug in them and runs seeds until one fails.
+    fn hunt(&self, mutant: &Mutant, limit: Duration) -> anyhow::Result<Option<Find>> {
+        let place = self.tree.join(&mutant.file);
+        let sound = fs::read_to_string(&place).with_context(|| mutant.name.clone())?;
+        let Some(bad) = mutant.put_into(&sound) else {
+            bail!("{}: the text is not in {} once", mutant.name, mutant.file);
+        };
+        fs::write(&place, bad)?;
+        let built = self.build();
+        fs::write(&place, &sound)?;
+        let simulator = built.with_context(|| mutant.name.clone())?;
+        let (start, mut first) = (Instant::now(), 1);
+        let (mut time, mut steps) = (Duration::ZERO, 0);
+        while let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            let seconds = left.as_secs().max(1);
+            let Some(end) = run_seeds(&simulator, first, &["--seconds", &seconds.to_string()])?
+            else {
+                return Ok(None);
+            };
+            (time, steps) = (time + end.time, steps + end.steps);
+            let Some(seed) = end.seed else {
+                return Ok(Some(Find { time, steps, seen: end.seen }));
+            };
+            if run_seeds(&self.sound, seed, &["--seeds", "1"])?.is_none() {
+                return Ok(Some(Find { time, steps, seen: end.seen }));
+            }
+            eprintln!("seed {seed} fails without {} too", mutant.name);
+            first = seed + 1;
+        }
+        Ok(None)
+    }
+}
+
+/// How a run of the simulator came to an early end.
+struct End {
+    /// The seed that failed; `None` if not even that was said.
+    seed: Option<u64>,
+    time: Duration,
+    steps: u64,
+    seen: String,
+}
+
+/// Runs seeds from `first`; `None` if nothing was broken.
+fn run_seeds(simulator: &Path, first: u64, limits: &[&str]) -> anyhow::Result<Option<End>> {
     let start = Instant::now();
-    let output = Command::new(tree.join("target/release/raft-sim"))
-        .args(["--seconds", &seconds.to_string()])
+    let output = Command::new(simulator)
+        .args(["--first", &first.to_string()])
+        .args(limits)
         .stdin(Stdio::null())
         .output()?;
     if output.status.success() {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(Some((start.elapsed(), first_complaint(&text))))
+    let text = String::from_utf8_lossy(&output.stderr);
+    Ok(Some(read_end(&text).unwrap_or_else(|| End {
+        seed: None,
+        time: start.elapsed(),
+        steps: 0,
+        seen: "it was killed".to_owned(),
+    })))
+}
+
+/// Reads `seed 7 failed after 123 steps and 0.51 s of processor`, and what was said before.
+fn read_end(text: &str) -> Option<End> {
+    let line = text.lines().find(|line| line.contains(" failed after "))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let time: f64 = words.get(7)?.parse().ok()?;
+    Some(End {
+        seed: words.get(1)?.parse().ok(),
+        steps: words.get(4)?.parse().ok()?,
+        time: Duration::from_secs_f64(time),
+        seen: first_complaint(text),
+    })
 }
 
 /// The line that says what was broken.
 fn first_complaint(text: &str) -> String {
     let mut lines = text.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
-    let line = lines.next().unwrap_or("it was killed");
+    let line = lines.next().unwrap_or_default();
     line.chars().filter(|c| *c != '|').take(90).collect()
-}
-
-fn read_all(folder: &Path) -> anyhow::Result<Vec<Mutant>> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .with_context(|| format!("{}", folder.display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    paths.retain(|path| path.extension().is_some_and(|kind| kind == "txt"));
-    paths.sort();
-    paths.iter().map(|path| read(path)).collect()
-}
-
-fn read(path: &Path) -> anyhow::Result<Mutant> {
-    let text = fs::read_to_string(path)?;
-    let parts = text.split_once("\n---- instead of\n").and_then(|(head, rest)| {
-        let (instead_of, says) = rest.split_once("\n---- it says\n")?;
-        let (story, file) = head.strip_prefix("# ")?.rsplit_once('\n')?;
-        Some((story, file, instead_of, says.strip_suffix('\n')?))
-    });
-    let Some((story, file, instead_of, says)) = parts else {
-        bail!("{} is not a mutant", path.display());
-    };
-    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
-    Ok(Mutant {
-        name: name.unwrap_or_default(),
-        story: story.replace("\n# ", " "),
-        file: file.into(),
-        instead_of: instead_of.to_owned(),
-        says: says.to_owned(),
-    })
 }
 
 /// Copies what is needed to build the simulator. Files that are the same are left alone, so that
@@ -135,4 +188,20 @@ fn copy_tree(root: &Path, tree: &Path) -> anyhow::Result<()> {
         fs::write(&to, bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the simulator says last is what the table is made of.
+    #[test]
+    fn the_end_of_a_run_is_read() {
+        let text = "panicked at raft/sim/src/watch.rs:1:2:\ntwo leaders in term 3\n\
+                    seed 7 failed after 123 steps and 0.51 s of processor; to replay it: …\n";
+        let end = read_end(text).unwrap();
+        assert_eq!((end.seed, end.steps, end.time.as_millis()), (Some(7), 123, 510));
+        assert_eq!(end.seen, "two leaders in term 3");
+        assert!(read_end("Killed").is_none());
+    }
 }

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use drystone_raft::{
-    Boot, Configuration, Entry, HardState, Index, Position, SnapshotMeta, Write, WriteId,
+    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Write, WriteId,
 };
 use drystone_sim::Rng;
 
@@ -88,7 +88,9 @@ impl<S: StateMachine> Disk<S> {
             self.entries.pop_front();
         }
         self.first = base.next();
-        let mut boot = Boot::after(&self.snapshot.meta).hard(self.hard).life(self.life);
+        let vote = self.hard.vote.filter(|_| !self.vote_bad);
+        let hard = HardState { vote, ..self.hard };
+        let mut boot = Boot::after(&self.snapshot.meta).hard(hard).life(self.life);
         let mut missing = false;
         for entry in &self.entries {
             if self.bad.contains(&entry.index) {
@@ -270,6 +272,46 @@ impl<S: StateMachine> Disk<S> {
             }
             _ => false,
         }
+    }
+
+    /// Where its durable log ends, damaged or not.
+    pub(crate) fn last(&self) -> Position {
+        self.entries.back().map_or(self.snapshot.meta.last, Entry::position)
+    }
+
+    /// The members that its durable log names last.
+    pub(crate) fn members(&self) -> &Configuration {
+        let named = self.entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Configuration(members) => Some(members),
+            _ => None,
+        });
+        named.unwrap_or(&self.snapshot.meta.configuration)
+    }
+
+    /// Whether all that a leader needs is here and sound, commands included.
+    pub(crate) fn can_serve(&self) -> bool {
+        let withheld = self.entries.iter().any(|entry| entry.payload == Payload::Withheld);
+        let sound = self.bad.is_empty() && !self.snapshot_bad && self.hard.lost_end.is_none();
+        sound && self.snapshot.whole && !withheld
+    }
+
+    /// The sound entries behind those that cannot be read.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = Position> {
+        let pairs = self.entries.iter().zip(self.entries.iter().skip(1));
+        let edges = pairs
+            .filter(|(one, next)| self.bad.contains(&one.index) && !self.bad.contains(&next.index));
+        edges.map(|(_, next)| next.position())
+    }
+
+    /// Whether it has the entry at this position, or a snapshot that has.
+    pub(crate) fn has(&self, position: Position) -> bool {
+        let here = self.place(position.index).map(|at| self.entries[at].position());
+        here == Some(position) || position.index <= self.snapshot.meta.last.index
+    }
+
+    /// Whether the end of its log is lost, so that a node on it cannot say what it had.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.hard.lost_end.is_some() || self.bad.contains(&self.last().index)
     }
 
     /// Whether something on it is known to be bad.

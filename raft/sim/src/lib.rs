@@ -6,12 +6,13 @@ mod disk;
 mod machine;
 mod member;
 mod plan;
+mod rot;
 mod run;
 mod watch;
 
 pub use disk::{Disk, Snapshot};
 pub use machine::{KEYS, Lists, StateMachine};
 pub use member::{Answer, Event, Member, Parcel, Ways};
-pub use plan::{ELECTION, Plan};
+pub use plan::{DRIFT_PPM, ELECTION, Plan};
 pub use run::{Report, run, run_plan};
 pub use watch::Watch;

@@ -94,6 +94,9 @@ pub struct Member<S: StateMachine> {
     applied: Index,
     state: Arc<S>,
     whole: bool,
+    /// The snapshot that it started with could not be read: there is no state before another is
+    /// installed, whatever the log says is applied.
+    stateless: bool,
     members: (Index, Arc<Configuration>),
     applying: bool,
     /// Reads that wait until this index is applied.
@@ -129,7 +132,8 @@ impl<S: StateMachine> Process for Member<S> {
         let raft = Raft::restore(u64::from(id.0), Arc::clone(&ways.config), boot, now, seed)
             .expect("the options are sound");
         let Snapshot { meta, state, whole } = disk.snapshot().clone();
-        let state = if disk.is_snapshot_bad() { Arc::default() } else { state };
+        let stateless = disk.is_snapshot_bad();
+        let state = if stateless { Arc::default() } else { state };
         Member {
             raft,
             ways,
@@ -137,6 +141,7 @@ impl<S: StateMachine> Process for Member<S> {
             applied: meta.last.index,
             state,
             whole,
+            stateless,
             members: (meta.configuration_index, meta.configuration),
             applying: false,
             reads: Vec::new(),
@@ -266,7 +271,7 @@ impl<S: StateMachine> Member<S> {
     /// The state of a snapshot that the core wants written: fetched before, or a witness's nothing.
     fn take_in(&mut self, meta: SnapshotMeta) -> Snapshot<S> {
         let fetched = self.incoming.take().filter(|snapshot| snapshot.meta == meta);
-        self.whole = fetched.is_some();
+        (self.whole, self.stateless) = (fetched.is_some(), false);
         let state = fetched.map_or_else(Arc::default, |snapshot| snapshot.state);
         let index = meta.last.index;
         self.installed = Some((meta.last, Arc::clone(&state)));
@@ -295,6 +300,9 @@ impl<S: StateMachine> Member<S> {
     }
 
     fn serve_reads(&mut self) {
+        if self.stateless {
+            return;
+        }
         let applied = self.applied;
         let ready: Vec<_> = self.reads.extract_if(.., |(_, index)| *index <= applied).collect();
         for (ticket, index) in ready {
@@ -306,7 +314,7 @@ impl<S: StateMachine> Member<S> {
     }
 
     fn go_on_applying(&mut self, out: &mut Out<'_, S>) {
-        if !self.applying && self.applied < self.told {
+        if !self.applying && !self.stateless && self.applied < self.told {
             self.applying = true;
             let delay = out.rng().range(self.ways.apply.clone());
             out.later(delay, Event::Applied);
@@ -356,7 +364,7 @@ impl<S: StateMachine> Member<S> {
     }
 
     fn newest_snapshot(&self) -> Option<Snapshot<S>> {
-        let term = self.raft.term_at(self.applied)?;
+        let term = self.raft.term_at(self.applied).filter(|_| !self.stateless)?;
         let meta = SnapshotMeta {
             last: Position::new(term, self.applied),
             configuration: Arc::clone(&self.members.1),
@@ -375,7 +383,7 @@ impl<S: StateMachine> Member<S> {
 
     fn open_snapshot(&mut self, to: u64, out: &mut Out<'_, S>) {
         let input = match self.newest_snapshot() {
-            _ if self.disk.is_snapshot_bad() => Input::SnapshotUnsound { to },
+            _ if self.stateless || self.disk.is_snapshot_bad() => Input::SnapshotUnsound { to },
             Some(snapshot) if !snapshot.whole => Input::SnapshotUnsound { to },
             Some(snapshot) => Input::SnapshotOpen { to, meta: snapshot.meta },
             None => return,
@@ -386,6 +394,15 @@ impl<S: StateMachine> Member<S> {
     /// What it has applied, and the state.
     pub fn state(&self) -> (Index, &Arc<S>) {
         (self.applied, &self.state)
+    }
+
+    /// Its disk, which goes bad while it works as well as while it is down.
+    pub(crate) fn disk(&self) -> &Disk<S> {
+        &self.disk
+    }
+
+    pub(crate) fn disk_mut(&mut self) -> &mut Disk<S> {
+        &mut self.disk
     }
 
     /// How often it has been started.

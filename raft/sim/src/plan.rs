@@ -27,17 +27,32 @@ pub struct Plan {
     pub profile: Profile,
     /// What links are like when they are good.
     pub link: Link,
-    /// How long the safety phase lasts, in ticks.
+    /// How long the safety phase lasts, in ticks, if clients do not ask so often before.
     pub safety: u64,
+    /// Operations of clients after which the safety phase ends.
+    pub operations: u64,
     /// Within how many ticks the liveness phase must see progress.
     pub liveness: u64,
     /// Ticks between two requests of a client.
     pub think: Range<u64>,
+    /// How long a client waits for an answer before it asks somebody else, in ticks.
+    pub patience: u64,
     /// How many clients there are.
     pub clients: u32,
+    /// How many of them do nothing but read on the strength of clocks.
+    pub lease_readers: u32,
     /// Ticks between two acts of the operator: changes of members, transfers. 0 for none.
     pub operate: u64,
-    /// The share of restarts that find a damaged disk, in percent. 0 for none.
+    /// By how much each clock is wrong from the beginning, one way or the other, in parts per
+    /// million, beside what the profile does to it.
+    pub clocks_off_ppm: u32,
+    /// How long whoever leads is cut off from the others, and then not, by turns. 0 for never.
+    pub depose: u64,
+    /// Ticks between two reports that some peer is out of reach, true or not. 0 for none.
+    pub alarms: u64,
+    /// The operator makes witnesses of members that were removed, and of new ones.
+    pub witnesses_come: bool,
+    /// The share of moments of trouble at which a disk is damaged, in percent. 0 for none.
     pub rot: u64,
 }
 
@@ -48,9 +63,15 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn draw(rng: &mut Rng) -> Plan {
-        let members = *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]);
-        let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
         let mut config = draw_config(rng);
+        // Entries that travel one by one are what it takes for an old one to reach a majority
+        // before the first of a new term does (Raft figure 8).
+        let narrow = rng.below(6) == 0;
+        if narrow {
+            (config.message_bytes_max, config.window_messages_max) = (1, 1);
+        }
+        let members = if narrow { 5 } else { *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5]) };
+        let nodes = members + u32::try_from(rng.below(3)).expect("it is below three");
         let operate = if rng.below(2) == 0 { 0 } else { 3 * ELECTION };
         if operate > 0 {
             // What keeps members that were removed from disturbing the others (thesis §4.2.3).
@@ -66,8 +87,11 @@ impl Plan {
             kept: *rng.pick(&[0, 3, 50]),
             short_reads: *rng.pick(&[0, 50]),
         };
-        let mut profile =
-            if rng.below(2) == 0 { Profile::mild(ELECTION) } else { Profile::storm(ELECTION) };
+        let mut profile = if rng.below(2) == 0 && !narrow {
+            Profile::mild(ELECTION)
+        } else {
+            Profile::storm(ELECTION)
+        };
         profile.drift_ppm_max = DRIFT_PPM;
         // A lease allows clocks to be wrong by what it is told, and not to be set.
         profile.jump = Woe::NEVER;
@@ -81,24 +105,72 @@ impl Plan {
         } else {
             Link::stream(1..8)
         };
+        // Some groups have so little to do that they fall silent between two requests.
+        let leisure = if rng.below(6) == 0 { 60 } else { 10 };
         Plan {
             nodes,
             members,
-            founders: draw_founders(rng, members, operate > 0),
+            founders: draw_founders(rng, members),
             ways,
             profile,
             link,
             safety: 6_000,
-            liveness: 40 * ELECTION,
-            think: 5..5 + 10 * (1 + rng.below(8)),
+            operations: u64::MAX,
+            // With disks as slow as the last an election takes luck: Raft §5.6 asks that a timeout
+            // be many times what a message and a sync take.
+            liveness: if slow < 60 { 40 } else { 150 } * ELECTION,
+            think: 5..5 + leisure * (1 + rng.below(8)),
+            patience: 3 * ELECTION,
             clients: 1 + u32::try_from(rng.below(5)).expect("it is below five"),
+            lease_readers: 0,
             operate,
+            clocks_off_ppm: 0,
+            depose: 0,
+            alarms: *rng.pick(&[0, 3, 20]) * ELECTION,
+            witnesses_come: rng.below(3) == 0,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
         }
     }
 }
 
 impl Plan {
+    /// A plan for a group that reads by its clocks, each of which is off by `off_ppm`, one way or
+    /// the other. Its leases are told [`DRIFT_PPM`]. Nothing else goes wrong, but that whoever leads is cut off again and
+    /// again: it believes to have a lease while another is elected.
+    #[must_use]
+    pub fn clocks(rng: &mut Rng, off_ppm: u32) -> Plan {
+        let plan = Plan::draw(rng);
+        let members = *rng.pick(&[3, 3, 5]);
+        let mut config = Config::new(ELECTION);
+        config.heartbeat = *rng.pick(&[5, 10, 25]);
+        config.lease = Some(if rng.below(2) == 0 {
+            Lease::Contact { drift_ppm: DRIFT_PPM }
+        } else {
+            Lease::Log { drift_ppm: DRIFT_PPM }
+        });
+        Plan {
+            nodes: members,
+            members,
+            founders: Configuration::voters(1..=u64::from(members)),
+            ways: Ways { config: Arc::new(config), write: 1..3, apply: 1..3, ..plan.ways },
+            profile: Profile::calm(),
+            link: Link::stream(1..5),
+            safety: 100 * ELECTION,
+            operations: 200,
+            liveness: 40 * ELECTION,
+            think: 10..50,
+            patience: 30,
+            clients: 6,
+            lease_readers: 3,
+            operate: 0,
+            clocks_off_ppm: off_ppm,
+            depose: 2 * ELECTION,
+            alarms: 0,
+            witnesses_come: false,
+            rot: 0,
+        }
+    }
+
     /// The witness among the founders.
     #[must_use]
     pub fn witness(&self) -> Option<u64> {
@@ -108,12 +180,11 @@ impl Plan {
 }
 
 /// How wrong clocks are, at most, in parts per million: what leases are configured for.
-const DRIFT_PPM: u32 = 20_000;
+pub const DRIFT_PPM: u32 = 20_000;
 
-/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders. Where
-/// members change there is no witness: what its removal and return may do is not simulated.
-fn draw_founders(rng: &mut Rng, members: u32, change: bool) -> Configuration {
-    let witness = if members >= 3 && !change && rng.below(5) == 0 { members } else { 0 };
+/// Voters mostly; sometimes one is a witness, sometimes some are wanted more as leaders.
+fn draw_founders(rng: &mut Rng, members: u32) -> Configuration {
+    let witness = if members >= 3 && rng.below(5) == 0 { members } else { 0 };
     let priorities = rng.below(4) == 0;
     let member = |id: u32| {
         let suffrage = if id == witness { Suffrage::Witness } else { Suffrage::Voter };

@@ -1,17 +1,18 @@
 //! One seed: a group is built, hurt, healed, and must have kept every promise.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
-use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
+use drystone_sim::{NodeId, Rest, Rng, Seed, Shape, Trouble, World};
 
 use crate::disk::Disk;
 use crate::machine::{KEYS, Lists};
 use crate::member::{Answer, Event, Member};
 use crate::plan::{ELECTION, Plan};
+use crate::rot;
 use crate::watch::Watch;
 
 type Op = list::Op<u8, u32>;
@@ -32,6 +33,8 @@ pub struct Report {
     pub returned: u64,
     /// Changes of members that were made.
     pub changes: u64,
+    /// Runs whose disks were so damaged in the end that nobody need go on.
+    pub hopeless: u64,
 }
 
 impl Report {
@@ -43,16 +46,18 @@ impl Report {
         self.snapshots += other.snapshots;
         self.returned += other.returned;
         self.changes += other.changes;
+        self.hopeless += other.hopeless;
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { steps, applied, elections, snapshots, returned, changes } = self;
+        let Report { steps, applied, elections, snapshots, returned, changes, hopeless } = self;
         write!(
             f,
             "{steps} steps, {applied} entries applied, {elections} leaders, {snapshots} snapshots \
-             installed, {returned} operations returned, {changes} changes of members"
+             installed, {returned} operations returned, {changes} changes of members, \
+             {hopeless} runs beyond help"
         )
     }
 }
@@ -96,6 +101,8 @@ struct Run<'a> {
     requests: BTreeMap<u64, (Request, NodeId, u64)>,
     next_ticket: u64,
     next_value: u32,
+    /// Operations that clients have begun.
+    asked: u64,
     /// When each client asks next.
     clients: Vec<u64>,
     operate_at: u64,
@@ -106,14 +113,25 @@ struct Run<'a> {
     waits: Vec<Option<(u64, u64)>>,
     lives: HashMap<NodeId, u64>,
     report: Report,
-    /// Disks that are damaged, one at a time.
-    hurt: Option<NodeId>,
+    /// Nodes whose disks were damaged and that are not whole again.
+    hurt: BTreeSet<NodeId>,
+    /// Members that are witnesses, or were asked to be. They never become anything else: what they
+    /// miss they would miss as voters.
+    witnesses: BTreeSet<u64>,
+    /// When the leader is next cut off, or not any more.
+    depose_at: u64,
+    deposed: bool,
+    /// When drivers next report peers that are out of reach.
+    report_at: u64,
+    /// The nodes that are well in the liveness phase.
+    core: Vec<NodeId>,
 }
 
 impl<'a> Run<'a> {
     fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
         let rng = seed.rng("clients");
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
+        let mut clocks = seed.rng("clocks");
         let mut world = World::new(seed);
         world.network_mut().set_all(plan.link.clone());
         let founders = plan.founders.clone();
@@ -123,6 +141,13 @@ impl<'a> Run<'a> {
             (plan.ways.clone(), Disk::new(members))
         });
         let ids = world.add_all(disks);
+        let off =
+            i32::try_from(plan.clocks_off_ppm).expect("a clock is no more than twice as fast");
+        if off > 0 {
+            for id in &ids {
+                world.set_clock_error(*id, *clocks.pick(&[-off, off]));
+            }
+        }
         Run {
             plan,
             world,
@@ -133,19 +158,25 @@ impl<'a> Run<'a> {
             requests: BTreeMap::new(),
             next_ticket: 0,
             next_value: 0,
+            asked: 0,
             clients: vec![0; plan.clients as usize],
             operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
             hints: vec![NodeId(1); plan.clients as usize],
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
             report: Report::default(),
-            hurt: None,
+            hurt: BTreeSet::new(),
+            witnesses: plan.witness().into_iter().collect(),
+            depose_at: if plan.depose == 0 { u64::MAX } else { plan.depose },
+            deposed: false,
+            report_at: if plan.alarms == 0 { u64::MAX } else { plan.alarms },
+            core: Vec::new(),
         }
     }
 
     fn safety(&mut self) {
         self.trouble.act(&mut self.world);
-        while self.world.now() < self.plan.safety {
+        while self.world.now() < self.plan.safety && self.asked < self.plan.operations {
             self.go_on(self.plan.safety);
         }
     }
@@ -153,11 +184,14 @@ impl<'a> Run<'a> {
     /// Lets the next thing happen, of all that may.
     fn go_on(&mut self, limit: u64) {
         let client = self.clients.iter().copied().min().unwrap_or(u64::MAX);
-        let next = client.min(self.operate_at).min(self.trouble.next_at()).min(limit);
+        let own = client.min(self.operate_at).min(self.report_at).min(self.depose_at);
+        let next = own.min(self.trouble.next_at()).min(limit);
         match self.world.step_until(next) {
             Some(happened) => self.look(happened.node),
             None if self.world.now() >= self.trouble.next_at() => self.suffer(),
             None if self.world.now() >= self.operate_at => self.operate(),
+            None if self.world.now() >= self.depose_at => self.depose(),
+            None if self.world.now() >= self.report_at => self.report_unreachable(),
             None if self.world.now() >= client => self.ask(),
             None => {}
         }
@@ -171,34 +205,43 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Damages the disk of a node that is down. One at a time: what a quorum has lost, no protocol
-    /// can bring back.
+    /// Damages a disk, of a node that is down or at work, as long as the group can bear it.
     fn rot(&mut self) {
-        if let Some(hurt) = self.hurt {
-            // A voter is whole again when nothing is missing and it keeps up.
-            let whole = self.world.process(hurt).is_some_and(|member| {
-                member.is_sound() && member.raft.commit() >= self.watch.commit_max()
-            });
-            if whole {
-                self.hurt = None;
-            }
+        let (world, most) = (&self.world, self.watch.commit_max());
+        self.hurt.retain(|id| {
+            // A node is whole again when nothing is missing and it keeps up.
+            let member = world.process(*id);
+            !member.is_some_and(|member| member.is_sound() && member.raft.commit() >= most)
+        });
+        // A change that is asked for may yet remove the whole copy.
+        let operated =
+            |(request, ..): &(Request, NodeId, u64)| matches!(request, Request::Operator);
+        if self.rng.below(100) >= self.plan.rot || self.requests.values().any(operated) {
             return;
         }
-        if self.rng.below(100) >= self.plan.rot {
+        let at_work = self.rng.below(3) == 0;
+        let nodes = self.world.ids().filter(|id| self.world.is_up(*id) == at_work);
+        let nodes: Vec<NodeId> = nodes.collect();
+        if nodes.is_empty() {
             return;
         }
-        let down: Vec<NodeId> = self.world.ids().filter(|id| !self.world.is_up(*id)).collect();
-        // Beside a witness every other copy is needed.
-        let spare = self.plan.members >= 3 && self.plan.witness().is_none();
-        if down.is_empty() || !spare || self.plan.operate > 0 {
-            return;
-        }
-        let id = *self.rng.pick(&down);
+        let id = *self.rng.pick(&nodes);
         let mut rng = self.rng.fork("rot");
         self.rng.draw();
-        let Some((_, disk)) = self.world.disk_mut(id) else { return };
-        if disk.rot(&mut rng) {
-            self.hurt = Some(id);
+        let mut damaged = match self.world.process(id) {
+            Some(member) => member.disk().clone(),
+            None => self.world.disk(id).expect("it is down").1.clone(),
+        };
+        if !damaged.rot(&mut rng) || !rot::is_bearable(&self.world, id, &damaged) {
+            return;
+        }
+        self.world.note(format_args!("the disk of {id} is damaged"));
+        self.watch.excuse(id);
+        self.hurt.insert(id);
+        if let Some(member) = self.world.process_mut(id) {
+            *member.disk_mut() = damaged;
+        } else if let Some((_, disk)) = self.world.disk_mut(id) {
+            *disk = damaged;
         }
     }
 
@@ -208,6 +251,7 @@ impl<'a> Run<'a> {
         let Some(member) = self.world.process_mut(id) else { return };
         let life = member.life();
         let answers = std::mem::take(&mut member.answers);
+        let stopped = member.raft.role() == Role::Stopped;
         if self.lives.insert(id, life).is_some_and(|old| old != life) {
             // Who asked a node that has crashed since never hears of it.
             self.requests.retain(|_, (_, node, asked)| *node != id || *asked == life);
@@ -215,6 +259,11 @@ impl<'a> Run<'a> {
         for answer in answers {
             self.watch.answer(&answer);
             self.answered(answer);
+        }
+        if stopped {
+            // Whoever runs it starts it anew: it then knows what its disk has lost.
+            self.world.crash(id);
+            self.world.restart(id);
         }
     }
 
@@ -258,7 +307,10 @@ impl<'a> Run<'a> {
     fn ask(&mut self) {
         let now = self.world.now();
         let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
-        self.clients[client] = now + self.rng.range(self.plan.think.clone());
+        // Whoever waits for a group to go on asks more often than whoever has little to ask.
+        let brisk = 5..50.min(self.plan.think.end);
+        let think = if self.core.is_empty() { self.plan.think.clone() } else { brisk };
+        self.clients[client] = now + self.rng.range(think);
         if let Some((_, until)) = self.waits[client] {
             if now < until {
                 return;
@@ -276,7 +328,8 @@ impl<'a> Run<'a> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         let number = client as u64;
-        let (op, request, input) = if self.rng.below(2) == 0 {
+        let reads_leases = client < self.plan.lease_readers as usize;
+        let (op, request, input) = if !reads_leases && self.rng.below(2) == 0 {
             self.next_value += 1;
             let padding = usize::try_from(self.rng.below(60)).expect("it is small");
             let data = Lists::append(key, self.next_value, padding);
@@ -284,13 +337,15 @@ impl<'a> Run<'a> {
             (op, None, Input::Propose { ticket, data })
         } else {
             let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
+            let mode = if reads_leases { ReadMode::Lease } else { mode };
             (Op::Read(key), Some(key), Input::Read { ticket, mode })
         };
+        self.asked += 1;
         let op = self.history.invoke(number, op);
         let life = self.lives.get(&node).copied().unwrap_or(0);
         let request = Request::Operation { op, key: request, client };
         self.requests.insert(ticket.0, (request, node, life));
-        self.waits[client] = Some((ticket.0, now + 3 * ELECTION));
+        self.waits[client] = Some((ticket.0, now + self.plan.patience));
         self.world.later(node, 1 + self.rng.below(5), Event::Ask(input));
     }
 
@@ -304,6 +359,8 @@ impl<'a> Run<'a> {
         let input = match self.rng.below(4) {
             0 => Input::Transfer { ticket, to: None },
             1 => Input::Transfer { ticket, to: Some(u64::from(self.any_node().0)) },
+            // The copy that is removed may be the only one that is whole.
+            _ if !self.hurt.is_empty() => return,
             _ => Input::Change { ticket, change: self.draw_change() },
         };
         let life = self.lives.get(&leader).copied().unwrap_or(0);
@@ -311,12 +368,33 @@ impl<'a> Run<'a> {
         self.world.later(leader, 0, Event::Ask(input));
     }
 
+    /// Cuts off whoever leads, or ends that.
+    fn depose(&mut self) {
+        self.depose_at = self.world.now() + 1 + self.rng.below(2 * self.plan.depose);
+        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
+        let leader = self.world.processes().find(leads).filter(|_| !self.deposed);
+        self.deposed = leader.is_some();
+        let shape = match leader {
+            Some((leader, _)) => {
+                let others = self.world.ids().filter(|id| *id != leader).collect();
+                Shape::Groups(vec![vec![leader], others])
+            }
+            None => Shape::Whole,
+        };
+        self.world.partition(&shape);
+    }
+
     fn draw_change(&mut self) -> Change {
         let mut change = Change::new();
         for _ in 0..=self.rng.below(3) {
             let node = self.any_node();
             let id = u64::from(node.0);
+            if self.plan.witnesses_come && self.rng.below(10) == 0 {
+                self.witnesses.insert(id);
+            }
+            let witness = self.witnesses.contains(&id);
             change = match self.rng.below(6) {
+                0..=3 if witness => change.witness(id),
                 0 | 1 => change.voter(id),
                 2 => change.learner(id),
                 3 if self.plan.members >= 3 => change.learner(id),
@@ -326,9 +404,42 @@ impl<'a> Run<'a> {
         change
     }
 
+    /// Drivers say that a peer is out of reach. In the safety phase some say so now and then,
+    /// whether it is true or not: that is all a driver can know. In the liveness phase those in the
+    /// core say so of a leader outside of it, as whoever watches nodes must: followers of a group
+    /// that has fallen silent look at no clock.
+    fn report_unreachable(&mut self) {
+        let now = self.world.now();
+        let mut reports = Vec::new();
+        if self.core.is_empty() {
+            self.report_at = now + 1 + self.rng.below(2 * self.plan.alarms);
+            reports.push((self.any_node(), self.any_node()));
+        } else {
+            self.report_at = now + 5 * ELECTION;
+            for id in &self.core {
+                let leader = self.world.process(*id).and_then(|member| member.raft.leader());
+                let Some(leader) = leader else { continue };
+                let leader = NodeId(u32::try_from(leader).expect("ids are small here"));
+                if !self.core.contains(&leader) {
+                    reports.push((*id, leader));
+                }
+            }
+        }
+        for (id, peer) in reports {
+            if self.world.is_up(id) && id != peer {
+                let input = Input::Unreachable(u64::from(peer.0));
+                self.world.later(id, 0, Event::Ask(input));
+            }
+        }
+    }
+
     /// A core of voters is made well, and the group must go on, whatever becomes of the others.
     fn liveness(&mut self) {
-        self.operate_at = u64::MAX;
+        (self.operate_at, self.depose_at) = (u64::MAX, u64::MAX);
+        if !self.hurt.is_empty() && !rot::can_go_on(&self.world) {
+            self.report.hopeless += 1;
+            return;
+        }
         let voters = self.voters();
         let core = self.trouble.draw_core(&voters);
         let joint = self.world.processes().any(|(_, member)| member.raft.members().is_joint());
@@ -336,11 +447,12 @@ impl<'a> Run<'a> {
         let all: Vec<NodeId> = self.world.ids().collect();
         // What a witness has acknowledged may be on one other disk alone.
         let witness = self.plan.witness().is_some();
-        let everyone = joint || witness || self.hurt.is_some() || self.plan.operate > 0;
+        let everyone = joint || witness || !self.hurt.is_empty() || self.plan.operate > 0;
         let core = if everyone { all } else { core };
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
+        (self.core, self.report_at) = (core.clone(), self.world.now());
         let until = self.world.now() + self.plan.liveness;
         let goal = self.report.returned + 5;
         for (at, hint) in self.clients.iter_mut().zip(&mut self.hints) {

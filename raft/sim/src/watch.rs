@@ -9,8 +9,9 @@
 //! | the commit index and the term of a node never go back while it lives | every step |
 //! | at most one change of members is not committed | now and then |
 //! | a ticket is answered once | it is answered |
+//! | nobody has less than it acknowledged, unless its disk was damaged | a fault says so |
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct Watch<S> {
     commit_max: Index,
     answered: HashSet<u64, BuildHasherDefault<DefaultHasher>>,
     faults: Map<String, u64>,
+    /// Those whose disks were damaged.
+    damaged: BTreeSet<NodeId>,
     steps: u64,
     elections: u64,
     installed: u64,
@@ -76,6 +79,7 @@ impl<S: StateMachine> Watch<S> {
             commit_max: Index(0),
             answered: HashSet::default(),
             faults: Map::default(),
+            damaged: BTreeSet::new(),
             steps: 0,
             elections: 0,
             installed: 0,
@@ -212,13 +216,24 @@ impl<S: StateMachine> Watch<S> {
         match fault {
             // A disk that lost nothing for good was accused, or two histories exist.
             Fault::Diverged { .. } | Fault::TwoLeaders { .. } => panic!("{id}: {fault}"),
-            Fault::Nonsense { .. } => panic!("{id}: {fault}"),
+            Fault::Nonsense { .. } | Fault::OtherGeneration { .. } => panic!("{id}: {fault}"),
+            Fault::LostLog { peer, .. } if !self.is_damaged(*peer) => panic!("{id}: {fault}"),
+            Fault::Storage if !self.damaged.contains(&id) => panic!("{id}: {fault}"),
             other => {
                 let name = format!("{other:?}");
                 let kind = name.split([' ', '{']).next().unwrap_or_default().to_owned();
                 *self.faults.entry(kind).or_default() += 1;
             }
         }
+    }
+
+    fn is_damaged(&self, peer: u64) -> bool {
+        self.damaged.iter().any(|id| u64::from(id.0) == peer)
+    }
+
+    /// The disk of this node was damaged: it may lose what it has acknowledged.
+    pub fn excuse(&mut self, id: NodeId) {
+        self.damaged.insert(id);
     }
 
     /// Two logs that share a position share everything before it.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod borrowing;
 mod catalogue;
 mod disk_faults;
 mod elections;
@@ -19,8 +20,10 @@ mod node_snapshots;
 mod node_support;
 mod processes;
 mod reading;
+mod seeds;
 mod store_crash;
 mod store_damage;
 mod store_model;
 mod store_support;
+mod stories;
 mod tcp_nodes;

@@ -1,4 +1,4 @@
-//! The simulation in the test run: a few hundred seeds, and the teeth it is said to have.
+//! The simulation in the test run: a few hundred seeds.
 
-mod mutants;
+mod clocks;
 mod seeds;
