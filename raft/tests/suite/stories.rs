@@ -110,6 +110,7 @@ stories! {
         what_gets_lost_is_probed_for_once_a_heartbeat
         what_is_not_applied_is_not_compacted
         what_is_not_committed_is_limited
+        who_is_left_behind_is_named_once
     }
     disks {
         a_disk_that_lied_is_found_out
