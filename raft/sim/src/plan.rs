@@ -135,8 +135,8 @@ impl Plan {
 
 impl Plan {
     /// A plan for a group that reads by its clocks, each of which is off by `off_ppm`, one way or
-    /// the other. Its leases are told [`DRIFT_PPM`]. Nothing else goes wrong, but that whoever leads is cut off again and
-    /// again: it believes to have a lease while another is elected.
+    /// the other. Its leases are told [`DRIFT_PPM`]. Nothing else goes wrong, but that whoever
+    /// leads is cut off again and again: it believes to have a lease while another is elected.
     #[must_use]
     pub fn clocks(rng: &mut Rng, off_ppm: u32) -> Plan {
         let plan = Plan::draw(rng);

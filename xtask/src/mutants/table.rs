@@ -11,8 +11,8 @@ use super::mutant::Mutant;
 const HEAD: &str = "\
 # The teeth of the simulator
 
-Written by `cargo xtask mutants`: bugs that were put into the core on purpose, and what it took to find them. Seconds are
-of one processor, without building; steps are of cores.
+Written by `cargo xtask mutants`: bugs that were put into the core on purpose, and what it took to
+find them. Seconds are of one processor, without building; steps are of cores.
 
 | mutant | scenario | what is wrong | seconds | steps | what was seen |
 |---|---|---|---|---|---|
