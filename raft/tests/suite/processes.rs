@@ -7,7 +7,8 @@
 //!     history ──► linearizable?                 SIGKILL: one, the leader, two, all ──► start again
 //! ```
 //!
-//! What chance decides here comes from `SEED`; what the kernel and the network do does not.
+//! What chance decides here comes from `SEED`; what the kernel and the network do does not. Known
+//! to fail when it should: with writes acknowledged before they are committed.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
