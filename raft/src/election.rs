@@ -150,6 +150,13 @@ impl Raft {
         } else {
             Word::Granted
         };
+        let asks = matches!(&self.standing, Standing::Candidate(candidacy) if candidacy.pre);
+        if asks && word == Word::Granted && last > own && !self.gave_way {
+            // Two that stand at once split the votes. Once only: the newer log may belong to one
+            // that reaches nobody else.
+            self.gave_way = true;
+            self.standing = Standing::Follower;
+        }
         self.wake();
         let asked = term.next();
         self.send(from, Body::Ballot { pre: true, asked, word, last: own }, out);
@@ -181,6 +188,9 @@ impl Raft {
             Word::Granted
         };
         if word == Word::Granted {
+            // Who has just given its vote away no longer asks whether it could win itself: it would
+            // stand against the leader that it helps to elect.
+            self.standing = Standing::Follower;
             if self.hard.vote.is_none() {
                 self.hard_mut().vote = Some(from);
             }
@@ -303,7 +313,7 @@ impl Raft {
             self.become_follower(self.hard.term, Some(from), out);
         }
         self.heard_at = Some(self.now);
-        (self.attempts, self.quiet) = (0, false);
+        (self.attempts, self.gave_way, self.quiet) = (0, false, false);
         self.set_patience(self.config.election);
         true
     }

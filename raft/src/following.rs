@@ -50,7 +50,14 @@ impl Raft {
             let (prev, life) = (prev.index, self.life);
             return self.send(from, Body::Rejected { prev, hint, round, life }, out);
         }
+        let count = entries.len();
         self.meet_hole(&mut entries);
+        if entries.is_empty() && count > 0 {
+            // They reach into a hole and cannot be told from what is missing. To say so would bring
+            // them again at once, for ever; the leader tries again with its next heartbeat, and by
+            // then a peer may have mended the hole.
+            return self.saw(prev.index, commit);
+        }
         let matched = entries.last().map_or(prev.index, |entry| entry.index);
         for entry in entries {
             match self.log.term_at(entry.index) {

@@ -97,7 +97,8 @@ pub enum Body {
     Heartbeat {
         /// What is committed, as far as the follower is known to have it.
         commit: Index,
-        /// The round of contact.
+        /// The round of contact. It is answered once: a second heartbeat of the same round brings
+        /// news of a commit, and asks nothing.
         round: u64,
         /// Nothing is going on: be silent until something is.
         quiesce: bool,

@@ -98,6 +98,8 @@ pub struct Raft {
     pub(crate) turn: Turn,
     /// Elections begun since a leader was last heard of.
     pub(crate) attempts: u32,
+    /// Whether it has given way to another candidate since.
+    pub(crate) gave_way: bool,
     /// The leader said that the group falls silent.
     pub(crate) quiet: bool,
     pub(crate) log: Log,
@@ -171,6 +173,7 @@ impl Raft {
             election_at: None,
             turn: Turn::default(),
             attempts: 0,
+            gave_way: false,
             quiet: false,
             log: Log::new(boot.base, boot.runs, boot.last.index),
             writes: Writes::default(),

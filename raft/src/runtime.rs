@@ -43,12 +43,15 @@
 mod config;
 mod error;
 mod machine;
+mod shared;
 
 mod group;
+mod members;
 mod multi;
 mod node;
 
 mod applier;
+mod inbox;
 mod seat;
 mod shard;
 mod tickets;
@@ -66,6 +69,8 @@ pub use config::NodeConfig;
 pub use error::{Error, Result};
 pub use group::{Group, Status};
 pub use machine::{SnapshotJob, StateMachine};
+pub use members::Members;
 pub use multi::MultiNode;
 pub use node::Node;
+pub use shared::{Shared, State};
 pub use transport::{Chunks, Inbound, Link, Transport};

@@ -211,6 +211,7 @@ impl Raft {
     pub(crate) fn compact(&mut self, through: Index, must: Index, out: &mut Vec<Effect>) {
         let limit = self.told.min(self.log.stable());
         let (must, mut wish) = (must.min(limit), through.min(limit));
+        let base = self.log.base().index;
         if let Standing::Leader(reign) = &self.standing {
             // Who keeps in touch gets what it lacks from the log, as long as there is room for it.
             let near = |peer: &&Progress| peer.round + RECENT >= reign.round;
@@ -221,7 +222,8 @@ impl Raft {
                     _ => peer.matched,
                 };
                 wish = wish.min(needs);
-                if needs < must {
+                // Said once: the next time, the log does not reach it any more.
+                if base <= needs && needs < must {
                     out.push(Effect::Fault(Fault::LeftBehind { peer: peer.id }));
                 }
             }

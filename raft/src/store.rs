@@ -41,8 +41,15 @@
 //!
 //! Damage to the very last writes before a crash cannot be told from a write that was never
 //! finished (see [`drystone_wal`]), unless they were there when the store was last opened
-//! (`last.rs`). Snapshots are files beside the log
-//! (`snapshots.rs`); what is in them is the state machine's.
+//! (`last.rs`).
+//!
+//! A group for which nobody can tell how many of its newest records were lost, nor in which term,
+//! takes part and counts as a copy again, but never votes and never leads: no log that it is shown
+//! can be known to hold all that it promised. [`Damage::groups`] names it among others, and
+//! [`HardState::lost_end`](crate::HardState::lost_end) stays: remove the member, and add one of
+//! another name.
+//!
+//! Snapshots are files beside the log (`snapshots.rs`); what is in them is the state machine's.
 
 mod batch;
 mod book;

@@ -3,6 +3,8 @@
 //! For tests and caches that do not care about crashes. Nothing here can fail except by misuse; for
 //! a disk that fights back see [`SimVfs`](crate::SimVfs).
 
+mod blocks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use self::blocks::Blocks;
 use crate::locks::{Locks, Mode};
 use crate::path::{name, normal, not_found, parent};
 use crate::vfs::{File, Lock, OpenMode, Vfs};
@@ -23,7 +26,7 @@ pub struct MemVfs {
 
 #[derive(Debug, Default)]
 struct Tree {
-    files: BTreeMap<PathBuf, Arc<RwLock<Vec<u8>>>>,
+    files: BTreeMap<PathBuf, Arc<RwLock<Blocks>>>,
     dirs: BTreeSet<PathBuf>,
     locks: Locks,
 }
@@ -45,7 +48,7 @@ impl Tree {
         dir.as_os_str().is_empty() || self.dirs.contains(dir)
     }
 
-    fn create(&mut self, path: &Path) -> io::Result<Arc<RwLock<Vec<u8>>>> {
+    fn create(&mut self, path: &Path) -> io::Result<Arc<RwLock<Blocks>>> {
         name(path)?;
         if self.has_dir(path) {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -147,7 +150,7 @@ impl Drop for MemLock {
 
 #[derive(Debug)]
 struct MemFile {
-    bytes: Arc<RwLock<Vec<u8>>>,
+    bytes: Arc<RwLock<Blocks>>,
     read_only: bool,
 }
 
@@ -159,11 +162,8 @@ impl MemFile {
 
 impl File for MemFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let bytes = self.bytes.read();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let count = buf.len().min(bytes.len() - start);
-        buf[..count].copy_from_slice(&bytes[start..start + count]);
-        Ok(count)
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(self.bytes.read().read(buf, start))
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
@@ -171,12 +171,8 @@ impl File for MemFile {
         let mut at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = self.bytes.write();
         for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
-            let end = at + buf.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[at..end].copy_from_slice(buf);
-            at = end;
+            bytes.write(buf, at);
+            at += buf.len();
         }
         Ok(())
     }
@@ -192,7 +188,7 @@ impl File for MemFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.writable()?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        self.bytes.write().resize(len, 0);
+        self.bytes.write().resize(len);
         Ok(())
     }
 }

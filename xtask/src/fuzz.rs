@@ -27,7 +27,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Ccodegen-units=1 --cfg fuzzing";
 
 /// The crates with a fuzzer, which lies in a workspace of its own below each.
-pub(crate) const TARGETS: [&str; 3] = ["wal", "btree", "lsm"];
+pub(crate) const TARGETS: [&str; 4] = ["wal", "btree", "lsm", "raft"];
 
 /// Inputs, in bytes: a log of a few small segments. Seconds for one of them; MiB for all.
 const LIMITS: &str = "-max_len=65536 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1";

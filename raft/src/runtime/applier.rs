@@ -1,6 +1,6 @@
 //! The task that owns a shard's state machines: applies, replies, and has snapshots taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::boot::SnapshotMeta;
 use crate::configuration::Suffrage;
 use crate::effect::Refused;
 use crate::entry::{Entry, Payload};
+use crate::input::Input;
 use crate::runtime::config::NodeConfig;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::shard::Event;
@@ -40,10 +41,27 @@ pub(crate) enum Job<M: StateMachine> {
     Snapshot { slot: u32 },
     /// The snapshot that was under way is done, or not.
     Taken { slot: u32 },
+    /// These entries were damaged, and are in their places again.
+    Mended { slot: u32, entries: Vec<Entry> },
+}
+
+/// Entries to apply, and who waits for them.
+struct Work<M: StateMachine> {
+    entries: Vec<Entry>,
+    through: Index,
+    replies: Vec<(Index, Answer<M::Reply>)>,
+}
+
+/// Why a group's state machine does not go on.
+enum Stop {
+    /// It cannot any more, or the log cannot be read.
+    Failed,
+    /// The entry behind this one is damaged, and has to come from another node.
+    Damaged { after: Index },
 }
 
 /// One state machine.
-struct Bench<M> {
+struct Bench<M: StateMachine> {
     group: GroupId,
     machine: M,
     applied: Index,
@@ -53,6 +71,11 @@ struct Bench<M> {
     entries: u64,
     bytes: u64,
     taking: bool,
+    /// What waits for entries to be mended.
+    stalled: VecDeque<Work<M>>,
+    /// Entries that came from other nodes for it: what is damaged close by may keep the log from
+    /// giving them out.
+    mended: BTreeMap<Index, Entry>,
 }
 
 /// A shard's state machines.
@@ -76,21 +99,39 @@ impl<M: StateMachine> Applier<M> {
     pub(crate) async fn run(mut self, mut rounds: mpsc::Receiver<Vec<Job<M>>>) {
         while let Some(jobs) = rounds.recv().await {
             for job in jobs {
-                if let Err(slot) = self.perform(job) {
+                if let Err((slot, stop)) = self.perform(job) {
+                    let event = match stop {
+                        Stop::Failed => Event::MachineFailed { slot },
+                        Stop::Damaged { after } => {
+                            let input = Input::Damaged { after, through: after.next() };
+                            Event::Input { slot, input }
+                        }
+                    };
                     // The shard may be on its way out.
-                    let _ = self.events.send(Event::MachineFailed { slot }).await;
+                    let _ = self.events.send(event).await;
                 }
             }
         }
     }
 
-    /// Does one job. The error is the group whose state machine cannot go on.
-    fn perform(&mut self, job: Job<M>) -> Result<(), u32> {
+    /// Does one job. The error is the group whose state machine does not go on.
+    fn perform(&mut self, job: Job<M>) -> Result<(), (u32, Stop)> {
         match job {
             Job::Add { slot, group, machine, applied } => self.add(slot, group, machine, applied),
             Job::Apply { slot, entries, through, replies } => {
-                self.apply(slot, entries, through, replies)?;
-                self.end_batch(slot);
+                let Some(bench) = self.bench(slot) else { return Ok(()) };
+                // An entry that nothing stands behind cannot be mended, and has to be named again.
+                let last = |work: &Work<M>| bench.applied.next() >= work.through;
+                let goes_on = bench.stalled.front().is_none_or(last);
+                bench.stalled.push_back(Work { entries, through, replies });
+                if goes_on {
+                    self.go_on(slot).map_err(|stop| (slot, stop))?;
+                }
+            }
+            Job::Mended { slot, entries } => {
+                let Some(bench) = self.bench(slot) else { return Ok(()) };
+                bench.mended.extend(entries.into_iter().map(|entry| (entry.index, entry)));
+                self.go_on(slot).map_err(|stop| (slot, stop))?;
             }
             Job::Wait { slot, index, answer } => {
                 let Some(bench) = self.bench(slot) else { return Ok(()) };
@@ -101,8 +142,9 @@ impl<M: StateMachine> Applier<M> {
                 }
             }
             Job::Restore { slot, meta } => {
-                self.restore(slot, &meta).map_err(|_| slot)?;
+                self.restore(slot, &meta).map_err(|_| (slot, Stop::Failed))?;
                 self.end_batch(slot);
+                self.go_on(slot).map_err(|stop| (slot, stop))?;
             }
             Job::Snapshot { slot } => self.take_snapshot(slot),
             Job::Taken { slot } => {
@@ -119,21 +161,41 @@ impl<M: StateMachine> Applier<M> {
         if self.benches.len() <= at {
             self.benches.resize_with(at + 1, || None);
         }
-        let (waiting, entries, bytes, taking) = (BTreeMap::new(), 0, 0, false);
-        self.benches[at] = Some(Bench { group, machine, applied, waiting, entries, bytes, taking });
+        let (waiting, stalled, mended) = Default::default();
+        let (entries, bytes, taking) = (0, 0, false);
+        self.benches[at] = Some(Bench {
+            group,
+            machine,
+            applied,
+            waiting,
+            entries,
+            bytes,
+            taking,
+            stalled,
+            mended,
+        });
     }
 
     fn bench(&mut self, slot: u32) -> Option<&mut Bench<M>> {
         self.benches.get_mut(slot as usize)?.as_mut()
     }
 
-    fn apply(
-        &mut self,
-        slot: u32,
-        entries: Vec<Entry>,
-        through: Index,
-        replies: Vec<(Index, Answer<M::Reply>)>,
-    ) -> Result<(), u32> {
+    /// Applies what is there to be applied, as far as it can be read.
+    fn go_on(&mut self, slot: u32) -> Result<(), Stop> {
+        while let Some(bench) = self.bench(slot)
+            && let Some(work) = bench.stalled.pop_front()
+        {
+            self.apply(slot, work)?;
+            self.end_batch(slot);
+        }
+        if let Some(bench) = self.bench(slot) {
+            bench.mended.clear();
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, slot: u32, work: Work<M>) -> Result<(), Stop> {
+        let Work { entries, through, replies } = work;
         let store = Arc::clone(&self.store);
         let Some(bench) = self.bench(slot) else { return Ok(()) };
         let mut replies = replies.into_iter().peekable();
@@ -141,7 +203,15 @@ impl<M: StateMachine> Applier<M> {
         while bench.applied.next() < first {
             // Not in memory any more: from the log.
             let loaded = store.load(bench.group, bench.applied, first.prev(), LOAD_BYTES);
-            let Ok(Some(loaded)) = loaded else { return Err(slot) };
+            let Some(loaded) = loaded.map_err(|_| Stop::Failed)? else {
+                if let Some(entry) = bench.mended.remove(&bench.applied.next()) {
+                    bench.take(entry, &mut replies);
+                    continue;
+                }
+                let replies = replies.collect();
+                bench.stalled.push_front(Work { entries, through, replies });
+                return Err(Stop::Damaged { after: bench.applied });
+            };
             for entry in loaded {
                 bench.take(entry, &mut replies);
             }

@@ -2,15 +2,17 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::boot::SnapshotMeta;
 use crate::input::Input;
 use crate::runtime::shard::Event;
-use crate::runtime::transport::Chunks;
-use crate::store::{GroupId, Store};
+use crate::runtime::transport::{Chunks, Transport};
+use crate::store::{GroupId, SnapshotWriter, Store};
 use crate::types::{Index, NodeId, Position};
 
 /// Puts a snapshot's bytes into `reply`, from `offset` on, as fast as it takes them, unless too
@@ -70,28 +72,73 @@ pub(crate) fn open(
     });
 }
 
-/// Takes in a snapshot that is being fetched, and says what came of it.
+/// A snapshot to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offered {
+    pub(crate) from: NodeId,
+    pub(crate) group: GroupId,
+    pub(crate) position: Position,
+}
+
+/// Fetches a snapshot, and says what came of it. A transfer that is cut goes on where it stopped.
 pub(crate) fn fetch(
     store: Arc<Store>,
-    mut chunks: Chunks,
+    transport: Arc<dyn Transport>,
     events: mpsc::Sender<Event>,
     slot: u32,
-    group: GroupId,
-    position: Position,
+    offered: Offered,
 ) {
     tokio::task::spawn_blocking(move || {
-        let mut receive = || -> io::Result<SnapshotMeta> {
-            let mut writer =
-                store.snapshots().receive(group, position).map_err(io::Error::other)?;
-            while let Some(chunk) = chunks.blocking_recv() {
-                writer.write_all(&chunk?)?;
-            }
-            writer.finish().map_err(io::Error::other)
-        };
-        let input = Input::SnapshotFetched(receive().ok());
+        let fetched = receive(&store, &*transport, offered);
+        let input = Input::SnapshotFetched(fetched.ok());
         let _ = events.blocking_send(Event::Input { slot, input });
     });
 }
+
+fn receive(store: &Store, transport: &dyn Transport, offered: Offered) -> io::Result<SnapshotMeta> {
+    let Offered { from, group, position } = offered;
+    let mut writer = store.snapshots().receive(group, position).map_err(io::Error::other)?;
+    let mut in_vain = 0;
+    loop {
+        let before = writer.bytes();
+        let chunks = transport.fetch(from, group, position, before);
+        match pull(chunks, &mut writer) {
+            Ok(()) => return writer.finish().map_err(io::Error::other),
+            Err(Cut::Disk(error)) => return Err(error),
+            // It is not there any more, or was never: the leader will offer another.
+            Err(Cut::Network(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(error);
+            }
+            Err(Cut::Network(error)) => {
+                in_vain = if writer.bytes() > before { 0 } else { in_vain + 1 };
+                if in_vain == FETCHES_IN_VAIN_MAX {
+                    return Err(error);
+                }
+                // On a thread for what blocks, where nobody else waits.
+                Handle::current().block_on(tokio::time::sleep(FETCH_PAUSE * in_vain));
+            }
+        }
+    }
+}
+
+/// Why no more of a snapshot came.
+enum Cut {
+    Network(io::Error),
+    Disk(io::Error),
+}
+
+fn pull(mut chunks: Chunks, writer: &mut SnapshotWriter) -> Result<(), Cut> {
+    while let Some(chunk) = chunks.blocking_recv() {
+        writer.write_all(&chunk.map_err(Cut::Network)?).map_err(Cut::Disk)?;
+    }
+    Ok(())
+}
+
+/// Attempts in a row that bring nothing before a fetch is given up.
+const FETCHES_IN_VAIN_MAX: u32 = 4;
+
+/// How long to wait after the first of them; after the second twice as long, and so on.
+const FETCH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Entries that a follower wants.
 #[derive(Debug, Clone, Copy)]

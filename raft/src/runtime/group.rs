@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::boot::HardState;
 use crate::configuration::{Change, Configuration};
 use crate::effect::Refused;
 use crate::input::ReadMode;
 use crate::raft::Role;
+use crate::runtime::inbox::Inbox;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::shard::Request;
 use crate::runtime::tickets::{Answer, Waiting};
@@ -21,7 +22,7 @@ use crate::types::{Index, NodeId, Position};
 pub struct Group<M: StateMachine> {
     id: GroupId,
     slot: u32,
-    requests: mpsc::Sender<Request<M>>,
+    requests: Inbox<Request<M>>,
 }
 
 impl<M: StateMachine> Clone for Group<M> {
@@ -53,7 +54,7 @@ pub struct Status {
 }
 
 impl<M: StateMachine> Group<M> {
-    pub(crate) fn new(id: GroupId, slot: u32, requests: mpsc::Sender<Request<M>>) -> Group<M> {
+    pub(crate) fn new(id: GroupId, slot: u32, requests: Inbox<Request<M>>) -> Group<M> {
         Group { id, slot, requests }
     }
 
@@ -71,8 +72,10 @@ impl<M: StateMachine> Group<M> {
     pub async fn propose(&self, command: impl Into<Bytes>) -> Result<M::Reply, Refused> {
         let (answer, reply) = oneshot::channel();
         let (slot, data) = (self.slot, command.into());
-        let sent = self.requests.send(Request::Propose { slot, data, answer }).await;
-        sent.map_err(|_| Refused::Stopped)?;
+        let sent = self.requests.put(Request::Propose { slot, data, answer });
+        if let Some(later) = sent.map_err(|_| Refused::Stopped)? {
+            later.await.map_err(|_| Refused::Stopped)?;
+        }
         // Dropped unanswered: the node was dropped with the command under way.
         reply.await.unwrap_or(Err(Refused::Unknown))
     }
@@ -106,7 +109,7 @@ impl<M: StateMachine> Group<M> {
     /// # Errors
     /// [`Refused::Stopped`].
     pub async fn campaign(&self) -> Result<(), Refused> {
-        let sent = self.requests.send(Request::Campaign { slot: self.slot }).await;
+        let sent = self.requests.put_in_time(Request::Campaign { slot: self.slot }).await;
         sent.map_err(|_| Refused::Stopped)
     }
 
@@ -116,7 +119,7 @@ impl<M: StateMachine> Group<M> {
     /// [`Refused::Stopped`].
     pub async fn status(&self) -> Result<Status, Refused> {
         let (answer, status) = oneshot::channel();
-        let sent = self.requests.send(Request::Status { slot: self.slot, answer }).await;
+        let sent = self.requests.put_in_time(Request::Status { slot: self.slot, answer }).await;
         sent.map_err(|_| Refused::Stopped)?;
         status.await.map_err(|_| Refused::Stopped)
     }
@@ -126,7 +129,7 @@ impl<M: StateMachine> Group<M> {
         request: impl FnOnce(u32, Answer<Index>) -> Request<M>,
     ) -> Result<Index, Refused> {
         let (answer, result) = oneshot::channel();
-        let sent = self.requests.send(request(self.slot, answer)).await;
+        let sent = self.requests.put_in_time(request(self.slot, answer)).await;
         sent.map_err(|_| Refused::Stopped)?;
         result.await.unwrap_or(Err(Refused::Unknown))
     }

@@ -17,6 +17,7 @@ use crate::runtime::applier::Applier;
 use crate::runtime::config::NodeConfig;
 use crate::runtime::error::{Error, Result};
 use crate::runtime::group::Group;
+use crate::runtime::inbox::{Inbox, inbox};
 use crate::runtime::machine::StateMachine;
 use crate::runtime::router::{Peers, Router, shard_of};
 use crate::runtime::shard::{EVENTS_MAX, Ears, Parts, Request, Shard};
@@ -32,7 +33,7 @@ const PARCELS_MAX: usize = 1024;
 pub struct MultiNode<M: StateMachine> {
     config: Arc<NodeConfig>,
     store: Arc<Store>,
-    shards: Vec<mpsc::Sender<Request<M>>>,
+    shards: Vec<Inbox<Request<M>>>,
     origin: Instant,
     /// Shards and appliers.
     tasks: Vec<JoinHandle<()>>,
@@ -111,7 +112,7 @@ impl<M: StateMachine> MultiNode<M> {
         grid: u64,
     ) {
         let (config, store) = (Arc::clone(&self.config), Arc::clone(&self.store));
-        let (requests_in, requests) = mpsc::channel(config.requests_max.max(1));
+        let (requests_in, requests) = inbox(config.requests_max);
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         let (rounds, rounds_out) = mpsc::channel(config.rounds_max.max(1));
         let applier = Applier::new(Arc::clone(&config), Arc::clone(&store), events_in.clone());
@@ -167,7 +168,8 @@ impl<M: StateMachine> MultiNode<M> {
         let requests = &self.shards[shard_of(group, self.shards.len())];
         let (answer, slot) = oneshot::channel();
         let raft = Box::new(raft);
-        let sent = requests.send(Request::Add { group, raft, machine, applied, answer }).await;
+        let sent =
+            requests.put_in_time(Request::Add { group, raft, machine, applied, answer }).await;
         sent.map_err(|_| Error::Stopped)?;
         let slot = slot.await.map_err(|_| Error::Stopped)?;
         Ok(Group::new(group, slot, requests.clone()))
@@ -211,7 +213,7 @@ impl<M: StateMachine> MultiNode<M> {
         for shard in std::mem::take(&mut self.shards) {
             let (answer, stopped) = oneshot::channel();
             // A shard that is gone has stopped.
-            if shard.send(Request::Stop { answer }).await.is_ok() {
+            if shard.put_in_time(Request::Stop { answer }).await.is_ok() {
                 stops.push(stopped);
             }
         }

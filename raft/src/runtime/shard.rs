@@ -27,12 +27,14 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::boot::SnapshotMeta;
 use crate::configuration::Change;
 use crate::effect::Effect;
+use crate::entry::Entry;
 use crate::input::{Input, ReadMode};
 use crate::message::Message;
 use crate::raft::Raft;
 use crate::runtime::applier::Job;
 use crate::runtime::config::NodeConfig;
 use crate::runtime::group::Status;
+use crate::runtime::inbox::Outlet;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::router::Peers;
 use crate::runtime::seat::Seat;
@@ -41,8 +43,12 @@ use crate::runtime::transport::{Inbound, Transport};
 use crate::store::{GroupId, Store};
 use crate::types::{Index, NodeId, WriteId};
 
-/// Most requests, and most parcels, that are taken in one round.
+/// Most parcels that are taken in one round.
 const GATHER_MAX: usize = 1024;
+
+/// Most requests that are taken in one round. More would not save more, and fall out of the caches
+/// between being taken and being sent.
+const REQUESTS_MAX: usize = 512;
 
 /// Most snapshots and loads that report at once; those who come later wait.
 pub(crate) const EVENTS_MAX: usize = 1024;
@@ -128,6 +134,8 @@ struct Flight {
     commit: Commit,
     bytes: usize,
     writes: Vec<(u32, WriteId)>,
+    /// By group, damaged entries that are put in their places by it.
+    mended: Vec<(u32, Vec<Entry>)>,
 }
 
 /// Some groups of a node.
@@ -151,6 +159,10 @@ pub(crate) struct Shard<M: StateMachine> {
     jobs: Vec<Job<M>>,
     mail: HashMap<NodeId, Vec<(GroupId, Vec<Message>)>>,
     effects: Vec<Effect>,
+    /// Room for inputs, for groups that need much of it.
+    rooms: Vec<Vec<Input>>,
+    /// By group, damaged entries that are put in their places in this round.
+    mended: Vec<(u32, Vec<Entry>)>,
     /// Who waits for a snapshot that must be taken first.
     wanting: Vec<(u32, NodeId)>,
     /// Groups whose log was shortened: it may give room back.
@@ -181,7 +193,7 @@ pub(crate) struct Parts {
 
 /// What a shard listens to.
 pub(crate) struct Ears<M: StateMachine> {
-    pub(crate) requests: mpsc::Receiver<Request<M>>,
+    pub(crate) requests: Outlet<Request<M>>,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) rounds: mpsc::Sender<Vec<Job<M>>>,
@@ -208,6 +220,8 @@ impl<M: StateMachine> Shard<M> {
             jobs: Vec::new(),
             mail: HashMap::new(),
             effects: Vec::new(),
+            rooms: Vec::new(),
+            mended: Vec::new(),
             wanting: Vec::new(),
             compacted: Vec::new(),
             crowding: Vec::new(),
@@ -218,7 +232,7 @@ impl<M: StateMachine> Shard<M> {
 
     /// Works until it is told to stop, or nobody can reach it any more.
     pub(crate) async fn run(mut self, mut ears: Ears<M>) {
-        let mut requests = Vec::with_capacity(GATHER_MAX);
+        let mut requests = VecDeque::new();
         let mut inbound = Vec::with_capacity(GATHER_MAX);
         loop {
             let wake = self.wake();
@@ -236,8 +250,10 @@ impl<M: StateMachine> Shard<M> {
                 count = ears.inbound.recv_many(&mut inbound, GATHER_MAX), if dry => {
                     if count == 0 { break }
                 }
-                count = ears.requests.recv_many(&mut requests, GATHER_MAX), if room => {
-                    if count == 0 { break }
+                () = std::future::ready(()), if room && !requests.is_empty() => {}
+                () = ears.requests.filled(), if room => {
+                    // Whoever was answered with those who ask is about to ask again.
+                    tokio::task::yield_now().await;
                 }
                 permit = ears.rounds.reserve(), if !self.jobs.is_empty() => {
                     match permit {
@@ -247,10 +263,6 @@ impl<M: StateMachine> Shard<M> {
                     continue;
                 }
                 () = sleep_until(wake) => {}
-            }
-            if !requests.is_empty() {
-                // Whoever was answered with them is about to ask again.
-                tokio::task::yield_now().await;
             }
             self.gather(&mut ears, &mut inbound, &mut requests, (dry, room));
             self.ring();
@@ -264,7 +276,7 @@ impl<M: StateMachine> Shard<M> {
                 break;
             }
         }
-        self.end(ears).await;
+        self.end(ears, requests).await;
     }
 
     /// Takes all else that has gathered meanwhile.
@@ -272,7 +284,7 @@ impl<M: StateMachine> Shard<M> {
         &mut self,
         ears: &mut Ears<M>,
         inbound: &mut Vec<Inbound>,
-        requests: &mut Vec<Request<M>>,
+        requests: &mut VecDeque<Request<M>>,
         (dry, room): (bool, bool),
     ) {
         while let Some(flight) = self.flights.front()
@@ -289,16 +301,14 @@ impl<M: StateMachine> Shard<M> {
         {
             inbound.push(next);
         }
-        while room
-            && requests.len() < GATHER_MAX
-            && let Ok(next) = ears.requests.try_recv()
-        {
-            requests.push(next);
+        if room && requests.is_empty() {
+            ears.requests.take(requests);
         }
         for next in inbound.drain(..) {
             self.on_inbound(next);
         }
-        for next in requests.drain(..) {
+        let count = if room { requests.len().min(REQUESTS_MAX) } else { 0 };
+        for next in requests.drain(..count) {
             self.on_request(next);
         }
     }
@@ -323,9 +333,10 @@ impl<M: StateMachine> Shard<M> {
     }
 
     fn give(&mut self, slot: u32, input: Input) {
-        let Some(seat) = self.seats.get_mut(slot as usize) else { return };
-        seat.inputs.push(input);
-        self.touch(slot);
+        if (slot as usize) < self.seats.len() {
+            self.touch(slot);
+            self.seats[slot as usize].inputs.push(input);
+        }
     }
 
     fn touch(&mut self, slot: u32) {
@@ -333,6 +344,9 @@ impl<M: StateMachine> Shard<M> {
         if !seat.touched {
             seat.touched = true;
             self.touched.push(slot);
+            if seat.inputs.capacity() == 0 {
+                seat.inputs = self.rooms.pop().unwrap_or_default();
+            }
         }
     }
 
@@ -368,8 +382,11 @@ impl<M: StateMachine> Shard<M> {
 /// A time in which something happens anyway.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// Room for inputs that a group keeps between rounds.
+/// Room for inputs that a group keeps between rounds. More of it is lent.
 const INPUTS_KEPT: usize = 64;
+
+/// How often such room is kept for the next round.
+const ROOMS_KEPT: usize = 8;
 
 /// Waits for the oldest flight to land.
 async fn stored(flights: &mut VecDeque<Flight>) -> drystone_wal::Result<Lsn> {

@@ -52,6 +52,11 @@ impl<R> Tickets<R> {
         Ticket(self.slots.len() as u64 - 1)
     }
 
+    /// How many are out.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Who waits for it. Each is asked for once.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Waiting<R>> {
         let at = u32::try_from(ticket.0).ok()?;

@@ -10,8 +10,10 @@
 //! ```
 //!
 //! A transport may lose, double, delay and reorder messages; it must not alter them, and must know
-//! whom they come from. It holds no more than a bounded number for a peer: when they pile up, the
-//! newest are dropped, because the protocol sends again what matters.
+//! whom they come from. It holds no more than a bounded number for a peer: when they pile up, some
+//! are dropped, because the protocol sends again what matters. Which ones is its own choice: TCP
+//! drops the oldest, which later ones have mostly made void; channels, which cannot take back what
+//! they hold, the newest.
 
 use std::fmt;
 use std::io;

@@ -251,11 +251,11 @@ impl Book {
         Ok(())
     }
 
-    /// Puts an entry into its old place, if it is missing there.
+    /// Puts an entry into its old place. What was written there before, if anything, is damaged.
     fn mend(&mut self, lsn: Lsn, entry: &Entry) {
         let Position { term, index } = entry.position();
         let wanted = index > self.base.index && index <= self.last.index;
-        if !wanted || self.find(index).is_some() {
+        if !wanted || !self.make_room(index, term) {
             return;
         }
         let at = self.extents.partition_point(|extent| extent.end() <= index);
@@ -268,8 +268,26 @@ impl Book {
         }
         if let Payload::Configuration(found) = &entry.payload {
             let at = self.configurations.partition_point(|(known, _)| *known < index);
-            self.configurations.insert(at, (index, Arc::clone(found)));
+            if self.configurations.get(at).is_none_or(|(known, _)| *known != index) {
+                self.configurations.insert(at, (index, Arc::clone(found)));
+            }
         }
+    }
+
+    /// Forgets where the entry at `index` stands. `false` if it is of another term, and so cannot
+    /// be the one that is mended.
+    fn make_room(&mut self, index: Index, term: Term) -> bool {
+        let Some(at) = self.find(index) else { return true };
+        let old = self.extents[at];
+        if old.term != term {
+            return false;
+        }
+        self.extents.remove(at);
+        let around = [old.part(index.next(), Index(u64::MAX)), old.part(Index(0), index)];
+        for part in around.into_iter().flatten() {
+            self.extents.insert(at, part);
+        }
+        true
     }
 
     /// Forgets the entries behind `last`, which stay a part of what the log should be.

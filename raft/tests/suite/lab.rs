@@ -5,9 +5,15 @@
 //!            └──► Write ─► writes ──(at once, or by hand in any order)─► disk, Stored
 //!   after each step: watch.rs, over all members
 //! ```
+//!
+//! Tests drive it from Rust, and stories from a script: [`play`](play()).
 
+mod callers;
 mod disk;
+mod expect;
+mod mail;
 mod play;
+mod say;
 mod seat;
 mod story;
 mod watch;
@@ -15,23 +21,18 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use drystone_raft::{
-    Body, Change, Config, Configuration, Effect, Entry, Fault, Index, Input, Message, NodeId,
-    Payload, Position, Raft, ReadMode, Refused, Role, SnapshotMeta, Term, Ticket, WriteId,
+    Config, Configuration, Effect, Entry, Index, Input, NodeId, Payload, Position, Raft, Role,
+    SnapshotMeta, Term, Ticket, WriteId,
 };
 
 pub(crate) use disk::Disk;
+use mail::Mail;
 pub(crate) use play::play;
 use seat::Pending;
 pub(crate) use seat::Seat;
 pub(crate) use story::kind;
+use story::{Event, Kind};
 use watch::Watch;
-
-/// A message on its way.
-#[derive(Debug, Clone)]
-pub(crate) struct Mail {
-    due: u64,
-    pub(crate) message: Message,
-}
 
 /// A group on a bench.
 #[derive(Debug)]
@@ -39,10 +40,14 @@ pub(crate) struct Lab {
     /// True time.
     pub(crate) now: u64,
     pub(crate) config: Config,
+    /// Those that are set up in their own way.
+    pub(crate) configs: BTreeMap<NodeId, Config>,
     pub(crate) seats: BTreeMap<NodeId, Seat>,
     /// In the order in which they were sent.
     pub(crate) mail: VecDeque<Mail>,
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    /// Nothing more is sent to this member or by it; what is under way arrives.
+    pub(crate) alone: Option<NodeId>,
     /// Messages take up to so many ticks.
     pub(crate) jitter: u64,
     /// Snapshots that are being fetched, by whom and from whom.
@@ -51,11 +56,14 @@ pub(crate) struct Lab {
     pub(crate) fetches_at_once: bool,
     pub(crate) watch: Watch,
     /// What happened since it was last asked for, if anybody listens.
-    pub(crate) events: Vec<String>,
+    pub(crate) events: Vec<Event>,
     pub(crate) tells: bool,
-    pub(crate) tells_traffic: bool,
+    /// What a story calls its tickets.
+    pub(crate) names: BTreeMap<Ticket, String>,
     /// Messages sent, by kind.
     pub(crate) sent: BTreeMap<&'static str, u64>,
+    /// The same, by who said it to whom.
+    pub(crate) said: BTreeMap<(NodeId, NodeId, &'static str), u64>,
     seed: u64,
     tickets: u64,
 }
@@ -78,32 +86,40 @@ impl Lab {
         Lab {
             now: 0,
             config,
+            configs: BTreeMap::new(),
             seats: BTreeMap::new(),
             mail: VecDeque::new(),
             cut: BTreeSet::new(),
+            alone: None,
             jitter: 0,
             fetches: VecDeque::new(),
             fetches_at_once: true,
             watch: Watch::default(),
             events: Vec::new(),
             tells: false,
-            tells_traffic: true,
+            names: BTreeMap::new(),
             sent: BTreeMap::new(),
+            said: BTreeMap::new(),
             seed,
             tickets: 0,
         }
     }
 
     /// A member that starts with this disk.
-    pub(crate) fn seat(&mut self, id: NodeId, disk: Disk) {
-        let config = self.config.clone();
-        self.seat_with(id, disk, config);
+    pub(crate) fn seat(&mut self, id: NodeId, mut disk: Disk) {
+        let boot = disk.boot(1);
+        let raft = Raft::restore(id, self.config_of(id), boot, self.now, self.seed).unwrap();
+        self.seats.insert(id, Seat::new(raft, disk, self.now, 1));
     }
 
-    pub(crate) fn seat_with(&mut self, id: NodeId, mut disk: Disk, config: Config) {
-        let boot = disk.boot(1);
-        let raft = Raft::restore(id, config, boot, self.now, self.seed).unwrap();
-        self.seats.insert(id, Seat::new(raft, disk, self.now, 1));
+    /// One that is set up in its own way.
+    pub(crate) fn seat_with(&mut self, id: NodeId, disk: Disk, config: Config) {
+        self.configs.insert(id, config);
+        self.seat(id, disk);
+    }
+
+    fn config_of(&self, id: NodeId) -> Config {
+        self.configs.get(&id).unwrap_or(&self.config).clone()
     }
 
     pub(crate) fn at(&mut self, id: NodeId) -> &mut Seat {
@@ -133,7 +149,7 @@ impl Lab {
     }
 
     pub(crate) fn restart(&mut self, id: NodeId) {
-        let (now, config, seed) = (self.now, self.config.clone(), self.seed);
+        let (now, config, seed) = (self.now, self.config_of(id), self.seed);
         let seat = self.at(id);
         let life = seat.life + 1;
         let boot = seat.disk.boot(life);
@@ -143,17 +159,26 @@ impl Lab {
         let (answers, stores) = (std::mem::take(&mut seat.answers), seat.stores);
         let fresh = Seat::new(raft, seat.disk.clone(), now, life);
         *seat = Seat { clock, answers, stores, ..fresh };
+        if !self.raft(id).is_sound() {
+            self.tell_damage(id);
+        }
     }
 
     /// One step of one member; what it wants is done, but for what it wants sent.
     pub(crate) fn step(&mut self, id: NodeId, mut inputs: Vec<Input>) {
         loop {
             let now = self.now;
-            let Some(seat) = self.seats.get_mut(&id).filter(|seat| seat.up) else { return };
+            let runs = |seat: &&mut Seat| seat.up && !seat.paused;
+            let Some(seat) = self.seats.get_mut(&id).filter(runs) else { return };
             let mut out = Vec::new();
+            seat.led = seat.raft.role() == Role::Leader;
+            let sound = seat.raft.is_sound();
             let local = seat.clock.at(now);
             seat.raft.step(local, inputs.drain(..), &mut out);
             self.watch.after_step(id, seat);
+            if sound != seat.raft.is_sound() {
+                self.tell_damage(id);
+            }
             for effect in out {
                 self.tell(id, &effect);
                 self.perform(id, effect, &mut inputs);
@@ -174,15 +199,26 @@ impl Lab {
     }
 
     fn tell(&mut self, id: NodeId, effect: &Effect) {
+        if !self.tells {
+            return;
+        }
+        if let Some((kind, what, whom, rest)) = story::effect(self, id, effect) {
+            self.note(id, kind, what, whom, rest);
+        }
+    }
+
+    /// Tells whether something is missing at a member.
+    fn tell_damage(&mut self, id: NodeId) {
+        let missing = !self.raft(id).is_sound();
+        let what = if missing { "misses something" } else { "misses nothing any more" };
+        self.note(id, Kind::News, what.to_owned(), None, String::new());
+    }
+
+    fn note(&mut self, id: NodeId, kind: Kind, what: String, whom: Option<NodeId>, rest: String) {
         if self.tells {
-            let (news, text) = story::effect(effect);
-            let seat = &self.seats[&id];
-            let quiet = matches!(effect, Effect::Write(_)) && seat.stores;
-            if news || (self.tells_traffic && !quiet) {
-                let term = seat.raft.hard().term;
-                let role = story::role(&seat.raft);
-                self.events.push(format!("n{id} term {term} {role}: {text}"));
-            }
+            let raft = self.raft(id);
+            let state = format!("term {} {}", raft.hard().term, story::role(raft));
+            self.events.push(Event { at: self.now, id, kind, state, what, whom, rest });
         }
     }
 
@@ -191,7 +227,12 @@ impl Lab {
         let seat = self.seats.get_mut(&id).unwrap();
         match effect {
             Effect::Send(message) => {
-                *self.sent.entry(kind(&message.body)).or_default() += 1;
+                let kind = kind(&message.body);
+                *self.sent.entry(kind).or_default() += 1;
+                *self.said.entry((message.from, message.to, kind)).or_default() += 1;
+                if self.alone.is_some_and(|id| message.from == id || message.to == id) {
+                    return;
+                }
                 let late = if jitter == 0 { 0 } else { self.draw(jitter + 1) };
                 self.mail.push_back(Mail { due: now + late, message });
             }
@@ -200,17 +241,18 @@ impl Lab {
                 let entries = seat.raft.entries(range).unwrap().cloned().collect();
                 let state =
                     write.snapshot.as_ref().map(|_| seat.fetched.take().unwrap_or_default());
-                seat.writes.push_back(Pending { write, entries, state, done: false });
+                seat.written = if seat.stores { 0 } else { seat.written + 1 };
+                let number = seat.written;
+                seat.writes.push_back(Pending { write, number, entries, state, done: false });
             }
-            Effect::Load { to, after, through, .. } => {
+            Effect::Load { to, after, through, bytes_max } => {
                 if seat.loads {
-                    let entries = seat.disk.read(after, through);
-                    next.push(Input::Loaded { to, after, entries });
+                    next.push(seat.disk.load(to, after, through, bytes_max));
                 }
             }
             Effect::Commit { through } => self.apply(id, through),
             Effect::Answer { ticket, result } => {
-                self.watch.answers(id, ticket);
+                self.watch.answers(id, ticket, result);
                 seat.answers.push((ticket, result));
             }
             Effect::Fault(fault) => seat.faults.push(fault),
@@ -218,6 +260,7 @@ impl Lab {
                 seat.disk.snapshot = snapshot(seat);
                 seat.disk.state = seat.applied.clone();
                 seat.disk.entries.retain(|entry| entry.index > through);
+                seat.disk.damaged.retain(|index| *index > through.0);
             }
             Effect::SendSnapshot { to } if self.fetches_at_once => {
                 next.push(if seat.disk.snapshot_damaged {
@@ -246,8 +289,9 @@ impl Lab {
         };
         let wanted = (through.0 + 1).saturating_sub(from.0);
         assert_eq!(entries.len() as u64, wanted, "n{id} applies {from}..={through}");
+        let term = seat.raft.hard().term;
         for entry in &entries {
-            self.watch.applies(id, entry);
+            self.watch.applies(id, term, entry);
         }
         self.at(id).applied.extend(entries);
     }
@@ -279,59 +323,6 @@ impl Lab {
         (self.seed >> 33) % below
     }
 
-    /// Delivers everything that is due, and what comes of it, until nothing is.
-    pub(crate) fn deliver_all(&mut self) {
-        let mut count = 0;
-        while let Some(at) = self.mail.iter().position(|mail| mail.due <= self.now) {
-            let message = self.mail.remove(at).unwrap().message;
-            count += 1;
-            assert!(count < 200_000, "messages without end: {message:?}");
-            self.deliver(message);
-            self.fetch_all();
-        }
-        self.fetch_all();
-    }
-
-    fn fetch_all(&mut self) {
-        while self.fetches_at_once && !self.fetches.is_empty() {
-            self.fetch(true);
-        }
-    }
-
-    /// The first snapshot that is being fetched arrives, or cannot be had.
-    pub(crate) fn fetch(&mut self, good: bool) {
-        let (id, from, meta) = self.fetches.pop_front().unwrap();
-        let there = self.seats[&from].up && !self.cut.contains(&(from, id));
-        let known = |entry: &&Entry| entry.index <= meta.last.index;
-        let state = self.seats[&from].applied.iter().filter(known).cloned().collect();
-        let good = good && there;
-        self.at(id).fetched = Some(state);
-        self.step(id, vec![Input::SnapshotFetched(good.then_some(meta))]);
-    }
-
-    pub(crate) fn deliver(&mut self, message: Message) {
-        if !self.cut.contains(&(message.from, message.to)) && self.seats.contains_key(&message.to) {
-            if self.tells && self.tells_traffic {
-                self.events.push(format!("n{} -> {}", message.from, story::message(&message)));
-            }
-            self.step(message.to, vec![Input::Peer(message)]);
-        }
-    }
-
-    /// Takes the messages that `wanted` names off the mail.
-    pub(crate) fn take(&mut self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let (taken, left) = self.mail.drain(..).partition(|mail| wanted(&mail.message));
-        self.mail = left;
-        let taken: VecDeque<Mail> = taken;
-        taken.into_iter().map(|mail| mail.message).collect()
-    }
-
-    /// A message made by hand, put behind all others.
-    pub(crate) fn post(&mut self, from: NodeId, to: NodeId, term: u64, body: Body) {
-        let message = Message { from, to, generation: 0, term: Term(term), body };
-        self.mail.push_back(Mail { due: self.now, message });
-    }
-
     /// Lets time pass, tick by tick, delivering all that is sent.
     pub(crate) fn run(&mut self, ticks: u64) {
         for _ in 0..ticks {
@@ -361,47 +352,6 @@ impl Lab {
         })
     }
 
-    pub(crate) fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
-    }
-
-    pub(crate) fn propose(&mut self, id: NodeId, data: &str) -> Ticket {
-        let ticket = self.ticket();
-        let data = data.as_bytes().to_vec().into();
-        self.step(id, vec![Input::Propose { ticket, data }]);
-        ticket
-    }
-
-    pub(crate) fn read(&mut self, id: NodeId, mode: ReadMode) -> Ticket {
-        let ticket = self.ticket();
-        self.step(id, vec![Input::Read { ticket, mode }]);
-        ticket
-    }
-
-    pub(crate) fn change(&mut self, id: NodeId, change: Change) -> Ticket {
-        let ticket = self.ticket();
-        self.step(id, vec![Input::Change { ticket, change }]);
-        ticket
-    }
-
-    pub(crate) fn transfer(&mut self, id: NodeId, to: NodeId) -> Ticket {
-        let ticket = self.ticket();
-        self.step(id, vec![Input::Transfer { ticket, to: Some(to) }]);
-        ticket
-    }
-
-    pub(crate) fn answer(&self, id: NodeId, ticket: Ticket) -> Option<Result<Index, Refused>> {
-        self.seats[&id].answers.iter().find(|(of, _)| *of == ticket).map(|(_, result)| *result)
-    }
-
-    /// Who leads in the latest term in which somebody does.
-    pub(crate) fn leader(&self) -> Option<NodeId> {
-        let leads = |(_, seat): &(&NodeId, &Seat)| seat.up && seat.raft.role() == Role::Leader;
-        let leaders = self.seats.iter().filter(leads);
-        leaders.max_by_key(|(_, seat)| seat.raft.hard().term).map(|(id, _)| *id)
-    }
-
     /// Elects `id` by hand: it stands, and everything is delivered.
     pub(crate) fn elect(&mut self, id: NodeId) {
         // Loyalty to an older leader has to run out first.
@@ -417,47 +367,11 @@ impl Lab {
         }
         assert_eq!(self.raft(id).role(), Role::Leader, "n{id} is elected");
     }
-
-    /// Cuts every link between two sides, both ways.
-    pub(crate) fn part(&mut self, left: &[NodeId], right: &[NodeId]) {
-        for a in left {
-            for b in right {
-                self.cut.insert((*a, *b));
-                self.cut.insert((*b, *a));
-            }
-        }
-    }
-
-    pub(crate) fn heal(&mut self) {
-        self.cut.clear();
-    }
-
-    /// The commands that a member has applied.
-    pub(crate) fn applied(&self, id: NodeId) -> Vec<String> {
-        self.seats[&id].applied.iter().filter_map(|entry| story::text(&entry.payload)).collect()
-    }
-
-    pub(crate) fn term(&self, id: NodeId) -> Term {
-        self.raft(id).hard().term
-    }
-
-    /// The terms of a member's log, from 1 or behind its base.
-    pub(crate) fn log(&self, id: NodeId) -> Vec<u64> {
-        let raft = self.raft(id);
-        let range = raft.base().index.0 + 1..=raft.last().index.0;
-        range.map(|index| raft.term_at(Index(index)).unwrap().0).collect()
-    }
-
-    pub(crate) fn faulted(&self, id: NodeId, fault: impl Fn(&Fault) -> bool) -> bool {
-        self.seats[&id].faults.iter().any(fault)
-    }
 }
 
-/// A snapshot of what a member has applied.
+/// A snapshot of all that a member has applied.
 pub(crate) fn snapshot(seat: &Seat) -> SnapshotMeta {
-    let last = seat.applied.last().map_or(seat.disk.snapshot.last, Entry::position);
-    let (configuration_index, configuration) = seat.applied_members();
-    SnapshotMeta { last, configuration: configuration.into(), configuration_index }
+    seat.snapshot(Index(u64::MAX))
 }
 
 pub(crate) fn pos(term: u64, index: u64) -> Position {

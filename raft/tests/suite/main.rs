@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod borrowing;
 mod catalogue;
 mod disk_faults;
 mod elections;
 mod flow;
+mod fuzz;
 mod lab;
 mod log_safety;
 mod membership;
@@ -16,9 +18,12 @@ mod node_disks;
 mod node_linear;
 mod node_snapshots;
 mod node_support;
+mod processes;
 mod reading;
+mod seeds;
 mod store_crash;
 mod store_damage;
 mod store_model;
 mod store_support;
+mod stories;
 mod tcp_nodes;

@@ -97,6 +97,38 @@ async fn damaged_follower_is_mended() {
     cluster.applied(hurt, 61).await;
 }
 
+/// Scenario 48: a bit that flips after the log was opened is found when the entry is applied. The
+/// node asks the others for it, and goes on.
+#[tokio::test(start_paused = true)]
+async fn damage_that_is_found_while_applying_is_mended() {
+    let mut cluster = Cluster::new(&[1, 2, 3], |_| {}).await;
+    for i in 0..60 {
+        cluster.put(&format!("key{i}={}", "value".repeat(10))).await;
+    }
+    let leader = cluster.leader().await;
+    let hurt = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.applied(hurt, 60).await;
+    cluster.kill(hurt).await;
+    // It comes back, and hears nothing: it does not know that anything is committed.
+    for other in (1..=3).filter(|id| *id != hurt) {
+        cluster.channels.cut(hurt, other);
+        cluster.channels.cut(other, hurt);
+    }
+    cluster.start(hurt).await;
+    assert!(cluster.nodes[&hurt].0.store().damage().is_none());
+    assert_eq!(cluster.map(hurt).state.lock().applied, 0);
+    flip_in_the_middle(&*cluster.disks[&hurt]);
+    cluster.channels.heal();
+    // What the last entry was, the next one vouches for.
+    cluster.put("last=1").await;
+    cluster.applied(hurt, 61).await;
+    while !cluster.group(hurt).status().await.unwrap().sound {
+        tick().await;
+    }
+    let whole = cluster.map(leader).state.lock().map.clone();
+    assert_eq!(cluster.map(hurt).state.lock().map, whole);
+}
+
 fn flip_in_the_middle(disk: &dyn Vfs) {
     let log = PathBuf::from(DIR).join("log-1");
     let names = disk.list(&log).unwrap();

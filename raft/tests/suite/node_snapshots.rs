@@ -1,8 +1,14 @@
 //! Snapshots: taken while the group works, logs that stay short, followers that are far behind.
 
-use drystone_raft::ReadMode;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::node_support::Cluster;
+use drystone_raft::runtime::{Chunks, GroupId, Link, Node, Transport};
+use drystone_raft::{Message, NodeId, Position, ReadMode};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::node_support::{Cluster, DIR, Map, tick};
 
 fn often(config: &mut drystone_raft::runtime::NodeConfig) {
     config.snapshot_entries = 20;
@@ -68,4 +74,61 @@ async fn follower_that_was_away_gets_a_snapshot() {
     );
     cluster.put("last=1").await;
     cluster.applied(away, count + 1).await;
+}
+
+/// A network that cuts every transfer of a snapshot after its first piece.
+#[derive(Debug)]
+struct Cutting {
+    inner: Arc<dyn Transport>,
+    offsets: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Transport for Cutting {
+    fn send(&self, to: NodeId, group: GroupId, messages: Vec<Message>) {
+        self.inner.send(to, group, messages);
+    }
+
+    fn fetch(&self, from: NodeId, group: GroupId, position: Position, offset: u64) -> Chunks {
+        self.offsets.lock().push(offset);
+        let mut whole = self.inner.fetch(from, group, position, offset);
+        let (piece, chunks) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let Some(first) = whole.recv().await else { return };
+            let _ = piece.send(first).await;
+            let _ = piece.send(Err(std::io::ErrorKind::ConnectionReset.into())).await;
+        });
+        chunks
+    }
+}
+
+/// Scenario 41: a snapshot that takes longer than any connection lives comes through, because it
+/// goes on where it was cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshot_that_is_cut_goes_on_where_it_was() {
+    let mut cluster = Cluster::new(&[1, 2, 3], often).await;
+    cluster.put("first=1").await;
+    let leader = cluster.leader().await;
+    let away = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.kill(away).await;
+    let large = "v".repeat(100_000);
+    let mut count = 0;
+    while cluster.group(cluster.leader().await).status().await.unwrap().base.index.0 <= 60 {
+        cluster.put(&format!("k{}={large}", count % 12)).await;
+        count += 1;
+    }
+    let offsets = Arc::new(Mutex::new(Vec::new()));
+    let Link { transport, inbound } = cluster.channels.join(away);
+    let transport = Arc::new(Cutting { inner: transport, offsets: Arc::clone(&offsets) });
+    let (map, config) = (Map::default(), cluster.config(away));
+    let (disk, link) = (Arc::clone(&cluster.disks[&away]), Link { transport, inbound });
+    let node = Node::spawn(config, disk, Path::new(DIR), link, map.clone()).await.unwrap();
+    cluster.nodes.insert(away, (node, map));
+    cluster.put("last=1").await;
+    while !cluster.map(away).state.lock().map.contains_key("last") {
+        tick().await;
+    }
+    let whole = cluster.map(cluster.leader().await).state.lock().map.clone();
+    assert_eq!(cluster.map(away).state.lock().map, whole);
+    let offsets = offsets.lock();
+    assert!(offsets.len() > 4 && offsets[..5].is_sorted_by(|a, b| a < b), "{offsets:?}");
 }

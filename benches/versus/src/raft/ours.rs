@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use anyhow::Result;
 use bytes::Bytes;
 use drystone_raft::{
-    Boot, Config, Configuration, Effect, Entry, HardState, Index, Input, Lease, Message,
+    Boot, Config, Configuration, Effect, Entry, HardState, Index, Input, Lease,
     Payload as Content, Raft, ReadMode, Role, Ticket, Write,
 };
 
@@ -84,13 +84,13 @@ impl Disk {
 
 impl Ours {
     /// Has the core take what is known and what is new, and does all that it wants done.
-    fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, post: &mut Post<Message>) {
+    fn drive(&mut self, now: u64, new: impl IntoIterator<Item = Input>, post: &mut Post<Input>) {
         self.inputs.extend(new);
         loop {
             self.raft.step_all(now, &mut self.inputs, &mut self.effects);
             for effect in self.effects.drain(..) {
                 match effect {
-                    Effect::Send(message) => post.send(message.to, message),
+                    Effect::Send(message) => post.send(message.to, Input::Peer(message)),
                     Effect::Write(write) => {
                         let entries = self.raft.entries(write.append.clone());
                         self.disk.write(&write, entries.expect("a write is in memory"));
@@ -136,7 +136,8 @@ fn apply<'a>(applied: &mut Applied, entries: impl Iterator<Item = &'a Entry>) {
 }
 
 impl Replica for Ours {
-    type Message = Message;
+    /// As it is taken in at the other end, so that nobody has to move it from one list to another.
+    type Message = Input;
 
     const NAME: &'static str = "ours";
 
@@ -162,21 +163,22 @@ impl Replica for Ours {
     fn receive(
         &mut self,
         now: u64,
-        arrived: &mut Vec<Message>,
-        post: &mut Post<Message>,
+        arrived: &mut Vec<Input>,
+        post: &mut Post<Input>,
     ) -> Result<()> {
-        self.drive(now, arrived.drain(..).map(Input::Peer), post);
+        std::mem::swap(&mut self.inputs, arrived);
+        self.drive(now, [], post);
         Ok(())
     }
 
-    fn tick(&mut self, now: u64, post: &mut Post<Message>) -> Result<()> {
+    fn tick(&mut self, now: u64, post: &mut Post<Input>) -> Result<()> {
         if self.raft.deadline().is_some_and(|at| at <= now) {
             self.drive(now, [], post);
         }
         Ok(())
     }
 
-    fn propose(&mut self, now: u64, payloads: &[Payload], post: &mut Post<Message>) -> Result<()> {
+    fn propose(&mut self, now: u64, payloads: &[Payload], post: &mut Post<Input>) -> Result<()> {
         let first = self.asked + 1;
         self.asked += payloads.len() as u64;
         let propose = |(ticket, payload): (u64, &Payload)| Input::Propose {
@@ -187,7 +189,7 @@ impl Replica for Ours {
         Ok(())
     }
 
-    fn read(&mut self, now: u64, count: u64, post: &mut Post<Message>) -> Result<()> {
+    fn read(&mut self, now: u64, count: u64, post: &mut Post<Input>) -> Result<()> {
         let mode = match self.reads {
             Reads::Index => ReadMode::Index,
             Reads::Lease => ReadMode::Lease,
@@ -215,7 +217,7 @@ impl Replica for Ours {
         self.raft.deadline().is_some()
     }
 
-    fn compact(&mut self, now: u64, keep: u64, post: &mut Post<Message>) -> Result<()> {
+    fn compact(&mut self, now: u64, keep: u64, post: &mut Post<Input>) -> Result<()> {
         let through = Index(self.applied_through.0.saturating_sub(keep));
         self.drive(now, [Input::Compact { through, must: Index(0) }], post);
         Ok(())

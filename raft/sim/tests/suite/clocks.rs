@@ -23,7 +23,7 @@ fn reads_are_good_while_clocks_keep_their_bound() {
 /// do not know it, there must be a read that misses a write.
 #[test]
 fn a_read_is_stale_when_clocks_break_their_bound() {
-    let stale = (1..=1000_u64).find_map(|value| {
+    let stale = (1..=100_000_u64).find_map(|value| {
         let seed = Seed::from(value);
         let plan = Plan::clocks(&mut seed.rng("plan"), 25 * DRIFT_PPM);
         let end = catch_unwind(AssertUnwindSafe(|| run_plan(seed, &plan))).err()?;

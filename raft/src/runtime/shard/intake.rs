@@ -29,6 +29,9 @@ impl<M: StateMachine> Shard<M> {
                 for (slot, id) in flight.writes {
                     self.give(slot, Input::Stored(id));
                 }
+                for (slot, entries) in flight.mended {
+                    self.jobs.push(Job::Mended { slot, entries });
+                }
             }
             Err(_) => self.fail(),
         }
@@ -107,11 +110,10 @@ impl<M: StateMachine> Shard<M> {
 
     pub(super) fn deliver(&mut self, from: NodeId, group: GroupId, messages: Vec<Message>) {
         let Some(slot) = self.slots.get(&group).copied() else { return };
-        let seat = &mut self.seats[slot as usize];
+        self.touch(slot);
         // Whom a message comes from is for the transport to say.
         let sound = messages.into_iter().filter(|message| message.from == from);
-        seat.inputs.extend(sound.map(Input::Peer));
-        self.touch(slot);
+        self.seats[slot as usize].inputs.extend(sound.map(Input::Peer));
     }
 
     pub(super) fn on_request(&mut self, request: Request<M>) {

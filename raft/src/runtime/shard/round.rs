@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::effect::{Effect, Fault, Refused, Write};
+use crate::entry::Entry;
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
 use crate::runtime::machine::StateMachine;
-use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, Shard};
+use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, ROOMS_KEPT, Shard};
 use crate::runtime::tickets::Waiting;
 use crate::store::{Batch, GroupId};
 use crate::types::{Index, Ticket, WriteId};
@@ -23,9 +24,12 @@ impl<M: StateMachine> Shard<M> {
             let seat = &mut self.seats[slot as usize];
             seat.touched = false;
             let mut effects = std::mem::take(&mut self.effects);
-            seat.raft.step(now, seat.inputs.drain(..), &mut effects);
+            seat.raft.step_all(now, &mut seat.inputs, &mut effects);
             if seat.inputs.capacity() > INPUTS_KEPT {
-                seat.inputs = Vec::new();
+                let room = std::mem::take(&mut seat.inputs);
+                if self.rooms.len() < ROOMS_KEPT {
+                    self.rooms.push(room);
+                }
             }
             for effect in effects.drain(..) {
                 match effect {
@@ -51,7 +55,8 @@ impl<M: StateMachine> Shard<M> {
         match committed {
             Ok(Some(commit)) => {
                 self.flying += bytes;
-                self.flights.push_back(Flight { commit, bytes, writes });
+                let mended = std::mem::take(&mut self.mended);
+                self.flights.push_back(Flight { commit, bytes, writes, mended });
             }
             Ok(None) => {}
             Err(_) => self.fail(),
@@ -77,6 +82,9 @@ impl<M: StateMachine> Shard<M> {
         let entries = entries.expect("entries of a write of the last step are in memory");
         let put = batch.put(seat.group, write, entries);
         put.expect("a group that is in a shard is in the store");
+        if !write.mended.is_empty() {
+            self.mended.push((slot, write.mended.clone()));
+        }
         if let Some(meta) = &write.snapshot {
             seat.handed = seat.handed.max(meta.last.index);
             self.jobs.push(Job::Restore { slot, meta: (**meta).clone() });
@@ -99,8 +107,9 @@ impl<M: StateMachine> Shard<M> {
                 let range = seat.handed.next()..through.next();
                 seat.handed = through;
                 let entries = seat.raft.entries(range).map(|entries| entries.cloned().collect());
-                let entries = entries.unwrap_or_default();
-                self.jobs.push(Job::Apply { slot, entries, through, replies: Vec::new() });
+                let entries: Vec<Entry> = entries.unwrap_or_default();
+                let replies = Vec::with_capacity(entries.len().min(self.tickets.len()));
+                self.jobs.push(Job::Apply { slot, entries, through, replies });
             }
             Effect::Answer { ticket, result } => self.answer(slot, ticket, result),
             Effect::Members(_) => self.note_peers(&self.seats[slot as usize].raft),
@@ -115,8 +124,8 @@ impl<M: StateMachine> Shard<M> {
             }
             Effect::FetchSnapshot { from, meta } => {
                 let (store, events) = (Arc::clone(&self.store), self.events.clone());
-                let chunks = self.transport.fetch(from, group, meta.last, 0);
-                courier::fetch(store, chunks, events, slot, group, meta.last);
+                let offered = courier::Offered { from, group, position: meta.last };
+                courier::fetch(store, Arc::clone(&self.transport), events, slot, offered);
             }
             Effect::Fault(fault) => self.report(group, &fault),
             Effect::Leader { .. } => {}

@@ -1,5 +1,7 @@
 //! How a shard ends: it hands over what it leads, and answers everyone who still waits.
 
+use std::collections::VecDeque;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -9,7 +11,7 @@ use crate::raft::Role;
 use crate::runtime::group::refuse;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::seat::Seat;
-use crate::runtime::shard::{Ears, Shard, Stopping};
+use crate::runtime::shard::{Ears, Request, Shard, Stopping};
 use crate::runtime::tickets::Waiting;
 
 impl<M: StateMachine> Shard<M> {
@@ -36,11 +38,10 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Answers everyone who still waits.
-    pub(super) async fn end(mut self, mut ears: Ears<M>) {
-        ears.requests.close();
+    pub(super) async fn end(mut self, mut ears: Ears<M>, left: VecDeque<Request<M>>) {
         // Nobody may wait for room there: the applier is waited for.
         ears.events.close();
-        while let Ok(request) = ears.requests.try_recv() {
+        for request in left.into_iter().chain(ears.requests.close()) {
             refuse(request);
         }
         // What is committed is applied and answered; the rest may be done by the others, or not.

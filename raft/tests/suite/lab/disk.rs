@@ -1,9 +1,10 @@
 //! What a member has on its disk.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
 
 use drystone_raft::{
-    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Write,
+    Boot, Configuration, Entry, HardState, Index, Input, NodeId, Payload, Position, SnapshotMeta,
+    Write,
 };
 
 /// What a member has on its disk.
@@ -16,7 +17,7 @@ pub(crate) struct Disk {
     /// Entries behind the base, in order.
     pub(crate) entries: Vec<Entry>,
     /// Indexes that cannot be read.
-    pub(crate) damaged: Range<u64>,
+    pub(crate) damaged: BTreeSet<u64>,
     /// The snapshot cannot be read.
     pub(crate) snapshot_damaged: bool,
     /// The end of the log was lost: up to here something may have been acknowledged.
@@ -37,7 +38,7 @@ impl Disk {
             snapshot,
             state: Vec::new(),
             entries: Vec::new(),
-            damaged: 0..0,
+            damaged: BTreeSet::new(),
             snapshot_damaged: false,
             lost_end: None,
             lost_vote: false,
@@ -80,17 +81,17 @@ impl Disk {
             self.snapshot_damaged = false;
             self.state = state.unwrap_or_default().to_vec();
             self.entries.retain(|entry| entry.index > meta.last.index);
+            self.damaged.retain(|index| *index > meta.last.index.0);
         }
         for mended in &write.mended {
             let at = self.entries.iter().position(|entry| entry.index == mended.index);
             if let Some(at) = at {
                 self.entries[at] = mended.clone();
             }
-            if self.damaged.start == mended.index.0 {
-                self.damaged.start += 1;
-            }
+            self.damaged.remove(&mended.index.0);
         }
         self.entries.retain(|entry| entry.index < write.append.start);
+        self.damaged.retain(|index| *index < write.append.start.0);
         self.entries.extend_from_slice(entries);
     }
 
@@ -99,6 +100,24 @@ impl Disk {
         let wanted = |entry: &&Entry| entry.index > after && entry.index <= through;
         let sound = |entry: &&Entry| !self.damaged.contains(&entry.index.0);
         self.entries.iter().filter(wanted).take_while(sound).cloned().collect()
+    }
+
+    /// What a driver answers when it is asked for these entries: as many as there is room for, up
+    /// to the first that cannot be read, or that this is the first.
+    pub(crate) fn load(&self, to: NodeId, after: Index, through: Index, bytes_max: usize) -> Input {
+        let mut entries = self.read(after, through);
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|entry| {
+            bytes += entry.bytes();
+            bytes <= bytes_max
+        });
+        let count = fits.count().max(1);
+        entries.truncate(count);
+        if entries.is_empty() && self.damaged.contains(&after.next().0) {
+            let rest = (after.next().0..).take_while(|index| self.damaged.contains(index));
+            return Input::Damaged { after, through: Index(rest.last().unwrap_or(after.0)) };
+        }
+        Input::Loaded { to, after, entries }
     }
 
     /// The last entry on it.

@@ -1,8 +1,9 @@
 //! One member on the bench: its core, its disk, its clock and its state machine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use drystone_raft::{Configuration, Entry, Fault, Index, Payload, Raft, Refused, Ticket, Write};
+use drystone_raft::{Entry, Fault, Index, Payload, Raft, Refused, SnapshotMeta, Ticket, Write};
 
 use super::disk::Disk;
 
@@ -33,6 +34,8 @@ impl Clock {
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) write: Write,
+    /// Its number among those since the disk is slow.
+    pub(crate) number: u64,
     pub(crate) entries: Vec<Entry>,
     pub(crate) state: Option<Vec<Entry>>,
     /// The disk says that it is done. It counts after a crash if all before it are done too.
@@ -48,6 +51,10 @@ pub(crate) struct Seat {
     pub(crate) writes: VecDeque<Pending>,
     /// Whether writes become durable by themselves.
     pub(crate) stores: bool,
+    /// How many writes were asked for since they do not.
+    pub(crate) written: u64,
+    /// Whether it led before the step that is under way.
+    pub(crate) led: bool,
     /// Whether entries asked for are read at once.
     pub(crate) loads: bool,
     /// Everything its state machine has applied, from the first entry.
@@ -57,6 +64,8 @@ pub(crate) struct Seat {
     pub(crate) answers: Vec<(Ticket, Result<Index, Refused>)>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) up: bool,
+    /// Its machine stands still: nothing is done, and what comes in waits.
+    pub(crate) paused: bool,
     pub(crate) life: u64,
     /// The greatest commit index of this life.
     pub(crate) commit: Index,
@@ -70,12 +79,15 @@ impl Seat {
             clock: Clock::new(now),
             writes: VecDeque::new(),
             stores: true,
+            written: 0,
+            led: false,
             loads: true,
             applied: disk.state.clone(),
             fetched: None,
             answers: Vec::new(),
             faults: Vec::new(),
             up: true,
+            paused: false,
             life,
             commit,
             disk,
@@ -92,13 +104,17 @@ impl Seat {
         self.disk.entries.iter().chain(written).filter(ours)
     }
 
-    /// The members as of what is applied, and where they stand.
-    pub(crate) fn applied_members(&self) -> (Index, Configuration) {
-        let named = self.applied.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Configuration(members) => Some((entry.index, Configuration::clone(members))),
+    /// A snapshot of what it had applied up to `through`.
+    pub(crate) fn snapshot(&self, through: Index) -> SnapshotMeta {
+        let applied = || self.applied.iter().rev().filter(|entry| entry.index <= through);
+        let first = &self.disk.snapshot;
+        let last = applied().next().map_or(first.last, Entry::position);
+        let named = applied().find_map(|entry| match &entry.payload {
+            Payload::Configuration(members) => Some((entry.index, Arc::clone(members))),
             _ => None,
         });
-        let first = &self.disk.snapshot;
-        named.unwrap_or_else(|| (first.configuration_index, (*first.configuration).clone()))
+        let (configuration_index, configuration) =
+            named.unwrap_or_else(|| (first.configuration_index, Arc::clone(&first.configuration)));
+        SnapshotMeta { last, configuration, configuration_index }
     }
 }

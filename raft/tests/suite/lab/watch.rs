@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drystone_raft::{Entry, Index, NodeId, Payload, Position, Role, Term, Ticket};
+use drystone_raft::{Entry, Index, NodeId, Payload, ReadMode, Refused, Role, Term, Ticket};
 
 use super::seat::Seat;
 
@@ -10,17 +10,41 @@ use super::seat::Seat;
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     leaders: BTreeMap<Term, NodeId>,
-    /// What any member has committed.
-    committed: BTreeMap<Index, Entry>,
+    /// Where the log of the leader of each term ended.
+    ends: BTreeMap<Term, Index>,
+    /// What any member has committed, and a term by which it was.
+    committed: BTreeMap<Index, (Entry, Term)>,
     /// The furthest that any member has called committed.
     pub(crate) commit: Index,
     answered: BTreeSet<Ticket>,
+    writes: BTreeSet<Ticket>,
+    /// The greatest index that somebody was told is done.
+    acknowledged: Index,
+    /// For each read that must not be old, what it must see.
+    reads: BTreeMap<Ticket, Index>,
+    /// Whether old reads are counted instead of complained of.
+    pub(crate) tolerates_stale_reads: bool,
+    pub(crate) stale_reads: u64,
 }
 
 impl Watch {
+    /// A write begins.
+    pub(crate) fn write(&mut self, ticket: Ticket) {
+        self.writes.insert(ticket);
+    }
+
+    /// A read begins: it must see what was acknowledged before.
+    pub(crate) fn read(&mut self, ticket: Ticket, mode: ReadMode) {
+        if mode != ReadMode::Stale {
+            self.reads.insert(ticket, self.acknowledged);
+        }
+    }
+
     /// A member applies an entry: everyone who applies that index applies the same.
-    pub(crate) fn applies(&mut self, id: NodeId, entry: &Entry) {
-        let known = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
+    pub(crate) fn applies(&mut self, id: NodeId, term: Term, entry: &Entry) {
+        let first = self.committed.entry(entry.index).or_insert_with(|| (entry.clone(), term));
+        first.1 = first.1.min(term);
+        let known = &mut first.0;
         assert_eq!(known.position(), entry.position(), "n{id} applies another entry");
         if known.payload == Payload::Withheld {
             known.payload = entry.payload.clone();
@@ -29,8 +53,18 @@ impl Watch {
         assert!(same, "n{id} applies {entry:?}, not {known:?}");
     }
 
-    pub(crate) fn answers(&mut self, id: NodeId, ticket: Ticket) {
+    /// A member answers: once, and never with what is old.
+    pub(crate) fn answers(&mut self, id: NodeId, ticket: Ticket, result: Result<Index, Refused>) {
         assert!(self.answered.insert(ticket), "n{id} answers {ticket:?} twice");
+        let Ok(index) = result else { return };
+        match self.reads.get(&ticket) {
+            Some(wanted) if index < *wanted && self.tolerates_stale_reads => self.stale_reads += 1,
+            Some(wanted) => assert!(index >= *wanted, "n{id} reads {index}, {wanted} was done"),
+            None if self.writes.contains(&ticket) => {
+                self.acknowledged = self.acknowledged.max(index);
+            }
+            None => {}
+        }
     }
 
     /// After each step of `id`.
@@ -45,13 +79,20 @@ impl Watch {
             let term = raft.hard().term;
             let leader = *self.leaders.entry(term).or_insert(id);
             assert_eq!(leader, id, "two leaders in term {term}");
-            // Leader completeness: whatever was applied anywhere in an older term is in its log.
+            let end = self.ends.insert(term, raft.last().index).unwrap_or_default();
+            assert!(raft.last().index >= end, "leader n{id} cuts its log");
+            // Leader completeness: whatever was committed in an older term is in its log.
             let behind = self.committed.range(raft.base().index.next()..);
-            for (index, entry) in behind.filter(|(_, entry)| entry.term < term) {
+            for (index, (entry, _)) in behind.filter(|(_, (_, by))| *by < term) {
                 let here = raft.term_at(*index);
                 assert_eq!(here, Some(entry.term), "leader n{id} lacks entry {index}");
             }
         }
+    }
+
+    /// How many reigns there were.
+    pub(crate) fn reigns(&self) -> usize {
+        self.leaders.len()
     }
 
     /// Over all logs: log matching, and no more than one change of members that is open.
@@ -81,9 +122,4 @@ fn positions(seat: &Seat) -> BTreeMap<Index, Term> {
     let range = seat.raft.base().index.0.max(1)..=seat.raft.last().index.0;
     let at = |index| Some((Index(index), seat.raft.term_at(Index(index))?));
     range.filter_map(at).collect()
-}
-
-/// Where a log ends, as people write it.
-pub(crate) fn place(position: Position) -> String {
-    position.to_string()
 }

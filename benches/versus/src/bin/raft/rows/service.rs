@@ -28,8 +28,8 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
         for contender in &options.contenders {
             let puts = options.work(puts);
             let run: fn(u64, u64) -> Result<Sample> = match contender {
-                Contender::Openraft => turn::<Tasks>,
-                Contender::Ours => turn::<Nodes>,
+                Contender::Openraft => whole_turn::<Tasks>,
+                Contender::Ours => whole_turn::<Nodes>,
                 // A core without a runtime.
                 Contender::RaftRs | Contender::RaftRsAsOne => continue,
             };
@@ -56,6 +56,22 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
         row("puts/s", Want::Nothing, of(Sample::per_second));
     }
     Ok(rows)
+}
+
+/// How often whoever fails in a turn is asked for it.
+const TRIES: usize = 5;
+
+/// A turn in which nobody lost its leadership, which under this load may happen in real time. What
+/// was spent before does not count.
+fn whole_turn<S: Service>(clients: u64, puts: u64) -> Result<Sample> {
+    let mut tried = 1;
+    loop {
+        match turn::<S>(clients, puts) {
+            Err(why) if tried < TRIES => eprintln!("  {}, once more, for: {why:#}", S::NAME),
+            result => return result,
+        }
+        tried += 1;
+    }
 }
 
 /// A turn of fresh nodes, so that nobody's log grows from round to round. The first tenth is not
