@@ -32,7 +32,7 @@ chores:
                  a store's decoders under libFuzzer, for ten minutes unless told otherwise
   mutants [TEXT] [--seconds N]
                  protocol bugs put into the consensus core on purpose, each hunted by the simulator
-                 for ten minutes at most; TEXT chooses by name, `unfound` those
+                 for ten minutes at most; TEXT,TEXT choose by name, `unfound` those
                  that were not found the last time";
 
 /// What the words of the command line ask for.
