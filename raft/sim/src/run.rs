@@ -121,6 +121,8 @@ struct Run<'a> {
     /// When the leader is next cut off, or not any more.
     depose_at: u64,
     deposed: bool,
+    /// A leader that was asked to hand over and is cut off next.
+    handing_over: Option<NodeId>,
     /// When drivers next report peers that are out of reach.
     report_at: u64,
     /// The nodes that are well in the liveness phase.
@@ -161,6 +163,7 @@ impl<'a> Run<'a> {
             witnesses: plan.witness().into_iter().collect(),
             depose_at: if plan.depose == 0 { u64::MAX } else { plan.depose },
             deposed: false,
+            handing_over: None,
             report_at: if plan.alarms == 0 { u64::MAX } else { plan.alarms },
             core: Vec::new(),
         }
@@ -361,24 +364,35 @@ impl<'a> Run<'a> {
     }
 
     /// Cuts off whoever leads, or ends that. What is worst for leases are a leader whose clock is
-    /// slow and others whose clocks are fast.
+    /// slow and others whose clocks are fast; one that has just been asked to hand over; and another
+    /// that stands at once.
     fn depose(&mut self) {
-        self.depose_at = self.world.now() + 1 + self.rng.below(2 * self.plan.depose);
+        let now = self.world.now();
+        self.depose_at = now + 1 + self.rng.below(2 * self.plan.depose);
         let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
-        let leader = self.world.processes().find(leads).filter(|_| !self.deposed);
+        let leader = self.world.processes().find(leads).map(|(id, _)| id);
+        let handed_over = self.handing_over.take();
+        let leader = handed_over.or(leader.filter(|_| !self.deposed));
+        if let Some(leader) = leader.filter(|_| handed_over.is_none() && self.rng.below(2) == 0) {
+            self.next_ticket += 1;
+            let transfer = Input::Transfer { ticket: Ticket(self.next_ticket), to: None };
+            self.world.later(leader, 0, Event::Ask(transfer));
+            self.handing_over = Some(leader);
+            self.depose_at = now + 1 + self.rng.below(15);
+            return;
+        }
         self.deposed = leader.is_some();
+        let Some(leader) = leader else { return self.world.partition(&Shape::Whole) };
         let off = i32::try_from(self.plan.clocks_off_ppm).expect("no clock is twice as fast");
-        let shape = match leader {
-            Some((leader, _)) => {
-                for id in self.world.ids() {
-                    self.world.set_clock_error(id, if id == leader { -off } else { off });
-                }
-                let others = self.world.ids().filter(|id| *id != leader).collect();
-                Shape::Groups(vec![vec![leader], others])
-            }
-            None => Shape::Whole,
-        };
-        self.world.partition(&shape);
+        for id in self.world.ids() {
+            self.world.set_clock_error(id, if id == leader { -off } else { off });
+        }
+        self.world.partition(&Shape::isolate(leader, self.world.ids()));
+        let other = self.any_node();
+        if other != leader && self.rng.below(2) == 0 {
+            let delay = 1 + self.rng.below(20);
+            self.world.later(other, delay, Event::Ask(Input::Campaign));
+        }
     }
 
     fn draw_change(&mut self) -> Change {
