@@ -364,8 +364,8 @@ impl<'a> Run<'a> {
     }
 
     /// Cuts off whoever leads, or ends that. What is worst for leases are a leader whose clock is
-    /// slow and others whose clocks are fast; one that has just been asked to hand over; and another
-    /// that stands at once.
+    /// slow and others whose clocks are fast; one that has just been asked to hand over; and
+    /// another that stands at once.
     fn depose(&mut self) {
         let now = self.world.now();
         self.depose_at = now + 1 + self.rng.below(2 * self.plan.depose);
@@ -373,7 +373,8 @@ impl<'a> Run<'a> {
         let leader = self.world.processes().find(leads).map(|(id, _)| id);
         let handed_over = self.handing_over.take();
         let leader = handed_over.or(leader.filter(|_| !self.deposed));
-        if let Some(leader) = leader.filter(|_| handed_over.is_none() && self.rng.below(2) == 0) {
+        let asks = handed_over.is_none() && leader.is_some() && self.rng.below(2) == 0;
+        if let Some(leader) = leader.filter(|_| asks) {
             self.next_ticket += 1;
             let transfer = Input::Transfer { ticket: Ticket(self.next_ticket), to: None };
             self.world.later(leader, 0, Event::Ask(transfer));
