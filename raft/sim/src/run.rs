@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::mem;
 
 use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
 use drystone_sim::history::{History, OpId};
@@ -106,6 +107,8 @@ struct Run<'a> {
     /// When each client asks next.
     clients: Vec<u64>,
     operate_at: u64,
+    /// Until then the operator waits for the worst moment.
+    lurks_until: u64,
     /// The node that each client believes to lead.
     hints: Vec<NodeId>,
     /// What each client waits for, and until when. One thing at a time: what many ask at once can
@@ -155,6 +158,7 @@ impl<'a> Run<'a> {
             asked: 0,
             clients: vec![0; plan.clients as usize],
             operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
+            lurks_until: 0,
             hints: vec![NodeId(1); plan.clients as usize],
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
@@ -245,7 +249,7 @@ impl<'a> Run<'a> {
         self.watch.look(&mut self.world, id);
         let Some(member) = self.world.process_mut(id) else { return };
         let life = member.life();
-        let answers = std::mem::take(&mut member.answers);
+        let answers = mem::take(&mut member.answers);
         let stopped = member.raft.role() == Role::Stopped;
         if self.lives.insert(id, life).is_some_and(|old| old != life) {
             // Who asked a node that has crashed since never hears of it.
@@ -346,12 +350,23 @@ impl<'a> Run<'a> {
 
     /// The operator changes members, or moves the leadership, or campaigns out of turn.
     fn operate(&mut self) {
-        self.operate_at = self.world.now() + 1 + self.rng.below(2 * self.plan.operate);
-        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
-        let Some((leader, _)) = self.world.processes().find(leads) else { return };
+        let now = self.world.now();
+        let Some(leader) = self.whom_to_operate() else {
+            // It lies in wait, or nobody leads.
+            self.operate_at = now + if now < self.lurks_until { 2 } else { self.plan.operate };
+            return;
+        };
+        // Every other act is followed at once by another.
+        let pause = if self.rng.below(2) == 0 { 20 } else { 2 * self.plan.operate };
+        self.operate_at = now + 1 + self.rng.below(pause);
+        let lurked = mem::take(&mut self.lurks_until) > now;
+        if self.rng.below(2) == 0 {
+            self.lurks_until = self.operate_at + 6 * ELECTION;
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
-        let input = match self.rng.below(4) {
+        let kind = if lurked { 3 } else { self.rng.below(4) };
+        let input = match kind {
             0 => Input::Transfer { ticket, to: None },
             1 => Input::Transfer { ticket, to: Some(u64::from(self.any_node().0)) },
             // The copy that is removed may be the only one that is whole.
@@ -361,6 +376,20 @@ impl<'a> Run<'a> {
         let life = self.lives.get(&leader).copied().unwrap_or(0);
         self.requests.insert(ticket.0, (Request::Operator, leader, life));
         self.world.later(leader, 0, Event::Ask(input));
+    }
+
+    /// Any of those who lead or believe so. An operator that lies in wait looks for one that has
+    /// not yet committed anything of its own: what it knows of the members may be old.
+    fn whom_to_operate(&mut self) -> Option<NodeId> {
+        let lurks = self.world.now() < self.lurks_until;
+        let wanted = |member: &Member<Lists>| {
+            let raft = &member.raft;
+            let own = raft.term_at(raft.commit()) == Some(raft.hard().term);
+            raft.role() == Role::Leader && !(lurks && own)
+        };
+        let all = self.world.processes().filter(|(_, member)| wanted(member));
+        let leaders: Vec<NodeId> = all.map(|(id, _)| id).collect();
+        if leaders.is_empty() { None } else { Some(*self.rng.pick(&leaders)) }
     }
 
     /// Cuts off whoever leads, or ends that. What is worst for leases are a leader whose clock is
