@@ -112,6 +112,8 @@ pub struct Member<S: StateMachine> {
     pub installed: Option<(Position, Arc<S>)>,
     incoming: Option<Snapshot<S>>,
     effects: Vec<Effect>,
+    /// Its disk takes writes and never says that they are done.
+    pub stalls: bool,
 }
 
 type Out<'a, S> = OutboxOf<'a, Member<S>>;
@@ -152,6 +154,7 @@ impl<S: StateMachine> Process for Member<S> {
             installed: None,
             incoming: None,
             effects: Vec::new(),
+            stalls: false,
             disk,
         }
     }
@@ -244,7 +247,9 @@ impl<S: StateMachine> Member<S> {
                 let id = write.id;
                 self.disk.order(write, entries, snapshot);
                 let delay = out.rng().range(self.ways.write.clone());
-                out.later(delay, Event::Stored(id));
+                if !self.stalls {
+                    out.later(delay, Event::Stored(id));
+                }
             }
             Effect::Load { to, after, through, .. } => {
                 let delay = out.rng().range(self.ways.load.clone());

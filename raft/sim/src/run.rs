@@ -496,6 +496,13 @@ impl<'a> Run<'a> {
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, deaf, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
+        if !everyone && rest == deaf && self.rng.below(2) == 0 {
+            // Well, but for their disks: who leads among them has to be replaced.
+            self.trouble.heal(&mut self.world, &core, Rest::Well);
+            for id in self.world.ids().filter(|id| !core.contains(id)).collect::<Vec<_>>() {
+                self.world.process_mut(id).into_iter().for_each(|member| member.stalls = true);
+            }
+        }
         (self.core, self.report_at) = (core.clone(), self.world.now());
         let until = self.world.now() + self.plan.liveness;
         let goal = self.report.returned + 5;
