@@ -177,11 +177,16 @@ async fn waiting_for_the_others_costs_little() {
     let (heard, sent) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
     let transport = Unheard { inner, heard: Arc::clone(&heard), sent: Arc::clone(&sent) };
     let link = Link { transport: Arc::new(transport), inbound };
+    // It comes back, and hears nothing: it does not know that anything is committed.
+    for other in (1..=3).filter(|id| *id != hurt) {
+        cluster.channels.cut(other, hurt);
+    }
     let (config, map) = (cluster.config(hurt), Map::default());
     let vfs = Arc::clone(&cluster.disks[&hurt]);
     let node = Node::spawn(config, vfs, Path::new(DIR), link, map.clone()).await.unwrap();
     cluster.nodes.insert(hurt, (node, map));
     flip_in_the_middle(&*cluster.disks[&hurt]);
+    cluster.channels.heal();
     cluster.put("last=1").await;
     while cluster.group(hurt).status().await.unwrap().sound {
         tick().await;
