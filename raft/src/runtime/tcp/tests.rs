@@ -40,7 +40,7 @@ fn in_time(test: impl Future<Output = ()> + Send + 'static) {
     let test = runtime.spawn(test);
     runtime.spawn(async move { done.send(test.await) });
     let ended = ended.recv_timeout(TEST_DEADLINE);
-    let stopping = std::time::Instant::now();
+    let stopping = Instant::now();
     runtime.shutdown_timeout(DEADLINE);
     match ended {
         Ok(Ok(())) => assert!(stopping.elapsed() < DEADLINE, "{name} leaves a thread that blocks"),
