@@ -23,8 +23,8 @@ async fn leader(members: &Members<Map>) -> u64 {
     timeout(DEADLINE, members.leader()).await.expect("somebody leads").unwrap()
 }
 
-/// Scenario 45 at the edge: whoever calls does not care who leads, before the first election or
-/// after the leader was killed. What was refused meanwhile was not done.
+/// Whoever calls does not care who leads, before the first election or after the leader was killed.
+/// What was refused meanwhile was not done.
 #[tokio::test(start_paused = true)]
 async fn members_find_the_next_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3], |_| {}).await;
