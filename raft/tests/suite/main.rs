@@ -16,6 +16,8 @@ mod multi_groups;
 mod node_basics;
 mod node_disks;
 mod node_linear;
+mod node_members;
+mod node_shared;
 mod node_snapshots;
 mod node_support;
 mod processes;

@@ -1,11 +1,16 @@
 //! Real files, and disks that fail.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
 
-use drystone_raft::runtime::{Channels, Node, NodeConfig};
-use drystone_raft::{Config, Configuration, Fault, Refused, Role};
+use drystone_raft::runtime::{Channels, Chunks, GroupId, Link, Node, NodeConfig, Transport};
+use drystone_raft::{Body, Config, Configuration, Fault, Message, NodeId, Position, Refused, Role};
 use drystone_vfs::{Harm, Op, OpenMode, OsVfs, SimVfs, Vfs};
+use tokio::time::Instant;
 
 use crate::node_support::{Cluster, DIR, Map, tick};
 
@@ -129,6 +134,78 @@ async fn damage_that_is_found_while_applying_is_mended() {
     assert_eq!(cluster.map(hurt).state.lock().map, whole);
 }
 
+/// A network that loses what a node asks of the others, and counts what it says.
+#[derive(Debug)]
+struct Unheard {
+    inner: Arc<dyn Transport>,
+    heard: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Transport for Unheard {
+    fn send(&self, to: NodeId, group: GroupId, mut messages: Vec<Message>) {
+        self.sent.fetch_add(messages.len(), Relaxed);
+        let heard = self.heard.load(Relaxed);
+        messages.retain(|message| heard || !matches!(message.body, Body::Mend { .. }));
+        self.inner.send(to, group, messages);
+    }
+
+    fn fetch(&self, from: NodeId, group: GroupId, position: Position, offset: u64) -> Chunks {
+        self.inner.fetch(from, group, position, offset)
+    }
+}
+
+/// A node that waits for an entry that nobody sends waits quietly, for as long as that takes: it
+/// asks now and then, and neither spins nor writes. It goes on as soon as it is heard.
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_others_costs_little() {
+    let sims: BTreeMap<NodeId, SimVfs> = (1..=3).map(|id| (id, SimVfs::new(id))).collect();
+    let disks = sims.iter().map(|(id, sim)| (*id, Arc::new(sim.clone()) as Arc<dyn Vfs>)).collect();
+    let (channels, nodes) = <(Channels, BTreeMap<_, _>)>::default();
+    let mut cluster = Cluster { channels, disks, nodes, tune: |_| {} };
+    for id in 1..=3 {
+        cluster.start(id).await;
+    }
+    for i in 0..60 {
+        cluster.put(&format!("key{i}={}", "value".repeat(10))).await;
+    }
+    let leader = cluster.leader().await;
+    let hurt = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.applied(hurt, 60).await;
+    cluster.kill(hurt).await;
+    let Link { transport: inner, inbound } = cluster.channels.join(hurt);
+    let (heard, sent) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+    let transport = Unheard { inner, heard: Arc::clone(&heard), sent: Arc::clone(&sent) };
+    let link = Link { transport: Arc::new(transport), inbound };
+    // It comes back, and hears nothing: it does not know that anything is committed.
+    for other in (1..=3).filter(|id| *id != hurt) {
+        cluster.channels.cut(other, hurt);
+    }
+    let (config, map) = (cluster.config(hurt), Map::default());
+    let vfs = Arc::clone(&cluster.disks[&hurt]);
+    let node = Node::spawn(config, vfs, Path::new(DIR), link, map.clone()).await.unwrap();
+    cluster.nodes.insert(hurt, (node, map));
+    flip_in_the_middle(&*cluster.disks[&hurt]);
+    cluster.channels.heal();
+    cluster.put("last=1").await;
+    while cluster.group(hurt).status().await.unwrap().sound {
+        tick().await;
+    }
+    cluster.applied(leader, 61).await;
+    let (before, wrote) = (sent.load(Relaxed), sims[&hurt].counts());
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        tick().await;
+    }
+    let said = sent.load(Relaxed) - before;
+    // An answer to each heartbeat, and a question to each peer twice in an election timeout.
+    assert!((1_000..8_000).contains(&said), "{said} messages in a minute");
+    assert_eq!(sims[&hurt].counts(), wrote, "nothing is read or written meanwhile");
+    assert_eq!(cluster.map(hurt).state.lock().applied, 30);
+    heard.store(true, Relaxed);
+    cluster.applied(hurt, 61).await;
+}
+
 fn flip_in_the_middle(disk: &dyn Vfs) {
     let log = PathBuf::from(DIR).join("log-1");
     let names = disk.list(&log).unwrap();
@@ -152,7 +229,7 @@ async fn faults_are_reported() {
     config.store.wal = config.store.wal.writer(drystone_wal::Writer::Caller);
     let config = config.on_fault(move |_, fault| ears.lock().push(fault.clone()));
     let vfs = Arc::new(disk.clone());
-    let dir = std::path::Path::new(DIR);
+    let dir = Path::new(DIR);
     let link = Channels::new().join(1);
     let node = Node::spawn(config, vfs, dir, link, Map::default()).await.unwrap();
     disk.fail(drystone_vfs::Fault::new(Op::Sync, Harm::Error).forever());

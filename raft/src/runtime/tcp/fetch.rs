@@ -4,7 +4,7 @@
 //!     who fetches                              who has it
 //!       Request   group, position, offset ──►
 //!                       ◄── Chunk … Chunk      each says where it belongs, and has a checksum
-//!                       ◄── Ping               while the next is being read
+//!                       ◄── Ping               while the next is being read, but not for ever
 //!                       ◄── End                where the snapshot ends
 //!                        or Unavailable        why not
 //! ```
@@ -33,6 +33,9 @@ use crate::types::{Index, NodeId, Position, Term};
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Pieces that wait on each side.
 pub(super) const CHUNKS_MAX: usize = 4;
+/// Pings in a row, while nobody reads the next piece, before the transfer is given up. They come
+/// three times in a silence; whoever waits may want to end, and another node may have it as well.
+const PINGS_MAX: u32 = 30;
 const OFFSET_BYTES: usize = 8;
 const REQUEST_BYTES: usize = 32;
 /// What is said of why not.
@@ -148,10 +151,13 @@ async fn pull(
     let mut framed = connect(shared, from, &address, Purpose::Snapshot, body_bytes_max).await?;
     framed.write_one(frame::REQUEST, &[&request.encode()]).await?;
     let mut at = request.offset;
+    let mut pings = 0;
     loop {
         let read = timeout(shared.config.limits.silence, framed.read());
         let (kind, mut body) = read.await.unwrap_or(Err(Refusal::Silent))?;
+        pings = if kind == frame::PING { pings + 1 } else { 0 };
         match kind {
+            frame::PING if pings > PINGS_MAX => return Err(Refusal::Silent),
             frame::PING => continue,
             frame::UNAVAILABLE => {
                 let why = String::from_utf8_lossy(&body[..body.len().min(WHY_BYTES_MAX)]);

@@ -27,6 +27,28 @@ const CLUSTER: u64 = 0xd2;
 /// Longer than anything here takes on a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Longer than any whole test takes on such a machine.
+const TEST_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Runs a test on two threads of its own. It fails by its name if it does not end, or if something
+/// that it leaves behind does not, be all its threads blocked.
+fn in_time(test: impl Future<Output = ()> + Send + 'static) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    let (done, ended) = std::sync::mpsc::channel();
+    let test = runtime.spawn(test);
+    runtime.spawn(async move { done.send(test.await) });
+    let ended = ended.recv_timeout(TEST_DEADLINE);
+    let stopping = Instant::now();
+    runtime.shutdown_timeout(DEADLINE);
+    match ended {
+        Ok(Ok(())) => assert!(stopping.elapsed() < DEADLINE, "{name} leaves a thread that blocks"),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => panic!("{name} does not end"),
+    }
+}
+
 /// Patience that tests have time for.
 fn limits() -> Limits {
     Limits {
