@@ -94,8 +94,8 @@ async fn status_when(node: &Node<Shared<Sum>>, holds: impl Fn(&Status) -> bool) 
     }
 }
 
-/// The whole way: through a snapshot on the disk and the log behind it, as often as the node starts.
-/// A snapshot that is whole and yet no state must keep the node from going on without.
+/// The whole way: through a snapshot on the disk and the log behind it, as often as the node
+/// starts. A snapshot that is whole and yet no state must keep the node from going on without.
 #[tokio::test(start_paused = true)]
 async fn shared_comes_back_from_its_snapshot() {
     let disk: Arc<dyn Vfs> = Arc::new(MemVfs::new());
