@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use drystone_raft::{
     Config, Configuration, Effect, Entry, Fault, Index, Input, Message, Payload, Position, Raft,
-    ReadMode, Refused, SnapshotMeta, Ticket, WriteId,
+    ReadMode, Refused, Role, SnapshotMeta, Ticket, WriteId,
 };
 use drystone_sim::{self as sim, NodeId, OutboxOf, Process, Rng};
 
@@ -106,6 +106,8 @@ pub struct Member<S: StateMachine> {
     pub answers: VecDeque<Answer<S>>,
     /// Entries applied since somebody looked.
     pub news: Vec<Entry>,
+    /// Changes of members that it has made as a leader since somebody looked.
+    pub changes: Vec<Position>,
     /// Faults reported since somebody looked.
     pub faults: Vec<Fault>,
     /// A snapshot was installed since somebody looked: state and position.
@@ -150,6 +152,7 @@ impl<S: StateMachine> Process for Member<S> {
             read_tickets: Vec::new(),
             answers: VecDeque::new(),
             news: Vec::new(),
+            changes: Vec::new(),
             faults: Vec::new(),
             installed: None,
             incoming: None,
@@ -242,7 +245,8 @@ impl<S: StateMachine> Member<S> {
             Effect::Write(write) => {
                 let range = write.append.clone();
                 let entries = self.raft.entries(range).expect("what is to be written is there");
-                let entries = entries.cloned().collect();
+                let entries: Vec<Entry> = entries.cloned().collect();
+                self.note_changes(&entries);
                 let snapshot = write.snapshot.clone().map(|meta| self.take_in(*meta));
                 let id = write.id;
                 self.disk.order(write, entries, snapshot);
@@ -271,6 +275,13 @@ impl<S: StateMachine> Member<S> {
             Effect::Compact { through } => self.disk.compact(through),
             Effect::Fault(fault) => self.faults.push(fault),
         }
+    }
+
+    fn note_changes(&mut self, entries: &[Entry]) {
+        let (leads, term) = (self.raft.role() == Role::Leader, self.raft.hard().term);
+        let made = |entry: &&Entry| matches!(entry.payload, Payload::Configuration(_));
+        let own = entries.iter().filter(|entry| leads && entry.term == term).filter(made);
+        self.changes.extend(own.map(Entry::position));
     }
 
     /// The state of a snapshot that the core wants written: fetched before, or a witness's nothing.
