@@ -16,7 +16,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use drystone_raft::{
-    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Write, WriteId,
+    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Term, Write,
+    WriteId,
 };
 use drystone_sim::Rng;
 
@@ -245,6 +246,16 @@ impl<S: StateMachine> Disk<S> {
             self.carry_out(order);
         }
         self.orders.clear();
+    }
+
+    /// For whom its owner has voted, as far as it is durable, and in which term.
+    pub(crate) fn vote(&self) -> (Term, Option<u64>) {
+        (self.hard.term, self.hard.vote)
+    }
+
+    /// The vote goes bad.
+    pub(crate) fn lose_vote(&mut self) {
+        self.vote_bad = true;
     }
 
     /// Lets something go bad, and says whether anything did.

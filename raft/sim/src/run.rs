@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::mem;
 
-use drystone_raft::{Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Ticket};
+use drystone_raft::{
+    Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Term, Ticket,
+};
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
 use drystone_sim::{NodeId, Rest, Rng, Seed, Shape, Trouble, World};
@@ -109,6 +111,8 @@ struct Run<'a> {
     operate_at: u64,
     /// Until then the operator waits for the worst moment.
     lurks_until: u64,
+    /// For whom each node has voted durably, and in which term.
+    votes: BTreeMap<NodeId, (Term, Option<u64>)>,
     /// The node that each client believes to lead.
     hints: Vec<NodeId>,
     /// What each client waits for, and until when. One thing at a time: what many ask at once can
@@ -159,6 +163,7 @@ impl<'a> Run<'a> {
             clients: vec![0; plan.clients as usize],
             operate_at: if plan.operate == 0 { u64::MAX } else { plan.operate },
             lurks_until: 0,
+            votes: BTreeMap::new(),
             hints: vec![NodeId(1); plan.clients as usize],
             waits: vec![None; plan.clients as usize],
             lives: HashMap::new(),
@@ -264,6 +269,28 @@ impl<'a> Run<'a> {
             self.world.crash(id);
             self.world.restart(id);
         }
+        if self.plan.rot > 0 && self.world.now() < self.plan.safety {
+            self.forget_vote(id);
+        }
+    }
+
+    /// Now and then a node that has just voted for another crashes, and its vote is lost with it
+    /// while the election goes on: nothing else can make it vote twice.
+    fn forget_vote(&mut self, id: NodeId) {
+        let Some(vote) = self.world.process(id).map(|member| member.disk().vote()) else { return };
+        let old = self.votes.insert(id, vote);
+        let given = vote.1.is_some_and(|to| to != u64::from(id.0));
+        if old == Some(vote) || !given || self.rng.below(20) > 0 {
+            return;
+        }
+        self.world.note(format_args!("{id} crashes, and its vote is lost"));
+        self.world.crash(id);
+        if let Some((_, disk)) = self.world.disk_mut(id) {
+            disk.lose_vote();
+        }
+        self.watch.excuse(id);
+        self.hurt.insert(id);
+        self.world.restart(id);
     }
 
     fn answered(&mut self, answer: Answer<Lists>) {
