@@ -523,7 +523,7 @@ impl<'a> Run<'a> {
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, deaf, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
-        if !everyone && rest == deaf && self.rng.below(2) == 0 {
+        if rest == Rest::Deaf && self.rng.below(2) == 0 {
             // Well, but for their disks: who leads among them has to be replaced.
             self.trouble.heal(&mut self.world, &core, Rest::Well);
             for id in self.world.ids().filter(|id| !core.contains(id)).collect::<Vec<_>>() {
