@@ -153,6 +153,13 @@ impl Raft {
         damage.holes.push(hole);
         damage.holes.sort_by_key(|hole| hole.after);
         damage.ask_at = now;
+        let leads = matches!(self.standing, Standing::Leader(_));
+        if leads && hole.anchor.index.prev() > self.commit {
+            // What is not committed may be nowhere else, and then never comes: nothing behind it
+            // could be sent. Another can lead, and need not have it.
+            self.hand_over_in_need(out);
+            self.become_follower(self.hard.term, None, out);
+        }
     }
 
     /// Entries that were asked of the log for others will not come: who needs them is asked again,

@@ -288,6 +288,30 @@ fn a_leader_that_only_a_snapshot_can_mend_makes_room() {
     assert_eq!(lab.leader(), Some(2));
 }
 
+// A leader that has lost the only copy of an entry that is not committed can send nothing behind it.
+// It used to lead on for ever, and nobody else could. Found by the simulator.
+#[test]
+fn a_leader_that_lost_what_only_it_had_makes_room() {
+    let mut lab = group(10, 1);
+    lab.part(&[1], &[2, 3]);
+    for text in ["a", "b", "c"] {
+        lab.propose(1, text);
+    }
+    let last = lab.raft(1).last().index.0;
+    lab.at(1).disk.damaged = (last - 1..last).collect();
+    lab.step(1, vec![Input::Damaged { after: Index(last - 2), through: Index(last - 1) }]);
+    lab.heal();
+    let ticket = |lab: &mut Lab| lab.leader().map(|leader| (leader, lab.propose(leader, "d")));
+    let mut asked = None;
+    for _ in 0..8 * E {
+        lab.run(1);
+        asked = asked.or_else(|| ticket(&mut lab).filter(|(leader, _)| *leader != 1));
+    }
+    let (leader, ticket) = asked.expect("another leads");
+    assert!(matches!(lab.answer(leader, ticket), Some(Ok(_))));
+    assert!(lab.raft(1).is_sound(), "what is missing was never committed");
+}
+
 // An entry that is read once more while its mending is on its way to the disk is not missing again.
 // It used to be asked of the others for ever, who may have lost it since.
 #[test]

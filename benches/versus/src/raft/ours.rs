@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock};
 use anyhow::Result;
 use bytes::Bytes;
 use drystone_raft::{
-    Boot, Config, Configuration, Effect, Entry, HardState, Index, Input, Lease,
-    Payload as Content, Raft, ReadMode, Role, Ticket, Write,
+    Boot, Config, Configuration, Effect, Entry, HardState, Index, Input, Lease, Payload as Content,
+    Raft, ReadMode, Role, Ticket, Write,
 };
 
 use super::post::Post;
