@@ -324,8 +324,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Any node; of a healthy core, once there is one: who asks a leader that is cut off, and that
+    /// does not look for a quorum, waits for an answer that cannot come.
     fn any_node(&mut self) -> NodeId {
-        let nodes: Vec<NodeId> = self.world.ids().collect();
+        let mut nodes = self.core.clone();
+        if nodes.is_empty() {
+            nodes.extend(self.world.ids());
+        }
         *self.rng.pick(&nodes)
     }
 
