@@ -288,8 +288,8 @@ fn a_leader_that_only_a_snapshot_can_mend_makes_room() {
     assert_eq!(lab.leader(), Some(2));
 }
 
-// A leader that has lost the only copy of an entry that is not committed can send nothing behind it.
-// It used to lead on for ever, and nobody else could. Found by the simulator.
+// A leader that has lost the only copy of an entry that is not committed can send nothing behind
+// it. It used to lead on for ever, and nobody else could. Found by the simulator.
 #[test]
 fn a_leader_that_lost_what_only_it_had_makes_room() {
     let mut lab = group(10, 1);
