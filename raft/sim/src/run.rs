@@ -528,8 +528,10 @@ impl<'a> Run<'a> {
         let rest = *self.rng.pick(&[Rest::Well, Rest::Down, Rest::Cut, deaf, Rest::Troubled]);
         let rest = if everyone { Rest::Well } else { rest };
         self.trouble.heal(&mut self.world, &core, rest);
-        if rest == Rest::Deaf && self.rng.below(2) == 0 {
-            // Well, but for their disks: who leads among them has to be replaced.
+        let quick = self.plan.liveness <= 40 * ELECTION;
+        if rest == Rest::Deaf && self.rng.below(2) == 0 && quick {
+            // Well, but for their disks: who leads among them has to be replaced. Where writes take
+            // as long as an election, those who cannot finish one spoil the luck of the others.
             self.trouble.heal(&mut self.world, &core, Rest::Well);
             for id in self.world.ids().filter(|id| !core.contains(id)).collect::<Vec<_>>() {
                 self.world.process_mut(id).into_iter().for_each(|member| member.stalls = true);
