@@ -155,9 +155,13 @@ impl Raft {
         }
     }
 
-    /// Whether a snapshot up to `last` has what is missing here and not applied.
+    /// Whether a snapshot up to `last` has what is missing here and takes back nothing that may be
+    /// applied. The last entry that the caller was told of may be the missing one: found so when it
+    /// was read to be applied.
     fn fills(&self, last: Position) -> bool {
-        self.misses_before(last) && last.index > self.told
+        let next = last.index > self.told;
+        let same = last.index == self.told && self.in_hole(last.index);
+        self.misses_before(last) && (next || same)
     }
 
     fn misses_before(&self, last: Position) -> bool {

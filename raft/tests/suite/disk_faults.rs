@@ -199,6 +199,31 @@ fn a_snapshot_that_ends_in_a_hole_cuts_nothing() {
     }
 }
 
+// The last entry that a caller is told of turns out to be damaged when it is read to be applied, and
+// who has it has compacted it away: a snapshot that ends there is what brings it. It used to be
+// taken for old news, for ever. Found by the simulator.
+#[test]
+fn a_snapshot_brings_the_entry_that_was_to_be_applied() {
+    let mut lab = Lab::empty(Config::new(E), 1);
+    let members = Configuration::voters(1..=3);
+    lab.seat(1, Disk::new(members.clone()).with_log(&[1; 9]));
+    lab.post(2, 1, 1, append(pos(1, 9), 8, Vec::new()));
+    lab.deliver_all();
+    assert_eq!(lab.raft(1).commit(), Index(8));
+    lab.at(1).disk.damaged = (8..9).collect();
+    lab.step(1, vec![Input::Damaged { after: Index(7), through: Index(8) }]);
+    assert!(!lab.raft(1).is_sound());
+    let snapshot = SnapshotMeta {
+        last: pos(1, 8),
+        configuration: members.into(),
+        configuration_index: Index(0),
+    };
+    lab.step(1, vec![Input::SnapshotFetched(Some(snapshot))]);
+    lab.deliver_all();
+    assert!(lab.raft(1).is_sound(), "8 is in the snapshot");
+    assert_eq!((lab.raft(1).last(), lab.raft(1).commit()), (pos(1, 9), Index(8)));
+}
+
 // The leader says that it has not what a member takes for sound behind a hole: the member must not
 // cut off what it knows to be committed, be it missing.
 #[test]
