@@ -117,6 +117,17 @@ fn lease(seed: u64) -> Lease {
     }
 }
 
+/// A test of leases that are not used would say nothing.
+fn many_were_leased(all: bool, leased: usize) {
+    let said = "reads by the lease of a leader that is cut off";
+    assert!(!all || leased > 300, "only {leased} {said}");
+}
+
+/// Of the two kinds of lease.
+fn both_were_stale(all: bool, stale: [u64; 2]) {
+    assert!(!all || (stale[0] > 0 && stale[1] > 0), "old reads by contact and by log: {stale:?}");
+}
+
 // Scenario 28: a lease is counted from when its round began, by a clock that may be slow, against
 // loyalty by clocks that may be fast. Within the bound no read is old (thesis §6.4.1).
 #[test]
@@ -127,10 +138,7 @@ fn clocks_within_the_bound_make_no_read_stale() {
         drift.play(false);
         leased += drift.leased;
     });
-    assert!(
-        !all || leased > 300,
-        "the leader that is cut off answered {leased} reads by its lease"
-    );
+    many_were_leased(all, leased);
 }
 
 // Scenario 28: the same with clocks that break the promise. This very test sees old reads, so it
@@ -144,7 +152,7 @@ fn clocks_beyond_the_bound_make_reads_stale() {
         drift.play(false);
         stale[usize::try_from(seed % 2).unwrap()] += drift.lab.watch.stale_reads;
     });
-    assert!(!all || (stale[0] > 0 && stale[1] > 0), "old reads by contact and by log: {stale:?}");
+    both_were_stale(all, stale);
 }
 
 // Scenario 28: a leader whose machine stands still for a while, and whose clock goes on, holds no
@@ -171,7 +179,7 @@ fn pauses_that_stop_the_clock_make_reads_stale() {
         drift.doze(true);
         stale[usize::try_from(seed % 2).unwrap()] += drift.lab.watch.stale_reads;
     });
-    assert!(!all || (stale[0] > 0 && stale[1] > 0), "old reads by contact and by log: {stale:?}");
+    both_were_stale(all, stale);
 }
 
 // Scenario 29: a lease held by the log holds against any votes: members stand inside it, at random,
@@ -185,10 +193,7 @@ fn a_lease_in_the_log_outlasts_elections() {
         drift.play(true);
         leased += drift.leased;
     });
-    assert!(
-        !all || leased > 300,
-        "the leader that is cut off answered {leased} reads by its lease"
-    );
+    many_were_leased(all, leased);
 }
 
 // Scenario 31: a follower that restarts has applied less than it had answered with before. A read
