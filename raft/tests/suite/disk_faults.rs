@@ -199,8 +199,8 @@ fn a_snapshot_that_ends_in_a_hole_cuts_nothing() {
     }
 }
 
-// The last entry that a caller is told of turns out to be damaged when it is read to be applied, and
-// who has it has compacted it away: a snapshot that ends there is what brings it. It used to be
+// The last entry that a caller is told of turns out to be damaged when it is read to be applied,
+// and who has it has compacted it away: a snapshot that ends there is what brings it. It used to be
 // taken for old news, for ever. Found by the simulator.
 #[test]
 fn a_snapshot_brings_the_entry_that_was_to_be_applied() {
