@@ -1,7 +1,5 @@
 //! R3: puts a CPU-second, with a runtime around the core.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::openraft::Tasks;
@@ -13,6 +11,7 @@ use drystone_versus::rounds::{Unit, rounds};
 use crate::Options;
 use crate::contender::Contender;
 use crate::report::{Row, Want};
+use crate::rows::figures;
 
 /// Threads of the runtime.
 const WORKERS: usize = 2;
@@ -43,11 +42,7 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
     let samples = rounds("puts", &mut units, options.rounds(), options.seed)?;
     let mut rows = Vec::new();
     for (clients, _, times) in CLIENTS {
-        let of = |of: fn(&Sample) -> f64| {
-            let mine = who.iter().zip(&samples).filter(|((its, _), _)| *its == clients);
-            let figures = |all: &Vec<Sample>| all.iter().map(of).collect();
-            mine.map(|((_, it), all)| (*it, figures(all))).collect::<BTreeMap<_, _>>()
-        };
+        let of = |of| figures(&who, &samples, clients, of);
         let mut row = |what, want, figures| {
             rows.push(Row { what: format!("R3 {what}, {clients} clients"), want, figures });
         };

@@ -1,7 +1,5 @@
 //! R1: committed entries a CPU-second.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use drystone_versus::figures::Goal;
 use drystone_versus::raft::throughput::{Sample, Throughput};
@@ -10,6 +8,7 @@ use drystone_versus::rounds::{Unit, rounds};
 use crate::Options;
 use crate::contender::{Contender, with_core};
 use crate::report::{Row, Want};
+use crate::rows::figures;
 
 /// Entries at once, how many in all for a turn, and how many times those of raft-rs we want.
 const BATCHES: [(u64, u64, f64); 2] = [(1, 300_000, 3.0), (64, 2_000_000, 1.5)];
@@ -36,11 +35,7 @@ pub(crate) fn rows(options: &Options) -> Result<Vec<Row>> {
     let samples = rounds("entries", &mut units, options.rounds(), options.seed)?;
     let mut rows = Vec::new();
     for (batch, _, times) in BATCHES {
-        let of = |of: fn(&Sample) -> f64| {
-            let mine = who.iter().zip(&samples).filter(|((its, _), _)| *its == batch);
-            let figures = |all: &Vec<Sample>| all.iter().map(of).collect();
-            mine.map(|((_, it), all)| (*it, figures(all))).collect::<BTreeMap<_, _>>()
-        };
+        let of = |of| figures(&who, &samples, batch, of);
         let mut row = |what, want, figures| {
             rows.push(Row { what: format!("R1 {what}, {batch} at once"), want, figures });
         };
