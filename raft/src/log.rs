@@ -213,7 +213,7 @@ impl Log {
     pub(crate) fn entries(
         &self,
         range: Range<Index>,
-    ) -> Option<impl ExactSizeIterator<Item = &Entry>> {
+    ) -> Option<impl ExactSizeIterator<Item = &Entry> + Clone> {
         let start = self.tail_start();
         let inside = range.start >= start && range.end <= self.last.next();
         let skip = |index: Index| usize::try_from(index.0.saturating_sub(start.0)).ok();

@@ -573,7 +573,7 @@ impl Raft {
 
     /// Entries of a range, if all of them are in memory: always when they are in a
     /// [`Write`] of the last step, mostly when they were just committed.
-    pub fn entries(&self, range: Range<Index>) -> Option<impl Iterator<Item = &Entry>> {
+    pub fn entries(&self, range: Range<Index>) -> Option<impl Iterator<Item = &Entry> + Clone> {
         self.log.entries(range)
     }
 

@@ -75,8 +75,7 @@ use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::input::Input;
 use crate::types::{Index, NodeId};
-use book::Book;
-use record::Record;
+use book::{Book, Extent};
 
 pub use batch::Batch;
 pub use error::{Error, Result};
@@ -226,13 +225,11 @@ impl Store {
         let mut bytes = 0;
         let mut reader: Option<(Lsn, drystone_wal::Iter)> = None;
         for place in places {
-            for i in 0..place.count {
-                let lsn = Lsn(place.lsn.0 + i);
-                let entry = match self.read(&mut reader, lsn)? {
-                    Some(entry) if entry.index.0 == place.first.0 + i => entry,
-                    // Damaged since the log was opened: what was read before it is sound.
-                    _ => return Ok((!entries.is_empty()).then_some(entries)),
-                };
+            let Some(row) = self.read(&mut reader, &place)? else {
+                // Damaged since the log was opened: what was read before it is sound.
+                break;
+            };
+            for entry in row {
                 bytes += entry.bytes();
                 if bytes > bytes_max && !entries.is_empty() {
                     return Ok(Some(entries));
@@ -259,13 +256,14 @@ impl Store {
         })
     }
 
-    /// The entry at `lsn`, with a reader that stands shortly before it, or a new one. `None` if it
-    /// is damaged.
+    /// The entries of an extent, with a reader that stands shortly before it, or a new one. `None`
+    /// if they are damaged.
     fn read(
         &self,
         reader: &mut Option<(Lsn, drystone_wal::Iter)>,
-        lsn: Lsn,
-    ) -> Result<Option<Entry>> {
+        extent: &Extent,
+    ) -> Result<Option<Vec<Entry>>> {
+        let lsn = extent.lsn;
         let near = reader.as_ref().is_some_and(|(next, _)| *next <= lsn && lsn.0 - next.0 <= NEAR);
         if !near {
             *reader = Some((lsn, self.wal.iter(lsn)));
@@ -278,10 +276,7 @@ impl Store {
                     if found < lsn {
                         continue;
                     }
-                    return Ok(match Record::decode(&bytes) {
-                        Ok((_, _, Record::Entry(entry) | Record::Mended(entry))) => Some(entry),
-                        _ => None,
-                    });
+                    return Ok(extent.of(&bytes));
                 }
                 Some(Err(drystone_wal::Error::Corrupt { .. })) | None => {
                     *reader = None;
@@ -376,12 +371,10 @@ impl Store {
         let mut reader = None;
         let mut entries = Vec::new();
         for extent in extents {
-            for i in 0..extent.count {
-                match self.read(&mut reader, Lsn(extent.lsn.0 + i))? {
-                    Some(entry) => entries.push(entry),
-                    // It stays where it is, and so does the log.
-                    None => return Ok(None),
-                }
+            match self.read(&mut reader, &extent)? {
+                Some(row) => entries.extend(row),
+                // It stays where it is, and so does the log.
+                None => return Ok(None),
             }
         }
         Ok(Some((latest, entries)))

@@ -9,7 +9,7 @@ use crate::effect::Write;
 use crate::entry::Entry;
 use crate::store::book::Book;
 use crate::store::error::{Error, Result};
-use crate::store::record::{GroupId, Record, put_entry};
+use crate::store::record::{GroupId, Record, put_run};
 use crate::store::{Shelf, Store};
 use crate::types::Index;
 
@@ -41,7 +41,7 @@ impl<'a> Batch<'a> {
         &mut self,
         group: GroupId,
         write: &Write,
-        entries: impl IntoIterator<Item = &'e Entry>,
+        entries: impl IntoIterator<Item = &'e Entry, IntoIter: Clone>,
     ) -> Result<()> {
         let mut pen = self.pen(group)?;
         let hard = write.hard.as_deref().copied().unwrap_or(pen.book.hard);
@@ -55,9 +55,7 @@ impl<'a> Batch<'a> {
         if write.append.is_empty() && pen.book.last.index >= write.append.start {
             pen.record(&Record::Cut(write.append.start.prev()));
         }
-        for entry in entries {
-            pen.entry(entry);
-        }
+        pen.entries(entries);
         Ok(())
     }
 
@@ -101,7 +99,7 @@ impl<'a> Batch<'a> {
             pen.record(&Record::Cut(entry.index.prev()));
         }
         pen.head(hard);
-        pen.entry(entry);
+        pen.entries([entry]);
         Ok(())
     }
 
@@ -139,9 +137,7 @@ impl<'a> Batch<'a> {
         let old = pen.book.clone();
         pen.book.bytes = 0;
         pen.begin(&old);
-        for entry in entries {
-            pen.again(entry);
-        }
+        pen.again(entries);
         pen.end(&old);
     }
 
@@ -153,10 +149,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Carries an entry over to it.
-    pub(crate) fn adopt_entry(&mut self, group: GroupId, entry: &Entry) {
+    /// Carries entries over to it.
+    pub(crate) fn adopt_entries(&mut self, group: GroupId, entries: &[Entry]) {
         if let Ok(mut pen) = self.pen(group) {
-            pen.again(entry);
+            pen.again(entries);
         }
     }
 
@@ -235,13 +231,22 @@ impl Pen<'_> {
         self.note(serial, record);
     }
 
-    fn entry(&mut self, entry: &Entry) {
-        let serial = self.book.next_serial();
-        put_entry(self.bytes, self.group, serial, false, entry);
-        let lsn = self.lsn();
-        let taken = self.book.take_entry(lsn, serial, entry);
-        assert!(taken.is_ok(), "the core writes entries in order: {taken:?}");
-        self.count();
+    /// Entries in a row, of rising terms.
+    fn entries<'e>(&mut self, entries: impl IntoIterator<Item = &'e Entry, IntoIter: Clone>) {
+        let entries = entries.into_iter();
+        self.runs(entries.clone());
+        self.book.note_members(entries);
+    }
+
+    fn runs<'e>(&mut self, entries: impl Iterator<Item = &'e Entry>) {
+        let mut entries = entries.peekable();
+        let mut serial = self.book.next_serial();
+        while let Some((first, count)) = put_run(self.bytes, self.group, serial, &mut entries) {
+            let taken = self.book.take_run(self.lsn(), serial, first, count);
+            assert!(taken.is_ok(), "the core writes entries in order: {taken:?}");
+            self.count();
+            serial = self.book.next_serial();
+        }
     }
 
     fn note(&mut self, serial: u64, record: &Record) {
@@ -266,16 +271,21 @@ impl Pen<'_> {
         self.record(&Record::Mark { fresh: true, meta });
     }
 
-    /// An entry that was written before.
-    fn again(&mut self, entry: &Entry) {
+    /// Entries that were written before.
+    fn again(&mut self, entries: &[Entry]) {
         let next = self.book.last.index.next();
-        if entry.index < next {
-            return self.record(&Record::Mended(entry.clone()));
+        let known = entries.iter().take_while(|entry| entry.index < next).count();
+        let (known, fresh) = entries.split_at(known);
+        for entry in known {
+            self.record(&Record::Mended(entry.clone()));
         }
-        if entry.index > next {
-            self.record(&Record::Gap(next, entry.index.prev()));
+        for row in fresh.chunk_by(|one, other| one.index.next() == other.index) {
+            let (next, first) = (self.book.last.index.next(), row[0].index);
+            if first > next {
+                self.record(&Record::Gap(next, first.prev()));
+            }
+            self.entries(row);
         }
-        self.entry(entry);
     }
 
     /// What it has lost, and its term and vote.

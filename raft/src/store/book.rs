@@ -2,13 +2,13 @@
 //! said of its term, its vote and its base.
 //!
 //! ```text
-//!      shared log   … 40   41  42  43   44   45  46   47 …
-//!                     Head  7   8   9   other Head 10
-//!      extents      (from 7: 3 entries, term 2, at 41) (from 10: 1 entry, term 2, at 46)
+//!      shared log   … 40    41    42    43    44 …
+//!                     Head  7–9   other Head  10
+//!      extents      (from 7: 3 entries, term 2, at 41) (from 10: 1 entry, term 2, at 44)
 //! ```
 //!
-//! A write is one extent for each of its terms, however many entries it has. An index between the
-//! base and the end that is in no extent is *missing*. A book is kept by the same calls when the
+//! An extent is what is needed of a run of entries, which is one record. An index between the base
+//! and the end that is in no extent is *missing*. A book is kept by the same calls when the
 //! log is written and when it is read back, so that the two cannot come to differ.
 
 use std::collections::VecDeque;
@@ -19,28 +19,49 @@ use drystone_wal::Lsn;
 use crate::boot::{Boot, HardState, Hole, SnapshotMeta};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
-use crate::store::record::{Head, Record};
+use crate::store::record::{Head, RUN_MAX, Record};
 use crate::types::{Index, Position, Term};
 
-/// Entries that stand in a row, in the group's log and in the shared one.
+/// Entries in a row that stand in one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) first: Index,
-    pub(crate) count: u64,
+    pub(crate) count: u32,
+    /// Entries of the record before the first of these.
+    pub(crate) skip: u32,
     pub(crate) term: Term,
     pub(crate) lsn: Lsn,
 }
 
 impl Extent {
     pub(crate) fn end(&self) -> Index {
-        Index(self.first.0 + self.count)
+        Index(self.first.0 + u64::from(self.count))
+    }
+
+    /// Its entries, out of the bytes of its record; `None` if that is another.
+    pub(crate) fn of(&self, record: &[u8]) -> Option<Vec<Entry>> {
+        let mut entries = match Record::decode(record) {
+            Ok((_, _, Record::Run(entries))) => entries,
+            Ok((_, _, Record::Mended(entry))) => vec![entry],
+            _ => return None,
+        };
+        let (skip, count) = (self.skip as usize, self.count as usize);
+        let first = entries.get(skip)?.position();
+        let fits = entries.len() - skip >= count;
+        if !fits || first != Position::new(self.term, self.first) {
+            return None;
+        }
+        entries.truncate(skip + count);
+        entries.drain(..skip);
+        Some(entries)
     }
 
     /// The part of it in `from..end`.
     fn part(&self, from: Index, end: Index) -> Option<Extent> {
         let (first, end) = (self.first.max(from), self.end().min(end));
-        let lsn = Lsn(self.lsn.0 + first.0.saturating_sub(self.first.0));
-        (first < end).then(|| Extent { first, count: end.0 - first.0, lsn, ..*self })
+        // Neither is more than the record holds.
+        let skip = self.skip + first.0.saturating_sub(self.first.0).min(self.count.into()) as u32;
+        (first < end).then(|| Extent { first, count: (end.0 - first.0) as u32, skip, ..*self })
     }
 }
 
@@ -92,9 +113,11 @@ impl Book {
         let lost = self.turn(lsn, serial)?;
         match record {
             Record::Head(head) => self.head(lsn, head)?,
-            Record::Entry(entry) => {
-                self.settle_before(entry.position());
-                self.put(lsn, entry)?;
+            Record::Run(entries) => {
+                let first = entries.first().expect("a run has an entry").position();
+                // No more than a run may have.
+                self.put(lsn, first, entries.len() as u32)?;
+                self.note_members(entries);
             }
             Record::Mended(entry) => self.mend(lsn, entry),
             Record::Cut(last) => self.cut(*last),
@@ -108,16 +131,17 @@ impl Book {
         Ok(lost)
     }
 
-    /// The same for an entry.
-    pub(crate) fn take_entry(
+    /// The same for a run: its first entry, and how many it has. Which of them name members is for
+    /// [`Book::note_members`] to say.
+    pub(crate) fn take_run(
         &mut self,
         lsn: Lsn,
         serial: u64,
-        entry: &Entry,
+        first: Position,
+        count: u32,
     ) -> Result<u64, &'static str> {
         let lost = self.turn(lsn, serial)?;
-        self.settle_before(entry.position());
-        self.put(lsn, entry)?;
+        self.put(lsn, first, count)?;
         Ok(lost)
     }
 
@@ -222,9 +246,10 @@ impl Book {
         inside.next().map(|extent| extent.end().prev())
     }
 
-    /// Puts an entry in its place, and cuts what was there and behind it.
-    fn put(&mut self, lsn: Lsn, entry: &Entry) -> Result<(), &'static str> {
-        let Position { term, index } = entry.position();
+    /// Puts entries in their places, and cuts what was there and behind them.
+    fn put(&mut self, lsn: Lsn, first: Position, count: u32) -> Result<(), &'static str> {
+        self.settle_before(first);
+        let Position { term, index } = first;
         if index <= self.last.index {
             self.cut(index.prev());
         }
@@ -235,20 +260,22 @@ impl Book {
         if term < self.extents.back().map_or(self.base.term, |extent| extent.term) {
             return Err("an entry of an older term than the one before");
         }
-        match self.extents.back_mut() {
-            Some(back) if back.term == term && back.end() == index && back.follows(lsn) => {
-                back.count += 1;
-            }
-            _ => self.extents.push_back(Extent { first: index, count: 1, term, lsn }),
-        }
+        let run = Extent { first: index, count, skip: 0, term, lsn };
+        self.extents.push_back(run);
         if term != self.last.term {
             self.run = index;
         }
-        self.last = entry.position();
-        if let Payload::Configuration(found) = &entry.payload {
-            self.configurations.push((index, Arc::clone(found)));
-        }
+        self.last = Position::new(term, run.end().prev());
         Ok(())
+    }
+
+    /// These entries are in the log now: members that they name are known.
+    pub(crate) fn note_members<'e>(&mut self, entries: impl IntoIterator<Item = &'e Entry>) {
+        for entry in entries {
+            if let Payload::Configuration(found) = &entry.payload {
+                self.configurations.push((entry.index, Arc::clone(found)));
+            }
+        }
     }
 
     /// Puts an entry into its old place. What was written there before, if anything, is damaged.
@@ -259,13 +286,7 @@ impl Book {
             return;
         }
         let at = self.extents.partition_point(|extent| extent.end() <= index);
-        let one = Extent { first: index, count: 1, term, lsn };
-        match at.checked_sub(1).and_then(|before| self.extents.get_mut(before)) {
-            Some(before) if before.term == term && before.end() == index && before.follows(lsn) => {
-                before.count += 1;
-            }
-            _ => self.extents.insert(at, one),
-        }
+        self.extents.insert(at, Extent { first: index, count: 1, skip: 0, term, lsn });
         if let Payload::Configuration(found) = &entry.payload {
             let at = self.configurations.partition_point(|(known, _)| *known < index);
             if self.configurations.get(at).is_none_or(|(known, _)| *known != index) {
@@ -340,7 +361,7 @@ impl Book {
     }
 
     fn count(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.count).sum()
+        self.extents.iter().map(|extent| u64::from(extent.count)).sum()
     }
 
     /// The oldest record of the shared log that is still needed.
@@ -390,7 +411,8 @@ impl Book {
     pub(crate) fn suspect(&mut self, count: u64) {
         self.hard.lost_vote = true;
         // Nobody can tell in which term: no candidate's log is good enough.
-        let index = self.last.index.0.saturating_add(count).min(u64::MAX / 2);
+        let entries = count.saturating_mul(u64::from(RUN_MAX));
+        let index = self.last.index.0.saturating_add(entries).min(u64::MAX / 2);
         self.hard.lost_end = Some(Position::new(Term(u64::MAX), Index(index)));
     }
 
@@ -428,10 +450,9 @@ impl Book {
         lost || !self.holes().is_empty()
     }
 
-    /// Whether the entry that is worth keeping at `index` is the one at `lsn`.
+    /// Whether the entry that is worth keeping at `index` is the one in the record at `lsn`.
     pub(crate) fn stands_at(&self, index: Index, lsn: Lsn) -> bool {
-        let extent = self.find(index).map(|at| self.extents[at]);
-        extent.is_some_and(|extent| extent.lsn.0 + (index.0 - extent.first.0) == lsn.0)
+        self.find(index).is_some_and(|at| self.extents[at].lsn == lsn)
     }
 
     /// What a node begins with.
@@ -481,12 +502,5 @@ impl Book {
             (end, term) = (extent.end(), extent.term);
         }
         assert!(end <= self.last.index.next(), "nothing lies behind the end");
-    }
-}
-
-impl Extent {
-    /// Whether the record at `lsn` stands right behind it.
-    fn follows(&self, lsn: Lsn) -> bool {
-        self.lsn.0 + self.count == lsn.0
     }
 }

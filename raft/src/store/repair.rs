@@ -184,13 +184,13 @@ fn carry(
     }
     for record in records(salvage) {
         let (lsn, bytes) = record?;
-        let Ok((group, _, Record::Entry(entry) | Record::Mended(entry))) = Record::decode(&bytes)
-        else {
-            continue;
+        let (group, mut entries) = match Record::decode(&bytes) {
+            Ok((group, _, Record::Run(entries))) => (group, entries),
+            Ok((group, _, Record::Mended(entry))) => (group, vec![entry]),
+            _ => continue,
         };
-        if reading.books[&group].stands_at(entry.index, lsn) {
-            batch.adopt_entry(group, &entry);
-        }
+        entries.retain(|entry| reading.books[&group].stands_at(entry.index, lsn));
+        batch.adopt_entries(group, &entries);
         if batch.bytes() >= BATCH_BYTES {
             drop(batch.commit()?);
             batch = store.batch();
