@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use drystone_raft::Index;
 use drystone_raft::store::{GroupId, Store};
+use drystone_vfs::SimVfs;
 
 use crate::store_support::{Hand, closed_store, disk_with, load_all, open, restore};
 
@@ -39,6 +40,8 @@ fn judge(store: &Store, hand: &Hand, place: &str) -> usize {
             assert!(loaded.iter().eq(wanted), "{place}: {group} is not whole");
         } else {
             harmed += 1;
+            let lost = raft.hard().lost_end.unwrap_or(raft.last()).index;
+            assert!(lost >= model.last().index, "{place}: {group} may have lost more than {lost}");
         }
     }
     harmed
@@ -115,6 +118,28 @@ fn lost_segment_leaves_a_store_that_works() {
         assert_eq!(restore(store.boot(group).unwrap()).last().index, Index(0));
     }
     assert!(harms > 0, "what was in the later segments was not compacted away");
+}
+
+/// Scenario 52. A record may hold many entries: where some are lost and only their number is known,
+/// the log may have gone as far as full ones would reach, and counts as a copy no sooner.
+#[test]
+fn a_lost_end_is_taken_to_be_as_long_as_it_may_have_been() {
+    let disk = SimVfs::new(1);
+    let store = open(Arc::new(disk.clone())).unwrap();
+    let mut hand = Hand::new(1);
+    hand.create(&store, 1).unwrap();
+    hand.write(&store, 1).unwrap();
+    let mut files = disk.files();
+    let model = hand.models.get_mut(&GroupId(1)).unwrap();
+    hand.written.get_mut(&GroupId(1)).unwrap().extend(model.extend(&store, GroupId(1), 100));
+    store.close().unwrap();
+    drop(store);
+    // The log is as it was before; that it went on is noted.
+    let noted = disk.files().into_iter().find(|(path, _)| path.ends_with("LAST")).unwrap();
+    files.retain(|(path, _)| *path != noted.0);
+    files.push(noted);
+    let store = open(disk_with(&files)).unwrap();
+    assert_eq!(judge(&store, &hand, "without the last write"), 1);
 }
 
 /// Harm of every kind that chance can think of, to stores of every kind, closed or cut off.

@@ -51,6 +51,38 @@ impl Model {
         self.entries.iter().find(|entry| entry.index == index)
     }
 
+    /// The members as of an index that is not compacted away.
+    pub(crate) fn members_at(&self, index: Index) -> Arc<Configuration> {
+        let named = self.entries.iter().rev().filter(|entry| entry.index <= index);
+        let mut named = named.filter_map(|entry| match &entry.payload {
+            Payload::Configuration(named) => Some(named),
+            _ => None,
+        });
+        Arc::clone(named.next().unwrap_or(&self.members))
+    }
+
+    /// Everything up to `through` is compacted away.
+    pub(crate) fn compact(&mut self, through: Index) {
+        self.members = self.members_at(through);
+        self.base = self.entry(through).unwrap().position();
+        self.entries.retain(|entry| entry.index > through);
+    }
+
+    /// Puts so many entries behind the last, in one write.
+    pub(crate) fn extend(&mut self, store: &Store, group: GroupId, count: u64) -> Vec<Entry> {
+        let Position { term, index } = self.last();
+        let blank = |i| Entry { term, index: Index(index.0 + i), payload: Payload::Blank };
+        let entries: Vec<Entry> = (1..=count).map(blank).collect();
+        let append = index.next()..Index(index.0 + count + 1);
+        let (id, mended) = (WriteId(0), Vec::new());
+        let write = Write { id, hard: None, snapshot: None, mended, append };
+        let mut batch = store.batch();
+        batch.put(group, &write, &entries).unwrap();
+        batch.commit().unwrap().unwrap().wait().unwrap();
+        self.entries.extend(entries.iter().cloned());
+        entries
+    }
+
     /// Checks that a group in the store is this, whole.
     pub(crate) fn check(&self, store: &Store, group: GroupId) {
         store.check();
@@ -76,6 +108,7 @@ impl Model {
         let vote = if spent { Some(raft.id()) } else { self.hard.vote };
         same("the vote", &raft.hard().vote, &vote)?;
         same("the term", &raft.hard().term, &self.hard.term.max(self.last().term))?;
+        same("the members", raft.members(), &*self.members_at(self.last().index))?;
         let loaded = load_all(store, group, self.base.index, self.last().index);
         same("the entries", &loaded, &self.entries)
     }
@@ -131,7 +164,7 @@ impl Hand {
                 let at = self.below(model.entries.len() as u64) as usize;
                 let through = model.entries[at].index;
                 batch.compact(group, through)?;
-                self.compact(&mut model, through);
+                model.compact(through);
             } else {
                 let (write, entries) = self.next(&mut model);
                 batch.put(group, &write, &entries)?;
@@ -143,16 +176,6 @@ impl Hand {
             commit.wait()?;
         }
         Ok(())
-    }
-
-    fn compact(&self, model: &mut Model, through: Index) {
-        for entry in model.entries.iter().take_while(|entry| entry.index <= through) {
-            model.base = entry.position();
-            if let Payload::Configuration(members) = &entry.payload {
-                model.members = Arc::clone(members);
-            }
-        }
-        model.entries.retain(|entry| entry.index > through);
     }
 
     /// What a core might want written next.
