@@ -247,6 +247,10 @@ impl Log {
             }
             self.drop_front();
         }
+    }
+
+    /// Gives back most of the memory that nothing is in.
+    pub(crate) fn shrink_somewhat(&mut self) {
         if self.tail.is_empty() && self.tail.capacity() > TAIL_KEPT {
             self.tail.shrink_to(TAIL_KEPT);
         }

@@ -127,7 +127,13 @@ pub struct Raft {
     /// 0 if that was nobody.
     told_leader: (Term, NodeId),
     told_members: bool,
+    /// Steps taken, modulo [`SHRINK_STEPS`].
+    steps: u8,
 }
+
+/// Steps after which room for entries that nothing is in is given back. It comes and goes with
+/// the followers' lag, many times a second: to give it back at once is to pay for it each time.
+const SHRINK_STEPS: u8 = 200;
 
 impl Raft {
     /// A node as it comes back from its disk. `seed` keeps its timers apart from those of others;
@@ -191,6 +197,7 @@ impl Raft {
             installing: None,
             told_leader: (hard.term, 0),
             told_members: false,
+            steps: 0,
             config,
         };
         raft.take_turns();
@@ -241,6 +248,10 @@ impl Raft {
         self.pass_time(out);
         self.settle(out);
         self.trim(told);
+        self.steps = (self.steps + 1) % SHRINK_STEPS;
+        if self.steps == 0 {
+            self.log.shrink_somewhat();
+        }
     }
 
     /// By reference, as messages are further on: to move a hundred bytes from hand to hand takes
