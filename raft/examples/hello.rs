@@ -19,8 +19,8 @@ struct Map(BTreeMap<String, String>);
 impl State for Map {
     type Reply = Option<String>; // what was there before
 
-    fn apply(&mut self, _: Index, command: Bytes) -> Option<String> {
-        let text = String::from_utf8_lossy(&command);
+    fn apply(&mut self, _: Index, command: &Bytes) -> Option<String> {
+        let text = String::from_utf8_lossy(command);
         let (key, value) = text.split_once('=')?;
         self.0.insert(key.into(), value.into())
     }

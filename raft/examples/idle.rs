@@ -27,7 +27,7 @@ struct Nothing;
 impl StateMachine for Nothing {
     type Reply = ();
 
-    fn apply(&mut self, _: Index, _: Bytes) {}
+    fn apply(&mut self, _: Index, _: &Bytes) {}
 
     fn snapshot(&mut self) -> SnapshotJob {
         Box::new(|_| Ok(()))

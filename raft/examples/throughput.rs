@@ -26,7 +26,7 @@ struct Sum(u64);
 impl StateMachine for Sum {
     type Reply = u64;
 
-    fn apply(&mut self, _: Index, command: Bytes) -> u64 {
+    fn apply(&mut self, _: Index, command: &Bytes) -> u64 {
         self.0 = self.0.wrapping_add(u64::from(command[0]));
         self.0
     }

@@ -4,6 +4,7 @@
 //! leader's, and never otherwise. A message that is old, short or empty cuts nothing (Raft §5.3,
 //! step 3 of AppendEntries).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::effect::{Effect, Fault};
@@ -21,10 +22,11 @@ impl Raft {
         mut prev: Position,
         commit: Index,
         round: u64,
-        mut entries: Vec<Entry>,
+        mut entries: Arc<[Entry]>,
         out: &mut Vec<Effect>,
     ) {
         self.entries_at = self.now;
+        let mut skipped = 0;
         // Up to the commit index the two logs are alike, compacted or not: nothing there is
         // compared with what may not be here any more, and nothing is ever refused.
         if prev.index < self.commit {
@@ -37,7 +39,7 @@ impl Raft {
                 return self.stop(Fault::Diverged { peer: from, index }, out);
             }
             self.mend_from(&entries[..known]);
-            entries.drain(..known);
+            skipped = known;
             let term = self.log.term_at(self.commit).expect("what is committed is in the log");
             prev = Position::new(term, self.commit);
         }
@@ -50,29 +52,33 @@ impl Raft {
             let (prev, life) = (prev.index, self.life);
             return self.send(from, Body::Rejected { prev, hint, round, life }, out);
         }
-        let count = entries.len();
-        self.meet_hole(&mut entries);
-        if entries.is_empty() && count > 0 {
-            // They reach into a hole and cannot be told from what is missing. To say so would bring
-            // them again at once, for ever; the leader tries again with its next heartbeat, and by
-            // then a peer may have mended the hole.
-            return self.saw(prev.index, commit);
-        }
-        let matched = entries.last().map_or(prev.index, |entry| entry.index);
-        for entry in entries {
-            match self.log.term_at(entry.index) {
-                Some(term) if term == entry.term => {}
-                Some(_) => {
-                    self.truncate(entry.index.prev());
-                    self.append(entry);
-                }
-                None => {
-                    self.append(entry);
-                }
+        if self.damage.is_some() && skipped < entries.len() {
+            let mut sound = entries[skipped..].to_vec();
+            self.meet_hole(&mut sound);
+            if sound.is_empty() {
+                // They reach into a hole and cannot be told from what is missing. To say so would
+                // bring them again at once, for ever; the leader tries again with its next
+                // heartbeat, and by then a peer may have mended the hole.
+                return self.saw(prev.index, commit);
             }
+            (entries, skipped) = (sound.into(), 0);
         }
+        let matched = entries[skipped..].last().map_or(prev.index, |entry| entry.index);
+        self.take_over(entries, skipped);
         self.saw(matched, commit);
         self.owed = Some(self.owed.map_or(round, |owed| owed.max(round)));
+    }
+
+    /// Appends what is new of a leader's entries, all but the first `skipped`. What differs from
+    /// them is cut off.
+    fn take_over(&mut self, entries: Arc<[Entry]>, skipped: usize) {
+        let fresh = |entry: &Entry| !self.log.has(entry.position());
+        let Some(known) = entries[skipped..].iter().position(fresh) else { return };
+        let first = entries[skipped + known].index;
+        if first <= self.log.last().index {
+            self.truncate(first.prev());
+        }
+        self.append_shared(entries, skipped + known);
     }
 
     /// The leader is there.

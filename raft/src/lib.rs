@@ -142,6 +142,7 @@ mod configuration;
 mod quorum;
 
 mod snapshot;
+mod tail;
 
 mod borrow;
 mod damage;

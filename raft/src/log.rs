@@ -13,11 +13,14 @@
 //! durable, and while a follower that keeps up may want them; older ones are read by the driver
 //! ([`Effect::Load`](crate::Effect::Load)).
 
-use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::entry::Entry;
+#[cfg(feature = "runtime")]
+use crate::tail::Piece;
+use crate::tail::Tail;
 use crate::types::{Index, Position, Term};
 
 /// The positions of a log and the entries at its end.
@@ -36,14 +39,12 @@ pub(crate) struct Log {
     written: Index,
     /// Up to here it is durable.
     stable: Index,
-    tail: VecDeque<Entry>,
-    tail_bytes: usize,
+    tail: Tail,
 }
 
 impl Log {
     pub(crate) fn new(base: Position, runs: Vec<(Index, Term)>, last: Index) -> Log {
-        let (tail, tail_bytes) = (VecDeque::new(), 0);
-        Log { base, runs, last, written: last, stable: last, tail, tail_bytes }
+        Log { base, runs, last, written: last, stable: last, tail: Tail::default() }
     }
 
     pub(crate) fn base(&self) -> Position {
@@ -103,8 +104,25 @@ impl Log {
     pub(crate) fn append(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last.next(), "entries are appended in order");
         self.extend(entry.position());
-        self.tail_bytes += entry.bytes();
-        self.tail.push_back(entry);
+        self.tail.push(entry);
+    }
+
+    /// Puts entries behind the last: all of these but the first `skipped`.
+    pub(crate) fn append_shared(&mut self, entries: Arc<[Entry]>, skipped: usize) {
+        let row = &entries[skipped..];
+        let (Some(first), Some(last)) = (row.first(), row.last()) else { return };
+        assert_eq!(first.index, self.last.next(), "entries are appended in order");
+        if self.last().term == last.term && !self.runs.is_empty() {
+            self.last = last.index;
+        } else {
+            row.iter().for_each(|entry| self.extend(entry.position()));
+        }
+        self.tail.share(entries, skipped);
+    }
+
+    /// What was appended is complete, and can be shared with others.
+    pub(crate) fn seal(&mut self) {
+        self.tail.seal();
     }
 
     fn extend(&mut self, position: Position) {
@@ -122,14 +140,7 @@ impl Log {
         self.last = last;
         self.written = self.written.min(last);
         self.stable = self.stable.min(last);
-        while self.tail.back().is_some_and(|entry| entry.index > last) {
-            self.drop_back();
-        }
-    }
-
-    fn drop_back(&mut self) {
-        let entry = self.tail.pop_back().expect("the tail has a last entry");
-        self.tail_bytes -= entry.bytes();
+        self.tail.truncate(last);
     }
 
     /// An empty log behind a snapshot.
@@ -161,14 +172,7 @@ impl Log {
                 self.runs[0].0 = through.next();
             }
         }
-        while self.tail.front().is_some_and(|entry| entry.index <= through) {
-            self.drop_front();
-        }
-    }
-
-    fn drop_front(&mut self) {
-        let entry = self.tail.pop_front().expect("the tail has a first entry");
-        self.tail_bytes -= entry.bytes();
+        self.tail.drop_through(through);
     }
 
     /// The entries that no write has been asked for, now asked for.
@@ -206,26 +210,32 @@ impl Log {
 
     /// The index of the first entry in memory, or the one behind the last.
     pub(crate) fn tail_start(&self) -> Index {
-        self.tail.front().map_or(self.last.next(), |entry| entry.index)
+        self.tail.start().unwrap_or(self.last.next())
+    }
+
+    fn is_in_memory(&self, range: &Range<Index>) -> bool {
+        range.start >= self.tail_start() && range.end <= self.last.next()
     }
 
     /// Entries of a range, if all are in memory.
     pub(crate) fn entries(
         &self,
         range: Range<Index>,
-    ) -> Option<impl ExactSizeIterator<Item = &Entry> + Clone> {
-        let start = self.tail_start();
-        let inside = range.start >= start && range.end <= self.last.next();
-        let skip = |index: Index| usize::try_from(index.0.saturating_sub(start.0)).ok();
-        let (from, to) = (skip(range.start)?, skip(range.end)?);
-        inside.then(|| self.tail.range(from..to.max(from)))
+    ) -> Option<impl Iterator<Item = &Entry> + Clone> {
+        self.is_in_memory(&range).then(|| self.tail.range(range))
+    }
+
+    /// The same, to be kept.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn pieces(&self, range: &Range<Index>) -> Option<Vec<Piece>> {
+        self.is_in_memory(range).then(|| self.tail.pieces(range))
     }
 
     /// The first entries of a range, if all of it is in memory: as many as `bytes_max` allows, and
     /// at least one.
     pub(crate) fn batch(&self, range: Range<Index>, bytes_max: usize) -> Option<Vec<Entry>> {
         let all = self.entries(range)?;
-        let mut batch = Vec::with_capacity(all.len().min(bytes_max / Entry::OVERHEAD_BYTES + 1));
+        let mut batch: Vec<Entry> = Vec::new();
         let mut bytes = 0;
         for entry in all {
             bytes += entry.bytes();
@@ -237,28 +247,34 @@ impl Log {
         Some(batch)
     }
 
+    /// The same, shared with this log if they are one piece of it.
+    pub(crate) fn shared(&self, range: Range<Index>, bytes_max: usize) -> Option<Arc<[Entry]>> {
+        if !self.is_in_memory(&range) {
+            return None;
+        }
+        match self.tail.piece(&range, bytes_max) {
+            Some(piece) => Some(piece),
+            None => self.batch(range, bytes_max).map(Arc::from),
+        }
+    }
+
     /// Drops durable entries from memory: those up to `wanted`, and of the others as many as
     /// there are more than `bytes_max` of.
     pub(crate) fn trim(&mut self, wanted: Index, bytes_max: usize) {
-        while let Some(entry) = self.tail.front() {
-            let durable = entry.index <= self.stable;
-            if !durable || (entry.index > wanted && self.tail_bytes <= bytes_max) {
-                break;
-            }
-            self.drop_front();
-        }
+        self.tail.drop_through(wanted.min(self.stable));
+        self.tail.drop_beyond(bytes_max, self.stable);
     }
 
     /// Gives back most of the memory that nothing is in.
     pub(crate) fn shrink_somewhat(&mut self) {
-        if self.tail.is_empty() && self.tail.capacity() > TAIL_KEPT {
-            self.tail.shrink_to(TAIL_KEPT);
+        if self.tail.is_empty() {
+            self.tail.shrink();
         }
     }
 
     /// Gives back the memory that nothing is in.
     pub(crate) fn shrink(&mut self) {
-        self.tail.shrink_to_fit();
+        self.tail.shrink();
         self.runs.shrink_to_fit();
     }
 
@@ -270,16 +286,9 @@ impl Log {
         let first = self.runs.first().map_or(self.last.next(), |(first, _)| *first);
         assert_eq!(first, self.base.index.next(), "every index behind the base has a term");
         assert!(self.tail_start() <= self.stable.next(), "what is not durable is in memory");
-        let bytes: usize = self.tail.iter().map(Entry::bytes).sum();
-        assert_eq!(bytes, self.tail_bytes, "bytes in memory are counted");
-        for pair in self.tail.iter().zip(self.tail.iter().skip(1)) {
-            assert_eq!(pair.0.index.next(), pair.1.index, "the tail has no gaps");
-        }
+        self.tail.check();
     }
 }
-
-/// Room for entries that an empty tail keeps, so that a busy group does not allocate it each time.
-const TAIL_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {

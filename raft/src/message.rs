@@ -15,6 +15,7 @@
 //! lost, doubled, delayed and reordered, and none may do harm by that. They must not be altered,
 //! which is for the transport to see to. `wire.rs` has the bytes.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::boot::SnapshotMeta;
@@ -70,8 +71,8 @@ pub enum Body {
         commit: Index,
         /// The leader's latest round of contact.
         round: u64,
-        /// In order, without gaps.
-        entries: Vec<Entry>,
+        /// In order, without gaps. Shared with the log that they are from.
+        entries: Arc<[Entry]>,
     },
     /// The follower's log is durable and like the leader's up to `matched`.
     Accepted {

@@ -43,6 +43,8 @@ use crate::patience::Turn;
 use crate::reads::Asks;
 use crate::reign::Reign;
 use crate::rng::Rng;
+#[cfg(feature = "runtime")]
+use crate::tail::Piece;
 use crate::types::{Index, NodeId, Position, Term};
 use crate::writes::{Promise, Writes};
 
@@ -304,6 +306,7 @@ impl Raft {
         self.tally(out);
         self.govern(out);
         self.ask_for_write(out);
+        self.log.seal();
         self.replicate(out);
         self.acknowledge();
         while let Some((to, promise)) = self.writes.release() {
@@ -355,9 +358,9 @@ impl Raft {
             Body::PreVote { last } => self.on_pre_vote(from, term, last, out),
             Body::Vote { last, forced } => self.on_vote(from, last, forced, out),
             Body::Ballot { pre, asked, word, last } => self.on_ballot(from, pre, asked, word, last),
-            Body::Append { prev, commit, round, ref mut entries } => {
+            Body::Append { prev, commit, round, ref entries } => {
                 if self.follow(from, out) {
-                    self.on_append(from, prev, commit, round, mem::take(entries), out);
+                    self.on_append(from, prev, commit, round, Arc::clone(entries), out);
                 }
             }
             Body::Heartbeat { commit, round, quiesce } => {
@@ -405,9 +408,10 @@ impl Raft {
         check(from != self.id && from != 0, "its sender cannot be")?;
         check(term.0 < u64::MAX / 2, "its term cannot be")?;
         let (prev, entries) = match body {
-            Body::Append { prev, entries, .. } | Body::Lent { prev, entries } => (*prev, entries),
+            Body::Append { prev, entries, .. } => (*prev, &entries[..]),
+            Body::Lent { prev, entries } => (*prev, &entries[..]),
             Body::Mended { entries, .. } => match entries.first() {
-                Some(first) => (Position::new(Term(0), first.index.prev()), entries),
+                Some(first) => (Position::new(Term(0), first.index.prev()), &entries[..]),
                 None => return Ok(()),
             },
             _ => return Ok(()),
@@ -546,6 +550,17 @@ impl Raft {
         index
     }
 
+    /// Appends all of these entries but the first `skipped`, and obeys those that name the members.
+    pub(crate) fn append_shared(&mut self, entries: Arc<[Entry]>, skipped: usize) {
+        self.log.append_shared(Arc::clone(&entries), skipped);
+        for entry in &entries[skipped..] {
+            if let Payload::Configuration(members) = &entry.payload {
+                self.history.push(entry.index, Arc::clone(members));
+                self.members_changed();
+            }
+        }
+    }
+
     /// Cuts off the log behind `last`, and everything that was built on it.
     pub(crate) fn truncate(&mut self, last: Index) {
         let last = self.cut_holes(last);
@@ -586,6 +601,12 @@ impl Raft {
     /// [`Write`] of the last step, mostly when they were just committed.
     pub fn entries(&self, range: Range<Index>) -> Option<impl Iterator<Item = &Entry> + Clone> {
         self.log.entries(range)
+    }
+
+    /// The same, shared.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn pieces(&self, range: &Range<Index>) -> Option<Vec<Piece>> {
+        self.log.pieces(range)
     }
 
     fn is_stopped(&self) -> bool {

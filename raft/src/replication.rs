@@ -9,6 +9,7 @@
 //! own copy counts when it is durable, like everybody's. An entry is committed when a quorum has
 //! it and it is of this term; older ones are committed by those behind them (Raft §5.4.2).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -198,7 +199,7 @@ impl Raft {
             return;
         }
         let bytes = entries.iter().map(Entry::bytes).sum();
-        let entries: Vec<Entry> = entries.iter().map(|entry| peer.dress(entry)).collect();
+        let entries: Arc<[Entry]> = entries.iter().map(|entry| peer.dress(entry)).collect();
         let reached = entries.last().expect("there is one").index;
         peer.sent(reached, bytes);
         peer.round_sent = round;
@@ -477,11 +478,17 @@ impl Raft {
 }
 
 /// The entries to send to a follower next, and their bytes; `None` if they are not in memory.
-fn take(log: &Log, peer: &Progress, last: Index, bytes_max: usize) -> Option<(Vec<Entry>, usize)> {
-    let mut entries = log.batch(peer.next..last.next().max(peer.next), bytes_max)?;
+fn take(
+    log: &Log,
+    peer: &Progress,
+    last: Index,
+    bytes_max: usize,
+) -> Option<(Arc<[Entry]>, usize)> {
+    let range = peer.next..last.next().max(peer.next);
+    let mut entries = log.shared(range, bytes_max)?;
     let bytes = entries.iter().map(Entry::bytes).sum();
     if peer.witness.is_some() {
-        entries.iter_mut().for_each(|entry| *entry = peer.dress(entry));
+        entries = entries.iter().map(|entry| peer.dress(entry)).collect();
     }
     Some((entries, bytes))
 }

@@ -264,7 +264,7 @@ fn body(reader: &mut Reader<'_>, kind: u8) -> Result<Body, Error> {
             prev: reader.position()?,
             commit: reader.index()?,
             round: reader.number()?,
-            entries: entries::read(reader)?,
+            entries: entries::read(reader)?.into(),
         },
         ACCEPTED => Body::Accepted {
             matched: reader.index()?,

@@ -16,6 +16,7 @@ use crate::runtime::machine::StateMachine;
 use crate::runtime::shard::Event;
 use crate::runtime::tickets::Answer;
 use crate::store::{GroupId, Store};
+use crate::tail::Piece;
 use crate::types::Index;
 
 /// Bytes of entries that are read from the log at once, to be applied.
@@ -27,12 +28,7 @@ pub(crate) enum Job<M: StateMachine> {
     /// A group that begins here.
     Add { slot: u32, group: GroupId, machine: M, applied: Index },
     /// Apply up to an index; the entries that are not here are in the log.
-    Apply {
-        slot: u32,
-        entries: Vec<Entry>,
-        through: Index,
-        replies: Vec<(Index, Answer<M::Reply>)>,
-    },
+    Apply { slot: u32, pieces: Vec<Piece>, through: Index, replies: Vec<(Index, Answer<M::Reply>)> },
     /// Answer when this index is applied.
     Wait { slot: u32, index: Index, answer: Answer<Index> },
     /// Put the state of this snapshot in place of what there is.
@@ -47,7 +43,7 @@ pub(crate) enum Job<M: StateMachine> {
 
 /// Entries to apply, and who waits for them.
 struct Work<M: StateMachine> {
-    entries: Vec<Entry>,
+    pieces: Vec<Piece>,
     through: Index,
     replies: Vec<(Index, Answer<M::Reply>)>,
 }
@@ -118,12 +114,12 @@ impl<M: StateMachine> Applier<M> {
     fn perform(&mut self, job: Job<M>) -> Result<(), (u32, Stop)> {
         match job {
             Job::Add { slot, group, machine, applied } => self.add(slot, group, machine, applied),
-            Job::Apply { slot, entries, through, replies } => {
+            Job::Apply { slot, pieces, through, replies } => {
                 let Some(bench) = self.bench(slot) else { return Ok(()) };
                 // An entry that nothing stands behind cannot be mended, and has to be named again.
                 let last = |work: &Work<M>| bench.applied.next() >= work.through;
                 let goes_on = bench.stalled.front().is_none_or(last);
-                bench.stalled.push_back(Work { entries, through, replies });
+                bench.stalled.push_back(Work { pieces, through, replies });
                 if goes_on {
                     self.go_on(slot).map_err(|stop| (slot, stop))?;
                 }
@@ -195,25 +191,26 @@ impl<M: StateMachine> Applier<M> {
     }
 
     fn apply(&mut self, slot: u32, work: Work<M>) -> Result<(), Stop> {
-        let Work { entries, through, replies } = work;
+        let Work { pieces, through, replies } = work;
         let store = Arc::clone(&self.store);
         let Some(bench) = self.bench(slot) else { return Ok(()) };
         let mut replies = replies.into_iter().peekable();
-        let first = entries.first().map_or(through.next(), |entry| entry.index);
+        let mut entries = pieces.iter().flat_map(Piece::entries).peekable();
+        let first = entries.peek().map_or(through.next(), |entry| entry.index);
         while bench.applied.next() < first {
             // Not in memory any more: from the log.
             let loaded = store.load(bench.group, bench.applied, first.prev(), LOAD_BYTES);
             let Some(loaded) = loaded.map_err(|_| Stop::Failed)? else {
                 if let Some(entry) = bench.mended.remove(&bench.applied.next()) {
-                    bench.take(entry, &mut replies);
+                    bench.take(&entry, &mut replies);
                     continue;
                 }
                 let replies = replies.collect();
-                bench.stalled.push_front(Work { entries, through, replies });
+                bench.stalled.push_front(Work { pieces, through, replies });
                 return Err(Stop::Damaged { after: bench.applied });
             };
             for entry in loaded {
-                bench.take(entry, &mut replies);
+                bench.take(&entry, &mut replies);
             }
         }
         for entry in entries {
@@ -287,7 +284,7 @@ impl<M: StateMachine> Applier<M> {
 impl<M: StateMachine> Bench<M> {
     fn take(
         &mut self,
-        entry: Entry,
+        entry: &Entry,
         replies: &mut std::iter::Peekable<impl Iterator<Item = (Index, Answer<M::Reply>)>>,
     ) {
         if entry.index <= self.applied {
@@ -296,7 +293,7 @@ impl<M: StateMachine> Bench<M> {
         assert_eq!(entry.index, self.applied.next(), "entries are applied in order");
         self.applied = entry.index;
         self.entries += 1;
-        if let Payload::Data(data) = entry.payload {
+        if let Payload::Data(data) = &entry.payload {
             self.bytes += data.len() as u64;
             let reply = self.machine.apply(entry.index, data);
             if let Some((_, answer)) = replies.next_if(|(index, _)| *index == entry.index) {

@@ -18,8 +18,8 @@ pub trait StateMachine: Send + 'static {
     /// What the caller of a proposal gets.
     type Reply: Send + 'static;
 
-    /// Does what a committed command says.
-    fn apply(&mut self, index: Index, command: Bytes) -> Self::Reply;
+    /// Does what a committed command says. A clone of the command is a handle to the same bytes.
+    fn apply(&mut self, index: Index, command: &Bytes) -> Self::Reply;
 
     /// The state as it is now, to be written while later commands are applied: a copy, or a view
     /// that does not change.

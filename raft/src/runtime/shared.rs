@@ -21,7 +21,7 @@ pub trait State: Clone + Send + Sync + 'static {
     type Reply: Send + 'static;
 
     /// Does what a committed command says.
-    fn apply(&mut self, index: Index, command: Bytes) -> Self::Reply;
+    fn apply(&mut self, index: Index, command: &Bytes) -> Self::Reply;
 
     /// Writes all of it.
     ///
@@ -70,7 +70,7 @@ impl<S> fmt::Debug for Shared<S> {
 impl<S: State> StateMachine for Shared<S> {
     type Reply = S::Reply;
 
-    fn apply(&mut self, index: Index, command: Bytes) -> S::Reply {
+    fn apply(&mut self, index: Index, command: &Bytes) -> S::Reply {
         self.state.write().apply(index, command)
     }
 

@@ -104,7 +104,7 @@ impl Dice {
                 prev: self.position(),
                 commit: Index(self.small()),
                 round: self.number(),
-                entries: self.entries(),
+                entries: self.entries().into(),
             },
             5 => Body::Accepted {
                 matched: Index(self.small()),
@@ -301,8 +301,12 @@ fn bytes_are_frozen() {
         entry(5, 133, Payload::Withheld),
     ];
     let prev = Position::new(Term(3), Index(129));
-    let append =
-        head(Body::Append { prev, commit: Index(128), round: 1 << 40, entries: entries.clone() });
+    let append = head(Body::Append {
+        prev,
+        commit: Index(128),
+        round: 1 << 40,
+        entries: entries.clone().into(),
+    });
     let heartbeat = head(Body::Heartbeat { commit: Index(1000), round: 77, quiesce: true });
     let ballot = head(Body::Ballot { pre: true, asked: Term(6), word: Word::Stale, last: prev });
     let reply = head(Body::ReadReply { id: u64::MAX, index: Some(Index(8)) });

@@ -23,7 +23,7 @@ fn group(count: usize, seed: u64) -> Lab {
 }
 
 fn append(prev: Position, commit: u64, entries: Vec<Entry>) -> Body {
-    Body::Append { prev, commit: Index(commit), round: 1, entries }
+    Body::Append { prev, commit: Index(commit), round: 1, entries: entries.into() }
 }
 
 fn commands(count: usize) -> Vec<String> {

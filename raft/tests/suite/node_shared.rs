@@ -23,8 +23,8 @@ struct Sum {
 impl State for Sum {
     type Reply = u64;
 
-    fn apply(&mut self, _: Index, command: Bytes) -> u64 {
-        self.sum += std::str::from_utf8(&command).unwrap().parse::<u64>().unwrap();
+    fn apply(&mut self, _: Index, command: &Bytes) -> u64 {
+        self.sum += std::str::from_utf8(command).unwrap().parse::<u64>().unwrap();
         self.sum
     }
 
@@ -55,9 +55,9 @@ impl State for Sum {
 fn shared_saves_and_loads() {
     let mut machine = Shared::new(Sum::default());
     let handle = machine.clone();
-    assert_eq!(machine.apply(Index(1), Bytes::from_static(b"40")), 40);
+    assert_eq!(machine.apply(Index(1), &Bytes::from_static(b"40")), 40);
     let job = machine.snapshot();
-    assert_eq!(machine.apply(Index(2), Bytes::from_static(b"2")), 42);
+    assert_eq!(machine.apply(Index(2), &Bytes::from_static(b"2")), 42);
     assert_eq!(handle.look().sum, 42, "a clone is the same state");
     let mut saved = Vec::new();
     job(&mut saved).unwrap();

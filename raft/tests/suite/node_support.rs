@@ -27,9 +27,9 @@ pub(crate) struct Map {
 impl StateMachine for Map {
     type Reply = u64;
 
-    fn apply(&mut self, _: Index, command: Bytes) -> u64 {
+    fn apply(&mut self, _: Index, command: &Bytes) -> u64 {
         let mut state = self.state.lock();
-        let text = String::from_utf8_lossy(&command).into_owned();
+        let text = String::from_utf8_lossy(command).into_owned();
         if let Some((key, value)) = text.split_once('=') {
             state.map.insert(key.to_owned(), value.to_owned());
         }

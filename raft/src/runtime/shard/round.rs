@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::effect::{Effect, Fault, Refused, Write};
-use crate::entry::Entry;
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
 use crate::runtime::machine::StateMachine;
@@ -106,10 +105,10 @@ impl<M: StateMachine> Shard<M> {
             Effect::Commit { through } => {
                 let range = seat.handed.next()..through.next();
                 seat.handed = through;
-                let entries = seat.raft.entries(range).map(|entries| entries.cloned().collect());
-                let entries: Vec<Entry> = entries.unwrap_or_default();
-                let replies = Vec::with_capacity(entries.len().min(self.tickets.len()));
-                self.jobs.push(Job::Apply { slot, entries, through, replies });
+                let pieces = seat.raft.pieces(&range).unwrap_or_default();
+                let count = pieces.iter().map(|piece| piece.entries().len()).sum::<usize>();
+                let replies = Vec::with_capacity(count.min(self.tickets.len()));
+                self.jobs.push(Job::Apply { slot, pieces, through, replies });
             }
             Effect::Answer { ticket, result } => self.answer(slot, ticket, result),
             Effect::Members(_) => self.note_peers(&self.seats[slot as usize].raft),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::entry::Entry;
 use crate::message::{Body, Message};
 use crate::store::GroupId;
 
@@ -29,9 +30,10 @@ impl Parcel {
 /// About what a message takes in memory, and more than it takes in a frame.
 pub(super) fn weight(message: &Message) -> usize {
     let entries = match &message.body {
-        Body::Append { entries, .. }
-        | Body::Mended { entries, .. }
-        | Body::Lent { entries, .. } => entries.iter().map(crate::entry::Entry::bytes).sum(),
+        Body::Append { entries, .. } => entries.iter().map(Entry::bytes).sum(),
+        Body::Mended { entries, .. } | Body::Lent { entries, .. } => {
+            entries.iter().map(Entry::bytes).sum()
+        }
         Body::Offer { meta } => meta.configuration.members().len() * 12,
         _ => 0,
     };

@@ -175,7 +175,7 @@ fn round(message: &Message) -> u64 {
 fn append(from: NodeId, to: NodeId, round: u64, payload: Bytes) -> Message {
     let entry = Entry { term: Term(3), index: Index(9), payload: Payload::Data(payload) };
     let prev = Position::new(Term(3), Index(8));
-    let body = Body::Append { prev, commit: Index(7), round, entries: vec![entry] };
+    let body = Body::Append { prev, commit: Index(7), round, entries: [entry].into() };
     Message { from, to, generation: 0, term: Term(3), body }
 }
 

@@ -36,8 +36,8 @@ struct Machine(Arc<Mutex<Applied>>);
 impl StateMachine for Machine {
     type Reply = ();
 
-    fn apply(&mut self, _: Index, command: Bytes) {
-        self.0.lock().take(&command);
+    fn apply(&mut self, _: Index, command: &Bytes) {
+        self.0.lock().take(command);
     }
 
     fn snapshot(&mut self) -> SnapshotJob {
