@@ -247,15 +247,20 @@ impl Log {
         Some(batch)
     }
 
-    /// The same, shared with this log if they are one piece of it.
-    pub(crate) fn shared(&self, range: Range<Index>, bytes_max: usize) -> Option<Arc<[Entry]>> {
+    /// The same and their bytes, shared with this log if they are one piece of it.
+    pub(crate) fn shared(
+        &self,
+        range: Range<Index>,
+        bytes_max: usize,
+    ) -> Option<(Arc<[Entry]>, usize)> {
         if !self.is_in_memory(&range) {
             return None;
         }
-        match self.tail.piece(&range, bytes_max) {
-            Some(piece) => Some(piece),
-            None => self.batch(range, bytes_max).map(Arc::from),
-        }
+        self.tail.piece(&range, bytes_max).or_else(|| {
+            let batch = self.batch(range, bytes_max)?;
+            let bytes = batch.iter().map(Entry::bytes).sum();
+            Some((batch.into(), bytes))
+        })
     }
 
     /// Drops durable entries from memory: those up to `wanted`, and of the others as many as

@@ -485,8 +485,7 @@ fn take(
     bytes_max: usize,
 ) -> Option<(Arc<[Entry]>, usize)> {
     let range = peer.next..last.next().max(peer.next);
-    let mut entries = log.shared(range, bytes_max)?;
-    let bytes = entries.iter().map(Entry::bytes).sum();
+    let (mut entries, bytes) = log.shared(range, bytes_max)?;
     if peer.witness.is_some() {
         entries = entries.iter().map(|entry| peer.dress(entry)).collect();
     }

@@ -59,6 +59,14 @@ impl Piece {
         &all[self.from as usize..self.to as usize]
     }
 
+    /// Those of them that are in `start..end`, as one of them is.
+    fn within(&self, start: Index, end: Index) -> &[Entry] {
+        let (entries, first) = (self.entries(), self.first());
+        let from = start.0.saturating_sub(first.0) as usize;
+        let to = (end.0 - first.0).min(entries.len() as u64) as usize;
+        &entries[from.min(to)..to]
+    }
+
     fn first(&self) -> Index {
         self.entries().first().expect("a piece has an entry").index
     }
@@ -211,19 +219,19 @@ impl Tail {
     }
 
     /// The pieces of a range that is all here.
-    fn cover(&self, range: &Range<Index>) -> impl Iterator<Item = &Piece> + Clone + use<'_> {
-        let Range { start, end } = *range;
-        let begins = self.pieces.partition_point(|piece| piece.last() < start);
+    fn cover(&self, start: Index, end: Index) -> impl Iterator<Item = &Piece> + Clone {
+        // As a rule it is the last, or the last few.
+        let begins = match self.pieces.back() {
+            Some(back) if back.first() <= start => self.pieces.len() - 1,
+            _ => self.pieces.partition_point(|piece| piece.last() < start),
+        };
         self.pieces.range(begins..).take_while(move |piece| piece.first() < end)
     }
 
     /// Entries of a range that is all here.
     pub(crate) fn range(&self, range: Range<Index>) -> impl Iterator<Item = &Entry> + Clone {
-        let first = self.cover(&range).next().map_or(range.start, Piece::first);
-        let skip = range.start.0.saturating_sub(first.0);
-        let count = range.end.0.saturating_sub(range.start.0);
-        // What is in memory can be counted.
-        self.cover(&range).flat_map(Piece::entries).skip(skip as usize).take(count as usize)
+        let Range { start, end } = range;
+        self.cover(start, end).flat_map(move |piece| piece.within(start, end))
     }
 
     /// The pieces of a range that is all here, and no more of them than is in it.
@@ -234,18 +242,23 @@ impl Tail {
             piece.narrow(range.clone());
             piece
         };
-        self.cover(range).map(narrowed).collect()
+        self.cover(range.start, range.end).map(narrowed).collect()
     }
 
     /// What begins at `range.start`, in one piece, if that is all of the range, or of what `range`
-    /// and `bytes_max` allow.
-    pub(crate) fn piece(&self, range: &Range<Index>, bytes_max: usize) -> Option<Arc<[Entry]>> {
-        let mut cover = self.cover(range);
+    /// and `bytes_max` allow; and its bytes.
+    pub(crate) fn piece(
+        &self,
+        range: &Range<Index>,
+        bytes_max: usize,
+    ) -> Option<(Arc<[Entry]>, usize)> {
+        let mut cover = self.cover(range.start, range.end);
         let piece = cover.next().filter(|piece| piece.first() == range.start)?;
         let fits = piece.last() < range.end && piece.bytes <= bytes_max;
         let next = cover.next().and_then(|next| next.entries().first());
         let full = next.is_none_or(|next| piece.bytes + next.bytes() > bytes_max);
-        if fits && full { piece.whole().cloned() } else { None }
+        let whole = if fits && full { piece.whole() } else { None };
+        whole.map(|entries| (Arc::clone(entries), piece.bytes))
     }
 
     /// Gives back the memory that nothing is in.
