@@ -28,6 +28,8 @@ use crate::types::Index;
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     body: Body,
+    /// The index of the first that counts.
+    first: Index,
     /// Which of them count.
     from: u32,
     to: u32,
@@ -47,7 +49,8 @@ impl Piece {
         let bytes = entries[skipped..].iter().map(Entry::bytes).sum();
         // More than 2^32 entries do not fit into a message, nor into memory.
         let (from, to) = (skipped as u32, entries.len() as u32);
-        Piece { body: Body::Shared(entries), from, to, bytes }
+        let first = entries[skipped].index;
+        Piece { body: Body::Shared(entries), first, from, to, bytes }
     }
 
     /// Its entries, of which there is at least one.
@@ -61,34 +64,27 @@ impl Piece {
 
     /// Those of them that are in `start..end`, as one of them is.
     fn within(&self, start: Index, end: Index) -> &[Entry] {
-        let (entries, first) = (self.entries(), self.first());
+        let (entries, first) = (self.entries(), self.first);
         let from = start.0.saturating_sub(first.0) as usize;
         let to = (end.0 - first.0).min(entries.len() as u64) as usize;
         &entries[from.min(to)..to]
     }
 
-    fn first(&self) -> Index {
-        self.entries().first().expect("a piece has an entry").index
-    }
-
-    fn last(&self) -> Index {
-        self.entries().last().expect("a piece has an entry").index
+    fn end(&self) -> Index {
+        Index(self.first.0 + u64::from(self.to - self.from))
     }
 
     /// Leaves out the entries outside of `range`, of which it has one at least.
     fn narrow(&mut self, range: Range<Index>) {
-        let (first, last) = (self.first(), self.last());
-        let (front, back) = (range.start.0.saturating_sub(first.0), range.end.prev());
-        if front > 0 {
-            self.from += front as u32;
+        let front = range.start.0.saturating_sub(self.first.0);
+        let back = self.end().0.saturating_sub(range.end.0);
+        self.first.0 += front;
+        self.from += front as u32;
+        self.to -= back as u32;
+        if let Body::Open(entries) = &mut self.body {
+            entries.truncate(self.to as usize);
         }
-        if back < last {
-            self.to -= (last.0 - back.0) as u32;
-            if let Body::Open(entries) = &mut self.body {
-                entries.truncate(self.to as usize);
-            }
-        }
-        if front > 0 || back < last {
+        if front > 0 || back > 0 {
             self.bytes = self.entries().iter().map(Entry::bytes).sum();
         }
     }
@@ -136,7 +132,7 @@ impl Tail {
 
     /// The index of the first.
     pub(crate) fn start(&self) -> Option<Index> {
-        self.pieces.front().map(Piece::first)
+        self.pieces.front().map(|front| front.first)
     }
 
     /// Puts an entry behind the last.
@@ -152,9 +148,9 @@ impl Tail {
         // It is likely to become like the one before.
         let room = self.pieces.back().map_or(1, |back| back.to as usize);
         let mut entries = Vec::with_capacity(room.min(ROOM_MAX));
-        let bytes = entry.bytes();
+        let (bytes, first) = (entry.bytes(), entry.index);
         entries.push(entry);
-        self.pieces.push_back(Piece { body: Body::Open(entries), from: 0, to: 1, bytes });
+        self.pieces.push_back(Piece { body: Body::Open(entries), first, from: 0, to: 1, bytes });
     }
 
     /// Puts entries behind the last: all of these but the first `skipped`.
@@ -176,7 +172,7 @@ impl Tail {
     pub(crate) fn truncate(&mut self, last: Index) {
         while let Some(mut back) = self.pieces.pop_back() {
             self.bytes -= back.bytes;
-            if back.first() <= last {
+            if back.first <= last {
                 back.narrow(Index(0)..last.next());
                 self.bytes += back.bytes;
                 self.pieces.push_back(back);
@@ -188,11 +184,11 @@ impl Tail {
     /// Drops the entries up to `through`.
     pub(crate) fn drop_through(&mut self, through: Index) {
         while let Some(front) = self.pieces.front_mut() {
-            if front.first() > through {
+            if front.first > through {
                 break;
             }
             self.bytes -= front.bytes;
-            if front.last() > through {
+            if front.end().prev() > through {
                 front.narrow(through.next()..Index(u64::MAX));
                 self.bytes += front.bytes;
                 break;
@@ -205,7 +201,7 @@ impl Tail {
     pub(crate) fn drop_beyond(&mut self, bytes_max: usize, through: Index) {
         while self.bytes > bytes_max
             && let Some(front) = self.pieces.front()
-            && front.first() <= through
+            && front.first <= through
         {
             let mut over = self.bytes - bytes_max;
             let enough = front.entries().iter().find(|entry| {
@@ -213,7 +209,7 @@ impl Tail {
                 over = over.saturating_sub(bytes);
                 over == 0
             });
-            let enough = enough.map_or(front.last(), |entry| entry.index);
+            let enough = enough.map_or(front.end().prev(), |entry| entry.index);
             self.drop_through(enough.min(through));
         }
     }
@@ -222,10 +218,10 @@ impl Tail {
     fn cover(&self, start: Index, end: Index) -> impl Iterator<Item = &Piece> + Clone {
         // As a rule it is the last, or the last few.
         let begins = match self.pieces.back() {
-            Some(back) if back.first() <= start => self.pieces.len() - 1,
-            _ => self.pieces.partition_point(|piece| piece.last() < start),
+            Some(back) if back.first <= start => self.pieces.len() - 1,
+            _ => self.pieces.partition_point(|piece| piece.end() <= start),
         };
-        self.pieces.range(begins..).take_while(move |piece| piece.first() < end)
+        self.pieces.range(begins..).take_while(move |piece| piece.first < end)
     }
 
     /// Entries of a range that is all here.
@@ -253,8 +249,8 @@ impl Tail {
         bytes_max: usize,
     ) -> Option<(Arc<[Entry]>, usize)> {
         let mut cover = self.cover(range.start, range.end);
-        let piece = cover.next().filter(|piece| piece.first() == range.start)?;
-        let fits = piece.last() < range.end && piece.bytes <= bytes_max;
+        let piece = cover.next().filter(|piece| piece.first == range.start)?;
+        let fits = piece.end() <= range.end && piece.bytes <= bytes_max;
         let next = cover.next().and_then(|next| next.entries().first());
         let full = next.is_none_or(|next| piece.bytes + next.bytes() > bytes_max);
         let whole = if fits && full { piece.whole() } else { None };
@@ -272,6 +268,8 @@ impl Tail {
         assert!(!self.pieces.iter().take(sealed).any(open), "only the last is open");
         assert!(self.pieces.iter().all(|piece| piece.from < piece.to), "no piece is empty");
         let all = || self.pieces.iter().flat_map(Piece::entries);
+        let begins = |piece: &Piece| piece.entries().first().map(|entry| entry.index);
+        assert!(self.pieces.iter().all(|piece| begins(piece) == Some(piece.first)));
         let bytes: usize = all().map(Entry::bytes).sum();
         assert_eq!(bytes, self.bytes, "bytes in memory are counted");
         for (one, other) in all().zip(all().skip(1)) {
