@@ -64,14 +64,14 @@ impl Raft {
             (entries, skipped) = (sound.into(), 0);
         }
         let matched = entries[skipped..].last().map_or(prev.index, |entry| entry.index);
-        self.take_over(entries, skipped);
+        self.take_over(&entries, skipped);
         self.saw(matched, commit);
         self.owed = Some(self.owed.map_or(round, |owed| owed.max(round)));
     }
 
     /// Appends what is new of a leader's entries, all but the first `skipped`. What differs from
     /// them is cut off.
-    fn take_over(&mut self, entries: Arc<[Entry]>, skipped: usize) {
+    fn take_over(&mut self, entries: &Arc<[Entry]>, skipped: usize) {
         let fresh = |entry: &Entry| !self.log.has(entry.position());
         let Some(known) = entries[skipped..].iter().position(fresh) else { return };
         let first = entries[skipped + known].index;

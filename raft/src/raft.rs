@@ -551,8 +551,8 @@ impl Raft {
     }
 
     /// Appends all of these entries but the first `skipped`, and obeys those that name the members.
-    pub(crate) fn append_shared(&mut self, entries: Arc<[Entry]>, skipped: usize) {
-        self.log.append_shared(Arc::clone(&entries), skipped);
+    pub(crate) fn append_shared(&mut self, entries: &Arc<[Entry]>, skipped: usize) {
+        self.log.append_shared(Arc::clone(entries), skipped);
         for entry in &entries[skipped..] {
             if let Payload::Configuration(members) = &entry.payload {
                 self.history.push(entry.index, Arc::clone(members));
