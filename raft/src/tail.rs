@@ -280,3 +280,6 @@ impl Tail {
 
 /// Room that an open piece begins with at most.
 const ROOM_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;
