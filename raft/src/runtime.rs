@@ -55,6 +55,7 @@ mod inbox;
 mod seat;
 mod shard;
 mod tickets;
+mod waiting;
 
 mod courier;
 mod router;

@@ -15,6 +15,7 @@ use crate::runtime::config::NodeConfig;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::shard::Event;
 use crate::runtime::tickets::Answer;
+use crate::runtime::waiting::Waiting;
 use crate::store::{GroupId, Store};
 use crate::tail::Piece;
 use crate::types::Index;
@@ -62,7 +63,7 @@ struct Bench<M: StateMachine> {
     machine: M,
     applied: Index,
     /// Reads of an index that is not applied yet.
-    waiting: BTreeMap<Index, Vec<Answer<Index>>>,
+    waiting: Waiting,
     /// Entries and bytes since the last snapshot.
     entries: u64,
     bytes: u64,
@@ -134,7 +135,7 @@ impl<M: StateMachine> Applier<M> {
                 if index <= bench.applied {
                     let _ = answer.send(Ok(index));
                 } else {
-                    bench.waiting.entry(index).or_default().push(answer);
+                    bench.waiting.push(index, answer);
                 }
             }
             Job::Restore { slot, meta } => {
@@ -157,7 +158,7 @@ impl<M: StateMachine> Applier<M> {
         if self.benches.len() <= at {
             self.benches.resize_with(at + 1, || None);
         }
-        let (waiting, stalled, mended) = Default::default();
+        let (waiting, (stalled, mended)) = (Waiting::new(), Default::default());
         let (entries, bytes, taking) = (0, 0, false);
         self.benches[at] = Some(Bench {
             group,
@@ -228,15 +229,7 @@ impl<M: StateMachine> Applier<M> {
         let (entries, bytes) = (self.config.snapshot_entries, self.config.snapshot_bytes);
         let Some(bench) = self.bench(slot) else { return };
         bench.machine.settle(bench.applied);
-        while let Some(first) = bench.waiting.first_entry() {
-            if *first.key() > bench.applied {
-                break;
-            }
-            let index = bench.applied;
-            for answer in first.remove() {
-                let _ = answer.send(Ok(index));
-            }
-        }
+        bench.waiting.answer(bench.applied);
         if bench.entries >= entries || bench.bytes >= bytes {
             self.take_snapshot(slot);
         }
