@@ -16,6 +16,7 @@ use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
 use crate::disk::Disk;
 use crate::machine::Lists;
 use crate::member::Member;
+use crate::model::Model;
 use crate::plan::{ELECTION, Plan};
 use crate::rot;
 use crate::watch::Watch;
@@ -83,7 +84,20 @@ pub fn run(seed: Seed) -> Report {
 ///
 /// If a promise is broken.
 pub fn run_plan(seed: Seed, plan: &Plan) -> Report {
-    let mut run = Run::new(seed, plan);
+    run_on(seed, plan, |_, members| Model::new(members))
+}
+
+/// Runs a seed with a plan of yours, on disks that `make` makes.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub fn run_on<D: Disk<Lists>>(
+    seed: Seed,
+    plan: &Plan,
+    make: impl Fn(u32, Configuration) -> D,
+) -> Report {
+    let mut run = Run::new(seed, plan, make);
     run.safety();
     run.liveness();
     run.conclude()
@@ -96,9 +110,9 @@ enum Request {
     Operator,
 }
 
-struct Run<'a> {
+struct Run<'a, D: Disk<Lists>> {
     plan: &'a Plan,
-    world: World<Member<Lists>>,
+    world: World<Member<Lists, D>>,
     trouble: Trouble,
     watch: Watch<Lists>,
     rng: Rng,
@@ -138,8 +152,8 @@ struct Run<'a> {
     core: Vec<NodeId>,
 }
 
-impl<'a> Run<'a> {
-    fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
+impl<'a, D: Disk<Lists>> Run<'a, D> {
+    fn new(seed: Seed, plan: &'a Plan, make: impl Fn(u32, Configuration) -> D) -> Run<'a, D> {
         let rng = seed.rng("clients");
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
         let mut world = World::new(seed);
@@ -148,7 +162,7 @@ impl<'a> Run<'a> {
         let disks = (1..=plan.nodes).map(|id| {
             let members =
                 if id <= plan.members { founders.clone() } else { Configuration::default() };
-            (plan.ways.clone(), Disk::new(members))
+            (plan.ways.clone(), make(id, members))
         });
         let ids = world.add_all(disks);
         Run {
@@ -287,7 +301,7 @@ impl<'a> Run<'a> {
 
     /// Whether a change of members is halfway: a leader must go on with it, whoever began it.
     fn is_changing(&self) -> bool {
-        let leads = |member: &Member<Lists>| member.raft.role() == Role::Leader;
+        let leads = |member: &Member<Lists, D>| member.raft.role() == Role::Leader;
         self.world.processes().any(|(_, member)| leads(member) && member.raft.members().is_joint())
     }
 
@@ -307,7 +321,7 @@ impl<'a> Run<'a> {
     }
 
     fn describe(&self) -> String {
-        let line = |(id, member): (NodeId, &Member<Lists>)| {
+        let line = |(id, member): (NodeId, &Member<Lists, D>)| {
             let raft = &member.raft;
             format!(
                 "{id}: {:?} term {} leader {:?} last {} commit {} base {} members {} sound {}\n",

@@ -3,11 +3,12 @@
 use drystone_raft::{Input, ReadMode, Refused, Ticket};
 use drystone_sim::NodeId;
 
+use crate::disk::Disk;
 use crate::machine::{KEYS, Lists};
 use crate::member::{Answer, Event};
 use crate::run::{Op, Request, Ret, Run};
 
-impl Run<'_> {
+impl<D: Disk<Lists>> Run<'_, D> {
     pub(super) fn answered(&mut self, answer: Answer<Lists>) {
         let ticket = answer.ticket.0;
         let Some((request, ..)) = self.requests.remove(&ticket) else { return };

@@ -2,10 +2,13 @@
 
 use drystone_sim::NodeId;
 
+use crate::disk::Disk;
+use crate::machine::Lists;
+use crate::member::Member;
 use crate::rot;
 use crate::run::{Request, Run};
 
-impl Run<'_> {
+impl<D: Disk<Lists>> Run<'_, D> {
     /// Damages a disk, of a node that is down or at work, as long as the group can bear it.
     pub(super) fn rot(&mut self) {
         let (world, most) = (&self.world, self.watch.commit_max());
@@ -29,21 +32,27 @@ impl Run<'_> {
         let id = *self.rng.pick(&nodes);
         let mut rng = self.rng.fork("rot");
         self.rng.draw();
-        let mut damaged = match self.world.process(id) {
-            Some(member) => member.disk().clone(),
-            None => self.world.disk(id).expect("it is down").1.clone(),
+        let disk = match self.world.process(id) {
+            Some(member) => member.disk(),
+            None => &self.world.disk(id).expect("it is down").1,
         };
-        if !damaged.rot(&mut rng) || !rot::is_bearable(&self.world, id, &damaged) {
+        let Some(rot) = disk.draw_rot(&mut rng) else { return };
+        if !rot::is_bearable(&self.world, id, &rot) {
             return;
         }
-        self.world.note(format_args!("the disk of {id} is damaged"));
+        self.world.note(format_args!("the disk of {id} is damaged: {rot:?}"));
         self.watch.excuse(id);
         self.hurt.insert(id);
-        if let Some(member) = self.world.process_mut(id) {
-            *member.disk_mut() = damaged;
-        } else if let Some((_, disk)) = self.world.disk_mut(id) {
-            *disk = damaged;
+        if let Some(disk) = self.disk_mut(id) {
+            disk.suffer(&rot);
         }
+    }
+
+    fn disk_mut(&mut self, id: NodeId) -> Option<&mut D> {
+        if self.world.is_up(id) {
+            return self.world.process_mut(id).map(Member::disk_mut);
+        }
+        self.world.disk_mut(id).map(|(_, disk)| disk)
     }
 
     /// Now and then a node that has just voted for another crashes, and its vote is lost with it
@@ -55,13 +64,17 @@ impl Run<'_> {
         if old == Some(vote) || !given || self.rng.below(20) > 0 {
             return;
         }
-        self.world.note(format_args!("{id} crashes, and its vote is lost"));
+        self.world.note(format_args!("{id} crashes after its vote"));
         self.world.crash(id);
-        if let Some((_, disk)) = self.world.disk_mut(id) {
-            disk.lose_vote();
+        let mut rng = self.rng.fork("vote");
+        let rot = self.disk_mut(id).and_then(|disk| disk.vote_rot(&mut rng));
+        let rot = rot.filter(|rot| D::VOTES_ALONE || rot::is_bearable(&self.world, id, rot));
+        if let Some(rot) = rot {
+            self.world.note(format_args!("its vote is lost: {rot:?}"));
+            self.watch.excuse(id);
+            self.hurt.insert(id);
+            self.disk_mut(id).into_iter().for_each(|disk| disk.suffer(&rot));
         }
-        self.watch.excuse(id);
-        self.hurt.insert(id);
         self.world.restart(id);
     }
 }

@@ -6,12 +6,13 @@ use std::mem;
 use drystone_raft::{Change, Input, Role, Ticket};
 use drystone_sim::{NodeId, Shape};
 
+use crate::disk::Disk;
 use crate::machine::Lists;
 use crate::member::{Event, Member};
 use crate::plan::ELECTION;
 use crate::run::{Request, Run};
 
-impl Run<'_> {
+impl<D: Disk<Lists>> Run<'_, D> {
     /// The operator changes members, or moves the leadership, or campaigns out of turn.
     pub(super) fn operate(&mut self) {
         let now = self.world.now();
@@ -46,7 +47,7 @@ impl Run<'_> {
     /// not yet committed anything of its own: what it knows of the members may be old.
     fn whom_to_operate(&mut self) -> Option<NodeId> {
         let lurks = self.world.now() < self.lurks_until;
-        let wanted = |member: &Member<Lists>| {
+        let wanted = |member: &Member<Lists, D>| {
             let raft = &member.raft;
             let own = raft.term_at(raft.commit()) == Some(raft.hard().term);
             raft.role() == Role::Leader && !(lurks && own)
@@ -62,7 +63,7 @@ impl Run<'_> {
     pub(super) fn depose(&mut self) {
         let now = self.world.now();
         self.depose_at = now + 1 + self.rng.below(2 * self.plan.depose);
-        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
+        let leads = |(_, member): &(NodeId, &Member<Lists, D>)| member.raft.role() == Role::Leader;
         let leader = self.world.processes().find(leads).map(|(id, _)| id);
         let handed_over = self.handing_over.take();
         let leader = handed_over.or(leader.filter(|_| !self.deposed));
