@@ -1,14 +1,16 @@
 //! A member's disk, as its driver sees it.
 //!
-//! There are two. A [`Model`](crate::Model) keeps entries in memory and loses of them what a disk
-//! may lose: millions of steps a second look for bugs in the core. A [`Stored`](crate::Stored) is
-//! the real store over a simulated file system, and looks for bugs in what lies beneath the core
-//! and between the two.
+//! A [`Model`](crate::Model) keeps entries in memory and loses of them what a disk may lose:
+//! millions of steps a second look for bugs in the core.
+//!
+//! **Absent**: a disk that is the real store over a simulated file system. The calls that only such
+//! a disk needs (`tidy`, a refusal, a failure that is ordered) are here, and the model answers them
+//! with nothing.
 //!
 //! ```text
-//!     member ── order ─► under way ── complete ─► durable ── crash, rot ─► what the next life finds
-//!        ▲                                                                        │
-//!        └──────────────────────────────── start ─────────────────────────────────┘
+//!     order ─► under way ── complete ─► durable ── crash, rot ─► what the next life finds
+//!       ▲                                                                  │
+//!       └────────────────────────────── start ◄────────────────────────────┘
 //! ```
 
 use std::fmt::Debug;

@@ -18,5 +18,5 @@ pub use machine::{KEYS, Lists, StateMachine};
 pub use member::{Answer, Event, Member, Parcel, Ways};
 pub use model::Model;
 pub use plan::{DRIFT_PPM, ELECTION, Plan};
-pub use run::{Report, run, run_plan};
+pub use run::{Report, run, run_on, run_plan};
 pub use watch::Watch;
