@@ -59,6 +59,7 @@ mod record;
 mod last;
 mod recovery;
 mod repair;
+mod restoring;
 
 mod snapshots;
 
@@ -344,6 +345,9 @@ impl Store {
                 }
             }
         }
+        // In the same order each time, whatever order the books are kept in.
+        small.sort_unstable();
+        held.sort_unstable();
         let mut commit = None;
         for group in small {
             // Read before the shelf is locked: a group may be written to meanwhile, and then has

@@ -1,26 +1,25 @@
-//! A member's disk: what is durable, what is on its way, and what has gone bad.
+//! A member's disk, as its driver sees it.
+//!
+//! A [`Model`](crate::Model) keeps entries in memory and loses of them what a disk may lose:
+//! millions of steps a second look for bugs in the core.
+//!
+//! **Absent**: a disk that is the real store over a simulated file system. The calls that only such
+//! a disk needs (`tidy`, a refusal, a failure that is ordered) are here, and the model answers them
+//! with nothing.
 //!
 //! ```text
-//!     write 7      write 8        write 9        write 10
-//!     reported     reported       under way      under way
-//!     ────────────────────────►   ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌►
-//!     there after any crash       a crash keeps the first few of these, or none
+//!     order ─► under way ── complete ─► durable ── crash, rot ─► what the next life finds
+//!       ▲                                                                  │
+//!       └────────────────────────────── start ◄────────────────────────────┘
 //! ```
-//!
-//! Writes are all or nothing and in order: that is what [`drystone_raft::Effect::Write`] asks of a
-//! driver, and what a write-ahead log gives. How a log goes bad is drawn from the seed: entries
-//! that can no longer be read, in the middle or at the end, a vote that is lost, a snapshot that
-//! is.
 
-use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use drystone_raft::{
-    Boot, Configuration, Entry, HardState, Index, Payload, Position, SnapshotMeta, Term, Write,
-    WriteId,
-};
+use drystone_raft::{Boot, Entry, Index, SnapshotMeta, Term, Write, WriteId};
 use drystone_sim::Rng;
 
+use crate::holdings::Holdings;
 use crate::machine::StateMachine;
 
 /// A snapshot: what it is of, and the state.
@@ -34,304 +33,103 @@ pub struct Snapshot<S> {
     pub whole: bool,
 }
 
-/// A write that was asked for, with all that it needs.
-#[derive(Debug, Clone)]
-struct Order<S> {
-    write: Write,
-    entries: Vec<Entry>,
-    snapshot: Option<Snapshot<S>>,
-    compact: Index,
+/// What a node starts with.
+#[derive(Debug)]
+pub struct Start<S> {
+    /// For the core.
+    pub boot: Boot,
+    /// The state; if it is lost, what it would have been of.
+    pub snapshot: Snapshot<S>,
+    /// The state could not be read.
+    pub lost: bool,
 }
 
-/// What survives a crash.
-#[derive(Debug, Clone)]
-pub struct Disk<S> {
-    hard: HardState,
-    snapshot: Snapshot<S>,
-    /// Behind the base, in order.
-    entries: VecDeque<Entry>,
-    /// The entries before this one are gone.
-    first: Index,
-    life: u64,
-    orders: VecDeque<Order<S>>,
-    /// Entries that cannot be read, by index.
-    bad: Vec<Index>,
-    vote_bad: bool,
-    snapshot_bad: bool,
+/// The disk refused: nothing may be believed of it any more, and its owner must start anew.
+#[derive(Debug)]
+pub struct Refused;
+
+/// Why entries were not read.
+#[derive(Debug)]
+pub enum Unread {
+    /// This one is damaged.
+    Damaged(Index),
+    /// The disk refused.
+    Refused,
 }
 
-impl<S: StateMachine> Disk<S> {
-    /// A disk of a member of a group that begins with these members.
-    pub fn new(members: Configuration) -> Disk<S> {
-        let meta = SnapshotMeta {
-            last: Position::default(),
-            configuration: Arc::new(members),
-            configuration_index: Index(0),
-        };
-        Disk {
-            hard: HardState::default(),
-            snapshot: Snapshot { meta, state: Arc::default(), whole: true },
-            entries: VecDeque::new(),
-            first: Index(1),
-            life: 0,
-            orders: VecDeque::new(),
-            bad: Vec::new(),
-            vote_bad: false,
-            snapshot_bad: false,
-        }
-    }
+/// What becomes of a snapshot that is to be opened for a peer.
+#[derive(Debug)]
+pub enum Opened {
+    /// It can be fetched.
+    Open(SnapshotMeta),
+    /// It is not sound, or not whole.
+    Unsound,
+    /// There is none, and nothing is said.
+    Nothing,
+}
 
-    /// What a node finds when it starts.
-    pub(crate) fn boot(&mut self) -> Boot {
-        self.life += 1;
-        let base = self.snapshot.meta.last.index;
-        while self.entries.front().is_some_and(|entry| entry.index <= base) {
-            self.entries.pop_front();
-        }
-        self.first = base.next();
-        let vote = self.hard.vote.filter(|_| !self.vote_bad);
-        let hard = HardState { vote, ..self.hard };
-        let mut boot = Boot::after(&self.snapshot.meta).hard(hard).life(self.life);
-        let mut missing = false;
-        for entry in &self.entries {
-            if self.bad.contains(&entry.index) {
-                missing = true;
-            } else if missing {
-                boot.hole_before(entry);
-                missing = false;
-            } else {
-                boot.entry(entry);
-            }
-        }
-        if missing {
-            let last = self.entries.back().expect("something is bad").index;
-            boot = boot.lost_end(last);
-        }
-        // What is bad stays so until it is written over: a crash before that finds it again.
-        if self.vote_bad {
-            boot = boot.lost_vote();
-        }
-        if self.snapshot_bad { boot.lost_snapshot() } else { boot }
-    }
+/// What a driver needs of a disk, and what the simulation does to it.
+pub trait Disk<S: StateMachine>: Debug + Sized {
+    /// What travels when a snapshot is fetched.
+    type Parcel: Clone + Debug;
+    /// Something that goes bad.
+    type Rot: Debug;
+    /// Whether a vote can be lost by itself, and comes back with time.
+    const VOTES_ALONE: bool;
+    /// Whether there is something to tidy up when the log was shortened.
+    const TIDIES: bool;
 
-    /// The state that a node starts with.
-    pub(crate) fn snapshot(&self) -> &Snapshot<S> {
-        &self.snapshot
-    }
-
-    pub(crate) fn is_snapshot_bad(&self) -> bool {
-        self.snapshot_bad
-    }
-
-    /// Takes an order.
-    pub(crate) fn order(
+    /// A node starts: another life begins.
+    fn start(&mut self, id: u64) -> Start<S>;
+    /// Takes an order to write.
+    fn order(
         &mut self,
         write: Write,
         entries: Vec<Entry>,
         snapshot: Option<Snapshot<S>>,
-    ) {
-        self.orders.push_back(Order { write, entries, snapshot, compact: Index(0) });
-    }
-
+    ) -> Result<(), Refused>;
+    /// Everything up to this write is made durable: it will be reported.
+    fn complete(&mut self, id: WriteId) -> Result<(), Refused>;
     /// Forgets entries, once all that was ordered before is done.
-    pub(crate) fn compact(&mut self, through: Index) {
-        match self.orders.back_mut() {
-            Some(order) => order.compact = order.compact.max(through),
-            None => self.shorten(through),
-        }
-    }
-
-    /// A snapshot of the state, taken by the driver: it is durable before the log is shortened.
-    pub(crate) fn keep(&mut self, snapshot: Snapshot<S>) {
-        if snapshot.meta.last.index > self.snapshot.meta.last.index {
-            self.snapshot = snapshot;
-            self.snapshot_bad = false;
-        }
-    }
-
-    /// Everything up to this write is durable: it will be reported.
-    pub(crate) fn complete(&mut self, id: WriteId) {
-        while self.orders.front().is_some_and(|order| order.write.id <= id) {
-            let order = self.orders.pop_front().expect("the first was looked at");
-            self.carry_out(order);
-        }
-    }
-
-    fn carry_out(&mut self, order: Order<S>) {
-        let Order { write, entries, snapshot, compact } = order;
-        if let Some(hard) = write.hard {
-            self.hard = *hard;
-            self.vote_bad = false;
-        }
-        if let Some(snapshot) = snapshot {
-            let last = snapshot.meta.last.index;
-            // A newer one may have been taken since this write was asked for.
-            if last >= self.snapshot.meta.last.index {
-                self.snapshot = snapshot;
-                self.snapshot_bad = false;
-            }
-            self.shorten(last);
-        }
-        for entry in write.mended {
-            if let Some(at) = self.place(entry.index) {
-                self.bad.retain(|index| *index != entry.index);
-                self.entries[at] = entry;
-            }
-        }
-        while self.entries.back().is_some_and(|entry| entry.index >= write.append.start) {
-            self.entries.pop_back();
-        }
-        self.bad.retain(|index| *index < write.append.start);
-        for entry in entries {
-            if self.entries.is_empty() {
-                self.first = entry.index;
-            }
-            self.entries.push_back(entry);
-        }
-        self.shorten(compact);
-    }
-
-    fn shorten(&mut self, through: Index) {
-        while self.entries.front().is_some_and(|entry| entry.index <= through) {
-            self.entries.pop_front();
-        }
-        self.first = self.entries.front().map_or(self.first, |entry| entry.index);
-        self.bad.retain(|index| *index > through);
-    }
-
-    fn place(&self, index: Index) -> Option<usize> {
-        let first = self.entries.front()?.index;
-        let at = usize::try_from(index.0.checked_sub(first.0)?).ok()?;
-        (at < self.entries.len()).then_some(at)
-    }
-
-    /// Reads entries after `after` up to `through`; `Err` names the first bad one.
-    pub(crate) fn read(
-        &self,
-        after: Index,
-        through: Index,
-        most: usize,
-    ) -> Result<Vec<Entry>, Index> {
-        let mut read = Vec::new();
-        let mut index = after.next();
-        while index <= through && read.len() < most {
-            // What is ordered and not carried out yet can be read as well.
-            let ordered = self.orders.iter().rev().find_map(|order| {
-                if index >= order.write.append.start {
-                    Some(order.entries.iter().find(|entry| entry.index == index))
-                } else {
-                    None
-                }
-            });
-            let entry = match ordered {
-                Some(found) => found,
-                None if self.bad.contains(&index) => {
-                    return if read.is_empty() { Err(index) } else { Ok(read) };
-                }
-                None => self.place(index).map(|at| &self.entries[at]),
-            };
-            let Some(entry) = entry else { break };
-            read.push(entry.clone());
-            index = index.next();
-        }
-        Ok(read)
-    }
-
-    /// Pulls the plug: of the writes under way, the first few are there.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let orders = self.orders.len() as u64;
-        let kept = rng.below(orders + 1);
-        for _ in 0..kept {
-            let order = self.orders.pop_front().expect("so many are there");
-            self.carry_out(order);
-        }
-        self.orders.clear();
-    }
-
-    /// For whom its owner has voted, as far as it is durable, and in which term.
-    pub(crate) fn vote(&self) -> (Term, Option<u64>) {
-        (self.hard.term, self.hard.vote)
-    }
-
-    /// The vote goes bad.
-    pub(crate) fn lose_vote(&mut self) {
-        self.vote_bad = true;
-    }
-
-    /// Lets something go bad, and says whether anything did.
-    pub fn rot(&mut self, rng: &mut Rng) -> bool {
-        match rng.below(4) {
-            0 if self.hard.term.0 > 0 => {
-                self.vote_bad = true;
-                true
-            }
-            1 if self.snapshot.meta.last.index.0 > 0 => {
-                self.snapshot_bad = true;
-                true
-            }
-            _ if !self.entries.is_empty() => {
-                let count = self.entries.len() as u64;
-                let at = rng.below(count);
-                let width = 1 + rng.below((count - at).min(5));
-                for i in at..at + width {
-                    let entry = &self.entries[usize::try_from(i).expect("it is in memory")];
-                    if !self.bad.contains(&entry.index) {
-                        self.bad.push(entry.index);
-                    }
-                }
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Where its durable log ends, damaged or not.
-    pub(crate) fn last(&self) -> Position {
-        self.entries.back().map_or(self.snapshot.meta.last, Entry::position)
-    }
-
-    /// The members that its durable log names last.
-    pub(crate) fn members(&self) -> &Configuration {
-        let named = self.entries.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Configuration(members) => Some(members),
-            _ => None,
-        });
-        named.unwrap_or(&self.snapshot.meta.configuration)
-    }
-
-    /// Whether all that a leader needs is here and sound, commands included.
-    pub(crate) fn can_serve(&self) -> bool {
-        let withheld = self.entries.iter().any(|entry| entry.payload == Payload::Withheld);
-        let sound = self.bad.is_empty() && !self.snapshot_bad && self.hard.lost_end.is_none();
-        sound && self.snapshot.whole && !withheld
-    }
-
-    /// The sound entries behind those that cannot be read.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = Position> {
-        let pairs = self.entries.iter().zip(self.entries.iter().skip(1));
-        let edges = pairs
-            .filter(|(one, next)| self.bad.contains(&one.index) && !self.bad.contains(&next.index));
-        edges.map(|(_, next)| next.position())
-    }
-
-    /// Whether it has the entry at this position, or a snapshot that has.
-    pub(crate) fn has(&self, position: Position) -> bool {
-        let here = self.place(position.index).map(|at| self.entries[at].position());
-        here == Some(position) || position.index <= self.snapshot.meta.last.index
-    }
-
-    /// Whether the end of its log is lost, so that a node on it cannot say what it had.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.hard.lost_end.is_some() || self.bad.contains(&self.last().index)
-    }
-
-    /// Whether something on it is known to be bad.
-    pub fn is_bad(&self) -> bool {
-        !self.bad.is_empty() || self.vote_bad || self.snapshot_bad
-    }
+    fn compact(&mut self, through: Index) -> Result<(), Refused>;
+    /// Gives room back, now that everything before `base` was forgotten. Says whether the group
+    /// holds so much that it must be shortened.
+    fn tidy(&mut self, base: Index) -> bool;
+    /// A snapshot of the state, taken by the driver. Says whether it is durable.
+    fn keep(&mut self, snapshot: Snapshot<S>) -> bool;
+    /// The end of the newest snapshot.
+    fn newest(&self) -> Index;
+    /// Entries that are committed, to be applied, `most` of them.
+    fn read(&mut self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Unread>;
+    /// Entries for a peer, `most` of them.
+    fn load(&mut self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Unread>;
+    /// Makes a snapshot ready for a peer. `newest` is of the state as it is, if there is one.
+    fn open_snapshot(&mut self, newest: Option<Snapshot<S>>, base: Index) -> Opened;
+    /// A peer fetches.
+    fn pull(&mut self, newest: Option<Snapshot<S>>) -> Option<Self::Parcel>;
+    /// A fetched snapshot is here; nothing if it did not come well.
+    fn push(&mut self, parcel: Self::Parcel) -> Option<Snapshot<S>>;
+    /// Its node dies.
+    fn crash(self, rng: &mut Rng) -> Self;
 
     /// How often a node has started on it.
-    pub(crate) fn life(&self) -> u64 {
-        self.life
-    }
+    fn life(&self) -> u64;
+    /// For whom its owner has voted, as far as it is durable, and in which term.
+    fn vote(&self) -> (Term, Option<u64>);
+    /// Something that may go bad, and must be noticed when it does.
+    fn draw_rot(&self, rng: &mut Rng) -> Option<Self::Rot>;
+    /// What the vote would be lost with. The node is down.
+    fn vote_rot(&mut self, rng: &mut Rng) -> Option<Self::Rot>;
+    /// It goes bad.
+    fn suffer(&mut self, rot: &Self::Rot);
+    /// What a node would find on it, also if `rot` went bad before. Nothing if it would not start.
+    fn holdings(&self, rot: Option<&Self::Rot>) -> Option<Holdings>;
+    /// Whether something on it is known to be bad.
+    fn is_bad(&self) -> bool;
+    /// Whether it has never gone bad.
+    fn is_unhurt(&self) -> bool;
+    /// Orders a failure of one of the next calls.
+    fn refuse_soon(&mut self, rng: &mut Rng);
+    /// No failure is ordered any more.
+    fn heal(&mut self);
 }

@@ -3,16 +3,20 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod holdings;
 mod machine;
 mod member;
+mod model;
 mod plan;
 mod rot;
 mod run;
 mod watch;
 
-pub use disk::{Disk, Snapshot};
+pub use disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
+pub use holdings::Holdings;
 pub use machine::{KEYS, Lists, StateMachine};
 pub use member::{Answer, Event, Member, Parcel, Ways};
+pub use model::Model;
 pub use plan::{DRIFT_PPM, ELECTION, Plan};
-pub use run::{Report, run, run_plan};
+pub use run::{Report, run, run_on, run_plan};
 pub use watch::Watch;

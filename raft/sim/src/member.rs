@@ -16,8 +16,9 @@ use drystone_raft::{
 };
 use drystone_sim::{self as sim, NodeId, OutboxOf, Process, Rng};
 
-use crate::disk::{Disk, Snapshot};
+use crate::disk::{self, Disk, Opened, Snapshot, Start, Unread};
 use crate::machine::StateMachine;
+use crate::model::Model;
 
 /// How a driver behaves, and how large things may get before it does something about them.
 #[derive(Debug, Clone)]
@@ -40,13 +41,13 @@ pub struct Ways {
 
 /// What nodes send each other.
 #[derive(Debug, Clone)]
-pub enum Parcel<S> {
+pub enum Parcel<P> {
     /// What the core has to say. More than one: they come as they were sent.
     Raft(Box<Message>),
     /// Send me the snapshot that you have.
     Pull,
     /// A snapshot, whole.
-    Push(Box<Snapshot<S>>),
+    Push(Box<P>),
 }
 
 /// What happens at a node by itself.
@@ -65,6 +66,8 @@ pub enum Event {
     },
     /// Some more is applied.
     Applied,
+    /// The log was shortened: it may give room back.
+    Tidy,
     /// Too long without the snapshot that was asked for.
     NoSnapshot(Position),
     /// A client, or an operator, asks for something.
@@ -84,11 +87,11 @@ pub struct Answer<S> {
 
 /// A member.
 #[derive(Debug)]
-pub struct Member<S: StateMachine> {
+pub struct Member<S: StateMachine, D: Disk<S> = Model<S>> {
     /// The core.
     pub raft: Raft,
     ways: Ways,
-    disk: Disk<S>,
+    disk: D,
     /// Committed, and told so by the core, up to here.
     told: Index,
     applied: Index,
@@ -116,28 +119,29 @@ pub struct Member<S: StateMachine> {
     effects: Vec<Effect>,
     /// Its disk takes writes and never says that they are done.
     pub stalls: bool,
+    /// Its disk has refused something: it has to start anew.
+    refused: bool,
 }
 
-type Out<'a, S> = OutboxOf<'a, Member<S>>;
+type Out<'a, S, D> = OutboxOf<'a, Member<S, D>>;
 
-impl<S: StateMachine> Process for Member<S> {
-    type Message = Parcel<S>;
+impl<S: StateMachine, D: Disk<S>> Process for Member<S, D> {
+    type Message = Parcel<D::Parcel>;
     type Event = Event;
-    type Disk = (Ways, Disk<S>);
+    type Disk = (Ways, D);
 
     fn start(
         id: NodeId,
-        (ways, mut disk): (Ways, Disk<S>),
+        (ways, mut disk): (Ways, D),
         now: u64,
-        out: &mut Out<'_, S>,
-    ) -> Member<S> {
-        let boot = disk.boot();
+        out: &mut Out<'_, S, D>,
+    ) -> Member<S, D> {
+        let Start { boot, snapshot, lost: stateless } = disk.start(u64::from(id.0));
         let seed = out.rng().draw();
         let raft = Raft::restore(u64::from(id.0), Arc::clone(&ways.config), boot, now, seed)
             .expect("the options are sound");
-        let Snapshot { meta, state, whole } = disk.snapshot().clone();
-        let stateless = disk.is_snapshot_bad();
-        let state = if stateless { Arc::default() } else { state };
+        assert!(!disk.is_unhurt() || raft.is_sound(), "{id}: a crash was taken for damage");
+        let Snapshot { meta, state, whole } = snapshot;
         Member {
             raft,
             ways,
@@ -158,11 +162,12 @@ impl<S: StateMachine> Process for Member<S> {
             incoming: None,
             effects: Vec::new(),
             stalls: false,
+            refused: false,
             disk,
         }
     }
 
-    fn step(&mut self, now: u64, input: sim::InputOf<Self>, out: &mut Out<'_, S>) {
+    fn step(&mut self, now: u64, input: sim::InputOf<Self>, out: &mut Out<'_, S, D>) {
         match input {
             sim::Input::Message { from, message } => self.receive(now, from, message, out),
             sim::Input::Event(event) => self.occur(now, event, out),
@@ -174,46 +179,57 @@ impl<S: StateMachine> Process for Member<S> {
         self.raft.deadline()
     }
 
-    fn crash(self, rng: &mut Rng) -> (Ways, Disk<S>) {
-        let mut disk = self.disk;
-        disk.crash(rng);
-        (self.ways, disk)
+    fn crash(self, rng: &mut Rng) -> (Ways, D) {
+        (self.ways, self.disk.crash(rng))
     }
 }
 
-impl<S: StateMachine> Member<S> {
-    fn receive(&mut self, now: u64, from: NodeId, parcel: Parcel<S>, out: &mut Out<'_, S>) {
+impl<S: StateMachine, D: Disk<S>> Member<S, D> {
+    fn receive(
+        &mut self,
+        now: u64,
+        from: NodeId,
+        parcel: Parcel<D::Parcel>,
+        out: &mut Out<'_, S, D>,
+    ) {
         match parcel {
             Parcel::Raft(message) => self.feed(now, Some(Input::Peer(*message)), out),
             Parcel::Pull => {
-                if let Some(snapshot) = self.newest_snapshot().filter(|snapshot| snapshot.whole) {
-                    out.send(from, Parcel::Push(Box::new(snapshot)));
+                if let Some(parcel) = self.disk.pull(self.newest_snapshot()) {
+                    out.send(from, Parcel::Push(Box::new(parcel)));
                 }
             }
-            Parcel::Push(snapshot) => {
-                let meta = snapshot.meta.clone();
-                self.incoming = Some(*snapshot);
-                self.feed(now, Some(Input::SnapshotFetched(Some(meta))), out);
+            Parcel::Push(parcel) => {
+                self.incoming = self.disk.push(*parcel);
+                let meta = self.incoming.as_ref().map(|snapshot| snapshot.meta.clone());
+                self.feed(now, Some(Input::SnapshotFetched(meta)), out);
                 self.incoming = None;
             }
         }
     }
 
-    fn occur(&mut self, now: u64, event: Event, out: &mut Out<'_, S>) {
+    fn occur(&mut self, now: u64, event: Event, out: &mut Out<'_, S, D>) {
         let input = match event {
-            Event::Stored(id) => {
-                self.disk.complete(id);
-                Input::Stored(id)
-            }
+            Event::Stored(id) => match self.disk.complete(id) {
+                Ok(()) => Input::Stored(id),
+                Err(disk::Refused) => self.refuse(),
+            },
             Event::Loaded { to, after, through } => {
                 let most = if out.rng().below(100) < self.ways.short_reads { 1 } else { 1000 };
-                match self.disk.read(after, through, most) {
+                match self.disk.load(after, through, most) {
                     Ok(entries) => Input::Loaded { to, after, entries },
-                    Err(bad) => Input::Damaged { after: bad.prev(), through: bad },
+                    Err(Unread::Damaged(bad)) => Input::Damaged { after: bad.prev(), through: bad },
+                    Err(Unread::Refused) => self.refuse(),
                 }
             }
             Event::NoSnapshot(_) => Input::SnapshotFetched(None),
             Event::Applied => return self.apply_some(now, out),
+            Event::Tidy => {
+                if self.disk.tidy(self.raft.base().index) {
+                    self.take_snapshot(now, true, out);
+                }
+                return;
+            }
             Event::Ask(input) => {
                 if let Input::Read { ticket, mode } = &input
                     && *mode != ReadMode::Stale
@@ -227,16 +243,25 @@ impl<S: StateMachine> Member<S> {
     }
 
     /// One step of the core, and all that it wants done.
-    pub fn feed(&mut self, now: u64, input: Option<Input>, out: &mut Out<'_, S>) {
+    pub fn feed(&mut self, now: u64, input: Option<Input>, out: &mut Out<'_, S, D>) {
         let mut effects = mem::take(&mut self.effects);
         self.raft.step(now, input, &mut effects);
         for effect in effects.drain(..) {
             self.perform(effect, out);
         }
         self.effects = effects;
+        if self.refused && self.raft.role() != Role::Stopped {
+            self.feed(now, Some(Input::StorageFailed), out);
+        }
     }
 
-    fn perform(&mut self, effect: Effect, out: &mut Out<'_, S>) {
+    /// The disk has refused.
+    fn refuse(&mut self) -> Input {
+        self.refused = true;
+        Input::StorageFailed
+    }
+
+    fn perform(&mut self, effect: Effect, out: &mut Out<'_, S, D>) {
         match effect {
             Effect::Send(message) => {
                 let to = u32::try_from(message.to).expect("ids are small here");
@@ -249,7 +274,11 @@ impl<S: StateMachine> Member<S> {
                 self.note_changes(&entries);
                 let snapshot = write.snapshot.clone().map(|meta| self.take_in(*meta));
                 let id = write.id;
-                self.disk.order(write, entries, snapshot);
+                let cuts = write.snapshot.is_some();
+                self.refused |= self.disk.order(write, entries, snapshot).is_err();
+                if cuts && D::TIDIES {
+                    self.tidy_later(out);
+                }
                 let delay = out.rng().range(self.ways.write.clone());
                 if !self.stalls {
                     out.later(delay, Event::Stored(id));
@@ -272,9 +301,19 @@ impl<S: StateMachine> Member<S> {
                 let patience = 4 * self.ways.config.election;
                 out.later(patience, Event::NoSnapshot(meta.last));
             }
-            Effect::Compact { through } => self.disk.compact(through),
+            Effect::Compact { through } => {
+                self.refused |= self.disk.compact(through).is_err();
+                if D::TIDIES {
+                    self.tidy_later(out);
+                }
+            }
             Effect::Fault(fault) => self.faults.push(fault),
         }
+    }
+
+    fn tidy_later(&self, out: &mut Out<'_, S, D>) {
+        let delay = out.rng().range(self.ways.load.clone());
+        out.later(delay - 1, Event::Tidy);
     }
 
     fn note_changes(&mut self, entries: &[Entry]) {
@@ -329,7 +368,7 @@ impl<S: StateMachine> Member<S> {
         }
     }
 
-    fn go_on_applying(&mut self, out: &mut Out<'_, S>) {
+    fn go_on_applying(&mut self, out: &mut Out<'_, S, D>) {
         if !self.applying && !self.stateless && self.applied < self.told {
             self.applying = true;
             let delay = out.rng().range(self.ways.apply.clone());
@@ -337,12 +376,16 @@ impl<S: StateMachine> Member<S> {
         }
     }
 
-    fn apply_some(&mut self, now: u64, out: &mut Out<'_, S>) {
+    fn apply_some(&mut self, now: u64, out: &mut Out<'_, S, D>) {
         self.applying = false;
         let next = self.applied.next();
         let entries = match self.disk.read(self.applied, self.told, 64) {
             Ok(entries) => entries,
-            Err(bad) => {
+            Err(Unread::Refused) => {
+                let failed = self.refuse();
+                return self.feed(now, Some(failed), out);
+            }
+            Err(Unread::Damaged(bad)) => {
                 self.feed(now, Some(Input::Damaged { after: bad.prev(), through: bad }), out);
                 return self.go_on_applying(out);
             }
@@ -372,9 +415,9 @@ impl<S: StateMachine> Member<S> {
             self.news.push(entry);
         }
         self.serve_reads();
-        let held = self.disk.snapshot().meta.last.index;
+        let held = self.disk.newest();
         if self.applied.0 >= held.0 + self.ways.snapshot_every {
-            self.take_snapshot(now, out);
+            self.take_snapshot(now, false, out);
         }
         self.go_on_applying(out);
     }
@@ -389,20 +432,27 @@ impl<S: StateMachine> Member<S> {
         Some(Snapshot { meta, state: Arc::clone(&self.state), whole: self.whole })
     }
 
-    fn take_snapshot(&mut self, now: u64, out: &mut Out<'_, S>) {
+    /// Takes a snapshot, after which the log is shortened: to nothing, if it is crowding.
+    fn take_snapshot(&mut self, now: u64, crowding: bool, out: &mut Out<'_, S, D>) {
         let Some(snapshot) = self.newest_snapshot() else { return };
-        let through = Index(snapshot.meta.last.index.0.saturating_sub(self.ways.kept));
-        let must = Index(snapshot.meta.last.index.0.saturating_sub(10 * self.ways.kept));
-        self.disk.keep(snapshot);
-        self.feed(now, Some(Input::Compact { through, must }), out);
+        let last = snapshot.meta.last.index;
+        let back = |kept: u64| Index(last.0.saturating_sub(if crowding { 0 } else { kept }));
+        let (through, must) = (back(self.ways.kept), back(10 * self.ways.kept));
+        if self.disk.keep(snapshot) {
+            self.feed(now, Some(Input::Compact { through, must }), out);
+        }
     }
 
-    fn open_snapshot(&mut self, to: u64, out: &mut Out<'_, S>) {
-        let input = match self.newest_snapshot() {
-            _ if self.stateless || self.disk.is_snapshot_bad() => Input::SnapshotUnsound { to },
-            Some(snapshot) if !snapshot.whole => Input::SnapshotUnsound { to },
-            Some(snapshot) => Input::SnapshotOpen { to, meta: snapshot.meta },
-            None => return,
+    fn open_snapshot(&mut self, to: u64, out: &mut Out<'_, S, D>) {
+        let opened = if self.stateless {
+            Opened::Unsound
+        } else {
+            self.disk.open_snapshot(self.newest_snapshot(), self.raft.base().index)
+        };
+        let input = match opened {
+            Opened::Open(meta) => Input::SnapshotOpen { to, meta },
+            Opened::Unsound => Input::SnapshotUnsound { to },
+            Opened::Nothing => return,
         };
         out.later(0, Event::Ask(input));
     }
@@ -413,11 +463,11 @@ impl<S: StateMachine> Member<S> {
     }
 
     /// Its disk, which goes bad while it works as well as while it is down.
-    pub(crate) fn disk(&self) -> &Disk<S> {
+    pub(crate) fn disk(&self) -> &D {
         &self.disk
     }
 
-    pub(crate) fn disk_mut(&mut self) -> &mut Disk<S> {
+    pub(crate) fn disk_mut(&mut self) -> &mut D {
         &mut self.disk
     }
 
@@ -429,6 +479,11 @@ impl<S: StateMachine> Member<S> {
     /// Whether its state has the effect of every command: a witness's has not.
     pub fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether its disk has refused something, and it stopped for that.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Whether its log and its snapshot are whole.

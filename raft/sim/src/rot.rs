@@ -27,22 +27,23 @@ use drystone_raft::{NodeId as MemberId, Role, Suffrage};
 use drystone_sim::{NodeId, World};
 
 use crate::disk::Disk;
+use crate::holdings::Holdings;
 use crate::machine::StateMachine;
 use crate::member::Member;
 
-/// Whether the group could still go on if this were the disk of `hurt`.
-pub(crate) fn is_bearable<S: StateMachine>(
-    world: &World<Member<S>>,
+/// Whether the group could still go on if this were to go bad on the disk of `hurt`.
+pub(crate) fn is_bearable<S: StateMachine, D: Disk<S>>(
+    world: &World<Member<S, D>>,
     hurt: NodeId,
-    damaged: &Disk<S>,
+    rot: &D::Rot,
 ) -> bool {
-    let disks = disks(world, Some((hurt, damaged)));
-    let newest = disks.iter().map(|(_, disk)| disk.last()).max().unwrap_or_default();
-    let mut whole = disks.iter().filter(|(id, disk)| disk.can_serve() && votes(*id, disk));
-    let Some((_, leader)) = whole.find(|(_, disk)| disk.last() == newest) else { return false };
+    let Some(disks) = disks(world, Some((hurt, rot))) else { return false };
+    let newest = disks.iter().map(|(_, disk)| disk.last).max().unwrap_or_default();
+    let mut whole = disks.iter().filter(|(id, disk)| disk.can_serve && votes(*id, disk));
+    let Some((_, leader)) = whole.find(|(_, disk)| disk.last == newest) else { return false };
     // While members change, the whole copy may be on its way out.
-    let members = leader.members();
-    let other = |(_, member): (NodeId, &Member<S>)| {
+    let members = &*leader.members;
+    let other = |(_, member): (NodeId, &Member<S, D>)| {
         member.raft.role() == Role::Leader && member.raft.members() != members
     };
     let changing = members.is_joint() || world.processes().any(other);
@@ -52,38 +53,40 @@ pub(crate) fn is_bearable<S: StateMachine>(
 /// Whether the group must go on when all of it is well: a whole copy is left, and is as new as the
 /// others or has what vouches for those that are newer. A leader whose disk was damaged unnoticed
 /// may have gone on since, and what it has appended then tells nobody else what was before it.
-pub(crate) fn can_go_on<S: StateMachine>(world: &World<Member<S>>) -> bool {
-    let disks = disks(world, None);
-    let mut whole = disks.iter().filter(|(id, disk)| disk.can_serve() && votes(*id, disk));
+pub(crate) fn can_go_on<S: StateMachine, D: Disk<S>>(world: &World<Member<S, D>>) -> bool {
+    let Some(disks) = disks(world, None) else { return false };
+    let mut whole = disks.iter().filter(|(id, disk)| disk.can_serve && votes(*id, disk));
     whole.any(|(_, leader)| {
-        let newer = disks.iter().filter(|(_, disk)| disk.last() > leader.last());
-        let mended = newer.flat_map(|(_, disk)| disk.anchors()).all(|anchor| leader.has(anchor));
+        let newer = disks.iter().filter(|(_, disk)| disk.last > leader.last);
+        let mended = newer.flat_map(|(_, disk)| &disk.anchors).all(|anchor| leader.has(*anchor));
         mended && most_are_sure(&disks, leader)
     })
 }
 
-fn disks<'a, S: StateMachine>(
-    world: &'a World<Member<S>>,
-    instead: Option<(NodeId, &'a Disk<S>)>,
-) -> Vec<(MemberId, &'a Disk<S>)> {
-    let disk = |id: NodeId| match (instead, world.process(id)) {
-        (Some((hurt, damaged)), _) if hurt == id => damaged,
-        (_, Some(member)) => member.disk(),
-        (_, None) => &world.disk(id).expect("who is not up is down").1,
+fn disks<S: StateMachine, D: Disk<S>>(
+    world: &World<Member<S, D>>,
+    rot: Option<(NodeId, &D::Rot)>,
+) -> Option<Vec<(MemberId, Holdings)>> {
+    let disk = |id: NodeId| {
+        let disk = match world.process(id) {
+            Some(member) => member.disk(),
+            None => &world.disk(id).expect("who is not up is down").1,
+        };
+        disk.holdings(rot.filter(|(hurt, _)| *hurt == id).map(|(_, rot)| rot))
     };
-    world.ids().map(|id| (MemberId::from(id.0), disk(id))).collect()
+    world.ids().map(|id| Some((MemberId::from(id.0), disk(id)?))).collect()
 }
 
 /// Whether `id` is a voter, as far as its own disk knows.
-fn votes<S: StateMachine>(id: MemberId, disk: &Disk<S>) -> bool {
-    disk.members().members().iter().any(|one| one.id == id && one.suffrage == Suffrage::Voter)
+fn votes(id: MemberId, disk: &Holdings) -> bool {
+    disk.members.members().iter().any(|one| one.id == id && one.suffrage == Suffrage::Voter)
 }
 
 /// Whether of the members that vote, as `leader` knows them, most can say what they had.
-fn most_are_sure<S: StateMachine>(disks: &[(MemberId, &Disk<S>)], leader: &Disk<S>) -> bool {
-    let members = leader.members().members();
+fn most_are_sure(disks: &[(MemberId, Holdings)], leader: &Holdings) -> bool {
+    let members = leader.members.members();
     let voters = members.iter().filter(|one| one.suffrage != Suffrage::Learner);
     let voters: Vec<MemberId> = voters.map(|one| one.id).collect();
-    let doubtful = disks.iter().filter(|(id, disk)| voters.contains(id) && disk.is_in_doubt());
+    let doubtful = disks.iter().filter(|(id, disk)| voters.contains(id) && disk.in_doubt);
     doubtful.count() <= (voters.len() - 1) / 2
 }

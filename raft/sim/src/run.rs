@@ -1,19 +1,22 @@
 //! One seed: a group is built, hurt, healed, and must have kept every promise.
 
+mod client;
+mod harm;
+mod operator;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::mem;
 
-use drystone_raft::{
-    Change, Configuration, Input, ReadMode, Refused, Role, Suffrage, Term, Ticket,
-};
+use drystone_raft::{Configuration, Role, Suffrage, Term};
 use drystone_sim::history::{History, OpId};
 use drystone_sim::linear::{self, list};
-use drystone_sim::{NodeId, Rest, Rng, Seed, Shape, Trouble, World};
+use drystone_sim::{NodeId, Rest, Rng, Seed, Trouble, World};
 
 use crate::disk::Disk;
-use crate::machine::{KEYS, Lists};
-use crate::member::{Answer, Event, Member};
+use crate::machine::Lists;
+use crate::member::Member;
+use crate::model::Model;
 use crate::plan::{ELECTION, Plan};
 use crate::rot;
 use crate::watch::Watch;
@@ -81,7 +84,20 @@ pub fn run(seed: Seed) -> Report {
 ///
 /// If a promise is broken.
 pub fn run_plan(seed: Seed, plan: &Plan) -> Report {
-    let mut run = Run::new(seed, plan);
+    run_on(seed, plan, |_, members| Model::new(members))
+}
+
+/// Runs a seed with a plan of yours, on disks that `make` makes.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub fn run_on<D: Disk<Lists>>(
+    seed: Seed,
+    plan: &Plan,
+    make: impl Fn(u32, Configuration) -> D,
+) -> Report {
+    let mut run = Run::new(seed, plan, make);
     run.safety();
     run.liveness();
     run.conclude()
@@ -94,9 +110,9 @@ enum Request {
     Operator,
 }
 
-struct Run<'a> {
+struct Run<'a, D: Disk<Lists>> {
     plan: &'a Plan,
-    world: World<Member<Lists>>,
+    world: World<Member<Lists, D>>,
     trouble: Trouble,
     watch: Watch<Lists>,
     rng: Rng,
@@ -136,8 +152,8 @@ struct Run<'a> {
     core: Vec<NodeId>,
 }
 
-impl<'a> Run<'a> {
-    fn new(seed: Seed, plan: &'a Plan) -> Run<'a> {
+impl<'a, D: Disk<Lists>> Run<'a, D> {
+    fn new(seed: Seed, plan: &'a Plan, make: impl Fn(u32, Configuration) -> D) -> Run<'a, D> {
         let rng = seed.rng("clients");
         let trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
         let mut world = World::new(seed);
@@ -146,7 +162,7 @@ impl<'a> Run<'a> {
         let disks = (1..=plan.nodes).map(|id| {
             let members =
                 if id <= plan.members { founders.clone() } else { Configuration::default() };
-            (plan.ways.clone(), Disk::new(members))
+            (plan.ways.clone(), make(id, members))
         });
         let ids = world.add_all(disks);
         Run {
@@ -209,46 +225,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Damages a disk, of a node that is down or at work, as long as the group can bear it.
-    fn rot(&mut self) {
-        let (world, most) = (&self.world, self.watch.commit_max());
-        self.hurt.retain(|id| {
-            // A node is whole again when nothing is missing and it keeps up.
-            let member = world.process(*id);
-            !member.is_some_and(|member| member.is_sound() && member.raft.commit() >= most)
-        });
-        // A change that is asked for may yet remove the whole copy.
-        let operated =
-            |(request, ..): &(Request, NodeId, u64)| matches!(request, Request::Operator);
-        if self.rng.below(100) >= self.plan.rot || self.requests.values().any(operated) {
-            return;
-        }
-        let at_work = self.rng.below(3) == 0;
-        let nodes = self.world.ids().filter(|id| self.world.is_up(*id) == at_work);
-        let nodes: Vec<NodeId> = nodes.collect();
-        if nodes.is_empty() {
-            return;
-        }
-        let id = *self.rng.pick(&nodes);
-        let mut rng = self.rng.fork("rot");
-        self.rng.draw();
-        let mut damaged = match self.world.process(id) {
-            Some(member) => member.disk().clone(),
-            None => self.world.disk(id).expect("it is down").1.clone(),
-        };
-        if !damaged.rot(&mut rng) || !rot::is_bearable(&self.world, id, &damaged) {
-            return;
-        }
-        self.world.note(format_args!("the disk of {id} is damaged"));
-        self.watch.excuse(id);
-        self.hurt.insert(id);
-        if let Some(member) = self.world.process_mut(id) {
-            *member.disk_mut() = damaged;
-        } else if let Some((_, disk)) = self.world.disk_mut(id) {
-            *disk = damaged;
-        }
-    }
-
     fn look(&mut self, id: NodeId) {
         self.report.steps += 1;
         self.watch.look(&mut self.world, id);
@@ -271,238 +247,6 @@ impl<'a> Run<'a> {
         }
         if self.plan.rot > 0 && self.world.now() < self.plan.safety {
             self.forget_vote(id);
-        }
-    }
-
-    /// Now and then a node that has just voted for another crashes, and its vote is lost with it
-    /// while the election goes on: nothing else can make it vote twice.
-    fn forget_vote(&mut self, id: NodeId) {
-        let Some(vote) = self.world.process(id).map(|member| member.disk().vote()) else { return };
-        let old = self.votes.insert(id, vote);
-        let given = vote.1.is_some_and(|to| to != u64::from(id.0));
-        if old == Some(vote) || !given || self.rng.below(20) > 0 {
-            return;
-        }
-        self.world.note(format_args!("{id} crashes, and its vote is lost"));
-        self.world.crash(id);
-        if let Some((_, disk)) = self.world.disk_mut(id) {
-            disk.lose_vote();
-        }
-        self.watch.excuse(id);
-        self.hurt.insert(id);
-        self.world.restart(id);
-    }
-
-    fn answered(&mut self, answer: Answer<Lists>) {
-        let ticket = answer.ticket.0;
-        let Some((request, ..)) = self.requests.remove(&ticket) else { return };
-        for wait in &mut self.waits {
-            wait.take_if(|(waits_for, _)| *waits_for == ticket);
-        }
-        match (request, answer.result) {
-            (Request::Operation { op, key: None, .. }, Ok(_)) => {
-                self.report.returned += 1;
-                self.history.returned(op, Ret::Appended);
-            }
-            (Request::Operation { op, key: Some(key), .. }, Ok(_)) => {
-                self.report.returned += 1;
-                let state = answer.state.expect("a read is answered with a state");
-                self.history.returned(op, Ret::Values(state.read(key).to_vec()));
-            }
-            (Request::Operation { client, op, .. }, Err(why)) => {
-                if let Refused::NotLeader(Some(leader)) = why {
-                    self.hints[client] = NodeId(u32::try_from(leader).expect("ids are small here"));
-                } else {
-                    self.hints[client] = self.any_node();
-                }
-                if why != Refused::Unknown {
-                    self.history.failed(op);
-                }
-            }
-            (Request::Operator, Ok(_)) => self.report.changes += 1,
-            (Request::Operator, Err(_)) => {}
-        }
-    }
-
-    /// Any node; of a healthy core, once there is one: who asks a leader that is cut off, and that
-    /// does not look for a quorum, waits for an answer that cannot come.
-    fn any_node(&mut self) -> NodeId {
-        let mut nodes = self.core.clone();
-        if nodes.is_empty() {
-            nodes.extend(self.world.ids());
-        }
-        *self.rng.pick(&nodes)
-    }
-
-    /// The client whose turn it is asks for something.
-    fn ask(&mut self) {
-        let now = self.world.now();
-        let client = self.clients.iter().position(|at| *at <= now).expect("one is due");
-        // Whoever waits for a group to go on asks more often than whoever has little to ask.
-        let brisk = 5..50.min(self.plan.think.end);
-        let think = if self.core.is_empty() { self.plan.think.clone() } else { brisk };
-        self.clients[client] = now + self.rng.range(think);
-        if let Some((_, until)) = self.waits[client] {
-            if now < until {
-                return;
-            }
-            // Whoever was asked says nothing: another may.
-            self.waits[client] = None;
-            self.hints[client] = self.any_node();
-        }
-        let node = if self.rng.below(4) == 0 { self.any_node() } else { self.hints[client] };
-        if !self.world.is_up(node) {
-            self.hints[client] = self.any_node();
-            return;
-        }
-        let key = u8::try_from(self.rng.below(KEYS as u64)).expect("keys are few");
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        let number = client as u64;
-        let reads = client < self.plan.readers as usize;
-        let (op, request, input) = if !reads && self.rng.below(2) == 0 {
-            self.next_value += 1;
-            let padding = usize::try_from(self.rng.below(60)).expect("it is small");
-            let data = Lists::append(key, self.next_value, padding);
-            let op = Op::Append(key, self.next_value);
-            (op, None, Input::Propose { ticket, data })
-        } else {
-            let mode = *self.rng.pick(&[ReadMode::Log, ReadMode::Index, ReadMode::Lease]);
-            let mode = if reads && mode == ReadMode::Log { ReadMode::Lease } else { mode };
-            (Op::Read(key), Some(key), Input::Read { ticket, mode })
-        };
-        self.asked += 1;
-        let op = self.history.invoke(number, op);
-        let life = self.lives.get(&node).copied().unwrap_or(0);
-        let request = Request::Operation { op, key: request, client };
-        self.requests.insert(ticket.0, (request, node, life));
-        self.waits[client] = Some((ticket.0, now + self.plan.patience));
-        self.world.later(node, 1 + self.rng.below(5), Event::Ask(input));
-    }
-
-    /// The operator changes members, or moves the leadership, or campaigns out of turn.
-    fn operate(&mut self) {
-        let now = self.world.now();
-        let Some(leader) = self.whom_to_operate() else {
-            // It lies in wait, or nobody leads.
-            self.operate_at = now + if now < self.lurks_until { 2 } else { self.plan.operate };
-            return;
-        };
-        // Every other act is followed at once by another.
-        let pause = if self.rng.below(2) == 0 { 20 } else { 2 * self.plan.operate };
-        self.operate_at = now + 1 + self.rng.below(pause);
-        let lurked = mem::take(&mut self.lurks_until) > now;
-        if self.rng.below(2) == 0 {
-            self.lurks_until = self.operate_at + 6 * ELECTION;
-        }
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        let kind = if lurked { 3 } else { self.rng.below(4) };
-        let input = match kind {
-            0 => Input::Transfer { ticket, to: None },
-            1 => Input::Transfer { ticket, to: Some(u64::from(self.any_node().0)) },
-            // The copy that is removed may be the only one that is whole.
-            _ if !self.hurt.is_empty() => return,
-            _ => Input::Change { ticket, change: self.draw_change() },
-        };
-        let life = self.lives.get(&leader).copied().unwrap_or(0);
-        self.requests.insert(ticket.0, (Request::Operator, leader, life));
-        self.world.later(leader, 0, Event::Ask(input));
-    }
-
-    /// Any of those who lead or believe so. An operator that lies in wait looks for one that has
-    /// not yet committed anything of its own: what it knows of the members may be old.
-    fn whom_to_operate(&mut self) -> Option<NodeId> {
-        let lurks = self.world.now() < self.lurks_until;
-        let wanted = |member: &Member<Lists>| {
-            let raft = &member.raft;
-            let own = raft.term_at(raft.commit()) == Some(raft.hard().term);
-            raft.role() == Role::Leader && !(lurks && own)
-        };
-        let all = self.world.processes().filter(|(_, member)| wanted(member));
-        let leaders: Vec<NodeId> = all.map(|(id, _)| id).collect();
-        if leaders.is_empty() { None } else { Some(*self.rng.pick(&leaders)) }
-    }
-
-    /// Cuts off whoever leads, or ends that. What is worst for leases are a leader whose clock is
-    /// slow and others whose clocks are fast; one that has just been asked to hand over; and
-    /// another that stands at once.
-    fn depose(&mut self) {
-        let now = self.world.now();
-        self.depose_at = now + 1 + self.rng.below(2 * self.plan.depose);
-        let leads = |(_, member): &(NodeId, &Member<Lists>)| member.raft.role() == Role::Leader;
-        let leader = self.world.processes().find(leads).map(|(id, _)| id);
-        let handed_over = self.handing_over.take();
-        let leader = handed_over.or(leader.filter(|_| !self.deposed));
-        let asks = handed_over.is_none() && leader.is_some() && self.rng.below(2) == 0;
-        if let Some(leader) = leader.filter(|_| asks) {
-            self.next_ticket += 1;
-            let transfer = Input::Transfer { ticket: Ticket(self.next_ticket), to: None };
-            self.world.later(leader, 0, Event::Ask(transfer));
-            self.handing_over = Some(leader);
-            self.depose_at = now + 1 + self.rng.below(15);
-            return;
-        }
-        self.deposed = leader.is_some();
-        let Some(leader) = leader else { return self.world.partition(&Shape::Whole) };
-        let off = i32::try_from(self.plan.clocks_off_ppm).expect("no clock is twice as fast");
-        for id in self.world.ids() {
-            self.world.set_clock_error(id, if id == leader { -off } else { off });
-        }
-        self.world.partition(&Shape::isolate(leader, self.world.ids()));
-        let other = self.any_node();
-        if other != leader && self.rng.below(2) == 0 {
-            let delay = 1 + self.rng.below(20);
-            self.world.later(other, delay, Event::Ask(Input::Campaign));
-        }
-    }
-
-    fn draw_change(&mut self) -> Change {
-        let mut change = Change::new();
-        for _ in 0..=self.rng.below(3) {
-            let node = self.any_node();
-            let id = u64::from(node.0);
-            if self.plan.witnesses_come && self.rng.below(10) == 0 {
-                self.witnesses.insert(id);
-            }
-            let witness = self.witnesses.contains(&id);
-            change = match self.rng.below(6) {
-                0..=3 if witness => change.witness(id),
-                0 | 1 => change.voter(id),
-                2 => change.learner(id),
-                3 if self.plan.members >= 3 => change.learner(id),
-                _ => change.remove(id),
-            };
-        }
-        change
-    }
-
-    /// Drivers say that a peer is out of reach. In the safety phase some say so now and then,
-    /// whether it is true or not: that is all a driver can know. In the liveness phase those in the
-    /// core say so of a leader outside of it, as whoever watches nodes must: followers of a group
-    /// that has fallen silent look at no clock.
-    fn report_unreachable(&mut self) {
-        let now = self.world.now();
-        let mut reports = Vec::new();
-        if self.core.is_empty() {
-            self.report_at = now + 1 + self.rng.below(2 * self.plan.alarms);
-            reports.push((self.any_node(), self.any_node()));
-        } else {
-            self.report_at = now + 5 * ELECTION;
-            for id in &self.core {
-                let leader = self.world.process(*id).and_then(|member| member.raft.leader());
-                let Some(leader) = leader else { continue };
-                let leader = NodeId(u32::try_from(leader).expect("ids are small here"));
-                if !self.core.contains(&leader) {
-                    reports.push((*id, leader));
-                }
-            }
-        }
-        for (id, peer) in reports {
-            if self.world.is_up(id) && id != peer {
-                let input = Input::Unreachable(u64::from(peer.0));
-                self.world.later(id, 0, Event::Ask(input));
-            }
         }
     }
 
@@ -557,7 +301,7 @@ impl<'a> Run<'a> {
 
     /// Whether a change of members is halfway: a leader must go on with it, whoever began it.
     fn is_changing(&self) -> bool {
-        let leads = |member: &Member<Lists>| member.raft.role() == Role::Leader;
+        let leads = |member: &Member<Lists, D>| member.raft.role() == Role::Leader;
         self.world.processes().any(|(_, member)| leads(member) && member.raft.members().is_joint())
     }
 
@@ -577,7 +321,7 @@ impl<'a> Run<'a> {
     }
 
     fn describe(&self) -> String {
-        let line = |(id, member): (NodeId, &Member<Lists>)| {
+        let line = |(id, member): (NodeId, &Member<Lists, D>)| {
             let raft = &member.raft;
             format!(
                 "{id}: {:?} term {} leader {:?} last {} commit {} base {} members {} sound {}\n",

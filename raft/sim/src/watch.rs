@@ -19,6 +19,7 @@ use bytes::Bytes;
 use drystone_raft::{Entry, Fault, Index, Payload, Position, Raft, Role, Term};
 use drystone_sim::{NodeId, World};
 
+use crate::disk::Disk;
 use crate::machine::StateMachine;
 use crate::member::{Answer, Member};
 
@@ -90,7 +91,7 @@ impl<S: StateMachine> Watch<S> {
     }
 
     /// Looks at the node that has just been stepped.
-    pub fn look(&mut self, world: &mut World<Member<S>>, id: NodeId) {
+    pub fn look<D: Disk<S>>(&mut self, world: &mut World<Member<S, D>>, id: NodeId) {
         self.steps += 1;
         let Some(member) = world.process_mut(id) else { return };
         let news = std::mem::take(&mut member.news);
@@ -110,6 +111,7 @@ impl<S: StateMachine> Watch<S> {
         let by = raft.hard().term;
         // A witness takes over positions that nobody has applied yet.
         let whole = member.is_whole();
+        let refused = member.is_refused();
         for entry in news {
             if whole || entry.index.0 <= self.ledger.len() as u64 + 1 {
                 self.apply(id, by, entry);
@@ -122,7 +124,9 @@ impl<S: StateMachine> Watch<S> {
             }
         }
         for fault in faults {
-            self.note_fault(id, &fault);
+            if !(refused && fault == Fault::Storage) {
+                self.note_fault(id, &fault);
+            }
         }
         if self.steps.is_multiple_of(NOW_AND_THEN) {
             raft.check();
@@ -258,7 +262,7 @@ impl<S: StateMachine> Watch<S> {
     }
 
     /// Two logs that share a position share everything before it.
-    fn compare_logs(&self, world: &World<Member<S>>) {
+    fn compare_logs<D: Disk<S>>(&self, world: &World<Member<S, D>>) {
         // In a hole the terms are not known.
         let rafts = world.processes().map(|(id, member)| (id, &member.raft));
         let rafts: Vec<(NodeId, &Raft)> = rafts.filter(|(_, raft)| raft.is_sound()).collect();

@@ -177,31 +177,18 @@ impl<M: StateMachine> MultiNode<M> {
 
     /// What a group begins with, its state machine restored.
     fn restore(&self, group: GroupId, machine: &mut M) -> Result<(Boot, Index)> {
-        let boot = self.store.boot(group)?;
-        let (base, last) = (boot.base.index, boot.last.index);
         let kept = machine.applied();
-        if kept > base || base == Index(0) && kept > Index(0) {
-            return Ok((boot.applied(kept.min(last)), kept));
-        }
-        let snapshots = self.store.snapshots();
-        let mut below = last;
-        while let Some(meta) = snapshots.newest_up_to(group, below)? {
-            if meta.last.index < base {
-                break;
+        let mut failed = None;
+        let restored = self.store.restore(self.config.id, group, kept, |read| {
+            machine.restore(read).inspect_err(|e| failed = Some(e.kind()))
+        });
+        match (restored, failed) {
+            // The machine refused, and not because of the snapshot.
+            (Err(crate::store::Error::Io { source, .. }), Some(kind)) if kind == source.kind() => {
+                Err(Error::Machine(source))
             }
-            let read = snapshots.read(group, meta.last)?;
-            match machine.restore(&mut { read }) {
-                Ok(()) => return Ok((boot.applied(meta.last.index), meta.last.index)),
-                // Damaged: an older one may do.
-                Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                    below = meta.last.index.prev();
-                }
-                Err(e) => return Err(Error::Machine(Arc::new(e))),
-            }
+            (restored, _) => Ok(restored?),
         }
-        let witness = boot.history.active().is_witness(self.config.id);
-        let lost = base > Index(0) && !witness;
-        Ok(if lost { (boot.lost_snapshot(), Index(0)) } else { (boot, base) })
     }
 
     /// Hands over what this node leads, answers everyone, and closes the store.

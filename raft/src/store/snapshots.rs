@@ -305,6 +305,10 @@ impl SnapshotReader {
         })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What it holds.
     pub fn meta(&self) -> &SnapshotMeta {
         &self.meta
