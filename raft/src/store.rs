@@ -69,7 +69,7 @@ use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use drystone_vfs::{Clock, OsClock, Vfs};
-use drystone_wal::{Commit, Lsn, Wal};
+use drystone_wal::{Lsn, Wal};
 
 use crate::boot::{Boot, SnapshotMeta};
 use crate::configuration::Configuration;
@@ -222,6 +222,10 @@ impl Store {
             Some(book) => book.places(after, through),
             None => return Err(Error::NoGroup(group)),
         };
+        if let Some(last) = places.last() {
+            // What is on its way to the disk cannot be read yet, and is not damaged.
+            self.wal.wait_durable(last.lsn)?;
+        }
         let mut entries: Vec<Entry> = Vec::new();
         let mut bytes = 0;
         let mut reader: Option<(Lsn, drystone_wal::Iter)> = None;
@@ -322,19 +326,22 @@ impl Store {
         // The younger half of the log may stay where it is.
         let (first, next) = (self.wal.first_lsn(), self.wal.next_lsn());
         let middle = Lsn(first.0 + (next.0 - first.0) / 2);
-        let (moved, held) = self.move_before(middle)?;
-        if let Some(commit) = moved {
+        let held = self.move_before(middle)?;
+        let mut batch = self.batch();
+        let doubtful = batch.is_doubtful();
+        batch.start(self.life, doubtful);
+        // As of this batch: what is written later needs no more, but may not be durable in time.
+        let needs = batch.needs();
+        if let Some(commit) = batch.commit()? {
             commit.wait()?;
         }
-        let needs = {
-            let shelf = self.shelf();
-            shelf.books.values().map(Book::needs).chain([shelf.own_lsn]).min()
-        };
-        self.wal.truncate_prefix(needs.unwrap_or(next))?;
+        self.wal.truncate_prefix(needs)?;
         Ok(held)
     }
 
-    fn move_before(&self, middle: Lsn) -> Result<(Option<Commit>, Vec<GroupId>)> {
+    /// Writes again what the groups need of the log before `middle`, but for those that have too
+    /// much of it.
+    fn move_before(&self, middle: Lsn) -> Result<Vec<GroupId>> {
         let (mut small, mut held) = (Vec::new(), Vec::new());
         {
             let shelf = self.shelf();
@@ -348,19 +355,15 @@ impl Store {
         // In the same order each time, whatever order the books are kept in.
         small.sort_unstable();
         held.sort_unstable();
-        let mut commit = None;
         for group in small {
             // Read before the shelf is locked: a group may be written to meanwhile, and then has
             // moved by itself or is moved the next time.
             let Some((latest, image)) = self.image(group)? else { continue };
             let mut batch = self.batch();
             batch.image(group, latest, &image);
-            commit = batch.commit()?.or(commit);
+            drop(batch.commit()?);
         }
-        let mut batch = self.batch();
-        let doubtful = batch.is_doubtful();
-        batch.start(self.life, doubtful);
-        Ok((batch.commit()?.or(commit), held))
+        Ok(held)
     }
 
     /// All of a group that is worth keeping, and its latest record as of then.

@@ -163,6 +163,12 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The oldest record that is still needed once this batch is durable.
+    pub(crate) fn needs(&self) -> Lsn {
+        let shelf = &*self.shelf;
+        shelf.books.values().map(Book::needs).fold(shelf.own_lsn, Lsn::min)
+    }
+
     pub(crate) fn is_doubtful(&self) -> bool {
         self.shelf.doubtful
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drystone_raft::store::{GroupId, Options, Store};
-use drystone_raft::{Configuration, Index};
+use drystone_raft::{Configuration, Entry, Index, Payload, Term, Write, WriteId};
 use drystone_vfs::{MemVfs, Vfs};
 
 use crate::store_support::{DIR, Hand, load_all, open, options, restore};
@@ -93,6 +93,23 @@ fn forced_recovery_is_durable() {
     assert_eq!(raft.last().index, before.last().index.next());
     let kept = load_all(&store, group, before.base.index, before.last().index);
     assert_eq!(kept, before.entries);
+}
+
+/// An entry that is on its way to the disk is not a damaged one.
+#[test]
+fn a_load_waits_for_what_is_being_written() {
+    let store = open(Arc::new(MemVfs::new())).unwrap();
+    let group = GroupId(1);
+    store.create(group, Configuration::voters([1])).unwrap();
+    let entry = Entry { term: Term(1), index: Index(1), payload: Payload::Data("x".into()) };
+    let (id, mended, append) = (WriteId(1), Vec::new(), Index(1)..Index(2));
+    let write = Write { id, hard: None, snapshot: None, mended, append };
+    let mut batch = store.batch();
+    batch.put(group, &write, [&entry]).unwrap();
+    let under_way = batch.commit().unwrap().unwrap();
+    let loaded = store.load(group, Index(0), Index(1), 100).unwrap();
+    assert_eq!(loaded, Some(vec![entry]));
+    under_way.wait().unwrap();
 }
 
 /// Each life is told from the ones before, whatever the clock says.
