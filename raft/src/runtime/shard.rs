@@ -136,6 +136,8 @@ struct Flight {
     writes: Vec<(u32, WriteId)>,
     /// By group, damaged entries that are put in their places by it.
     mended: Vec<(u32, Vec<Entry>)>,
+    /// Groups whose log is shortened by it, and where it then begins.
+    compacted: Vec<(GroupId, Index)>,
 }
 
 /// Some groups of a node.
@@ -165,8 +167,10 @@ pub(crate) struct Shard<M: StateMachine> {
     mended: Vec<(u32, Vec<Entry>)>,
     /// Who waits for a snapshot that must be taken first.
     wanting: Vec<(u32, NodeId)>,
-    /// Groups whose log was shortened: it may give room back.
-    compacted: Vec<u32>,
+    /// Groups whose log is shortened in this round, and where it then begins.
+    compacted: Vec<(GroupId, Index)>,
+    /// The same, when it is durable: they may give room back.
+    cleanable: Vec<(GroupId, Index)>,
     /// Groups that hold the log of all, and are being compacted for that.
     crowding: Vec<u32>,
     /// Snapshots that may be served at once.
@@ -224,6 +228,7 @@ impl<M: StateMachine> Shard<M> {
             mended: Vec::new(),
             wanting: Vec::new(),
             compacted: Vec::new(),
+            cleanable: Vec::new(),
             crowding: Vec::new(),
             serving: Arc::new(Semaphore::new(SERVED_MAX)),
             stopping: None,

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use drystone_raft::runtime::{Chunks, GroupId, Link, Node, Transport};
-use drystone_raft::{Message, NodeId, Position, ReadMode};
+use drystone_raft::runtime::{Chunks, GroupId, Link, Node, StateMachine, Transport};
+use drystone_raft::store::Store;
+use drystone_raft::{Index, Message, NodeId, Position, Raft, ReadMode};
+use drystone_vfs::{Fault, Harm, Op, SimVfs};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -131,4 +133,48 @@ async fn snapshot_that_is_cut_goes_on_where_it_was() {
     assert_eq!(cluster.map(away).state.lock().map, whole);
     let offsets = offsets.lock();
     assert!(offsets.len() > 4 && offsets[..5].is_sorted_by(|a, b| a < b), "{offsets:?}");
+}
+
+/// Scenario 41: the disk takes no more while a snapshot is fetched and put in the place of the log,
+/// from any write on, and then the power fails. Until the new one is in place, the old one must be
+/// there to stand on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disk_that_fails_while_a_snapshot_comes_in_keeps_the_old_one() {
+    let first = SimVfs::new(3);
+    let mut cluster = Cluster::of(&[1, 2, 3], often);
+    cluster.disks.insert(3, Arc::new(first.clone()));
+    for id in 1..=3 {
+        cluster.start(id).await;
+    }
+    let behind = |cluster: &Cluster, id| cluster.group(id).clone();
+    while behind(&cluster, 3).status().await.unwrap().base.index.0 < 30 {
+        cluster.put("a=1").await;
+    }
+    cluster.kill(3).await;
+    let leader = cluster.leader().await;
+    while behind(&cluster, leader).status().await.unwrap().base.index.0 < 120 {
+        cluster.put("b=2").await;
+    }
+    let mut came_up = 0;
+    for writes in 0.. {
+        let disk = first.kill_copy();
+        disk.fail(Fault::new(Op::Write, Harm::Error).after(writes).forever());
+        cluster.disks.insert(3, Arc::new(disk.clone()));
+        // It may have come up before the write that counts.
+        came_up += u64::from(cluster.has_come_up(3, 100).await);
+        if came_up == 15 {
+            assert!(writes > 15, "{writes} writes");
+            break;
+        }
+        for seed in 0..8 {
+            let place = format!("{writes} writes, seed {seed}");
+            let disk = Arc::new(disk.crash_copy(seed));
+            let store = Store::open(disk, Path::new(DIR), cluster.config(3).store).unwrap();
+            let group = Node::<Map>::GROUP;
+            let restored = store.restore(3, group, Index(0), |from| Map::default().restore(from));
+            let (boot, applied) = restored.unwrap();
+            let raft = Raft::restore(3, cluster.config(3).raft, boot, 0, 1).unwrap();
+            assert!(raft.is_sound() && applied > Index(0), "{place}: nothing to stand on");
+        }
+    }
 }

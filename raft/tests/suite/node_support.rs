@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use drystone_raft::runtime::{Channels, Group, Node, NodeConfig, SnapshotJob, StateMachine};
-use drystone_raft::{Config, Configuration, Index, NodeId, Refused, Role};
+use drystone_raft::{Config, Configuration, Fault, Index, NodeId, Refused, Role};
 use drystone_vfs::{MemVfs, Vfs};
 use parking_lot::Mutex;
 
@@ -68,11 +69,15 @@ pub(crate) struct Cluster {
 pub(crate) const DIR: &str = "raft";
 
 impl Cluster {
-    pub(crate) async fn new(ids: &[NodeId], tune: fn(&mut NodeConfig)) -> Cluster {
+    /// One whose nodes are not started yet.
+    pub(crate) fn of(ids: &[NodeId], tune: fn(&mut NodeConfig)) -> Cluster {
         let disk = |id: &NodeId| (*id, Arc::new(MemVfs::new()) as Arc<dyn Vfs>);
         let disks = ids.iter().map(disk).collect();
-        let mut cluster =
-            Cluster { channels: Channels::new(), disks, nodes: BTreeMap::new(), tune };
+        Cluster { channels: Channels::new(), disks, nodes: BTreeMap::new(), tune }
+    }
+
+    pub(crate) async fn new(ids: &[NodeId], tune: fn(&mut NodeConfig)) -> Cluster {
+        let mut cluster = Cluster::of(ids, tune);
         for id in ids {
             cluster.start(*id).await;
         }
@@ -133,6 +138,31 @@ impl Cluster {
                 Err(_) => tick().await,
             }
         }
+    }
+
+    /// Starts a node, and kills it again once it has applied as many commands, or its disk has
+    /// failed, or nothing more comes of it. Says whether it got so far.
+    pub(crate) async fn has_come_up(&mut self, id: NodeId, count: u64) -> bool {
+        let (link, map, failed) = (self.channels.join(id), Map::default(), Arc::default());
+        let flag: Arc<AtomicBool> = Arc::clone(&failed);
+        let config = self.config(id).on_fault(move |_, fault| {
+            flag.fetch_or(*fault == Fault::Storage, Ordering::Relaxed);
+        });
+        let disk = Arc::clone(&self.disks[&id]);
+        let spawned = Node::spawn(config, disk, Path::new(DIR), link, map.clone()).await;
+        let mut up = false;
+        if let Ok(node) = spawned {
+            for _ in 0..200 {
+                tick().await;
+                up = map.state.lock().applied >= count;
+                if up || failed.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            node.kill().await;
+        }
+        self.channels.leave(id);
+        up
     }
 
     /// Waits until a node has applied as many commands.

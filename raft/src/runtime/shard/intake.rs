@@ -26,6 +26,7 @@ impl<M: StateMachine> Shard<M> {
         self.flying -= flight.bytes;
         match outcome {
             Ok(_) => {
+                self.cleanable.extend(flight.compacted);
                 for (slot, id) in flight.writes {
                     self.give(slot, Input::Stored(id));
                 }

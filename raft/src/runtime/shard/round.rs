@@ -40,8 +40,9 @@ impl<M: StateMachine> Shard<M> {
                     Effect::Compact { through } => {
                         let batch = batch.get_or_insert_with(|| store.batch());
                         // Only a group that is not here could fail.
-                        let _ = batch.compact(self.seats[slot as usize].group, through);
-                        self.compacted.push(slot);
+                        let group = self.seats[slot as usize].group;
+                        let _ = batch.compact(group, through);
+                        self.compacted.push((group, through));
                     }
                     other => self.perform(slot, other),
                 }
@@ -55,7 +56,8 @@ impl<M: StateMachine> Shard<M> {
             Ok(Some(commit)) => {
                 self.flying += bytes;
                 let mended = std::mem::take(&mut self.mended);
-                self.flights.push_back(Flight { commit, bytes, writes, mended });
+                let compacted = std::mem::take(&mut self.compacted);
+                self.flights.push_back(Flight { commit, bytes, writes, mended, compacted });
             }
             Ok(None) => {}
             Err(_) => self.fail(),
@@ -87,7 +89,7 @@ impl<M: StateMachine> Shard<M> {
         if let Some(meta) = &write.snapshot {
             seat.handed = seat.handed.max(meta.last.index);
             self.jobs.push(Job::Restore { slot, meta: (**meta).clone() });
-            self.compacted.push(slot);
+            self.compacted.push((seat.group, meta.last.index));
         }
     }
 
@@ -164,17 +166,14 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
-    /// Gives room back for groups whose log was shortened.
+    /// Gives room back for groups whose log was shortened, and will be after a crash: until then
+    /// they may have to stand on what is older.
     pub(super) fn clean(&mut self) {
-        if self.compacted.is_empty() {
+        if self.cleanable.is_empty() {
             return;
         }
         let (store, events) = (Arc::clone(&self.store), self.events.clone());
-        let base = |slot: u32| {
-            let seat = &self.seats[slot as usize];
-            (seat.group, seat.raft.base().index)
-        };
-        let bases: Vec<(GroupId, Index)> = self.compacted.drain(..).map(base).collect();
+        let bases = std::mem::take(&mut self.cleanable);
         tokio::task::spawn_blocking(move || {
             for (group, base) in bases {
                 // What is left is removed the next time.
