@@ -10,6 +10,7 @@ mod model;
 mod plan;
 mod rot;
 mod run;
+mod stored;
 mod watch;
 
 pub use disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
@@ -18,5 +19,6 @@ pub use machine::{KEYS, Lists, StateMachine};
 pub use member::{Answer, Event, Member, Parcel, Ways};
 pub use model::Model;
 pub use plan::{DRIFT_PPM, ELECTION, Plan};
-pub use run::{Report, run, run_on, run_plan};
+pub use run::{Report, run, run_on, run_plan, run_stored};
+pub use stored::{File, Stored};
 pub use watch::Watch;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use drystone_raft_sim::{Plan, Report, run, run_plan};
+use drystone_raft_sim::{Plan, Report, run, run_plan, run_stored};
 use drystone_sim::Seed;
 
 /// Runs simulated groups, one seed after the other, and stops at the first broken promise.
@@ -26,6 +26,9 @@ struct Options {
     /// Groups that read on the strength of clocks, which are off by so many parts in a million.
     #[arg(long)]
     clocks: Option<u32>,
+    /// Members whose disk is the real store over a file system that crashes, not a model of it.
+    #[arg(long, conflicts_with = "clocks")]
+    store: bool,
     /// Tell every step of every seed.
     #[arg(long)]
     verbose: bool,
@@ -45,17 +48,19 @@ fn main() {
         let seed = if options.verbose { seed.verbose() } else { seed };
         eprint!("{}", if options.verbose { format!("seed {value}\n") } else { String::new() });
         let before = std::panic::take_hook();
-        let steps = total.steps;
+        let (steps, store) = (total.steps, options.store);
         std::panic::set_hook(Box::new(move |info| {
             eprintln!("{info}");
             let time = processor_time().unwrap_or_else(|| start.elapsed()).as_secs_f64();
             eprintln!(
                 "seed {value} failed after {steps} steps and {time:.2} s of processor; to replay \
-                 it: raft-sim --first {value} --seeds 1 --verbose"
+                 it: raft-sim{} --first {value} --seeds 1 --verbose",
+                if store { " --store" } else { "" }
             );
         }));
         total.add(match options.clocks {
             Some(ppm) => run_plan(seed.clone(), &Plan::clocks(&mut seed.rng("plan"), ppm)),
+            None if options.store => run_stored(seed),
             None => run(seed),
         });
         std::panic::set_hook(before);

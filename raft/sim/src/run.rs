@@ -19,6 +19,7 @@ use crate::member::Member;
 use crate::model::Model;
 use crate::plan::{ELECTION, Plan};
 use crate::rot;
+use crate::stored::Stored;
 use crate::watch::Watch;
 
 type Op = list::Op<u8, u32>;
@@ -85,6 +86,19 @@ pub fn run(seed: Seed) -> Report {
 /// If a promise is broken.
 pub fn run_plan(seed: Seed, plan: &Plan) -> Report {
     run_on(seed, plan, |_, members| Model::new(members))
+}
+
+/// Runs a seed with a plan drawn from it, on disks with the real store on them, which lose what a
+/// crash may cost, and nothing else.
+///
+/// # Panics
+///
+/// If a promise is broken.
+pub fn run_stored(seed: Seed) -> Report {
+    let mut plan = Plan::draw(&mut seed.rng("plan"));
+    plan.rot = 0;
+    let rng = seed.rng("store");
+    run_on(seed, &plan, |id, members| Stored::new(members, &mut rng.fork(&id.to_string())))
 }
 
 /// Runs a seed with a plan of yours, on disks that `make` makes.

@@ -1,0 +1,357 @@
+//! A disk that is the real thing: the store that nodes run on, over a file system that loses what
+//! was not synced, tears what was being written, and dies between any two calls.
+//!
+//! ```text
+//!     member ─► Stored ─► raft::store ─► wal, snapshot files ─► SimVfs
+//!                  │                                              │
+//!                  └── crash: a kill, or the power, at any call ──┘
+//! ```
+//!
+//! What the model's writes are by definition (whole, in order, there once they were reported) is
+//! here what the store has to make of its files. A crash is one of three: the process is killed,
+//! and all that it wrote is there; the power fails, and of what was not synced a part is; or it
+//! fails within the next few calls, while a write is under way. Now and then it fails again while
+//! the store is being opened.
+//!
+//! Everything happens on one thread, and a seed is one run: the log is written by whoever waits
+//! for it (`Writer::Caller`), and each opening has a name of its own, so that what an earlier one
+//! left in a file is never taken for what this one wrote.
+//!
+//! **Absent**: damage to what was synced. The [`Model`](crate::Model) has it, and the store's own
+//! tests.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drystone_raft::store::{GroupId, Options, Store};
+use drystone_raft::{Configuration, Entry, Index, Position, Suffrage, Term, Write, WriteId};
+use drystone_sim::Rng;
+use drystone_vfs::{SimClock, SimVfs};
+use drystone_wal::{Commit, Writer};
+
+use crate::disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
+use crate::holdings::Holdings;
+use crate::machine::StateMachine;
+
+const GROUP: GroupId = GroupId(7);
+const DIR: &str = "store";
+
+/// Something that was handed to the store, and may not be durable yet.
+#[derive(Debug)]
+struct Order {
+    /// Which write it is; a compaction is none.
+    id: Option<WriteId>,
+    commit: Commit,
+    vote: Option<(Term, Option<u64>)>,
+    /// The log begins here once it is durable.
+    base: Index,
+}
+
+/// How large things are, for this disk.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    segment_bytes: u64,
+    log_bytes: u64,
+    moved_bytes_max: u64,
+}
+
+/// A disk with the real store on it.
+#[derive(Debug)]
+pub struct Stored<S> {
+    vfs: SimVfs,
+    /// While its node is up.
+    store: Option<Store>,
+    founders: Configuration,
+    sizes: Sizes,
+    seed: u64,
+    starts: u64,
+    orders: VecDeque<Order>,
+    vote: (Term, Option<u64>),
+    /// The log begins here, whatever happens.
+    base: Index,
+    newest: Index,
+    state: std::marker::PhantomData<S>,
+}
+
+/// A snapshot on its way: the bytes of its file.
+#[derive(Debug, Clone)]
+pub struct File {
+    position: Position,
+    bytes: Vec<u8>,
+}
+
+impl<S: StateMachine> Stored<S> {
+    /// An empty disk of a member of a group that begins with these members.
+    pub fn new(members: Configuration, rng: &mut Rng) -> Stored<S> {
+        let sizes = Sizes {
+            segment_bytes: *rng.pick(&[16 << 10, 32 << 10, 64 << 10]),
+            log_bytes: *rng.pick(&[0, 32 << 10, 64 << 10, 256 << 10]),
+            moved_bytes_max: *rng.pick(&[2 << 10, 16 << 10, 1 << 20]),
+        };
+        let seed = rng.draw();
+        Stored {
+            vfs: SimVfs::new(seed),
+            store: None,
+            founders: members,
+            sizes,
+            seed,
+            starts: 0,
+            orders: VecDeque::new(),
+            vote: (Term(0), None),
+            base: Index(0),
+            newest: Index(0),
+            state: std::marker::PhantomData,
+        }
+    }
+
+    /// Opens the store, as a new process would.
+    fn open(&mut self) -> drystone_raft::store::Result<Store> {
+        self.starts += 1;
+        let wal = drystone_wal::Options::default()
+            .writer(Writer::Caller)
+            .segment_bytes(self.sizes.segment_bytes)
+            .log_id(self.seed ^ self.starts.rotate_left(32));
+        let clock = SimClock::default();
+        clock.advance(Duration::from_millis(self.starts));
+        let Sizes { log_bytes, moved_bytes_max, .. } = self.sizes;
+        let options = Options { wal, clock: Arc::new(clock), log_bytes, moved_bytes_max };
+        let store = Store::open(Arc::new(self.vfs.clone()), Path::new(DIR), options)?;
+        if !store.groups().contains(&GROUP) {
+            store.create(GROUP, self.founders.clone())?;
+        }
+        Ok(store)
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("its node is up")
+    }
+
+    /// Everything in front of the queue that `is_meant` is made durable.
+    fn complete_while(&mut self, is_meant: impl Fn(&Order) -> bool) -> Result<(), Refused> {
+        while let Some(order) = self.orders.pop_front_if(|order| is_meant(order)) {
+            order.commit.wait().map_err(|_| Refused)?;
+            self.vote = order.vote.unwrap_or(self.vote);
+            self.base = self.base.max(order.base);
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot in the store, as its file has it.
+    fn newest_file(&self) -> Option<Snapshot<S>> {
+        let meta = self.store().snapshots().newest(GROUP).ok()??;
+        let mut reader = self.store().snapshots().read(GROUP, meta.last).ok()?;
+        let (state, whole) = read_state(&mut reader).ok()?;
+        Some(Snapshot { meta, state: Arc::new(state), whole })
+    }
+}
+
+/// What is in a snapshot: whether it is whole, and the state.
+fn read_state<S: StateMachine>(reader: &mut impl Read) -> std::io::Result<(S, bool)> {
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    let read = bytes.split_first().and_then(|(whole, state)| Some((S::load(state)?, *whole == 1)));
+    read.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
+impl<S: StateMachine> Disk<S> for Stored<S> {
+    type Parcel = File;
+    type Rot = std::convert::Infallible;
+    const VOTES_ALONE: bool = false;
+    const TIDIES: bool = true;
+
+    fn start(&mut self, id: u64) -> Start<S> {
+        let store = self.open().expect("what a crash leaves can be opened");
+        assert!(store.damage().is_none(), "a crash was taken for damage: {:?}", store.damage());
+        let mut found = (S::default(), true);
+        let restored = store.restore(id, GROUP, Index(0), |reader| {
+            found = read_state(reader)?;
+            Ok(())
+        });
+        let (boot, applied) = restored.expect("what a crash leaves can be read");
+        let base = store.base(GROUP).expect("the group is there");
+        let snapshot = store.snapshots().newest_up_to(GROUP, applied).expect("it can be read");
+        let snapshot = snapshot.filter(|meta| applied > Index(0) && meta.last.index == applied);
+        let witness = base.configuration.member(id);
+        let witness = witness.is_some_and(|member| member.suffrage == Suffrage::Witness);
+        let lost = snapshot.is_none() && base.last.index > Index(0) && !witness;
+        let whole = if snapshot.is_some() { found.1 } else { base.last.index == Index(0) };
+        self.base = base.last.index;
+        self.newest = snapshot.as_ref().map_or(Index(0), |meta| meta.last.index);
+        let meta = snapshot.unwrap_or(base);
+        self.store = Some(store);
+        Start { boot, snapshot: Snapshot { meta, state: Arc::new(found.0), whole }, lost }
+    }
+
+    fn order(
+        &mut self,
+        write: Write,
+        entries: Vec<Entry>,
+        _snapshot: Option<Snapshot<S>>,
+    ) -> Result<(), Refused> {
+        let mut batch = self.store().batch();
+        batch.put(GROUP, &write, &entries).expect("the group is there");
+        let commit = batch.commit().map_err(|_| Refused)?.expect("there is a head at least");
+        let vote = write.hard.as_ref().map(|hard| (hard.term, hard.vote));
+        let base = write.snapshot.as_ref().map_or(Index(0), |meta| meta.last.index);
+        self.orders.push_back(Order { id: Some(write.id), commit, vote, base });
+        Ok(())
+    }
+
+    fn complete(&mut self, id: WriteId) -> Result<(), Refused> {
+        self.complete_while(|order| order.id.is_none_or(|of| of <= id))
+    }
+
+    fn compact(&mut self, through: Index) -> Result<(), Refused> {
+        let mut batch = self.store().batch();
+        batch.compact(GROUP, through).expect("the group is there");
+        if let Some(commit) = batch.commit().map_err(|_| Refused)? {
+            self.orders.push_back(Order { id: None, commit, vote: None, base: through });
+        }
+        Ok(())
+    }
+
+    fn tidy(&mut self, _base: Index) -> bool {
+        let store = self.store();
+        let removed = store.snapshots().remove_before(GROUP, self.base);
+        let held = store.clean();
+        removed.is_ok() && held.is_ok_and(|held| held.contains(&GROUP))
+    }
+
+    fn keep(&mut self, snapshot: Snapshot<S>) -> bool {
+        let Snapshot { meta, state, whole } = snapshot;
+        let write = || -> std::io::Result<()> {
+            let writer = self.store().snapshots().write(GROUP, &meta);
+            let mut writer = writer.map_err(std::io::Error::other)?;
+            writer.write_all(&[u8::from(whole)])?;
+            writer.write_all(&state.save())?;
+            writer.finish().map(drop).map_err(std::io::Error::other)
+        };
+        let kept = write().is_ok();
+        if kept {
+            self.newest = self.newest.max(meta.last.index);
+        }
+        kept
+    }
+
+    fn newest(&self) -> Index {
+        self.newest
+    }
+
+    fn read(&mut self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Unread> {
+        self.load(after, through, most)
+    }
+
+    fn load(&mut self, after: Index, through: Index, most: usize) -> Result<Vec<Entry>, Unread> {
+        let bytes_max = most * 100;
+        match self.store().load(GROUP, after, through, bytes_max) {
+            Ok(Some(mut entries)) => {
+                entries.truncate(most);
+                Ok(entries)
+            }
+            Ok(None) => Err(Unread::Damaged(after.next())),
+            Err(_) => Err(Unread::Refused),
+        }
+    }
+
+    fn open_snapshot(&mut self, newest: Option<Snapshot<S>>, base: Index) -> Opened {
+        let file = self.newest_file().filter(|file| file.meta.last.index >= base);
+        let file = file.or_else(|| {
+            self.keep(newest?);
+            self.newest_file()
+        });
+        match file {
+            Some(file) if !file.whole => Opened::Unsound,
+            Some(file) => match self.store().snapshots().verify(GROUP, file.meta.last) {
+                Ok(true) => Opened::Open(file.meta),
+                _ => Opened::Unsound,
+            },
+            None => Opened::Nothing,
+        }
+    }
+
+    fn pull(&mut self, _newest: Option<Snapshot<S>>) -> Option<File> {
+        let file = self.newest_file().filter(|file| file.whole)?;
+        let (position, mut bytes) = (file.meta.last, Vec::new());
+        loop {
+            let offset = bytes.len() as u64;
+            let part = self.store().snapshots().part(GROUP, position, offset).ok()?;
+            if part.is_empty() {
+                return Some(File { position, bytes });
+            }
+            bytes.extend(part);
+        }
+    }
+
+    fn push(&mut self, parcel: File) -> Option<Snapshot<S>> {
+        let File { position, bytes } = parcel;
+        let mut writer = self.store().snapshots().receive(GROUP, position).ok()?;
+        writer.write_all(&bytes).ok()?;
+        let meta = writer.finish().ok()?;
+        let mut reader = self.store().snapshots().read(GROUP, meta.last).ok()?;
+        let (state, whole) = read_state(&mut reader).ok()?;
+        Some(Snapshot { meta, state: Arc::new(state), whole })
+    }
+
+    fn crash(mut self, rng: &mut Rng) -> Stored<S> {
+        let kind = rng.below(4);
+        let mut left = if kind == 0 { Some(self.vfs.kill_copy()) } else { None };
+        if kind > 1 {
+            self.vfs.power_cut_after(rng.below(6));
+            let at = usize::try_from(rng.below(self.orders.len() as u64 + 1)).unwrap_or(0);
+            // Whether it comes to an end is for the power to say.
+            let _ = self.orders.drain(..at).try_for_each(|order| order.commit.wait().map(drop));
+        }
+        let left = left.take().unwrap_or_else(|| self.vfs.crash());
+        // What these write as they go, they write to a disk that nobody will see.
+        self.orders.clear();
+        self.store = None;
+        self.vfs = left;
+        if rng.below(4) == 0 {
+            self.vfs.power_cut_after(rng.below(30));
+            let opened = self.open();
+            let left = self.vfs.crash();
+            drop(opened);
+            self.vfs = left;
+        }
+        self
+    }
+
+    fn life(&self) -> u64 {
+        self.starts
+    }
+
+    fn vote(&self) -> (Term, Option<u64>) {
+        self.vote
+    }
+
+    fn draw_rot(&self, _rng: &mut Rng) -> Option<Self::Rot> {
+        None
+    }
+
+    fn vote_rot(&mut self, _rng: &mut Rng) -> Option<Self::Rot> {
+        None
+    }
+
+    fn suffer(&mut self, rot: &Self::Rot) {
+        match *rot {}
+    }
+
+    fn holdings(&self, _rot: Option<&Self::Rot>) -> Option<Holdings> {
+        None
+    }
+
+    fn is_bad(&self) -> bool {
+        false
+    }
+
+    fn is_unhurt(&self) -> bool {
+        true
+    }
+
+    fn refuse_soon(&mut self, _rng: &mut Rng) {}
+
+    fn heal(&mut self) {}
+}
