@@ -119,10 +119,12 @@ impl Raft {
             // It was read while it was being mended.
             return;
         }
-        let last = self.log.last().index;
-        if after >= last || through < self.log.base().index {
+        let (base, last) = (self.log.base().index, self.log.last().index);
+        if after >= last || through <= base {
+            // Cut off or compacted away while it was being read.
             return;
         }
+        let after = after.max(base);
         if through >= last {
             if self.commit < last {
                 // A copy that was counted is gone, and nothing vouches for it. The word for that

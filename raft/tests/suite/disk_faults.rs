@@ -377,3 +377,28 @@ fn a_hole_behind_which_the_leader_disagrees_stays_in_mind() {
     assert_eq!(vote(&mut lab, 4, pos(1, 2)), None, "3 may be committed");
     assert_eq!(vote(&mut lab, 5, pos(2, 3)), Some(3), "who has as much as was lost is as good");
 }
+
+// Scenario 48: entries that were compacted away while they were being read cannot be read, and are
+// not damaged: a snapshot stands for them.
+#[test]
+fn what_is_compacted_away_is_not_damaged() {
+    for (after, through) in [(3, 4), (7, 8), (8, 9), (5, 9)] {
+        let mut lab = group(10, through);
+        lab.step(1, vec![Input::Compact { through: Index(9), must: Index(9) }]);
+        assert_eq!(lab.raft(1).base().index, Index(9));
+        lab.step(1, vec![Input::Damaged { after: Index(after), through: Index(through) }]);
+        assert!(lab.raft(1).is_sound(), "{after}..={through}");
+        lab.propose(1, "more");
+        lab.run(5);
+        assert_eq!(lab.applied(2).len(), 11, "{after}..={through}");
+    }
+    // Of a hole that reaches beyond, only that part is one.
+    let mut lab = group(10, 1);
+    lab.step(1, vec![Input::Compact { through: Index(6), must: Index(6) }]);
+    lab.step(1, vec![Input::Damaged { after: Index(3), through: Index(8) }]);
+    assert!(!lab.raft(1).is_sound());
+    assert!(lab.run_until(6 * E, |lab| lab.raft(1).is_sound()).is_some());
+    lab.propose(1, "more");
+    lab.run(5);
+    assert_eq!(lab.applied(2).len(), 11);
+}
