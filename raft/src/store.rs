@@ -31,8 +31,8 @@
 //!
 //! # Promises
 //!
-//! * What was written is there after a crash once its [`Commit`] resolved; writes are whole or not
-//!   there at all, and a later one is never there without those before it.
+//! * What was written is there after a crash once its [`Commit`](drystone_wal::Commit) resolved;
+//!   writes are whole or not there at all, and a later one is never there without those before it.
 //! * An entry that is read is the one that was written. A group whose records were lost starts with
 //!   a hole, a lost end or a lost vote, and never with less and no word of it.
 //! * Memory: 32 bytes for each write that is not compacted away, not for each entry.
