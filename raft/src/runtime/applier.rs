@@ -23,16 +23,19 @@ use crate::types::Index;
 /// Bytes of entries that are read from the log at once, to be applied.
 const LOAD_BYTES: usize = 4 << 20;
 
-/// Who waits for which entry.
-type Replies<M> = Vec<(Index, Answer<<M as StateMachine>::Reply>)>;
-
 /// Something for the state machines to do, in order.
 #[derive(Debug)]
 pub(crate) enum Job<M: StateMachine> {
     /// A group that begins here.
     Add { slot: u32, group: GroupId, machine: M, applied: Index },
     /// Apply up to an index; the entries that are not here are in the log.
-    Apply { slot: u32, pieces: Vec<Piece>, through: Index, replies: Replies<M> },
+    Apply {
+        slot: u32,
+        /// What is in memory of it.
+        pieces: Vec<Piece>,
+        through: Index,
+        replies: Vec<(Index, Answer<M::Reply>)>,
+    },
     /// Answer when this index is applied.
     Wait { slot: u32, index: Index, answer: Answer<Index> },
     /// Put the state of this snapshot in place of what there is.
@@ -49,7 +52,7 @@ pub(crate) enum Job<M: StateMachine> {
 struct Work<M: StateMachine> {
     pieces: Vec<Piece>,
     through: Index,
-    replies: Replies<M>,
+    replies: Vec<(Index, Answer<M::Reply>)>,
 }
 
 /// Why a group's state machine does not go on.
