@@ -214,7 +214,9 @@ impl Log {
     }
 
     fn is_in_memory(&self, range: &Range<Index>) -> bool {
-        range.start >= self.tail_start() && range.end <= self.last.next()
+        // Of nothing, all is here: a message without entries asks where the logs meet.
+        let starts = range.start >= self.tail_start() || range.is_empty();
+        starts && range.end <= self.last.next()
     }
 
     /// Entries of a range, if all are in memory.
@@ -368,6 +370,8 @@ mod tests {
         assert_eq!(log.tail_start(), Index(7), "what is not durable stays, whatever the limit");
         assert_eq!(log.entries(Index(7)..Index(11)).unwrap().count(), 4);
         assert!(log.entries(Index(6)..Index(8)).is_none());
+        assert_eq!(log.entries(Index(6)..Index(6)).map(Iterator::count), Some(0));
+        assert_eq!(log.shared(Index(3)..Index(3), 100), Some(([].into(), 0)));
         log.check();
     }
 }
