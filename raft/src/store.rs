@@ -219,6 +219,7 @@ impl Store {
         bytes_max: usize,
     ) -> Result<Option<Vec<Entry>>> {
         let places = match self.shelf().books.get(&group) {
+            Some(_) if through <= after => return Ok(Some(Vec::new())),
             Some(book) => book.places(after, through),
             None => return Err(Error::NoGroup(group)),
         };

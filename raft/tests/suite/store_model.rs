@@ -109,6 +109,8 @@ fn a_load_waits_for_what_is_being_written() {
     let under_way = batch.commit().unwrap().unwrap();
     let loaded = store.load(group, Index(0), Index(1), 100).unwrap();
     assert_eq!(loaded, Some(vec![entry]));
+    let nothing = store.load(group, Index(1), Index(1), 100).unwrap();
+    assert_eq!(nothing, Some(Vec::new()), "who asks for nothing is not told of damage");
     under_way.wait().unwrap();
 }
 
