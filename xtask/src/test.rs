@@ -88,8 +88,10 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     let simulate = Step::new("simulate", "cargo run --release -p drystone-raft-sim --");
     steps.push(match pace {
         Pace::Slow => simulate.arg("--steps").arg("1000000000"),
-        _ => simulate.arg("--seconds").arg("300"),
+        _ => simulate.arg("--seconds").arg("270"),
     });
+    let stored = Step::new("simulate store", "cargo run --release -p drystone-raft-sim -- --store");
+    steps.push(stored.arg("--seconds").arg("30"));
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());
@@ -199,7 +201,8 @@ mod tests {
     #[test]
     fn usual_run_covers_every_step_in_order() {
         let quick = ["format", "format benches/versus", "clippy", "no_std"];
-        let all = ["build", "test", "doctest", "loom", "simulate", "doc", "deny", "advisories"];
+        let all = ["build", "test", "doctest", "loom", "simulate", "simulate store"];
+        let all = [&all[..], &["doc", "deny", "advisories"]].concat();
         let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);

@@ -1,11 +1,9 @@
 //! A member's disk, as its driver sees it.
 //!
 //! A [`Model`](crate::Model) keeps entries in memory and loses of them what a disk may lose:
-//! millions of steps a second look for bugs in the core.
-//!
-//! **Absent**: a disk that is the real store over a simulated file system. The calls that only such
-//! a disk needs (`tidy`, a refusal, a failure that is ordered) are here, and the model answers them
-//! with nothing.
+//! millions of steps a second look for bugs in the core. [`Stored`](crate::Stored) is the real
+//! store, over a file system that crashes: a third as many look for bugs between the core and its
+//! files as well.
 //!
 //! ```text
 //!     order ─► under way ── complete ─► durable ── crash, rot ─► what the next life finds

@@ -131,7 +131,8 @@ impl<S: StateMachine> Stored<S> {
 
     /// Everything in front of the queue that `is_meant` is made durable.
     fn complete_while(&mut self, is_meant: impl Fn(&Order) -> bool) -> Result<(), Refused> {
-        while let Some(order) = self.orders.pop_front_if(|order| is_meant(order)) {
+        while self.orders.front().is_some_and(&is_meant) {
+            let order = self.orders.pop_front().expect("the first was looked at");
             order.commit.wait().map_err(|_| Refused)?;
             self.vote = order.vote.unwrap_or(self.vote);
             self.base = self.base.max(order.base);

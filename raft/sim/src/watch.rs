@@ -16,7 +16,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use drystone_raft::{Entry, Fault, Index, Payload, Position, Raft, Role, Term};
+use drystone_raft::{Entry, Fault, Index, Payload, Position, Raft, Role, Suffrage, Term};
 use drystone_sim::{NodeId, World};
 
 use crate::disk::Disk;
@@ -102,6 +102,11 @@ impl<S: StateMachine> Watch<S> {
         let Some(member) = world.process(id) else { return };
         let raft = &member.raft;
         self.look_back(id, life, raft);
+        if !matches!(raft.role(), Role::Follower | Role::Stopped) {
+            let own = raft.members().member(u64::from(id.0));
+            let witness = own.is_some_and(|own| own.suffrage == Suffrage::Witness);
+            assert!(!witness, "{id} is a witness, and stands for election");
+        }
         if raft.role() == Role::Leader {
             self.look_at_leader(id, raft);
         }
