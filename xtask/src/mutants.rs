@@ -15,6 +15,7 @@
 mod mutant;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +40,7 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let mut table = Table::read(&path);
     table.keep(|name| all.iter().any(|mutant| mutant.name == name));
     let (mut hunted, mut found) = (0, 0);
+    let mut scenarios: BTreeMap<&str, bool> = BTreeMap::new();
     let chosen = |mutant: &&Mutant| match filter {
         UNFOUND => !table.has_found(&mutant.name),
         _ => filter.split(',').any(|part| mutant.name.contains(part)),
@@ -47,13 +49,15 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
         let find = bench.hunt(mutant, Duration::from_secs(seconds))?;
         hunted += 1;
         found += u64::from(find.is_some());
+        *scenarios.entry(&mutant.scenario).or_default() |= find.is_some();
         let row = Row::new(mutant, find.as_ref(), seconds);
         println!("{row}");
         table.set(row);
         fs::write(&path, table.to_string())?;
     }
-    println!("\n{found} of {hunted} found");
-    Ok(found * 40 >= hunted * 38)
+    let shown = scenarios.values().filter(|found| **found).count();
+    println!("\n{found} of {hunted} found, in {shown} of {} scenarios", scenarios.len());
+    Ok(shown * 40 >= scenarios.len() * 38)
 }
 
 /// How a mutant was found.
