@@ -90,9 +90,9 @@ pub trait Disk<S: StateMachine>: Debug + Sized {
     fn complete(&mut self, id: WriteId) -> Result<(), Refused>;
     /// Forgets entries, once all that was ordered before is done.
     fn compact(&mut self, through: Index) -> Result<(), Refused>;
-    /// Gives room back, now that everything before `base` was forgotten. Says whether the group
-    /// holds so much that it must be shortened.
-    fn tidy(&mut self, base: Index) -> bool;
+    /// Gives room back, now that the log is shorter. Says whether the group holds so much that it
+    /// must be shortened.
+    fn tidy(&mut self) -> bool;
     /// A snapshot of the state, taken by the driver. Says whether it is durable.
     fn keep(&mut self, snapshot: Snapshot<S>) -> bool;
     /// The end of the newest snapshot.
@@ -126,8 +126,4 @@ pub trait Disk<S: StateMachine>: Debug + Sized {
     fn is_bad(&self) -> bool;
     /// Whether it has never gone bad.
     fn is_unhurt(&self) -> bool;
-    /// Orders a failure of one of the next calls.
-    fn refuse_soon(&mut self, rng: &mut Rng);
-    /// No failure is ordered any more.
-    fn heal(&mut self);
 }

@@ -225,7 +225,7 @@ impl<S: StateMachine, D: Disk<S>> Member<S, D> {
             Event::NoSnapshot(_) => Input::SnapshotFetched(None),
             Event::Applied => return self.apply_some(now, out),
             Event::Tidy => {
-                if self.disk.tidy(self.raft.base().index) {
+                if self.disk.tidy() {
                     self.take_snapshot(now, true, out);
                 }
                 return;

@@ -257,7 +257,7 @@ impl<S: StateMachine> Disk<S> for Model<S> {
         Ok(())
     }
 
-    fn tidy(&mut self, _base: Index) -> bool {
+    fn tidy(&mut self) -> bool {
         false
     }
 
@@ -378,8 +378,4 @@ impl<S: StateMachine> Disk<S> for Model<S> {
     fn is_unhurt(&self) -> bool {
         self.unhurt
     }
-
-    fn refuse_soon(&mut self, _rng: &mut Rng) {}
-
-    fn heal(&mut self) {}
 }

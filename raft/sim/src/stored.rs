@@ -214,7 +214,7 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
         Ok(())
     }
 
-    fn tidy(&mut self, _base: Index) -> bool {
+    fn tidy(&mut self) -> bool {
         let store = self.store();
         let removed = store.snapshots().remove_before(GROUP, self.base);
         let held = store.clean();
@@ -351,8 +351,4 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
     fn is_unhurt(&self) -> bool {
         true
     }
-
-    fn refuse_soon(&mut self, _rng: &mut Rng) {}
-
-    fn heal(&mut self) {}
 }
