@@ -57,10 +57,10 @@ mod error;
 mod record;
 
 mod last;
+mod reading;
 mod recovery;
 mod repair;
 mod restoring;
-
 mod snapshots;
 
 use std::collections::HashMap;
@@ -76,7 +76,8 @@ use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::input::Input;
 use crate::types::{Index, NodeId};
-use book::{Book, Extent};
+use book::Book;
+use reading::Reader;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
@@ -186,7 +187,14 @@ impl Store {
     pub fn boot(&self, group: GroupId) -> Result<Boot> {
         let shelf = self.shelf();
         let book = shelf.books.get(&group).ok_or(Error::NoGroup(group))?;
-        Ok(book.boot(self.life))
+        Ok(book.boot(self.life, None))
+    }
+
+    /// The same, if all that this snapshot holds were compacted away.
+    fn boot_behind(&self, group: GroupId, meta: &SnapshotMeta) -> Result<Boot> {
+        let shelf = self.shelf();
+        let book = shelf.books.get(&group).ok_or(Error::NoGroup(group))?;
+        Ok(book.boot(self.life, Some(meta)))
     }
 
     /// Recovers a group by force on this survivor: see [`Boot::force`]. Durable on return.
@@ -229,9 +237,10 @@ impl Store {
         }
         let mut entries: Vec<Entry> = Vec::new();
         let mut bytes = 0;
-        let mut reader: Option<(Lsn, drystone_wal::Iter)> = None;
+        let mut reader = self.reader();
         for place in places {
-            let Some(row) = self.read(&mut reader, &place)? else {
+            let row = reader.record(place.lsn)?.and_then(|bytes| place.of(&bytes));
+            let Some(row) = row else {
                 // Damaged since the log was opened: what was read before it is sound.
                 break;
             };
@@ -262,35 +271,8 @@ impl Store {
         })
     }
 
-    /// The entries of an extent, with a reader that stands shortly before it, or a new one. `None`
-    /// if they are damaged.
-    fn read(
-        &self,
-        reader: &mut Option<(Lsn, drystone_wal::Iter)>,
-        extent: &Extent,
-    ) -> Result<Option<Vec<Entry>>> {
-        let lsn = extent.lsn;
-        let near = reader.as_ref().is_some_and(|(next, _)| *next <= lsn && lsn.0 - next.0 <= NEAR);
-        if !near {
-            *reader = Some((lsn, self.wal.iter(lsn)));
-        }
-        let (next, records) = reader.as_mut().expect("it was just made");
-        loop {
-            match records.next() {
-                Some(Ok((found, bytes))) => {
-                    *next = found.next();
-                    if found < lsn {
-                        continue;
-                    }
-                    return Ok(extent.of(&bytes));
-                }
-                Some(Err(drystone_wal::Error::Corrupt { .. })) | None => {
-                    *reader = None;
-                    return Ok(None);
-                }
-                Some(Err(error)) => return Err(error.into()),
-            }
-        }
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.wal, self.snapshots.vfs())
     }
 
     /// What a snapshot of the group says of itself that holds everything up to `index`; `None` if
@@ -376,10 +358,10 @@ impl Store {
         if self.wal.wait_durable(latest).is_err() {
             return Ok(None);
         }
-        let mut reader = None;
+        let mut reader = self.reader();
         let mut entries = Vec::new();
         for extent in extents {
-            match self.read(&mut reader, &extent)? {
+            match reader.record(extent.lsn)?.and_then(|bytes| extent.of(&bytes)) {
                 Some(row) => entries.extend(row),
                 // It stays where it is, and so does the log.
                 None => return Ok(None),
@@ -415,6 +397,3 @@ impl Store {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Records that are read over rather than opening the file anew.
-const NEAR: u64 = 256;

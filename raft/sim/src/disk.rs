@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use drystone_raft::{Boot, Entry, Index, SnapshotMeta, Term, Write, WriteId};
 use drystone_sim::Rng;
+use drystone_vfs::Fault;
 
 use crate::holdings::Holdings;
 use crate::machine::StateMachine;
@@ -72,8 +73,6 @@ pub trait Disk<S: StateMachine>: Debug + Sized {
     type Parcel: Clone + Debug;
     /// Something that goes bad.
     type Rot: Debug;
-    /// Whether a vote can be lost by itself, and comes back with time.
-    const VOTES_ALONE: bool;
     /// Whether there is something to tidy up when the log was shortened.
     const TIDIES: bool;
 
@@ -110,14 +109,19 @@ pub trait Disk<S: StateMachine>: Debug + Sized {
     /// Its node dies.
     fn crash(self, rng: &mut Rng) -> Self;
 
+    /// One of its next calls will fail, if it makes calls that can.
+    fn fail(&mut self, rng: &mut Rng) -> Option<Fault>;
+    /// No call will, from now on.
+    fn heal(&mut self);
+
     /// How often a node has started on it.
     fn life(&self) -> u64;
     /// For whom its owner has voted, as far as it is durable, and in which term.
     fn vote(&self) -> (Term, Option<u64>);
     /// Something that may go bad, and must be noticed when it does.
     fn draw_rot(&self, rng: &mut Rng) -> Option<Self::Rot>;
-    /// What the vote would be lost with. The node is down.
-    fn vote_rot(&mut self, rng: &mut Rng) -> Option<Self::Rot>;
+    /// What loses the vote and nothing else, if there is such a thing. The node is down.
+    fn vote_rot(&mut self) -> Option<Self::Rot>;
     /// It goes bad.
     fn suffer(&mut self, rot: &Self::Rot);
     /// What a node would find on it, also if `rot` went bad before. Nothing if it would not start.

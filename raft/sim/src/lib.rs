@@ -20,5 +20,5 @@ pub use member::{Answer, Event, Member, Parcel, Ways};
 pub use model::Model;
 pub use plan::{DRIFT_PPM, ELECTION, Plan};
 pub use run::{Report, run, run_on, run_plan, run_stored};
-pub use stored::{File, Stored};
+pub use stored::{File, Rot, Stored};
 pub use watch::Watch;

@@ -141,6 +141,10 @@ impl<S: StateMachine, D: Disk<S>> Process for Member<S, D> {
         let raft = Raft::restore(u64::from(id.0), Arc::clone(&ways.config), boot, now, seed)
             .expect("the options are sound");
         assert!(!disk.is_unhurt() || raft.is_sound(), "{id}: a crash was taken for damage");
+        let ((term, vote), hard) = (disk.vote(), raft.hard());
+        let later = hard.term > term || hard.vote == vote || vote.is_none();
+        let kept = hard.term >= term && later || !raft.is_sound();
+        assert!(kept, "{id}: term {term} and vote {vote:?} were durable, and {hard:?} is left");
         let Snapshot { meta, state, whole } = snapshot;
         Member {
             raft,

@@ -20,6 +20,7 @@ use drystone_raft::{
     WriteId,
 };
 use drystone_sim::Rng;
+use drystone_vfs::Fault;
 
 use crate::disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
 use crate::holdings::Holdings;
@@ -219,7 +220,6 @@ impl<S: StateMachine> Model<S> {
 impl<S: StateMachine> Disk<S> for Model<S> {
     type Parcel = Snapshot<S>;
     type Rot = Rot;
-    const VOTES_ALONE: bool = true;
     const TIDIES: bool = false;
 
     fn start(&mut self, _id: u64) -> Start<S> {
@@ -310,6 +310,12 @@ impl<S: StateMachine> Disk<S> for Model<S> {
         self
     }
 
+    fn fail(&mut self, _rng: &mut Rng) -> Option<Fault> {
+        None
+    }
+
+    fn heal(&mut self) {}
+
     fn life(&self) -> u64 {
         self.life
     }
@@ -332,7 +338,7 @@ impl<S: StateMachine> Disk<S> for Model<S> {
         }
     }
 
-    fn vote_rot(&mut self, _rng: &mut Rng) -> Option<Rot> {
+    fn vote_rot(&mut self) -> Option<Rot> {
         Some(Rot::Vote)
     }
 

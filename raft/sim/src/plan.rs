@@ -54,6 +54,9 @@ pub struct Plan {
     pub witnesses_come: bool,
     /// The share of moments of trouble at which a disk is damaged, in percent. 0 for none.
     pub rot: u64,
+    /// The share of moments of trouble at which a call of a disk is made to fail, in percent, where
+    /// disks make calls. 0 for none.
+    pub faults: u64,
 }
 
 /// The election timeout of every group here, in ticks.
@@ -133,6 +136,7 @@ impl Plan {
             alarms: *rng.pick(&[0, 3, 20]) * ELECTION,
             witnesses_come: rng.below(3) == 0,
             rot: if rng.below(3) == 0 { 30 } else { 0 },
+            faults: 0,
         }
     }
 }
@@ -175,6 +179,7 @@ impl Plan {
             alarms: 0,
             witnesses_come: false,
             rot: 0,
+            faults: 0,
         }
     }
 

@@ -88,16 +88,15 @@ pub fn run_plan(seed: Seed, plan: &Plan) -> Report {
     run_on(seed, plan, |_, members| Model::new(members))
 }
 
-/// Runs a seed with a plan drawn from it, on disks with the real store on them, which lose what a
-/// crash may cost, and nothing else.
+/// Runs a seed with a plan drawn from it, on disks with the real store on them.
 ///
 /// # Panics
 ///
 /// If a promise is broken.
 pub fn run_stored(seed: Seed) -> Report {
     let mut plan = Plan::draw(&mut seed.rng("plan"));
-    plan.rot = 0;
-    let rng = seed.rng("store");
+    let mut rng = seed.rng("store");
+    plan.faults = *rng.pick(&[0, 0, 10, 30]);
     run_on(seed, &plan, |id, members| Stored::new(members, &mut rng.fork(&id.to_string())))
 }
 
@@ -233,6 +232,7 @@ impl<'a, D: Disk<Lists>> Run<'a, D> {
 
     fn suffer(&mut self) {
         self.rot();
+        self.fail();
         self.trouble.act(&mut self.world);
         for id in self.world.ids().collect::<Vec<_>>() {
             self.look(id);
@@ -267,6 +267,7 @@ impl<'a, D: Disk<Lists>> Run<'a, D> {
     /// A core of voters is made well, and the group must go on, whatever becomes of the others.
     fn liveness(&mut self) {
         (self.operate_at, self.depose_at) = (u64::MAX, u64::MAX);
+        self.heal();
         if !self.hurt.is_empty() && !rot::can_go_on(&self.world) {
             self.report.hopeless += 1;
             return;

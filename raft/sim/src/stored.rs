@@ -17,27 +17,37 @@
 //! for it (`Writer::Caller`), and each opening has a name of its own, so that what an earlier one
 //! left in a file is never taken for what this one wrote.
 //!
-//! **Absent**: damage to what was synced. The [`Model`](crate::Model) has it, and the store's own
-//! tests.
+//! Calls fail, and what was synced goes bad, as far as the store must notice: `stored/harm.rs`.
+//! Another group's records lie between those of the group that is looked at:
+//! `stored/neighbour.rs`.
 
-use std::collections::VecDeque;
+mod harm;
+mod neighbour;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_raft::store::{GroupId, Options, Store};
-use drystone_raft::{Configuration, Entry, Index, Position, Suffrage, Term, Write, WriteId};
+use drystone_raft::{
+    Config, Configuration, Entry, Index, Payload, Position, Raft, Suffrage, Term, Write, WriteId,
+};
 use drystone_sim::Rng;
-use drystone_vfs::{SimClock, SimVfs};
+use drystone_vfs::{Fault, OpenMode, SimClock, SimVfs, Vfs as _};
 use drystone_wal::{Commit, Writer};
 
 use crate::disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
 use crate::holdings::Holdings;
 use crate::machine::StateMachine;
+use neighbour::Neighbour;
+
+pub use harm::Rot;
 
 const GROUP: GroupId = GroupId(7);
 const DIR: &str = "store";
+const UP: &str = "its node is up";
 
 /// Something that was handed to the store, and may not be durable yet.
 #[derive(Debug)]
@@ -46,6 +56,8 @@ struct Order {
     id: Option<WriteId>,
     commit: Commit,
     vote: Option<(Term, Option<u64>)>,
+    /// How far the other group is durable then.
+    neighbour: Index,
     /// The log begins here once it is durable.
     base: Index,
 }
@@ -67,12 +79,18 @@ pub struct Stored<S> {
     founders: Configuration,
     sizes: Sizes,
     seed: u64,
+    /// Whose it is, once it has started.
+    id: u64,
     starts: u64,
     orders: VecDeque<Order>,
     vote: (Term, Option<u64>),
     /// The log begins here, whatever happens.
     base: Index,
     newest: Index,
+    neighbour: Neighbour,
+    /// Files that went bad while a node was at work, or since.
+    hurt: Vec<PathBuf>,
+    unhurt: bool,
     state: std::marker::PhantomData<S>,
 }
 
@@ -98,11 +116,15 @@ impl<S: StateMachine> Stored<S> {
             founders: members,
             sizes,
             seed,
+            id: 0,
             starts: 0,
             orders: VecDeque::new(),
             vote: (Term(0), None),
             base: Index(0),
             newest: Index(0),
+            neighbour: Neighbour::new(rng.fork("neighbour")),
+            hurt: Vec::new(),
+            unhurt: true,
             state: std::marker::PhantomData,
         }
     }
@@ -126,7 +148,55 @@ impl<S: StateMachine> Stored<S> {
     }
 
     fn store(&self) -> &Store {
-        self.store.as_ref().expect("its node is up")
+        self.store.as_ref().expect(UP)
+    }
+
+    /// Opens the store, and reads what a node starts with.
+    fn try_start(&mut self) -> drystone_raft::store::Result<Start<S>> {
+        let store = self.open()?;
+        let mut found = None;
+        let (boot, _) = store.restore(self.id, GROUP, Index(0), |reader| {
+            found = Some((reader.meta().clone(), read_state(reader)?));
+            Ok(())
+        })?;
+        let base = store.base(GROUP).expect("the group is there");
+        let witness = base.configuration.member(self.id);
+        let witness = witness.is_some_and(|member| member.suffrage == Suffrage::Witness);
+        let lost = found.is_none() && base.last.index > Index(0) && !witness;
+        self.base = base.last.index;
+        self.newest = found.as_ref().map_or(Index(0), |(meta, _)| meta.last.index);
+        let fresh = base.last.index == Index(0);
+        let (meta, (state, whole)) = found.unwrap_or((base, (S::default(), fresh)));
+        self.store = Some(store);
+        Ok(Start { boot, snapshot: Snapshot { meta, state: Arc::new(state), whole }, lost })
+    }
+
+    /// What a new process would find.
+    fn copy(&self) -> Stored<S> {
+        Stored {
+            vfs: self.vfs.kill_copy(),
+            store: None,
+            founders: self.founders.clone(),
+            orders: VecDeque::new(),
+            neighbour: Neighbour::new(Rng::new(0)),
+            hurt: Vec::new(),
+            ..*self
+        }
+    }
+
+    /// Whether no command between these is withheld.
+    fn has_all_commands(&self, base: Index, last: Index) -> bool {
+        let mut after = base;
+        while after < last {
+            let Ok(Some(entries)) = self.store().load(GROUP, after, last, 64 << 10) else {
+                return false;
+            };
+            if entries.iter().any(|entry| entry.payload == Payload::Withheld) {
+                return false;
+            }
+            after = entries.last().map_or(last, |entry| entry.index);
+        }
+        true
     }
 
     /// Everything in front of the queue that `is_meant` is made durable.
@@ -135,6 +205,7 @@ impl<S: StateMachine> Stored<S> {
             let order = self.orders.pop_front().expect("the first was looked at");
             order.commit.wait().map_err(|_| Refused)?;
             self.vote = order.vote.unwrap_or(self.vote);
+            self.neighbour.complete(order.neighbour);
             self.base = self.base.max(order.base);
         }
         Ok(())
@@ -149,6 +220,10 @@ impl<S: StateMachine> Stored<S> {
     }
 }
 
+fn is_snapshot(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "snap" || ending == "fetched")
+}
+
 /// What is in a snapshot: whether it is whole, and the state.
 fn read_state<S: StateMachine>(reader: &mut impl Read) -> std::io::Result<(S, bool)> {
     let mut bytes = Vec::new();
@@ -159,31 +234,20 @@ fn read_state<S: StateMachine>(reader: &mut impl Read) -> std::io::Result<(S, bo
 
 impl<S: StateMachine> Disk<S> for Stored<S> {
     type Parcel = File;
-    type Rot = std::convert::Infallible;
-    const VOTES_ALONE: bool = false;
+    type Rot = Rot;
     const TIDIES: bool = true;
 
     fn start(&mut self, id: u64) -> Start<S> {
-        let store = self.open().expect("what a crash leaves can be opened");
-        assert!(store.damage().is_none(), "a crash was taken for damage: {:?}", store.damage());
-        let mut found = (S::default(), true);
-        let restored = store.restore(id, GROUP, Index(0), |reader| {
-            found = read_state(reader)?;
-            Ok(())
-        });
-        let (boot, applied) = restored.expect("what a crash leaves can be read");
-        let base = store.base(GROUP).expect("the group is there");
-        let snapshot = store.snapshots().newest_up_to(GROUP, applied).expect("it can be read");
-        let snapshot = snapshot.filter(|meta| applied > Index(0) && meta.last.index == applied);
-        let witness = base.configuration.member(id);
-        let witness = witness.is_some_and(|member| member.suffrage == Suffrage::Witness);
-        let lost = snapshot.is_none() && base.last.index > Index(0) && !witness;
-        let whole = if snapshot.is_some() { found.1 } else { base.last.index == Index(0) };
-        self.base = base.last.index;
-        self.newest = snapshot.as_ref().map_or(Index(0), |meta| meta.last.index);
-        let meta = snapshot.unwrap_or(base);
-        self.store = Some(store);
-        Start { boot, snapshot: Snapshot { meta, state: Arc::new(found.0), whole }, lost }
+        self.id = id;
+        let start = self.try_start().expect("what is left can be opened");
+        let store = self.store.as_ref().expect("it was opened");
+        let damage = store.damage();
+        assert!(damage.is_none() || !self.unhurt, "a crash was taken for damage: {damage:?}");
+        let went_bad = self.hurt.iter().any(|path| !is_snapshot(path));
+        self.neighbour.check(store, went_bad);
+        // What is bad was noticed, and is said in what the node begins with.
+        self.hurt.clear();
+        start
     }
 
     fn order(
@@ -192,12 +256,14 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
         entries: Vec<Entry>,
         _snapshot: Option<Snapshot<S>>,
     ) -> Result<(), Refused> {
-        let mut batch = self.store().batch();
+        let mut batch = self.store.as_ref().expect(UP).batch();
         batch.put(GROUP, &write, &entries).expect("the group is there");
+        let neighbour = self.neighbour.put(&mut batch);
         let commit = batch.commit().map_err(|_| Refused)?.expect("there is a head at least");
         let vote = write.hard.as_ref().map(|hard| (hard.term, hard.vote));
         let base = write.snapshot.as_ref().map_or(Index(0), |meta| meta.last.index);
-        self.orders.push_back(Order { id: Some(write.id), commit, vote, base });
+        let id = Some(write.id);
+        self.orders.push_back(Order { id, commit, vote, neighbour, base });
         Ok(())
     }
 
@@ -209,7 +275,8 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
         let mut batch = self.store().batch();
         batch.compact(GROUP, through).expect("the group is there");
         if let Some(commit) = batch.commit().map_err(|_| Refused)? {
-            self.orders.push_back(Order { id: None, commit, vote: None, base: through });
+            let (vote, neighbour, base) = (None, Index(0), through);
+            self.orders.push_back(Order { id: None, commit, vote, neighbour, base });
         }
         Ok(())
     }
@@ -328,27 +395,70 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
         self.vote
     }
 
-    fn draw_rot(&self, _rng: &mut Rng) -> Option<Self::Rot> {
+    fn fail(&mut self, rng: &mut Rng) -> Option<Fault> {
+        let fault = harm::draw_fault(rng);
+        self.vfs.fail(fault.clone());
+        Some(fault)
+    }
+
+    fn heal(&mut self) {
+        self.vfs.heal();
+    }
+
+    fn draw_rot(&self, rng: &mut Rng) -> Option<Rot> {
+        Rot::draw(&self.vfs, rng)
+    }
+
+    /// A vote that was just given is at the end of the log, where its loss goes unnoticed.
+    fn vote_rot(&mut self) -> Option<Rot> {
         None
     }
 
-    fn vote_rot(&mut self, _rng: &mut Rng) -> Option<Self::Rot> {
-        None
+    fn suffer(&mut self, rot: &Rot) {
+        // A failure that was ordered is for the store, not for the hand that does this.
+        self.vfs.heal();
+        rot.strike(&self.vfs).expect("what was drawn is there");
+        self.hurt.push(rot.path.clone());
+        self.unhurt = false;
     }
 
-    fn suffer(&mut self, rot: &Self::Rot) {
-        match *rot {}
-    }
-
-    fn holdings(&self, _rot: Option<&Self::Rot>) -> Option<Holdings> {
-        None
+    fn holdings(&self, rot: Option<&Rot>) -> Option<Holdings> {
+        let mut copy = self.copy();
+        if let Some(rot) = rot {
+            copy.suffer(rot);
+        }
+        let Start { boot, snapshot, lost } = copy.try_start().ok()?;
+        let store = copy.store.as_ref()?;
+        let said = store.damage().is_some() || rot.is_none_or(|rot| !rot.is_said);
+        assert!(said, "damage went unnoticed: {rot:?}");
+        let raft = Raft::restore(self.id, Config::new(10), boot, 0, 1).ok()?;
+        let (base, last) = (raft.base().index, raft.last());
+        let mut entries = BTreeMap::new();
+        let mut anchors = Vec::new();
+        for index in (base.0 + 1..=last.index.0).map(Index) {
+            let Some(term) = raft.term_at(index) else { continue };
+            if index.prev() > base && raft.term_at(index.prev()).is_none() {
+                anchors.push(Position::new(term, index));
+            }
+            entries.insert(index, term);
+        }
+        let whole = raft.is_sound() && !lost && snapshot.whole;
+        Some(Holdings {
+            last,
+            members: Arc::new(raft.members().clone()),
+            base,
+            entries,
+            anchors,
+            can_serve: whole && copy.has_all_commands(base, last.index),
+            in_doubt: raft.hard().lost_end.is_some(),
+        })
     }
 
     fn is_bad(&self) -> bool {
-        false
+        self.hurt.iter().any(|path| self.vfs.open(path, OpenMode::Read).is_ok())
     }
 
     fn is_unhurt(&self) -> bool {
-        true
+        self.unhurt
     }
 }

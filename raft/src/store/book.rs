@@ -195,6 +195,12 @@ impl Book {
         self.find(index).map(|at| self.extents[at].term)
     }
 
+    /// Whether a snapshot that ends there can be one of this log. One that was not `taken` here is
+    /// so only if the log is known to hold what it ends with.
+    pub(crate) fn may_hold(&self, end: Position, taken: bool) -> bool {
+        self.term_at(end.index).map_or(taken, |term| term == end.term)
+    }
+
     fn find(&self, index: Index) -> Option<usize> {
         let at = self.extents.partition_point(|extent| extent.end() <= index);
         self.extents.get(at).is_some_and(|extent| extent.first <= index).then_some(at)
@@ -455,14 +461,15 @@ impl Book {
         self.find(index).is_some_and(|at| self.extents[at].lsn == lsn)
     }
 
-    /// What a node begins with.
-    pub(crate) fn boot(&self, life: u64) -> Boot {
-        let mark = self.mark.as_ref().expect("a book that is open has a mark");
+    /// What a node begins with: with the log, or with as much of it as lies `behind` a snapshot.
+    pub(crate) fn boot(&self, life: u64, behind: Option<&SnapshotMeta>) -> Boot {
+        let mark = behind.or(self.mark.as_ref()).expect("a book that is open has a mark");
         let mut boot = Boot::after(mark).hard(self.hard).life(life);
-        let mut configurations = self.configurations.iter().peekable();
         let mut next = mark.last.index.next();
+        let named = self.configurations.iter();
+        let mut configurations = named.skip_while(|(at, _)| *at <= mark.last.index).peekable();
         for extent in &self.extents {
-            for index in extent.first.0..extent.end().0 {
+            for index in extent.first.0.max(next.0)..extent.end().0 {
                 let named = configurations.next_if(|(at, _)| at.0 == index);
                 let payload = named
                     .map_or(Payload::Blank, |(_, found)| Payload::Configuration(Arc::clone(found)));
@@ -475,7 +482,7 @@ impl Book {
                 next = Index(index + 1);
             }
         }
-        boot.snapshot_lost = self.base_lost;
+        boot.snapshot_lost = self.base_lost && behind.is_none();
         boot
     }
 

@@ -83,7 +83,8 @@ pub(crate) fn repair(
     reading.doubtful |= unexplained;
     let mut groups = Vec::new();
     for (group, book) in &mut reading.books {
-        if book.close(snapshots.newest(*group)?.as_ref()) {
+        let here = |at, taken| book.may_hold(at, taken);
+        if book.close(snapshots.newest_where(*group, here)?.as_ref()) {
             groups.push(*group);
         }
     }

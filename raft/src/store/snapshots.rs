@@ -9,6 +9,12 @@
 //! Each checksum begins with the one before it, so that frames cannot change places, and an end is
 //! an end. A snapshot has its name only when all of it is durable. What travels to another node is
 //! the file as it is: who fetches it goes on where it stopped, and checks all of it at the end.
+//!
+//! ```text
+//!     group-index-term.snap       was taken here: the log held this position
+//!     group-index-term.fetched    came from a peer: the log may hold another there, until the
+//!                                 write that puts the snapshot in the log's place is durable
+//! ```
 
 use std::io::{self, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +31,9 @@ use crate::types::{Index, Position, Term};
 const MAGIC: &[u8; 8] = b"DRYSNAP1";
 const FRAME_BYTES: usize = 256 << 10;
 const META_BYTES_MAX: usize = 16 << 20;
+
+const TAKEN: &str = "snap";
+const FETCHED: &str = "fetched";
 
 /// The snapshots of a node's groups. Clones are the same.
 #[derive(Debug, Clone)]
@@ -82,27 +91,39 @@ impl Snapshots {
         self.dir.join(format!("{:016x}-{:016x}-{:016x}.{ending}", group.0, index.0, term.0))
     }
 
-    /// The positions of a group's snapshots, oldest first.
-    fn positions(&self, group: GroupId) -> Result<Vec<Position>> {
+    /// Where a group's snapshots end, the newest first, and whether each was taken here.
+    pub(crate) fn positions(&self, group: GroupId) -> Result<Vec<(Position, bool)>> {
         let names = self.vfs.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
         let parse = |name: &str| {
-            let mut parts = name.strip_suffix(".snap")?.splitn(3, '-');
+            let (place, ending) = name.split_once('.')?;
+            let taken = ending == TAKEN;
+            let mut parts = place.splitn(3, '-');
             let mut part = || u64::from_str_radix(parts.next()?, 16).ok();
             let (of, index, term) = (part()?, part()?, part()?);
-            (of == group.0).then(|| Position::new(Term(term), Index(index)))
+            let ours = of == group.0 && (taken || ending == FETCHED);
+            ours.then(|| (Position::new(Term(term), Index(index)), taken))
         };
-        Ok(names.iter().filter_map(|name| parse(name.to_str()?)).collect())
+        let mut found: Vec<_> = names.iter().filter_map(|name| parse(name.to_str()?)).collect();
+        found.sort_unstable_by_key(|(position, taken)| (position.index, position.term, *taken));
+        found.reverse();
+        found.dedup_by_key(|(position, _)| *position);
+        Ok(found)
     }
 
     /// What the newest snapshot of a group holds, among those whose heads are sound.
     pub fn newest(&self, group: GroupId) -> Result<Option<SnapshotMeta>> {
-        self.newest_up_to(group, Index(u64::MAX))
+        self.newest_where(group, |_, _| true)
     }
 
-    /// What the newest snapshot of a group holds that ends at `index` or before.
-    pub fn newest_up_to(&self, group: GroupId, index: Index) -> Result<Option<SnapshotMeta>> {
-        for position in self.positions(group)?.into_iter().rev() {
-            if position.index > index {
+    /// The same, among those that end where `suits` says. It is told, too, whether a snapshot was
+    /// taken here.
+    pub(crate) fn newest_where(
+        &self,
+        group: GroupId,
+        suits: impl Fn(Position, bool) -> bool,
+    ) -> Result<Option<SnapshotMeta>> {
+        for (position, taken) in self.positions(group)? {
+            if !suits(position, taken) {
                 continue;
             }
             match self.read(group, position) {
@@ -150,7 +171,14 @@ impl Snapshots {
     /// [`Error::Io`] if it is not there; [`Error::Corrupt`] if its head is not sound. What follows
     /// is checked as it is read.
     pub fn read(&self, group: GroupId, position: Position) -> Result<SnapshotReader> {
-        SnapshotReader::open(&*self.vfs, self.path(group, position, "snap"), position)
+        SnapshotReader::open(&*self.vfs, self.place(group, position), position)
+    }
+
+    /// Where a snapshot is; if it was taken and came as well, the one that was taken.
+    fn place(&self, group: GroupId, position: Position) -> PathBuf {
+        let taken = self.path(group, position, TAKEN);
+        let is_there = self.vfs.open(&taken, OpenMode::Read).is_ok();
+        if is_there { taken } else { self.path(group, position, FETCHED) }
     }
 
     /// Reads a snapshot to its end, and says whether it is sound.
@@ -166,7 +194,7 @@ impl Snapshots {
 
     /// Part of a snapshot's file, as it travels: empty at its end.
     pub fn part(&self, group: GroupId, position: Position, offset: u64) -> io::Result<Vec<u8>> {
-        let file = self.vfs.open(&self.path(group, position, "snap"), OpenMode::Read)?;
+        let file = self.vfs.open(&self.place(group, position), OpenMode::Read)?;
         let mut bytes = vec![0; FRAME_BYTES];
         let count = file.read_at(&mut bytes, offset)?;
         bytes.truncate(count);
@@ -175,11 +203,17 @@ impl Snapshots {
 
     /// Removes a group's snapshots that end before `index`.
     pub fn remove_before(&self, group: GroupId, index: Index) -> Result<()> {
-        for position in self.positions(group)?.into_iter().filter(|at| at.index < index) {
-            let path = self.path(group, position, "snap");
-            self.vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+        loop {
+            // One that was taken may hide one that came.
+            let old = self.positions(group)?.into_iter().filter(|(at, _)| at.index < index);
+            let paths: Vec<_> = old.map(|(position, _)| self.place(group, position)).collect();
+            if paths.is_empty() {
+                return Ok(());
+            }
+            for path in paths {
+                self.vfs.remove(&path).map_err(|e| Error::io("remove", &path, e))?;
+            }
         }
-        Ok(())
     }
 }
 
@@ -208,7 +242,11 @@ impl SnapshotWriter {
         if self.raw && !reader.exhaust().map_err(failed)? {
             return Err(Error::corrupt(&temporary, reader.at, "a snapshot that is damaged"));
         }
-        let path = snapshots.path(group, position, "snap");
+        let path = if self.raw {
+            snapshots.place(group, position)
+        } else {
+            snapshots.path(group, position, TAKEN)
+        };
         let vfs = &snapshots.vfs;
         let named = vfs.rename(&temporary, &path).and_then(|()| vfs.sync_dir(&snapshots.dir));
         named.map_err(|e| Error::io("name", &path, e))?;

@@ -1,10 +1,12 @@
 //! A flipped bit anywhere: nothing wrong is read, and nothing is missing without a word of it.
 
+use std::io::{IoSlice, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
-use drystone_raft::Index;
-use drystone_raft::store::{GroupId, Store};
-use drystone_vfs::SimVfs;
+use drystone_raft::store::{GroupId, SnapshotReader, Store};
+use drystone_raft::{Configuration, Entry, Index, Position, SnapshotMeta};
+use drystone_vfs::{OpenMode, SimVfs, Vfs};
 
 use crate::store_support::{Hand, closed_store, disk_with, load_all, open, restore};
 
@@ -191,3 +193,123 @@ fn harm(files: &mut Vec<(std::path::PathBuf, Vec<u8>)>, chance: &mut Hand) {
         _ => bytes[at] ^= 1 << chance.below(8),
     }
 }
+
+/// Scenario 48. Damage that appears while the store is open costs the record that it hit: those
+/// behind it in the same file are read, one by one and in a row.
+#[test]
+fn what_lies_behind_a_record_that_went_bad_is_read() {
+    let disk = SimVfs::new(1);
+    let store = open(Arc::new(disk.clone())).unwrap();
+    let mut hand = Hand::new(1);
+    hand.create(&store, 1).unwrap();
+    let (group, model) = (GroupId(1), hand.models.get_mut(&GroupId(1)).unwrap());
+    let rows: Vec<_> = (0..40).map(|_| model.extend(&store, group, 30)).collect();
+    let (path, bytes) = disk.files().into_iter().find(|(path, _)| path.ends_with(FIRST)).unwrap();
+    let at = bytes.len() / 2;
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    file.write_at(&[IoSlice::new(&[!bytes[at]])], at as u64).unwrap();
+
+    let is_bad = |row: &&Vec<Entry>| {
+        let (after, last) = (row[0].index.prev(), row[29].index);
+        let loaded = store.load(group, after, last, usize::MAX).unwrap();
+        assert!(loaded.as_ref().is_none_or(|loaded| loaded == *row), "{loaded:?}");
+        loaded.is_none()
+    };
+    let bad: Vec<_> = rows.iter().filter(is_bad).collect();
+    assert!(bad.len() <= 1, "one record went bad, and {} are lost", bad.len());
+    let (first, last) = (rows[0][0].index.prev(), rows[39][29].index);
+    let missing = bad.first().map_or(0, |row| row.len());
+    assert_eq!(load_all(&store, group, first, last).len(), 40 * 30 - missing);
+}
+
+/// Scenario 45. A snapshot that was taken before anything was applied, and that is damaged, is
+/// passed over like any other: there is none before it to look at.
+#[test]
+fn a_damaged_snapshot_of_nothing_is_passed_over() {
+    let disk = SimVfs::new(1);
+    let store = open(Arc::new(disk.clone())).unwrap();
+    let group = GroupId(1);
+    store.create(group, Configuration::voters([1])).unwrap();
+    let meta = store.meta_at(group, Index(0)).unwrap();
+    let mut writer = store.snapshots().write(group, &meta).unwrap();
+    writer.write_all(b"nothing").unwrap();
+    writer.finish().unwrap();
+    let is_snapshot = |path: &Path| path.extension().is_some_and(|ending| ending == "snap");
+    let (path, bytes) = disk.files().into_iter().find(|(path, _)| is_snapshot(path)).unwrap();
+    let at = bytes.windows(7).position(|bytes| bytes == b"nothing").unwrap();
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    file.write_at(&[IoSlice::new(b"N")], at as u64).unwrap();
+
+    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
+    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    assert_eq!(applied, Index(0));
+    assert!(restore(boot).is_sound(), "nothing is missing");
+}
+
+/// Scenario 48. Entries that went bad and that a sound snapshot covers are not missed: nobody needs
+/// to be asked for them, not even in a group of one.
+#[test]
+fn what_a_snapshot_has_is_not_missing() {
+    let disk = SimVfs::new(1);
+    let store = open(Arc::new(disk.clone())).unwrap();
+    let mut hand = Hand::new(1);
+    hand.create(&store, 1).unwrap();
+    let (group, model) = (GroupId(1), hand.models.get_mut(&GroupId(1)).unwrap());
+    (0..12).for_each(|_| drop(model.extend(&store, group, 100)));
+    let meta = store.meta_at(group, Index(900)).unwrap();
+    store.snapshots().write(group, &meta).unwrap().finish().unwrap();
+    store.close().unwrap();
+    drop(store);
+    let (path, bytes) = disk.files().into_iter().find(|(path, _)| path.ends_with(FIRST)).unwrap();
+    // Entries with nothing in them are zeros; so is much of the first block.
+    let behind = 5000;
+    let at = behind + bytes[behind..].windows(100).position(|row| row == [0; 100]).unwrap();
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    file.write_at(&[IoSlice::new(&[!bytes[at]])], at as u64).unwrap();
+
+    let store = open(Arc::new(disk)).unwrap();
+    assert!(!restore(store.boot(group).unwrap()).is_sound(), "the log itself has a hole");
+    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
+    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    let raft = restore(boot);
+    assert_eq!((applied, raft.base(), raft.last()), (Index(900), meta.last, model.last()));
+    assert!(raft.is_sound(), "what is missing is in the snapshot");
+    assert_eq!(load_all(&store, group, applied, Index(1200)).len(), 300);
+}
+
+/// The bytes of a snapshot's file, as another node would send them.
+fn snapshot_of_another(group: GroupId, meta: &SnapshotMeta) -> Vec<u8> {
+    let other = open(Arc::new(SimVfs::new(2))).unwrap();
+    other.snapshots().write(group, meta).unwrap().finish().unwrap();
+    other.snapshots().part(group, meta.last, 0).unwrap()
+}
+
+/// Scenario 44. A snapshot came, and the node died before the write that puts it in the log's
+/// place: if the log has something else where it ends, it is none of this log.
+#[test]
+fn a_fetched_snapshot_that_contradicts_the_log_is_passed_over() {
+    let disk = SimVfs::new(1);
+    let store = open(Arc::new(disk.clone())).unwrap();
+    let mut hand = Hand::new(1);
+    hand.create(&store, 1).unwrap();
+    let (group, model) = (GroupId(1), hand.models.get_mut(&GroupId(1)).unwrap());
+    model.extend(&store, group, 100);
+    let taken = store.meta_at(group, Index(50)).unwrap();
+    store.snapshots().write(group, &taken).unwrap().finish().unwrap();
+    let newer = Position::new(model.last().term.next(), Index(70));
+    for last in [newer, model.entry(Index(60)).unwrap().position()] {
+        let file = snapshot_of_another(group, &SnapshotMeta { last, ..taken.clone() });
+        let mut writer = store.snapshots().receive(group, last).unwrap();
+        writer.write_all(&file).unwrap();
+        writer.finish().unwrap();
+    }
+    drop(store);
+
+    let store = open(Arc::new(disk)).unwrap();
+    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
+    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    assert_eq!(applied, Index(60), "the newest that the log agrees with");
+    assert!(restore(boot).is_sound());
+}
+
+const FIRST: &str = "log-1/0000000000000001.wal";

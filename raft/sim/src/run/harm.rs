@@ -55,6 +55,30 @@ impl<D: Disk<Lists>> Run<'_, D> {
         self.world.disk_mut(id).map(|(_, disk)| disk)
     }
 
+    /// A call of a disk is made to fail, of a node at work.
+    pub(super) fn fail(&mut self) {
+        if self.rng.below(100) >= self.plan.faults {
+            return;
+        }
+        let nodes: Vec<NodeId> = self.world.ids().filter(|id| self.world.is_up(*id)).collect();
+        if nodes.is_empty() {
+            return;
+        }
+        let id = *self.rng.pick(&nodes);
+        let mut rng = self.rng.fork("fail");
+        self.rng.draw();
+        if let Some(fault) = self.disk_mut(id).and_then(|disk| disk.fail(&mut rng)) {
+            self.world.note(format_args!("the disk of {id} will fail: {fault:?}"));
+        }
+    }
+
+    /// No disk fails any more. Those who were refused something start anew.
+    pub(super) fn heal(&mut self) {
+        for id in self.world.ids().collect::<Vec<_>>() {
+            self.disk_mut(id).into_iter().for_each(D::heal);
+        }
+    }
+
     /// Now and then a node that has just voted for another crashes, and its vote is lost with it
     /// while the election goes on: nothing else can make it vote twice.
     pub(super) fn forget_vote(&mut self, id: NodeId) {
@@ -66,10 +90,7 @@ impl<D: Disk<Lists>> Run<'_, D> {
         }
         self.world.note(format_args!("{id} crashes after its vote"));
         self.world.crash(id);
-        let mut rng = self.rng.fork("vote");
-        let rot = self.disk_mut(id).and_then(|disk| disk.vote_rot(&mut rng));
-        let rot = rot.filter(|rot| D::VOTES_ALONE || rot::is_bearable(&self.world, id, rot));
-        if let Some(rot) = rot {
+        if let Some(rot) = self.disk_mut(id).and_then(D::vote_rot) {
             self.world.note(format_args!("its vote is lost: {rot:?}"));
             self.watch.excuse(id);
             self.hurt.insert(id);
