@@ -222,7 +222,12 @@ impl<S: StateMachine, D: Disk<S>> Member<S, D> {
                 let most = if out.rng().below(100) < self.ways.short_reads { 1 } else { 1000 };
                 match self.disk.load(after, through, most) {
                     Ok(entries) => Input::Loaded { to, after, entries },
-                    Err(Unread::Damaged(bad)) => Input::Damaged { after: bad.prev(), through: bad },
+                    Err(Unread::Damaged(bad)) => {
+                        let damaged = Input::Damaged { after: bad.prev(), through: bad };
+                        self.feed(now, Some(damaged), out);
+                        // Its state has what the entry did, and no other may have the entry.
+                        return self.take_snapshot(now, true, out);
+                    }
                     Err(Unread::Refused) => self.refuse(),
                 }
             }

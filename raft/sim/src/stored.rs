@@ -435,9 +435,11 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
         let (base, last) = (raft.base().index, raft.last());
         let mut entries = BTreeMap::new();
         let mut anchors = Vec::new();
+        // The core knows no terms in its holes; the books know which entries are there.
+        let term_at = |index| store.meta_at(GROUP, index).map(|meta| meta.last.term);
         for index in (base.0 + 1..=last.index.0).map(Index) {
-            let Some(term) = raft.term_at(index) else { continue };
-            if index.prev() > base && raft.term_at(index.prev()).is_none() {
+            let Some(term) = term_at(index) else { continue };
+            if index.prev() > base && term_at(index.prev()).is_none() {
                 anchors.push(Position::new(term, index));
             }
             entries.insert(index, term);

@@ -57,8 +57,9 @@ impl Rot {
         let names = vfs.list(&dir).ok()?.into_iter().map(|name| dir.join(name));
         let paths: Vec<_> = names.filter(|path| is_snapshot(path)).collect();
         let path = (!paths.is_empty()).then(|| rng.pick(&paths).clone())?;
-        let bytes = vfs.open(&path, OpenMode::Read).ok()?.len().ok()?.max(1);
-        let offset = rng.below(bytes);
+        let bytes = vfs.open(&path, OpenMode::Read).ok()?.len().ok()?;
+        // One that was cut to nothing before cannot go worse.
+        let offset = (bytes > 0).then(|| rng.below(bytes))?;
         let kind = match rng.below(4) {
             0 => Kind::Gone,
             1 => Kind::Short { bytes: offset },

@@ -49,12 +49,17 @@ impl<M: StateMachine> Shard<M> {
 
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
-            Event::Input { slot, input } => self.give(slot, input),
+            Event::Input { slot, input } => {
+                let damaged = matches!(input, Input::Damaged { .. });
+                self.give(slot, input);
+                if damaged {
+                    self.shorten(slot);
+                }
+            }
             Event::MachineFailed { slot } => self.give(slot, Input::StorageFailed),
             Event::Crowding { group } => {
                 if let Some(slot) = self.slots.get(&group).copied() {
-                    self.crowding.push(slot);
-                    self.jobs.push(Job::Snapshot { slot });
+                    self.shorten(slot);
                 }
             }
             Event::NoSnapshot { slot, to } => {
@@ -62,6 +67,15 @@ impl<M: StateMachine> Shard<M> {
                 self.jobs.push(Job::Snapshot { slot });
             }
             Event::Taken { slot, taken } => self.on_taken(slot, taken),
+        }
+    }
+
+    /// Takes a snapshot and shortens the log to nothing: it crowds the others' out, or entries of
+    /// it are damaged that the state machine has the effect of, and that no peer may have.
+    fn shorten(&mut self, slot: u32) {
+        if !self.crowding.contains(&slot) {
+            self.crowding.push(slot);
+            self.jobs.push(Job::Snapshot { slot });
         }
     }
 
@@ -75,12 +89,13 @@ impl<M: StateMachine> Shard<M> {
             let open = taken.clone().map(|meta| Input::SnapshotOpen { to, meta });
             self.give(slot, open.unwrap_or(Input::SnapshotUnsound { to }));
         }
+        let crowds = self.crowding.contains(&slot);
+        self.crowding.retain(|of| *of != slot);
         let Some(meta) = taken else { return };
         let back = |kept: u64| Index(meta.last.index.0.saturating_sub(kept));
         let mut through = back(self.config.kept_entries);
         let mut must = back(self.config.kept_entries_max);
-        if self.crowding.contains(&slot) {
-            self.crowding.retain(|of| *of != slot);
+        if crowds {
             (through, must) = (meta.last.index, meta.last.index);
         }
         self.give(slot, Input::Compact { through, must });
