@@ -1,7 +1,8 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ doc ─ deny ─ summary
+//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ simulate store ─ doc
+//!                                                                           └ deny ─ summary
 //! ```
 //!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
@@ -91,7 +92,7 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         _ => simulate.arg("--seconds").arg("270"),
     });
     let stored = Step::new("simulate store", "cargo run --release -p drystone-raft-sim -- --store");
-    steps.push(stored.arg("--seconds").arg("30"));
+    steps.push(stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" }));
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());

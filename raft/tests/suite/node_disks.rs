@@ -133,6 +133,32 @@ async fn damage_that_is_found_while_applying_is_mended() {
     goes_on_and_is_mended(&mut cluster, leader, hurt).await;
 }
 
+/// Scenario 48: an entry that has gone bad on every disk that had it is still in everybody's state.
+/// Who lacks it gets a snapshot, taken for that, and nothing is missing any more.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_can_read_any_more_comes_as_a_snapshot() {
+    let mut cluster = Cluster::new(&[1, 2, 3], |config| config.raft.tail_bytes_max = 0).await;
+    let leader = cluster.leader().await;
+    let late = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.kill(late).await;
+    for i in 0..60 {
+        cluster.put(&format!("key{i}={}", "value".repeat(10))).await;
+    }
+    let others = (1..=3).filter(|id| *id != late);
+    for id in others.clone() {
+        cluster.applied(id, 60).await;
+        flip_in_the_middle(&*cluster.disks[&id]);
+    }
+    cluster.start(late).await;
+    cluster.applied(late, 60).await;
+    let whole = cluster.map(leader).state.lock().map.clone();
+    assert_eq!(cluster.map(late).state.lock().map, whole);
+    let leader = cluster.leader().await;
+    while !cluster.group(leader).status().await.unwrap().sound {
+        tick().await;
+    }
+}
+
 /// A network that loses what a node asks of the others, and counts what it says.
 #[derive(Debug)]
 struct Unheard {
