@@ -116,7 +116,7 @@ fn lost_segment_leaves_a_store_that_works() {
         harms += harmed;
         assert!(disk.list(&damage.log).unwrap().len() > 1, "{place}: the old log is kept");
         let group = GroupId(9);
-        store.create(group, drystone_raft::Configuration::voters([1])).unwrap();
+        store.create(group, Configuration::voters([1])).unwrap();
         assert_eq!(restore(store.boot(group).unwrap()).last().index, Index(0));
     }
     assert!(harms > 0, "what was in the later segments was not compacted away");
