@@ -113,19 +113,19 @@ impl Bench {
         let built = self.build();
         fs::write(&place, &sound)?;
         let simulator = built.with_context(|| mutant.name.clone())?;
+        let store: &[&str] = if mutant.is_in_store() { &["--store"] } else { &[] };
         let (start, mut first) = (Instant::now(), 1);
         let (mut time, mut steps) = (Duration::ZERO, 0);
         while let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
             let seconds = left.as_secs().max(1);
-            let Some(end) = run_seeds(&simulator, first, &["--seconds", &seconds.to_string()])?
-            else {
-                return Ok(None);
-            };
+            let seconds = seconds.to_string();
+            let limits = [store, &["--seconds", &seconds]].concat();
+            let Some(end) = run_seeds(&simulator, first, &limits)? else { return Ok(None) };
             (time, steps) = (time + end.time, steps + end.steps);
             let Some(seed) = end.seed else {
                 return Ok(Some(Find { time, steps, seen: end.seen }));
             };
-            if run_seeds(&self.sound, seed, &["--seeds", "1"])?.is_none() {
+            if run_seeds(&self.sound, seed, &[store, &["--seeds", "1"]].concat())?.is_none() {
                 return Ok(Some(Find { time, steps, seen: end.seen }));
             }
             eprintln!("seed {seed} fails without {} too", mutant.name);

@@ -10,7 +10,8 @@
 //!     what it should not
 //! ```
 //!
-//! The scenario is a number of `docs/consensus-faults.md`, or a dash.
+//! The scenario is a number of `docs/consensus-faults.md`, or a dash. One in `raft/src/store` is
+//! hunted where members have the real store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,11 @@ impl Mutant {
             instead_of: owned(instead_of),
             says: owned(says.strip_suffix('\n')?),
         })
+    }
+
+    /// Whether it takes the real store to show it.
+    pub(crate) fn is_in_store(&self) -> bool {
+        self.file.starts_with("raft/src/store")
     }
 
     /// The source with the bug in it, if its text is there once and it changes something.

@@ -11,7 +11,7 @@ use super::mutant::Mutant;
 const HEAD: &str = "\
 # The teeth of the simulator
 
-Written by `cargo xtask mutants`: bugs that were put into the core on purpose, and what it took to
+Written by `cargo xtask mutants`: bugs that were put in on purpose, and what it took to
 find them. Seconds are of one processor, without building; steps are of cores.
 
 | mutant | scenario | what is wrong | seconds | steps | what was seen |

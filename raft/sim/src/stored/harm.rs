@@ -158,7 +158,7 @@ fn current_log(vfs: &SimVfs) -> Option<PathBuf> {
     numbers.max().map(|(_, dir)| dir)
 }
 
-/// The segments of a log and their records, in order.
+/// The segments of a log that are needed, and their records, in order.
 fn segments(vfs: &SimVfs, dir: &Path) -> Vec<Segment> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for file in inspect::files(vfs, dir).into_iter().flatten() {
@@ -167,19 +167,25 @@ fn segments(vfs: &SimVfs, dir: &Path) -> Vec<Segment> {
         }
     }
     files.sort_unstable();
-    let segment = |path: PathBuf| {
+    let mut segments = Vec::new();
+    for (_, path) in files {
         let mut records: Vec<Place> = Vec::new();
         for part in inspect::segment(vfs, &path).into_iter().flatten() {
-            if let Part::Frame(frame) = part
-                && matches!(frame.kind, FrameKind::Record | FrameKind::GroupEnd)
-            {
-                let (lsn, durable, offset) = (frame.lsn, frame.durable, frame.offset);
-                records.push(Place { lsn, durable, offset, bytes: u64::from(frame.len).max(1) });
+            let Part::Frame(frame) = part else { continue };
+            match frame.kind {
+                FrameKind::Record | FrameKind::GroupEnd => {
+                    let (lsn, durable, offset) = (frame.lsn, frame.durable, frame.offset);
+                    let bytes = u64::from(frame.len).max(1);
+                    records.push(Place { lsn, durable, offset, bytes });
+                }
+                // Nobody looks at those before it any more.
+                FrameKind::Start(_) => segments.clear(),
+                _ => {}
             }
         }
-        Segment { path, records }
-    };
-    files.into_iter().map(|(_, path)| segment(path)).collect()
+        segments.push(Segment { path, records });
+    }
+    segments
 }
 
 /// The last record of which a record that is durable says that it is.
