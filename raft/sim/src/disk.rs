@@ -109,7 +109,7 @@ pub trait Disk<S: StateMachine>: Debug + Sized {
     /// Its node dies.
     fn crash(self, rng: &mut Rng) -> Self;
 
-    /// One of its next calls will fail, if it makes calls that can.
+    /// One of its next calls will fail, if it makes calls that can, in place of any that was to.
     fn fail(&mut self, rng: &mut Rng) -> Option<Fault>;
     /// No call will, from now on.
     fn heal(&mut self);

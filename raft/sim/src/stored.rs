@@ -368,6 +368,7 @@ impl<S: StateMachine> Disk<S> for Stored<S> {
 
     fn fail(&mut self, rng: &mut Rng) -> Option<Fault> {
         let fault = harm::draw_fault(rng);
+        self.vfs.heal();
         self.vfs.fail(fault.clone());
         Some(fault)
     }

@@ -150,7 +150,8 @@ async fn what_nobody_can_read_any_more_comes_as_a_snapshot() {
         flip_in_the_middle(&*cluster.disks[&id]);
     }
     cluster.start(late).await;
-    cluster.applied(late, 60).await;
+    let comes = tokio::time::timeout(Duration::from_secs(120), cluster.applied(late, 60));
+    comes.await.expect("a snapshot is taken, and comes");
     let whole = cluster.map(leader).state.lock().map.clone();
     assert_eq!(cluster.map(late).state.lock().map, whole);
     let leader = cluster.leader().await;

@@ -127,12 +127,13 @@ fn bit(rng: &mut Rng) -> u8 {
 pub(super) fn draw_fault(rng: &mut Rng) -> Fault {
     let ops = [Op::Write, Op::Sync, Op::Create, Op::Rename, Op::Remove, Op::SetLen, Op::SyncDir];
     let harms = [Harm::Error, Harm::NoSpace, Harm::Torn, Harm::Drops, Harm::Forgets];
-    let (op, harm) = match rng.below(8) {
-        0 => (Op::Read, Harm::Error),
-        1..=3 => (*rng.pick(&[Op::Write, Op::Sync]), *rng.pick(&harms)),
-        _ => (*rng.pick(&ops), *rng.pick(&harms)),
+    let (op, harm, times) = match rng.below(8) {
+        // What cannot be read twice is damaged, and that is drawn elsewhere.
+        0 => (Op::Read, Harm::Error, 1),
+        1..=3 => (*rng.pick(&[Op::Write, Op::Sync]), *rng.pick(&harms), 1 + rng.below(3)),
+        _ => (*rng.pick(&ops), *rng.pick(&harms), 1 + rng.below(3)),
     };
-    Fault::new(op, harm).after(rng.below(8)).times(1 + rng.below(3))
+    Fault::new(op, harm).after(rng.below(8)).times(times)
 }
 
 /// A record in a segment.
