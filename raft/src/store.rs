@@ -27,7 +27,9 @@
 //!
 //! **Damage.** What the log proves torn was never acknowledged, and is left out. Any other damage
 //! is not refused: what is sound around it is carried to a new log, the damaged one is kept beside
-//! it, and each group's [`Boot`] says what it misses (`repair.rs`).
+//! it, and each group's [`Boot`] says what it misses (`repair.rs`), but for what a sound snapshot
+//! has (`restoring.rs`). A record that goes bad while the store is open is missed when it is read,
+//! and costs none of those behind it (`reading.rs`).
 //!
 //! # Promises
 //!
