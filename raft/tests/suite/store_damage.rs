@@ -194,6 +194,16 @@ fn harm(files: &mut Vec<(std::path::PathBuf, Vec<u8>)>, chance: &mut Hand) {
     }
 }
 
+fn write_over(disk: &SimVfs, path: &Path, at: usize, bytes: &[u8]) {
+    let file = disk.open(path, OpenMode::Write).unwrap();
+    file.write_at(&[IoSlice::new(bytes)], at as u64).unwrap();
+}
+
+/// A state machine that does not care what is in a snapshot, as long as it is sound.
+fn exhaust(reader: &mut SnapshotReader) -> std::io::Result<()> {
+    reader.read_to_end(&mut Vec::new()).map(drop)
+}
+
 /// Scenario 48. Damage that appears while the store is open costs the record that it hit: those
 /// behind it in the same file are read, one by one and in a row.
 #[test]
@@ -206,8 +216,7 @@ fn what_lies_behind_a_record_that_went_bad_is_read() {
     let rows: Vec<_> = (0..40).map(|_| model.extend(&store, group, 30)).collect();
     let (path, bytes) = disk.files().into_iter().find(|(path, _)| path.ends_with(FIRST)).unwrap();
     let at = bytes.len() / 2;
-    let file = disk.open(&path, OpenMode::Write).unwrap();
-    file.write_at(&[IoSlice::new(&[!bytes[at]])], at as u64).unwrap();
+    write_over(&disk, &path, at, &[!bytes[at]]);
 
     let is_bad = |row: &&Vec<Entry>| {
         let (after, last) = (row[0].index.prev(), row[29].index);
@@ -237,11 +246,9 @@ fn a_damaged_snapshot_of_nothing_is_passed_over() {
     let is_snapshot = |path: &Path| path.extension().is_some_and(|ending| ending == "snap");
     let (path, bytes) = disk.files().into_iter().find(|(path, _)| is_snapshot(path)).unwrap();
     let at = bytes.windows(7).position(|bytes| bytes == b"nothing").unwrap();
-    let file = disk.open(&path, OpenMode::Write).unwrap();
-    file.write_at(&[IoSlice::new(b"N")], at as u64).unwrap();
+    write_over(&disk, &path, at, b"N");
 
-    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
-    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    let (boot, applied) = store.restore(1, group, Index(0), exhaust).unwrap();
     assert_eq!(applied, Index(0));
     assert!(restore(boot).is_sound(), "nothing is missing");
 }
@@ -264,13 +271,11 @@ fn what_a_snapshot_has_is_not_missing() {
     // Entries with nothing in them are zeros; so is much of the first block.
     let behind = 5000;
     let at = behind + bytes[behind..].windows(100).position(|row| row == [0; 100]).unwrap();
-    let file = disk.open(&path, OpenMode::Write).unwrap();
-    file.write_at(&[IoSlice::new(&[!bytes[at]])], at as u64).unwrap();
+    write_over(&disk, &path, at, &[!bytes[at]]);
 
     let store = open(Arc::new(disk)).unwrap();
     assert!(!restore(store.boot(group).unwrap()).is_sound(), "the log itself has a hole");
-    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
-    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    let (boot, applied) = store.restore(1, group, Index(0), exhaust).unwrap();
     let raft = restore(boot);
     assert_eq!((applied, raft.base(), raft.last()), (Index(900), meta.last, model.last()));
     assert!(raft.is_sound(), "what is missing is in the snapshot");
@@ -306,8 +311,7 @@ fn a_fetched_snapshot_that_contradicts_the_log_is_passed_over() {
     drop(store);
 
     let store = open(Arc::new(disk)).unwrap();
-    let read = |reader: &mut SnapshotReader| reader.read_to_end(&mut Vec::new()).map(drop);
-    let (boot, applied) = store.restore(1, group, Index(0), read).unwrap();
+    let (boot, applied) = store.restore(1, group, Index(0), exhaust).unwrap();
     assert_eq!(applied, Index(60), "the newest that the log agrees with");
     assert!(restore(boot).is_sound());
 }
