@@ -56,6 +56,7 @@ mod seat;
 mod shard;
 mod tickets;
 mod waiting;
+mod weights;
 
 mod courier;
 mod router;
@@ -68,8 +69,8 @@ pub use crate::store::GroupId;
 pub use channels::Channels;
 pub use config::NodeConfig;
 pub use error::{Error, Result};
-pub use group::{Group, Status};
-pub use machine::{SnapshotJob, StateMachine};
+pub use group::{Group, Rank, Status};
+pub use machine::{SaveJob, SnapshotJob, StateMachine, Unsaved};
 pub use members::Members;
 pub use multi::MultiNode;
 pub use node::Node;

@@ -1,4 +1,4 @@
-//! The task that owns a shard's state machines: applies, replies, and has snapshots taken.
+//! The task that owns a shard's state machines: applies, replies, and has states saved.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,10 +12,11 @@ use crate::effect::Refused;
 use crate::entry::{Entry, Payload};
 use crate::input::Input;
 use crate::runtime::config::NodeConfig;
-use crate::runtime::machine::StateMachine;
+use crate::runtime::machine::{SaveJob, StateMachine, Unsaved};
 use crate::runtime::shard::Event;
 use crate::runtime::tickets::Answer;
 use crate::runtime::waiting::Waiting;
+use crate::runtime::weights::Weights;
 use crate::store::{GroupId, Store};
 use crate::tail::Piece;
 use crate::types::Index;
@@ -40,10 +41,12 @@ pub(crate) enum Job<M: StateMachine> {
     Wait { slot: u32, index: Index, answer: Answer<Index> },
     /// Put the state of this snapshot in place of what there is.
     Restore { slot: u32, meta: SnapshotMeta },
-    /// Take a snapshot, whatever the policy says.
+    /// Take a snapshot, whatever the policy says: a follower waits for it.
     Snapshot { slot: u32 },
-    /// The snapshot that was under way is done, or not.
-    Taken { slot: u32 },
+    /// Save the state, whatever the policy says: the log must become shorter.
+    Save { slot: u32 },
+    /// What was being saved is, or is not.
+    Saved { slot: u32 },
     /// These entries were damaged, and are in their places again.
     Mended { slot: u32, entries: Vec<Entry> },
 }
@@ -63,6 +66,16 @@ enum Stop {
     Damaged { after: Index },
 }
 
+/// What is under way on a thread of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Saving {
+    Nothing,
+    /// A snapshot is being written.
+    Snapshot,
+    /// The state machine saves itself.
+    Itself,
+}
+
 /// One state machine.
 struct Bench<M: StateMachine> {
     group: GroupId,
@@ -71,9 +84,12 @@ struct Bench<M: StateMachine> {
     /// Reads of an index that is not applied yet.
     waiting: Waiting,
     /// Entries and bytes since the last snapshot.
-    entries: u64,
-    bytes: u64,
-    taking: bool,
+    unsaved: Unsaved,
+    saving: Saving,
+    /// A follower waits for a snapshot that could not be begun yet.
+    wanted: bool,
+    /// Where the bounds on the log's size lie.
+    weights: Weights,
     /// What waits for entries to be mended.
     stalled: VecDeque<Work<M>>,
     /// Entries that came from other nodes for it: what is damaged close by may keep the log from
@@ -149,10 +165,28 @@ impl<M: StateMachine> Applier<M> {
                 self.end_batch(slot);
                 self.go_on(slot).map_err(|stop| (slot, stop))?;
             }
-            Job::Snapshot { slot } => self.take_snapshot(slot),
-            Job::Taken { slot } => {
+            Job::Snapshot { slot } => {
+                let Some(bench) = self.bench(slot) else { return Ok(()) };
+                // One that is being written will do.
+                bench.wanted = bench.saving == Saving::Itself;
+                self.take_snapshot(slot);
+            }
+            Job::Save { slot } => {
                 if let Some(bench) = self.bench(slot) {
-                    bench.taking = false;
+                    bench.unsaved.pressed = true;
+                    self.save(slot);
+                }
+            }
+            Job::Saved { slot } => {
+                if let Some(bench) = self.bench(slot) {
+                    bench.saving = Saving::Nothing;
+                    // What could not be done while it was under way.
+                    let pressed = bench.unsaved.pressed;
+                    if std::mem::take(&mut bench.wanted) {
+                        self.take_snapshot(slot);
+                    } else if pressed {
+                        self.save(slot);
+                    }
                 }
             }
         }
@@ -164,18 +198,17 @@ impl<M: StateMachine> Applier<M> {
         if self.benches.len() <= at {
             self.benches.resize_with(at + 1, || None);
         }
-        let (waiting, (stalled, mended)) = (Waiting::new(), Default::default());
-        let (entries, bytes, taking) = (0, 0, false);
         self.benches[at] = Some(Bench {
             group,
             machine,
             applied,
-            waiting,
-            entries,
-            bytes,
-            taking,
-            stalled,
-            mended,
+            waiting: Waiting::new(),
+            unsaved: NOTHING,
+            saving: Saving::Nothing,
+            wanted: false,
+            weights: Weights::new(applied),
+            stalled: VecDeque::new(),
+            mended: BTreeMap::new(),
         });
     }
 
@@ -202,27 +235,23 @@ impl<M: StateMachine> Applier<M> {
         let store = Arc::clone(&self.store);
         let Some(bench) = self.bench(slot) else { return Ok(()) };
         let mut replies = replies.into_iter().peekable();
-        let mut entries = pieces.iter().flat_map(Piece::entries).peekable();
-        let first = entries.peek().map_or(through.next(), |entry| entry.index);
+        let in_memory = || pieces.iter().flat_map(Piece::entries);
+        let first = in_memory().next().map_or(through.next(), |entry| entry.index);
         while bench.applied.next() < first {
             // Not in memory any more: from the log.
             let loaded = store.load(bench.group, bench.applied, first.prev(), LOAD_BYTES);
             let Some(loaded) = loaded.map_err(|_| Stop::Failed)? else {
                 if let Some(entry) = bench.mended.remove(&bench.applied.next()) {
-                    bench.take(&entry, &mut replies);
+                    bench.take([&entry], &mut replies);
                     continue;
                 }
                 let replies = replies.collect();
                 bench.stalled.push_front(Work { pieces, through, replies });
                 return Err(Stop::Damaged { after: bench.applied });
             };
-            for entry in loaded {
-                bench.take(&entry, &mut replies);
-            }
+            bench.take(&loaded, &mut replies);
         }
-        for entry in entries {
-            bench.take(entry, &mut replies);
-        }
+        bench.take(in_memory(), &mut replies);
         for (_, answer) in replies {
             // What a snapshot covers has no reply any more.
             drop(answer.send(Err(Refused::Unknown)));
@@ -230,14 +259,14 @@ impl<M: StateMachine> Applier<M> {
         Ok(())
     }
 
-    /// Ends a batch: reads that waited for it, and the policy on snapshots.
+    /// Ends a batch: reads that waited for it, and the policy on saving.
     fn end_batch(&mut self, slot: u32) {
         let (entries, bytes) = (self.config.snapshot_entries, self.config.snapshot_bytes);
         let Some(bench) = self.bench(slot) else { return };
         bench.machine.settle(bench.applied);
         bench.waiting.answer(bench.applied);
-        if bench.entries >= entries || bench.bytes >= bytes {
-            self.take_snapshot(slot);
+        if bench.unsaved.entries >= entries || bench.unsaved.bytes >= bytes {
+            self.save(slot);
         }
     }
 
@@ -251,21 +280,54 @@ impl<M: StateMachine> Applier<M> {
             bench.machine.restore(&mut reader.map_err(io::Error::other)?)?;
         }
         bench.applied = bench.applied.max(meta.last.index);
-        (bench.entries, bench.bytes) = (0, 0);
+        bench.weights = Weights::new(bench.applied);
+        bench.unsaved = NOTHING;
         Ok(())
+    }
+
+    /// Has the state saved in the state machine's way. Applying goes on.
+    fn save(&mut self, slot: u32) {
+        if !M::KEEPS_ITSELF {
+            return self.take_snapshot(slot);
+        }
+        let kept_bytes_max = self.config.kept_bytes_max;
+        let Some(bench) = self.bench(slot) else { return };
+        if bench.saving != Saving::Nothing || bench.applied == Index(0) {
+            return;
+        }
+        if let Some(job) = bench.machine.save(bench.unsaved) {
+            bench.saving = Saving::Itself;
+            bench.unsaved = NOTHING;
+            let must = bench.weights.bound(kept_bytes_max);
+            self.run_save(slot, job, must);
+        }
+    }
+
+    fn run_save(&self, slot: u32, job: SaveJob, must: Index) {
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            // What fails is tried again when as much has gathered once more; the log stays.
+            let through = job().ok();
+            // The shard may be on its way out.
+            let _ = events.blocking_send(Event::Saved { slot, through, must });
+        });
     }
 
     /// Begins a snapshot on a thread of its own; applying goes on.
     fn take_snapshot(&mut self, slot: u32) {
+        let kept_bytes_max = self.config.kept_bytes_max;
         let (store, events) = (Arc::clone(&self.store), self.events.clone());
         let Some(bench) = self.bench(slot) else { return };
-        if bench.taking || bench.applied == Index(0) {
+        if bench.saving != Saving::Nothing || bench.applied == Index(0) {
             return;
         }
         let group = bench.group;
         let Some(meta) = store.meta_at(group, bench.applied) else { return };
-        bench.taking = true;
-        (bench.entries, bench.bytes) = (0, 0);
+        bench.saving = Saving::Snapshot;
+        if !M::KEEPS_ITSELF {
+            bench.unsaved = NOTHING;
+        }
+        let must = bench.weights.bound(kept_bytes_max);
         let job = bench.machine.snapshot();
         tokio::task::spawn_blocking(move || {
             let write = || -> io::Result<SnapshotMeta> {
@@ -275,27 +337,42 @@ impl<M: StateMachine> Applier<M> {
             };
             let taken = write().ok();
             // The shard may be on its way out.
-            let _ = events.blocking_send(Event::Taken { slot, taken });
+            let _ = events.blocking_send(Event::Taken { slot, taken, must });
         });
     }
 }
 
+const NOTHING: Unsaved = Unsaved { entries: 0, bytes: 0, pressed: false };
+
 impl<M: StateMachine> Bench<M> {
-    fn take(
+    /// Applies entries that follow each other, but for those that are applied already.
+    fn take<'e>(
         &mut self,
-        entry: &Entry,
-        replies: &mut std::iter::Peekable<impl Iterator<Item = (Index, Answer<M::Reply>)>>,
+        entries: impl IntoIterator<Item = &'e Entry>,
+        answers: &mut std::iter::Peekable<impl Iterator<Item = (Index, Answer<M::Reply>)>>,
     ) {
-        if entry.index <= self.applied {
+        let mut commands = Vec::new();
+        for entry in entries {
+            if entry.index <= self.applied {
+                continue;
+            }
+            assert_eq!(entry.index, self.applied.next(), "entries are applied in order");
+            self.applied = entry.index;
+            self.unsaved.entries += 1;
+            self.weights.push(entry.index, entry.bytes() as u64);
+            if let Payload::Data(data) = &entry.payload {
+                self.unsaved.bytes += data.len() as u64;
+                commands.push((entry.index, data));
+            }
+        }
+        if commands.is_empty() {
             return;
         }
-        assert_eq!(entry.index, self.applied.next(), "entries are applied in order");
-        self.applied = entry.index;
-        self.entries += 1;
-        if let Payload::Data(data) = &entry.payload {
-            self.bytes += data.len() as u64;
-            let reply = self.machine.apply(entry.index, data);
-            if let Some((_, answer)) = replies.next_if(|(index, _)| *index == entry.index) {
+        let mut replies = Vec::with_capacity(commands.len());
+        self.machine.apply_all(&commands, &mut replies);
+        assert_eq!(replies.len(), commands.len(), "each command has a reply");
+        for ((index, _), reply) in commands.into_iter().zip(replies) {
+            if let Some((_, answer)) = answers.next_if(|(of, _)| *of == index) {
                 drop(answer.send(Ok(reply)));
             }
         }

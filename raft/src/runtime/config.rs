@@ -25,15 +25,18 @@ pub struct NodeConfig {
     pub tick: Duration,
     /// The store.
     pub store: store::Options,
-    /// A snapshot is taken after this many entries since the last.
+    /// The state is saved after this many entries since the last time, by a snapshot or by the
+    /// state machine itself ([`StateMachine::save`](crate::runtime::StateMachine::save)).
     pub snapshot_entries: u64,
     /// Or after this many bytes of commands.
     pub snapshot_bytes: u64,
-    /// Entries before a snapshot that stay in the log for followers that are a little behind.
+    /// Entries that are saved and stay in the log for followers that are a little behind.
     pub kept_entries: u64,
-    /// Entries before a snapshot that may stay for one that is catching up; beyond, it gets the
-    /// snapshot.
+    /// Entries that are saved and may stay for one that is catching up; beyond, it gets a snapshot.
     pub kept_entries_max: u64,
+    /// Bytes of entries that may stay for it, roughly. A log that is kept longer than the store's
+    /// [`log_bytes`](store::Options::log_bytes) allows is shortened all the same.
+    pub kept_bytes_max: u64,
     /// Tasks over which the groups of a [`MultiNode`](crate::runtime::MultiNode) are spread.
     pub shards: usize,
     /// Calls that wait for a shard; more wait outside.
@@ -58,6 +61,7 @@ impl NodeConfig {
             snapshot_bytes: 64 << 20,
             kept_entries: 10_000,
             kept_entries_max: 1_000_000,
+            kept_bytes_max: 128 << 20,
             shards: 1,
             requests_max: 4096,
             rounds_max: 64,

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::boot::HardState;
 use crate::configuration::{Change, Configuration};
 use crate::effect::Refused;
 use crate::input::ReadMode;
-use crate::raft::Role;
+use crate::raft::{Raft, Role};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::shard::Request;
 use crate::runtime::tickets::{Answer, Waiting};
 use crate::store::GroupId;
-use crate::types::{Index, NodeId, Position};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// A handle to one group, here. Clones are the same group.
 #[derive(Debug)]
@@ -23,11 +23,31 @@ pub struct Group<M: StateMachine> {
     id: GroupId,
     slot: u32,
     requests: Inbox<Request<M>>,
+    rank: watch::Receiver<Rank>,
 }
 
 impl<M: StateMachine> Clone for Group<M> {
     fn clone(&self) -> Group<M> {
-        Group { id: self.id, slot: self.slot, requests: self.requests.clone() }
+        let (requests, rank) = (self.requests.clone(), self.rank.clone());
+        Group { id: self.id, slot: self.slot, requests, rank }
+    }
+}
+
+/// Where a node stands in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rank {
+    /// The latest term it has seen.
+    pub term: Term,
+    /// What it is.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+}
+
+impl Rank {
+    pub(crate) fn of(raft: &Raft) -> Rank {
+        Rank { term: raft.hard().term, role: raft.role(), leader: raft.leader() }
     }
 }
 
@@ -54,13 +74,27 @@ pub struct Status {
 }
 
 impl<M: StateMachine> Group<M> {
-    pub(crate) fn new(id: GroupId, slot: u32, requests: Inbox<Request<M>>) -> Group<M> {
-        Group { id, slot, requests }
+    pub(crate) fn new(
+        id: GroupId,
+        (slot, rank): (u32, watch::Receiver<Rank>),
+        requests: Inbox<Request<M>>,
+    ) -> Group<M> {
+        Group { id, slot, requests, rank }
     }
 
     /// Its name.
     pub fn id(&self) -> GroupId {
         self.id
+    }
+
+    /// Where this node stands in it, at once.
+    pub fn rank(&self) -> Rank {
+        *self.rank.borrow()
+    }
+
+    /// The same, to be told when it changes. It closes when the node stops.
+    pub fn watch(&self) -> watch::Receiver<Rank> {
+        self.rank.clone()
     }
 
     /// Proposes a command, and returns the state machine's reply once it is committed and applied

@@ -171,8 +171,8 @@ impl<M: StateMachine> MultiNode<M> {
         let sent =
             requests.put_in_time(Request::Add { group, raft, machine, applied, answer }).await;
         sent.map_err(|_| Error::Stopped)?;
-        let slot = slot.await.map_err(|_| Error::Stopped)?;
-        Ok(Group::new(group, slot, requests.clone()))
+        let place = slot.await.map_err(|_| Error::Stopped)?;
+        Ok(Group::new(group, place, requests.clone()))
     }
 
     /// What a group begins with, its state machine restored.

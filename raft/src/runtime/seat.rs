@@ -1,7 +1,10 @@
 //! One group in a shard.
 
+use tokio::sync::watch;
+
 use crate::input::Input;
 use crate::raft::Raft;
+use crate::runtime::group::Rank;
 use crate::store::GroupId;
 use crate::types::Index;
 
@@ -18,4 +21,18 @@ pub(crate) struct Seat {
     pub(crate) armed: Option<u64>,
     /// The last index that was handed to the applier.
     pub(crate) handed: Index,
+    /// Where it stands, for callers to see.
+    pub(crate) rank: watch::Sender<Rank>,
+    pub(crate) told: Rank,
+}
+
+impl Seat {
+    /// Tells those who watch, if something changed.
+    pub(crate) fn tell(&mut self) {
+        let now = Rank::of(&self.raft);
+        if now != self.told {
+            self.told = now;
+            self.rank.send_replace(now);
+        }
+    }
 }

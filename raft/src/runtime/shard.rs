@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use drystone_wal::{Commit, Lsn};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::boot::SnapshotMeta;
@@ -33,7 +33,7 @@ use crate::message::Message;
 use crate::raft::Raft;
 use crate::runtime::applier::Job;
 use crate::runtime::config::NodeConfig;
-use crate::runtime::group::Status;
+use crate::runtime::group::{Rank, Status};
 use crate::runtime::inbox::Outlet;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::router::Peers;
@@ -95,7 +95,7 @@ pub(crate) enum Request<M: StateMachine> {
         raft: Box<Raft>,
         machine: M,
         applied: Index,
-        answer: oneshot::Sender<u32>,
+        answer: oneshot::Sender<(u32, watch::Receiver<Rank>)>,
     },
     Stop {
         answer: oneshot::Sender<()>,
@@ -118,6 +118,14 @@ pub(crate) enum Event {
     Taken {
         slot: u32,
         taken: Option<SnapshotMeta>,
+        /// Behind this the log takes no more than it may.
+        must: Index,
+    },
+    /// A state machine has made its state durable through this entry, or could not.
+    Saved {
+        slot: u32,
+        through: Option<Index>,
+        must: Index,
     },
     MachineFailed {
         slot: u32,

@@ -45,7 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -114,7 +114,21 @@ impl Tcp {
         config: TcpConfig,
     ) -> io::Result<(Tcp, mpsc::Receiver<Inbound>)> {
         let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+        let (tcp, inbound) = Tcp::behind(listener.local_addr()?, config);
+        tcp.handle.spawn(listener::run(Arc::clone(&tcp.shared), listener));
+        Ok((tcp, inbound))
+    }
+
+    /// What a connection from another such place begins with.
+    pub const GREETING: [u8; 8] = handshake::MAGIC;
+
+    /// A place behind somebody else's listener at `address`, which serves others as well: it hands
+    /// over what begins with [`Tcp::GREETING`], by [`Tcp::take`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn behind(address: SocketAddr, config: TcpConfig) -> (Tcp, mpsc::Receiver<Inbound>) {
         let (inbox, inbound) = mpsc::channel(config.limits.inbound_frames());
         let (closing, closed) = watch::channel(());
         let shared = Arc::new(Shared {
@@ -126,8 +140,13 @@ impl Tcp {
             closing: closed,
         });
         let handle = Handle::current();
-        handle.spawn(listener::run(Arc::clone(&shared), listener));
-        Ok((Tcp { shared, address, handle, _closing: Arc::new(closing) }, inbound))
+        (Tcp { shared, address, handle, _closing: Arc::new(closing) }, inbound)
+    }
+
+    /// Takes a connection that came from `address`, nothing of which has been read.
+    pub fn take(&self, socket: TcpStream, address: SocketAddr) {
+        let _entered = self.handle.enter();
+        listener::welcome(&self.shared, socket, address);
     }
 
     /// The two ends together, as a node takes them.

@@ -40,7 +40,11 @@ impl Store {
     ) -> Result<(Boot, Index)> {
         let boot = self.boot(group)?;
         let (base, last) = (boot.base.index, boot.last.index);
-        if kept > base || base == Index(0) && kept > Index(0) {
+        if kept >= base && kept > Index(0) {
+            // What is damaged and is in the state machine is not missing.
+            let missing = boot.holes.iter().any(|hole| hole.after < kept);
+            let behind = if missing { self.meta_at(group, kept) } else { None };
+            let boot = behind.map_or(Ok(boot), |meta| self.boot_behind(group, &meta))?;
             return Ok((boot.applied(kept.min(last)), kept));
         }
         for (position, taken) in self.snapshots.positions(group)? {

@@ -15,6 +15,7 @@ mod membership;
 mod multi_groups;
 mod node_basics;
 mod node_disks;
+mod node_kept;
 mod node_linear;
 mod node_members;
 mod node_shared;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use drystone_wal::Lsn;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::boot::SnapshotMeta;
 use crate::input::Input;
@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::raft::{Raft, Role};
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
-use crate::runtime::group::{Status, refuse};
+use crate::runtime::group::{Rank, Status, refuse};
 use crate::runtime::machine::StateMachine;
 use crate::runtime::seat::Seat;
 use crate::runtime::shard::{Event, Request, Shard};
@@ -66,22 +66,26 @@ impl<M: StateMachine> Shard<M> {
                 self.wanting.push((slot, to));
                 self.jobs.push(Job::Snapshot { slot });
             }
-            Event::Taken { slot, taken } => self.on_taken(slot, taken),
+            Event::Taken { slot, taken, must } => self.on_taken(slot, taken, must),
+            Event::Saved { slot, through, must } => {
+                self.jobs.push(Job::Saved { slot });
+                self.on_saved(slot, through, must);
+            }
         }
     }
 
-    /// Takes a snapshot and shortens the log to nothing: it crowds the others' out, or entries of
+    /// Saves the state and shortens the log to nothing: it crowds the others' out, or entries of
     /// it are damaged that the state machine has the effect of, and that no peer may have.
     fn shorten(&mut self, slot: u32) {
         if !self.crowding.contains(&slot) {
             self.crowding.push(slot);
-            self.jobs.push(Job::Snapshot { slot });
+            self.jobs.push(Job::Save { slot });
         }
     }
 
     /// A snapshot was taken, or could not be.
-    pub(super) fn on_taken(&mut self, slot: u32, taken: Option<SnapshotMeta>) {
-        self.jobs.push(Job::Taken { slot });
+    fn on_taken(&mut self, slot: u32, taken: Option<SnapshotMeta>, must: Index) {
+        self.jobs.push(Job::Saved { slot });
         let wanting = std::mem::take(&mut self.wanting);
         let (mine, others) = wanting.into_iter().partition(|(of, _)| *of == slot);
         self.wanting = others;
@@ -89,14 +93,21 @@ impl<M: StateMachine> Shard<M> {
             let open = taken.clone().map(|meta| Input::SnapshotOpen { to, meta });
             self.give(slot, open.unwrap_or(Input::SnapshotUnsound { to }));
         }
+        if !M::KEEPS_ITSELF {
+            self.on_saved(slot, taken.map(|meta| meta.last.index), must);
+        }
+    }
+
+    /// What was applied through this entry survives without the log, or could not be saved.
+    fn on_saved(&mut self, slot: u32, through: Option<Index>, heavy: Index) {
         let crowds = self.crowding.contains(&slot);
         self.crowding.retain(|of| *of != slot);
-        let Some(meta) = taken else { return };
-        let back = |kept: u64| Index(meta.last.index.0.saturating_sub(kept));
-        let mut through = back(self.config.kept_entries);
-        let mut must = back(self.config.kept_entries_max);
-        if crowds {
-            (through, must) = (meta.last.index, meta.last.index);
+        let Some(saved) = through else { return };
+        let back = |kept: u64| Index(saved.0.saturating_sub(kept));
+        let (mut through, mut must) = (saved, saved);
+        if !crowds {
+            must = back(self.config.kept_entries_max).max(heavy.min(saved));
+            through = back(self.config.kept_entries).max(must);
         }
         self.give(slot, Input::Compact { through, must });
     }
@@ -156,25 +167,40 @@ impl<M: StateMachine> Shard<M> {
             Request::Campaign { slot } => self.give(slot, Input::Campaign),
             Request::Status { slot, answer } => self.answer_status(slot, answer),
             Request::Add { group, raft, machine, applied, answer } => {
-                let slot = self.add(group, *raft, machine, applied);
+                let added = self.add(group, *raft, machine, applied);
                 // Whoever went away finds the group when it asks again.
-                let _ = answer.send(slot);
+                let _ = answer.send(added);
             }
             Request::Stop { answer } => self.begin_stop(answer),
         }
     }
 
-    pub(super) fn add(&mut self, group: GroupId, raft: Raft, machine: M, applied: Index) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        group: GroupId,
+        raft: Raft,
+        machine: M,
+        applied: Index,
+    ) -> (u32, watch::Receiver<Rank>) {
         let slot = self.seats.len() as u32;
-        let handed = raft.commit();
-        let inputs = Vec::new();
-        let seat = Seat { group, raft, inputs, touched: false, armed: None, handed };
+        let told = Rank::of(&raft);
+        let (rank, watching) = watch::channel(told);
+        let seat = Seat {
+            group,
+            handed: raft.commit(),
+            raft,
+            inputs: Vec::new(),
+            touched: false,
+            armed: None,
+            rank,
+            told,
+        };
         self.note_peers(&seat.raft);
         self.seats.push(seat);
         self.slots.insert(group, slot);
         self.jobs.push(Job::Add { slot, group, machine, applied });
         self.arm(slot);
-        slot
+        (slot, watching)
     }
 
     pub(super) fn note_peers(&self, raft: &Raft) {

@@ -48,6 +48,7 @@ impl<M: StateMachine> Shard<M> {
                 }
             }
             self.effects = effects;
+            self.seats[slot as usize].tell();
             self.arm(slot);
         }
         let bytes = batch.as_ref().map_or(0, Batch::bytes);

@@ -42,7 +42,8 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-fn welcome(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+/// Lets somebody in, who has still to say who it is.
+pub(super) fn welcome(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
     add(&shared.counters.opened, 1);
     let (id, kick, oldest) = shared.gate.lock().enter(&shared.config.limits);
     if let Some(oldest) = oldest {

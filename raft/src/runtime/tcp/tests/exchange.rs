@@ -1,5 +1,7 @@
 //! Peers that mean well.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 
 /// What a node says to many groups is what the other hears, in order, and both at once.
@@ -86,5 +88,36 @@ fn an_idle_connection_is_kept_alive() {
         let metrics = one.tcp.metrics();
         assert_eq!((metrics.frames_sent, metrics.dialled), (frames, dialled), "nothing but pings");
         assert_eq!(one.refused(RefusalKind::Silent) + two.refused(RefusalKind::Silent), 0);
+    });
+}
+
+/// A node may share its port with others: who listens there looks at the first bytes, and hands
+/// over what is for it, whole.
+#[test]
+fn a_port_may_be_shared() {
+    in_time(async {
+        let one = Seat::new(config(1)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, inbound) = Tcp::behind(listener.local_addr().unwrap(), config(2));
+        let mut two = Seat { tcp: tcp.clone(), inbound };
+        let others = tokio::spawn(async move {
+            loop {
+                let (mut socket, address) = listener.accept().await.unwrap();
+                let mut first = [0; 8];
+                while socket.peek(&mut first).await.unwrap() < first.len() {}
+                if first == Tcp::GREETING {
+                    tcp.take(socket, address);
+                    continue;
+                }
+                socket.read_exact(&mut first).await.unwrap();
+                return first;
+            }
+        });
+        one.learn(2, &two);
+        one.reach(2, &mut two).await;
+        let mut guest = TcpStream::connect(two.tcp.local_addr()).await.unwrap();
+        guest.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(&others.await.unwrap(), b"GET / HT");
+        assert_eq!(two.tcp.metrics().opened, two.tcp.metrics().accepted, "it has seen no guest");
     });
 }
