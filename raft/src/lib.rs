@@ -170,5 +170,6 @@ pub use entry::{Entry, Payload};
 pub use error::Error;
 pub use input::{Input, ReadMode};
 pub use message::{Body, Message, Word};
+pub use progress::Follower;
 pub use raft::{Raft, Role};
 pub use types::{Index, NodeId, Position, Term, Ticket, WriteId};

@@ -34,6 +34,18 @@ pub(crate) enum Pace {
     },
 }
 
+/// What a leader says of one other member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Follower {
+    /// Its name.
+    pub id: NodeId,
+    /// Durable there, and like the leader's log, up to here.
+    pub matched: Index,
+    /// It has answered one of the last heartbeats.
+    pub in_touch: bool,
+}
+
 /// What a leader knows of one other member.
 ///
 /// * matched < next.

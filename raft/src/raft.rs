@@ -40,6 +40,7 @@ use crate::input::Input;
 use crate::log::Log;
 use crate::message::{Body, Message, Word};
 use crate::patience::Turn;
+use crate::progress::Follower;
 use crate::reads::Asks;
 use crate::reign::Reign;
 use crate::rng::Rng;
@@ -707,5 +708,14 @@ impl Raft {
     #[must_use]
     pub fn members(&self) -> &Configuration {
         self.history.active()
+    }
+
+    /// What a leader knows of the other members, by id; empty elsewhere.
+    #[must_use]
+    pub fn followers(&self) -> Vec<Follower> {
+        match &self.standing {
+            Standing::Leader(reign) => reign.followers().collect(),
+            _ => Vec::new(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::log::Log;
-use crate::progress::Progress;
+use crate::progress::{Follower, Progress};
 use crate::reads::Readers;
 use crate::transfer::Handover;
 use crate::types::{Index, NodeId, Ticket};
@@ -65,7 +65,24 @@ pub(crate) struct Reign {
     pub(crate) tried_at: u64,
 }
 
+/// Rounds that a follower may be late and still counts as one that keeps in touch.
+pub(crate) const RECENT: u64 = 20;
+
 impl Reign {
+    /// Whether a member has answered lately, or everyone had agreed to be silent.
+    pub(crate) fn keeps_in_touch(&self, peer: &Progress) -> bool {
+        peer.round + RECENT >= self.round
+    }
+
+    /// What is known of the others.
+    pub(crate) fn followers(&self) -> impl Iterator<Item = Follower> {
+        let follower = |peer: &Progress| {
+            let in_touch = peer.life > 0 && self.keeps_in_touch(peer);
+            Follower { id: peer.id, matched: peer.matched, in_touch }
+        };
+        self.peers.iter().map(follower)
+    }
+
     pub(crate) fn new(now: u64, first: Index, commit_from: u64, heartbeat: u64) -> Reign {
         Reign {
             peers: Vec::new(),

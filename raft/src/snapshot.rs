@@ -218,7 +218,7 @@ impl Raft {
         let base = self.log.base().index;
         if let Standing::Leader(reign) = &self.standing {
             // Who keeps in touch gets what it lacks from the log, as long as there is room for it.
-            let near = |peer: &&Progress| peer.round + RECENT >= reign.round;
+            let near = |peer: &&Progress| reign.keeps_in_touch(peer);
             for peer in reign.peers.iter().filter(near) {
                 let needs = match peer.pace {
                     // What follows the snapshot that is on its way.
@@ -240,6 +240,3 @@ impl Raft {
         }
     }
 }
-
-/// Rounds that a follower may be late and still counts as one that keeps in touch.
-const RECENT: u64 = 20;

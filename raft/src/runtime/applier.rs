@@ -274,12 +274,16 @@ impl<M: StateMachine> Applier<M> {
         let me = self.config.id;
         let store = Arc::clone(&self.store);
         let Some(bench) = self.bench(slot) else { return Ok(()) };
+        if bench.applied >= meta.last.index {
+            // Only the log was behind it.
+            return Ok(());
+        }
         let member = meta.configuration.member(me);
         if member.is_none_or(|member| member.suffrage != Suffrage::Witness) {
             let reader = store.snapshots().read(bench.group, meta.last);
             bench.machine.restore(&mut reader.map_err(io::Error::other)?)?;
         }
-        bench.applied = bench.applied.max(meta.last.index);
+        bench.applied = meta.last.index;
         bench.weights = Weights::new(bench.applied);
         bench.unsaved = NOTHING;
         Ok(())

@@ -9,6 +9,7 @@ use crate::boot::HardState;
 use crate::configuration::{Change, Configuration};
 use crate::effect::Refused;
 use crate::input::ReadMode;
+use crate::progress::Follower;
 use crate::raft::{Raft, Role};
 use crate::runtime::inbox::Inbox;
 use crate::runtime::machine::StateMachine;
@@ -71,6 +72,8 @@ pub struct Status {
     pub members: Arc<Configuration>,
     /// Whether nothing of its log, vote or snapshot is missing.
     pub sound: bool,
+    /// What a leader knows of the others.
+    pub followers: Vec<Follower>,
 }
 
 impl<M: StateMachine> Group<M> {

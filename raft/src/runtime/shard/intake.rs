@@ -220,6 +220,7 @@ impl<M: StateMachine> Shard<M> {
             base: raft.base(),
             members: Arc::new(raft.members().clone()),
             sound: raft.is_sound(),
+            followers: raft.followers(),
         };
         // Whoever went away does not want to know.
         let _ = answer.send(status);
