@@ -6,6 +6,7 @@
 
 use crate::engine::{Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
+use crate::held::Grip;
 use crate::record::{decode, revision_of};
 use crate::store::Store;
 use crate::types::Revision;
@@ -35,14 +36,26 @@ impl<E: Engine> Store<E> {
     /// Two stores agree on the hash of a revision if they agree on its history and are compacted
     /// at the same revision.
     pub fn hash(&self, revision: Option<u64>) -> Result<HashReply, Error> {
-        let state = self.state.read();
+        loop {
+            // What a compaction keeps is judged by the index, so a store whose content was replaced
+            // in the midst of it is hashed from the beginning.
+            if let Some(reply) = self.hash_undisturbed(revision)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The hash, unless the store's content is replaced meanwhile.
+    fn hash_undisturbed(&self, revision: Option<u64>) -> Result<Option<HashReply>, Error> {
+        let held = self.held.read();
+        let state = &held.state;
         let newest = state.revision;
         let compacted = state.compacted;
         let at = state.readable(revision, newest)?;
         // Nothing at or above the compacted revision may be swept while we read.
-        let _pin = self.pins.pin(compacted.unwrap_or(0));
-        let snapshot = self.engine.snapshot();
-        drop(state);
+        let grip = held.grip(compacted.unwrap_or(0));
+        let snapshot = held.engine.snapshot();
+        drop(held);
 
         let end = at.checked_add(1).ok_or(Refusal::FutureRevision { newest })?;
         let end = Revision::new(end, 0).to_bytes();
@@ -53,31 +66,41 @@ impl<E: Engine> Store<E> {
         for entry in snapshot.range(Space::Record, &[], Some(&end), Direction::Forward) {
             let (key, bytes) = entry?;
             turn.push((revision_of(&key)?, bytes));
-            if turn.len() == TURN_RECORDS_MAX {
-                self.hash_turn(&mut turn, compacted, &mut hasher)?;
+            if turn.len() == TURN_RECORDS_MAX
+                && !self.hash_turn(&grip, &mut turn, compacted, &mut hasher)?
+            {
+                return Ok(None);
             }
         }
-        self.hash_turn(&mut turn, compacted, &mut hasher)?;
-        Ok(HashReply { hash: hasher.finalize(), revision: newest, hash_revision: at, compacted })
+        if !self.hash_turn(&grip, &mut turn, compacted, &mut hasher)? {
+            return Ok(None);
+        }
+        let hash = hasher.finalize();
+        Ok(Some(HashReply { hash, revision: newest, hash_revision: at, compacted }))
     }
 
+    /// Hashes a few records; `false` if the store's content is no longer what `grip` is on.
     fn hash_turn(
         &self,
+        grip: &Grip<E>,
         turn: &mut Vec<(Revision, bytes::Bytes)>,
         compacted: Option<u64>,
         hasher: &mut crc32fast::Hasher,
-    ) -> Result<(), Error> {
-        let state = self.state.read();
+    ) -> Result<bool, Error> {
+        let held = self.held.read();
+        if !held.has(grip) {
+            return Ok(false);
+        }
         for (revision, bytes) in turn.drain(..) {
             if let Some(compacted) = compacted.filter(|&compacted| revision.main <= compacted) {
                 let record = decode(revision, bytes.clone())?;
-                if !state.index.kept(record.key(), revision, compacted) {
+                if !held.state.index.kept(record.key(), revision, compacted) {
                     continue;
                 }
             }
             hasher.update(&revision.to_bytes());
             hasher.update(&bytes);
         }
-        Ok(())
+        Ok(true)
     }
 }

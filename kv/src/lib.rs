@@ -89,6 +89,7 @@ pub mod mem;
 // What is served: reads, watches, hashes, and the removal of garbage.
 mod bulk;
 mod hash;
+mod held;
 mod past;
 mod pins;
 pub mod store;

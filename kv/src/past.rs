@@ -17,7 +17,7 @@ impl<E: Engine> History for Store<E> {
     }
 
     fn compacted(&self) -> u64 {
-        self.state.read().compacted.unwrap_or(0)
+        self.held.read().state.compacted.unwrap_or(0)
     }
 
     fn changes(
@@ -27,12 +27,12 @@ impl<E: Engine> History for Store<E> {
         want: &dyn Fn(&[u8]) -> bool,
         out: &mut Vec<Change>,
     ) -> Result<u64, HistoryError> {
-        let state = self.state.read();
-        refuse_compacted(from, state.compacted)?;
-        let newest = state.revision;
+        let held = self.held.read();
+        refuse_compacted(from, held.state.compacted)?;
+        let newest = held.state.revision;
         // Under the lock, so that the snapshot holds what `newest` promises and nothing newer.
-        let snapshot = self.engine.snapshot();
-        drop(state);
+        let snapshot = held.engine.snapshot();
+        drop(held);
         // Every main revision above a compaction has a record, so revisions count themselves.
         let last = newest.min(from.saturating_add(limits.revisions_max.max(1) - 1));
         let start = Revision::new(from, 0).to_bytes();
@@ -50,7 +50,8 @@ impl<E: Engine> History for Store<E> {
         limits: ReadLimits,
         out: &mut Vec<Change>,
     ) -> Result<u64, HistoryError> {
-        let state = self.state.read();
+        let held = self.held.read();
+        let state = &held.state;
         refuse_compacted(from, state.compacted)?;
         let newest = state.revision;
         let revisions_max = usize::try_from(limits.revisions_max).unwrap_or(usize::MAX).max(1);
@@ -65,8 +66,8 @@ impl<E: Engine> History for Store<E> {
             revisions.push(revision);
         }
         // From `from` on nothing may be swept while the records are loaded.
-        let _pin = self.pins.pin(from);
-        drop(state);
+        let grip = held.grip(from);
+        drop(held);
         let mut bytes = 0;
         let mut previous = None;
         for revision in revisions {
@@ -75,7 +76,7 @@ impl<E: Engine> History for Store<E> {
                 return Ok(revision.main);
             }
             previous = Some(revision.main);
-            let record = load(&self.engine, revision).map_err(Unreadable::new)?;
+            let record = load(grip.engine(), revision).map_err(Unreadable::new)?;
             let change = Change { revision, record };
             bytes += change.bytes();
             out.push(change);
@@ -85,14 +86,15 @@ impl<E: Engine> History for Store<E> {
 
     fn before(&self, key: &[u8], main: u64) -> Result<Option<KeyValue>, Unreadable> {
         let Some(at) = main.checked_sub(1) else { return Ok(None) };
-        let state = self.state.read();
+        let held = self.held.read();
+        let state = &held.state;
         if state.compacted.is_some_and(|compacted| at < compacted) {
             return Ok(None);
         }
         let Some(revision) = state.index.at(key, at) else { return Ok(None) };
-        let _pin = self.pins.pin(at);
-        drop(state);
-        match load(&self.engine, revision).map_err(Unreadable::new)? {
+        let grip = held.grip(at);
+        drop(held);
+        match load(grip.engine(), revision).map_err(Unreadable::new)? {
             Record::Put(kv) => Ok(Some(kv)),
             Record::Tombstone { .. } => Ok(None),
         }

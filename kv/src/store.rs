@@ -16,21 +16,24 @@
 //! full scan nor a count ever keeps a write waiting.
 //!
 //! The store knows nothing of journals or quorums: [`Store::apply`] is told what is committed.
+//!
+//! Locks are taken in this order: the writer's turn, the sweep, what is held, the engine's handle.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
 use crate::bulk::load_puts;
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
+use crate::held::{Grip, Held};
 use crate::index::Direction;
 use crate::key_range::successor;
 use crate::lease::Lease;
-use crate::pins::Pins;
 use crate::range::Plan;
 use crate::record::{decode, load_put};
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
@@ -48,13 +51,16 @@ const BATCH_BYTES_FULL: usize = 8 << 20;
 
 /// A multi-version store over an engine.
 pub struct Store<E: Engine> {
-    pub(crate) engine: E,
-    pub(crate) state: RwLock<State>,
-    pub(crate) pins: Pins,
+    pub(crate) held: RwLock<Held<E>>,
+    /// The engine in `held` once more: whoever asks how large it is, as a proposer does for every
+    /// put, must not wait while a group is applied.
+    pub(crate) engine: RwLock<Arc<E>>,
     pub(crate) hub: Hub,
-    sweep: Mutex<Sweep>,
+    pub(crate) sweep: Mutex<Sweep>,
+    /// Whose turn it is to move the store on, from the change until the watchers know.
+    pub(crate) writer: Mutex<()>,
     /// Set when the engine failed in the middle of a group: memory and engine may differ.
-    broken: AtomicBool,
+    pub(crate) broken: AtomicBool,
 }
 
 /// Where a store stands.
@@ -82,12 +88,13 @@ impl<E: Engine> Store<E> {
     /// The store that `engine` holds; an empty engine holds a fresh one.
     pub fn open(engine: E) -> Result<Store<E>, Error> {
         let state = State::load(&engine)?;
+        let engine = Arc::new(engine);
         Ok(Store {
             hub: Hub::new(state.revision),
-            engine,
-            state: RwLock::new(state),
-            pins: Pins::default(),
+            held: RwLock::new(Held::new(state, Arc::clone(&engine))),
+            engine: RwLock::new(engine),
             sweep: Mutex::default(),
+            writer: Mutex::default(),
             broken: AtomicBool::new(false),
         })
     }
@@ -104,12 +111,9 @@ impl<E: Engine> Store<E> {
         &self,
         commands: impl IntoIterator<Item = (u64, &'c Command)>,
     ) -> Result<Vec<Outcome>, Error> {
+        let _turn = self.writer.lock();
         self.check_usable()?;
-        let applied = self.apply_group(commands);
-        if applied.is_err() {
-            self.broken.store(true, Ordering::Release);
-        }
-        applied
+        self.apply_group(commands)
     }
 
     fn apply_group<'c>(
@@ -133,8 +137,30 @@ impl<E: Engine> Store<E> {
         commands: &mut impl Iterator<Item = (u64, &'c Command)>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Error> {
-        let mut state = self.state.write();
-        let mut applier = Applier::new(&mut state, &self.engine);
+        let mut held = self.held.write();
+        let written = self.write_batch(&mut held, commands, outcomes);
+        if written.is_err() {
+            // Before readers get in: memory is ahead of the engine.
+            self.broken.store(true, Ordering::Release);
+        }
+        let changes = written?;
+        let revision = held.state.revision;
+        drop(held);
+        match changes {
+            Some(changes) => self.hub.notify(&changes),
+            None => self.hub.pass(revision),
+        }
+        Ok(())
+    }
+
+    /// Applies and writes; returns what watchers are to hear of, unless nobody listens.
+    fn write_batch<'c>(
+        &self,
+        held: &mut Held<E>,
+        commands: &mut impl Iterator<Item = (u64, &'c Command)>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Option<Vec<Change>>, Error> {
+        let mut applier = Applier::new(&mut held.state, &*held.engine);
         for (index, command) in commands {
             outcomes.push(applier.apply(index, command)?);
             if applier.batch_bytes() >= BATCH_BYTES_FULL {
@@ -144,16 +170,9 @@ impl<E: Engine> Store<E> {
         let (batch, written) = applier.finish();
         // A watcher that comes right after this look reads the changes from the past.
         let watched = !self.hub.is_idle();
-        let changes = if watched { changes(&batch, &written)? } else { Vec::new() };
-        let revision = state.revision;
-        self.engine.write(batch)?;
-        drop(state);
-        if watched {
-            self.hub.notify(&changes);
-        } else {
-            self.hub.pass(revision);
-        }
-        Ok(())
+        let changes = if watched { Some(changes(&batch, &written)?) } else { None };
+        held.engine.write(batch)?;
+        Ok(changes)
     }
 
     /// Refuses everything from here on: what is in memory may be half of a change.
@@ -161,30 +180,37 @@ impl<E: Engine> Store<E> {
         self.broken.store(true, Ordering::Release);
     }
 
-    fn check_usable(&self) -> Result<(), Error> {
+    pub(crate) fn check_usable(&self) -> Result<(), Error> {
         if self.broken.load(Ordering::Acquire) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// The lock for reading, if what it guards can be trusted.
+    pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Held<E>>, Error> {
+        let held = self.held.read();
+        self.check_usable()?;
+        Ok(held)
     }
 
     /// Reads a range, without going through the journal.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
-        self.check_usable()?;
-        let state = self.state.read();
+        let held = self.read()?;
+        let state = &held.state;
         state.refuse_if_corrupt()?;
-        let plan = Plan::new(request, &state, state.revision)?;
+        let plan = Plan::new(request, state, state.revision)?;
         if let Some(key) = request.range.as_single() {
             let found = state.index.at(key, plan.at);
-            let _pin = self.pins.pin(plan.at);
-            drop(state);
+            let grip = held.grip(plan.at);
+            drop(held);
             let fetched = found.filter(|_| plan.fetch_max > 0);
-            let kvs = fetched.map(|revision| load_put(&self.engine, revision)).transpose()?;
+            let kvs = fetched.map(|revision| load_put(grip.engine(), revision)).transpose()?;
             let count = u64::from(found.is_some());
             return Ok(plan.finish(request, kvs.into_iter().collect(), count));
         }
         let count = state.index.count(&request.range, plan.at);
-        let _pin = self.pins.pin(plan.at);
-        drop(state);
+        let grip = held.grip(plan.at);
+        drop(held);
         let fetch_max = plan.fetch_max.min(usize::try_from(count).unwrap_or(usize::MAX));
-        let kvs = self.fetch(request, &plan, fetch_max)?;
+        let kvs = self.fetch(request, &plan, fetch_max, grip)?;
         Ok(plan.finish(request, kvs, count))
     }
 
@@ -194,21 +220,20 @@ impl<E: Engine> Store<E> {
         request: &RangeRequest,
         plan: &Plan,
         fetch_max: usize,
+        mut grip: Grip<E>,
     ) -> Result<Vec<KeyValue>, Error> {
         let mut rest = request.range.clone();
         let mut kvs = Vec::with_capacity(fetch_max.min(TURN_KEYS_MAX));
         while kvs.len() < fetch_max {
             let turn_max = TURN_KEYS_MAX.min(fetch_max - kvs.len());
             let mut revisions: Vec<Revision> = Vec::with_capacity(turn_max);
-            self.state.read().index.range(
-                &rest,
-                plan.at,
-                plan.direction,
-                turn_max,
-                |_: &[u8], revision| revisions.push(revision),
-            );
+            let held = self.held.read();
+            held.renew(&mut grip, plan.at)?;
+            let visit = |_: &[u8], revision| revisions.push(revision);
+            held.state.index.range(&rest, plan.at, plan.direction, turn_max, visit);
+            drop(held);
             let found = revisions.len();
-            kvs.extend(load_puts(&self.engine, &revisions)?);
+            kvs.extend(load_puts(grip.engine(), &revisions)?);
             if found < turn_max {
                 break;
             }
@@ -228,11 +253,11 @@ impl<E: Engine> Store<E> {
     /// If the transaction could write: such a one has to be journaled.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
         assert!(txn.is_read_only(), "a transaction that writes is a command");
-        self.check_usable()?;
-        let state = self.state.read();
+        let held = self.read()?;
+        let state = &held.state;
         state.refuse_if_corrupt()?;
-        let lookup = Live { state: &state, engine: &self.engine };
-        let path = read_txn_path(txn, &lookup, &state)?;
+        let lookup = Live { state, engine: &*held.engine };
+        let path = read_txn_path(txn, &lookup, state)?;
         let succeeded = path[0];
         let mut replies = Vec::new();
         for op in txn::branch(txn, succeeded) {
@@ -244,8 +269,8 @@ impl<E: Engine> Store<E> {
 
     /// Where the store stands.
     pub fn status(&self) -> Status {
-        let engine = self.engine.stats();
-        let state = self.state.read();
+        let engine = self.engine().stats();
+        let state = &self.held.read().state;
         Status {
             revision: state.revision,
             compacted: state.compacted,
@@ -260,28 +285,28 @@ impl<E: Engine> Store<E> {
 
     /// The newest main revision.
     pub fn revision(&self) -> u64 {
-        self.state.read().revision
+        self.held.read().state.revision
     }
 
     /// The newest compaction whose garbage is all gone.
     pub fn swept(&self) -> Option<u64> {
-        self.state.read().swept
+        self.held.read().state.swept
     }
 
     /// A lease, if it stands.
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
-        self.state.read().leases.get(id).cloned()
+        self.held.read().state.leases.get(id).cloned()
     }
 
     /// Every lease that stands, with its time to live in seconds.
     pub fn leases(&self) -> Vec<(LeaseId, i64)> {
-        self.state.read().leases.iter().map(|(id, lease)| (id, lease.ttl)).collect()
+        self.held.read().state.leases.iter().map(|(id, lease)| (id, lease.ttl)).collect()
     }
 
     /// Whether the store refuses what needs space, or everything.
     pub fn refuses(&self, needs_space: bool) -> Option<Refusal> {
         use crate::command::AlarmKind::{Corrupt, NoSpace};
-        let state = self.state.read();
+        let state = &self.held.read().state;
         if state.has_alarm(Corrupt) {
             Some(Refusal::Corrupt)
         } else if needs_space && state.has_alarm(NoSpace) {
@@ -299,31 +324,35 @@ impl<E: Engine> Store<E> {
     /// When the engine fails. Once applying has failed memory may be ahead of the engine, and
     /// nothing is persisted any more: the journal must be kept for what the engine lacks.
     pub fn persist(&self) -> Result<u64, Error> {
-        self.check_usable()?;
-        let applied = self.state.read().applied;
-        self.engine.persist()?;
+        let held = self.read()?;
+        let (applied, engine) = (held.state.applied, Arc::clone(&held.engine));
+        drop(held);
+        engine.persist()?;
         Ok(applied)
     }
 
     /// Takes the garbage of a few keys out of the index and the engine.
     pub fn sweep_step(&self) -> Result<Progress, Error> {
-        self.check_usable()?;
         let mut sweep = self.sweep.lock();
-        let batch = sweep.step(&mut self.state.write(), &self.pins);
-        let Some(batch) = batch else { return Ok(Progress::Done) };
-        self.engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        let mut held = self.held.write();
+        self.check_usable()?;
+        let Held { state, engine, pins } = &mut *held;
+        let Some(batch) = sweep.step(state, pins) else { return Ok(Progress::Done) };
+        let engine = Arc::clone(engine);
+        drop(held);
+        engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
         Ok(Progress::More)
     }
 
     /// Does a step of the engine's upkeep of roughly `budget`, beside reads and writes.
     pub fn maintain(&self, budget: Duration) -> Result<Progress, Error> {
         self.check_usable()?;
-        Ok(self.engine.maintain(budget)?)
+        Ok(self.engine().maintain(budget)?)
     }
 
-    /// The engine underneath.
-    pub fn engine(&self) -> &E {
-        &self.engine
+    /// The engine underneath, as of now.
+    pub fn engine(&self) -> Arc<E> {
+        Arc::clone(&self.engine.read())
     }
 }
 

@@ -73,7 +73,7 @@ fn assert_same<E: Engine>(a: &Bench, b: &Bench<E>, end: &Oracle) {
     a.sweep();
     b.sweep();
     assert_eq!(a.store.status().swept, end.compacted, "a sweep comes to its end");
-    assert_eq!(dump(a.store.engine()), dump(b.store.engine()), "engines, byte for byte");
+    assert_eq!(dump(&*a.store.engine()), dump(&*b.store.engine()), "engines, byte for byte");
     for id in end.leases.keys() {
         assert_eq!(a.store.lease(*id), b.store.lease(*id));
     }
@@ -217,7 +217,7 @@ fn a_sweep_of_many_steps_meets_writes_and_restarts() {
     assert_eq!(hashes[0], hashes[1]);
     plain.sweep();
     swept.sweep();
-    assert_eq!(dump(plain.store.engine()), dump(swept.store.engine()));
+    assert_eq!(dump(&*plain.store.engine()), dump(&*swept.store.engine()));
 }
 
 // Two folders opened from one are one store twice: opening must write nothing of its own.
@@ -225,7 +225,7 @@ fn a_sweep_of_many_steps_meets_writes_and_restarts() {
 fn opening_an_engine_changes_nothing_in_it() {
     let script = Script::new(5);
     let bench = script.reference();
-    let before = dump(bench.store.engine());
+    let before = dump(&*bench.store.engine());
     let copy = Mem::volatile();
     let mut batch = drystone_kv::engine::Batch::new();
     for (space, key, value) in &before {
@@ -233,6 +233,6 @@ fn opening_an_engine_changes_nothing_in_it() {
     }
     copy.write(batch).expect("memory does not fail");
     let opened = Store::open(copy).expect("a copy opens");
-    assert_eq!(dump(opened.engine()), before);
+    assert_eq!(dump(&*opened.engine()), before);
     assert_eq!(opened.status().revision, bench.store.revision());
 }

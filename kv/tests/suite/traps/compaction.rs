@@ -77,7 +77,7 @@ fn a_sweep_keeps_the_newest_live_version_and_a_tombstone_of_the_revision_itself(
         bench.ok(&compact(at));
         bench.sweep();
         assert_eq!(bench.store.swept(), Some(at));
-        let mains = dump(bench.store.engine()).into_iter();
+        let mains = dump(&*bench.store.engine()).into_iter();
         let mains = mains.filter(|(space, ..)| *space == Space::Record);
         mains.map(|(_, key, _)| u64::from(key[7])).collect::<Vec<_>>()
     };

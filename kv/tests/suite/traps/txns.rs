@@ -229,7 +229,7 @@ fn a_refused_transaction_leaves_no_trace() {
     bench.ok(&put_on("k", "v", 7));
     bench.ok(&put("k2", "v"));
     bench.ok(&compact(3));
-    let before = (dump(bench.store.engine()), bench.store.status());
+    let before = (dump(&*bench.store.engine()), bench.store.status());
     let keep = |key| TxnOp::Put(Put { value: None, ..Put::new(key, "") });
     let on = |lease| TxnOp::Put(Put { lease: Some(LeaseId(lease)), ..Put::new("x", "") });
     for (last, refusal) in [
@@ -243,7 +243,7 @@ fn a_refused_transaction_leaves_no_trace() {
             assert_eq!(bench.apply(&Command::Txn(txn)), Err(refusal));
         }
     }
-    let mut after = (dump(bench.store.engine()), bench.store.status());
+    let mut after = (dump(&*bench.store.engine()), bench.store.status());
     // Only the position in the journal has moved.
     assert_eq!(after.1.applied, before.1.applied + 8);
     let applied = |entry: &(_, Vec<u8>, _)| entry.1 == b"applied";
