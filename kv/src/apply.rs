@@ -5,12 +5,14 @@
 //! the same state give the same state and the same replies, byte for byte.
 //!
 //! ```text
-//!   command ──► checks ──► index, leases, alarms    (memory, at once)
+//!   command ──► checks ──► index, leases, alarms, members    (memory, at once)
 //!                     └──► batch of records          (one engine write for a group of commands)
 //! ```
 //!
 //! Commands of a group see each other: a record that is still in the batch is found there.
 //! A refusal happens before the first change, so a refused command leaves only its index behind.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -23,11 +25,12 @@ use crate::error::{Error, Refusal};
 use crate::index::{Direction, Index};
 use crate::key_range::KeyRange;
 use crate::lease::TTL_SECONDS_MAX;
+use crate::limits::check_members;
 use crate::range::Plan;
 use crate::record::{Record, decode_put, load_put};
 use crate::reply::{
-    Alarm, AlarmReply, CompactReply, DeleteRangeReply, LeaseGrantReply, LeaseRevokeReply, PutReply,
-    RangeReply, Reply, TxnOpReply, TxnReply,
+    Alarm, AlarmReply, ClusterReply, CompactReply, DeleteRangeReply, LeaseGrantReply,
+    LeaseRevokeReply, PutReply, RangeReply, Reply, TxnOpReply, TxnReply,
 };
 use crate::state::State;
 use crate::txn::{self, Lookup, Path};
@@ -87,6 +90,10 @@ impl<'a, E: Engine> Applier<'a, E> {
         if let Command::Alarm(change) = command {
             return Ok(Reply::Alarm(self.alarm(*change)));
         }
+        if command.is_of_members() {
+            // As in etcd, no alarm stops these: changing the members may be the way out of it.
+            return self.members(command).map(Reply::Cluster);
+        }
         self.state.refuse_if_corrupt()?;
         if needs_space(command) && self.state.has_alarm(AlarmKind::NoSpace) {
             return Err(Refusal::NoSpace.into());
@@ -98,7 +105,7 @@ impl<'a, E: Engine> Applier<'a, E> {
             Command::Compact(compact) => self.compact(*compact).map(Reply::Compact),
             Command::LeaseGrant(grant) => self.grant(*grant).map(Reply::LeaseGrant),
             Command::LeaseRevoke(revoke) => self.revoke(*revoke).map(Reply::LeaseRevoke),
-            Command::Alarm(_) => unreachable!("handled above: an alarm is never refused"),
+            _ => unreachable!("handled above: an alarm is never refused, nor are members by one"),
         }
     }
 
@@ -270,6 +277,26 @@ impl<'a, E: Engine> Applier<'a, E> {
             alarms.push(alarm);
         }
         AlarmReply { revision: self.state.revision, alarms }
+    }
+
+    fn members(&mut self, command: &Command) -> Result<ClusterReply, Error> {
+        check_members(command)?;
+        let cluster = &self.state.cluster;
+        let edit = match command {
+            Command::ClusterInit { cluster: id, members } => cluster.init(*id, members)?,
+            Command::MemberAdd { member, learners_max } => cluster.add(member, *learners_max)?,
+            Command::MemberRemove { id } => cluster.remove(*id)?,
+            Command::MemberUpdate { id, peer_urls } => cluster.update(*id, peer_urls)?,
+            Command::MemberPromote { id } => cluster.promote(*id)?,
+            Command::MemberPublish { id, name, client_urls } => {
+                cluster.publish(*id, name, client_urls)?
+            }
+            Command::ClusterForce { cluster: id, member } => cluster.force(*id, member)?,
+            _ => unreachable!("the caller has seen that it is of members"),
+        };
+        self.state.edit_cluster(edit, &mut self.batch);
+        let cluster = Arc::clone(&self.state.cluster);
+        Ok(ClusterReply { revision: self.state.revision, cluster })
     }
 
     /// The key-value that is alive under `key`.

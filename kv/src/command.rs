@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use crate::key_range::KeyRange;
+use crate::members::Member;
 use crate::types::LeaseId;
 
 /// One change, as it is journaled, replicated and applied.
@@ -30,6 +31,76 @@ pub enum Command {
     LeaseRevoke(LeaseRevoke),
     /// Raises or clears an alarm.
     Alarm(AlarmChange),
+    /// Forms the cluster. The first one does; to a later one the answer is what stands.
+    ClusterInit {
+        /// The cluster's id.
+        cluster: u64,
+        /// Its first members, in any order.
+        members: Vec<Member>,
+    },
+    /// Adds a member.
+    MemberAdd {
+        /// Who it is.
+        member: Member,
+        /// How many learners there may be with it, if it is one; usually
+        /// [`crate::members::LEARNERS_MAX`].
+        learners_max: u64,
+    },
+    /// Removes a member, for ever.
+    MemberRemove {
+        /// Whom.
+        id: u64,
+    },
+    /// Changes where other members reach one.
+    MemberUpdate {
+        /// Whom.
+        id: u64,
+        /// All its peer URLs.
+        peer_urls: Vec<String>,
+    },
+    /// Gives a learner a vote.
+    MemberPromote {
+        /// Whom.
+        id: u64,
+    },
+    /// What a member says of itself after its start.
+    MemberPublish {
+        /// Who says it.
+        id: u64,
+        /// What people call it.
+        name: String,
+        /// All its client URLs.
+        client_urls: Vec<String>,
+    },
+    /// After a disaster: one member goes on alone, and all others count as removed.
+    ClusterForce {
+        /// The cluster's id from here on.
+        cluster: u64,
+        /// The member that is left.
+        member: Member,
+    },
+}
+
+impl Command {
+    /// Whether it changes the members of the group, and nothing else.
+    pub fn is_of_members(&self) -> bool {
+        match self {
+            Command::ClusterInit { .. }
+            | Command::MemberAdd { .. }
+            | Command::MemberRemove { .. }
+            | Command::MemberUpdate { .. }
+            | Command::MemberPromote { .. }
+            | Command::MemberPublish { .. }
+            | Command::ClusterForce { .. } => true,
+            Command::Put(_)
+            | Command::DeleteRange(_)
+            | Command::Txn(_)
+            | Command::Compact(_)
+            | Command::LeaseGrant(_)
+            | Command::LeaseRevoke(_)
+            | Command::Alarm(_) => false,
+        }
+    }
 }
 
 /// Sets one key.

@@ -57,6 +57,30 @@ pub enum Refusal {
     /// The members' data differ.
     #[error("the store is marked corrupt")]
     Corrupt,
+    /// There is no cluster yet that a member could be added to.
+    #[error("there is no cluster yet")]
+    NoCluster,
+    /// A member of that id is there already.
+    #[error("the member's id exists already")]
+    MemberExists,
+    /// Another member has one of the peer URLs.
+    #[error("the peer URLs exist already")]
+    PeerUrlsExist,
+    /// No member of that id is there.
+    #[error("no such member")]
+    MemberNotFound,
+    /// The member was removed once; its id never returns.
+    #[error("the member was removed for ever")]
+    MemberRemoved,
+    /// The member has a vote already.
+    #[error("only a learner can be promoted")]
+    MemberNotLearner,
+    /// The cluster has as many learners as it may.
+    #[error("too many learners")]
+    TooManyLearners,
+    /// The cluster would be left without anyone who votes.
+    #[error("the cluster would have no voting member")]
+    LastVoter,
 }
 
 /// Why a request was not done.
@@ -104,6 +128,21 @@ pub enum Error {
         revision: crate::types::Revision,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A state that was to replace the store's own stands before what the store has shown.
+    #[error(
+        "the new state stands at revision {found_revision}, command {found_applied}, and the store \
+         at revision {revision}, command {applied}"
+    )]
+    Behind {
+        /// The newest main revision that the store has shown.
+        revision: u64,
+        /// The newest command that it has answered for certain; 0 after a failure.
+        applied: u64,
+        /// The newest main revision of the new state.
+        found_revision: u64,
+        /// The newest command of the new state.
+        found_applied: u64,
     },
     /// Too many commands are under way; try again later.
     #[error("too many requests")]

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! command    1 byte  format version, 1
-//!            1 byte  kind: 1 put, 2 delete range, 3 txn, 4 compact, 5 grant, 6 revoke, 7 alarm
+//!            1 byte  kind: 1 put, 2 delete range, 3 txn, 4 compact, 5 grant, 6 revoke, 7 alarm,
+//!                    9 cluster init, 10 member add, 11 remove, 12 update, 13 promote,
+//!                    14 publish, 15 cluster force
 //!            body    by kind, to the last byte
 //!
 //! put        key bytes | value option<bytes> | lease option<zigzag> | prev_kv bool
@@ -16,7 +18,14 @@
 //! grant      id zigzag | ttl zigzag
 //! revoke     id zigzag
 //! alarm      raise bool | member varint | alarm kind 1 byte
+//! init       cluster varint | members count, each: member
+//! add        member | learners_max varint
+//! remove     id varint                                      (promote likewise)
+//! update     id varint | peer URLs
+//! publish    id varint | name bytes | client URLs
+//! force      cluster varint | member
 //! range      start bytes | end option<bytes>
+//! member     see `members::format`, URLs too
 //! ```
 //!
 //! The building blocks are those of [`crate::codec`]. A value has exactly one encoding.
@@ -29,6 +38,9 @@ use crate::command::{
     LeaseRevoke, Put, RangeRequest, Relation, RevisionBounds, Sort, SortBy, SortOrder, Txn, TxnOp,
 };
 use crate::key_range::KeyRange;
+use crate::members::format::{
+    put_member, put_members, put_text, put_urls, take_member, take_members, take_name, take_urls,
+};
 use crate::types::LeaseId;
 
 /// The only version there is.
@@ -45,7 +57,15 @@ const KIND_COMPACT: u8 = 4;
 const KIND_LEASE_GRANT: u8 = 5;
 const KIND_LEASE_REVOKE: u8 = 6;
 const KIND_ALARM: u8 = 7;
+/// Inside a transaction only.
 const KIND_RANGE: u8 = 8;
+const KIND_CLUSTER_INIT: u8 = 9;
+const KIND_MEMBER_ADD: u8 = 10;
+const KIND_MEMBER_REMOVE: u8 = 11;
+const KIND_MEMBER_UPDATE: u8 = 12;
+const KIND_MEMBER_PROMOTE: u8 = 13;
+const KIND_MEMBER_PUBLISH: u8 = 14;
+const KIND_CLUSTER_FORCE: u8 = 15;
 
 impl Command {
     /// Appends the command's bytes.
@@ -83,6 +103,13 @@ impl Command {
                 put_varint(out, alarm.member);
                 out.push(alarm.kind as u8);
             }
+            Command::ClusterInit { .. }
+            | Command::MemberAdd { .. }
+            | Command::MemberRemove { .. }
+            | Command::MemberUpdate { .. }
+            | Command::MemberPromote { .. }
+            | Command::MemberPublish { .. }
+            | Command::ClusterForce { .. } => encode_of_members(out, self),
         }
     }
 
@@ -107,7 +134,7 @@ impl Command {
                 member: input.varint()?,
                 kind: AlarmKind::from_byte(input.byte()?).ok_or(Malformed("unknown alarm"))?,
             }),
-            _ => return Err(Malformed("unknown command kind")),
+            kind => decode_of_members(&mut input, kind)?,
         };
         input.finish()?;
         Ok(command)
@@ -123,6 +150,71 @@ impl AlarmKind {
             _ => None,
         }
     }
+}
+
+fn encode_of_members(out: &mut Vec<u8>, command: &Command) {
+    match command {
+        Command::ClusterInit { cluster, members } => {
+            out.push(KIND_CLUSTER_INIT);
+            put_varint(out, *cluster);
+            put_members(out, members);
+        }
+        Command::MemberAdd { member, learners_max } => {
+            out.push(KIND_MEMBER_ADD);
+            put_member(out, member);
+            put_varint(out, *learners_max);
+        }
+        Command::MemberRemove { id } => {
+            out.push(KIND_MEMBER_REMOVE);
+            put_varint(out, *id);
+        }
+        Command::MemberUpdate { id, peer_urls } => {
+            out.push(KIND_MEMBER_UPDATE);
+            put_varint(out, *id);
+            put_urls(out, peer_urls);
+        }
+        Command::MemberPromote { id } => {
+            out.push(KIND_MEMBER_PROMOTE);
+            put_varint(out, *id);
+        }
+        Command::MemberPublish { id, name, client_urls } => {
+            out.push(KIND_MEMBER_PUBLISH);
+            put_varint(out, *id);
+            put_text(out, name);
+            put_urls(out, client_urls);
+        }
+        Command::ClusterForce { cluster, member } => {
+            out.push(KIND_CLUSTER_FORCE);
+            put_varint(out, *cluster);
+            put_member(out, member);
+        }
+        _ => unreachable!("the caller has seen that it is of members"),
+    }
+}
+
+fn decode_of_members(input: &mut Decoder, kind: u8) -> Result<Command, Malformed> {
+    Ok(match kind {
+        KIND_CLUSTER_INIT => {
+            Command::ClusterInit { cluster: input.varint()?, members: take_members(input)? }
+        }
+        KIND_MEMBER_ADD => {
+            Command::MemberAdd { member: take_member(input)?, learners_max: input.varint()? }
+        }
+        KIND_MEMBER_REMOVE => Command::MemberRemove { id: input.varint()? },
+        KIND_MEMBER_UPDATE => {
+            Command::MemberUpdate { id: input.varint()?, peer_urls: take_urls(input)? }
+        }
+        KIND_MEMBER_PROMOTE => Command::MemberPromote { id: input.varint()? },
+        KIND_MEMBER_PUBLISH => Command::MemberPublish {
+            id: input.varint()?,
+            name: take_name(input)?,
+            client_urls: take_urls(input)?,
+        },
+        KIND_CLUSTER_FORCE => {
+            Command::ClusterForce { cluster: input.varint()?, member: take_member(input)? }
+        }
+        _ => return Err(Malformed("unknown command kind")),
+    })
 }
 
 fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {

@@ -38,6 +38,7 @@ use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
 use crate::hash::HashReply;
+use crate::members::Cluster;
 use crate::options::Options;
 use crate::proposal::{Answer, Proposal, block_on, proposal};
 use crate::reply::{RangeReply, TxnReply};
@@ -246,6 +247,11 @@ impl<E: Engine> Kv<E> {
     /// Where the store stands.
     pub fn status(&self) -> Status {
         self.shared().store.status()
+    }
+
+    /// The group that keeps copies of the store, as its commands have made it.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.shared().store.cluster()
     }
 
     /// The newest main revision.

@@ -12,6 +12,19 @@ use crate::command::{Command, RangeRequest, Txn, TxnOp};
 use crate::error::Refusal;
 use crate::format::NESTING_MAX;
 use crate::key_range::KeyRange;
+use crate::members::Member;
+
+// The bounds on what is said of members are a part of the format: what one copy of a store accepts
+// every other has to. They can grow in a new version of the format, and never shrink.
+
+/// Most members that a cluster is formed of.
+pub const MEMBERS_MAX: usize = 256;
+/// Most bytes of a member's name.
+pub const MEMBER_NAME_BYTES_MAX: usize = 1024;
+/// Most peer URLs, and most client URLs, of a member.
+pub const MEMBER_URLS_MAX: usize = 64;
+/// Most bytes of one URL.
+pub const MEMBER_URL_BYTES_MAX: usize = 2048;
 
 /// Bounds on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +56,13 @@ impl Limits {
             | Command::LeaseGrant(_)
             | Command::LeaseRevoke(_)
             | Command::Alarm(_) => Ok(()),
+            Command::ClusterInit { .. }
+            | Command::MemberAdd { .. }
+            | Command::MemberRemove { .. }
+            | Command::MemberUpdate { .. }
+            | Command::MemberPromote { .. }
+            | Command::MemberPublish { .. }
+            | Command::ClusterForce { .. } => check_members(command),
         }
     }
 
@@ -64,6 +84,35 @@ impl Limits {
     pub fn check_bytes(&self, command_bytes: usize) -> Result<(), Refusal> {
         if command_bytes > self.command_bytes_max { Err(Refusal::TooLarge) } else { Ok(()) }
     }
+}
+
+/// Whether what a command says of members can be read back. Checked again when it is applied: what
+/// has come into the engine must come out of it.
+pub(crate) fn check_members(command: &Command) -> Result<(), Refusal> {
+    let fits = match command {
+        Command::ClusterInit { members, .. } => {
+            members.len() <= MEMBERS_MAX && members.iter().all(member_fits)
+        }
+        Command::MemberAdd { member, .. } | Command::ClusterForce { member, .. } => {
+            member_fits(member)
+        }
+        Command::MemberUpdate { peer_urls, .. } => urls_fit(peer_urls),
+        Command::MemberPublish { name, client_urls, .. } => {
+            name.len() <= MEMBER_NAME_BYTES_MAX && urls_fit(client_urls)
+        }
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(Refusal::TooLarge) }
+}
+
+fn member_fits(member: &Member) -> bool {
+    member.name.len() <= MEMBER_NAME_BYTES_MAX
+        && urls_fit(&member.peer_urls)
+        && urls_fit(&member.client_urls)
+}
+
+fn urls_fit(urls: &[String]) -> bool {
+    urls.len() <= MEMBER_URLS_MAX && urls.iter().all(|url| url.len() <= MEMBER_URL_BYTES_MAX)
 }
 
 fn check_key(key: &Bytes) -> Result<(), Refusal> {

@@ -3,7 +3,10 @@
 //! Every reply carries the main revision that etcd puts in its header: for a change, the revision
 //! that it made; for a read, the newest one, even when the read looked into the past.
 
+use std::sync::Arc;
+
 use crate::command::AlarmKind;
+use crate::members::Cluster;
 use crate::types::{KeyValue, LeaseId};
 
 /// The answer to a [`crate::command::Command`].
@@ -23,6 +26,8 @@ pub enum Reply {
     LeaseRevoke(LeaseRevokeReply),
     /// To a change of alarms.
     Alarm(AlarmReply),
+    /// To a change of members.
+    Cluster(ClusterReply),
 }
 
 /// What a range held.
@@ -114,6 +119,15 @@ pub struct AlarmReply {
     pub revision: u64,
     /// Those raised, or those cleared.
     pub alarms: Vec<Alarm>,
+}
+
+/// The members as they stand after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterReply {
+    /// The newest main revision; members make none.
+    pub revision: u64,
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
 }
 
 /// A standing alarm.

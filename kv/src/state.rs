@@ -2,13 +2,15 @@
 //!
 //! Two stores that have applied the same commands hold equal states. The records themselves lie in
 //! the engine; this is what must be at hand to decide: where each key's revisions are, which
-//! leases and alarms stand, and three positions.
+//! leases, alarms and members stand, and three positions.
 //!
 //! ```text
 //! Space::Meta    "applied"    8 bytes  journal position of the newest command applied
 //!                "revision"   8 bytes  newest main revision
 //!                "compacted"  8 bytes  oldest readable main revision; absent: never compacted
 //!                "swept"      8 bytes  the compaction whose garbage is all gone
+//!                "loading"    empty    the engine is being filled, and holds no state yet
+//!                              and the members of the group: see `members::format`
 //! Space::Lease   id, 8 bytes           time to live, seconds, 8 bytes
 //! Space::Alarm   member 8 bytes, kind  empty
 //! Space::Record  see `record`
@@ -18,6 +20,7 @@
 //! compaction may drop the newest record (a tombstone), and the store's clock must never go back.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -26,6 +29,7 @@ use crate::engine::{Batch, Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
 use crate::index::{Index, Restored};
 use crate::lease::Leases;
+use crate::members::{Cluster, Edit};
 use crate::record::{Record, decode, revision_of};
 use crate::reply::Alarm;
 use crate::types::{KeyValue, LeaseId, REVISION_FRESH, Revision};
@@ -34,12 +38,16 @@ const META_APPLIED: &[u8] = b"applied";
 const META_REVISION: &[u8] = b"revision";
 const META_COMPACTED: &[u8] = b"compacted";
 const META_SWEPT: &[u8] = b"swept";
+/// Stands in an engine while a checkpoint is loaded into it.
+pub(crate) const META_LOADING: &[u8] = b"loading";
 
 /// Everything that a command can change or depend on.
 pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) leases: Leases,
     pub(crate) alarms: BTreeSet<Alarm>,
+    /// Shared with whoever has asked; a change copies it if anyone still looks.
+    pub(crate) cluster: Arc<Cluster>,
     /// Journal position of the newest command applied; 0 before the first.
     pub(crate) applied: u64,
     /// The newest main revision.
@@ -54,13 +62,17 @@ impl State {
     /// The state that `engine` holds.
     pub(crate) fn load<E: Engine>(engine: &E) -> Result<State, Error> {
         let snapshot = engine.snapshot();
+        if snapshot.get(Space::Meta, META_LOADING)?.is_some() {
+            return Err(damaged("the loading of a checkpoint was not finished"));
+        }
         let compacted = load_number(&snapshot, META_COMPACTED)?;
         let mut state = State {
             index: Index::new(compacted.unwrap_or(0)),
             leases: load_leases(&snapshot)?,
             alarms: load_alarms(&snapshot)?,
-            applied: load_number(&snapshot, META_APPLIED)?.unwrap_or(0),
-            revision: load_number(&snapshot, META_REVISION)?.unwrap_or(REVISION_FRESH),
+            cluster: Arc::new(Cluster::load(&snapshot)?),
+            applied: load_applied(&snapshot)?,
+            revision: load_revision(&snapshot)?,
             compacted,
             swept: load_number(&snapshot, META_SWEPT)?,
         };
@@ -141,6 +153,17 @@ impl State {
         batch.delete(Space::Alarm, &alarm_key(alarm));
     }
 
+    /// Changes the members, and adds that.
+    pub(crate) fn edit_cluster(&mut self, edit: Edit, batch: &mut Batch) {
+        if edit == Edit::default() {
+            return;
+        }
+        edit.save(batch);
+        let cluster = Arc::make_mut(&mut self.cluster);
+        cluster.make(edit);
+        cluster.check();
+    }
+
     /// Whether an alarm of `kind` stands for any member.
     pub(crate) fn has_alarm(&self, kind: AlarmKind) -> bool {
         self.alarms.iter().any(|alarm| alarm.kind == kind)
@@ -168,15 +191,25 @@ fn number(value: u64) -> Bytes {
     Bytes::copy_from_slice(&value.to_be_bytes())
 }
 
-fn damaged(reason: &'static str) -> Error {
+pub(crate) fn damaged(reason: &'static str) -> Error {
     Error::BadRecord { revision: Revision::default(), reason }
 }
 
-fn load_number(snapshot: &impl Snapshot, key: &[u8]) -> Result<Option<u64>, Error> {
+pub(crate) fn load_number(snapshot: &impl Snapshot, key: &[u8]) -> Result<Option<u64>, Error> {
     let Some(bytes) = snapshot.get(Space::Meta, key)? else { return Ok(None) };
     let width = <[u8; 8]>::try_from(bytes.as_ref());
     let bytes = width.map_err(|_| damaged("a position is not 8 bytes wide"))?;
     Ok(Some(u64::from_be_bytes(bytes)))
+}
+
+/// Journal position of the newest command applied; 0 before the first.
+pub(crate) fn load_applied(snapshot: &impl Snapshot) -> Result<u64, Error> {
+    Ok(load_number(snapshot, META_APPLIED)?.unwrap_or(0))
+}
+
+/// The newest main revision.
+pub(crate) fn load_revision(snapshot: &impl Snapshot) -> Result<u64, Error> {
+    Ok(load_number(snapshot, META_REVISION)?.unwrap_or(REVISION_FRESH))
 }
 
 fn load_leases(snapshot: &impl Snapshot) -> Result<Leases, Error> {

@@ -34,6 +34,7 @@ use crate::held::{Grip, Held};
 use crate::index::Direction;
 use crate::key_range::successor;
 use crate::lease::Lease;
+use crate::members::{Cluster, Member};
 use crate::range::Plan;
 use crate::record::{decode, load_put};
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
@@ -301,6 +302,16 @@ impl<E: Engine> Store<E> {
     /// Every lease that stands, with its time to live in seconds.
     pub fn leases(&self) -> Vec<(LeaseId, i64)> {
         self.held.read().state.leases.iter().map(|(id, lease)| (id, lease.ttl)).collect()
+    }
+
+    /// The members of the group, by id.
+    pub fn members(&self) -> Vec<Member> {
+        self.cluster().members.clone()
+    }
+
+    /// The group: its id, its members, and who was removed. Costs one reference.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.held.read().state.cluster)
     }
 
     /// Whether the store refuses what needs space, or everything.

@@ -109,6 +109,24 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
         Refusal::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Refusal::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        Refusal::MemberExists => (Code::FailedPrecondition, "etcdserver: member ID already exist"),
+        Refusal::PeerUrlsExist => {
+            (Code::FailedPrecondition, "etcdserver: Peer URLs already exists")
+        }
+        // etcd tells whoever asks no difference between who never was and who was removed.
+        Refusal::MemberNotFound | Refusal::MemberRemoved => {
+            (Code::NotFound, "etcdserver: member not found")
+        }
+        Refusal::MemberNotLearner => {
+            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        Refusal::TooManyLearners => {
+            (Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
+        }
+        Refusal::NoCluster | Refusal::LastVoter => (
+            Code::FailedPrecondition,
+            "etcdserver: re-configuration failed due to not enough started members",
+        ),
         // `Refusal` may grow; a new one must get its own line here, and until then a true answer.
         other => return Status::unknown(format!("etcdserver: {other}")),
     };
@@ -175,6 +193,20 @@ mod tests {
         let space = "etcdserver: mvcc: database space exceeded";
         check(Refusal::NoSpace, Code::ResourceExhausted, space);
         check(Refusal::Corrupt, DataLoss, "etcdserver: corrupt cluster");
+        let unknown = "etcdserver: member not found";
+        check(Refusal::MemberNotFound, NotFound, unknown);
+        check(Refusal::MemberRemoved, NotFound, unknown);
+        let taken = "etcdserver: member ID already exist";
+        check(Refusal::MemberExists, FailedPrecondition, taken);
+        let taken = "etcdserver: Peer URLs already exists";
+        check(Refusal::PeerUrlsExist, FailedPrecondition, taken);
+        let voter = "etcdserver: can only promote a learner member";
+        check(Refusal::MemberNotLearner, FailedPrecondition, voter);
+        let learners = "etcdserver: too many learner members in cluster";
+        check(Refusal::TooManyLearners, FailedPrecondition, learners);
+        let few = "etcdserver: re-configuration failed due to not enough started members";
+        check(Refusal::LastVoter, FailedPrecondition, few);
+        check(Refusal::NoCluster, FailedPrecondition, few);
     }
 
     // clientv3 maps this text to "request is too large" for its caller.

@@ -74,6 +74,8 @@ fn assert_same<E: Engine>(a: &Bench, b: &Bench<E>, end: &Oracle) {
     b.sweep();
     assert_eq!(a.store.status().swept, end.compacted, "a sweep comes to its end");
     assert_eq!(dump(&*a.store.engine()), dump(&*b.store.engine()), "engines, byte for byte");
+    assert_eq!(*a.store.cluster(), end.cluster);
+    assert_eq!(b.store.cluster(), a.store.cluster());
     for id in end.leases.keys() {
         assert_eq!(a.store.lease(*id), b.store.lease(*id));
     }
@@ -160,6 +162,7 @@ fn a_store_opened_again_goes_on_as_if_it_had_not_been_closed() {
             }
             if requests.percent(10) {
                 let (before, hash) = (bench.store.status(), bench.store.hash(None));
+                let cluster = bench.store.cluster();
                 let applied = bench.store.persist().expect("memory does not fail");
                 assert_eq!(applied, before.applied);
                 drop(bench);
@@ -169,6 +172,7 @@ fn a_store_opened_again_goes_on_as_if_it_had_not_been_closed() {
                 after.engine.bytes = before.engine.bytes;
                 assert_eq!(after, before);
                 assert_eq!(bench.store.hash(None).ok(), hash.ok());
+                assert_eq!(bench.store.cluster(), cluster);
             }
         }
         assert_same(&script.reference(), &bench, &script.end);

@@ -1,8 +1,11 @@
 //! The engines are one store: the same history gives the same answers on each, and each keeps the
 //! promises of an engine also when it is reached through [`AnyEngine`].
 
+use std::sync::Arc;
+
 use drystone_kv::command::{Command, RangeRequest, Txn};
 use drystone_kv::engine::Progress;
+use drystone_kv::members::Cluster;
 use drystone_kv::reply::{RangeReply, TxnReply};
 use drystone_kv::store::Status;
 use drystone_kv::{EngineKind, HashReply, Kv, LeaseId, LeaseInfo, Outcome, Refusal};
@@ -54,6 +57,7 @@ struct Portrait {
     status: Status,
     hash: Result<HashReply, Refusal>,
     leases: Vec<(LeaseId, Option<LeaseInfo>)>,
+    cluster: Arc<Cluster>,
 }
 
 impl Twins {
@@ -98,7 +102,7 @@ impl Twins {
             // How far each sweep has come, and what each engine makes of it, is its own business.
             (status.swept, status.engine) = (None, Default::default());
             let leases = kv.leases().into_iter().map(|id| (id, kv.lease(id, true))).collect();
-            Portrait { status, hash: refusal(kv.hash(None)), leases }
+            Portrait { status, hash: refusal(kv.hash(None)), leases, cluster: kv.cluster() }
         })
     }
 

@@ -9,6 +9,7 @@
 //! (by key, the whole list turned round when descending), because members that answer the same read
 //! in two orders would be noticed.
 
+mod cluster;
 mod limits;
 mod txn;
 
@@ -20,6 +21,7 @@ use drystone_kv::command::{
     RevisionBounds, Sort, SortBy, SortOrder,
 };
 use drystone_kv::key_range::KeyRange;
+use drystone_kv::members::Cluster;
 use drystone_kv::reply::{
     Alarm, AlarmReply, CompactReply, DeleteRangeReply, LeaseGrantReply, LeaseRevokeReply, PutReply,
     RangeReply, Reply,
@@ -53,6 +55,8 @@ pub(crate) struct Oracle {
     pub(crate) leases: BTreeMap<LeaseId, i64>,
     /// Alarms that stand.
     pub(crate) alarms: BTreeSet<Alarm>,
+    /// The members of the group.
+    pub(crate) cluster: Cluster,
 }
 
 impl Oracle {
@@ -63,6 +67,7 @@ impl Oracle {
             compacted: None,
             leases: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            cluster: Cluster::default(),
         }
     }
 
@@ -83,6 +88,9 @@ impl Oracle {
         if let Command::Alarm(change) = command {
             return Ok(Reply::Alarm(self.alarm(change)));
         }
+        if command.is_of_members() {
+            return self.change_members(command);
+        }
         self.refuse_if_corrupt()?;
         let full = self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace);
         match command {
@@ -94,7 +102,7 @@ impl Oracle {
             Command::Compact(compact) => self.compact(*compact).map(Reply::Compact),
             Command::LeaseGrant(grant) => self.grant(*grant).map(Reply::LeaseGrant),
             Command::LeaseRevoke(revoke) => self.revoke(revoke.id).map(Reply::LeaseRevoke),
-            Command::Alarm(_) => unreachable!("answered above"),
+            _ => unreachable!("answered above"),
         }
     }
 

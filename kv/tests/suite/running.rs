@@ -125,6 +125,7 @@ pub(crate) fn assert_stands(kv: &Kv, oracle: &Oracle) {
     assert_eq!((status.revision, status.compacted), (oracle.revision, oracle.compacted));
     assert_eq!(status.alarms, oracle.alarms.iter().copied().collect::<Vec<_>>());
     assert_eq!(status.leases, oracle.leases.len());
+    assert_eq!(*kv.cluster(), oracle.cluster);
     for (&id, &ttl) in &oracle.leases {
         let lease = kv.lease(id, true).expect("the lease stands");
         assert_eq!((lease.granted, lease.keys), (ttl, oracle.keys_of(id)));

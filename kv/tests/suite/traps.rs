@@ -6,6 +6,7 @@ mod alarms;
 mod compaction;
 mod deletes;
 mod leases;
+mod members;
 mod puts;
 mod reads;
 mod txns;

@@ -20,7 +20,7 @@ pub(crate) fn allowed(command: &Command, limits: &Limits) -> Result<(), Refusal>
             touches(&txn.failure)?;
             Ok(())
         }
-        _ => Ok(()),
+        _ => super::cluster::sizes(command),
     }
 }
 
