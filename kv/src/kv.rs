@@ -235,8 +235,7 @@ impl<E: Engine> Kv<E> {
 
     /// Opens a stream of watches.
     pub fn watch(&self, options: StreamOptions) -> WatchStream {
-        let store = self.shared().store.clone();
-        self.shared().store.hub.stream(store, options)
+        self.shared().store.watch(options)
     }
 
     /// Which engine holds the records.
@@ -360,7 +359,7 @@ impl<E: Engine> Running<E> {
         self.threads.join();
         // The journal may be poisoned, and have told everyone: what it could keep, it has kept.
         let _ = self.shared.journal.clone().close();
-        self.shared.store.hub.end();
+        self.shared.store.end_watches();
         self.shared.bell.ring();
     }
 }

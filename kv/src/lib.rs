@@ -89,10 +89,12 @@ pub mod mem;
 
 // What is served: reads, watches, hashes, and the removal of garbage.
 mod bulk;
+pub mod checkpoint;
 mod hash;
 mod held;
 mod past;
 mod pins;
+mod replace;
 pub mod store;
 mod sweep;
 pub mod watch;
@@ -108,6 +110,7 @@ mod replay;
 mod threads;
 
 pub use apply::Outcome;
+pub use checkpoint::Checkpoint;
 pub use command::{Command, DeleteRange, Put, RangeRequest, Txn};
 pub use engines::EngineKind;
 pub use error::{Error, Refusal};

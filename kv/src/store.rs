@@ -42,7 +42,7 @@ use crate::state::State;
 use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
-use crate::watch::{Change, Hub};
+use crate::watch::{Change, History, Hub, StreamOptions, WatchStream};
 
 /// How many keys a read looks up before it lets writers in.
 const TURN_KEYS_MAX: usize = 1024;
@@ -266,6 +266,17 @@ impl<E: Engine> Store<E> {
             replies.push(TxnOpReply::Range(lookup.range(request)?));
         }
         Ok(TxnReply { revision: state.revision, succeeded, replies })
+    }
+
+    /// Opens a stream of watches. It keeps the store alive: whoever stops a store
+    /// [ends](Store::end_watches) its streams.
+    pub fn watch(self: &Arc<Self>, options: StreamOptions) -> WatchStream {
+        self.hub.stream(Arc::clone(self) as Arc<dyn History>, options)
+    }
+
+    /// Ends all streams of watches, for good: their readers read what waits, then the end.
+    pub fn end_watches(&self) {
+        self.hub.end();
     }
 
     /// Where the store stands.

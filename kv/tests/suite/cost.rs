@@ -323,6 +323,46 @@ fn a_group_of_large_commands_is_written_in_pieces() {
     assert_eq!(bench.range(&page(below(200))).expect("readable").count, 100);
 }
 
+/// Notes how large the pieces are in which a stream is written.
+#[derive(Default)]
+struct Pieces {
+    largest: usize,
+    stream: Vec<u8>,
+}
+
+impl std::io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.largest = self.largest.max(bytes.len());
+        self.stream.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// A state is larger than what either side has memory to spare: it goes in pieces all the way.
+#[test]
+fn a_checkpoint_is_written_and_loaded_in_pieces() {
+    let large = store();
+    let puts = (0..64).map(|n| Command::Put(Put::new(key(n), vec![7; 1 << 20])));
+    apply_in_groups(&large, puts);
+    let small = store_of(LARGE);
+    for (bench, piece) in [(large, 1 << 20), (small, 64 << 10)] {
+        let mut pieces = Pieces::default();
+        let checkpoint = bench.store.checkpoint().expect("memory does not fail");
+        checkpoint.write(&mut pieces).expect("memory takes everything");
+        assert!(pieces.largest <= piece + 100, "a piece of {} bytes", pieces.largest);
+        let engine = Counting { mem: Mem::volatile(), counter: Arc::default() };
+        drystone_kv::checkpoint::load(&engine, &mut &pieces.stream[..]).expect("it is whole");
+        let largest = engine.counter.batch_bytes_max.load(Ordering::Relaxed);
+        assert!(largest < (4 << 20) + piece as u64 + 100, "a batch of {largest} bytes");
+        let follower = Bench::over(engine);
+        assert_eq!(follower.store.hash(None).ok(), bench.store.hash(None).ok());
+    }
+}
+
 /// The shortest of many times that a read took.
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the real clock")]
 fn shortest(bench: &Bench<Counting>, request: &RangeRequest) -> Duration {

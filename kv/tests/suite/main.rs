@@ -1,6 +1,7 @@
 //! The tests of the store's public face.
 
 mod bytes;
+mod checkpoint;
 mod common;
 mod cost;
 mod determinism;
@@ -9,6 +10,7 @@ mod engines;
 mod model;
 mod oracle;
 mod overtaken;
+mod replace;
 mod requests;
 mod running;
 mod traps;

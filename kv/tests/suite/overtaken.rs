@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drystone_kv::Store;
+use drystone_kv::checkpoint::load;
 use drystone_kv::command::{Command, Put, RangeRequest, Sort, SortBy, SortOrder, Txn, TxnOp};
 use drystone_kv::engine::{
     Batch, Direction, Engine, EngineError, EngineStats, Progress, Records, Snapshot, Space,
@@ -18,9 +18,11 @@ use drystone_kv::engine::{
 use drystone_kv::key_range::KeyRange;
 use drystone_kv::mem::{Mem, MemSnapshot};
 use drystone_kv::watch::{History as _, ReadLimits};
+use drystone_kv::{Error, Refusal, Store};
 use parking_lot::Mutex;
 
-use crate::common::compact;
+use crate::checkpoint::stream_of;
+use crate::common::{Bench, compact};
 
 /// More than a read looks up in one turn of the lock.
 const KEYS: u64 = 2_500;
@@ -154,6 +156,30 @@ impl World {
         self.interrupter.after(looks, move || overtake(&store));
     }
 
+    /// Has the store's content replaced in the midst of what comes: by what a leader has that went
+    /// on, and compacted at `compacted`, and swept that.
+    fn replace_after(&self, looks: u64, compacted: Option<u64>) {
+        let leader = Bench::over(load_of(&self.store));
+        leader.ok(&rewrite("new"));
+        if let Some(revision) = compacted {
+            leader.ok(&compact(revision));
+        }
+        leader.sweep();
+        let store = self.store.clone();
+        self.interrupter.after(looks, move || {
+            let mem = load_of(&leader.store);
+            let engine = Interrupted { mem, interrupter: Arc::default() };
+            store.replace(engine).expect("it is further on");
+            // Nothing that was being read in the old state holds the sweep back in the new one.
+            if store.status().compacted != Some(4) {
+                apply(&store, &compact(4));
+            }
+            while store.sweep_step().expect("memory does not fail") == Progress::More {}
+            let swept = store.status();
+            assert_eq!((swept.swept, swept.engine.records[Space::Record.index()]), (Some(4), KEYS));
+        });
+    }
+
     /// Asserts that it came to that, and that the sweep has left nothing behind once the read is
     /// over.
     fn check_swept_in_the_end(&self) {
@@ -165,6 +191,13 @@ impl World {
         assert_eq!(status.swept, Some(4));
         assert_eq!(status.engine.records[Space::Record.index()], KEYS);
     }
+}
+
+/// An engine with the state that a store has.
+fn load_of<E: Engine>(store: &Store<E>) -> Mem {
+    let engine = Mem::volatile();
+    load(&engine, &mut &stream_of(store)[..]).expect("the stream is whole");
+    engine
 }
 
 fn all_at(revision: u64) -> RangeRequest {
@@ -247,4 +280,107 @@ fn a_watch_reads_on_in_what_it_had_begun() {
     let before = world.store.before(b"k/00007", 3).expect("readable");
     assert_eq!(before.expect("it stood").value, "old");
     world.check_swept_in_the_end();
+}
+
+// The state is replaced while some keys are looked up and others not. What was looked up is loaded
+// where it was; the rest is found in the new state, at the same revision, or the read is refused as
+// one that comes too late. It is never refused, or answered, for any other reason.
+#[test]
+fn a_scan_whose_store_is_replaced_is_right_or_refused() {
+    for looks in [0, 1, 1000, 1024, 1025, KEYS - 1] {
+        for order in [SortOrder::Ascend, SortOrder::Descend] {
+            let world = World::new();
+            world.replace_after(looks, Some(4));
+            let sort = Some(Sort { by: SortBy::Key, order });
+            let read = world.store.range(&RangeRequest { sort, ..all_at(3) });
+            assert!(world.interrupter.has_happened(), "the read was long enough");
+            // The last turn's keys have all been looked up by then.
+            if looks < 2 * 1024 {
+                let refusal = Refusal::Compacted { compacted: 4 };
+                assert!(matches!(read, Err(Error::Refused(found)) if found == refusal), "{looks}");
+            } else {
+                let kvs = read.expect("nothing was left to look up").kvs;
+                assert!(kvs.len() as u64 == KEYS && kvs.iter().all(|kv| kv.value == "middle"));
+            }
+        }
+    }
+}
+
+// The same, where the new state still knows the revision: the answer is what it would have been.
+#[test]
+fn a_scan_goes_on_in_the_state_that_replaced_its_own() {
+    for compacted in [None, Some(2), Some(3)] {
+        for looks in [0, 1, 1000, 1024, 1025, KEYS - 1] {
+            let world = World::new();
+            let leader = Bench::over(load_of(&world.store));
+            leader.ok(&rewrite("new"));
+            compacted.map(|revision| leader.ok(&compact(revision)));
+            leader.sweep();
+            let store = world.store.clone();
+            world.interrupter.after(looks, move || {
+                let engine =
+                    Interrupted { mem: load_of(&leader.store), interrupter: Arc::default() };
+                store.replace(engine).expect("it is further on");
+            });
+            let reply = world.store.range(&all_at(3)).expect("readable in both");
+            assert!(world.interrupter.has_happened(), "the read was long enough");
+            assert_eq!((reply.count, reply.kvs.len() as u64, reply.revision), (KEYS, KEYS, 3));
+            assert!(reply.kvs.iter().all(|kv| kv.value == "middle"));
+        }
+    }
+}
+
+// One key, one key's past and a slice of history are read in one turn each: in what they began on.
+#[test]
+fn what_is_read_in_one_turn_does_not_notice_a_replacement() {
+    let limits = ReadLimits { revisions_max: 100, bytes_max: usize::MAX };
+    let world = World::new();
+    world.replace_after(0, Some(4));
+    let request = RangeRequest { range: KeyRange::single("k/00007"), ..all_at(2) };
+    assert_eq!(world.store.range(&request).expect("readable").kvs[0].value, "old");
+    assert!(world.interrupter.has_happened());
+
+    let world = World::new();
+    world.replace_after(5, Some(4));
+    let mut changes = Vec::new();
+    let next = world.store.changes(2, limits, &|_| true, &mut changes).expect("readable");
+    assert_eq!((next, changes.len() as u64), (4, 2 * KEYS));
+    assert_eq!(world.store.compacted(), 4, "whoever has read it looks at this next");
+
+    let world = World::new();
+    world.replace_after(1, Some(4));
+    let mut changes = Vec::new();
+    let next = world.store.key_changes(b"k/00007", 2, limits, &mut changes).expect("readable");
+    assert_eq!((next, changes.len()), (4, 2));
+
+    let world = World::new();
+    world.replace_after(0, Some(4));
+    let before = world.store.before(b"k/00007", 3).expect("readable");
+    assert_eq!(before.expect("it stood").value, "old");
+}
+
+// A hash is judged record by record by the index, which is gone: it begins over, at its revision.
+#[test]
+fn a_hash_begins_over_when_its_store_is_replaced() {
+    let expected = World::new().store.hash(Some(3)).expect("readable").hash;
+    for looks in [0, 1, 1023, 1024, 2048, 4000] {
+        let world = World::new();
+        world.replace_after(looks, None);
+        let hash = world.store.hash(Some(3));
+        assert!(world.interrupter.has_happened());
+        let refusal = Refusal::Compacted { compacted: 4 };
+        assert!(matches!(hash, Err(Error::Refused(found)) if found == refusal), "{looks} looks");
+    }
+    for looks in [0, 1, 1023, 1024, 2048, 4000] {
+        let world = World::new();
+        let leader = Bench::over(load_of(&world.store));
+        leader.ok(&rewrite("new"));
+        let store = world.store.clone();
+        world.interrupter.after(looks, move || {
+            let engine = Interrupted { mem: load_of(&leader.store), interrupter: Arc::default() };
+            store.replace(engine).expect("it is further on");
+        });
+        let hash = world.store.hash(Some(3)).expect("readable in both");
+        assert_eq!((hash.hash, hash.revision), (expected, 4));
+    }
 }

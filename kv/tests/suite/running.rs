@@ -14,7 +14,7 @@ mod quota;
 mod restart;
 mod stress;
 mod upkeep;
-mod watching;
+pub(crate) mod watching;
 
 use std::path::Path;
 use std::sync::Arc;

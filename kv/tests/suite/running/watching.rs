@@ -18,6 +18,8 @@ use drystone_kv::watch::{
 use crate::common::{compact, delete, grant, put, put_on, range, revoke};
 use crate::running::{Machine, ok, sweep};
 
+pub(crate) use model::stream_options;
+
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -44,12 +46,12 @@ fn drain(stream: &mut WatchStream) -> (Vec<WatchMessage>, bool) {
     }
 }
 
-fn said(stream: &mut WatchStream) -> Vec<WatchMessage> {
+pub(crate) fn said(stream: &mut WatchStream) -> Vec<WatchMessage> {
     drain(stream).0
 }
 
 /// The events of all messages, as `+key=value@revision` and `-key@revision`.
-fn events(messages: &[WatchMessage]) -> Vec<String> {
+pub(crate) fn events(messages: &[WatchMessage]) -> Vec<String> {
     let mut told = Vec::new();
     for message in messages {
         let WatchMessage::Events { events, .. } = message else { continue };

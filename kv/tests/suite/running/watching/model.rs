@@ -40,7 +40,7 @@ struct World {
 }
 
 /// Small enough that messages, slices and the outbox all overflow now and then.
-fn stream_options(requests: &mut Requests) -> StreamOptions {
+pub(crate) fn stream_options(requests: &mut Requests) -> StreamOptions {
     let default = StreamOptions::default();
     if requests.percent(50) {
         return default;
