@@ -12,7 +12,7 @@ use drystone_kv::engines::{AnyEngine, EngineConfig};
 use drystone_kv::limits::Limits;
 use drystone_kv::mem::Mem;
 use drystone_kv::{EngineKind, Store};
-use drystone_vfs::{MemVfs, SimClock, Vfs};
+use drystone_vfs::{MemVfs, SimClock, SimVfs, Vfs};
 use rand::RngExt as _;
 
 use crate::common::{Bench, dump, each_seed, grant, put, put_on, read_at};
@@ -377,6 +377,34 @@ fn what_the_connection_says_is_passed_on() {
     }
     let mut pieces = Failing { left: stream.len(), stream };
     load(&Mem::volatile(), &mut pieces).expect("the stream came in pieces, and whole");
+}
+
+// The power goes while a state comes in, or right after. What is in the folder then is all of it,
+// or nothing, or something that says that it is not all.
+#[test]
+fn a_crash_leaves_a_whole_state_or_none() {
+    let stream = sample();
+    let applied = load(&Mem::volatile(), &mut &stream[..]).expect("the stream is whole");
+    for kind in EngineKind::ALL {
+        for seed in 0..10 {
+            for left in [0, 50, 40_000, 100_000, stream.len() - 1, stream.len()] {
+                let disk = SimVfs::new(seed);
+                let home = Home { kind, vfs: Arc::new(disk.clone()) };
+                let engine = home.open();
+                let loaded = load(&engine, &mut Failing { left, stream: stream.clone() });
+                assert_eq!(loaded.is_ok(), left == stream.len());
+                let crashed = Home { kind, vfs: Arc::new(disk.crash()) };
+                drop(engine);
+                let engine = crashed.open();
+                let is_empty = dump(&engine).is_empty();
+                match Store::open(engine) {
+                    Ok(store) if loaded.is_ok() => assert_eq!(store.status().applied, applied),
+                    Ok(_) => assert!(is_empty, "{kind}: a part of a state, cut at {left}"),
+                    Err(error) => assert!(loaded.is_err(), "{kind}: {error}"),
+                }
+            }
+        }
+    }
 }
 
 // What is in an engine already would be a part of the state.

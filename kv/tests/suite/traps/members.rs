@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use drystone_kv::Refusal;
+use bytes::Bytes;
 use drystone_kv::command::{AlarmChange, AlarmKind, Command};
+use drystone_kv::engine::{Batch, Engine as _, Space};
+use drystone_kv::mem::Mem;
 use drystone_kv::members::{Cluster, LEARNERS_MAX, Member};
 use drystone_kv::reply::{ClusterReply, Reply};
+use drystone_kv::{Error, Refusal, Store};
 
 use crate::common::{Bench, dump, put};
 
@@ -215,4 +218,47 @@ fn what_could_not_be_read_back_never_comes_in() {
     let after = dump(&*bench.store.engine());
     let changed = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert_eq!((after.len(), changed), (before.len(), 1), "but for the position");
+}
+
+// An engine whose table of members makes no sense is not taken for one that has none.
+#[test]
+fn a_damaged_table_of_members_does_not_open() {
+    let bench = bench();
+    bench.ok(&Command::MemberRemove { id: 2 });
+    let sound = dump(&*bench.store.engine());
+    let open = |change: &dyn Fn(&mut Batch)| {
+        let mut batch = Batch::new();
+        for (space, key, value) in &sound {
+            batch.put(*space, key, value.clone());
+        }
+        change(&mut batch);
+        let engine = Mem::volatile();
+        engine.write(batch).expect("memory does not fail");
+        Store::open(engine)
+    };
+    let key = |prefix: &[u8], id: u64| [prefix, &id.to_be_bytes()].concat();
+    let (one, three) = (key(b"member/", 1), key(b"member/", 3));
+    let found = sound.iter().find(|(_, key, _)| *key == one);
+    let bytes = found.expect("the format has it there").2.clone();
+    assert_eq!(open(&|_| {}).expect("sound").cluster(), bench.store.cluster());
+    let put = |key: &[u8], value: Bytes| {
+        let key = key.to_vec();
+        move |batch: &mut Batch| batch.put(Space::Meta, &key, value.clone())
+    };
+    let damages: [Box<dyn Fn(&mut Batch)>; 8] = [
+        Box::new(put(&one, bytes.slice(1..))),
+        Box::new(put(&one, [&bytes[..], b"\0"].concat().into())),
+        Box::new(put(&three, bytes.clone())),
+        Box::new(put(&key(b"removed/", 1), Bytes::new())),
+        Box::new(put(&one[..14], bytes)),
+        Box::new(put(b"cluster", Bytes::from_static(b"seven"))),
+        Box::new(|batch| batch.delete(Space::Meta, b"cluster")),
+        Box::new(move |batch| {
+            batch.delete(Space::Meta, &one);
+            batch.delete(Space::Meta, &three);
+        }),
+    ];
+    for (n, damage) in damages.iter().enumerate() {
+        assert!(matches!(open(damage), Err(Error::BadRecord { .. })), "damage {n}");
+    }
 }
