@@ -53,8 +53,9 @@
 //!
 //! # Left out
 //!
-//! Replication: [`Kv`] drives one member. For whoever drives several there is [`Store`] with
-//! [`Store::apply`], [`Store::checkpoint`] and [`Store::replace`]. Authentication: that is for whoever serves the store.
+//! Replication: [`Kv`] drives one member. For whoever drives several there are [`Store::apply`],
+//! [`Store::checkpoint`] and [`Store::replace`]. Authentication: that is for whoever serves the
+//! store.
 //!
 //! # Reading order
 //!

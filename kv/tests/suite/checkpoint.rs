@@ -357,7 +357,7 @@ impl io::Write for Failing {
     }
 }
 
-// A broken connection is not a damaged state: the caller tries again for the one, and not the other.
+// A broken connection is no damaged state: the caller tries again for the one, not the other.
 #[test]
 fn what_the_connection_says_is_passed_on() {
     let bench = Bench::new();

@@ -190,7 +190,8 @@ fn watchers_see_the_history_across_replacements() {
         let hashes = [world.follower.hash(None), world.leader.store.hash(None)];
         let [follower, leader] = hashes.map(|hash| hash.expect("readable"));
         assert_eq!(follower, leader);
-        println!("{} events, {} canceled, {} states", world.events, world.canceled, world.replaced);
+        let World { events, canceled, replaced, .. } = &world;
+        println!("{events} events, {canceled} canceled, {replaced} states");
         world.follower.end_watches();
     });
 }
@@ -219,7 +220,10 @@ fn behind(compacted: u64) -> (Arc<Store<AnyEngine>>, Bench, WatchStream, [WatchI
 
 /// What one watcher is told.
 fn told(messages: &[WatchMessage], watcher: WatchId) -> Vec<String> {
-    let of_it = |message: &&WatchMessage| matches!(message, WatchMessage::Events { id, .. } if *id == watcher);
+    let of_it = |message: &&WatchMessage| match message {
+        WatchMessage::Events { id, .. } => *id == watcher,
+        _ => false,
+    };
     events(&messages.iter().filter(of_it).cloned().collect::<Vec<_>>())
 }
 

@@ -245,7 +245,8 @@ fn a_damaged_table_of_members_does_not_open() {
         let key = key.to_vec();
         move |batch: &mut Batch| batch.put(Space::Meta, &key, value.clone())
     };
-    let damages: [Box<dyn Fn(&mut Batch)>; 8] = [
+    type Damage = Box<dyn Fn(&mut Batch)>;
+    let damages: [Damage; 8] = [
         Box::new(put(&one, bytes.slice(1..))),
         Box::new(put(&one, [&bytes[..], b"\0"].concat().into())),
         Box::new(put(&three, bytes.clone())),
