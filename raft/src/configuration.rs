@@ -111,6 +111,15 @@ impl Configuration {
         self.incoming.binary_search(&id).is_ok() || self.outgoing.binary_search(&id).is_ok()
     }
 
+    /// The one whose vote alone counts, if there is such a one.
+    #[must_use]
+    pub fn sole_voter(&self) -> Option<NodeId> {
+        match (&self.incoming[..], &self.outgoing[..]) {
+            ([id], []) => Some(*id),
+            _ => None,
+        }
+    }
+
     pub(crate) fn quorum(&self) -> Quorum<'_> {
         Quorum::new(&self.incoming, &self.outgoing)
     }

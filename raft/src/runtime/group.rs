@@ -44,11 +44,15 @@ pub struct Rank {
     pub role: Role,
     /// Who leads, as far as it knows.
     pub leader: Option<NodeId>,
+    /// It leads, and its vote is the only one: nobody else can lead before it has said so.
+    pub alone: bool,
 }
 
 impl Rank {
     pub(crate) fn of(raft: &Raft) -> Rank {
-        Rank { term: raft.hard().term, role: raft.role(), leader: raft.leader() }
+        let (role, members) = (raft.role(), raft.members());
+        let alone = role == Role::Leader && members.sole_voter() == Some(raft.id());
+        Rank { term: raft.hard().term, role, leader: raft.leader(), alone }
     }
 }
 
