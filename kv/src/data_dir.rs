@@ -27,7 +27,6 @@ use crate::error::Error;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TMP: &str = "FORMAT.tmp";
 const LOCK_FILE: &str = "LOCK";
-const FORMAT_NAME: &str = "drystone-kv";
 /// A folder of the memory engine: older builds, which know no other, go on reading it.
 const VERSION_MEMORY: u32 = 1;
 /// A folder whose engine is named. Another engine needs another version: a build that does not know
@@ -35,6 +34,16 @@ const VERSION_MEMORY: u32 = 1;
 const VERSION_NAMED: u32 = 2;
 /// More than any format line there will be; a longer file is not one.
 const FORMAT_BYTES_MAX: usize = 64;
+
+/// What a folder is for, as its first line says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Purpose(&'static str);
+
+/// A store that runs by itself.
+pub(crate) const ALONE: Purpose = Purpose("drystone-kv");
+/// A member of a group; what lies beside the format is drawn there.
+#[cfg(feature = "runtime")]
+pub(crate) const REPLICA: Purpose = Purpose("drystone-kv-replica");
 
 /// A folder that is ours and locked, until dropped.
 #[derive(Debug)]
@@ -50,10 +59,11 @@ impl DataDir {
     pub(crate) fn open(
         vfs: &Arc<dyn Vfs>,
         dir: &Path,
+        purpose: Purpose,
         kind: Option<EngineKind>,
     ) -> Result<DataDir, Error> {
         // A look before the first change: a folder that is not ours gets no lock either.
-        if find(vfs, dir, kind)?.is_none() {
+        if find(vfs, dir, purpose, kind)?.is_none() {
             vfs.create_dir_all(dir).map_err(|error| Error::io(dir, error))?;
         }
         let lock_path = dir.join(LOCK_FILE);
@@ -62,14 +72,14 @@ impl DataDir {
             _ => Error::io(&lock_path, error),
         })?;
         // Another process may have made the folder since, with another engine, and be gone again.
-        let found = find(vfs, dir, kind)?;
+        let found = find(vfs, dir, purpose, kind)?;
         let format_path = dir.join(FORMAT_FILE);
         let kind = match found {
             // It may have died before the file's name was durable; what now follows builds on it.
             Some(kind) => vfs.sync_dir(dir).map(|()| kind),
             None => {
                 let kind = kind.unwrap_or_default();
-                write_format(vfs, dir, kind).map(|()| kind)
+                write_format(vfs, dir, purpose, kind).map(|()| kind)
             }
         };
         let kind = kind.map_err(|error| Error::io(&format_path, error))?;
@@ -97,6 +107,7 @@ impl DataDir {
 fn find(
     vfs: &Arc<dyn Vfs>,
     dir: &Path,
+    purpose: Purpose,
     asked: Option<EngineKind>,
 ) -> Result<Option<EngineKind>, Error> {
     let names = match vfs.list(dir) {
@@ -108,7 +119,7 @@ fn find(
         return Ok(None);
     }
     let file = dir.join(FORMAT_FILE);
-    let found = read_format(vfs, &file)?;
+    let found = read_format(vfs, &file, purpose)?;
     match asked {
         Some(asked) if asked != found => Err(Error::WrongEngine { file, found, asked }),
         _ => Ok(Some(found)),
@@ -127,7 +138,7 @@ fn is_ours(dir: &Path, names: &[OsString]) -> Result<bool, Error> {
     }
 }
 
-fn read_format(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<EngineKind, Error> {
+fn read_format(vfs: &Arc<dyn Vfs>, path: &Path, purpose: Purpose) -> Result<EngineKind, Error> {
     let read = || {
         let file = vfs.open(path, OpenMode::Read)?;
         let mut buf = [0; FORMAT_BYTES_MAX];
@@ -136,7 +147,7 @@ fn read_format(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<EngineKind, Error> {
     };
     let text = read().map_err(|error| Error::io(path, error))?;
     let damaged = |reason| Error::Damaged { file: path.to_path_buf(), reason };
-    let fields = text.strip_suffix('\n').and_then(|line| line.strip_prefix(FORMAT_NAME));
+    let fields = text.strip_suffix('\n').and_then(|line| line.strip_prefix(purpose.0));
     let fields = fields.and_then(|fields| fields.strip_prefix(' '));
     let (version, rest) = match fields.map(|fields| fields.split_once(' ')) {
         Some(Some((version, rest))) => (version.parse().ok(), rest),
@@ -151,21 +162,30 @@ fn read_format(vfs: &Arc<dyn Vfs>, path: &Path) -> Result<EngineKind, Error> {
         _ => return Err(Error::Unsupported { file: path.to_path_buf(), version }),
     };
     // A line has one spelling.
-    if format_line(kind) == text { Ok(kind) } else { Err(damaged("it is not what was written")) }
-}
-
-fn format_line(kind: EngineKind) -> String {
-    match kind {
-        EngineKind::Memory => format!("{FORMAT_NAME} {VERSION_MEMORY}\n"),
-        EngineKind::Btree | EngineKind::Lsm => format!("{FORMAT_NAME} {VERSION_NAMED} {kind}\n"),
+    if format_line(purpose, kind) == text {
+        Ok(kind)
+    } else {
+        Err(damaged("it is not what was written"))
     }
 }
 
-fn write_format(vfs: &Arc<dyn Vfs>, dir: &Path, kind: EngineKind) -> io::Result<()> {
+fn format_line(Purpose(name): Purpose, kind: EngineKind) -> String {
+    match kind {
+        EngineKind::Memory => format!("{name} {VERSION_MEMORY}\n"),
+        EngineKind::Btree | EngineKind::Lsm => format!("{name} {VERSION_NAMED} {kind}\n"),
+    }
+}
+
+fn write_format(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    purpose: Purpose,
+    kind: EngineKind,
+) -> io::Result<()> {
     let tmp = dir.join(FORMAT_TMP);
     let file = vfs.open(&tmp, OpenMode::Create)?;
     file.set_len(0)?;
-    file.write_at(&[IoSlice::new(format_line(kind).as_bytes())], 0)?;
+    file.write_at(&[IoSlice::new(format_line(purpose, kind).as_bytes())], 0)?;
     file.sync_data()?;
     vfs.rename(&tmp, &dir.join(FORMAT_FILE))?;
     vfs.sync_dir(dir)

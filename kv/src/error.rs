@@ -204,6 +204,23 @@ pub enum Error {
     /// The store has shut down, or is poisoned by an earlier failure.
     #[error("the store has stopped")]
     Stopped,
+    /// The consensus log failed, or could not be opened.
+    #[cfg(feature = "runtime")]
+    #[error("the replica's log failed")]
+    Log(#[from] drystone_raft::runtime::Error),
+    /// No leader or no quorum in time. A command may have been done all the same.
+    #[error("the request timed out")]
+    TimedOut,
+    /// The leader lost its place while the request was under way. A command may have been done all
+    /// the same.
+    #[error("the leader changed")]
+    LeaderLost,
+    /// Only the leader can do this, and this member is not it.
+    #[error("this member does not lead")]
+    NotLeader,
+    /// The leadership cannot be handed to this member.
+    #[error("not a member that can lead")]
+    BadTransferee,
 }
 
 impl Error {

@@ -32,8 +32,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::bell::Bell;
 use crate::command::{AlarmChange, AlarmKind, Command, LeaseRevoke, RangeRequest, Txn};
-use crate::data_dir::DataDir;
-use crate::engine::{Engine, EngineStats, Progress};
+use crate::data_dir::{ALONE, DataDir};
+use crate::engine::{Engine, Progress};
 use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::{Error, Refusal};
 use crate::expiry::{Expiry, Renewal};
@@ -50,14 +50,8 @@ use crate::watch::{StreamOptions, WatchStream};
 /// How many leases one call of [`Kv::expire_leases`] revokes; called twice a second, that is
 /// etcd's bound of 1,000 a second, which keeps a storm of expiries from crowding out clients.
 const EXPIRIES_MAX: usize = 500;
-/// How long a step of the engine's upkeep takes, roughly. Clients share cores and disk with it.
-const UPKEEP_STEP: Duration = Duration::from_millis(5);
-/// Slack of the engine that is left alone: it will be used again.
-const UPKEEP_SLACK_BYTES_MIN: u64 = 64 << 20;
 /// After this a defragmentation ends, whatever is left.
 const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
-/// What etcd adds to the size of a key and value when it weighs a put against the quota.
-const QUOTA_PUT_OVERHEAD_BYTES: u64 = 256;
 
 /// A running store. Cheap to clone; the last clone to go stops it.
 pub struct Kv<E: Engine = AnyEngine> {
@@ -161,7 +155,7 @@ impl Kv {
         options: Options,
     ) -> Result<Kv, Error> {
         options.check().map_err(Error::Options)?;
-        let data_dir = DataDir::open(&vfs, dir, options.engine)?;
+        let data_dir = DataDir::open(&vfs, dir, ALONE, options.engine)?;
         crate::replay::check_engine(&*vfs, &data_dir)?;
         let config = EngineConfig { kind: data_dir.kind(), background: options.background };
         let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
@@ -427,7 +421,7 @@ impl<E: Engine> Shared<E> {
     /// operator clears it.
     fn check_quota(&self, command: &Command) -> Result<(), Error> {
         let Some(quota) = self.options.quota_bytes else { return Ok(()) };
-        let cost = quota_cost(command);
+        let cost = crate::quota::cost(command);
         if cost == 0 || self.store.engine().stats().bytes_in_use + cost <= quota {
             return Ok(());
         }
@@ -500,27 +494,11 @@ impl<E: Engine> Shared<E> {
         Ok(())
     }
 
-    /// Does a step of the engine's upkeep, if it takes far more than it needs.
-    pub(crate) fn upkeep_step(&self) -> Result<Progress, Error> {
-        let EngineStats { bytes, bytes_in_use, .. } = self.store.engine().stats();
-        let slack = bytes.saturating_sub(bytes_in_use);
-        if slack <= bytes_in_use.max(UPKEEP_SLACK_BYTES_MIN) {
-            return Ok(Progress::Done);
-        }
-        self.store.maintain(UPKEEP_STEP)
-    }
-
     fn defragment(&self) -> Result<(), Error> {
         self.persist()?;
         let deadline = self.clock.monotonic() + DEFRAGMENT_MAX;
-        let mut moved = false;
-        while self.store.maintain(UPKEEP_STEP)? == Progress::More {
-            moved = true;
-            if self.is_closed() || self.clock.monotonic() >= deadline {
-                break;
-            }
-        }
-        if moved { self.persist() } else { Ok(()) }
+        let goes_on = || !self.is_closed() && self.clock.monotonic() < deadline;
+        if crate::upkeep::all(&self.store, goes_on)? { self.persist() } else { Ok(()) }
     }
 
     pub(crate) fn note_persist(&self, result: Result<(), Error>) {
@@ -531,31 +509,5 @@ impl<E: Engine> Shared<E> {
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
         let deadline = self.expiry.lock().next_deadline()?;
         Some(deadline.saturating_sub(self.clock.monotonic()))
-    }
-}
-
-/// What a command weighs against the quota, bytes: etcd's estimate.
-fn quota_cost(command: &Command) -> u64 {
-    use crate::command::{Put, TxnOp};
-    fn put_cost(put: &Put) -> u64 {
-        let value_bytes = put.value.as_ref().map_or(0, bytes::Bytes::len);
-        QUOTA_PUT_OVERHEAD_BYTES + (put.key.len() + value_bytes) as u64
-    }
-    fn ops_cost(ops: &[TxnOp]) -> u64 {
-        let cost = |op: &TxnOp| match op {
-            TxnOp::Put(put) => put_cost(put),
-            TxnOp::Txn(nested) => txn_cost(nested),
-            TxnOp::Range(_) | TxnOp::DeleteRange(_) => 0,
-        };
-        ops.iter().map(cost).sum()
-    }
-    fn txn_cost(txn: &Txn) -> u64 {
-        ops_cost(&txn.success).max(ops_cost(&txn.failure))
-    }
-    match command {
-        Command::Put(put) => put_cost(put),
-        Command::Txn(txn) => txn_cost(txn),
-        Command::LeaseGrant(_) => 64,
-        _ => 0,
     }
 }

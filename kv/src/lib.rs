@@ -108,8 +108,14 @@ mod expiry;
 pub mod kv;
 pub mod options;
 mod proposal;
+mod quota;
 mod replay;
 mod threads;
+mod upkeep;
+
+// What is replicated: the same store on several machines.
+#[cfg(feature = "runtime")]
+pub mod runtime;
 
 pub use apply::Outcome;
 pub use checkpoint::Checkpoint;

@@ -11,6 +11,7 @@ mod model;
 mod oracle;
 mod overtaken;
 mod replace;
+mod replica;
 mod requests;
 mod running;
 mod traps;

@@ -1,0 +1,153 @@
+//! The folder of a replica.
+//!
+//! ```text
+//! <dir>/FORMAT      what it is, and which engine (see `data_dir`)
+//!       LOCK        locked while a process uses the folder
+//!       ENGINE      one line: which of the two holds the state
+//!       engine-a/   one engine's files
+//!       engine-b/   the other's, while a state that was sent takes the place of the first
+//!       raft/       the consensus log
+//!
+//! ENGINE = "engine-a\n" | "engine-b\n"     no such file: engine-a
+//! ```
+//!
+//! A state that comes from another member is built in the engine that is not in use. It counts from
+//! the moment at which `ENGINE` names it, which a rename does in one step; until then a restart
+//! finds the old one.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drystone_vfs::{Clock, OpenMode, Vfs};
+use parking_lot::Mutex;
+
+use crate::data_dir::{DataDir, REPLICA};
+use crate::engines::{AnyEngine, EngineConfig, EngineKind};
+use crate::error::Error;
+use crate::options::Options;
+
+const POINTER: &str = "ENGINE";
+const POINTER_TMP: &str = "ENGINE.tmp";
+const ENGINES: [&str; 2] = ["engine-a", "engine-b"];
+/// More than the line takes.
+const POINTER_BYTES_MAX: usize = 32;
+
+/// The folder of a replica, locked until dropped.
+pub(crate) struct Folder {
+    dir: PathBuf,
+    vfs: Arc<dyn Vfs>,
+    clock: Arc<dyn Clock>,
+    config: EngineConfig,
+    /// Which of the two engines is in use.
+    current: Mutex<usize>,
+    _lock: DataDir,
+}
+
+impl Folder {
+    /// Takes `dir`, creating it where there is none, and opens its engine.
+    pub(crate) fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        options: &Options,
+    ) -> Result<(Folder, AnyEngine), Error> {
+        let lock = DataDir::open(&vfs, dir, REPLICA, options.engine)?;
+        let config = EngineConfig { kind: lock.kind(), background: options.background };
+        let current = Mutex::new(read_pointer(&*vfs, &dir.join(POINTER))?);
+        let dir = dir.to_path_buf();
+        let folder = Folder { dir, vfs, clock, config, current, _lock: lock };
+        let current = *folder.current.lock();
+        let engine = folder.open_engine(current)?;
+        // What a process that died may have left half built.
+        folder.clear(1 - current).map_err(|error| folder.failed(1 - current, error))?;
+        Ok((folder, engine))
+    }
+
+    /// Which engine the folder was made with.
+    pub(crate) fn kind(&self) -> EngineKind {
+        self.config.kind
+    }
+
+    /// Where the consensus log lives.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("raft")
+    }
+
+    /// A new, empty engine beside the one in use.
+    pub(crate) fn begin(&self) -> Result<AnyEngine, Error> {
+        let other = 1 - *self.current.lock();
+        self.clear(other).map_err(|error| self.failed(other, error))?;
+        self.open_engine(other)
+    }
+
+    /// From now on the engine that was begun is the one, after a restart too. All that it must hold
+    /// is durable.
+    pub(crate) fn adopt(&self) -> Result<(), Error> {
+        let mut current = self.current.lock();
+        let other = 1 - *current;
+        let (tmp, path) = (self.dir.join(POINTER_TMP), self.dir.join(POINTER));
+        let write = || -> io::Result<()> {
+            let file = self.vfs.open(&tmp, OpenMode::Create)?;
+            file.set_len(0)?;
+            file.write_at(&[IoSlice::new(pointer_line(other).as_bytes())], 0)?;
+            file.sync_data()?;
+            self.vfs.rename(&tmp, &path)?;
+            self.vfs.sync_dir(&self.dir)
+        };
+        write().map_err(|error| Error::io(&path, error))?;
+        *current = other;
+        Ok(())
+    }
+
+    /// Removes the files of the engine that is not in use; nobody may be using it any more.
+    pub(crate) fn clear_other(&self) -> io::Result<()> {
+        let current = self.current.lock();
+        self.clear(1 - *current)
+    }
+
+    fn open_engine(&self, which: usize) -> Result<AnyEngine, Error> {
+        let dir = self.dir.join(ENGINES[which]);
+        Ok(AnyEngine::open(self.vfs.clone(), self.clock.clone(), &dir, &self.config)?)
+    }
+
+    fn clear(&self, which: usize) -> io::Result<()> {
+        remove_files(&*self.vfs, &self.dir.join(ENGINES[which]))
+    }
+
+    fn failed(&self, which: usize, error: io::Error) -> Error {
+        Error::io(&self.dir.join(ENGINES[which]), error)
+    }
+}
+
+/// Removes every file in a folder and in those within.
+fn remove_files(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    let names = match vfs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names?,
+    };
+    for name in names {
+        let path = dir.join(name);
+        match vfs.list(&path) {
+            Ok(_) => remove_files(vfs, &path)?,
+            Err(_) => vfs.remove(&path)?,
+        }
+    }
+    Ok(())
+}
+
+fn pointer_line(which: usize) -> String {
+    format!("{}\n", ENGINES[which])
+}
+
+fn read_pointer(vfs: &dyn Vfs, path: &Path) -> Result<usize, Error> {
+    let file = match vfs.open(path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        file => file.map_err(|error| Error::io(path, error))?,
+    };
+    let mut buf = [0; POINTER_BYTES_MAX];
+    let len = file.read_at(&mut buf, 0).map_err(|error| Error::io(path, error))?;
+    let which = (0..ENGINES.len()).find(|which| buf[..len] == *pointer_line(*which).as_bytes());
+    let reason = "it does not name an engine";
+    which.ok_or_else(|| Error::Damaged { file: path.to_path_buf(), reason })
+}

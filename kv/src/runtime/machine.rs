@@ -1,0 +1,115 @@
+//! The store as the state machine of a group.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drystone_raft::Index;
+use drystone_raft::runtime::{SaveJob, SnapshotJob, StateMachine, Unsaved};
+
+use crate::checkpoint;
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::runtime::envelope::{self, Origin};
+use crate::runtime::replica::Core;
+
+/// The store as the state machine of a group.
+pub(crate) struct Machine {
+    core: Arc<Core>,
+}
+
+impl Machine {
+    pub(crate) fn new(core: Arc<Core>) -> Machine {
+        Machine { core }
+    }
+
+    /// Applies commands, and returns their outcomes. The error is the engine's, or one of a log
+    /// that cannot be what this member and the others wrote.
+    fn run(&self, commands: &[(Index, &Bytes)]) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let mut opened: Vec<(u64, Command)> = Vec::with_capacity(commands.len());
+        let mut origins: Vec<(usize, Origin)> = Vec::new();
+        for (at, (index, bytes)) in commands.iter().enumerate() {
+            let (origin, command) = envelope::open(bytes).map_err(|malformed| {
+                let (journal, reason) = (self.core.folder.log(), malformed.0);
+                Error::BadCommand { journal, index: index.0, reason }
+            })?;
+            let mine = origin.filter(|origin| origin.member == self.core.options.id);
+            origins.extend(mine.map(|origin| (at, origin)));
+            opened.push((index.0, command));
+        }
+        let outcomes = self.core.store.apply(opened.iter().map(|(at, command)| (*at, command)))?;
+        let applied = opened.iter().zip(&outcomes);
+        self.core.lessor.note(applied.map(|((_, command), reply)| (command, reply.as_ref().ok())));
+        if opened.iter().any(|(_, command)| command.is_of_members()) {
+            self.core.roster_changed.notify_one();
+        }
+        let outcomes: Vec<Result<Reply, Error>> =
+            outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
+        for (at, origin) in origins {
+            self.core.pending.answer(origin.serial, outcomes[at].clone());
+        }
+        Ok(outcomes)
+    }
+}
+
+impl StateMachine for Machine {
+    type Reply = Result<Reply, Error>;
+
+    const KEEPS_ITSELF: bool = true;
+
+    fn apply(&mut self, index: Index, command: &Bytes) -> Self::Reply {
+        let mut replies = Vec::with_capacity(1);
+        self.apply_all(&[(index, command)], &mut replies);
+        replies.pop().expect("a command has a reply")
+    }
+
+    fn apply_all(&mut self, commands: &[(Index, &Bytes)], replies: &mut Vec<Self::Reply>) {
+        match self.run(commands) {
+            Ok(outcomes) => replies.extend(outcomes),
+            Err(error) => {
+                // The commands are in the log. A restart finds them there.
+                self.core.fail(&error);
+                replies.extend(commands.iter().map(|_| Err(error.clone())));
+            }
+        }
+    }
+
+    fn snapshot(&mut self) -> SnapshotJob {
+        let checkpoint = self.core.store.checkpoint();
+        Box::new(move |out: &mut dyn io::Write| checkpoint.map_err(io::Error::other)?.write(out))
+    }
+
+    fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
+        let core = &self.core;
+        let engine = core.folder.begin().map_err(io::Error::other)?;
+        let applied = checkpoint::load(&engine, from)?;
+        // Before the swap: what readers are shown next must be there after a crash as well.
+        core.folder.adopt().map_err(io::Error::other)?;
+        let old = Arc::downgrade(&core.store.engine());
+        core.store.replace(engine).map_err(io::Error::other)?;
+        tracing::info!(applied, "the state of another member took the place of this one's");
+        core.house.clear_when_gone(old);
+        core.roster_changed.notify_one();
+        Ok(())
+    }
+
+    fn applied(&self) -> Index {
+        Index(self.core.store.status().applied)
+    }
+
+    fn save(&mut self, unsaved: Unsaved) -> Option<SaveJob> {
+        let options = &self.core.options.store;
+        let cost = self.core.store.engine().stats().persist_bytes / options.persist_fraction;
+        let core = Arc::clone(&self.core);
+        (unsaved.pressed || unsaved.bytes >= options.persist_bytes_min.max(cost)).then(|| {
+            let save = move || {
+                let saved = core.store.persist();
+                core.note_persist(saved.as_ref().err().cloned());
+                saved.map(Index).map_err(io::Error::other)
+            };
+            Box::new(save) as SaveJob
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! The handle to a member of a replicated store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use drystone_raft::runtime::{Group, Link, Node, NodeConfig, Rank, Status as GroupStatus};
+use drystone_raft::store::Store as GroupStore;
+use drystone_raft::{NodeId, Role, Term};
+use drystone_vfs::{Clock, Vfs};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::command::{Command, RangeRequest, Txn};
+use crate::engine::Progress;
+use crate::engines::{AnyEngine, EngineKind};
+use crate::error::Error;
+use crate::hash::HashReply;
+use crate::members::Cluster;
+use crate::reply::{RangeReply, TxnReply};
+use crate::runtime::duties::Duties;
+use crate::runtime::folder::Folder;
+use crate::runtime::house::House;
+use crate::runtime::lessor::Lessor;
+use crate::runtime::machine::Machine;
+use crate::runtime::options::ReplicaOptions;
+use crate::runtime::peers::Peers;
+use crate::runtime::pending::Pending;
+use crate::store::{Status, Store};
+use crate::watch::{StreamOptions, WatchStream};
+
+/// After this a defragmentation ends, whatever is left.
+const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
+
+/// A member of a replicated store. Clones are the same member. It runs until
+/// [`Replica::shutdown`], or until the last clone is dropped.
+#[derive(Clone)]
+pub struct Replica {
+    running: Arc<Running>,
+}
+
+struct Running {
+    core: Arc<Core>,
+    group: Group<Machine>,
+    peers: Arc<dyn Peers>,
+    node: Mutex<Option<Node<Machine>>>,
+    duties: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the state machine, the tasks and the handles share.
+pub(crate) struct Core {
+    pub(crate) store: Arc<Store<AnyEngine>>,
+    pub(crate) folder: Folder,
+    pub(crate) options: ReplicaOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) lessor: Lessor,
+    pub(crate) pending: Pending,
+    pub(crate) house: House,
+    /// A command may have changed the members.
+    pub(crate) roster_changed: Arc<Notify>,
+    /// The term in which it has led with all of its log applied; 0 at first.
+    caught_up: AtomicU64,
+    /// Why the last attempt to save the engine failed, if it did.
+    save_error: Mutex<Option<Error>>,
+    /// Why the replica has ended by itself, if it has.
+    failure: Mutex<Option<Error>>,
+}
+
+impl Core {
+    /// Ends the replica: nothing is acknowledged any more.
+    pub(crate) fn fail(&self, error: &Error) {
+        self.store.give_up();
+        self.failure.lock().get_or_insert_with(|| error.clone());
+        self.lessor.bell.ring();
+    }
+
+    /// Whether everything that was committed before this term has been applied.
+    pub(crate) fn caught_up_in(&self, term: Term) -> bool {
+        self.caught_up.load(Ordering::Acquire) == term.0
+    }
+
+    pub(crate) fn note_caught_up(&self, term: Term) {
+        self.caught_up.store(term.0, Ordering::Release);
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
+    pub(crate) fn note_persist(&self, error: Option<Error>) {
+        *self.save_error.lock() = error;
+    }
+
+    /// A command's bytes, as this member proposes them.
+    pub(crate) fn encode(&self, command: &Command) -> Bytes {
+        let mut bytes = Vec::new();
+        command.encode(&mut bytes);
+        bytes.into()
+    }
+
+    pub(crate) fn sweep_step(&self) -> Result<Progress, Error> {
+        let progress = self.store.sweep_step()?;
+        if progress == Progress::Done {
+            self.lessor.bell.ring();
+        }
+        Ok(progress)
+    }
+}
+
+impl Replica {
+    /// Opens the replica in `dir`, creating it where there is none, and starts it: it replays what
+    /// the log holds beyond the engine, and takes its part in the group. Must be called within a
+    /// tokio runtime, which then drives it; a runtime of its own with two threads serves it best.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
+    /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Log`] for
+    /// damaged data, with the file.
+    pub async fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        link: Link,
+        peers: Arc<dyn Peers>,
+        options: ReplicaOptions,
+    ) -> Result<Replica, Error> {
+        options.check().map_err(Error::Options)?;
+        let (folder, engine) = Folder::open(vfs.clone(), clock.clone(), dir, &options.store)?;
+        let store = Arc::new(Store::open(engine)?);
+        let (node, log) = (options.node(), folder.log());
+        let store_options = &options.store;
+        let pending = Pending::new(store_options.proposals_max, store_options.proposals_bytes_max);
+        let background = store_options.background;
+        let core = Arc::new(Core {
+            store,
+            folder,
+            lessor: Lessor::new(clock.clone()),
+            clock,
+            pending,
+            options,
+            house: House::default(),
+            roster_changed: Arc::default(),
+            caught_up: AtomicU64::new(0),
+            save_error: Mutex::default(),
+            failure: Mutex::default(),
+        });
+        if core.options.alone.is_some() {
+            force(&vfs, &log, &core.options, &node)?;
+        }
+        let node = Node::spawn(node, vfs, &log, link, Machine::new(core.clone())).await?;
+        let group = node.group().clone();
+        let mut duties = vec![tokio::spawn(Duties::new(&core, group.clone()).roster())];
+        if background {
+            House::start(&core);
+            duties.push(tokio::spawn(Duties::new(&core, group.clone()).leases()));
+        }
+        let (node, duties) = (Mutex::new(Some(node)), Mutex::new(duties));
+        Ok(Replica { running: Arc::new(Running { core, group, peers, node, duties }) })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.running.core
+    }
+
+    pub(crate) fn group(&self) -> &Group<Machine> {
+        &self.running.group
+    }
+
+    pub(crate) fn peers(&self) -> &dyn Peers {
+        &*self.running.peers
+    }
+
+    fn store(&self) -> &Store<AnyEngine> {
+        &self.running.core.store
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> NodeId {
+        self.core().options.id
+    }
+
+    /// Where it stands in the group, at once.
+    pub fn rank(&self) -> Rank {
+        self.group().rank()
+    }
+
+    /// The same, to be told when it changes. It closes when the member stops.
+    pub fn watch_rank(&self) -> tokio::sync::watch::Receiver<Rank> {
+        self.group().watch()
+    }
+
+    /// What can be seen of the group.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn group_status(&self) -> Result<GroupStatus, Error> {
+        self.group().status().await.map_err(|_| Error::Stopped)
+    }
+
+    /// The members, and the name of their group, as far as this one has applied what was said.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.store().cluster()
+    }
+
+    /// Reads a range as it stands here: after [`Replica::linearize`], every write that was
+    /// acknowledged before; without, perhaps less.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Engine`].
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
+        self.core().options.store.limits.check_range(request)?;
+        self.store().range(request)
+    }
+
+    /// Runs a transaction that only reads, as [`Replica::range`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Error> {
+        self.core().options.store.limits.check_txn(txn)?;
+        self.store().read_txn(txn)
+    }
+
+    /// Hashes the history up to `revision`; `None` is the newest here. Equal on all members.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Engine`].
+    pub fn hash(&self, revision: Option<u64>) -> Result<HashReply, Error> {
+        self.store().hash(revision)
+    }
+
+    /// Opens a stream of watches on this member. It goes on over whatever happens to the group, and
+    /// can be opened again on another member from where it was.
+    pub fn watch(&self, options: StreamOptions) -> WatchStream {
+        self.core().store.watch(options)
+    }
+
+    /// Which engine holds the records.
+    pub fn engine_kind(&self) -> EngineKind {
+        self.core().folder.kind()
+    }
+
+    /// Where the store stands.
+    pub fn status(&self) -> Status {
+        self.store().status()
+    }
+
+    /// The newest main revision here.
+    pub fn revision(&self) -> u64 {
+        self.store().revision()
+    }
+
+    /// Commands that were proposed here and are not yet answered.
+    pub fn proposals_pending(&self) -> usize {
+        self.core().pending.count()
+    }
+
+    /// Resolves once the garbage of a compaction at `revision` is gone from the engine here.
+    pub async fn swept(&self, revision: u64) {
+        let core = self.core();
+        let condition = || {
+            let swept = core.store.swept() >= Some(revision);
+            (swept || core.failure.lock().is_some()).then_some(())
+        };
+        core.lessor.bell.until(condition).await;
+    }
+
+    /// Does a small step of removing garbage. The background threads call it until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Engine`].
+    pub fn sweep_step(&self) -> Result<Progress, Error> {
+        self.core().sweep_step()
+    }
+
+    /// Gives back what space the engine can spare. Runs beside reads and writes; stops after a
+    /// minute if writes always leave more to do.
+    ///
+    /// # Errors
+    /// When the engine fails. Nothing is lost by it: the log stays.
+    pub fn defragment(&self) -> Result<(), Error> {
+        let core = self.core();
+        core.store.persist()?;
+        let deadline = core.clock.monotonic() + DEFRAGMENT_MAX;
+        if crate::upkeep::all(&core.store, || core.clock.monotonic() < deadline)? {
+            core.store.persist()?;
+        }
+        Ok(())
+    }
+
+    /// Why the engine could not be saved the last time. Nothing is lost by it, but the log grows
+    /// until it can be.
+    pub fn save_error(&self) -> Option<Error> {
+        self.core().save_error.lock().clone()
+    }
+
+    /// Resolves with the reason when the member ends by itself: its engine or log failed, or a
+    /// thread panicked. The process should end, so that a restart reads back what the disk really
+    /// holds. Never resolves otherwise.
+    pub async fn failed(&self) -> Error {
+        let core = self.core();
+        let mut rank = self.group().watch();
+        loop {
+            if let Some(error) = core.failure.lock().clone() {
+                return error;
+            }
+            if rank.borrow_and_update().role == Role::Stopped {
+                return Error::Stopped;
+            }
+            let told = core.lessor.bell.until(|| core.failure.lock().as_ref().map(|_| ()));
+            tokio::select! {
+                () = told => {}
+                changed = rank.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+            }
+        }
+    }
+
+    /// Hands over the leadership if it has it, answers everyone, and closes the log. Every later
+    /// call gets [`Error::Stopped`]. The folder is free when the last clone and the last stream of
+    /// watches are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Log`] if what was not durable could not be made so.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let node = self.running.node.lock().take();
+        let closed = match node {
+            Some(node) => node.shutdown().await,
+            None => Ok(()),
+        };
+        self.end().await;
+        Ok(closed?)
+    }
+
+    /// Stops at once, as if the process had been killed. For tests.
+    #[doc(hidden)]
+    pub async fn kill(&self) {
+        let node = self.running.node.lock().take();
+        if let Some(node) = node {
+            node.kill().await;
+        }
+        self.end().await;
+    }
+
+    async fn end(&self) {
+        let duties = std::mem::take(&mut *self.running.duties.lock());
+        for duty in duties {
+            duty.abort();
+            // Aborted, or ended.
+            drop(duty.await);
+        }
+        let core = self.core();
+        core.house.stop();
+        core.store.end_watches();
+        core.lessor.bell.ring();
+    }
+}
+
+/// Makes this member the only one of its group, by decree.
+fn force(
+    vfs: &Arc<dyn Vfs>,
+    log: &Path,
+    options: &ReplicaOptions,
+    node: &NodeConfig,
+) -> Result<(), Error> {
+    let failed = |error| Error::Log(drystone_raft::runtime::Error::Store(error));
+    let store = GroupStore::open(vfs.clone(), log, node.store.clone()).map_err(failed)?;
+    if store.groups().contains(&Node::<Machine>::GROUP) {
+        store.force(Node::<Machine>::GROUP, &[options.id]).map_err(failed)?;
+    }
+    store.close().map_err(failed)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.duties.lock().iter().for_each(JoinHandle::abort);
+        self.core.house.stop();
+        self.core.store.end_watches();
+    }
+}

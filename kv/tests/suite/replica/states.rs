@@ -1,0 +1,93 @@
+//! Whole states that are sent to members that are far behind, and put in the place of theirs.
+
+use drystone_kv::watch::{StreamOptions, WatchMessage, WatchRequest};
+
+use super::*;
+
+fn small(options: &mut ReplicaOptions) {
+    (options.kept_entries, options.kept_bytes_max) = (10, 1 << 20);
+    options.store.persist_bytes_min = 64 << 10;
+}
+
+/// Puts until the log of this member no longer reaches back to `index`.
+async fn write_past(replica: &Replica, index: u64) {
+    let value = "v".repeat(4 << 10);
+    let mut count = 0;
+    while replica.group_status().await.expect("it runs").base.index.0 <= index {
+        set(replica, &format!("k{}", count % 50), &value).await;
+        count += 1;
+    }
+}
+
+/// A member that was away for too long is sent the whole state, whichever engine it has; so is one
+/// that comes with an empty disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn member_that_is_far_behind_is_sent_the_state() {
+    for engine in EngineKind::ALL {
+        let mut party = Party::new(3, small).await;
+        let leader = party.at(party.leader().await);
+        let late = party.follower().await;
+        set(&leader, "first", "1").await;
+        party.agree().await;
+        party.kill(late).await;
+        let end = leader.group_status().await.unwrap().last.index.0;
+        write_past(&leader, end).await;
+        party.tune = match engine {
+            EngineKind::Memory => small,
+            EngineKind::Btree => |options| {
+                small(options);
+                options.store.engine = Some(EngineKind::Btree);
+            },
+            EngineKind::Lsm => |options| {
+                small(options);
+                options.store.engine = Some(EngineKind::Lsm);
+            },
+        };
+        if engine != EngineKind::Memory {
+            // Its disk was lost, and it is to come back under the same name: what only it had
+            // acknowledged is on the others, too.
+            party.disks.remove(&late);
+        }
+        let replica = party.start(late).await;
+        party.agree().await;
+        assert_eq!(replica.engine_kind(), engine);
+        set(&leader, "last", "1").await;
+        party.agree().await;
+        // What it was sent is its own now.
+        drop(replica);
+        party.kill(late).await;
+        let replica = party.start(late).await;
+        assert_eq!(get(&replica, "first").as_deref(), Some("1"), "before anyone has said a word");
+        party.agree().await;
+    }
+}
+
+/// A watch on a member that is sent a state goes on: everything in between comes from its history,
+/// once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watch_goes_on_over_a_state_that_was_sent() {
+    let party = Party::new(3, small).await;
+    let leader = party.at(party.leader().await);
+    let late = party.follower().await;
+    let mut watch = party.at(late).watch(StreamOptions::default());
+    watch.control().create(WatchRequest::new(KeyRange::all())).unwrap();
+    let begin = set(&leader, "first", "1").await;
+    party.agree().await;
+    party.isolate(late);
+    let end = leader.group_status().await.unwrap().last.index.0;
+    write_past(&leader, end).await;
+    party.heal();
+    set(&leader, "last", "1").await;
+    let end = party.agree().await;
+    let mut next = begin;
+    while next <= end {
+        let message = std::future::poll_fn(|cx| watch.poll_next(cx)).await.unwrap().unwrap();
+        let WatchMessage::Events { events, .. } = message else { continue };
+        for event in events {
+            assert_eq!(event.kv.mod_revision, next, "none is left out or comes twice");
+            next += 1;
+        }
+    }
+    let status = party.at(late).group_status().await.unwrap();
+    assert!(status.base.index.0 > 0, "it stands on a state that was sent");
+}
