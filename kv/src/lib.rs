@@ -53,9 +53,8 @@
 //!
 //! # Left out
 //!
-//! Replication: [`Kv`] drives one member. For whoever drives several there are [`Store::apply`],
-//! [`Store::checkpoint`] and [`Store::replace`]. Authentication: that is for whoever serves the
-//! store.
+//! [`Kv`] drives one member; several are a `runtime::Replica` each (feature `runtime`, on by
+//! default). Authentication: that is for whoever serves the store.
 //!
 //! # Reading order
 //!
