@@ -27,7 +27,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use crate::tidy;
 
 /// The order of the crates. A new crate must be given a place here before its tests pass.
-const RANKS: [(&str, u32); 19] = [
+const RANKS: [(&str, u32); 20] = [
     ("drystone-vfs", 0),
     ("drystone-sim", SIDE),
     ("drystone-wal", 10),
@@ -44,6 +44,7 @@ const RANKS: [(&str, u32); 19] = [
     ("drystone-etcd", 41),
     ("drystone-scheduler", 42),
     ("mason", 42),
+    ("drystone-etcd-faults", TOOLS),
     ("drystone-benches", TOOLS),
     ("drystone-tests", TOOLS),
     ("xtask", TOOLS),
