@@ -102,6 +102,16 @@ impl DataDir {
     }
 }
 
+/// Whether there is no store in `dir` yet; an error if there is something else.
+#[cfg(feature = "runtime")]
+pub(crate) fn is_new(vfs: &dyn Vfs, dir: &Path) -> Result<bool, Error> {
+    match vfs.list(dir) {
+        Ok(names) => Ok(!is_ours(dir, &names)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io(dir, error)),
+    }
+}
+
 /// The engine of the folder, or `None` if there is nothing in it; an error if it is somebody else's
 /// or has another engine than `asked`.
 fn find(

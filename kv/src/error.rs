@@ -111,6 +111,21 @@ pub enum Error {
         /// The position that the journal goes on with.
         found: u64,
     },
+    /// The journal ends before what the engine has applied: it is not the one that the engine's
+    /// state came from, or has lost its end.
+    #[error(
+        "{} ends at command {last}, and the engine has command {applied}, which was durable; \
+         restore the data folder as a whole",
+        journal.display()
+    )]
+    JournalEndsEarly {
+        /// The journal's folder.
+        journal: PathBuf,
+        /// The last position that the journal has.
+        last: u64,
+        /// The last position that the engine has.
+        applied: u64,
+    },
     /// A journaled command cannot be understood.
     #[error("record {index} in {} is not a command: {reason}", journal.display())]
     BadCommand {
@@ -208,6 +223,16 @@ pub enum Error {
     #[cfg(feature = "runtime")]
     #[error("the replica's log failed")]
     Log(#[from] drystone_raft::runtime::Error),
+    /// A state that was to be restored could not be read.
+    #[error("the state cannot be restored")]
+    Restore(#[source] Arc<io::Error>),
+    /// The consensus log is damaged, and no other member has what is lost. Nothing was changed.
+    #[cfg(feature = "runtime")]
+    #[error("the log is damaged, and there is no other member that could mend it")]
+    Irreparable {
+        /// The file, the place in it, and the reason.
+        source: drystone_raft::store::Error,
+    },
     /// No leader or no quorum in time. A command may have been done all the same.
     #[error("the request timed out")]
     TimedOut,

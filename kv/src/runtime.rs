@@ -34,6 +34,8 @@
 //!   (`roster.rs`): who is added gets all data first, and its vote when it has them.
 //! * **A member that is too far behind** is sent the whole state as a stream, builds a new engine
 //!   from it, and puts that in the place of the old one, under its readers and watchers.
+//! * **A member that is alone** has nobody to mend its log or send it the state: it is refused
+//!   unless it has all of both (`alone.rs`).
 //!
 //! # Promises
 //!
@@ -61,10 +63,13 @@ mod lessor;
 mod peers;
 mod roster;
 
+mod alone;
 mod calls;
 mod duties;
 mod replica;
+mod restore;
 
 pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;
+pub use restore::restore;

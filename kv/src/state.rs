@@ -123,6 +123,12 @@ impl State {
         batch.put(Space::Meta, META_REVISION, number(self.revision));
     }
 
+    /// Begins a new log.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn forget_applied(batch: &mut Batch) {
+        batch.put(Space::Meta, META_APPLIED, number(0));
+    }
+
     /// Adds a new compaction.
     pub(crate) fn save_compacted(compacted: u64, batch: &mut Batch) {
         batch.put(Space::Meta, META_COMPACTED, number(compacted));

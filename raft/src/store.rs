@@ -28,7 +28,8 @@
 //! **Damage.** What the log proves torn was never acknowledged, and is left out. Any other damage
 //! is not refused: what is sound around it is carried to a new log, the damaged one is kept beside
 //! it, and each group's [`Boot`] says what it misses (`repair.rs`), but for what a sound snapshot
-//! has (`restoring.rs`). A record that goes bad while the store is open is missed when it is read,
+//! has (`restoring.rs`). Whoever runs a group that nobody can mend looks first, which changes
+//! nothing ([`Store::survey`]). A record that goes bad while the store is open is missed when it is read,
 //! and costs none of those behind it (`reading.rs`).
 //!
 //! # Promises
@@ -64,6 +65,7 @@ mod recovery;
 mod repair;
 mod restoring;
 mod snapshots;
+mod survey;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,6 +88,7 @@ pub use error::{Error, Result};
 pub use record::GroupId;
 pub use repair::Damage;
 pub use snapshots::{SnapshotReader, SnapshotWriter, Snapshots};
+pub use survey::Survey;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -370,6 +373,14 @@ impl Store {
             }
         }
         Ok(Some((latest, entries)))
+    }
+
+    /// Why the log takes no more, if it does not: a write or a sync failed. Waits for what is on
+    /// its way to the disk.
+    pub fn failure(&self) -> Option<Error> {
+        let nothing: [&[u8]; 0] = [];
+        let flushed = self.wal.append(&nothing).and_then(|commit| commit.wait());
+        flushed.err().map(Error::Log)
     }
 
     /// Closes the log: what was not durable is made so, and nothing is written any more.

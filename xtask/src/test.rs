@@ -1,8 +1,8 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ simulate store ─ doc
-//!                                                                           └ deny ─ summary
+//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ simulate store
+//!                                                              └ faults ─ doc ─ deny ─ summary
 //! ```
 //!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
@@ -77,7 +77,9 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         return steps;
     }
     let server = target_dir.join("release").join("drystone-etcd");
-    let mut tests = tests.needs("build").env("DRYSTONE_ETCD_BIN", server.display().to_string());
+    let server = server.display().to_string();
+    let tests = tests.needs("build").env("DRYSTONE_ETCD_BIN", &server);
+    let mut tests = tests.env("ETCD_FAULTS_SERVER", &server);
     if pace == Pace::Slow {
         tests = tests.env("SLOW", "1");
     }
@@ -93,6 +95,9 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     });
     let stored = Step::new("simulate store", "cargo run --release -p drystone-raft-sim -- --store");
     steps.push(stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" }));
+    let faults = Step::new("faults", "cargo run --release -p drystone-etcd-faults -- --server");
+    let faults = faults.needs("build").arg(server).arg("--members").arg("3").arg("--seconds");
+    steps.push(faults.arg(if pace == Pace::Slow { "3600" } else { "180" }));
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());
@@ -203,7 +208,7 @@ mod tests {
     fn usual_run_covers_every_step_in_order() {
         let quick = ["format", "format benches/versus", "clippy", "no_std"];
         let all = ["build", "test", "doctest", "loom", "simulate", "simulate store"];
-        let all = [&all[..], &["doc", "deny", "advisories"]].concat();
+        let all = [&all[..], &["faults", "doc", "deny", "advisories"]].concat();
         let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);

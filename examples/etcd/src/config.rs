@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::compactor::Retention;
-use crate::identity::Identity;
 use crate::store::EngineKind;
 
 mod duration;
@@ -42,18 +41,30 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// What holds the records; `None` is what the data directory was made with.
     pub(crate) storage_engine: Option<EngineKind>,
-    /// Whether the data directory must hold data already.
+    /// Whether a new member joins a cluster that is there.
     pub(crate) existing: bool,
+    /// Whether the member goes on alone, whoever else there was.
+    pub(crate) force_new_cluster: bool,
     /// Where clients connect.
     pub(crate) listen_client: Vec<ListenAddress>,
     /// Where the plain HTTP routes are served alone.
     pub(crate) listen_metrics: Vec<ListenAddress>,
     /// What clients are told to connect to.
     pub(crate) client_urls: Vec<String>,
-    /// What other members would connect to.
+    /// Where other members connect.
+    pub(crate) listen_peer: Vec<ListenAddress>,
+    /// What other members are told to connect to.
     pub(crate) peer_urls: Vec<String>,
-    /// Who the member becomes if the data directory is new.
-    pub(crate) identity: Identity,
+    /// The members of the cluster that a new member founds or joins, this one among them.
+    pub(crate) founders: Vec<Founder>,
+    /// Tells clusters with equal URLs apart.
+    pub(crate) token: String,
+    /// Whether changes of members that could cost the quorum are refused.
+    pub(crate) strict_reconfig: bool,
+    /// Most learners.
+    pub(crate) learners_max: u64,
+    /// Commands that stay in the log for members that are a little behind.
+    pub(crate) kept_entries: u64,
     /// Bytes at which writes stop; `None` is never.
     pub(crate) quota_bytes: Option<u64>,
     /// Operations allowed in a transaction.
@@ -62,7 +73,9 @@ pub(crate) struct Config {
     pub(crate) max_request_bytes: usize,
     /// Calls at once on one connection.
     pub(crate) max_concurrent_streams: u32,
-    /// Bounds leases from below and requests from above.
+    /// How often a leader says that it is there.
+    pub(crate) heartbeat: Duration,
+    /// How long a leader may be silent. Bounds leases from below and requests from above.
     pub(crate) election_timeout: Duration,
     /// What automatic compaction keeps; `None` is everything.
     pub(crate) retention: Option<Retention>,
@@ -74,6 +87,15 @@ pub(crate) struct Config {
     pub(crate) keepalive_timeout: Duration,
     /// What is logged, how and where.
     pub(crate) log: LogConfig,
+}
+
+/// A member of the cluster that is founded or joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Founder {
+    /// For people.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) peer_urls: Vec<String>,
 }
 
 /// What is logged, how and where.
@@ -156,8 +178,7 @@ impl Config {
         let advertised = flags.advertise_client_urls.as_deref().unwrap_or(client_default);
         let peer_urls = advertised_urls(&flags.initial_advertise_peer_urls)?;
         check_times(flags)?;
-        check_cluster(flags, &peer_urls)?;
-        listen_urls(&flags.listen_peer_urls)?;
+        let founders = founders(flags, &peer_urls)?;
         let election_timeout = Duration::from_millis(flags.election_timeout);
         let data_dir = match flags.data_dir.as_str() {
             "" => format!("{}.etcd", flags.name),
@@ -171,7 +192,14 @@ impl Config {
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
             client_urls: nonempty(advertised_urls(advertised)?, "--advertise-client-urls")?,
-            identity: Identity::of_single_member(&peer_urls, &flags.initial_cluster_token),
+            force_new_cluster: flags.force_new_cluster,
+            listen_peer: listen_urls(&flags.listen_peer_urls)?,
+            founders,
+            token: flags.initial_cluster_token.clone(),
+            strict_reconfig: flags.strict_reconfig_check,
+            learners_max: flags.max_learners,
+            kept_entries: flags.snapshot_catchup_entries,
+            heartbeat: Duration::from_millis(flags.heartbeat_interval),
             peer_urls: nonempty(peer_urls, "--initial-advertise-peer-urls")?,
             quota_bytes: match flags.quota_backend_bytes {
                 0 => Some(QUOTA_BYTES_DEFAULT),
@@ -232,48 +260,41 @@ fn check_times(flags: &Flags) -> Result<(), String> {
     Ok(())
 }
 
-/// One member is all there can be, and it must be this one.
-fn check_cluster(flags: &Flags, peer_urls: &[String]) -> Result<(), String> {
+/// The members that `--initial-cluster` names. This one must be among them, as it is advertised.
+fn founders(flags: &Flags, peer_urls: &[String]) -> Result<Vec<Founder>, String> {
     if !matches!(flags.initial_cluster_state.as_str(), "new" | "existing") {
         return Err(format!(
             "invalid value {:?} for --initial-cluster-state: must be new or existing",
             flags.initial_cluster_state
         ));
     }
-    let mut own_urls = Vec::new();
+    let mut founders: Vec<Founder> = Vec::new();
     for entry in url::split_list(&flags.initial_cluster) {
         let Some((name, url)) = entry.split_once('=') else {
             return Err(format!("--initial-cluster: {entry:?} is not NAME=URL"));
         };
-        if name != flags.name {
-            let local = format!("{}=", flags.name);
-            let listed = url::split_list(&flags.initial_cluster);
-            return Err(match listed.iter().any(|entry| entry.starts_with(&local)) {
-                true => format!(
-                    "--initial-cluster names member {name:?} beside {:?}: clusters of several \
-                     members are not implemented yet",
-                    flags.name
-                ),
-                false => format!(
-                    "couldn't find local name {:?} in the initial cluster configuration",
-                    flags.name
-                ),
-            });
+        url::check_advertised(url)?;
+        let url = url.to_owned();
+        match founders.iter_mut().find(|founder| founder.name == name) {
+            Some(founder) => founder.peer_urls.push(url),
+            None => founders.push(Founder { name: name.to_owned(), peer_urls: vec![url] }),
         }
-        own_urls.push(url.to_owned());
     }
-    let mut advertised = peer_urls.to_vec();
-    advertised.sort_unstable();
-    own_urls.sort_unstable();
-    if !own_urls.is_empty() && own_urls != advertised {
+    if founders.is_empty() {
+        founders.push(Founder { name: flags.name.clone(), peer_urls: peer_urls.to_vec() });
+    }
+    if !founders.iter().any(|founder| founder.name == flags.name) {
         return Err(format!(
-            "--initial-cluster has {}={} but --initial-advertise-peer-urls has {}",
-            flags.name,
-            own_urls.join(","),
-            advertised.join(",")
+            "couldn't find local name {:?} in the initial cluster configuration",
+            flags.name
         ));
     }
-    Ok(())
+    let mut urls: Vec<&String> = founders.iter().flat_map(|founder| &founder.peer_urls).collect();
+    urls.sort_unstable();
+    match urls.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("--initial-cluster has {} twice", pair[0])),
+        None => Ok(founders),
+    }
 }
 
 fn retention(flags: &Flags) -> Result<Option<Retention>, String> {
@@ -346,7 +367,10 @@ mod tests {
         assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
         assert_eq!(config.lease_ttl_min(), 2);
         assert_eq!(config.request_timeout(), Duration::from_secs(7));
-        assert_eq!(config.identity.member.to_string(), "8e9e05c52164694d");
+        let default = "http://localhost:2380".to_owned();
+        let own = Founder { name: "default".to_owned(), peer_urls: vec![default] };
+        assert_eq!(config.founders, [own]);
+        assert_eq!((config.strict_reconfig, config.learners_max), (true, 1));
     }
 
     // The command line of the kubernetes integration tests, single dash included.
@@ -394,13 +418,25 @@ mod tests {
         check("--listen-client-urls http://127.0.0.1:1", "is required when");
         check("--heartbeat-interval 500", "at least as 5 times");
         check("--election-timeout 60000", "too long");
-        check("--initial-cluster a=http://x:1,default=http://localhost:2380", "several members");
+        let twice = "a=http://localhost:2380,default=http://localhost:2380";
+        check(&format!("--initial-cluster {twice}"), "twice");
+        check("--initial-cluster-state old", "must be new or existing");
         check("--initial-cluster a=http://x:1", "couldn't find local name");
-        check("--initial-cluster default=http://x:1", "--initial-advertise-peer-urls");
         check("--listen-metrics-urls ftp://x", "URL scheme");
         check("--auto-compaction-retention x", "retention");
         check("--auto-compaction-mode x", "undefined");
         check("stray", "'stray' is not a valid flag");
+    }
+
+    // A member may have several URLs, each under its name.
+    #[test]
+    fn initial_cluster_names_every_member() {
+        let config = serve(
+            "--name a --initial-advertise-peer-urls http://a:1,http://a:2 \
+             --initial-cluster a=http://a:2,b=http://b:1,a=http://a:1",
+        );
+        let names: Vec<_> = config.founders.iter().map(|f| (&*f.name, f.peer_urls.len())).collect();
+        assert_eq!(names, [("a", 2), ("b", 1)]);
     }
 
     // Go's flag package exits with 2.

@@ -4,13 +4,16 @@
 //! <data-dir>/            mode 0700
 //!     identity           one line, written once: who this member is, for good
 //!     identity.tmp       the same on its way
-//!     kv/                the store's own folder; it checks and locks it
+//!     peers              where the others were ([`crate::peers`])
+//!     replica/           the store's own folder; it checks and locks it
 //! ```
 //!
 //! ```text
-//! identity = "drystone-etcd 1 cluster=<16 hex> member=<16 hex> crc=<8 hex>\n"
+//! identity = "drystone-etcd 2 cluster=<16 hex> member=<16 hex> crc=<8 hex>\n"
 //!            crc is the CRC-32 of all bytes before " crc="
 //! ```
+//!
+//! Version 1 was that of a server with one member and no consensus log; it is refused by name.
 //!
 //! A directory that real etcd has written is refused: its files mean nothing here, and a member
 //! that started empty on top of them would look like one that has lost its data.
@@ -26,7 +29,7 @@ use crate::identity::{ClusterId, Identity, MemberId};
 const IDENTITY_FILE: &str = "identity";
 const IDENTITY_TMP: &str = "identity.tmp";
 const FORMAT_NAME: &str = "drystone-etcd";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// More than an identity line takes; a longer file is not one.
 const IDENTITY_BYTES_MAX: u64 = 128;
 /// Where etcd keeps its database and its journal.
@@ -73,12 +76,6 @@ pub(crate) enum DataDirError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// `--initial-cluster-state existing` without a member to go on with.
-    #[error(
-        "{} holds no member, and joining an existing cluster is not implemented yet",
-        .0.display()
-    )]
-    NoMember(PathBuf),
     /// The file system refused.
     #[error("cannot use {}", file.display())]
     Io {
@@ -90,8 +87,8 @@ pub(crate) enum DataDirError {
 }
 
 impl DataDir {
-    /// Takes `path`, creating it where there is nothing. With `existing`, there must be a member.
-    pub(crate) fn open(path: &Path, existing: bool) -> Result<DataDir, DataDirError> {
+    /// Takes `path`, if it can be used. Where there is nothing, nothing is made yet.
+    pub(crate) fn open(path: &Path) -> Result<DataDir, DataDirError> {
         let io_error = |error| DataDirError::io(path, error);
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => {
@@ -102,11 +99,9 @@ impl DataDir {
                 tracing::warn!(dir = %path.display(), mode, "data directory is open to others");
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound && existing => {
-                return Err(DataDirError::NoMember(path.to_path_buf()));
-            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error)?;
+                let path = std::path::absolute(path).map_err(io_error)?;
+                return Ok(DataDir { path, identity: None });
             }
             Err(error) => return Err(io_error(error)),
         }
@@ -117,25 +112,30 @@ impl DataDir {
             }
         }
         let identity = read_identity(&path.join(IDENTITY_FILE))?;
-        if identity.is_none() && existing {
-            return Err(DataDirError::NoMember(path));
-        }
         Ok(DataDir { path, identity })
     }
 
-    /// The directory, without symbolic links or dots.
+    /// Makes the directory where there is none. Not before it is known that the member can start:
+    /// what is left of one that could not would be in the way of the next.
+    pub(crate) fn make(&self) -> Result<(), DataDirError> {
+        let mut dir = DirBuilder::new();
+        let made = dir.recursive(true).mode(0o700).create(&self.path);
+        made.map_err(|error| DataDirError::io(&self.path, error))
+    }
+
+    /// The directory, from the root on.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where the store lives.
     pub(crate) fn store(&self) -> PathBuf {
-        self.path.join("kv")
+        self.path.join("replica")
     }
 
-    /// Who the member is: what the directory says, else what the flags say.
-    pub(crate) fn identity(&self, from_flags: Identity) -> Identity {
-        self.identity.unwrap_or(from_flags)
+    /// Who the member is, if it has been started before.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// Writes down who the member is, if that has not been done. The store must be open, and
@@ -241,12 +241,15 @@ mod tests {
     fn first_start_decides_who_the_member_is() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("a/b");
-        let mut dir = DataDir::open(&path, false).unwrap();
+        let mut dir = DataDir::open(&path).unwrap();
+        assert!(!path.exists());
+        dir.make().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(dir.identity(IDENTITY), IDENTITY);
+        assert_eq!(dir.identity(), None);
         dir.keep_identity(IDENTITY).unwrap();
         let other = Identity { cluster: ClusterId(9), member: MemberId(9) };
-        assert_eq!(DataDir::open(&path, true).unwrap().identity(other), IDENTITY);
+        dir.keep_identity(other).unwrap();
+        assert_eq!(DataDir::open(&path).unwrap().identity(), Some(IDENTITY));
     }
 
     // Every refusal names the file and leaves the directory as it was.
@@ -255,13 +258,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let file = tmp.path().join("file");
         fs::write(&file, "x").unwrap();
-        assert!(matches!(DataDir::open(&file, false), Err(DataDirError::NotADirectory(_))));
+        assert!(matches!(DataDir::open(&file), Err(DataDirError::NotADirectory(_))));
         let etcd = tmp.path().join("etcd");
         fs::create_dir_all(etcd.join("member/snap")).unwrap();
         fs::write(etcd.join("member/snap/db"), "x").unwrap();
-        assert!(matches!(DataDir::open(&etcd, false), Err(DataDirError::Etcd { .. })));
-        let missing = tmp.path().join("missing");
-        assert!(matches!(DataDir::open(&missing, true), Err(DataDirError::NoMember(_))));
-        assert!(!missing.exists());
+        assert!(matches!(DataDir::open(&etcd), Err(DataDirError::Etcd { .. })));
     }
 }

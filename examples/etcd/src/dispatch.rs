@@ -34,6 +34,14 @@ use crate::grpc_method::{Service, Unknown};
 use crate::http_routes;
 use crate::member::Shared;
 
+/// With this header a client wants nothing of a member that has no leader.
+const HAS_LEADER: &str = "hasleader";
+
+/// Whether a call is to end when there is no leader.
+pub(crate) fn wants_leader<T>(request: &tonic::Request<T>) -> bool {
+    request.metadata().get(HAS_LEADER).is_some_and(|value| value == "true")
+}
+
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -81,12 +89,17 @@ impl Dispatch {
 
     fn call_grpc(&self, request: Request<Incoming>) -> Answer {
         let methods = &self.member.metrics.grpc;
+        let wants_leader = request.headers().get(HAS_LEADER).is_some_and(|value| value == "true");
         let (service, id) = match methods.find(request.uri().path()) {
             Ok(found) => found,
             Err(unknown) => return Answer::now(unknown_method(unknown).into_http()),
         };
         let method = methods.get(id);
         method.start();
+        if let Err(status) = self.check_place(service, method.name, wants_leader) {
+            method.end(status.code());
+            return Answer::now(status.into_http());
+        }
         let servers = &self.servers;
         let future = match service {
             Service::Kv => servers.kv.clone().call(request),
@@ -103,6 +116,25 @@ impl Dispatch {
         };
         Answer::Grpc { future, call: Call::new(self.member.clone(), id) }
     }
+
+    /// What this member does not do where it stands: a learner does little, and a client may want
+    /// nothing of one that has no leader.
+    fn check_place(&self, service: Service, name: &str, wants_leader: bool) -> Result<(), Status> {
+        let learner_may = match service {
+            // A range that must be linearizable is refused where it shows that it is.
+            Service::Kv => name == "Range",
+            Service::Maintenance => matches!(name, "Status" | "Snapshot"),
+            Service::Health => true,
+            _ => false,
+        };
+        if !learner_may {
+            self.member.check_votes()?;
+        }
+        if wants_leader && self.member.kv.rank().leader.is_none() {
+            return Err(error_text::no_leader());
+        }
+        Ok(())
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
@@ -114,14 +146,18 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
         if self.scope == Scope::Clients && is_grpc(&request) {
             return self.call_grpc(request);
         }
-        Answer::now(http_routes::answer(&self.member, self.scope, &request))
+        let (member, scope) = (self.member.clone(), self.scope);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Answer::Page(Box::pin(http_routes::answer(member, scope, method, uri)))
     }
 }
 
 /// A response on its way.
 pub(crate) enum Answer {
-    /// Of an HTTP route: it is there at once.
+    /// A refusal: it is there at once.
     Now(Option<Response<Body>>),
+    /// Of an HTTP route.
+    Page(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
     /// Of a gRPC method.
     Grpc {
         /// tonic's.
@@ -145,6 +181,7 @@ impl Future for Answer {
             Answer::Now(response) => {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after its end")))
             }
+            Answer::Page(page) => page.as_mut().poll(cx).map(Ok),
             Answer::Grpc { future, call } => {
                 let Ok(response) = ready!(future.as_mut().poll(cx));
                 Poll::Ready(Ok(finish(call, response)))

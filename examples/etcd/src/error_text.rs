@@ -54,14 +54,19 @@ pub(crate) const NO_SUCH_USER: &str = "etcdserver: user name not found";
 pub(crate) const NO_SUCH_ROLE: &str = "etcdserver: role name not found";
 /// What stands before switching authentication on.
 pub(crate) const NO_ROOT_USER: &str = "etcdserver: root user does not exist";
-/// The answer about a member that is not this one.
-pub(crate) const NO_SUCH_MEMBER: &str = "etcdserver: member not found";
-/// What a promotion finds that is not needed.
-pub(crate) const NOT_A_LEARNER: &str = "etcdserver: can only promote a learner member";
+/// What a promotion finds that comes too early.
+pub(crate) const LEARNER_NOT_READY: &str =
+    "etcdserver: can only promote a learner member which is in sync with leader";
+/// What a change of members finds that could cost the quorum. etcd's own slip: it leaves without a
+/// code.
+pub(crate) const NOT_ENOUGH_STARTED: &str =
+    "etcdserver: re-configuration failed due to not enough started members";
+/// What a learner answers to most calls.
+pub(crate) const LEARNER: &str = "etcdserver: rpc not supported for learner";
 /// What is told about addresses that cannot be a member's.
 pub(crate) const BAD_MEMBER_URLS: &str = "etcdserver: given member URLs are invalid";
-/// What a leader is told that is to hand over to nobody.
-pub(crate) const BAD_TRANSFEREE: &str = "etcdserver: bad leader transferee";
+/// What is told about a leader that is to be nobody who can lead.
+const BAD_TRANSFEREE: &str = "etcdserver: bad leader transferee";
 const STOPPED: &str = "etcdserver: server stopped";
 
 /// The answer to a request that the store refused or could not do.
@@ -70,6 +75,12 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::Refused(refusal) => refused(refusal),
         // etcd's own slip: the error leaves without a code, and clients know it by its words.
         Error::Busy => Status::unknown("etcdserver: too many requests"),
+        Error::TimedOut => Status::unavailable("etcdserver: request timed out"),
+        Error::LeaderLost => Status::unavailable(
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ),
+        Error::NotLeader => Status::failed_precondition("etcdserver: not leader"),
+        Error::BadTransferee => Status::failed_precondition(BAD_TRANSFEREE),
         // Stopped, or storage that is not to be trusted any more. What became of the request is
         // unknown, which is what this code tells a client; the cause is for the operator's log.
         _ => stopped(),
@@ -81,9 +92,14 @@ pub(crate) fn stopped() -> Status {
     Status::unavailable(STOPPED)
 }
 
-/// The answer to a request that took too long; it may still be done.
-pub(crate) fn timed_out() -> Status {
-    Status::unavailable("etcdserver: request timed out")
+/// The answer where nobody leads, to whoever asked to be told.
+pub(crate) fn no_leader() -> Status {
+    Status::unavailable("etcdserver: no leader")
+}
+
+/// The answer to a change of members while too many are out of touch.
+pub(crate) fn unhealthy() -> Status {
+    Status::unavailable("etcdserver: unhealthy cluster")
 }
 
 /// The answer to what etcd can do and this server cannot.

@@ -8,19 +8,20 @@
 //! | `/metrics` | Prometheus' text format |
 //!
 //! A probe reads one key, like a client: a store that cannot answer is not healthy, whatever the
-//! process thinks of itself.
+//! process thinks of itself. `/livez` is content with what this member has; `/readyz` and `/health`
+//! want a quorum behind it.
 
 use bytes::Bytes;
 use drystone_kv::command::RangeRequest;
 use drystone_kv::key_range::KeyRange;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tonic::body::Body;
 
 use crate::dispatch::Scope;
 use crate::error_text;
 use crate::logging::push_json_string;
-use crate::member::Member;
+use crate::member::{Member, Shared};
 use crate::metrics;
 use crate::version;
 
@@ -30,23 +31,22 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The answer to a request that is not gRPC.
-pub(crate) fn answer<B>(member: &Member, scope: Scope, request: &Request<B>) -> Response<Body> {
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or(""));
-    let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+pub(crate) async fn answer(
+    member: Shared,
+    scope: Scope,
+    method: Method,
+    uri: Uri,
+) -> Response<Body> {
+    let (path, query) = (uri.path(), uri.query().unwrap_or(""));
+    let is_get = matches!(method, Method::GET | Method::HEAD);
     match path {
         "/health" | "/version" | "/metrics" if !is_get => method_not_allowed(),
-        "/health" => health(member, query),
-        "/metrics" => text(StatusCode::OK, METRICS_TEXT, metrics::page(member)),
-        "/version" if scope == Scope::Clients => {
-            let (server, cluster, storage) = (version::SERVER, version::CLUSTER, version::STORAGE);
-            let body = format!(
-                r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#
-            );
-            text(StatusCode::OK, JSON, body)
-        }
+        "/health" => health(&member, query).await,
+        "/metrics" => text(StatusCode::OK, METRICS_TEXT, metrics::page(&member)),
+        "/version" if scope == Scope::Clients => text(StatusCode::OK, JSON, version::json()),
         _ => match checks_of(path) {
             Some(_) if !is_get => method_not_allowed(),
-            Some((checks, only)) => probe(member, checks, only, query),
+            Some((checks, only)) => probe(&member, checks, only, query).await,
             None if path.starts_with("/v3/") && scope == Scope::Clients => {
                 let what = "drystone-etcd: the JSON gateway is not implemented yet";
                 let body = format!(r#"{{"code":12,"message":"{what}"}}"#);
@@ -57,14 +57,18 @@ pub(crate) fn answer<B>(member: &Member, scope: Scope, request: &Request<B>) -> 
     }
 }
 
-fn health(member: &Member, query: &str) -> Response<Body> {
+async fn health(member: &Member, query: &str) -> Response<Body> {
     let excluded: Vec<&str> = parameters(query, "exclude").collect();
     let alarm = member.kv.status().alarms.into_iter().map(|alarm| metrics::alarm_name(alarm.kind));
     let mut alarm = alarm.filter(|name| !excluded.contains(name));
-    let reason = match (alarm.next(), read_one_key(member)) {
-        (Some(name), _) => format!("ALARM {name}"),
-        (None, Err(error)) => format!("RANGE ERROR:{error}"),
-        (None, Ok(())) => String::new(),
+    let serializable = parameters(query, "serializable").any(|value| value == "true");
+    let reason = if let Some(name) = alarm.next() {
+        format!("ALARM {name}")
+    } else if !serializable && member.kv.rank().leader.is_none() {
+        "RAFT NO LEADER".to_owned()
+    } else {
+        let check = if serializable { Check::SerializableRead } else { Check::LinearizableRead };
+        check.run(member).await.err().map_or(String::new(), |why| format!("RANGE ERROR:{why}"))
     };
     let healthy = reason.is_empty();
     let counter = match healthy {
@@ -79,16 +83,50 @@ fn health(member: &Member, query: &str) -> Response<Body> {
     text(status, TEXT, body)
 }
 
-/// One thing that a probe looks at: its name, and what is wrong with it if anything is.
-type Check = (&'static str, fn(&Member) -> Result<(), String>);
+/// One thing that a probe looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Nobody has found that the members' data differ.
+    DataCorruption,
+    /// This member can read what it has.
+    SerializableRead,
+    /// It can read what a quorum says is newest.
+    LinearizableRead,
+    /// It has a vote.
+    NonLearner,
+}
 
-const LIVEZ: &[Check] = &[("serializable_read", read_one_key)];
-const READYZ: &[Check] = &[
-    ("data_corruption", no_corruption),
-    ("serializable_read", read_one_key),
-    ("linearizable_read", read_one_key),
-    ("non_learner", |_| Ok(())),
-];
+const LIVEZ: &[Check] = &[Check::SerializableRead];
+const READYZ: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Check::DataCorruption => "data_corruption",
+            Check::SerializableRead => "serializable_read",
+            Check::LinearizableRead => "linearizable_read",
+            Check::NonLearner => "non_learner",
+        }
+    }
+
+    /// What is wrong, if anything is.
+    async fn run(self, member: &Member) -> Result<(), String> {
+        match self {
+            Check::DataCorruption => no_corruption(member),
+            Check::SerializableRead => read_one_key(member),
+            Check::LinearizableRead => {
+                let confirmed = member.linearize().await;
+                confirmed.map_err(|status| status.message().to_owned())?;
+                read_one_key(member)
+            }
+            Check::NonLearner => {
+                let learns = "learner is not ready".to_owned();
+                if member.is_learner() { Err(learns) } else { Ok(()) }
+            }
+        }
+    }
+}
 
 /// The checks of a probe's path, and the one that it is about if it names one.
 fn checks_of(path: &str) -> Option<(&'static [Check], Option<&str>)> {
@@ -99,18 +137,25 @@ fn checks_of(path: &str) -> Option<(&'static [Check], Option<&str>)> {
         _ => return None,
     };
     let only = parts.next().filter(|name| !name.is_empty());
-    only.is_none_or(|only| checks.iter().any(|check| check.0 == only)).then_some((checks, only))
+    only.is_none_or(|only| checks.iter().any(|check| check.name() == only))
+        .then_some((checks, only))
 }
 
-fn probe(member: &Member, checks: &[Check], only: Option<&str>, query: &str) -> Response<Body> {
+async fn probe(
+    member: &Member,
+    checks: &[Check],
+    only: Option<&str>,
+    query: &str,
+) -> Response<Body> {
     let excluded: Vec<&str> = parameters(query, "exclude").collect();
     let chosen = checks.iter().filter(|check| match only {
-        Some(only) => check.0 == only,
-        None => !excluded.contains(&check.0),
+        Some(only) => check.name() == only,
+        None => !excluded.contains(&check.name()),
     });
     let (mut lines, mut healthy) = (String::new(), true);
-    for (name, check) in chosen {
-        match check(member) {
+    for check in chosen {
+        let name = check.name();
+        match check.run(member).await {
             Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
             Err(reason) => {
                 healthy = false;

@@ -9,6 +9,9 @@
 //!   cluster = first 8 bytes of sha1( member numbers, sorted, 8 bytes each, big-endian )
 //! ```
 //!
+//! A member that is added later has the time in seconds in the place of the token: the same URLs
+//! may come back under another number, never under the one that was removed.
+//!
 //! The numbers of a member never change after its first start, whatever its flags say later: they
 //! are kept in the data directory (see [`crate::data_dir`]).
 
@@ -17,7 +20,7 @@ use std::fmt;
 use sha1::{Digest, Sha1};
 
 /// The number of one member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MemberId(pub(crate) u64);
 
 /// The number of a cluster.
@@ -33,15 +36,33 @@ pub(crate) struct Identity {
     pub(crate) member: MemberId,
 }
 
-impl Identity {
-    /// The identity of the only member of a new cluster.
-    pub(crate) fn of_single_member(peer_urls: &[String], token: &str) -> Identity {
-        let mut sorted: Vec<&str> = peer_urls.iter().map(String::as_str).collect();
-        sorted.sort_unstable();
-        let member = sha1_head(&[&sorted.concat(), token].concat().into_bytes());
-        let cluster = sha1_head(&member.to_be_bytes());
-        Identity { cluster: ClusterId(cluster), member: MemberId(member) }
+impl MemberId {
+    /// The number of a founding member.
+    pub(crate) fn of_founder(peer_urls: &[String], token: &str) -> MemberId {
+        MemberId(sha1_head([sorted(peer_urls).concat().as_str(), token].concat().as_bytes()))
     }
+
+    /// The number of a member that is added at this time, in seconds since 1970.
+    pub(crate) fn of_newcomer(peer_urls: &[String], unix_seconds: u64) -> MemberId {
+        let seconds = unix_seconds.to_string();
+        MemberId(sha1_head([sorted(peer_urls).concat(), seconds].concat().as_bytes()))
+    }
+}
+
+impl ClusterId {
+    /// The number of a cluster with these founders.
+    pub(crate) fn of_founders(founders: impl IntoIterator<Item = MemberId>) -> ClusterId {
+        let mut ids: Vec<u64> = founders.into_iter().map(|id| id.0).collect();
+        ids.sort_unstable();
+        let bytes: Vec<u8> = ids.into_iter().flat_map(u64::to_be_bytes).collect();
+        ClusterId(sha1_head(&bytes))
+    }
+}
+
+fn sorted(urls: &[String]) -> Vec<&str> {
+    let mut sorted: Vec<&str> = urls.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    sorted
 }
 
 impl fmt::Display for MemberId {
@@ -69,17 +90,28 @@ mod tests {
     // The numbers that a default etcd has had since version 3.0; tools carry them in their tests.
     #[test]
     fn default_flags_give_etcds_numbers() {
-        let id = Identity::of_single_member(&["http://localhost:2380".into()], "etcd-cluster");
-        assert_eq!(id.member.to_string(), "8e9e05c52164694d");
-        assert_eq!(id.cluster.to_string(), "cdf818194e3a8c32");
+        let id = MemberId::of_founder(&["http://localhost:2380".into()], "etcd-cluster");
+        assert_eq!(id.to_string(), "8e9e05c52164694d");
+        assert_eq!(ClusterId::of_founders([id]).to_string(), "cdf818194e3a8c32");
     }
 
-    // Two members that list the same URLs in another order must agree on who each one is.
+    // Members that list the same URLs and members in another order must agree on who each one is.
     #[test]
-    fn order_of_peer_urls_does_not_matter() {
+    fn order_does_not_matter() {
         let urls = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let one = Identity::of_single_member(&urls("http://a:1", "http://b:2"), "t");
-        let two = Identity::of_single_member(&urls("http://b:2", "http://a:1"), "t");
+        let one = MemberId::of_founder(&urls("http://a:1", "http://b:2"), "t");
+        let two = MemberId::of_founder(&urls("http://b:2", "http://a:1"), "t");
         assert_eq!(one, two);
+        let (a, b) = (MemberId(7), MemberId(3));
+        assert_eq!(ClusterId::of_founders([a, b]), ClusterId::of_founders([b, a]));
+    }
+
+    // A removed number never returns, but its machine may.
+    #[test]
+    fn newcomer_has_a_number_of_its_own() {
+        let urls = ["http://a:1".to_owned()];
+        let founder = MemberId::of_founder(&urls, "");
+        let (one, two) = (MemberId::of_newcomer(&urls, 1), MemberId::of_newcomer(&urls, 2));
+        assert!(founder != one && one != two);
     }
 }

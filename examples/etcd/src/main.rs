@@ -1,11 +1,12 @@
-//! `drystone-etcd`: an etcd v3 server with one member, assembled from drystone crates.
+//! `drystone-etcd`: an etcd v3 server, alone or as a member of a cluster, assembled from drystone
+//! crates.
 //!
 //! **The problem.** Programs that speak etcd v3 exist by the hundred, and what they rely on is not
 //! written down in one place: codes, texts, headers, the order of checks, what a flag means.
 //!
-//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, made
-//! durable. This program is the skin that makes it etcd. It adds no state and no semantics of its
-//! own.
+//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, replicated
+//! by consensus. This program is the skin that makes it etcd. It adds no state and no semantics of
+//! its own.
 //!
 //! ```text
 //!   TCP, Unix ──► listener ──► worker (one a core) ──► connection (HTTP/1, HTTP/2)
@@ -13,23 +14,30 @@
 //!                        http_routes ◄── dispatch ────────┤ gRPC
 //!                                                         ▼
 //!         error_text ◄── service::{kv, watch, lease, …} ──► convert ──► drystone_kv
+//!                                                                           │
+//!   other members ◄──────────────────── peers ◄── consensus, questions ─────┘
 //! ```
 //!
-//! Start reading at [`server`] for its life, at [`dispatch`] for the life of a request. `README.md`
-//! says what is there and what is not.
+//! Start reading at [`server`] for its life, at [`dispatch`] for the life of a request, at
+//! [`place`] for its place among the others. `README.md` says what is there and what is not.
 
 #![forbid(unsafe_code)]
 
 mod config;
+mod dev;
 mod logging;
 mod version;
 
 mod data_dir;
+mod formation;
 mod identity;
+mod peers;
+mod restore;
 mod store;
 
 mod compactor;
 mod member;
+mod place;
 mod server;
 mod shutdown;
 
@@ -55,7 +63,14 @@ use config::{Config, Start};
 use rustix::process::{Signal, getpid};
 
 fn main() -> ExitCode {
-    match config::read(std::env::args_os().skip(1), std::env::vars_os()) {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if words.first().is_some_and(|word| word == "dev") {
+        return dev::run(&words);
+    }
+    if words.first().is_some_and(|word| word == "snapshot") {
+        return restore::run(&words[1..]);
+    }
+    match config::read(words, std::env::vars_os()) {
         Start::Print(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -77,7 +92,9 @@ fn serve(config: &Config, warnings: &[String]) -> ExitCode {
         tracing::warn!("{warning}");
     }
     match server::run(config) {
-        Ok(signal) => die_by(signal),
+        Ok(Some(signal)) => die_by(signal),
+        // Removed from the cluster: there is nothing left to do, and nothing to restart.
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, where whoever started us looks, and in the log if that is elsewhere.
             if !config.log.is_on_stderr() {

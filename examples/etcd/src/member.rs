@@ -11,7 +11,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use drystone_etcd_api::etcdserverpb as pb;
 use drystone_kv::command::Command;
@@ -23,14 +22,14 @@ use crate::convert::signed;
 use crate::error_text;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::peers::Office;
+use crate::place::Place;
 use crate::relay::relayed;
 use crate::shutdown::Shutdown;
-use crate::store::{Error, Kv};
+use crate::store::{Error, Replica};
 
 /// What gRPC itself adds to a request, by etcd's reckoning.
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
-/// A store with one member elects itself once, at its start, and stays in that term.
-const TERM: u64 = 2;
 
 /// The member as tasks and threads share it.
 #[derive(Clone)]
@@ -47,7 +46,9 @@ impl Deref for Shared {
 /// What every call needs to answer.
 pub(crate) struct Member {
     /// The store.
-    pub(crate) kv: Kv,
+    pub(crate) kv: Replica,
+    /// The way to the other members.
+    pub(crate) office: Arc<Office>,
     /// Who this is.
     pub(crate) identity: Identity,
     /// As the flags gave it.
@@ -56,7 +57,7 @@ pub(crate) struct Member {
     pub(crate) metrics: Metrics,
     /// Tells streams to end.
     pub(crate) shutdown: Shutdown,
-    request_timeout: Duration,
+    pub(crate) is_learner: Arc<AtomicBool>,
     /// Set once the storage has failed: from then on nothing can be written.
     broken: AtomicBool,
 }
@@ -68,7 +69,7 @@ impl Member {
             cluster_id: self.identity.cluster.0,
             member_id: self.identity.member.0,
             revision: signed(revision),
-            raft_term: TERM,
+            raft_term: self.term(),
         }
     }
 
@@ -77,30 +78,64 @@ impl Member {
         self.header(self.kv.revision())
     }
 
-    /// The term that the member leads in.
+    /// The consensus term that it is in.
     pub(crate) fn term(&self) -> u64 {
-        TERM
+        self.kv.rank().term.0
     }
 
     /// Has a command done, and waits for its reply.
     ///
     /// The caller may go away while it waits; the command is done all the same.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Status> {
-        let answer = relayed(self.kv.propose(command));
-        let outcome = tokio::time::timeout(self.request_timeout, answer).await;
-        let result = match outcome {
-            Ok(result) => result.map_err(|error| self.failed(&error)),
-            Err(_) => Err(error_text::timed_out()),
-        };
+        let result = relayed(self.kv.propose(command)).await;
         if result.is_err() {
             self.metrics.proposals_failed.add(1);
         }
-        result
+        result.map_err(|error| self.failed(&error))
+    }
+
+    /// Resolves when nobody has led for three election timeouts: who asked to be told hears of it.
+    pub(crate) fn leaderless(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut rank, patience) = (self.kv.watch_rank(), 3 * self.config.election_timeout);
+        async move {
+            // The watch closes when the member stops, which ends the stream on its own.
+            while rank.wait_for(|rank| rank.leader.is_none()).await.is_ok() {
+                let elected = rank.wait_for(|rank| rank.leader.is_some());
+                if tokio::time::timeout(patience, elected).await.is_err() {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it has no vote.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.is_learner.load(Relaxed)
+    }
+
+    /// Refuses what a learner does not do.
+    pub(crate) fn check_votes(&self) -> Result<(), Status> {
+        match self.is_learner() {
+            true => Err(Status::failed_precondition(error_text::LEARNER)),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until a read shows every write that was acknowledged before this call.
+    pub(crate) async fn linearize(&self) -> Result<(), Status> {
+        relayed(self.kv.linearize()).await.map_err(|error| {
+            self.metrics.read_indexes_failed.add(1);
+            self.failed(&error)
+        })
     }
 
     /// The answer to a request that the store did not do; notes if that is because storage failed.
     pub(crate) fn failed(&self, error: &Error) -> Status {
-        let is_answer = matches!(error, Error::Refused(_) | Error::Busy);
+        let is_answer = !matches!(
+            error,
+            Error::Engine(_) | Error::Log(_) | Error::BadRecord { .. } | Error::BadCommand { .. }
+        );
         if !is_answer && !self.shutdown.has_fired() && !self.broken.swap(true, Relaxed) {
             let error = error_text::chain(error);
             tracing::error!(error, "storage failed; nothing can be written until a restart");
@@ -121,17 +156,18 @@ impl Member {
 
 impl Shared {
     /// A member over an open store.
-    pub(crate) fn new(kv: Kv, identity: Identity, config: Config, shutdown: Shutdown) -> Shared {
-        let request_timeout = config.request_timeout();
+    pub(crate) fn new(place: &Place, config: Config, shutdown: Shutdown) -> Shared {
+        let Place { replica: kv, office, identity, is_learner } = place.clone();
         let metrics = Metrics::new();
         let broken = AtomicBool::new(false);
         Shared(Arc::new(Member {
             kv,
+            office,
             identity,
             config,
             metrics,
             shutdown,
-            request_timeout,
+            is_learner,
             broken,
         }))
     }
@@ -179,4 +215,5 @@ reply_of! {
     lease_grant_reply: LeaseGrant -> drystone_kv::reply::LeaseGrantReply;
     lease_revoke_reply: LeaseRevoke -> drystone_kv::reply::LeaseRevokeReply;
     alarm_reply: Alarm -> AlarmReply;
+    cluster_reply: Cluster -> drystone_kv::reply::ClusterReply;
 }

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use drystone_kv::command::AlarmKind;
+use drystone_raft::Role;
 
 use crate::grpc_method::Methods;
 use crate::logging;
@@ -44,10 +45,16 @@ pub(crate) struct Metrics {
     pub(crate) deletes: Counter,
     /// Ranges asked for.
     pub(crate) ranges: Counter,
+    /// Of those, such as were content with what is here.
+    pub(crate) serializable_reads: Counter,
     /// Transactions done.
     pub(crate) txns: Counter,
     /// Commands that were refused, failed or timed out.
     pub(crate) proposals_failed: Counter,
+    /// Leaders that were seen to come.
+    pub(crate) leader_changes: Counter,
+    /// Reads that no quorum confirmed in time.
+    pub(crate) read_indexes_failed: Counter,
     /// Leases granted.
     pub(crate) leases_granted: Counter,
     /// Leases revoked by clients.
@@ -75,8 +82,11 @@ impl Metrics {
             puts: Counter::default(),
             deletes: Counter::default(),
             ranges: Counter::default(),
+            serializable_reads: Counter::default(),
             txns: Counter::default(),
             proposals_failed: Counter::default(),
+            leader_changes: Counter::default(),
+            read_indexes_failed: Counter::default(),
             leases_granted: Counter::default(),
             leases_revoked: Counter::default(),
             leases_renewed: Counter::default(),
@@ -119,11 +129,18 @@ fn write_server(page: &mut Page, member: &Member) {
     let id = member.identity.member.to_string();
     let help = "The member's number, in hexadecimal.";
     page.labeled("etcd_server_id", help, Gauge, &[("server_id", &id)], 1);
-    page.number("etcd_server_has_leader", "Whether there is a leader.", Gauge, 1);
-    page.number("etcd_server_is_leader", "Whether this member leads.", Gauge, 1);
-    page.number("etcd_server_is_learner", "Whether this member learns.", Gauge, 0);
+    let rank = member.kv.rank();
+    let (has_leader, leads) =
+        (u64::from(rank.leader.is_some()), u64::from(rank.role == Role::Leader));
+    page.number("etcd_server_has_leader", "Whether there is a leader.", Gauge, has_leader);
+    page.number("etcd_server_is_leader", "Whether this member leads.", Gauge, leads);
+    let learns = u64::from(member.is_learner());
+    page.number("etcd_server_is_learner", "Whether this member learns.", Gauge, learns);
     let help = "How often the leader has changed.";
-    page.number("etcd_server_leader_changes_seen_total", help, Counter, 1);
+    let changes = metrics.leader_changes.value();
+    page.number("etcd_server_leader_changes_seen_total", help, Counter, changes);
+    let (help, count) = ("Reads that no quorum confirmed.", metrics.read_indexes_failed.value());
+    page.number("etcd_server_read_indexes_failed_total", help, Counter, count);
     let help = "Commands that are durable.";
     page.number("etcd_server_proposals_committed_total", help, Gauge, status.applied);
     let help = "Commands that are applied.";
@@ -133,6 +150,14 @@ fn write_server(page: &mut Page, member: &Member) {
     page.number("etcd_server_proposals_pending", help, Gauge, pending);
     let (help, failed) = ("Commands that were not done.", metrics.proposals_failed.value());
     page.number("etcd_server_proposals_failed_total", help, Counter, failed);
+    let (peers, traffic) = member.office.traffic();
+    let help = "Members that are known beside this one.";
+    page.number("etcd_network_known_peers", help, Gauge, peers as u64);
+    let (help, bytes) = ("Bytes sent to other members.", traffic.bytes_sent);
+    page.number("etcd_network_peer_sent_bytes_total", help, Counter, bytes);
+    let lost = traffic.dropped_full + traffic.dropped_unreachable + traffic.dropped_large;
+    let help = "Messages to other members that were lost on the way out.";
+    page.number("etcd_network_peer_sent_failures_total", help, Counter, lost);
     let (help, quota) = ("Bytes at which writes stop.", member.config.quota_bytes.unwrap_or(0));
     page.number("etcd_server_quota_backend_bytes", help, Gauge, quota);
     let (help, count) = ("Health checks that passed.", metrics.health_successes.value());

@@ -1,23 +1,28 @@
-//! The whole member: opens the data, serves, and comes to a clean end.
+//! The whole member: opens the data, takes its place in the cluster, serves, and comes to a clean
+//! end.
 //!
 //! ```text
-//!   open data dir ──► open store ──► bind ports ──► workers ──► "ready" ──► wait for a signal
-//!                                                                                │
-//!   die by the signal ◄── close store ◄── connections finish ◄── stop accepting ◄┘
+//!   open data dir ──► who am I ──► bind ports ──► open store, join the others
+//!                                                            │
+//!   wait for a signal ◄── "ready" ◄── serve clients ◄── publish: a leader has taken our word
+//!          │
+//!   hand over the leadership ──► stop accepting ──► connections finish ──► close ──► die by it
 //! ```
 //!
-//! Everything that can fail does so before the first connection is accepted, with one line that
-//! says what and where.
+//! Everything that can fail on its own does so before the first connection is accepted, with one
+//! line that says what and where. Whoever waits for a leader serves no clients yet, as in etcd.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use drystone_kv::command::{Command, Compact};
-use drystone_vfs::{Clock, OsClock, OsVfs};
+use drystone_raft::Role;
+use drystone_vfs::{Clock, OsClock};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -29,93 +34,182 @@ use crate::error_text;
 use crate::listener::Listener;
 use crate::member::Shared;
 use crate::notify;
+use crate::place;
 use crate::shutdown::{self, Shutdown};
-use crate::store::{Error, Kv, Limits, Options, Refusal};
+use crate::store::{Error, Refusal};
 use crate::version;
 use crate::worker::Workers;
 
 /// File descriptors kept back for the store's files and the odd pipe, as etcd does.
 const FDS_RESERVED: u64 = 150;
-/// How often the store is asked whether it could write its state out.
-const PERSIST_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the store is asked whether it could save its state.
+const SAVE_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Serves until a signal comes; returns which.
+/// Threads of the consensus: one drives it, one applies what it agrees on.
+const CONSENSUS_THREADS: usize = 2;
+
+/// Serves until a signal comes, or the member is removed; returns the signal.
 ///
 /// # Errors
 ///
 /// If the data cannot be opened, or a port cannot be bound.
-pub(crate) fn run(config: &Config) -> Result<Signal> {
+pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
     let fds = raise_fd_limit();
-    let mut data_dir = DataDir::open(&config.data_dir, config.existing)?;
-    let identity = data_dir.identity(config.identity);
-    let kv = open_store(config, &data_dir, identity.member.0)?;
-    data_dir.keep_identity(identity)?;
-
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_path = data_dir.path().to_path_buf();
+    let consensus = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONSENSUS_THREADS)
+        .thread_name("consensus")
+        .enable_all()
+        .build()?;
+    let place = consensus.block_on(place::take(config, data_dir))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (trigger, stop) = shutdown::channel();
-    let member = Shared::new(kv, identity, config.clone(), stop.clone());
-    let signal = runtime.block_on(async {
+    let member = Shared::new(&place, config.clone(), stop.clone());
+    let served = runtime.block_on(async {
         let clients = bind_all(&config.listen_client)?;
         let monitors = bind_all(&config.listen_metrics)?;
         let (workers, threads) = Workers::start(config, &stop)?;
-        let workers = Arc::new(workers);
         let urls: Vec<String> = clients.iter().map(Listener::url).collect();
         let room = usize::try_from(fds.saturating_sub(FDS_RESERVED).max(1)).unwrap_or(usize::MAX);
-        let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
-        let scoped = |listeners: Vec<Listener>, scope| {
-            listeners.into_iter().map(move |listener| (listener, scope))
+        let floor = Floor {
+            member: member.clone(),
+            workers: Arc::new(workers),
+            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            stop: stop.clone(),
         };
-        let listeners = scoped(clients, Scope::Clients).chain(scoped(monitors, Scope::Metrics));
-        for (listener, scope) in listeners {
-            let dispatch = Dispatch::new(member.clone(), scope);
-            tokio::spawn(listener.serve(workers.clone(), dispatch, room.clone(), stop.clone()));
+        floor.open(monitors, Scope::Metrics);
+        let mut end = std::pin::pin!(wait_for_end(&member)?);
+        let end = tokio::select! {
+            end = &mut end => end,
+            () = place::publish(&member) => {
+                floor.open(clients, Scope::Clients);
+                keep_house(&member, &stop);
+                announce(&data_path, &member, &urls);
+                end.await
+            }
+        };
+        let end = end?;
+        tracing::info!(cause = end.name(), "shutting down");
+        if leads(&member) && !member.kv.rank().alone {
+            // Nobody shall have to wait for an election because we leave in order.
+            relinquish(&consensus, &member).await;
         }
-        if let Some(retention) = config.retention {
-            let compactor = Compactor::new(retention);
-            tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
+        trigger.fire();
+        Ok::<_, anyhow::Error>((end, threads))
+    });
+    let (end, threads) = served?;
+    join(threads);
+    // Closes the listeners, which removes the socket files.
+    drop(runtime);
+    if let Err(error) = consensus.block_on(member.kv.shutdown()) {
+        tracing::error!(error = error_text::chain(&error), "the store did not close cleanly");
+    }
+    consensus.shutdown_timeout(Duration::from_secs(1));
+    tracing::info!("closed etcd server");
+    Ok(end.signal())
+}
+
+/// Why the member ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Signal(Signal),
+    Removed,
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            End::Signal(Signal::INT) => "interrupt",
+            End::Signal(_) => "terminated",
+            End::Removed => "removed from the cluster",
         }
-        tokio::spawn(report_persist_errors(member.clone(), stop.clone()));
-        let signals = wait_for_signal()?;
-        announce(config, &data_dir, &member, &urls);
-        let signal = tokio::select! {
-            signal = signals => signal,
+    }
+
+    fn signal(self) -> Option<Signal> {
+        match self {
+            End::Signal(signal) => Some(signal),
+            End::Removed => None,
+        }
+    }
+}
+
+/// Where connections are served.
+struct Floor {
+    member: Shared,
+    workers: Arc<Workers>,
+    room: Arc<Semaphore>,
+    stop: Shutdown,
+}
+
+impl Floor {
+    fn open(&self, listeners: Vec<Listener>, scope: Scope) {
+        for listener in listeners {
+            let dispatch = Dispatch::new(self.member.clone(), scope);
+            let (workers, room) = (self.workers.clone(), self.room.clone());
+            tokio::spawn(listener.serve(workers, dispatch, room, self.stop.clone()));
+        }
+    }
+}
+
+fn keep_house(member: &Shared, stop: &Shutdown) {
+    if let Some(retention) = member.config.retention {
+        let compactor = Compactor::new(retention);
+        tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
+    }
+    tokio::spawn(report_save_errors(member.clone(), stop.clone()));
+    tokio::spawn(count_leaders(member.clone()));
+}
+
+/// Counts the leaders that come.
+async fn count_leaders(member: Shared) {
+    let (mut rank, mut last) = (member.kv.watch_rank(), None);
+    loop {
+        let now = *rank.borrow_and_update();
+        if now.leader.is_some() && Some((now.term, now.leader)) != last {
+            member.metrics.leader_changes.add(1);
+            last = Some((now.term, now.leader));
+        }
+        if rank.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for a signal, the end of the storage, or the removal of the member. The handlers stand
+/// when this returns, before the future is polled.
+fn wait_for_end(member: &Shared) -> io::Result<impl Future<Output = Result<End>> + use<>> {
+    let signals = wait_for_signal()?;
+    let member = member.clone();
+    Ok(async move {
+        tokio::select! {
+            signal = signals => Ok(End::Signal(signal)),
             error = member.kv.failed() => {
                 // What the disk holds now, only a restart can tell: end, as etcd does.
                 bail!("storage failed: {}", error_text::chain(&error));
             }
-        };
-        let name = if signal == Signal::INT { "interrupt" } else { "terminated" };
-        tracing::info!(signal = name, "received signal; shutting down");
-        trigger.fire();
-        Ok::<_, anyhow::Error>((signal, threads))
-    });
-    let (signal, threads) = signal?;
-    join(threads);
-    // Closes the listeners, which removes the socket files.
-    drop(runtime);
-    member.kv.shutdown();
-    tracing::info!("closed etcd server");
-    Ok(signal)
-}
-
-fn open_store(config: &Config, data_dir: &DataDir, member: u64) -> Result<Kv> {
-    let limits =
-        Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
-    let (engine, quota_bytes) = (config.storage_engine, config.quota_bytes);
-    let mut options = Options { engine, limits, quota_bytes, member, ..Options::default() };
-    // The queue must fit the largest command.
-    options.proposals_bytes_max = options.proposals_bytes_max.max(config.max_request_bytes);
-    let (vfs, clock) = (Arc::new(OsVfs::new()), Arc::new(OsClock::new()));
-    let clock: Arc<dyn Clock> = clock;
-    Kv::open(vfs, clock, &data_dir.store(), options).map_err(|error| {
-        let text = error_text::chain(&error);
-        match error {
-            Error::WrongEngine { found, .. } => {
-                anyhow!("cannot open the data: {text}; start with --storage-engine={found}")
+            () = place::removal(&member) => {
+                tracing::error!(
+                    "the member has been permanently removed from the cluster; its data directory \
+                     is of no use any more"
+                );
+                Ok(End::Removed)
             }
-            _ => anyhow!("cannot open the data: {text}"),
         }
     })
+}
+
+/// Hands the leadership to another member, if there is one that can take it.
+async fn relinquish(consensus: &Runtime, member: &Shared) {
+    let replica = member.kv.clone();
+    let handed = consensus.spawn(async move { replica.hand_over().await });
+    match handed.await {
+        Ok(Ok(())) => tracing::info!("handed over the leadership"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = error_text::chain(&error), "could not hand over the leadership");
+        }
+        Err(error) => tracing::warn!(%error, "could not hand over the leadership"),
+    }
 }
 
 fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
@@ -129,8 +223,8 @@ fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
 }
 
 /// Tells people on standard output, tools in the log, and systemd where it is.
-fn announce(config: &Config, data_dir: &DataDir, member: &Shared, urls: &[String]) {
-    let dir = data_dir.path().display();
+fn announce(data_dir: &std::path::Path, member: &Shared, urls: &[String]) {
+    let dir = data_dir.display();
     let serving = urls.join(", ");
     let (own, like) = (version::OWN, version::SERVER);
     // Nobody may be reading; that is no reason not to serve.
@@ -139,18 +233,6 @@ fn announce(config: &Config, data_dir: &DataDir, member: &Shared, urls: &[String
         format_args!(
             "drystone-etcd {own} (speaks etcd {like}) serves {serving} with its data in {dir}\n"
         ),
-    );
-    tracing::info!(
-        name = config.name,
-        member_id = %member.identity.member,
-        cluster_id = %member.identity.cluster,
-        advertise_client_urls = config.client_urls.join(","),
-        revision = member.kv.revision(),
-        "published local member to cluster through raft"
-    );
-    tracing::warn!(
-        peer_urls = config.peer_urls.join(","),
-        "one member: nothing listens on the peer URLs"
     );
     for url in urls {
         let traffic = "serving client traffic insecurely; this is strongly discouraged!";
@@ -178,10 +260,17 @@ fn wait_for_signal() -> io::Result<impl Future<Output = Signal>> {
     })
 }
 
+/// etcd's rule: of several members the leader compacts.
+fn leads(member: &Shared) -> bool {
+    member.kv.rank().role == Role::Leader
+}
+
 async fn compact_for_ever(mut compactor: Compactor, member: Shared, mut stop: Shutdown) {
     let clock = OsClock::new();
     loop {
-        if let Some(revision) = compactor.tick(clock.monotonic(), member.kv.revision()) {
+        if let Some(revision) =
+            compactor.tick(clock.monotonic(), member.kv.revision()).filter(|_| leads(&member))
+        {
             match member.kv.propose(Command::Compact(Compact { revision })).await {
                 Ok(_) => tracing::info!(revision, "completed auto compaction"),
                 // Somebody else has compacted further.
@@ -200,18 +289,17 @@ async fn compact_for_ever(mut compactor: Compactor, member: Shared, mut stop: Sh
     }
 }
 
-/// The store goes on when it cannot write its state out, and its journal grows: somebody has to
-/// know.
-async fn report_persist_errors(member: Shared, mut stop: Shutdown) {
+/// The store goes on when it cannot save its state, and its log grows: somebody has to know.
+async fn report_save_errors(member: Shared, mut stop: Shutdown) {
     let mut last = None;
     loop {
-        let error = member.kv.persist_error().map(|error| error_text::chain(&error));
+        let error = member.kv.save_error().map(|error| error_text::chain(&error));
         if let Some(error) = error.as_ref().filter(|_| error != last) {
-            tracing::error!(error, "cannot persist the store; the journal grows until it succeeds");
+            tracing::error!(error, "cannot save the store; the log grows until it succeeds");
         }
         last = error;
         tokio::select! {
-            () = tokio::time::sleep(PERSIST_REPORT_INTERVAL) => {}
+            () = tokio::time::sleep(SAVE_REPORT_INTERVAL) => {}
             () = stop.fired() => return,
         }
     }

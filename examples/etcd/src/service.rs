@@ -8,6 +8,7 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+pub(crate) mod snapshot;
 mod watch;
 
 use std::pin::Pin;

@@ -20,7 +20,7 @@ pub(crate) struct Trigger(watch::Sender<bool>);
 pub(crate) struct Shutdown(watch::Receiver<bool>);
 
 /// The signal as a value to be polled, for streams written by hand.
-pub(crate) struct Fired(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+pub(crate) struct Fired(Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>);
 
 /// A trigger and what it fires.
 pub(crate) fn channel() -> (Trigger, Shutdown) {
@@ -50,13 +50,17 @@ impl Shutdown {
     /// The same as [`Shutdown::fired`], to be polled.
     pub(crate) fn pollable(&self) -> Fired {
         let mut shutdown = self.clone();
-        Fired(Box::pin(async move { shutdown.fired().await }))
+        Fired(Some(Box::pin(async move { shutdown.fired().await })))
     }
 }
 
 impl Fired {
-    /// Whether the signal was fired. Not to be asked again once it was.
+    /// Whether the signal was fired.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        if let Some(waiting) = &mut self.0 {
+            std::task::ready!(waiting.as_mut().poll(cx));
+            self.0 = None;
+        }
+        Poll::Ready(())
     }
 }

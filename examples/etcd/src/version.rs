@@ -22,6 +22,11 @@ pub(crate) fn banner() -> String {
     )
 }
 
+/// What `/version` answers.
+pub(crate) fn json() -> String {
+    format!(r#"{{"etcdserver":"{SERVER}","etcdcluster":"{CLUSTER}","storage":"{STORAGE}"}}"#)
+}
+
 /// Go's name for this processor, which is what the fourth line has in etcd.
 fn go_arch() -> &'static str {
     match std::env::consts::ARCH {

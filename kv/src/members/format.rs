@@ -106,6 +106,20 @@ impl Edit {
     }
 }
 
+/// Forgets the cluster and all its members, those that were removed among them.
+#[cfg(feature = "runtime")]
+pub(crate) fn forget_all(snapshot: &impl Snapshot, batch: &mut Batch) -> Result<(), Error> {
+    let cluster = Cluster::load(snapshot)?;
+    batch.delete(Space::Meta, META_CLUSTER);
+    for id in cluster.removed {
+        batch.delete(Space::Meta, &meta_key(META_REMOVED, id));
+    }
+    for member in cluster.members {
+        batch.delete(Space::Meta, &meta_key(META_MEMBER, member.id));
+    }
+    Ok(())
+}
+
 impl Cluster {
     /// The cluster that an engine holds.
     pub(crate) fn load(snapshot: &impl Snapshot) -> Result<Cluster, Error> {

@@ -59,8 +59,6 @@ impl Folder {
         let folder = Folder { dir, vfs, clock, config, current, _lock: lock };
         let current = *folder.current.lock();
         let engine = folder.open_engine(current)?;
-        // What a process that died may have left half built.
-        folder.clear(1 - current).map_err(|error| folder.failed(1 - current, error))?;
         Ok((folder, engine))
     }
 
@@ -104,6 +102,13 @@ impl Folder {
     pub(crate) fn clear_other(&self) -> io::Result<()> {
         let current = self.current.lock();
         self.clear(1 - *current)
+    }
+
+    /// Removes what a process that died may have left half built. Only once it is known that the
+    /// engine in use is the right one.
+    pub(crate) fn tidy(&self) -> Result<(), Error> {
+        let other = 1 - *self.current.lock();
+        self.clear(other).map_err(|error| self.failed(other, error))
     }
 
     fn open_engine(&self, which: usize) -> Result<AnyEngine, Error> {

@@ -18,6 +18,9 @@ pub struct ReplicaOptions {
     /// The members that the group begins with, the same on all of them. A member that joins later
     /// begins with none: it is told by the others. What is on the disk counts more.
     pub founders: Vec<Member>,
+    /// The member has been started before: a folder without a log has lost it, and is refused.
+    /// Default false.
+    pub returns: bool,
     /// After a disaster: this member, which goes on alone with what it has, whoever else there was.
     /// They are removed for good, and what only they had is lost. Default none.
     pub alone: Option<Member>,
@@ -47,6 +50,7 @@ impl ReplicaOptions {
             id,
             cluster,
             founders,
+            returns: false,
             alone: None,
             store: Options::default(),
             heartbeat: Duration::from_millis(100),

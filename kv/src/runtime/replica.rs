@@ -14,13 +14,16 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::checkpoint::Checkpoint;
 use crate::command::{Command, RangeRequest, Txn};
+use crate::data_dir;
 use crate::engine::Progress;
 use crate::engines::{AnyEngine, EngineKind};
 use crate::error::Error;
 use crate::hash::HashReply;
 use crate::members::Cluster;
 use crate::reply::{RangeReply, TxnReply};
+use crate::runtime::alone;
 use crate::runtime::duties::Duties;
 use crate::runtime::folder::Folder;
 use crate::runtime::house::House;
@@ -120,7 +123,8 @@ impl Replica {
     ///
     /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
     /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Log`] for
-    /// damaged data, with the file.
+    /// damaged data, with the file. Alone, [`Error::Irreparable`], [`Error::JournalGap`] or
+    /// [`Error::JournalEndsEarly`] for what other members would send it.
     pub async fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
@@ -130,9 +134,15 @@ impl Replica {
         options: ReplicaOptions,
     ) -> Result<Replica, Error> {
         options.check().map_err(Error::Options)?;
+        if options.returns && data_dir::is_new(&*vfs, dir)? {
+            let reason = "the member's store is missing";
+            return Err(Error::Damaged { file: dir.to_path_buf(), reason });
+        }
         let (folder, engine) = Folder::open(vfs.clone(), clock.clone(), dir, &options.store)?;
         let store = Arc::new(Store::open(engine)?);
         let (node, log) = (options.node(), folder.log());
+        alone::check(&vfs, &log, &store, &options, &node.store)?;
+        folder.tidy()?;
         let store_options = &options.store;
         let pending = Pending::new(store_options.proposals_max, store_options.proposals_bytes_max);
         let background = store_options.background;
@@ -240,6 +250,15 @@ impl Replica {
         self.core().store.watch(options)
     }
 
+    /// All of the state as it stands here, frozen: to be written to a file, and
+    /// [restored](super::restore) from it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn checkpoint(&self) -> Result<Checkpoint<AnyEngine>, Error> {
+        self.store().checkpoint()
+    }
+
     /// Which engine holds the records.
     pub fn engine_kind(&self) -> EngineKind {
         self.core().folder.kind()
@@ -310,7 +329,9 @@ impl Replica {
                 return error;
             }
             if rank.borrow_and_update().role == Role::Stopped {
-                return Error::Stopped;
+                let node = self.running.node.lock();
+                let log = node.as_ref().and_then(|node| node.store().failure());
+                return log.map_or(Error::Stopped, log_failed);
             }
             let told = core.lessor.bell.until(|| core.failure.lock().as_ref().map(|_| ()));
             tokio::select! {
@@ -369,12 +390,16 @@ fn force(
     options: &ReplicaOptions,
     node: &NodeConfig,
 ) -> Result<(), Error> {
-    let failed = |error| Error::Log(drystone_raft::runtime::Error::Store(error));
-    let store = GroupStore::open(vfs.clone(), log, node.store.clone()).map_err(failed)?;
+    let store = GroupStore::open(vfs.clone(), log, node.store.clone()).map_err(log_failed)?;
     if store.groups().contains(&Node::<Machine>::GROUP) {
-        store.force(Node::<Machine>::GROUP, &[options.id]).map_err(failed)?;
+        store.force(Node::<Machine>::GROUP, &[options.id]).map_err(log_failed)?;
     }
-    store.close().map_err(failed)
+    store.close().map_err(log_failed)
+}
+
+/// The consensus log's failure as the replica's.
+pub(crate) fn log_failed(error: drystone_raft::store::Error) -> Error {
+    Error::Log(drystone_raft::runtime::Error::Store(error))
 }
 
 impl Drop for Running {

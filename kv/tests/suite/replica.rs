@@ -3,6 +3,7 @@
 mod basics;
 mod leases;
 mod members;
+mod restoring;
 mod states;
 
 use std::collections::BTreeMap;
@@ -91,10 +92,13 @@ impl Party {
     }
 
     async fn start_with(&mut self, id: NodeId, founders: Vec<Member>) -> Replica {
+        let returns = self.disks.contains_key(&id);
         let disk = self.disks.entry(id).or_insert_with(|| Arc::new(MemVfs::new())).clone();
         let mut options = ReplicaOptions::new(id, 7, founders);
         (options.heartbeat, options.election) =
             (Duration::from_millis(20), Duration::from_millis(200));
+        // Who has a disk already has been here before.
+        options.returns = returns;
         (self.tune)(&mut options);
         let peers = Arc::new(Line { from: id, exchange: self.exchange.clone() });
         let (link, clock) = (self.channels.join(id), Arc::new(OsClock::new()));

@@ -450,6 +450,13 @@ impl Book {
         self.is_harmed()
     }
 
+    /// The newest members that are known.
+    pub(crate) fn newest_members(&self) -> Option<Configuration> {
+        let named = self.configurations.last().map(|(_, members)| members);
+        let mark = self.mark.as_ref().map(|mark| &mark.configuration);
+        named.or(mark).map(|members| Configuration::clone(members))
+    }
+
     fn is_harmed(&self) -> bool {
         let hard = &self.hard;
         let lost = hard.lost_end.is_some() || hard.lost_vote || self.base_lost;

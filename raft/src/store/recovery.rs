@@ -62,18 +62,22 @@ pub(crate) fn log_dir(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// The number of the log that is the one.
-fn current(vfs: &dyn Vfs, dir: &Path) -> Result<u64> {
+pub(crate) fn current(vfs: &dyn Vfs, dir: &Path) -> Result<u64> {
     let mut current = 1;
     for name in vfs.list(dir).map_err(|e| Error::io("list", dir, e))? {
         let number = name.to_str().and_then(|name| name.strip_prefix("log-")?.parse().ok());
         let Some(number) = number.filter(|number: &u64| *number > current) else { continue };
-        let log = log_dir(dir, number);
-        let names = vfs.list(&log).map_err(|e| Error::io("list", &log, e))?;
-        if names.iter().any(|name| name == WHOLE) {
+        if is_whole(vfs, &log_dir(dir, number))? {
             current = number;
         }
     }
     Ok(current)
+}
+
+/// Whether all is carried over to a log.
+pub(crate) fn is_whole(vfs: &dyn Vfs, log: &Path) -> Result<bool> {
+    let names = vfs.list(log).map_err(|e| Error::io("list", log, e))?;
+    Ok(names.iter().any(|name| name == WHOLE))
 }
 
 /// Says that all is carried over to a log.
@@ -113,8 +117,7 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<St
 fn read(vfs: &Arc<dyn Vfs>, log: &Path, options: &Options) -> Result<(Wal, Reading)> {
     let min = last::noted(&**vfs, log);
     let found = Wal::find(Arc::clone(vfs), log, options.wal.clone().min_lsn(min))?;
-    let names = vfs.list(log).map_err(|e| Error::io("list", log, e))?;
-    let whole = names.iter().any(|name| name == WHOLE);
+    let whole = is_whole(&**vfs, log)?;
     if whole && found.view().is_none() {
         return Err(drystone_wal::Error::NoLog { dir: log.to_path_buf() }.into());
     }
@@ -126,7 +129,7 @@ fn read(vfs: &Arc<dyn Vfs>, log: &Path, options: &Options) -> Result<(Wal, Readi
     Ok((wal, reading))
 }
 
-fn read_all(
+pub(crate) fn read_all(
     log: &Path,
     records: impl Iterator<Item = drystone_wal::Result<(Lsn, Bytes)>>,
 ) -> Result<Reading> {

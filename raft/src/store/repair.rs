@@ -135,7 +135,9 @@ fn fresh(
 }
 
 /// Every sound record, in the order of the log.
-fn records(salvage: &Salvage) -> impl Iterator<Item = drystone_wal::Result<(Lsn, Bytes)>> {
+pub(crate) fn records(
+    salvage: &Salvage,
+) -> impl Iterator<Item = drystone_wal::Result<(Lsn, Bytes)>> {
     let remains = salvage.remains().map(|remain| remain.map(|remain| (remain.lsn, remain.bytes)));
     salvage.records().chain(remains)
 }

@@ -20,8 +20,7 @@ const BOOLS: &str = "1 t T TRUE true True 0 f F FALSE false False";
     args_override_self = true,
     about = "One etcd v3 member, assembled from drystone crates.",
     after_help = "Flags follow Go's rules: -x v, -x=v, --x v, --x=v; booleans --x or --x=false.\n\
-        Every flag can be given as ETCD_<NAME> in the environment; the command line wins.\n\
-        There is one member: nothing listens on the peer URLs yet."
+        Every flag can be given as ETCD_<NAME> in the environment; the command line wins."
 )]
 pub(crate) struct Flags {
     /// Print the version and exit
@@ -43,16 +42,16 @@ pub(crate) struct Flags {
     /// Client URLs told to others; required when --listen-client-urls is given
     #[arg(long)]
     pub(crate) advertise_client_urls: Option<String>,
-    /// URLs for other members; checked, but nothing listens there yet
+    /// URLs to accept other members on: http://IP:PORT
     #[arg(long, default_value = "http://localhost:2380")]
     pub(crate) listen_peer_urls: String,
     /// Peer URLs of this member; with the token they make its number
     #[arg(long, default_value = "http://localhost:2380")]
     pub(crate) initial_advertise_peer_urls: String,
-    /// Members of a new cluster, NAME=URL,...; must be this one alone [default: NAME=URLS]
+    /// Members of the cluster that is founded or joined, NAME=URL,... [default: this one alone]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) initial_cluster: String,
-    /// new or existing; existing needs a data directory with data
+    /// new founds the cluster, existing joins it; a member that has data goes on with that
     #[arg(long, default_value = "new")]
     pub(crate) initial_cluster_state: String,
     /// Tells clusters with equal URLs apart
@@ -73,11 +72,25 @@ pub(crate) struct Flags {
     /// Calls at once on one connection
     #[arg(long, default_value_t = u32::MAX)]
     pub(crate) max_concurrent_streams: u32,
-    /// Milliseconds between heartbeats; one member sends none, but it bounds --election-timeout
+    /// Go on alone with the data that this member has; all others are removed
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(crate) force_new_cluster: bool,
+    /// Refuse changes of members that could cost the quorum
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "true", default_missing_value = "true", require_equals = true)]
+    pub(crate) strict_reconfig_check: bool,
+    /// Learners allowed at once
+    #[arg(long, alias = "experimental-max-learners", default_value_t = 1)]
+    pub(crate) max_learners: u64,
+    /// Commands that stay in the log for members that are a little behind
+    #[arg(long, alias = "experimental-snapshot-catchup-entries", default_value_t = 5000)]
+    pub(crate) snapshot_catchup_entries: u64,
+    /// Milliseconds between the signs of life of a leader
     #[arg(long, default_value_t = 100)]
     pub(crate) heartbeat_interval: u64,
-    /// Milliseconds; leases live at least 1.5 times as long, requests time out after 5 s and twice
-    /// this
+    /// Milliseconds that a leader may be silent; leases live at least 1.5 times as long, requests
+    /// time out after 5 s and twice this
     #[arg(long, default_value_t = 1000)]
     pub(crate) election_timeout: u64,
     /// periodic or revision
@@ -127,22 +140,16 @@ const fn boolean(name: &'static str, help: &'static str) -> Extra {
     Extra { name, is_bool: true, help }
 }
 
-const ONE: &str = "there is one member";
+const UNWATCHED: &str = "members are not compared with each other yet";
 const OWN_STORE: &str = "tunes etcd's storage, which this server does not have";
 
 /// Accepted without effect, and why that does no harm.
 pub(crate) const IDLE: &[Extra] = &[
-    value("snapshot-count", "the journal is trimmed by its size, not by a count of entries"),
-    value("snapshot-catchup-entries", ONE),
-    value("experimental-snapshot-catchup-entries", ONE),
+    value("snapshot-count", "the log is shortened by its size, not by a count of entries"),
     value("max-snapshots", OWN_STORE),
     value("max-wals", OWN_STORE),
-    boolean("strict-reconfig-check", ONE),
-    boolean("force-new-cluster", ONE),
-    boolean("pre-vote", ONE),
-    boolean("initial-election-tick-advance", ONE),
-    value("max-learners", ONE),
-    value("experimental-max-learners", ONE),
+    boolean("pre-vote", "always on"),
+    boolean("initial-election-tick-advance", "elections wait no longer than they must"),
     value("backend-batch-limit", OWN_STORE),
     value("backend-batch-interval", OWN_STORE),
     value("backend-bbolt-freelist-type", OWN_STORE),
@@ -156,14 +163,14 @@ pub(crate) const IDLE: &[Extra] = &[
     value("experimental-bootstrap-defrag-threshold-megabytes", OWN_STORE),
     boolean("initial-corrupt-check", "checksums are verified at every start"),
     boolean("experimental-initial-corrupt-check", "checksums are verified at every start"),
-    value("corrupt-check-time", ONE),
-    value("experimental-corrupt-check-time", ONE),
-    boolean("compact-hash-check-enabled", ONE),
-    boolean("experimental-compact-hash-check-enabled", ONE),
-    value("compact-hash-check-time", ONE),
-    value("experimental-compact-hash-check-time", ONE),
-    value("downgrade-check-time", ONE),
-    value("experimental-downgrade-check-time", ONE),
+    value("corrupt-check-time", UNWATCHED),
+    value("experimental-corrupt-check-time", UNWATCHED),
+    boolean("compact-hash-check-enabled", UNWATCHED),
+    boolean("experimental-compact-hash-check-enabled", UNWATCHED),
+    value("compact-hash-check-time", UNWATCHED),
+    value("experimental-compact-hash-check-time", UNWATCHED),
+    value("downgrade-check-time", UNWATCHED),
+    value("experimental-downgrade-check-time", UNWATCHED),
     value("feature-gates", "no gate changes what one member does here"),
     value("v2-deprecation", "there is no v2 store"),
     value("warning-apply-duration", "slow requests are not logged yet"),

@@ -1,74 +1,167 @@
-//! Members: there is one, and it can be listed.
+//! Members: listed, added, promoted, moved, removed.
 //!
-//! Calls that would change that are checked as etcd checks them, since "no such member" is a true
-//! answer; a call that passes the checks is not there yet.
+//! A change of members is a command like any other, and its outcome is the same everywhere.
+//! Whether it is wise is for the leader to say, who knows who is in touch: with strict checks, a
+//! change that could cost the quorum is refused.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use drystone_etcd_api::etcdserverpb::{self as pb, cluster_server};
+use drystone_kv::command::Command;
+use drystone_kv::members::{Cluster, Member};
+use drystone_kv::runtime::GroupProgress;
 use tonic::{Request, Response, Status};
 
-use crate::error_text::{self, unimplemented};
-use crate::member::Shared;
+use crate::error_text;
+use crate::identity::MemberId;
+use crate::member::{self, Shared};
+use crate::relay::relayed;
 
 #[tonic::async_trait]
 impl cluster_server::Cluster for Shared {
     async fn member_list(
         &self,
-        _: Request<pb::MemberListRequest>,
+        request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        let member = pb::Member {
-            id: self.identity.member.0,
-            name: self.config.name.clone(),
-            peer_ur_ls: self.config.peer_urls.clone(),
-            client_ur_ls: self.config.client_urls.clone(),
-            is_learner: false,
-        };
-        // Membership has no place in the history of keys: etcd leaves the revision out.
-        let header = Some(self.header(0));
-        Ok(Response::new(pb::MemberListResponse { header, members: vec![member] }))
+        if request.into_inner().linearizable {
+            self.linearize().await?;
+        }
+        let (header, members) = (self.member_header(), listed(&self.kv.cluster()));
+        Ok(Response::new(pb::MemberListResponse { header, members }))
     }
 
     async fn member_add(
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        check_peer_urls(&request.into_inner().peer_ur_ls)?;
-        Err(unimplemented("MemberAdd"))
+        let request = request.into_inner();
+        check_peer_urls(&request.peer_ur_ls)?;
+        if self.config.strict_reconfig && !request.is_learner {
+            self.check_may_add().await?;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let added = Member {
+            id: MemberId::of_newcomer(&request.peer_ur_ls, now).0,
+            name: String::new(),
+            peer_urls: request.peer_ur_ls,
+            client_urls: Vec::new(),
+            is_learner: request.is_learner,
+        };
+        let learners_max = self.config.learners_max;
+        let command = Command::MemberAdd { member: added.clone(), learners_max };
+        let members = self.change_members(command).await?;
+        tracing::info!(member_id = %MemberId(added.id), peer_urls = added.peer_urls.join(","),
+            is_learner = added.is_learner, "added a member");
+        let (header, member) = (self.member_header(), Some(message(&added)));
+        Ok(Response::new(pb::MemberAddResponse { header, member, members }))
     }
 
     async fn member_remove(
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        self.check_is_member(request.into_inner().id)?;
-        Err(unimplemented("MemberRemove"))
+        let id = request.into_inner().id;
+        if self.config.strict_reconfig {
+            self.check_may_remove(id).await?;
+        }
+        let members = self.change_members(Command::MemberRemove { id }).await?;
+        tracing::info!(member_id = %MemberId(id), "removed a member");
+        Ok(Response::new(pb::MemberRemoveResponse { header: self.member_header(), members }))
     }
 
     async fn member_update(
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        let request = request.into_inner();
-        check_peer_urls(&request.peer_ur_ls)?;
-        self.check_is_member(request.id)?;
-        Err(unimplemented("MemberUpdate"))
+        let pb::MemberUpdateRequest { id, peer_ur_ls: peer_urls } = request.into_inner();
+        check_peer_urls(&peer_urls)?;
+        let members = self.change_members(Command::MemberUpdate { id, peer_urls }).await?;
+        Ok(Response::new(pb::MemberUpdateResponse { header: self.member_header(), members }))
     }
 
     async fn member_promote(
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        self.check_is_member(request.into_inner().id)?;
-        Err(Status::failed_precondition(error_text::NOT_A_LEARNER))
+        let id = request.into_inner().id;
+        // What the table says is wrong with it is said first.
+        let table = self.kv.cluster();
+        if table.member(id).is_some_and(|member| member.is_learner)
+            && !self.progress().await?.is_in_sync(id)
+        {
+            return Err(Status::failed_precondition(error_text::LEARNER_NOT_READY));
+        }
+        let members = self.change_members(Command::MemberPromote { id }).await?;
+        tracing::info!(member_id = %MemberId(id), "promoted a member");
+        Ok(Response::new(pb::MemberPromoteResponse { header: self.member_header(), members }))
     }
 }
 
 impl Shared {
-    /// Whether `id` is the one member that there is.
-    fn check_is_member(&self, id: u64) -> Result<(), Status> {
-        match id == self.identity.member.0 {
-            true => Ok(()),
-            false => Err(Status::not_found(error_text::NO_SUCH_MEMBER)),
+    /// Membership has no place in the history of keys: etcd leaves the revision out.
+    fn member_header(&self) -> Option<pb::ResponseHeader> {
+        Some(self.header(0))
+    }
+
+    async fn change_members(&self, command: Command) -> Result<Vec<pb::Member>, Status> {
+        let changed = relayed(self.kv.change_members(command)).await;
+        let reply = changed.map_err(|error| self.failed(&error))?;
+        Ok(listed(&member::cluster_reply(reply).cluster))
+    }
+
+    async fn progress(&self) -> Result<GroupProgress, Status> {
+        relayed(self.kv.progress()).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Whether one more voter, which may never come, leaves a quorum of those who are there.
+    async fn check_may_add(&self) -> Result<(), Status> {
+        let (table, progress) = (self.kv.cluster(), self.progress().await?);
+        let voters: Vec<&Member> = table.voters().collect();
+        let started = voters.iter().filter(|voter| !voter.name.is_empty()).count();
+        // A cluster of one whose member has started is always let grow.
+        let enough = (voters.len() == 1 && started == 1) || started > voters.len().div_ceil(2);
+        if !enough {
+            return Err(Status::unknown(error_text::NOT_ENOUGH_STARTED));
         }
+        let all_in_touch = voters.iter().all(|voter| progress.is_in_touch(voter.id));
+        if all_in_touch { Ok(()) } else { Err(error_text::unhealthy()) }
+    }
+
+    /// Whether those who are left are a quorum, and in touch.
+    async fn check_may_remove(&self, id: u64) -> Result<(), Status> {
+        let table = self.kv.cluster();
+        let Some(gone) = table.member(id) else { return Ok(()) };
+        if gone.is_learner {
+            return Ok(());
+        }
+        let progress = self.progress().await?;
+        let left: Vec<&Member> = table.voters().filter(|voter| voter.id != id).collect();
+        let quorum = left.len() / 2 + 1;
+        let started = left.iter().filter(|voter| !voter.name.is_empty()).count();
+        // One that never started may always go.
+        if gone.name.is_empty() {
+            return Ok(());
+        }
+        if started < quorum {
+            return Err(Status::unknown(error_text::NOT_ENOUGH_STARTED));
+        }
+        let in_touch = left.iter().filter(|voter| progress.is_in_touch(voter.id)).count();
+        let goes_silent = !progress.is_in_touch(id);
+        if in_touch >= quorum || goes_silent { Ok(()) } else { Err(error_text::unhealthy()) }
+    }
+}
+
+fn listed(cluster: &Cluster) -> Vec<pb::Member> {
+    cluster.members.iter().map(message).collect()
+}
+
+fn message(member: &Member) -> pb::Member {
+    pb::Member {
+        id: member.id,
+        name: member.name.clone(),
+        peer_ur_ls: member.peer_urls.clone(),
+        client_ur_ls: member.client_urls.clone(),
+        is_learner: member.is_learner,
     }
 }
 

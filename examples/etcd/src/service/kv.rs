@@ -1,8 +1,9 @@
 //! Keys: range, put, delete, transaction, compaction.
 //!
-//! Writes go to the store's journal and come back when they are durable. Reads are answered on the
-//! thread of the connection while they are small; a read that could keep that thread from its other
-//! connections for long is sent elsewhere:
+//! Writes go to the leader and come back when a quorum has them and this member has applied them. A
+//! linearizable read first makes sure that this member is up to date; a serializable one does not.
+//! Reads are answered on the thread of the connection while they are small; a read that could keep
+//! that thread from its other connections for long is sent elsewhere:
 //!
 //! ```text
 //!   one key, a count, or a limit of at most INLINE_KEYS_MAX ─────────────► here
@@ -33,8 +34,16 @@ impl kv_server::Kv for Shared {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
-        let request = convert::range(request.into_inner())?;
+        let request = request.into_inner();
+        let serializable = request.serializable;
+        let request = convert::range(request)?;
         self.metrics.ranges.add(1);
+        if serializable {
+            self.metrics.serializable_reads.add(1);
+        } else {
+            self.check_votes()?;
+            self.linearize().await?;
+        }
         let reply = match read_inline(self, &request) {
             Some(read) => read,
             None => self.off_thread(move |member| member.kv.range(&request)).await?,
@@ -76,8 +85,13 @@ impl kv_server::Kv for Shared {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
-        let txn = convert::txn(request.into_inner(), self.config.max_txn_ops)?;
+        let request = request.into_inner();
+        let serializable = is_serializable(&request);
+        let txn = convert::txn(request, self.config.max_txn_ops)?;
         let reply = if txn.is_read_only() {
+            if !serializable {
+                self.linearize().await?;
+            }
             let read = self.off_thread_if(!is_small(&txn), move |member| member.kv.read_txn(&txn));
             read.await?.map_err(|error| self.failed(&error))?
         } else {
@@ -103,6 +117,13 @@ impl kv_server::Kv for Shared {
         }
         Ok(Response::new(pb::CompactionResponse { header: Some(self.header(reply.revision)) }))
     }
+}
+
+/// Whether a transaction that only reads may be answered with what is here: all its reads say so.
+fn is_serializable(request: &pb::TxnRequest) -> bool {
+    use pb::request_op::Request::RequestRange;
+    let mut ops = request.success.iter().chain(&request.failure);
+    ops.all(|op| matches!(&op.request, Some(RequestRange(range)) if range.serializable))
 }
 
 /// The answer, if it can be had without keeping the thread for long.

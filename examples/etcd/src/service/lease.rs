@@ -6,12 +6,14 @@
 use drystone_etcd_api::etcdserverpb::{self as pb, lease_server};
 use drystone_kv::command::{Command, LeaseGrant, LeaseRevoke};
 use drystone_kv::types::LeaseId;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::BoxStream;
+use crate::dispatch::wants_leader;
 use crate::error_text;
 use crate::member::{self, Shared};
+use crate::relay::relayed;
 
 #[tonic::async_trait]
 impl lease_server::Lease for Shared {
@@ -52,17 +54,28 @@ impl lease_server::Lease for Shared {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let member = self.clone();
+        let wants_leader = wants_leader(&request);
         let answers = request.into_inner().then(move |request| {
             let member = member.clone();
             async move {
                 let request =
                     request.map_err(|status| error_text::too_large(&status).unwrap_or(status))?;
-                Ok(keep_alive(&member, request.id).await)
+                keep_alive(&member, request.id).await
             }
         });
-        let mut shutdown = self.shutdown.clone();
-        let stop = async move { shutdown.fired().await };
-        Ok(Response::new(Box::pin(answers.take_until(Box::pin(stop)))))
+        let (mut shutdown, leaderless) = (self.shutdown.clone(), self.leaderless());
+        // Either the end of the stream, or why it ends.
+        let end = async move {
+            tokio::select! {
+                () = shutdown.fired() => None,
+                () = leaderless, if wants_leader => Some(Err(error_text::no_leader())),
+            }
+        };
+        let end = stream::once(end).map(Some);
+        let answers = answers.map(|answer| Some(Some(answer)));
+        let all = stream::select(answers.chain(stream::once(async { Some(None) })), end);
+        let all = all.scan((), |(), next| async move { next.flatten() });
+        Ok(Response::new(Box::pin(all)))
     }
 
     async fn lease_time_to_live(
@@ -70,7 +83,8 @@ impl lease_server::Lease for Shared {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let request = request.into_inner();
-        let lease = self.kv.lease(LeaseId(request.id), request.keys);
+        let lease = relayed(self.kv.lease(LeaseId(request.id), request.keys)).await;
+        let lease = lease.map_err(|error| self.failed(&error))?;
         let header = Some(self.header_now());
         Ok(Response::new(match lease {
             Some(lease) => pb::LeaseTimeToLiveResponse {
@@ -93,19 +107,21 @@ impl lease_server::Lease for Shared {
         &self,
         _: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        let leases = self.kv.leases().into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
+        let leases = relayed(self.kv.leases()).await.map_err(|error| self.failed(&error))?;
+        let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.header_now()), leases }))
     }
 }
 
 /// The header is taken before the renewal: what a client concludes from it was true then.
-async fn keep_alive(member: &Shared, id: i64) -> pb::LeaseKeepAliveResponse {
+async fn keep_alive(member: &Shared, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
     let header = Some(member.header_now());
-    let ttl = member.kv.keep_alive(LeaseId(id)).await;
+    let ttl = relayed(member.kv.keep_alive(LeaseId(id))).await;
+    let ttl = ttl.map_err(|error| member.failed(&error))?;
     if ttl.is_some() {
         member.metrics.leases_renewed.add(1);
     }
-    pb::LeaseKeepAliveResponse { header, id, ttl: ttl.unwrap_or(0) }
+    Ok(pb::LeaseKeepAliveResponse { header, id, ttl: ttl.unwrap_or(0) })
 }
 
 /// A number from 1 to 2^63 - 1: clients print and parse lease ids as positive.

@@ -5,17 +5,15 @@ use drystone_kv::command::{AlarmChange, AlarmKind, Command};
 use drystone_kv::reply::Alarm;
 use pb::AlarmType;
 use pb::alarm_request::AlarmAction;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::BoxStream;
+use super::snapshot;
 use crate::convert::signed;
 use crate::error_text::{self, unimplemented};
 use crate::member::{self, Shared};
+use crate::relay::relayed;
 use crate::version;
-
-/// A leader begins its term with an entry of its own, so that no index that stands is ever 0. The
-/// store counts commands alone.
-const ELECTION_ENTRIES: u64 = 1;
 
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for Shared {
@@ -51,18 +49,23 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        let status = self.kv.status();
+        let (status, rank) = (self.kv.status(), self.kv.rank());
+        let group = relayed(self.kv.group_status()).await.map_err(|error| self.failed(&error))?;
+        let mut errors: Vec<String> = status.alarms.iter().map(alarm_text).collect();
+        if rank.leader.is_none() {
+            errors.push("etcdserver: no leader".to_owned());
+        }
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.header(status.revision)),
             version: version::SERVER.to_owned(),
             db_size: signed(status.engine.bytes),
-            leader: self.identity.member.0,
-            raft_index: status.applied + ELECTION_ENTRIES,
+            leader: rank.leader.unwrap_or(0),
+            raft_index: group.commit.0,
             raft_term: self.term(),
-            raft_applied_index: status.applied + ELECTION_ENTRIES,
-            errors: status.alarms.iter().map(alarm_text).collect(),
+            raft_applied_index: status.applied.min(group.commit.0),
+            errors,
             db_size_in_use: signed(status.engine.bytes_in_use),
-            is_learner: false,
+            is_learner: self.is_learner(),
             storage_version: version::STORAGE.to_owned(),
             db_size_quota: self.config.quota_bytes.map_or(0, signed),
             downgrade_info: Some(pb::DowngradeInfo::default()),
@@ -102,24 +105,23 @@ impl maintenance_server::Maintenance for Shared {
         Err(unimplemented("Hash"))
     }
 
-    type SnapshotStream = BoxStream<pb::SnapshotResponse>;
+    type SnapshotStream = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
 
     async fn snapshot(
         &self,
         _: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(unimplemented("Snapshot"))
+        self.check_sound()?;
+        Ok(Response::new(snapshot::stream(self)))
     }
 
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        // The one member leads already; nobody else can.
-        match request.into_inner().target_id == self.identity.member.0 {
-            true => Ok(Response::new(pb::MoveLeaderResponse::default())),
-            false => Err(Status::failed_precondition(error_text::BAD_TRANSFEREE)),
-        }
+        let moved = relayed(self.kv.move_leader(request.into_inner().target_id)).await;
+        moved.map_err(|error| self.failed(&error))?;
+        Ok(Response::new(pb::MoveLeaderResponse::default()))
     }
 
     async fn downgrade(

@@ -27,6 +27,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert;
+use crate::dispatch::wants_leader;
 use crate::error_text;
 use crate::member::Shared;
 use crate::shutdown::Fired;
@@ -47,9 +48,13 @@ impl watch_server::Watch for Shared {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Session>, Status> {
-        Ok(Response::new(Session::new(self.clone(), request.into_inner())))
+        let leaderless = wants_leader(&request).then(|| Box::pin(self.leaderless()) as Leaderless);
+        Ok(Response::new(Session::new(self.clone(), request.into_inner(), leaderless)))
     }
 }
+
+/// Resolves when nobody has led for too long.
+type Leaderless = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One call of `Watch`.
 pub(crate) struct Session {
@@ -62,17 +67,24 @@ pub(crate) struct Session {
     /// Runs once a watcher has asked for progress.
     ticks: Option<Interval>,
     shutdown: Fired,
+    /// Ends the call when nobody leads, if the client wants that.
+    leaderless: Option<Leaderless>,
     /// Watchers created and not yet canceled, for the metrics.
     watchers: u64,
     ended: bool,
 }
 
 impl Session {
-    fn new(member: Shared, requests: Streaming<pb::WatchRequest>) -> Session {
+    fn new(
+        member: Shared,
+        requests: Streaming<pb::WatchRequest>,
+        leaderless: Option<Leaderless>,
+    ) -> Session {
         member.metrics.watch_streams.fetch_add(1, Ordering::Relaxed);
         Session {
             watches: member.kv.watch(stream_options(&member)),
             shutdown: member.shutdown.pollable(),
+            leaderless,
             member,
             requests: Some(requests),
             refusal: None,
@@ -88,6 +100,12 @@ impl Session {
         loop {
             if self.member.shutdown.has_fired() {
                 return Poll::Ready(Err(error_text::stopped()));
+            }
+            if let Some(leaderless) = &mut self.leaderless
+                && leaderless.as_mut().poll(cx).is_ready()
+            {
+                self.leaderless = None;
+                return Poll::Ready(Err(error_text::no_leader()));
             }
             let asked = self.poll_request(cx)?.is_ready();
             if let Some(refusal) = self.refusal.take() {

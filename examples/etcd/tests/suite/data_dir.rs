@@ -6,7 +6,9 @@
 //! copy, or a newer program, can still use it. [`attempt`] looks at that, [`sample`] has the folder
 //! to damage.
 //!
-//! What a crash leaves at the end of a journal is not damage: see the tests of the torn tail.
+//! What a crash leaves at the end of a log is not damage: see the tests of the torn tail. And what
+//! other members have is not lost: a member of several mends its log and fetches its state
+//! ([`crate::cluster`]). All members here are alone.
 
 mod attempt;
 mod damage;
@@ -64,7 +66,7 @@ fn count(server: &Server) -> usize {
 #[test]
 fn sound_sample_is_served() {
     let sample = Sample::new();
-    assert!(sample.all("kv/journal", ".wal").len() >= 3, "the journal has several segments");
-    sample.one("kv/engine", ".snap");
+    assert!(sample.all(sample::LOG, ".wal").len() >= 3, "the log has several segments");
+    sample.one(sample::ENGINE, ".snap");
     assert_eq!(count(&sample.serve()), KEYS);
 }

@@ -6,6 +6,7 @@
 //! | [`durability`] | whether what it acknowledged survives crashes |
 //! | [`restart`] | how soon it is back, and what its journal takes |
 //! | [`data_dir`] | whether it leaves data alone that it cannot use |
+//! | [`cluster`] | whether several members are one store, whatever happens to some of them |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
 //! [`session`] asks as people do, with the real `etcdctl`; [`wire`] asks what `etcdctl` cannot,
@@ -15,6 +16,7 @@
 //! To try the harness itself, put real etcd on both sides: `DRYSTONE_ETCD_BIN=/usr/bin/etcd`.
 
 mod abuse;
+mod cluster;
 mod data_dir;
 mod durability;
 mod restart;

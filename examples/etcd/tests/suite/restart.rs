@@ -54,7 +54,7 @@ fn million_writes_restart_within_three_seconds(kind: EngineKind) {
         crate::support::say(&format!("SCALED DOWN million_writes: {puts} writes, for {reason}"));
     }
     let mut server = Server::start(&programs::ours(), programs::flags_of(kind));
-    let journal = server.data_dir().join("kv/journal");
+    let journal = server.data_dir().join("replica/raft");
     let (took, journal_bytes) = fill(&server, puts, &journal);
     let per_second = puts as f64 / took.as_secs_f64();
     println!("{puts} puts in {:.1} s, {per_second:.0} a second", took.as_secs_f64());

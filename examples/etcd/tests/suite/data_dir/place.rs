@@ -20,7 +20,7 @@ on_every_engine! {
 #[test]
 fn folder_in_use_is_refused_and_its_user_goes_on() {
     let mut server = Sample::new().serve();
-    refused(&server.data_dir(), "kv/LOCK", "in use");
+    refused(&server.data_dir(), "replica/LOCK", "in use");
     assert!(server.is_running());
     assert_eq!(count(&server), KEYS);
     // Its death gives the folder back.
@@ -62,8 +62,9 @@ fn things_of_the_wrong_kind_are_refused() {
         refused(&sample.data(), file, "");
     };
     replace_by_folder("identity");
-    replace_by_folder("kv/FORMAT");
-    replace_by_folder("kv/LOCK");
+    replace_by_folder("peers");
+    replace_by_folder("replica/FORMAT");
+    replace_by_folder("replica/LOCK");
     let replace_by_file = |folder: &str| {
         let sample = Sample::new();
         let path = sample.data().join(folder);
@@ -71,9 +72,10 @@ fn things_of_the_wrong_kind_are_refused() {
         fs::write(&path, "").expect("a file can be made");
         refused(&sample.data(), folder, "");
     };
-    replace_by_file("kv");
-    replace_by_file("kv/engine");
-    replace_by_file("kv/journal");
+    replace_by_file("replica");
+    replace_by_file("replica/engine-a");
+    replace_by_file("replica/raft");
+    replace_by_file("replica/raft/log-1");
 }
 
 /// Whoever points us at etcd's own data must learn that we cannot read them, and lose nothing.
@@ -99,8 +101,8 @@ fn data_of_real_etcd_are_refused() {
 #[test]
 fn store_without_its_format_file_is_refused() {
     let sample = Sample::new();
-    fs::remove_file(sample.data().join("kv/FORMAT")).expect("it is there");
-    refused(&sample.data(), "kv", "is not a drystone data folder");
+    fs::remove_file(sample.data().join("replica/FORMAT")).expect("it is there");
+    refused(&sample.data(), "replica", "is not a drystone data folder");
 }
 
 /// A server that was started with another engine would find none of that engine's files, and serve
@@ -114,7 +116,7 @@ fn data_of_another_engine_are_refused(kind: EngineKind) {
     for other in EngineKind::ALL.into_iter().filter(|other| *other != kind) {
         let advice = format!("start with --storage-engine={kind}");
         let data = server.data_dir();
-        refused_with(programs::flags_of(other), &data, "kv/FORMAT", &advice);
+        refused_with(programs::flags_of(other), &data, "replica/FORMAT", &advice);
     }
     server.start_without_flags();
     let found = in_a_runtime(async { calls::get(&client_of(&server).await, "k").await });
@@ -126,24 +128,34 @@ fn data_of_another_engine_are_refused(kind: EngineKind) {
 #[test]
 fn other_versions_are_refused() {
     let sample = Sample::new();
-    fs::write(sample.data().join("kv/FORMAT"), "drystone-kv 99\n").expect("it can be written");
-    refused(&sample.data(), "kv/FORMAT", "version 99");
+    fs::write(sample.data().join("replica/FORMAT"), "drystone-kv-replica 99\n")
+        .expect("it can be written");
+    refused(&sample.data(), "replica/FORMAT", "version 99");
     let sample = Sample::new();
     edit(&sample.data().join("identity"), |line| {
         *line = b"drystone-etcd 99 something new\n".to_vec();
     });
     refused(&sample.data(), "identity", "version 99");
+    // The layout before there was a consensus log.
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let line = "drystone-etcd 1 cluster=cdf818194e3a8c32 member=8e9e05c52164694d";
+    let crc = crc32fast::hash(line.as_bytes());
+    fs::write(folder.path().join("identity"), format!("{line} crc={crc:08x}\n")).expect("written");
+    fs::create_dir(folder.path().join("kv")).expect("a folder can be made");
+    refused(folder.path(), "identity", "version 1");
 }
+
+const FORMAT_TWICE: &str = "drystone-kv-replica 1\n\n";
 
 /// What cannot be read must not be guessed at.
 #[test]
 fn garbage_in_the_small_files_is_refused() {
     for content in
-        ["", "\n", "garbage", "drystone-kv", "drystone-kv 1", "drystone-kv 1\n\n", "\u{ff}\n"]
+        ["", "\n", "garbage", "drystone-kv 1\n", "drystone-kv-replica 1", FORMAT_TWICE, "\u{ff}\n"]
     {
         let sample = Sample::new();
-        fs::write(sample.data().join("kv/FORMAT"), content).expect("it can be written");
-        refused(&sample.data(), "kv/FORMAT", "damaged");
+        fs::write(sample.data().join("replica/FORMAT"), content).expect("it can be written");
+        refused(&sample.data(), "replica/FORMAT", "damaged");
     }
     let identity = fs::read(Sample::new().data().join("identity")).expect("it can be read");
     let mut changed = identity.clone();
@@ -157,6 +169,11 @@ fn garbage_in_the_small_files_is_refused() {
     let sample = Sample::new();
     fs::write(sample.data().join("identity"), vec![b'x'; 1 << 20]).expect("it can be written");
     refused(&sample.data(), "identity", "damaged");
+    for content in ["", "\n", "garbage", "engine-b", "engine-c\n", "engine-a\n\n"] {
+        let sample = Sample::new();
+        fs::write(sample.data().join("replica/ENGINE"), content).expect("it can be written");
+        refused(&sample.data(), "replica/ENGINE", "does not name an engine");
+    }
 }
 
 /// A refusal that is not one leaves a store where there was none.
@@ -168,6 +185,8 @@ fn folder_to_join_with_is_not_made() {
     // The sample's flags say "new"; the last one counts.
     let attempt = attempt_with(&data, &["--initial-cluster-state", "existing"]);
     assert_eq!(attempt.code, Some(1), "{}", attempt.log);
-    assert!(attempt.lines.concat().contains(&*data.to_string_lossy()), "{}", attempt.log);
+    // There is nobody to ask, as etcd says.
+    let words = "cannot fetch cluster info from peer urls: could not retrieve cluster information";
+    assert!(attempt.lines.concat().contains(words), "{}", attempt.log);
     assert_eq!(picture(folder.path()), empty);
 }

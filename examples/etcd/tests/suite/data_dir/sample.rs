@@ -1,21 +1,25 @@
-//! A data folder with everything in it: a saved engine, several segments of journal, and a tail
+//! A data folder with everything in it: a saved engine, several segments of log, and a tail
 //! that a killed server left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use drystone_kv::{Command, Kv, Options, Put};
+use drystone_etcd_api::etcdserverpb::DefragmentRequest;
+use drystone_kv::runtime::{Ask, Asked, Peers, Replica, ReplicaOptions};
+use drystone_kv::{Command, Put};
+use drystone_raft::NodeId;
+use drystone_raft::runtime::Channels;
 use drystone_vfs::{OsClock, OsVfs};
 use drystone_wal::Wal;
 use tempfile::TempDir;
 
 use crate::support::calls::{self, client_of, in_a_runtime};
-use crate::support::server::Server;
+use crate::support::server::{Ids, Server};
 use crate::support::{programs, tree};
 
 /// Keys that a sound copy of the sample holds, all told.
-pub(super) const KEYS: usize = YOUNG + 2 * BATCH + SERVED;
+pub(super) const KEYS: usize = YOUNG + 2 * BATCH + PAD + SERVED;
 /// Puts before the engine is saved for the first time.
 const YOUNG: usize = 10;
 /// Puts before it is saved again, and after.
@@ -23,8 +27,19 @@ const BATCH: usize = 150;
 /// Puts by the server.
 const SERVED: usize = 3;
 const VALUE_BYTES: usize = 1000;
-/// Small, so that a small journal has several segments.
+const PAD_BYTES: usize = 8000;
+/// The key that is set until the log has been cut.
+const PAD: usize = 1;
+/// Small, so that a small log has several segments.
 const SEGMENT_BYTES: u64 = 32 * 1024;
+/// Bytes of log between two saves of the engine.
+const SAVED_OFTEN: u64 = SEGMENT_BYTES;
+const SAVED_RARELY: u64 = 64 << 20;
+
+/// Where the log is.
+pub(super) const LOG: &str = "replica/raft/log-1";
+/// Where the engine is.
+pub(super) const ENGINE: &str = "replica/engine-a";
 
 /// A copy of the sample, to be damaged.
 pub(super) struct Sample {
@@ -66,20 +81,19 @@ impl Sample {
     }
 }
 
-/// The sample in its youth: the same store, with less in its engine and a short journal.
+/// The sample in its youth: the same store, with less in its engine and a short log.
 pub(super) fn before_it_grew() -> Sample {
     Sample::of(&originals().0)
 }
 
-/// Appends a record to the journal of `sample`, as a newer program might.
+/// Appends a record to the log of `sample`, as a newer program might.
 pub(super) fn append(sample: &Sample, record: &[u8]) {
-    let journal = sample.data().join("kv/journal");
-    let (wal, found) =
-        Wal::open(Arc::new(OsVfs::new()), &journal, drystone_wal::Options::default())
-            .expect("the journal opens");
+    let log = sample.data().join(LOG);
+    let (wal, found) = Wal::open(Arc::new(OsVfs::new()), &log, drystone_wal::Options::default())
+        .expect("the log opens");
     drop(found);
-    wal.append(&[record]).expect("the journal takes records").wait().expect("it is synced");
-    wal.close().expect("the journal can be closed");
+    wal.append(&[record]).expect("the log takes records").wait().expect("it is synced");
+    wal.close().expect("the log can be closed");
 }
 
 /// The sample's folder, young and grown.
@@ -88,23 +102,38 @@ fn originals() -> &'static (TempDir, TempDir) {
     ORIGINALS.get_or_init(make)
 }
 
-/// The store, told to use small files, is made and grows; a server goes on with it and is killed.
+/// A server makes it; the member, told to use small files, grows; a server goes on with it and is
+/// killed.
 fn make() -> (TempDir, TempDir) {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let data = folder.path().join("data");
-    let kv = open(&data);
-    put_batch(&kv, "first", YOUNG);
-    kv.persist().expect("the engine can be saved");
-    kv.shutdown();
-    drop(kv);
+    let mut server = Server::start(&programs::ours(), &[]);
+    in_a_runtime(async {
+        let client = client_of(&server).await;
+        for i in 0..YOUNG {
+            calls::put(&client, &format!("first/{i}"), "v", 0).await;
+        }
+        let defragment = DefragmentRequest::default();
+        client.maintenance().defragment(defragment).await.expect("the engine can be saved");
+    });
+    server.terminate();
+    let (data, ids) = (server.data_dir(), server.ids());
     let young = keep(&data);
-    let kv = open(&data);
-    put_batch(&kv, "saved", BATCH);
-    kv.persist().expect("the engine can be saved");
-    put_batch(&kv, "journaled", BATCH);
-    kv.shutdown();
-    drop(kv);
-    let mut server = Server::start_in(folder, &programs::ours(), &[]);
+    grow(&data, ids, SAVED_OFTEN, async |replica| {
+        put_batch(replica, "saved", BATCH).await;
+        // Until what is kept of the log begins behind the young engine, and in a small file: the
+        // server's first one is large.
+        loop {
+            put(replica, "pad", &"v".repeat(PAD_BYTES)).await;
+            let status = replica.group_status().await.expect("it runs");
+            let files = tree::files(&data.join(LOG)).into_iter();
+            let sizes = files.filter_map(|file| file.metadata().ok());
+            let small = sizes.map(|found| found.len()).all(|bytes| bytes <= SEGMENT_BYTES);
+            if small && status.base.index.0 > status.last.index.0 / 2 {
+                break;
+            }
+        }
+    });
+    grow(&data, ids, SAVED_RARELY, async |replica| put_batch(replica, "logged", BATCH).await);
+    server.start_again();
     in_a_runtime(async {
         let client = client_of(&server).await;
         for i in 0..SERVED {
@@ -115,17 +144,42 @@ fn make() -> (TempDir, TempDir) {
     (young, keep(&data))
 }
 
-fn open(data: &Path) -> Kv {
-    let options = Options { segment_bytes: SEGMENT_BYTES, background: false, ..Options::default() };
-    let (vfs, clock) = (Arc::new(OsVfs::new()), Arc::new(OsClock::new()));
-    Kv::open(vfs, clock, &data.join("kv"), options).expect("the store opens")
+/// Runs the member without its server.
+fn grow(data: &Path, ids: Ids, persist_bytes_min: u64, puts: impl AsyncFnOnce(&Replica)) {
+    let mut options = ReplicaOptions::new(ids.member, ids.cluster, Vec::new());
+    (options.kept_entries, options.kept_bytes_max) = (0, SEGMENT_BYTES);
+    options.store.segment_bytes = SEGMENT_BYTES;
+    options.store.persist_bytes_min = persist_bytes_min;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let (vfs, clock) = (Arc::new(OsVfs::new()), Arc::new(OsClock::new()));
+        let (link, dir) = (Channels::new().join(ids.member), data.join("replica"));
+        let opened = Replica::open(vfs, clock, &dir, link, Arc::new(Nobody), options).await;
+        let replica = opened.expect("the replica opens");
+        puts(&replica).await;
+        replica.shutdown().await.expect("it closes");
+    });
 }
 
-fn put_batch(kv: &Kv, name: &str, count: usize) {
-    for i in 0..count {
-        let put = Put::new(format!("{name}/{i}"), vec![b'v'; VALUE_BYTES]);
-        kv.propose(Command::Put(put)).wait().expect("a put is answered");
+/// There are no others to be asked.
+struct Nobody;
+
+impl Peers for Nobody {
+    fn ask(&self, _: NodeId, _: Ask) -> Asked {
+        Box::pin(async { None })
     }
+}
+
+async fn put_batch(replica: &Replica, name: &str, count: usize) {
+    for i in 0..count {
+        put(replica, &format!("{name}/{i}"), &"v".repeat(VALUE_BYTES)).await;
+    }
+}
+
+async fn put(replica: &Replica, key: &str, value: &str) {
+    let put = Put::new(key.to_owned(), value.to_owned());
+    replica.propose(Command::Put(put)).await.expect("a put is answered");
 }
 
 fn keep(data: &Path) -> TempDir {

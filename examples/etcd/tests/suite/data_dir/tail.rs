@@ -1,4 +1,4 @@
-//! The torn tail: what a crash may leave at the end of a journal, and what must open in spite of
+//! The torn tail: what a crash may leave at the end of a log, and what must open in spite of
 //! it.
 //!
 //! ```text
@@ -17,14 +17,14 @@ use std::path::PathBuf;
 
 use super::attempt::attempt_with;
 use super::damage::name_in;
-use super::sample::{HEADER_BYTES, KEYS, Sample, edit, flip, frames_end};
+use super::sample::{ENGINE, HEADER_BYTES, KEYS, LOG, Sample, edit, flip, frames_end};
 use super::{count, refused};
 
-/// The journal's last segment that was written to.
+/// The log's last segment that was written to.
 fn last(sample: &Sample) -> PathBuf {
-    let mut files = sample.all("kv/journal", ".wal");
+    let mut files = sample.all(LOG, ".wal");
     files.retain(|file| frames_end(file).0 > HEADER_BYTES);
-    files.pop().expect("the journal was written to")
+    files.pop().expect("the log was written to")
 }
 
 /// The server starts on `sample` and has all keys but `lost`.
@@ -53,10 +53,10 @@ fn torn_tail_is_cut_off() {
     }
 }
 
-/// A journal's files are as long as they will ever be before anything is written to them. One that
+/// A log's files are as long as they will ever be before anything is written to them. One that
 /// is shorter was cut by somebody, and nobody knows what else stood there.
 #[test]
-fn shortened_journal_is_refused() {
+fn shortened_log_is_refused() {
     let sample = Sample::new();
     let (end, last_at) = frames_end(&last(&sample));
     for at in [last_at, last_at + 1, last_at + 16, end] {
@@ -95,13 +95,22 @@ fn noise_behind_the_end_is_ignored() {
 #[test]
 fn half_made_files_are_no_damage() {
     let sample = Sample::new();
-    let whole = sample.one("kv/engine", ".snap");
+    let whole = sample.one(ENGINE, ".snap");
     let half = whole.with_file_name("mem-00000000000000000078.snap.tmp");
     let bytes = fs::read(&whole).expect("it can be read");
     fs::write(&half, &bytes[..bytes.len() / 2]).expect("it can be written");
-    fs::write(sample.data().join("kv/FORMAT.tmp"), "dryst").expect("it can be written");
-    fs::write(sample.data().join("identity.tmp"), "dryst").expect("it can be written");
-    fs::write(sample.data().join("kv/journal/spare.tmp"), [0; 5000]).expect("it can be written");
+    for file in ["replica/FORMAT.tmp", "replica/ENGINE.tmp", "identity.tmp", "peers.tmp"] {
+        fs::write(sample.data().join(file), "dryst").expect("it can be written");
+    }
+    // An engine that was being built from another member's state, and a log that was being mended.
+    let other = sample.data().join("replica/engine-b");
+    fs::create_dir(&other).expect("a folder can be made");
+    fs::write(other.join("mem-00000000000000000009.snap"), "half").expect("it can be written");
+    let mended = sample.data().join("replica/raft/log-2");
+    fs::create_dir(&mended).expect("a folder can be made");
+    fs::write(mended.join("half.wal"), "half").expect("it can be written");
+    fs::write(sample.data().join(LOG).join("LAST.tmp"), "half").expect("it can be written");
+    fs::write(sample.data().join(LOG).join("spare.tmp"), [0; 5000]).expect("it can be written");
     opens(sample, 0);
 }
 
@@ -109,10 +118,10 @@ fn half_made_files_are_no_damage() {
 #[test]
 fn unfinished_first_start_is_finished() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let kv = folder.path().join("data/kv");
-    fs::create_dir_all(&kv).expect("a folder can be made");
-    fs::write(kv.join("LOCK"), "").expect("it can be written");
-    fs::write(kv.join("FORMAT.tmp"), "dry").expect("it can be written");
+    let replica = folder.path().join("data/replica");
+    fs::create_dir_all(&replica).expect("a folder can be made");
+    fs::write(replica.join("LOCK"), "").expect("it can be written");
+    fs::write(replica.join("FORMAT.tmp"), "dry").expect("it can be written");
     let server =
         crate::support::server::Server::start_in(folder, &crate::support::programs::ours(), &[]);
     assert_eq!(count(&server), 0);

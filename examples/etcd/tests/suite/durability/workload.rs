@@ -190,7 +190,7 @@ impl Moment {
             Moment::After(delay) => (false, delay),
             Moment::EngineSaved { delay } => (true, delay),
         };
-        let engine = server.data_dir().join("kv/engine");
+        let engine = server.data_dir().join("replica/engine-a");
         let deadline = std::time::Instant::now() + PATIENCE;
         let before = stamps(&engine);
         while saved && stamps(&engine) == before && !failed() {

@@ -225,19 +225,24 @@ fn spawn(program: &Path, folder: &Path, client: u16, peer: u16, flags: &[String]
 pub(crate) fn command(program: &Path, data: &Path, client: u16, peer: u16) -> Command {
     let client = format!("http://127.0.0.1:{client}");
     let peer = format!("http://127.0.0.1:{peer}");
-    let mut command = Command::new(program);
-    // Settings of the shell that runs the tests must not reach the servers.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ETCD") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = clean_command(program);
     command.args(["--name", "solo", "--data-dir"]).arg(data);
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
     command.args(["--initial-cluster", &format!("solo={peer}")]);
     command.args(["--initial-cluster-state", "new", "--initial-cluster-token", "suite"]);
     command.stdin(Stdio::null());
+    command
+}
+
+/// A command that settings of the shell that runs the tests do not reach.
+pub(crate) fn clean_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ETCD") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

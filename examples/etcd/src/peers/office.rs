@@ -1,0 +1,81 @@
+//! Where the other members are, and the lines to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drystone_kv::runtime::{Ask, Asked, Peers, Told};
+use drystone_raft::NodeId;
+use drystone_raft::runtime::tcp::{Metrics as Traffic, Tcp};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::line::Line;
+use super::roll::Known;
+
+/// Where the other members are.
+pub(crate) struct Office {
+    me: NodeId,
+    tcp: Tcp,
+    runtime: Handle,
+    others: Mutex<BTreeMap<NodeId, Other>>,
+}
+
+struct Other {
+    urls: Vec<String>,
+    line: Line,
+}
+
+impl Office {
+    /// One that knows nobody yet. Must be called within the runtime that is to carry the lines.
+    pub(crate) fn new(me: NodeId, tcp: Tcp) -> Arc<Office> {
+        let (runtime, others) = (Handle::current(), Mutex::default());
+        Arc::new(Office { me, tcp, runtime, others })
+    }
+
+    /// Learns who is there. Lines to those who are not any more, or are elsewhere now, are cut.
+    pub(crate) fn learn(&self, known: &Known) {
+        let _entered = self.runtime.enter();
+        let mut others = self.others.lock();
+        others.retain(|id, _| {
+            let stays = known.members.contains_key(id);
+            if !stays {
+                self.tcp.peer(*id, None);
+            }
+            stays
+        });
+        for (id, urls) in known.members.iter().filter(|(id, _)| **id != self.me) {
+            if others.get(id).is_some_and(|other| other.urls == *urls) {
+                continue;
+            }
+            // A member is reached by the first of its URLs.
+            let Some(url) = urls.first() else { continue };
+            let Some(address) = url.strip_prefix("http://") else { continue };
+            self.tcp.peer(*id, Some(address.to_owned()));
+            others.insert(*id, Other { urls: urls.clone(), line: Line::new(url) });
+        }
+    }
+
+    /// Where the others are, as far as this member knows or once knew.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let others = self.others.lock();
+        others.values().filter_map(|other| other.urls.first().cloned()).collect()
+    }
+
+    /// How many other members are known, and what the connections to them have done so far.
+    pub(crate) fn traffic(&self) -> (usize, Traffic) {
+        (self.others.lock().len(), self.tcp.metrics())
+    }
+}
+
+impl Peers for Office {
+    fn ask(&self, peer: NodeId, ask: Ask) -> Asked {
+        let line = self.others.lock().get(&peer).map(|other| other.line.clone());
+        let asked = line.map_or(Err(Told::NotLeader), |line| line.ask(ask));
+        Box::pin(async move {
+            match asked {
+                Ok(told) => told.await.ok(),
+                Err(told) => Some(told),
+            }
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The member's place in its cluster: taken at its start, made known to the others, kept, lost.
+//!
+//! ```text
+//!   take     identity, ports, store, lines to the others
+//!   publish  "this is my name, and here clients reach me", until a leader has taken it
+//!   follow   wherever the members go, the lines follow
+//!   removal  a member that was removed finds out, if it has to ask
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use drystone_kv::command::Command;
+use drystone_kv::members::Member;
+use drystone_raft::Role;
+use drystone_raft::runtime::tcp::{Limits as TcpLimits, Tcp, TcpConfig};
+use drystone_vfs::{Clock, OsClock, OsVfs};
+use tokio::time::sleep;
+
+use crate::config::{Config, ListenAddress};
+use crate::data_dir::DataDir;
+use crate::error_text;
+use crate::formation::{self, Formation};
+use crate::identity::Identity;
+use crate::member::Shared;
+use crate::peers::{Desk, Known, Office, Port, Roll, members_at};
+use crate::store::{Error, Limits, Options, Replica, ReplicaOptions};
+
+/// How often it is looked whether the members have changed.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a member that cannot make itself known tries again.
+const PUBLISH_RETRY: Duration = Duration::from_millis(100);
+/// How often a member without a leader asks whether it still is one.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(2);
+/// The log is saved when so much has gathered: it bounds what a restart replays.
+const PERSIST_BYTES_MIN: u64 = 64 << 20;
+
+/// The member's place in its cluster.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// The store.
+    pub(crate) replica: Replica,
+    /// The way to the others.
+    pub(crate) office: Arc<Office>,
+    /// Who this is.
+    pub(crate) identity: Identity,
+    /// Whether it has no vote.
+    pub(crate) is_learner: Arc<AtomicBool>,
+}
+
+/// Takes it. To be called on the runtime that is to carry the consensus.
+///
+/// # Errors
+///
+/// If the data cannot be opened, a port cannot be had, or the others do not know this member.
+pub(crate) async fn take(config: &Config, mut data_dir: DataDir) -> Result<Place> {
+    let mut roll = Roll::open(data_dir.path())
+        .with_context(|| format!("cannot read {}", Roll::file(data_dir.path()).display()))?;
+    let ports = bind_all(&config.listen_peer)?;
+    let formation = formation::form(config, data_dir.identity(), roll.known()).await?;
+    let Formation { identity, founders, known } = formation;
+    data_dir.make()?;
+    let id = identity.member.0;
+    let address = ports[0].address();
+    let mut limits = TcpLimits::default();
+    limits.patience = config.election_timeout;
+    limits.frame_bytes_max = limits.frame_bytes_max.max(2 * config.max_request_bytes);
+    let (tcp, inbound) =
+        Tcp::behind(address, TcpConfig::new(identity.cluster.0, id).limits(limits));
+    let (office, desk) = (Office::new(id, tcp.clone()), Arc::<Desk>::default());
+    let mut options = replica_options(config, identity, founders);
+    options.returns = data_dir.identity().is_some();
+    options.alone = config.force_new_cluster.then(|| own_member(config, identity));
+    let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
+    let (vfs, link) = (Arc::new(OsVfs::new()), tcp.link(inbound));
+    let opened = Replica::open(vfs, clock, &data_dir.store(), link, office.clone(), options).await;
+    let replica = opened.map_err(|error| cannot_open(&error))?;
+    // The store is locked, and so is the directory.
+    roll.keep(known.clone()).context("cannot write the list of members")?;
+    data_dir.keep_identity(identity)?;
+    office.learn(&known);
+    desk.open(replica.clone());
+    for port in ports {
+        tracing::info!(address = %port.address(), "serving peer traffic");
+        tokio::spawn(port.serve(tcp.clone(), desk.clone()));
+    }
+    let place = Place { replica, office, identity, is_learner: Arc::default() };
+    tokio::spawn(follow(place.clone(), roll));
+    Ok(place)
+}
+
+fn cannot_open(error: &Error) -> anyhow::Error {
+    let text = error_text::chain(error);
+    match error {
+        Error::WrongEngine { found, .. } => {
+            anyhow!("cannot open the data: {text}; start with --storage-engine={found}")
+        }
+        _ => anyhow!("cannot open the data: {text}"),
+    }
+}
+
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Port>> {
+    let mut ports = Vec::new();
+    for address in addresses {
+        let ListenAddress::Tcp(address) = address else {
+            bail!("--listen-peer-urls: members reach each other over TCP alone");
+        };
+        let port = Port::bind(*address).with_context(|| format!("listen tcp {address}"))?;
+        ports.push(port);
+    }
+    if ports.is_empty() {
+        bail!("--listen-peer-urls is empty");
+    }
+    Ok(ports)
+}
+
+fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -> ReplicaOptions {
+    let mut options = ReplicaOptions::new(identity.member.0, identity.cluster.0, founders);
+    let limits =
+        Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
+    let (engine, quota_bytes) = (config.storage_engine, config.quota_bytes);
+    let persist_bytes_min = PERSIST_BYTES_MIN;
+    let store = Options { engine, limits, quota_bytes, persist_bytes_min, ..Options::default() };
+    options.store = store;
+    // The queue must fit the largest command.
+    let queue = &mut options.store.proposals_bytes_max;
+    *queue = (*queue).max(config.max_request_bytes);
+    (options.heartbeat, options.election) = (config.heartbeat, config.election_timeout);
+    options.request_timeout = config.request_timeout();
+    options.kept_entries = config.kept_entries;
+    options
+}
+
+fn own_member(config: &Config, identity: Identity) -> Member {
+    Member {
+        id: identity.member.0,
+        name: config.name.clone(),
+        peer_urls: config.peer_urls.clone(),
+        client_urls: config.client_urls.clone(),
+        is_learner: false,
+    }
+}
+
+/// Follows the members wherever they go.
+async fn follow(place: Place, mut roll: Roll) {
+    let Place { replica, office, identity, is_learner } = place;
+    let mut last = None;
+    while replica.rank().role != Role::Stopped {
+        let cluster = replica.cluster();
+        let news = last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &cluster));
+        if news && cluster.id.is_some() {
+            let known = Known::of(&cluster);
+            office.learn(&known);
+            let own = cluster.member(identity.member.0);
+            is_learner.store(own.is_some_and(|member| member.is_learner), Ordering::Relaxed);
+            if let Err(error) = roll.keep(known) {
+                tracing::error!(%error, "cannot write down where the members are");
+            }
+        }
+        last = Some(cluster);
+        sleep(FOLLOW_INTERVAL).await;
+    }
+}
+
+/// Makes this member known: its name, and where clients reach it. Returns when that is done.
+pub(crate) async fn publish(member: &Shared) {
+    let (id, config) = (member.identity.member.0, &member.config);
+    loop {
+        let (name, client_urls) = (config.name.clone(), config.client_urls.clone());
+        let published =
+            member.kv.change_members(Command::MemberPublish { id, name, client_urls }).await;
+        match published {
+            Ok(_) => break,
+            Err(error) => {
+                let error = error_text::chain(&error);
+                tracing::warn!(error, "failed to publish local member to cluster through raft");
+            }
+        }
+        sleep(PUBLISH_RETRY).await;
+    }
+    // It is about to serve, and a learner must not take a single write.
+    let cluster = member.kv.cluster();
+    let learns = cluster.member(id).is_some_and(|own| own.is_learner);
+    member.is_learner.store(learns, Ordering::Relaxed);
+    tracing::info!(
+        name = config.name,
+        member_id = %member.identity.member,
+        cluster_id = %member.identity.cluster,
+        advertise_client_urls = config.client_urls.join(","),
+        revision = member.kv.revision(),
+        "published local member to cluster through raft"
+    );
+}
+
+/// Resolves when this member has been removed from its cluster. It may not be told: from when it is
+/// removed, nobody sends it anything. So one that hears of no leader asks.
+pub(crate) async fn removal(member: &Shared) {
+    let id = member.identity.member.0;
+    loop {
+        sleep(REMOVAL_INTERVAL).await;
+        let cluster = member.kv.cluster();
+        if cluster.is_removed(id) {
+            return;
+        }
+        if member.kv.rank().leader.is_some() {
+            continue;
+        }
+        // One that was restarted may know of no members before a leader has told it.
+        for url in member.office.urls() {
+            let asked = tokio::time::timeout(REMOVAL_INTERVAL, members_at(&url)).await;
+            if asked.is_ok_and(|answer| answer.is_ok_and(|cluster| cluster.is_removed(id))) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Clusters of several members: real processes, the real `etcdctl`, and what operators do to them.
+//!
+//! | room | asks |
+//! |---|---|
+//! | [`fleet`] | (the processes, and how to talk to them) |
+//! | [`basics`] | whether all members show one store, over restarts too |
+//! | [`leadership`] | how long nobody leads when the leader dies, leaves or is replaced |
+//! | [`members`] | whether members come, change, vote, go and are replaced |
+//! | [`disaster`] | what is left when the quorum is gone, or a disk is damaged |
+//! | [`clients`] | whether leases and watches live on any member |
+//! | [`health`] | what probes are told with and without a quorum |
+//!
+//! Everything listens on loopback. The times that are promised are those of an idle machine: tests
+//! that measure them run alone.
+
+mod basics;
+mod clients;
+mod disaster;
+mod fleet;
+mod health;
+mod leadership;
+mod members;

@@ -1,0 +1,143 @@
+//! Members that come, change, and go.
+
+use super::fleet::{Fleet, wait};
+
+/// The id in what `member add` says: `Member <id> added to cluster …`.
+fn added(told: &str) -> String {
+    let id = told.split_whitespace().nth(1);
+    id.unwrap_or_else(|| panic!("no id in: {told}")).to_owned()
+}
+
+/// What `member add` says that the newcomer is to be told.
+fn initial_cluster(told: &str) -> String {
+    let line = told.lines().find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER="));
+    line.unwrap_or_else(|| panic!("no cluster in: {told}")).trim_matches('"').to_owned()
+}
+
+/// Adds a member, starts it, and waits until it has heard of a leader; its number and id.
+fn add(fleet: &mut Fleet, at: usize, words: &[&str]) -> (usize, String) {
+    let number = fleet.newcomer();
+    let (name, url) = (format!("m{number}"), format!("--peer-urls={}", fleet.peer_url(number)));
+    let told = fleet.ctl_ok(&[at], &[&["member", "add", &name, &url], words].concat());
+    fleet.set_cluster(number, &initial_cluster(&told), "existing");
+    fleet.launch(number);
+    fleet.wait_for(number);
+    (number, added(&told))
+}
+
+/// A whole life: it learns, votes, moves, and goes.
+#[test]
+fn member_learns_votes_moves_and_goes() {
+    let test = "member_learns_votes_moves_and_goes";
+    let Some(mut fleet) = Fleet::start(test, 3) else { return };
+    fleet.ctl_ok(&[0], &["put", "k", "v"]);
+    let (new, id) = add(&mut fleet, 1, &["--learner"]);
+    assert_eq!(format!("{:x}", fleet.id(new)), id);
+    let listed = fleet.ctl_ok(&[2], &["member", "list"]);
+    let line = listed.lines().find(|line| line.starts_with(&id)).expect("it is listed");
+    assert!(line.contains(", started, m3, ") && line.ends_with(", true"), "{line}");
+    let said = fleet.ctl(&[new], &["put", "k", "w"]);
+    assert!(!said.worked && said.err.contains("rpc not supported for learner"), "{said:?}");
+    let learned = wait(|| {
+        let said = fleet.ctl(&[new], &["get", "k", "--consistency=s", "--print-value-only"]);
+        (said.out == "v").then_some(())
+    });
+    assert!(learned.is_some(), "a learner gets all data\n{}", fleet.log(new));
+
+    let promoted = wait(|| {
+        let said = fleet.ctl(&[0], &["member", "promote", &id]);
+        let early = said.err.contains("in sync with leader");
+        assert!(said.worked || early, "{said:?}");
+        said.worked.then_some(said.out)
+    });
+    let promoted = promoted.expect("a learner that has all data can be promoted");
+    assert!(promoted.contains(&format!("Member {id} promoted in cluster")), "{promoted}");
+    assert!(wait(|| fleet.ctl(&[new], &["put", "k", "w"]).worked.then_some(())).is_some());
+    assert_eq!(fleet.get(0, "k"), "w");
+
+    // It moves to another port. Its other flags still say where it began, which etcd lets pass.
+    fleet.kill(new);
+    fleet.move_peer(new);
+    let url = format!("--peer-urls={}", fleet.peer_url(new));
+    let told = fleet.ctl_ok(&[0], &["member", "update", &id, &url]);
+    assert!(told.contains(&format!("Member {id} updated in cluster")), "{told}");
+    fleet.launch(new);
+    fleet.wait_for(new);
+    fleet.ctl_ok(&[1], &["put", "k", "x"]);
+    assert_eq!(fleet.get(new, "k"), "x");
+
+    let told = fleet.ctl_ok(&[0], &["member", "remove", &id]);
+    assert!(told.contains(&format!("Member {id} removed from cluster")), "{told}");
+    fleet.wait_for_exit(new);
+    assert!(fleet.log(new).contains("removed from the cluster"), "{}", fleet.log(new));
+    assert_eq!(fleet.ctl_ok(&[0], &["member", "list"]).lines().count(), 3);
+    // It does not come back.
+    fleet.launch(new);
+    fleet.wait_for_exit(new);
+    assert_eq!(fleet.log(new).matches("permanently removed").count(), 2, "{}", fleet.log(new));
+    fleet.ctl_ok(&[0, 1, 2], &["put", "k", "y"]);
+}
+
+/// A cluster begins as one and grows.
+#[test]
+fn one_member_grows_to_three() {
+    let Some(mut fleet) = Fleet::start("one_member_grows_to_three", 1) else { return };
+    fleet.ctl_ok(&[0], &["put", "k", "v"]);
+    for count in 2..=3 {
+        let (new, _) = add(&mut fleet, 0, &[]);
+        assert_eq!(fleet.get(new, "k"), "v");
+        assert_eq!(fleet.ctl_ok(&[new], &["member", "list"]).lines().count(), count);
+    }
+    // The first can go now.
+    let id = format!("{:x}", fleet.id(0));
+    fleet.ctl_ok(&[1], &["member", "remove", &id]);
+    fleet.wait_for_exit(0);
+    assert!(wait(|| fleet.ctl(&[1], &["put", "k", "w"]).worked.then_some(())).is_some());
+    assert_eq!(fleet.get(2, "k"), "w");
+}
+
+/// A disk is gone for good: another member takes the place of the one that had it.
+#[test]
+fn dead_member_is_replaced() {
+    let Some(mut fleet) = Fleet::start("dead_member_is_replaced", 3) else { return };
+    for i in 0..20 {
+        fleet.ctl_ok(&[0], &["put", &format!("k{i}"), "v"]);
+    }
+    let (dead, id) = (2, format!("{:x}", fleet.id(2)));
+    fleet.kill(dead);
+    std::fs::remove_dir_all(fleet.data(dead)).expect("it is there");
+    fleet.ctl_ok(&[0], &["member", "remove", &id]);
+    let url = format!("--peer-urls={}", fleet.peer_url(dead));
+    let told = fleet.ctl_ok(&[0], &["member", "add", "m2", &url]);
+    assert_ne!(added(&told), id, "another member, at the same place");
+    fleet.set_cluster(dead, &initial_cluster(&told), "existing");
+    fleet.launch(dead);
+    fleet.wait_for(dead);
+    assert_eq!(fleet.get(dead, "k19"), "v");
+    // It counts: without one of the others there is a quorum still.
+    fleet.kill(0);
+    assert!(wait(|| fleet.ctl(&[dead], &["put", "k", "w"]).worked.then_some(())).is_some());
+    assert_eq!(fleet.get(1, "k"), "w");
+}
+
+/// Whoever is not expected, or expects others, must not get in.
+#[test]
+fn strangers_are_turned_away() {
+    let Some(mut fleet) = Fleet::start("strangers_are_turned_away", 1) else { return };
+    let (url, first) = (fleet.peer_url(0), fleet.newcomer());
+    let own = fleet.peer_url(first);
+    fleet.set_cluster(first, &format!("m0={url},m1={own}"), "existing");
+    fleet.launch(first);
+    assert_eq!(fleet.wait_for_exit(first).code(), Some(1));
+    let log = fleet.log(first);
+    assert!(log.contains("error validating peerURLs"), "{log}");
+    assert!(log.contains("member count is unequal"), "{log}");
+    assert!(!fleet.data(first).exists(), "nothing is left of the attempt");
+    // A newcomer whose flags contradict each other.
+    fleet.move_peer(first);
+    fleet.launch(first);
+    assert_eq!(fleet.wait_for_exit(first).code(), Some(1));
+    let log = fleet.log(first);
+    assert!(log.contains("but --initial-advertise-peer-urls has"), "{log}");
+    assert!(!fleet.data(first).exists(), "nothing is left of the attempt");
+}
