@@ -30,7 +30,7 @@ struct Countdown {
 
 /// What became of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub enum Renewal {
     /// The lease lives for another so many seconds.
     Renewed(i64),
     /// There is no such lease.

@@ -57,6 +57,7 @@ mod envelope;
 mod folder;
 mod machine;
 mod pending;
+mod steps;
 
 mod house;
 mod lessor;
@@ -73,3 +74,15 @@ pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;
 pub use restore::restore;
+
+/// The parts of a member that need no runtime, for simulations that drive them from a seed. No
+/// promise is made about them.
+#[doc(hidden)]
+pub mod parts {
+    pub use super::envelope::{Origin, open, seal};
+    pub use super::folder::Folder;
+    pub use super::lessor::Lessor;
+    pub use super::roster::next_step;
+    pub use super::steps::{Ran, run, take_over};
+    pub use crate::expiry::Renewal;
+}

@@ -97,7 +97,8 @@ pub struct Options {
     pub wal: drystone_wal::Options,
     /// Where the time of day comes from, by which the lives of a node are told apart.
     pub clock: Arc<dyn Clock>,
-    /// The shared log is cleaned when it takes more than this, and more than twice what is needed.
+    /// The shared log is cleaned when it takes more than this. What nobody needs is let go of
+    /// sooner, from a quarter of it on.
     pub log_bytes: u64,
     /// A group with less than this is written again when it holds the log's oldest records; one
     /// with more has to be compacted.
@@ -276,6 +277,29 @@ impl Store {
         })
     }
 
+    /// Waits until this entry of a group is durable, or everything that was written of it so far if
+    /// none is named.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub fn wait_durable(&self, group: GroupId, through: Option<Index>) -> Result<()> {
+        if let Some(lsn) = self.place(group, through) {
+            self.wal.wait_durable(lsn)?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Store::wait_durable`] would not have to wait.
+    pub fn is_durable(&self, group: GroupId, through: Option<Index>) -> bool {
+        self.place(group, through).is_none_or(|lsn| lsn <= self.wal.durable())
+    }
+
+    fn place(&self, group: GroupId, through: Option<Index>) -> Option<Lsn> {
+        let shelf = self.shelf();
+        let book = shelf.books.get(&group)?;
+        through.map_or(Some(book.latest), |index| book.place(index))
+    }
+
     fn reader(&self) -> Reader<'_> {
         Reader::new(&self.wal, self.snapshots.vfs())
     }
@@ -301,20 +325,21 @@ impl Store {
         self.wal.bytes()
     }
 
-    /// Lets go of the log's oldest records if there are too many: what idle groups need of them is
-    /// written again. Returns the groups that hold the log by having too much to be moved, and
+    /// Lets go of the log's oldest records if nobody needs them, or there are too many: what idle
+    /// groups need of them is then written again. Returns the groups that hold the log by having too much to be moved, and
     /// have to be compacted.
     ///
     /// # Errors
     /// [`Error::Log`].
     pub fn clean(&self) -> Result<Vec<GroupId>> {
-        if self.wal.bytes() <= self.options.log_bytes {
+        let crowded = self.wal.bytes() > self.options.log_bytes;
+        if !crowded && !self.has_slack() {
             return Ok(Vec::new());
         }
         // The younger half of the log may stay where it is.
         let (first, next) = (self.wal.first_lsn(), self.wal.next_lsn());
         let middle = Lsn(first.0 + (next.0 - first.0) / 2);
-        let held = self.move_before(middle)?;
+        let held = if crowded { self.move_before(middle)? } else { Vec::new() };
         let mut batch = self.batch();
         let doubtful = batch.is_doubtful();
         batch.start(self.life, doubtful);
@@ -325,6 +350,16 @@ impl Store {
         }
         self.wal.truncate_prefix(needs)?;
         Ok(held)
+    }
+
+    /// Whether half of a log that is not small is needed by nobody, and can be let go of as it is.
+    fn has_slack(&self) -> bool {
+        if self.wal.bytes() <= self.options.log_bytes / 4 {
+            return false;
+        }
+        let needs = self.shelf().books.values().map(Book::needs).min();
+        let (first, next) = (self.wal.first_lsn(), self.wal.next_lsn());
+        needs.is_some_and(|needs| needs.0.saturating_sub(first.0) >= (next.0 - first.0) / 2)
     }
 
     /// Writes again what the groups need of the log before `middle`, but for those that have too

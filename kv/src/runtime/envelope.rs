@@ -19,15 +19,15 @@ const HEAD_BYTES: usize = 17;
 
 /// Who waits for a command that was handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub struct Origin {
     /// The member that handed it on.
-    pub(crate) member: u64,
+    pub member: u64,
     /// What it calls it.
-    pub(crate) serial: u64,
+    pub serial: u64,
 }
 
 /// A command as it is handed on.
-pub(crate) fn seal(origin: Origin, command: &[u8]) -> Bytes {
+pub fn seal(origin: Origin, command: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + command.len());
     bytes.push(HANDED_ON);
     bytes.extend_from_slice(&origin.member.to_be_bytes());
@@ -37,7 +37,7 @@ pub(crate) fn seal(origin: Origin, command: &[u8]) -> Bytes {
 }
 
 /// A command of the log, and who waits for it elsewhere.
-pub(crate) fn open(bytes: &Bytes) -> Result<(Option<Origin>, Command), Malformed> {
+pub fn open(bytes: &Bytes) -> Result<(Option<Origin>, Command), Malformed> {
     if bytes.first() != Some(&HANDED_ON) {
         return Ok((None, Command::decode(bytes.clone())?));
     }

@@ -34,7 +34,7 @@ const ENGINES: [&str; 2] = ["engine-a", "engine-b"];
 const POINTER_BYTES_MAX: usize = 32;
 
 /// The folder of a replica, locked until dropped.
-pub(crate) struct Folder {
+pub struct Folder {
     dir: PathBuf,
     vfs: Arc<dyn Vfs>,
     clock: Arc<dyn Clock>,
@@ -46,7 +46,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Takes `dir`, creating it where there is none, and opens its engine.
-    pub(crate) fn open(
+    pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
@@ -63,17 +63,17 @@ impl Folder {
     }
 
     /// Which engine the folder was made with.
-    pub(crate) fn kind(&self) -> EngineKind {
+    pub fn kind(&self) -> EngineKind {
         self.config.kind
     }
 
     /// Where the consensus log lives.
-    pub(crate) fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.dir.join("raft")
     }
 
     /// A new, empty engine beside the one in use.
-    pub(crate) fn begin(&self) -> Result<AnyEngine, Error> {
+    pub fn begin(&self) -> Result<AnyEngine, Error> {
         let other = 1 - *self.current.lock();
         self.clear(other).map_err(|error| self.failed(other, error))?;
         self.open_engine(other)
@@ -81,7 +81,7 @@ impl Folder {
 
     /// From now on the engine that was begun is the one, after a restart too. All that it must hold
     /// is durable.
-    pub(crate) fn adopt(&self) -> Result<(), Error> {
+    pub fn adopt(&self) -> Result<(), Error> {
         let mut current = self.current.lock();
         let other = 1 - *current;
         let (tmp, path) = (self.dir.join(POINTER_TMP), self.dir.join(POINTER));
@@ -99,7 +99,7 @@ impl Folder {
     }
 
     /// Removes the files of the engine that is not in use; nobody may be using it any more.
-    pub(crate) fn clear_other(&self) -> io::Result<()> {
+    pub fn clear_other(&self) -> io::Result<()> {
         let current = self.current.lock();
         self.clear(1 - *current)
     }

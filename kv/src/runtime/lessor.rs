@@ -31,7 +31,7 @@ use crate::reply::Reply;
 use crate::types::LeaseId;
 
 /// Counts down leases while it is in office.
-pub(crate) struct Lessor {
+pub struct Lessor {
     clock: Arc<dyn Clock>,
     office: Mutex<Option<Office>>,
     /// Rung when a lease went, or the office changed hands.
@@ -44,13 +44,14 @@ struct Office {
 }
 
 impl Lessor {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Lessor {
+    /// One that is not in office.
+    pub fn new(clock: Arc<dyn Clock>) -> Lessor {
         Lessor { clock, office: Mutex::default(), bell: Bell::default() }
     }
 
     /// Begins to count, in this term. `leases` lists those that stand; it is asked while no
     /// command can pass unseen.
-    pub(crate) fn take_up(&self, term: Term, leases: impl FnOnce() -> Vec<(LeaseId, i64)>) {
+    pub fn take_up(&self, term: Term, leases: impl FnOnce() -> Vec<(LeaseId, i64)>) {
         let mut office = self.office.lock();
         let now = self.clock.monotonic();
         let mut expiry = Expiry::default();
@@ -63,7 +64,7 @@ impl Lessor {
     }
 
     /// Forgets all countdowns, unless they are those of this term.
-    pub(crate) fn lay_down(&self, but: Option<Term>) {
+    pub fn lay_down(&self, but: Option<Term>) {
         let mut office = self.office.lock();
         if office.as_ref().is_some_and(|office| Some(office.term) != but) {
             *office = None;
@@ -73,12 +74,12 @@ impl Lessor {
     }
 
     /// The term that it is in office for.
-    pub(crate) fn term(&self) -> Option<Term> {
+    pub fn term(&self) -> Option<Term> {
         self.office.lock().as_ref().map(|office| office.term)
     }
 
     /// Takes note of commands that were applied.
-    pub(crate) fn note<'c>(&self, applied: impl Iterator<Item = (&'c Command, Option<&'c Reply>)>) {
+    pub fn note<'c>(&self, applied: impl Iterator<Item = (&'c Command, Option<&'c Reply>)>) {
         let mut went = false;
         for (command, reply) in applied {
             match (command, reply) {
@@ -102,39 +103,39 @@ impl Lessor {
     }
 
     /// Starts a lease's countdown over; `None` if it is not in office for this term.
-    pub(crate) fn renew(&self, id: LeaseId, term: Term) -> Option<Renewal> {
+    pub fn renew(&self, id: LeaseId, term: Term) -> Option<Renewal> {
         let mut office = self.office.lock();
         let office = office.as_mut().filter(|office| office.term == term)?;
         Some(office.expiry.renew(id, self.clock.monotonic()))
     }
 
     /// Time left, whole seconds; `None` out of office, or if there is no such lease.
-    pub(crate) fn remaining(&self, id: LeaseId) -> Option<i64> {
+    pub fn remaining(&self, id: LeaseId) -> Option<i64> {
         let office = self.office.lock();
         office.as_ref()?.expiry.remaining(id, self.clock.monotonic())
     }
 
     /// All leases, the one that expires first in front; `None` out of office.
-    pub(crate) fn by_deadline(&self) -> Option<Vec<LeaseId>> {
+    pub fn by_deadline(&self) -> Option<Vec<LeaseId>> {
         self.office.lock().as_ref().map(|office| office.expiry.by_deadline())
     }
 
     /// Some that are due, each handed out once.
-    pub(crate) fn take_due(&self, count_max: usize) -> Vec<LeaseId> {
+    pub fn take_due(&self, count_max: usize) -> Vec<LeaseId> {
         let now = self.clock.monotonic();
         let mut office = self.office.lock();
         office.as_mut().map_or_else(Vec::new, |office| office.expiry.take_due(now, count_max))
     }
 
     /// Puts one back whose revocation did not come about.
-    pub(crate) fn retry(&self, id: LeaseId) {
+    pub fn retry(&self, id: LeaseId) {
         if let Some(office) = &mut *self.office.lock() {
             office.expiry.retry(id);
         }
     }
 
     /// Time until the next one is due.
-    pub(crate) fn next_due(&self) -> Option<Duration> {
+    pub fn next_due(&self) -> Option<Duration> {
         let deadline = self.office.lock().as_ref()?.expiry.next_deadline()?;
         Some(deadline.saturating_sub(self.clock.monotonic()))
     }

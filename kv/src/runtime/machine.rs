@@ -7,13 +7,11 @@ use bytes::Bytes;
 use drystone_raft::Index;
 use drystone_raft::runtime::{SaveJob, SnapshotJob, StateMachine, Unsaved};
 
-use crate::checkpoint;
-use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::runtime::envelope::{self, Origin};
 use crate::runtime::replica::Core;
+use crate::runtime::steps;
 
 /// The store as the state machine of a group.
 pub(crate) struct Machine {
@@ -28,29 +26,15 @@ impl Machine {
     /// Applies commands, and returns their outcomes. The error is the engine's, or one of a log
     /// that cannot be what this member and the others wrote.
     fn run(&self, commands: &[(Index, &Bytes)]) -> Result<Vec<Result<Reply, Error>>, Error> {
-        let mut opened: Vec<(u64, Command)> = Vec::with_capacity(commands.len());
-        let mut origins: Vec<(usize, Origin)> = Vec::new();
-        for (at, (index, bytes)) in commands.iter().enumerate() {
-            let (origin, command) = envelope::open(bytes).map_err(|malformed| {
-                let (journal, reason) = (self.core.folder.log(), malformed.0);
-                Error::BadCommand { journal, index: index.0, reason }
-            })?;
-            let mine = origin.filter(|origin| origin.member == self.core.options.id);
-            origins.extend(mine.map(|origin| (at, origin)));
-            opened.push((index.0, command));
+        let (core, log) = (&self.core, self.core.folder.log());
+        let ran = steps::run(&core.store, &core.lessor, core.options.id, &log, commands)?;
+        if ran.of_members {
+            core.roster_changed.notify_one();
         }
-        let outcomes = self.core.store.apply(opened.iter().map(|(at, command)| (*at, command)))?;
-        let applied = opened.iter().zip(&outcomes);
-        self.core.lessor.note(applied.map(|((_, command), reply)| (command, reply.as_ref().ok())));
-        if opened.iter().any(|(_, command)| command.is_of_members()) {
-            self.core.roster_changed.notify_one();
+        for (at, serial) in ran.own {
+            core.pending.answer(serial, ran.outcomes[at].clone());
         }
-        let outcomes: Vec<Result<Reply, Error>> =
-            outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
-        for (at, origin) in origins {
-            self.core.pending.answer(origin.serial, outcomes[at].clone());
-        }
-        Ok(outcomes)
+        Ok(ran.outcomes)
     }
 }
 
@@ -83,12 +67,7 @@ impl StateMachine for Machine {
 
     fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
         let core = &self.core;
-        let engine = core.folder.begin().map_err(io::Error::other)?;
-        let applied = checkpoint::load(&engine, from)?;
-        // Before the swap: what readers are shown next must be there after a crash as well.
-        core.folder.adopt().map_err(io::Error::other)?;
-        let old = Arc::downgrade(&core.store.engine());
-        core.store.replace(engine).map_err(io::Error::other)?;
+        let (applied, old) = steps::take_over(&core.store, &core.folder, from)?;
         tracing::info!(applied, "the state of another member took the place of this one's");
         core.house.clear_when_gone(old);
         core.roster_changed.notify_one();

@@ -38,7 +38,7 @@ pub struct ReplicaOptions {
     /// is a little behind. Default 5,000.
     pub kept_entries: u64,
     /// Bytes of log that may stay for one that is catching up, roughly; beyond, it is sent the
-    /// whole state. Default 128 MiB.
+    /// whole state. Default 64 MiB.
     pub kept_bytes_max: u64,
 }
 
@@ -57,7 +57,7 @@ impl ReplicaOptions {
             election: Duration::from_secs(1),
             request_timeout: Duration::from_secs(7),
             kept_entries: 5_000,
-            kept_bytes_max: 128 << 20,
+            kept_bytes_max: 64 << 20,
         }
     }
 
@@ -103,8 +103,8 @@ impl ReplicaOptions {
         node.snapshot_entries = u64::MAX;
         node.kept_entries_max = u64::MAX;
         node.store.wal = node.store.wal.segment_bytes(self.store.segment_bytes);
-        // What is kept, what is not saved yet, and as much again before the log is cleaned.
-        node.store.log_bytes = self.kept_bytes_max + 2 * self.store.persist_bytes_min;
+        // What is kept and what is not saved yet has room; beyond, the log is shortened in need.
+        node.store.log_bytes = 2 * (self.kept_bytes_max + self.store.persist_bytes_min);
         node
     }
 }

@@ -164,6 +164,11 @@ impl Replica {
         }
         let node = Node::spawn(node, vfs, &log, link, Machine::new(core.clone())).await?;
         let group = node.group().clone();
+        let status = group.status().await.map_err(|_| Error::Stopped)?;
+        if status.members.sole_voter() == Some(core.options.id) {
+            // There is nobody to wait for. What cannot be asked has stopped.
+            drop(group.campaign().await);
+        }
         let mut duties = vec![tokio::spawn(Duties::new(&core, group.clone()).roster())];
         if background {
             House::start(&core);

@@ -17,8 +17,8 @@
 //! one stands still until it does. Here a voter is a learner until it has caught up. The table, and
 //! so every answer to clients, calls it a voter all the time.
 
-use drystone_raft::runtime::{Group, Status};
-use drystone_raft::{Change, Configuration, Index, NodeId, Refused, Suffrage};
+use drystone_raft::runtime::Group;
+use drystone_raft::{Change, Configuration, Follower, Index, NodeId, Refused, Suffrage};
 
 use crate::members::Cluster;
 use crate::runtime::machine::Machine;
@@ -27,8 +27,12 @@ use crate::runtime::machine::Machine;
 const LACKING_MAX: u64 = 1000;
 
 /// The next step from the group to the table; `None` if they agree or it has to wait.
-pub(crate) fn next_step(table: &Cluster, status: &Status) -> Option<Change> {
-    let group = &status.members;
+pub fn next_step(
+    table: &Cluster,
+    group: &Configuration,
+    last: Index,
+    followers: &[Follower],
+) -> Option<Change> {
     if group.is_joint() {
         return None;
     }
@@ -39,7 +43,9 @@ pub(crate) fn next_step(table: &Cluster, status: &Status) -> Option<Change> {
     for member in &table.members {
         match group.member(member.id).map(|member| member.suffrage) {
             None => return Some(Change::new().learner(member.id)),
-            Some(Suffrage::Learner) if !member.is_learner && has_caught_up(status, member.id) => {
+            Some(Suffrage::Learner)
+                if !member.is_learner && has_caught_up(last, followers, member.id) =>
+            {
                 return Some(Change::new().voter(member.id));
             }
             Some(_) => {}
@@ -49,10 +55,9 @@ pub(crate) fn next_step(table: &Cluster, status: &Status) -> Option<Change> {
 }
 
 /// Whether a learner has so much of the log that its vote costs nobody time.
-fn has_caught_up(status: &Status, id: NodeId) -> bool {
-    let last = status.last.index;
+fn has_caught_up(last: Index, followers: &[Follower], id: NodeId) -> bool {
     let near = Index(last.0.saturating_sub(LACKING_MAX));
-    status.followers.iter().any(|f| f.id == id && f.in_touch && f.matched >= near && last.0 > 0)
+    followers.iter().any(|f| f.id == id && f.in_touch && f.matched >= near && last.0 > 0)
 }
 
 /// Whether the group has come to hold what the table says of a member.
@@ -71,7 +76,8 @@ pub(crate) async fn reconcile(
         if table.id.is_none() {
             return Ok(true);
         }
-        let Some(change) = next_step(&table, &status) else {
+        let step = next_step(&table, &status.members, status.last.index, &status.followers);
+        let Some(change) = step else {
             let waits = table.members.iter().any(|member| {
                 let suffrage = status.members.member(member.id).map(|member| member.suffrage);
                 !member.is_learner && suffrage != Some(Suffrage::Voter)

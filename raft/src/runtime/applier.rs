@@ -118,7 +118,14 @@ impl<M: StateMachine> Applier<M> {
     pub(crate) async fn run(mut self, mut rounds: mpsc::Receiver<Vec<Job<M>>>) {
         while let Some(jobs) = rounds.recv().await {
             for job in jobs {
-                if let Err((slot, stop)) = self.perform(job) {
+                let ready = match self.awaited(&job) {
+                    None => Ok(()),
+                    Some((slot, group, through)) => {
+                        let held = log_holds(Arc::clone(&self.store), group, through).await;
+                        if held { Ok(()) } else { Err((slot, Stop::Failed)) }
+                    }
+                };
+                if let Err((slot, stop)) = ready.and_then(|()| self.perform(job)) {
                     let event = match stop {
                         Stop::Failed => Event::MachineFailed { slot },
                         Stop::Damaged { after } => {
@@ -131,6 +138,19 @@ impl<M: StateMachine> Applier<M> {
                 }
             }
         }
+    }
+
+    /// What the log must hold before a job is done, if the state machine keeps itself. A quorum may
+    /// have it sooner. But what the machine keeps must not be ahead of the log: where an entry was
+    /// to be, a crash could leave an older one, which would be taken for what was applied.
+    fn awaited(&mut self, job: &Job<M>) -> Option<(u32, GroupId, Option<Index>)> {
+        let (slot, through) = match job {
+            Job::Apply { slot, through, .. } => (*slot, Some(*through)),
+            Job::Restore { slot, .. } => (*slot, None),
+            _ => return None,
+        };
+        let group = self.bench(slot).filter(|_| M::KEEPS_ITSELF)?.group;
+        (!self.store.is_durable(group, through)).then_some((slot, group, through))
     }
 
     /// Does one job. The error is the group whose state machine does not go on.
@@ -344,6 +364,13 @@ impl<M: StateMachine> Applier<M> {
             let _ = events.blocking_send(Event::Taken { slot, taken, must });
         });
     }
+}
+
+/// Waits until the log holds an entry of a group, or all that was written of it. Says whether it
+/// does: a log that failed never will.
+async fn log_holds(store: Arc<Store>, group: GroupId, through: Option<Index>) -> bool {
+    let waiting = tokio::task::spawn_blocking(move || store.wait_durable(group, through));
+    matches!(waiting.await, Ok(Ok(())))
 }
 
 const NOTHING: Unsaved = Unsaved { entries: 0, bytes: 0, pressed: false };

@@ -201,6 +201,11 @@ impl Book {
         self.term_at(end.index).map_or(taken, |term| term == end.term)
     }
 
+    /// Where the record of an entry stands, if it is here.
+    pub(crate) fn place(&self, index: Index) -> Option<Lsn> {
+        self.find(index).map(|at| self.extents[at].lsn)
+    }
+
     fn find(&self, index: Index) -> Option<usize> {
         let at = self.extents.partition_point(|extent| extent.end() <= index);
         self.extents.get(at).is_some_and(|extent| extent.first <= index).then_some(at)

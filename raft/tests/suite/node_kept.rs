@@ -12,7 +12,7 @@ use drystone_raft::runtime::{
     Channels, Members, Node, NodeConfig, SaveJob, SnapshotJob, StateMachine, Unsaved,
 };
 use drystone_raft::{Config, Configuration, Index, NodeId, Role};
-use drystone_vfs::{MemVfs, Vfs};
+use drystone_vfs::{Call, MemVfs, TapVfs, Vfs};
 use parking_lot::Mutex;
 
 use crate::node_support::{DIR, tick};
@@ -302,4 +302,50 @@ async fn nothing_leaves_the_log_that_could_not_be_saved() {
         count += 1;
         assert_eq!(trio.add("a").await, count);
     }
+}
+
+/// A follower whose disk is slow hears that an entry is committed before it has it on disk itself.
+/// If its state machine kept the effect then, and the log lost the entry, an older one in its place
+/// would be taken for what was applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn machine_is_not_ahead_of_its_log() {
+    let mut trio = Trio::new(|_| {}).await;
+    trio.add("a").await;
+    let slow = trio.nodes.iter().find(|(_, (node, _))| node.rank().role != Role::Leader);
+    let slow = *slow.expect("two follow").0;
+    trio.counted(slow, "a", 1).await;
+    trio.kill(slow).await;
+    // Its syncs wait while the gate is shut.
+    let gate = Arc::new(AtomicBool::new(false));
+    let (shut, opened) = (Arc::clone(&gate), Arc::new(parking_lot::Condvar::new()));
+    let (lock, bell) = (Arc::new(Mutex::new(())), Arc::clone(&opened));
+    let waiting = Arc::clone(&lock);
+    let tap = move |call: Call<'_>, go: &mut dyn FnMut() -> io::Result<()>| {
+        if matches!(call, Call::SyncData { .. }) {
+            let mut guard = waiting.lock();
+            while shut.load(Ordering::Relaxed) {
+                bell.wait(&mut guard);
+            }
+        }
+        go()
+    };
+    let (disk, drawer) = trio.disks.remove(&slow).expect("it has one");
+    let tapped: Arc<dyn Vfs> = Arc::new(TapVfs::sharing(disk, Arc::new(tap)));
+    trio.disks.insert(slow, (tapped, drawer));
+    trio.start(slow).await;
+    trio.add("b").await;
+    trio.counted(slow, "b", 1).await;
+    gate.store(true, Ordering::Relaxed);
+    for count in 1..=20 {
+        assert_eq!(trio.add("c").await, count, "the others are a quorum");
+    }
+    for _ in 0..40 {
+        tick().await;
+    }
+    assert_eq!(trio.nodes[&slow].1.count("c"), 0, "it has none of them on disk");
+    let guard = lock.lock();
+    gate.store(false, Ordering::Relaxed);
+    drop(guard);
+    opened.notify_all();
+    trio.counted(slow, "c", 20).await;
 }

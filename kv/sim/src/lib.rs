@@ -1,0 +1,15 @@
+//! Whole members of a replicated key-value store in a simulated world: the real core, the real log,
+//! the real engines, hostile surroundings, one seed.
+
+#![forbid(unsafe_code)]
+
+mod disk;
+mod flaw;
+mod member;
+mod oracle;
+mod plan;
+mod run;
+
+pub use flaw::Flaw;
+pub use plan::Plan;
+pub use run::{Report, run, run_plan};

@@ -1,0 +1,84 @@
+//! What a member does with commands and with states that it is sent: the steps of the state
+//! machine, without the tasks around them.
+//!
+//! A function each, of a store, a folder and a lessor: no task, no thread, no clock but the
+//! lessor's. The replica drives them from its node; a simulation drives them from a seed.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use drystone_raft::{Index, NodeId};
+
+use crate::checkpoint;
+use crate::command::Command;
+use crate::engines::AnyEngine;
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::runtime::envelope;
+use crate::runtime::folder::Folder;
+use crate::runtime::lessor::Lessor;
+use crate::store::Store;
+
+/// What came of some commands.
+#[derive(Debug)]
+pub struct Ran {
+    /// One outcome for each.
+    pub outcomes: Vec<Result<Reply, Error>>,
+    /// Those that this member has handed on: their place in `outcomes`, and what it calls them.
+    pub own: Vec<(usize, u64)>,
+    /// One of them was about the members.
+    pub of_members: bool,
+}
+
+/// Applies commands of the log in `log` on member `me`.
+///
+/// # Errors
+/// The engine's, or [`Error::BadCommand`] of a log that cannot be what this member and the others
+/// wrote.
+pub fn run(
+    store: &Store<AnyEngine>,
+    lessor: &Lessor,
+    me: NodeId,
+    log: &Path,
+    commands: &[(Index, &Bytes)],
+) -> Result<Ran, Error> {
+    let mut opened: Vec<(u64, Command)> = Vec::with_capacity(commands.len());
+    let mut own: Vec<(usize, u64)> = Vec::new();
+    for (at, (index, bytes)) in commands.iter().enumerate() {
+        let (origin, command) = envelope::open(bytes).map_err(|malformed| {
+            let (journal, reason) = (log.to_path_buf(), malformed.0);
+            Error::BadCommand { journal, index: index.0, reason }
+        })?;
+        let mine = origin.filter(|origin| origin.member == me);
+        own.extend(mine.map(|origin| (at, origin.serial)));
+        opened.push((index.0, command));
+    }
+    let outcomes = store.apply(opened.iter().map(|(at, command)| (*at, command)))?;
+    let applied = opened.iter().zip(&outcomes);
+    lessor.note(applied.map(|((_, command), reply)| (command, reply.as_ref().ok())));
+    let of_members = opened.iter().any(|(_, command)| command.is_of_members());
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
+    Ok(Ran { outcomes, own, of_members })
+}
+
+/// Puts the state that another member has sent in place of this one's. Returns the index that it
+/// is of, and the old engine: once that is gone its files may go ([`Folder::clear_other`]).
+///
+/// # Errors
+/// Those of `from`, of the engines, and whatever makes the bytes no state. What there was is then
+/// as it was.
+pub fn take_over(
+    store: &Store<AnyEngine>,
+    folder: &Folder,
+    from: &mut dyn io::Read,
+) -> io::Result<(u64, Weak<AnyEngine>)> {
+    let engine = folder.begin().map_err(io::Error::other)?;
+    let applied = checkpoint::load(&engine, from)?;
+    // Before the swap: what readers are shown next must be there after a crash as well.
+    folder.adopt().map_err(io::Error::other)?;
+    let old = Arc::downgrade(&store.engine());
+    store.replace(engine).map_err(io::Error::other)?;
+    Ok((applied, old))
+}
