@@ -326,8 +326,8 @@ impl Store {
     }
 
     /// Lets go of the log's oldest records if nobody needs them, or there are too many: what idle
-    /// groups need of them is then written again. Returns the groups that hold the log by having too much to be moved, and
-    /// have to be compacted.
+    /// groups need of them is then written again. Returns the groups that hold the log by having
+    /// too much to be moved, and have to be compacted.
     ///
     /// # Errors
     /// [`Error::Log`].

@@ -166,8 +166,8 @@ impl Replica {
         let group = node.group().clone();
         let status = group.status().await.map_err(|_| Error::Stopped)?;
         if status.members.sole_voter() == Some(core.options.id) {
-            // There is nobody to wait for. What cannot be asked has stopped.
-            drop(group.campaign().await);
+            // There is nobody to wait for.
+            group.campaign().await.map_err(|_| Error::Stopped)?;
         }
         let mut duties = vec![tokio::spawn(Duties::new(&core, group.clone()).roster())];
         if background {
