@@ -26,26 +26,22 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
-use crate::bulk::load_puts;
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
-use crate::held::{Grip, Held};
-use crate::index::Direction;
-use crate::key_range::successor;
+use crate::held::Held;
 use crate::lease::Lease;
 use crate::members::{Cluster, Member};
 use crate::range::Plan;
 use crate::record::{decode, load_put};
 use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
+use crate::scan::{TURN_KEYS_MAX, Walk};
 use crate::state::State;
 use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
 use crate::watch::{Change, History, Hub, StreamOptions, WatchStream};
 
-/// How many keys a read looks up before it lets writers in.
-const TURN_KEYS_MAX: usize = 1024;
 /// A batch of at least so many bytes takes no more commands: a thousand large ones in one would be
 /// in memory twice, and keep readers waiting.
 const BATCH_BYTES_FULL: usize = 8 << 20;
@@ -211,40 +207,12 @@ impl<E: Engine> Store<E> {
         let grip = held.grip(plan.at);
         drop(held);
         let fetch_max = plan.fetch_max.min(usize::try_from(count).unwrap_or(usize::MAX));
-        let kvs = self.fetch(request, &plan, fetch_max, grip)?;
-        Ok(plan.finish(request, kvs, count))
-    }
-
-    /// Loads up to `fetch_max` live key-values at the plan's pinned revision, in turns.
-    fn fetch(
-        &self,
-        request: &RangeRequest,
-        plan: &Plan,
-        fetch_max: usize,
-        mut grip: Grip<E>,
-    ) -> Result<Vec<KeyValue>, Error> {
-        let mut rest = request.range.clone();
-        let mut kvs = Vec::with_capacity(fetch_max.min(TURN_KEYS_MAX));
-        while kvs.len() < fetch_max {
-            let turn_max = TURN_KEYS_MAX.min(fetch_max - kvs.len());
-            let mut revisions: Vec<Revision> = Vec::with_capacity(turn_max);
-            let held = self.held.read();
-            held.renew(&mut grip, plan.at)?;
-            let visit = |_: &[u8], revision| revisions.push(revision);
-            held.state.index.range(&rest, plan.at, plan.direction, turn_max, visit);
-            drop(held);
-            let found = revisions.len();
-            kvs.extend(load_puts(grip.engine(), &revisions)?);
-            if found < turn_max {
-                break;
-            }
-            let last = &kvs.last().expect("a full turn found a key").key;
-            match plan.direction {
-                Direction::Ascending => rest.start = successor(last),
-                Direction::Descending => rest.end = Some(last.clone()),
-            }
+        let mut walk = Walk::new(request.range.clone(), &plan, fetch_max, grip);
+        let mut kvs = Vec::new();
+        while !walk.is_done() {
+            kvs.append(&mut walk.turn(&self.held, TURN_KEYS_MAX)?);
         }
-        Ok(kvs)
+        Ok(plan.finish(request, kvs, count))
     }
 
     /// Runs a transaction that only reads, at one revision, without going through the journal.

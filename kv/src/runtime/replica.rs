@@ -32,6 +32,7 @@ use crate::runtime::machine::Machine;
 use crate::runtime::options::ReplicaOptions;
 use crate::runtime::peers::Peers;
 use crate::runtime::pending::Pending;
+use crate::scan::Scan;
 use crate::store::{Status, Store};
 use crate::watch::{StreamOptions, WatchStream};
 
@@ -230,6 +231,16 @@ impl Replica {
     pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
         self.core().options.store.limits.check_range(request)?;
         self.store().range(request)
+    }
+
+    /// Reads a range as [`Replica::range`] does, in turns: however large it is, what is held of it
+    /// is small. See [`Store::scan`] for what may be asked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scan(&self, request: &RangeRequest) -> Result<Scan<AnyEngine>, Error> {
+        self.core().options.store.limits.check_range(request)?;
+        self.core().store.scan(request)
     }
 
     /// Runs a transaction that only reads, as [`Replica::range`] does.

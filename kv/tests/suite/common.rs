@@ -1,6 +1,7 @@
 //! What the tests of the store share: seeds, and stores to try things on.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use drystone_kv::command::{
@@ -34,7 +35,7 @@ pub(crate) fn each_seed(test: &str, fast: u64, slow: u64, run: impl Fn(u64)) {
 
 /// A store in memory that numbers the commands itself.
 pub(crate) struct Bench<E: Engine = Mem> {
-    pub(crate) store: Store<E>,
+    pub(crate) store: Arc<Store<E>>,
     index: Cell<u64>,
 }
 
@@ -46,7 +47,7 @@ impl Bench {
 
 impl<E: Engine> Bench<E> {
     pub(crate) fn over(engine: E) -> Bench<E> {
-        let store = Store::open(engine).expect("a sound engine opens");
+        let store = Arc::new(Store::open(engine).expect("a sound engine opens"));
         let index = Cell::new(store.status().applied);
         Bench { store, index }
     }

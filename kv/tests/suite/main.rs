@@ -14,4 +14,5 @@ mod replace;
 mod replica;
 mod requests;
 mod running;
+mod scans;
 mod traps;
