@@ -11,8 +11,8 @@
 //! cheap and in a process of its own, so that its cost is seen and not charged to the server.
 //!
 //! ```text
-//!   etcd-versus --starts--> server (etcd, then ours, then ours, then etcd, ...)
-//!        |                     ^  reads its CPU and peak memory from /proc
+//!   etcd-versus --starts--> one server or three (etcd, then ours, then ours, then etcd, ...)
+//!        |                     ^  reads their CPU and peak memory from /proc
 //!        +------starts--> load-+  prints one Report as JSON
 //! ```
 //!
@@ -22,12 +22,14 @@
 //! | [`load`] | the load: options, clients, the [`load::Report`] |
 //! | [`latency`], [`keys`] | a histogram of times; keys and values to write |
 //! | [`proc`] | CPU time and memory of a process |
-//! | [`server`] | a server process, from free port to clean end |
-//! | [`versus`] | scenarios, rounds, medians, the table |
+//! | [`server`] | a server process, from its start to its end |
+//! | [`cluster`] | the members of a cluster: where they sit, what they cost together |
+//! | [`versus`] | scenarios, rounds, medians, the table, the verdicts |
 //! | [`machine`] | what the table says of the machine |
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod keys;
 pub mod latency;
 pub mod load;

@@ -23,7 +23,8 @@
 //! hide the requests it kept from being sent.
 //!
 //! # Promises
-//! Connections, leases and watchers are made before the clock starts. Every answer is awaited
+//! With several endpoints, connection `n` goes to the `n`th of them, and round again. Connections,
+//! leases and watchers are made before the clock starts. Every answer is awaited
 //! before it stops. No answer for [`STALL`] ends the run with an error.
 
 mod connection;

@@ -3,6 +3,8 @@
 //! ```text
 //!   /proc/PID/stat     1234 (name) S 1 ... utime stime ...     fields 14 and 15, in clock ticks
 //!   /proc/PID/status   VmHWM:     102400 kB                    most memory it ever had in RAM
+//!                      VmRSS:      51200 kB                    what it has now
+//!   /proc/PID/clear_refs   5 written to it: the most begins anew
 //!   /proc/PID/io       write_bytes: 4096                       bytes it had written to a disk
 //! ```
 //!
@@ -24,14 +26,35 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
 }
 
-/// Most bytes of RAM that process `pid` has had so far.
+/// Most bytes of RAM that process `pid` has had since its start or the last [`forget_peak`].
 ///
 /// # Errors
 /// As [`cpu_time`].
 pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Bytes of RAM that process `pid` has now.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// Lets the most memory of process `pid` begin anew at what it has now.
+///
+/// # Errors
+/// If there is no such process, or it is somebody else's.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("writing {path}"))
+}
+
+fn status_bytes(pid: u32, field: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    peak_rss(&status).with_context(|| format!("{path} has another form"))
+    field_bytes(&status, field).with_context(|| format!("{path} has another form"))
 }
 
 /// Bytes that process `pid` has so far caused to be written to a disk: every page that it made
@@ -66,8 +89,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     utime.checked_add(stime)
 }
 
-fn peak_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn field_bytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -112,15 +135,16 @@ mod tests {
             assert_eq!(cpu_ticks(stat), None, "{stat}");
         }
         for status in ["", "VmRSS:\t 10 kB", "VmHWM:\t ten kB", "VmHWM:\t 10 MB"] {
-            assert_eq!(peak_rss(status), None, "{status}");
+            assert_eq!(field_bytes(status, "VmHWM:"), None, "{status}");
         }
     }
 
     /// The peak, not the memory of the moment, which stands two lines further down.
     #[test]
-    fn peak_rss_is_read_in_bytes() {
+    fn memory_is_read_in_bytes() {
         let status = "Name:\tetcd\nVmPeak:\t  999 kB\nVmHWM:\t  102400 kB\nVmRSS:\t     5 kB\n";
-        assert_eq!(peak_rss(status), Some(100 << 20));
+        assert_eq!(field_bytes(status, "VmHWM:"), Some(100 << 20));
+        assert_eq!(field_bytes(status, "VmRSS:"), Some(5 << 10));
     }
 
     /// The two clocks must agree, or server and client could not be put side by side.
@@ -134,6 +158,7 @@ mod tests {
         }
         let file = cpu_time(pid).unwrap() - file;
         assert!(file >= Duration::from_millis(80), "100 ms of work, but the file saw {file:?}");
-        assert!(peak_rss_bytes(pid).unwrap() > 100 << 10);
+        let peak = peak_rss_bytes(pid).unwrap();
+        assert!(peak > 100 << 10 && rss_bytes(pid).unwrap() > 100 << 10, "{peak}");
     }
 }

@@ -1,14 +1,13 @@
-//! A server process under measurement, from free port to clean end.
+//! A server process under measurement, from its start to a clean end or a sudden one.
 //!
-//! Any program will do that speaks etcd v3 and knows etcd's flags. It listens on loopback ports
-//! that were free a moment ago, writes its log beside its data, and is killed whenever the
-//! [`Server`] goes out of scope: an error or an interrupt leaves no process behind.
+//! Any program will do that speaks etcd v3 and knows etcd's flags. It sits where its [`Seat`] says,
+//! writes its log beside its data, and is killed whenever the [`Server`] goes out of scope: an
+//! error or an interrupt leaves no process behind.
 
 use std::{
     env,
     fs::{self, File},
     io::Read as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -25,103 +24,130 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::proc;
-
 /// How long a server may take until it answers. A big store may have to be read first.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long one try to reach it may take.
 const TRY_FOR: Duration = Duration::from_secs(2);
 
 /// Pause between tries.
-const TRY_EVERY: Duration = Duration::from_millis(20);
+const TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a server may take to end in peace.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running server that has answered.
+/// Where a server runs and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// What is started.
+    pub program: PathBuf,
+    /// Its flags, beyond those that the other fields stand for.
+    pub flags: Vec<String>,
+    /// The member's name.
+    pub name: String,
+    /// Its data. The log goes beside it, with `.log` behind the name.
+    pub data_dir: PathBuf,
+    /// For clients, on the loopback address.
+    pub client_port: u16,
+    /// For the other members.
+    pub peer_port: u16,
+    /// All members, as the flag wants them: `name=url,...`.
+    pub initial_cluster: String,
+}
+
+impl Seat {
+    /// Where clients reach the member, as host:port.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    /// Where the other members reach it.
+    #[must_use]
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data_dir.with_extension("log")
+    }
+}
+
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    pid: u32,
-    /// Where clients reach it, as host:port.
-    pub endpoint: String,
-    /// What it calls its version.
+    /// Its process.
+    pub pid: u32,
+    /// Where it sits.
+    pub seat: Seat,
+    /// What it calls its version, once it has answered.
     pub version: String,
+    /// When it was started.
+    pub begin: Instant,
     /// How long it took until it answered.
     pub ready_after: Duration,
 }
 
 impl Server {
-    /// Starts `program` as a cluster of one over `data_dir`, with durable defaults and `flags`, and
-    /// waits until it has answered a linearizable read. Its log goes to `data_dir` with `.log`
-    /// behind the name.
+    /// Starts the program with durable defaults.
     ///
     /// # Errors
-    /// If it cannot be started, ends early (its last words are in the error) or never answers.
-    pub async fn start(program: &Path, flags: &[String], data_dir: &Path) -> Result<Server> {
-        let (client_port, peer_port) = free_ports()?;
-        let client_url = format!("http://127.0.0.1:{client_port}");
-        let peer_url = format!("http://127.0.0.1:{peer_port}");
-        let log_path = data_dir.with_extension("log");
-        let log = File::create(&log_path)?;
-        let mut child = Command::new(program)
-            .arg("--name=measured")
-            .arg("--data-dir")
-            .arg(data_dir)
+    /// If it cannot be started.
+    pub fn spawn(seat: &Seat) -> Result<Server> {
+        let client_url = format!("http://{}", seat.endpoint());
+        let peer_url = seat.peer_url();
+        let log = File::create(seat.log_path())?;
+        let begin = Instant::now();
+        let child = Command::new(&seat.program)
+            .args(["--name", &seat.name, "--data-dir"])
+            .arg(&seat.data_dir)
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-            .args(["--initial-cluster", &format!("measured={peer_url}")])
-            .args(flags)
+            .args(["--initial-cluster", &seat.initial_cluster])
+            .args(&seat.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {}", seat.program.display()))?;
         let pid = child.id().context("the child has just been started")?;
-        let endpoint = format!("127.0.0.1:{client_port}");
+        let (version, ready_after) = (String::new(), Duration::ZERO);
+        Ok(Server { child, pid, seat: seat.clone(), version, begin, ready_after })
+    }
 
-        let begin = Instant::now();
+    /// Waits until it has answered a linearizable read.
+    ///
+    /// # Errors
+    /// If it ends early (its last words are in the error) or never answers.
+    pub async fn ready(&mut self) -> Result<()> {
+        let (endpoint, program) = (self.seat.endpoint(), self.seat.program.display());
         loop {
-            if let Some(status) = child.try_wait()? {
-                bail!("{} ended ({status}):\n{}", program.display(), last_words(&log_path));
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{program} ended ({status}):\n{}", last_words(&self.seat.log_path()));
             }
-            if let Ok(Ok(version)) = timeout(TRY_FOR, ask(&endpoint)).await {
-                return Ok(Server { child, pid, endpoint, version, ready_after: begin.elapsed() });
+            if let Ok(Ok(client)) = timeout(TRY_FOR, ask(&endpoint)).await {
+                self.ready_after = self.begin.elapsed();
+                let status = client.maintenance().status(StatusRequest {}).await?;
+                self.version = status.into_inner().version;
+                return Ok(());
             }
             ensure!(
-                begin.elapsed() < READY_WITHIN,
-                "{} does not answer:\n{}",
-                program.display(),
-                last_words(&log_path)
+                self.begin.elapsed() < READY_WITHIN,
+                "{program} does not answer:\n{}",
+                last_words(&self.seat.log_path())
             );
             sleep(TRY_EVERY).await;
         }
     }
 
-    /// CPU time it has used so far, over all its threads.
+    /// Ends it at once, without a word, and waits until it is gone.
     ///
     /// # Errors
-    /// If it has ended.
-    pub fn cpu_time(&self) -> Result<Duration> {
-        proc::cpu_time(self.pid)
-    }
-
-    /// Most memory it has had so far.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub fn peak_rss_bytes(&self) -> Result<u64> {
-        proc::peak_rss_bytes(self.pid)
-    }
-
-    /// What it has written to the disk so far.
-    ///
-    /// # Errors
-    /// If it has ended.
-    pub fn written_bytes(&self) -> Result<u64> {
-        proc::written_bytes(self.pid)
+    /// If the kernel refuses.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("killing process {}", self.pid))
     }
 
     /// Asks it to end, and makes it if it does not.
@@ -141,19 +167,12 @@ impl Server {
     }
 }
 
-/// The version of whoever answers there, once it can serve a linearizable read.
-async fn ask(endpoint: &str) -> Result<String> {
+/// A client of whoever answers there, once it has served a linearizable read.
+async fn ask(endpoint: &str) -> Result<Client> {
     let client: Client = client::connect(endpoint, &client::Config::default()).await?;
     let range = RangeRequest { key: "ready?".into(), ..RangeRequest::default() };
     client.kv().range(range).await?;
-    let status = client.maintenance().status(StatusRequest {}).await?;
-    Ok(status.into_inner().version)
-}
-
-/// Two different ports that nobody listens on.
-fn free_ports() -> Result<(u16, u16)> {
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+    Ok(client)
 }
 
 fn last_words(log: &Path) -> String {
@@ -203,14 +222,17 @@ mod tests {
     async fn a_server_that_ends_early_leaves_its_last_words() {
         let dir = tempfile::tempdir().unwrap();
         let program = find_program("cat").unwrap();
-        let error = Server::start(&program, &[], &dir.path().join("data")).await.unwrap_err();
+        let seat = Seat {
+            program,
+            flags: Vec::new(),
+            name: "m1".to_owned(),
+            data_dir: dir.path().join("data"),
+            client_port: 1,
+            peer_port: 2,
+            initial_cluster: String::new(),
+        };
+        let mut server = Server::spawn(&seat).unwrap();
+        let error = server.ready().await.unwrap_err();
         assert!(error.to_string().contains("--name"), "cat complains of the flag: {error}");
-    }
-
-    /// Both ports go to one process, which cannot listen on the same one twice.
-    #[test]
-    fn free_ports_differ() {
-        let (client, peer) = free_ports().unwrap();
-        assert_ne!(client, peer);
     }
 }

@@ -24,7 +24,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use drystone_benches::versus::{
     Contender, ENGINE_SCENARIOS, Figures, Scenario, Settings, Tournament, built,
@@ -67,14 +67,21 @@ fn main() -> Result<()> {
         Contender { name, program: program.clone(), flags }
     };
     let named = |name: &String| Scenario::named(name, &ENGINE_SCENARIOS);
+    let contenders: Vec<Contender> = engines.into_iter().map(contender).collect();
     let tournament = Tournament {
         settings: arguments.settings,
-        contenders: engines.into_iter().map(contender).collect(),
+        pairs: (1..contenders.len()).map(|other| (other, 0)).collect(),
+        contenders,
+        members: vec![1],
         scenarios: match arguments.scenario.is_empty() {
             true => ENGINE_SCENARIOS.to_vec(),
             false => arguments.scenario.iter().filter_map(named).collect(),
         },
         figures: Figures::ServingAndStoring,
+        big_bytes: 0,
+        profile: false,
     };
-    tournament.run().map(drop)
+    let results = tournament.run()?;
+    ensure!(results.broken.is_empty(), "{}", results.broken.join("\n"));
+    Ok(())
 }

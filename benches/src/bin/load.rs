@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use drystone_benches::load::{self, Options, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,6 +22,17 @@ struct Arguments {
     /// Print the report as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Make connections, leases and watchers, print a line, and wait for one before it begins
+    #[arg(long, global = true)]
+    wait: bool,
+}
+
+/// Says that all is set up, and waits for the word.
+fn wait() -> Result<()> {
+    println!("ready");
+    let mut line = String::new();
+    ensure!(std::io::stdin().read_line(&mut line)? > 0, "nobody gave the word to go");
+    Ok(())
 }
 
 fn main() -> Result<ExitCode> {
@@ -29,7 +40,8 @@ fn main() -> Result<ExitCode> {
     // Draws nothing unless standard error is a terminal.
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}")?);
-    let report = load::run(&arguments.options, &arguments.workload, |done, expected| {
+    let ready = || if arguments.wait { wait() } else { Ok(()) };
+    let report = load::run(&arguments.options, &arguments.workload, ready, |done, expected| {
         bar.set_length(expected);
         bar.set_position(done);
     });

@@ -9,9 +9,16 @@ use crate::keys::KeySpace;
 /// The numbers of a load, whatever its kind.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Member to talk to, as host:port or http://host:port
-    #[arg(long, global = true, default_value = "127.0.0.1:2379")]
-    pub endpoint: String,
+    /// Members to talk to, as host:port or http://host:port, with commas between them; the
+    /// connections are dealt out among them
+    #[arg(
+        long,
+        global = true,
+        value_delimiter = ',',
+        value_name = "ENDPOINT,...",
+        default_value = "127.0.0.1:2379"
+    )]
+    pub endpoint: Vec<String>,
     /// Clients, each with one request under way at a time
     #[arg(long, global = true, default_value = "1")]
     pub clients: NonZeroUsize,
@@ -34,8 +41,8 @@ pub struct Options {
     #[arg(long, global = true, default_value = "10000")]
     pub total: NonZeroU64,
     /// Begin no request after this many seconds, even if the total is not reached; 0 for no limit
-    #[arg(long, global = true, default_value_t = 0)]
-    pub seconds: u64,
+    #[arg(long, global = true, default_value_t = 0.0)]
+    pub seconds: f64,
     /// Requests a second; 0 for as many as the clients can make
     #[arg(long, global = true, default_value_t = 0)]
     pub rate: u64,
@@ -91,10 +98,29 @@ pub enum Workload {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=100))]
         reads: u64,
     },
-    /// Every client watches all keys while one writer puts; counts and times events
-    Watch,
-    /// Every client keeps a lease of its own alive
-    LeaseKeepalive,
+    /// Reads and writes of one key, without transactions
+    Mixed {
+        /// How many of a hundred only read
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=100))]
+        reads: u64,
+    },
+    /// Every client watches while others put; counts and times events
+    Watch {
+        /// What a client watches: all keys, or one: client 0 the first, client 1 the second, ...,
+        /// from the first again behind the last
+        #[arg(long, value_enum, default_value = "all")]
+        span: Span,
+        /// Clients that put, each over a connection of its own
+        #[arg(long, default_value = "1")]
+        writers: NonZeroUsize,
+    },
+    /// Every client keeps leases of its own alive, one after the other; they are left to end by
+    /// themselves
+    LeaseKeepalive {
+        /// Leases of all clients together, but one a client at least
+        #[arg(long, default_value_t = 0)]
+        leases: usize,
+    },
 }
 
 impl Workload {
@@ -105,20 +131,42 @@ impl Workload {
             Workload::Put => "put",
             Workload::Range { .. } => "range",
             Workload::TxnMixed { .. } => "txn-mixed",
-            Workload::Watch => "watch",
-            Workload::LeaseKeepalive => "lease-keepalive",
+            Workload::Mixed { .. } => "mixed",
+            Workload::Watch { .. } => "watch",
+            Workload::LeaseKeepalive { .. } => "lease-keepalive",
+        }
+    }
+
+    /// Clients that write while the others watch.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        match self {
+            Workload::Watch { writers, .. } => writers.get(),
+            _ => 0,
         }
     }
 
     /// Refuses combinations that cannot be measured.
     ///
     /// # Errors
-    /// If a watched value has no room for the time it was sent.
+    /// If a watched value has no room for the time it was sent, or it cannot be told how many
+    /// events a watcher will see.
     pub fn check(&self, options: &Options) -> Result<()> {
         ensure!(
-            *self != Workload::Watch || options.val_size >= 8,
-            "watch puts the time of sending into the value: --val-size must be 8 or more"
+            options.seconds >= 0.0 && options.seconds.is_finite(),
+            "--seconds must be 0 or more"
         );
+        if let Workload::Watch { span, .. } = *self {
+            ensure!(
+                options.val_size >= 8,
+                "watch puts the time of sending into the value: --val-size must be 8 or more"
+            );
+            ensure!(span != Span::Rest, "watch knows --span all and --span one");
+            ensure!(
+                span == Span::All || !options.random,
+                "with --random nobody knows how many events a watcher of one key will see"
+            );
+        }
         Ok(())
     }
 }

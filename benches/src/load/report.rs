@@ -29,6 +29,8 @@ pub struct Report {
     pub latency_us: Percentiles,
     /// CPU time of this process per request, in microseconds.
     pub client_cpu_us_per_request: f64,
+    /// Puts that made the events of a watch, per second; 0 for other loads.
+    pub puts_per_second: f64,
 }
 
 impl fmt::Display for Report {
@@ -45,6 +47,9 @@ impl fmt::Display for Report {
             self.per_second, self.requests, self.seconds
         )?;
         writeln!(f, "latency us  p50 {p50}  p99 {p99}  p99.9 {p999}  max {max}  mean {mean:.0}")?;
+        if self.puts_per_second > 0.0 {
+            writeln!(f, "puts        {:.0}/s", self.puts_per_second)?;
+        }
         writeln!(f, "client CPU  {:.1} us per request", self.client_cpu_us_per_request)?;
         write!(f, "errors      {}", self.errors)?;
         match &self.first_error {

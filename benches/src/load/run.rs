@@ -3,18 +3,22 @@
 use std::{
     sync::{
         Arc, Mutex,
+        atomic::AtomicUsize,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use drystone_etcd_api::client;
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 
 use super::{
-    Options, Report, Workload,
+    Options, Report, Span, Workload,
     connection::{Connection, Target},
     lease::LeaseClient,
     report::Tally,
@@ -35,36 +39,71 @@ const BEAT: Duration = Duration::from_millis(100);
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) workload: Workload,
-    pub(crate) target: Target,
+    /// One member or more.
+    pub(crate) targets: Vec<Target>,
     pub(crate) keys: KeySpace,
     pub(crate) schedule: Schedule,
+    /// Writers of a watch that have not ended.
+    pub(crate) writers: AtomicUsize,
+    /// How many puts the writers made, once all have ended.
+    pub(crate) puts: watch::Sender<Option<u64>>,
 }
 
-/// Makes the load and reports on it. `progress` is told ten times a second how many requests (or
+impl Shared {
+    fn new(options: &Options, workload: &Workload) -> Result<Shared> {
+        ensure!(!options.endpoint.is_empty(), "no --endpoint to talk to");
+        let targets = options.endpoint.iter().map(|endpoint| Target::parse(endpoint));
+        Ok(Shared {
+            options: options.clone(),
+            workload: workload.clone(),
+            targets: targets.collect::<Result<_>>()?,
+            keys: options.key_space()?,
+            schedule: Schedule::new(options.total.get(), options.rate),
+            writers: AtomicUsize::new(workload.writers()),
+            puts: watch::Sender::new(None),
+        })
+    }
+
+    /// The member that connection `number` goes to.
+    pub(crate) fn target(&self, number: usize) -> &Target {
+        &self.targets[number % self.targets.len()]
+    }
+
+    /// Events or requests that will be counted if time does not end the run.
+    fn expected(&self) -> u64 {
+        let (total, clients) = (self.options.total.get(), self.options.clients.get() as u64);
+        match self.workload {
+            // Every key has a watcher, or some have none and the bar stays short: no matter.
+            Workload::Watch { span: Span::One, .. } => {
+                total.saturating_mul(clients.div_ceil(self.keys.len()))
+            }
+            Workload::Watch { .. } => total.saturating_mul(clients),
+            _ => total,
+        }
+    }
+}
+
+/// Makes the load and reports on it. `ready` is called when connections, leases and watchers are
+/// there, before the first request. `progress` is told ten times a second how many requests (or
 /// events) are done, of how many.
 ///
 /// # Errors
-/// If the options contradict each other, the server cannot be reached, or it falls silent for
+/// If the options contradict each other, `ready` fails, the server cannot be reached, or it falls
+/// silent for
 /// [`STALL`] (threads that still wait for it then end with the process). An error to a single
 /// request only counts as one in the report.
 pub fn run(
     options: &Options,
     workload: &Workload,
+    ready: impl FnOnce() -> Result<()>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report> {
     workload.check(options)?;
-    let total = options.total.get();
-    let expected =
-        if *workload == Workload::Watch { total * options.clients.get() as u64 } else { total };
-    let shared = Arc::new(Shared {
-        options: options.clone(),
-        workload: workload.clone(),
-        target: Target::parse(&options.endpoint)?,
-        keys: options.key_space()?,
-        schedule: Schedule::new(total, options.rate),
-    });
+    let shared = Arc::new(Shared::new(options, workload)?);
+    let expected = shared.expected();
 
     let threads = start_threads(&shared)?;
+    ready()?;
     let (start, cpu) = (Instant::now(), proc::own_cpu_time());
     for go in threads.go {
         go.send(start).map_err(|_| anyhow::anyhow!("a thread ended before it was told to go"))?;
@@ -75,6 +114,7 @@ pub fn run(
 
     let requests = tally.latencies.count();
     let seconds = (end - start).as_secs_f64();
+    let puts = shared.puts.borrow().unwrap_or(0);
     Ok(Report {
         workload: workload.name().to_owned(),
         clients: options.clients.get(),
@@ -87,6 +127,7 @@ pub fn run(
         latency_us: tally.latencies.percentiles(),
         client_cpu_us_per_request: cpu.as_secs_f64() * 1e6
             / (requests + tally.errors).max(1) as f64,
+        puts_per_second: puts as f64 / seconds,
     })
 }
 
@@ -154,7 +195,7 @@ fn collect(
         if moved.elapsed() > STALL {
             bail!("no answer for {} s after {done} of them", STALL.as_secs());
         }
-        if seconds > 0 && start.elapsed() >= Duration::from_secs(seconds) {
+        if seconds > 0.0 && start.elapsed().as_secs_f64() >= seconds {
             shared.schedule.stop();
         }
     }
@@ -216,31 +257,41 @@ async fn set_up(number: usize, count: usize, shared: &Arc<Shared>) -> Result<Vec
     let (clients, connections) = (shared.options.clients.get(), shared.options.connections.get());
     let config = client::Config::default();
     let mut tasks = Vec::new();
+    let mut leases = JoinSet::new();
     for connection_number in (number..connections).step_by(count) {
         let mine = (connection_number..clients).step_by(connections);
+        let target = shared.target(connection_number);
         match shared.workload {
-            Workload::Put | Workload::Range { .. } | Workload::TxnMixed { .. } => {
-                let connection = Connection::open(&shared.target).await?;
+            Workload::Put
+            | Workload::Range { .. }
+            | Workload::TxnMixed { .. }
+            | Workload::Mixed { .. } => {
+                let connection = Connection::open(target).await?;
                 tasks.extend(mine.map(|client| {
                     Task::Unary(UnaryClient::new(client as u64, connection.clone(), shared))
                 }));
             }
-            Workload::LeaseKeepalive => {
-                let stubs = client::connect(shared.target.address(), &config).await?;
-                for _ in mine {
-                    let client = LeaseClient::open(stubs.lease()).await?;
-                    tasks.push(Task::Lease(Box::new(client)));
+            Workload::LeaseKeepalive { leases: all } => {
+                let stubs = client::connect(target.address(), &config).await?;
+                for client in mine {
+                    // The first few clients have one more, so that the sum is right.
+                    let count = (all + clients - 1 - client) / clients;
+                    // At once, for a hundred thousand leases one by one would take a minute.
+                    leases.spawn(LeaseClient::open(stubs.lease(), count.max(1)));
                 }
             }
-            Workload::Watch => {
-                let stubs = client::connect(shared.target.address(), &config).await?;
-                let watchers = Watchers::open(mine.count(), stubs.watch(), shared).await?;
+            Workload::Watch { span, .. } => {
+                let stubs = client::connect(target.address(), &config).await?;
+                let watchers = Watchers::open(mine, span, &stubs, shared).await?;
                 tasks.extend(watchers.map(|watchers| Task::Watchers(Box::new(watchers))));
             }
         }
     }
-    if number == 0 && shared.workload == Workload::Watch {
-        tasks.push(Task::Writer(Writer::open(shared).await?));
+    while let Some(opened) = leases.join_next().await {
+        tasks.push(Task::Lease(Box::new(opened.context("opening a client panicked")??)));
+    }
+    for writer in (number..shared.workload.writers()).step_by(count) {
+        tasks.push(Task::Writer(Writer::open(writer, shared).await?));
     }
     Ok(tasks)
 }

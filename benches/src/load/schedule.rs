@@ -53,6 +53,11 @@ impl Schedule {
         self.stopped.store(true, Relaxed);
     }
 
+    /// How many tickets have been given. Once somebody was refused one, this stands.
+    pub(crate) fn taken(&self) -> u64 {
+        self.next.load(Relaxed).min(self.total)
+    }
+
     pub(crate) fn add_done(&self, count: u64) {
         self.done.fetch_add(count, Relaxed);
     }

@@ -84,7 +84,19 @@ impl UnaryClient {
                 let txn = guarded(key, op);
                 self.connection.unary::<TxnResponse>(Call::Txn, &txn).await.map(drop)
             }
-            Workload::Watch | Workload::LeaseKeepalive => {
+            Workload::Mixed { reads } => {
+                if self.rng.random_range(0..100) < reads {
+                    let range = RangeRequest { key, ..RangeRequest::default() };
+                    return self
+                        .connection
+                        .unary::<RangeResponse>(Call::Range, &range)
+                        .await
+                        .map(drop);
+                }
+                let put = PutRequest { key, value: keys.value(ticket), ..PutRequest::default() };
+                self.connection.unary::<PutResponse>(Call::Put, &put).await.map(drop)
+            }
+            Workload::Watch { .. } | Workload::LeaseKeepalive { .. } => {
                 unreachable!("these have clients of their own")
             }
         }

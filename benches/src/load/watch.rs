@@ -1,26 +1,36 @@
-//! Watchers that follow every key, and the one writer that gives them something to see.
+//! Watchers, and the writers that give them something to see.
 //!
 //! The watchers of one connection share a stream, as etcd's own client does it. The first eight
 //! bytes of every value say when it was sent, in microseconds since the start of the run, so an
 //! event tells how long it took from the writer through the server to the watcher.
+//!
+//! # The end
+//! The last writer to end says how many puts there were. From that a stream knows how many events
+//! its watchers will have seen: each put once for each watcher of all keys; for a watcher of one
+//! key, as often as the writers, who take the keys in order, came by it. A stream that was sent
+//! more is as wrong as one that was sent less.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, atomic::Ordering::AcqRel},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use drystone_etcd_api::etcdserverpb::{
-    PutRequest, PutResponse, WatchCreateRequest, WatchRequest, WatchResponse,
-    watch_client::WatchClient, watch_request::RequestUnion,
+use drystone_etcd_api::{
+    client::Client,
+    etcdserverpb::{
+        PutRequest, PutResponse, RangeRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        watch_request::RequestUnion,
+    },
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use tokio_stream::StreamExt as _;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use super::{
+    Span,
     connection::{Call, Connection},
     report::Tally,
     run::Shared,
@@ -29,39 +39,53 @@ use super::{
 /// Watchers on one stream.
 #[derive(Debug)]
 pub(crate) struct Watchers {
-    count: u64,
+    watched: Vec<Watched>,
     stream: Streaming<WatchResponse>,
 }
 
+/// What one watcher watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    All,
+    /// The key of that number.
+    One(u64),
+}
+
 impl Watchers {
-    /// Makes `count` watchers of the whole key space; none for none.
+    /// Makes a watcher for each of the `clients`, by their numbers; none for none.
     pub(crate) async fn open(
-        count: usize,
-        mut watch: WatchClient<Channel>,
+        clients: impl Iterator<Item = usize>,
+        span: Span,
+        stubs: &Client,
         shared: &Shared,
     ) -> Result<Option<Watchers>> {
-        if count == 0 {
+        let keys = &shared.keys;
+        let watched: Vec<Watched> = match span {
+            Span::All | Span::Rest => clients.map(|_| Watched::All).collect(),
+            Span::One => clients.map(|client| Watched::One(client as u64 % keys.len())).collect(),
+        };
+        if watched.is_empty() {
             return Ok(None);
         }
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(WatchCreateRequest {
-                key: shared.keys.first(),
-                range_end: shared.keys.end(),
-                ..WatchCreateRequest::default()
-            })),
-        };
+        // A member that lags would send what was put before: let it come up first.
+        let read = RangeRequest { key: keys.first(), ..RangeRequest::default() };
+        stubs.kv().range(read).await.context("reading before a watch")?;
+
+        let creates: Vec<_> = watched.iter().map(|watched| watched.request(shared)).collect();
         // The stream of requests stays open, for its end would end the watch.
-        let requests = tokio_stream::iter(vec![create; count]).chain(tokio_stream::pending());
-        let mut stream = watch.watch(requests).await.context("opening a watch")?.into_inner();
-        for _ in 0..count {
+        let requests = tokio_stream::iter(creates).chain(tokio_stream::pending());
+        let answer = stubs.watch().watch(requests).await.context("opening a watch")?;
+        let mut stream = answer.into_inner();
+        for _ in 0..watched.len() {
             let answer = stream.message().await?.context("the server ended the watch")?;
             ensure!(answer.created && !answer.canceled, "no watcher: {}", answer.cancel_reason);
         }
-        Ok(Some(Watchers { count: count as u64, stream }))
+        Ok(Some(Watchers { watched, stream }))
     }
 
-    /// Receives until every watcher has seen every put. The watch has no limit in seconds of its
-    /// own: it ends when the writer's puts, fewer if its time was up, have all arrived.
+    /// Receives until every watcher has seen every put that it should. The watch has no limit in
+    /// seconds of its own: it ends when the writers' puts, fewer if their time was up, have all
+    /// arrived.
     pub(crate) async fn run(
         mut self,
         shared: &Shared,
@@ -69,28 +93,62 @@ impl Watchers {
         start: Instant,
     ) -> Result<()> {
         let mut seen = 0;
+        let mut puts = shared.puts.subscribe();
+        let mut expected = None;
         loop {
-            let Some(answer) = self.stream.message().await? else {
+            if let Some(expected) = expected {
+                ensure!(seen <= expected, "{seen} events, but only {expected} were to come");
+                if seen == expected {
+                    return Ok(());
+                }
+            }
+            let answer = tokio::select! {
+                answer = self.stream.message() => answer?,
+                ended = puts.wait_for(Option::is_some), if expected.is_none() => {
+                    let puts = ended.ok().and_then(|puts| *puts);
+                    let puts = puts.context("a writer ended before its time")?;
+                    expected = Some(self.expected(puts, shared.keys.len()));
+                    continue;
+                }
+            };
+            let Some(answer) = answer else {
                 bail!("the server ended the watch after {seen} events");
             };
             ensure!(!answer.canceled, "a watcher was canceled: {}", answer.cancel_reason);
             let now = start.elapsed();
             let mut tally = tally.lock().expect("recording does not panic");
-            let mut lasts = 0;
             for event in &answer.events {
                 let value = event.kv.as_ref().map_or(&[][..], |kv| &kv.value);
-                let stamp = Stamp::read(value).context("a put that this load did not make")?;
-                tally.record(now.saturating_sub(stamp.sent), Ok(()));
-                lasts += u64::from(stamp.last);
+                let sent = sent(value).context("a put that this load did not make")?;
+                tally.record(now.saturating_sub(sent), Ok(()));
             }
             drop(tally);
             shared.schedule.add_done(answer.events.len() as u64);
             seen += answer.events.len() as u64;
-            self.count -= lasts;
-            if self.count == 0 {
-                return Ok(());
-            }
         }
+    }
+
+    fn expected(&self, puts: u64, keys: u64) -> u64 {
+        self.watched.iter().map(|watched| watched.expected(puts, keys)).sum()
+    }
+}
+
+impl Watched {
+    /// Events of so many puts over so many keys, taken in order.
+    fn expected(self, puts: u64, keys: u64) -> u64 {
+        match self {
+            Watched::All => puts,
+            Watched::One(key) => puts / keys + u64::from(key < puts % keys),
+        }
+    }
+
+    fn request(self, shared: &Shared) -> WatchRequest {
+        let (key, range_end) = match self {
+            Watched::All => (shared.keys.first(), shared.keys.end()),
+            Watched::One(key) => (shared.keys.in_order(key), Bytes::new()),
+        };
+        let create = WatchCreateRequest { key, range_end, ..WatchCreateRequest::default() };
+        WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
     }
 }
 
@@ -102,70 +160,80 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) async fn open(shared: &Shared) -> Result<Writer> {
-        let connection = Connection::open(&shared.target).await?;
-        Ok(Writer { connection, rng: ChaCha8Rng::seed_from_u64(shared.options.seed) })
+    /// Writer `number`.
+    pub(crate) async fn open(number: usize, shared: &Shared) -> Result<Writer> {
+        let connection = Connection::open(shared.target(number)).await?;
+        let mut rng = ChaCha8Rng::seed_from_u64(shared.options.seed);
+        rng.set_stream(number as u64);
+        Ok(Writer { connection, rng })
     }
 
-    /// Takes tickets until there are none. The put with the last ticket says that it is the last.
+    /// Takes tickets until there are none. The last to end says how many there were.
     pub(crate) async fn run(mut self, shared: &Shared, start: Instant) -> Result<()> {
-        let mut next = shared.schedule.take();
-        while let Some(ticket) = next {
+        while let Some(ticket) = shared.schedule.take() {
             let due = shared.schedule.due(ticket, start).await;
-            next = shared.schedule.take();
             let key = if shared.options.random {
                 shared.keys.at_random(&mut self.rng)
             } else {
                 shared.keys.in_order(ticket)
             };
-            let stamp = Stamp { sent: due - start, last: next.is_none() };
-            let value = stamp.write(&shared.keys.value(ticket));
+            let value = stamped(due - start, &shared.keys.value(ticket));
             let put = PutRequest { key, value, ..PutRequest::default() };
             self.connection
                 .unary::<PutResponse>(Call::Put, &put)
                 .await
                 .context("the writer's put")?;
         }
+        if shared.writers.fetch_sub(1, AcqRel) == 1 {
+            shared.puts.send_replace(Some(shared.schedule.taken()));
+        }
         Ok(())
     }
 }
 
-/// The first eight bytes of a watched value: microseconds times two, plus one in the last put.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    sent: Duration,
-    last: bool,
+/// The value with the time it was sent, in microseconds, in its first eight bytes.
+fn stamped(sent: Duration, value: &Bytes) -> Bytes {
+    let mut stamped = BytesMut::with_capacity(value.len());
+    stamped.put_u64(u64::try_from(sent.as_micros()).expect("a run of less than 10^5 years"));
+    stamped.extend_from_slice(&value[8..]);
+    stamped.freeze()
 }
 
-impl Stamp {
-    fn write(&self, value: &Bytes) -> Bytes {
-        let mut stamped = BytesMut::with_capacity(value.len());
-        let micros = u64::try_from(self.sent.as_micros()).expect("a run of less than 10^5 years");
-        stamped.put_u64(micros << 1 | u64::from(self.last));
-        stamped.extend_from_slice(&value[8..]);
-        stamped.freeze()
-    }
-
-    fn read(value: &[u8]) -> Option<Stamp> {
-        let stamp = u64::from_be_bytes(*value.first_chunk()?);
-        Some(Stamp { sent: Duration::from_micros(stamp >> 1), last: stamp & 1 == 1 })
-    }
+fn sent(value: &[u8]) -> Option<Duration> {
+    Some(Duration::from_micros(u64::from_be_bytes(*value.first_chunk()?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The watchers know when they are through only by the mark of the last put.
+    /// A stamp that changed the size of the value would change the load.
     #[test]
     fn a_stamp_survives_the_value_and_leaves_its_size() {
         let value = Bytes::from(vec![7; 256]);
-        for (micros, last) in [(0, false), (1, true), (86_400_000_000, false)] {
-            let stamp = Stamp { sent: Duration::from_micros(micros), last };
-            let stamped = stamp.write(&value);
+        for micros in [0, 1, 86_400_000_000] {
+            let time = Duration::from_micros(micros);
+            let stamped = stamped(time, &value);
             assert_eq!((stamped.len(), &stamped[8..]), (256, &value[8..]));
-            assert_eq!(Stamp::read(&stamped), Some(stamp));
+            assert_eq!(sent(&stamped), Some(time));
         }
-        assert_eq!(Stamp::read(b"short"), None);
+        assert_eq!(sent(b"short"), None);
+    }
+
+    /// One event too many in the count and the run would never end; one too few and a server that
+    /// lost an event would go unnoticed.
+    #[test]
+    fn expected_events_are_counted_put_by_put() {
+        for (puts, keys) in [(0, 3), (1, 3), (3, 3), (10, 3), (7, 1), (2, 5)] {
+            for key in 0..keys {
+                let counted = (0..puts).filter(|put| put % keys == key).count() as u64;
+                assert_eq!(
+                    Watched::One(key).expected(puts, keys),
+                    counted,
+                    "{key}: {puts}, {keys}"
+                );
+            }
+            assert_eq!(Watched::All.expected(puts, keys), puts);
+        }
     }
 }

@@ -1,115 +1,89 @@
-//! The loads to compare under.
+//! What to measure: a course, on clusters of which sizes, and what it is to show.
 
-/// Requests of a run, before scaling, where nothing else ends it.
-const REQUESTS: u64 = 100_000;
+use super::Goal;
 
-/// One kind of load, always the same for both servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One thing to measure, always the same for all contenders.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scenario {
     /// Short name, as on the command line.
     pub name: &'static str,
-    /// Arguments of `load`.
-    arguments: &'static str,
-    /// Requests of a run.
-    total: u64,
-    /// Seconds of a run, for loads where one server may be a thousand times slower; 0 for no limit.
-    seconds: u64,
-    /// What the store holds when the run begins.
-    data: Data,
+    /// What is done.
+    pub course: Course,
+    /// Sizes of clusters it makes sense for.
+    pub members: &'static [usize],
+    /// What our server is to show.
+    pub goals: &'static [Goal],
+    /// It is long, and moves little from round to round: one round will do.
+    pub once: bool,
 }
 
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Course {
+    /// A load, and what it costs.
+    Load(Load),
+    /// Memory with a million small keys, and how long a restart takes with them.
+    Million,
+    /// Four clients that each read everything at once.
+    ReadAll,
+    /// The slowest put while history is compacted and space is given back.
+    Compaction,
+    /// Puts beside a watcher that begins at the first of half a million revisions.
+    Behind,
+    /// The leader is killed: how long until a put is acknowledged again?
+    LeaderKill,
+    /// A database larger than most: does it serve? Our server alone.
+    Big,
+}
+
+/// A load: what `load` is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Arguments of `load`. `{n}` stands for [`Load::size`], scaled.
+    pub arguments: &'static str,
+    /// How many watchers, leases, ...
+    pub size: u64,
+    /// Requests of a run; `u64::MAX` if only time ends it.
+    pub total: u64,
+    /// Seconds of a run, for loads where one server may be a thousand times slower; 0 for no limit.
+    pub seconds: f64,
+    /// What the store holds when the run begins.
+    pub data: Data,
+}
+
+/// What a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Data {
+pub enum Data {
     /// Nothing, and it is thrown away afterwards.
     Empty,
+    /// A fixed number of keys, and it is thrown away afterwards.
+    Fresh(u64),
     /// A fixed number of keys, only read.
     Keys(u64),
     /// As many keys as the user asked for, only read.
     ManyKeys,
+    /// The same with values of 1 KiB.
+    ManyLargeKeys,
 }
 
-/// Every scenario that real etcd is measured in, in the order of the table.
-pub const SCENARIOS: [Scenario; 6] = [
-    Scenario {
-        name: "put-1x1",
-        arguments: "put --clients 1 --connections 1",
-        total: REQUESTS / 10,
-        seconds: 0,
-        data: Data::Empty,
-    },
-    Scenario {
-        name: "put-100x100",
-        arguments: "put --clients 100 --connections 100",
-        total: REQUESTS,
-        seconds: 0,
-        data: Data::Empty,
-    },
-    Scenario {
-        name: "put-1000x1000",
-        arguments: "put --clients 1000 --connections 1000",
-        total: REQUESTS,
-        seconds: 0,
-        data: Data::Empty,
-    },
-    Scenario {
-        name: "range-100x100",
-        arguments: "range --clients 100 --connections 100 --random",
-        total: REQUESTS,
-        seconds: 0,
-        data: Data::Keys(10_000),
-    },
-    Scenario {
-        name: "range-limited",
-        arguments: "range --clients 10 --connections 10 --span all --limit 10",
-        total: u64::MAX,
-        seconds: 5,
-        data: Data::ManyKeys,
-    },
-    Scenario {
-        name: "count",
-        arguments: "range --clients 10 --connections 10 --span all --count-only",
-        total: u64::MAX,
-        seconds: 5,
-        data: Data::ManyKeys,
-    },
-];
+impl Data {
+    /// Keys the store must hold, and the size of their values.
+    #[must_use]
+    pub fn keys(self, many_keys: u64) -> Option<(u64, usize)> {
+        match self {
+            Data::Empty => None,
+            Data::Fresh(keys) | Data::Keys(keys) => Some((keys, 256)),
+            Data::ManyKeys => Some((many_keys, 256)),
+            Data::ManyLargeKeys => Some((many_keys, 1024)),
+        }
+    }
 
-/// Every scenario that the storage engines are measured in: some of etcd's, and some in which the
-/// engine has more to do, be it writing out what was journaled or finding records among many.
-pub const ENGINE_SCENARIOS: [Scenario; 8] = [
-    SCENARIOS[0],
-    SCENARIOS[1],
-    Scenario {
-        name: "put-rewrite",
-        arguments: "put --clients 100 --connections 100 --val-size 1024 --key-space 20000 --random",
-        total: 3 * REQUESTS,
-        seconds: 0,
-        data: Data::Empty,
-    },
-    Scenario {
-        name: "txn-mixed",
-        arguments: "txn-mixed --clients 100 --connections 100 --random --key-space 10000",
-        total: REQUESTS,
-        seconds: 0,
-        data: Data::Empty,
-    },
-    SCENARIOS[3],
-    Scenario {
-        name: "range-many",
-        arguments: "range --clients 100 --connections 100 --random",
-        total: REQUESTS,
-        seconds: 0,
-        data: Data::ManyKeys,
-    },
-    Scenario {
-        name: "range-1000",
-        arguments: "range --clients 10 --connections 10 --random --span rest --limit 1000",
-        total: REQUESTS / 20,
-        seconds: 0,
-        data: Data::ManyKeys,
-    },
-    SCENARIOS[4],
-];
+    /// The store will be read again and not written.
+    #[must_use]
+    pub fn is_only_read(self) -> bool {
+        matches!(self, Data::Keys(_) | Data::ManyKeys | Data::ManyLargeKeys)
+    }
+}
 
 impl Scenario {
     /// The one of that name in `scenarios`.
@@ -117,79 +91,32 @@ impl Scenario {
     pub fn named(name: &str, scenarios: &[Scenario]) -> Option<Scenario> {
         scenarios.iter().find(|scenario| scenario.name == name).copied()
     }
+}
 
-    /// Keys the store must hold before the run; `None` for an empty store.
-    #[must_use]
-    pub fn keys(&self, many_keys: u64) -> Option<u64> {
-        match self.data {
-            Data::Empty => None,
-            Data::Keys(keys) => Some(keys),
-            Data::ManyKeys => Some(many_keys),
-        }
-    }
-
+impl Load {
     /// Arguments of `load` for a run of `scale` times the usual length.
     #[must_use]
-    pub fn load(&self, scale: f64, many_keys: u64) -> Vec<String> {
-        let mut arguments: Vec<_> = self.arguments.split(' ').map(str::to_owned).collect();
-        if self.seconds == 0 {
-            let total = (self.total as f64 * scale).ceil().max(1.0);
-            arguments.extend(["--total".to_owned(), format!("{total}")]);
-        } else {
-            let seconds = (self.seconds as f64 * scale).ceil().max(1.0);
-            arguments.extend(["--total".to_owned(), self.total.to_string()]);
+    pub fn arguments(&self, scale: f64, many_keys: u64) -> Vec<String> {
+        let size = scaled(self.size, scale).to_string();
+        let words = self.arguments.split(' ').map(|word| word.replace("{n}", &size));
+        let mut arguments: Vec<String> = words.collect();
+        let total = if self.total == u64::MAX { u64::MAX } else { scaled(self.total, scale) };
+        arguments.extend(["--total".to_owned(), total.to_string()]);
+        if self.seconds > 0.0 {
+            let seconds = (self.seconds * scale).max(SECONDS_MIN);
             arguments.extend(["--seconds".to_owned(), format!("{seconds}")]);
         }
-        if let Some(keys) = self.keys(many_keys) {
+        if let Some((keys, _)) = self.data.keys(many_keys) {
             arguments.extend(["--key-space".to_owned(), keys.to_string()]);
         }
         arguments
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+/// No run is shorter, however small the scale.
+pub(super) const SECONDS_MIN: f64 = 0.2;
 
-    use super::*;
-    use crate::load::{Options, Workload};
-
-    #[derive(Parser)]
-    struct Load {
-        #[command(subcommand)]
-        _workload: Workload,
-        #[command(flatten)]
-        options: Options,
-    }
-
-    fn parse(scenario: Scenario, scale: f64) -> Options {
-        let arguments = scenario.load(scale, 300_000);
-        let arguments = std::iter::once("load".to_owned()).chain(arguments);
-        let matches = Load::command().try_get_matches_from(arguments).unwrap();
-        Load::from_arg_matches(&matches).unwrap().options
-    }
-
-    /// A misspelt flag would be found only after half an hour of measuring.
-    #[test]
-    fn load_understands_every_scenario() {
-        for scenario in SCENARIOS.into_iter().chain(ENGINE_SCENARIOS) {
-            let options = parse(scenario, 1.0);
-            assert_eq!(options.total.get(), scenario.total, "{}", scenario.name);
-            assert_eq!(options.seconds, scenario.seconds, "{}", scenario.name);
-            assert_eq!(options.key_size, 32, "{}", scenario.name);
-        }
-        for scenario in SCENARIOS {
-            assert_eq!(Scenario::named(scenario.name, &SCENARIOS), Some(scenario));
-            assert_eq!(parse(scenario, 1.0).val_size, 256, "{}", scenario.name);
-        }
-    }
-
-    /// However short the run, it must make a request.
-    #[test]
-    fn scaled_runs_are_shorter_but_never_empty() {
-        let put = Scenario::named("put-100x100", &SCENARIOS).unwrap();
-        assert_eq!(parse(put, 0.1).total.get(), REQUESTS / 10);
-        assert_eq!(parse(put, 0.0).total.get(), 1);
-        assert_eq!(parse(Scenario::named("count", &SCENARIOS).unwrap(), 0.1).seconds, 1);
-    }
+/// So many, times the scale, and one at least.
+pub(super) fn scaled(count: u64, scale: f64) -> u64 {
+    ((count as f64 * scale).ceil() as u64).max(1)
 }

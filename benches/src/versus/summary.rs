@@ -1,49 +1,20 @@
-//! From samples to a table and a verdict.
+//! From samples to medians, ratios and a table.
 
-use std::fmt;
+use super::{
+    Metric, Sample, Scenario,
+    sample::{DISK, START, WRITTEN},
+};
 
-use super::Sample;
-
-/// The samples of one scenario: one of each contender a round.
-#[derive(Clone, Debug, Default)]
+/// The samples of one scenario on clusters of one size: one of each contender a round.
+#[derive(Clone, Debug)]
 pub struct Rounds {
-    /// Name of the scenario.
-    pub scenario: &'static str,
-    /// Of each contender, in the order of the rounds. The first contender is what the others are
-    /// compared with.
+    /// What was done.
+    pub scenario: Scenario,
+    /// Members of a cluster.
+    pub members: usize,
+    /// Of each contender, in the order of the rounds; none of one that did not take part.
     pub samples: Vec<Vec<Sample>>,
 }
-
-/// A figure to compare, and how to print it.
-struct Metric {
-    name: &'static str,
-    decimals: usize,
-    of: fn(&Sample) -> f64,
-}
-
-const THROUGHPUT: Metric =
-    Metric { name: "requests/s", decimals: 0, of: |sample| sample.report.per_second };
-const P50: Metric =
-    Metric { name: "p50 ms", decimals: 3, of: |sample| sample.report.latency_us.p50 as f64 / 1e3 };
-const P99: Metric =
-    Metric { name: "p99 ms", decimals: 3, of: |sample| sample.report.latency_us.p99 as f64 / 1e3 };
-const P999: Metric = Metric {
-    name: "p99.9 ms",
-    decimals: 3,
-    of: |sample| sample.report.latency_us.p999 as f64 / 1e3,
-};
-const SERVER_CPU: Metric =
-    Metric { name: "server CPU us/request", decimals: 1, of: |sample| sample.server_cpu_us };
-const CLIENT_CPU: Metric = Metric {
-    name: "client CPU us/request",
-    decimals: 1,
-    of: |sample| sample.report.client_cpu_us_per_request,
-};
-const PEAK_RSS: Metric = Metric {
-    name: "peak RSS MiB",
-    decimals: 0,
-    of: |sample| sample.peak_rss_bytes as f64 / f64::from(1 << 20),
-};
 
 /// Least, middle and greatest of some figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,122 +49,125 @@ impl Spread {
     }
 }
 
-const WRITTEN: Metric =
-    Metric { name: "written B/request", decimals: 0, of: |sample| sample.written_bytes };
-const DISK: Metric = Metric {
-    name: "disk MiB",
-    decimals: 0,
-    of: |sample| sample.disk_bytes as f64 / f64::from(1 << 20),
-};
-const START: Metric = Metric { name: "start ms", decimals: 0, of: |sample| sample.start_ms };
-
 /// Which figures a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figures {
-    /// Throughput, times, CPU and memory.
+    /// Not what loads write, what lies on the disk, and how long a start takes.
     Serving,
-    /// These, and what is written, what lies on the disk, and how long a start takes.
+    /// All.
     ServingAndStoring,
 }
 
 impl Figures {
-    fn metrics(self) -> &'static [Metric] {
-        const ALL: [Metric; 10] =
-            [THROUGHPUT, P50, P99, P999, SERVER_CPU, CLIENT_CPU, PEAK_RSS, WRITTEN, DISK, START];
-        match self {
-            Figures::Serving => &ALL[..7],
-            Figures::ServingAndStoring => &ALL,
-        }
+    fn shows(self, metric: Metric) -> bool {
+        self == Figures::ServingAndStoring || ![WRITTEN, DISK, START].contains(&metric)
     }
 }
 
 impl Rounds {
-    /// Contender number `other` divided by the first, round by round.
-    fn ratio(&self, other: usize, metric: &Metric) -> Spread {
-        let (base, other) = (&self.samples[0], &self.samples[other]);
-        assert_eq!(base.len(), other.len(), "every round has all contenders");
-        let pairs = base.iter().zip(other);
-        Spread::of(pairs.map(|(base, other)| (metric.of)(other) / (metric.of)(base)))
+    /// The scenario, and how many members.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let plural = if self.members == 1 { "" } else { "s" };
+        format!("{}, {} member{plural}", self.scenario.name, self.members)
+    }
+
+    /// A figure of one contender, if it has any.
+    #[must_use]
+    pub fn spread(&self, contender: usize, metric: Metric) -> Option<Spread> {
+        let figures: Option<Vec<f64>> =
+            self.samples[contender].iter().map(|sample| sample.of(metric)).collect();
+        figures.filter(|figures| !figures.is_empty()).map(Spread::of)
+    }
+
+    /// A figure of contender number `one` divided by that of number `other`, round by round.
+    #[must_use]
+    pub fn ratio(&self, one: usize, other: usize, metric: Metric) -> Option<Spread> {
+        let pairs = self.samples[one].iter().zip(&self.samples[other]);
+        let ratios: Option<Vec<f64>> =
+            pairs.map(|(one, other)| Some(one.of(metric)? / other.of(metric)?)).collect();
+        ratios.filter(|ratios| !ratios.is_empty()).map(Spread::of)
+    }
+
+    /// What anybody's samples have, in the order of the first that has any.
+    fn metrics(&self) -> Vec<Metric> {
+        self.samples.iter().flatten().next().map_or_else(Vec::new, |one| one.metrics().collect())
     }
 }
 
-/// What the second contender is to reach, as a ratio to the first, and in which scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Goals {
-    /// The scenario they are about.
-    pub scenario: &'static str,
-    /// CPU of the server per request: at most this.
-    pub server_cpu_max: f64,
-    /// Throughput: at least this.
-    pub throughput_min: f64,
-    /// The 99th percentile: at most this.
-    pub p99_max: f64,
-}
-
-/// Whether one goal is met.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// It is.
-    pub pass: bool,
-    text: String,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", if self.pass { "PASS" } else { "FAIL" }, self.text)
-    }
-}
-
-/// Holds the medians against the goals; nothing if the scenario of the goals was not run.
+/// A table for people and for Markdown alike. `names` are the contenders, and `pairs` who is
+/// divided by whom; such a column stands behind that of the contender that is divided.
 #[must_use]
-pub fn verdicts(all: &[Rounds], goals: &Goals) -> Vec<Verdict> {
-    let Some(rounds) = all.iter().find(|rounds| rounds.scenario == goals.scenario) else {
-        return Vec::new();
-    };
-    let at_most = |metric: Metric, bound: f64| {
-        let ratio = rounds.ratio(1, &metric).median;
-        let text = format!("{} {}: {ratio:.2}x, goal <= {bound:.2}x", goals.scenario, metric.name);
-        Verdict { pass: ratio <= bound, text }
-    };
-    let ratio = rounds.ratio(1, &THROUGHPUT).median;
-    let bound = goals.throughput_min;
-    let throughput = Verdict {
-        pass: ratio >= bound,
-        text: format!("{} {}: {ratio:.2}x, goal >= {bound:.2}x", goals.scenario, THROUGHPUT.name),
-    };
-    vec![at_most(SERVER_CPU, goals.server_cpu_max), throughput, at_most(P99, goals.p99_max)]
-}
-
-/// A table for people and for Markdown alike. `titles` name the contenders; the first word of a
-/// title stands for all of it where two are divided.
-#[must_use]
-pub fn table(all: &[Rounds], titles: &[String], figures: Figures) -> String {
-    let short = |title: &str| title.split(' ').next().unwrap_or_default().to_owned();
-    let mut heads = vec!["scenario".to_owned(), "median of".to_owned(), titles[0].clone()];
-    for title in &titles[1..] {
-        let divided = format!("{}/{}", short(title), short(&titles[0]));
-        heads.extend([title.clone(), divided, "min..max".to_owned()]);
+pub fn table(
+    all: &[Rounds],
+    names: &[String],
+    pairs: &[(usize, usize)],
+    figures: Figures,
+) -> String {
+    let mut heads = ["scenario", "members", "median of"].map(str::to_owned).to_vec();
+    for (number, name) in names.iter().enumerate() {
+        heads.push(name.clone());
+        for (one, other) in pairs.iter().filter(|(one, _)| *one == number) {
+            let divided = format!("{}/{}", short(&names[*one]), short(&names[*other]));
+            heads.extend([divided, "min..max".to_owned()]);
+        }
     }
     let mut rows = vec![heads];
     for rounds in all {
-        for metric in figures.metrics() {
-            let median = |samples: &[Sample]| {
-                let median = Spread::of(samples.iter().map(metric.of)).median;
-                format!("{median:.*}", metric.decimals)
-            };
-            let base = median(&rounds.samples[0]);
-            let mut row = vec![rounds.scenario.to_owned(), metric.name.to_owned(), base];
-            for other in 1..titles.len() {
-                let ratio = rounds.ratio(other, metric);
-                row.push(median(&rounds.samples[other]));
-                row.push(format!("{:.2}x", ratio.median));
-                row.push(format!("{:.2}..{:.2}", ratio.min, ratio.max));
-            }
-            rows.push(row);
+        for metric in rounds.metrics().into_iter().filter(|metric| figures.shows(*metric)) {
+            rows.push(row(rounds, metric, names.len(), pairs));
         }
     }
     lined_up(rows)
 }
+
+fn row(
+    rounds: &Rounds,
+    metric: Metric,
+    contenders: usize,
+    pairs: &[(usize, usize)],
+) -> Vec<String> {
+    let nothing = || "-".to_owned();
+    let name = rounds.scenario.name.to_owned();
+    let mut row = vec![name, rounds.members.to_string(), metric.name.to_owned()];
+    for number in 0..contenders {
+        let spread = rounds.spread(number, metric);
+        row.push(spread.map_or_else(nothing, |spread| {
+            let decimals = metric.decimals;
+            format!("{:.decimals$}", spread.median)
+        }));
+        for &(one, other) in pairs.iter().filter(|(one, _)| *one == number) {
+            let ratio = rounds.ratio(one, other, metric);
+            row.push(ratio.map_or_else(nothing, |ratio| times(ratio.median)));
+            row.push(ratio.map_or_else(nothing, |ratio| {
+                format!("{}..{}", figure(ratio.min), figure(ratio.max))
+            }));
+        }
+    }
+    row
+}
+
+/// A ratio to three digits or more: a hundredth and a thousandth are not the same.
+fn figure(ratio: f64) -> String {
+    let decimals = match ratio.abs() {
+        0.1.. => 2,
+        0.01.. => 3,
+        _ => 4,
+    };
+    format!("{ratio:.decimals$}")
+}
+
+fn times(ratio: f64) -> String {
+    figure(ratio) + "x"
+}
+
+/// A name without its version, unless it is etcd's, of which there are several.
+fn short(name: &str) -> &str {
+    name.split(' ').next().unwrap_or_default()
+}
+
+/// Columns of names, in front of those of figures.
+const NAMES: usize = 3;
 
 /// The rows, the first of which holds the heads, as one text: names to the left, figures to the
 /// right.
@@ -204,12 +178,12 @@ fn lined_up(mut rows: Vec<Vec<String>>) -> String {
             *width = cell.chars().count().max(*width);
         }
     }
-    let rules = widths.iter().enumerate().map(|(column, &width)| rule(width, column >= 2));
+    let rules = widths.iter().enumerate().map(|(column, &width)| rule(width, column >= NAMES));
     rows.insert(1, rules.collect());
     let mut table = String::new();
     for row in rows {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            table += &if column < 2 {
+            table += &if column < NAMES {
                 format!("| {cell:<width$} ")
             } else {
                 format!("| {cell:>width$} ")

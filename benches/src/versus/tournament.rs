@@ -1,7 +1,6 @@
 //! A whole measurement: every scenario, round by round, with every contender, and the table.
 
 use std::{
-    collections::HashMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -14,7 +13,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Arena, Contender, Figures, Rounds, Scenario, order, table};
+use super::{Arena, Contender, Course, Figures, Rounds, Scenario, course, order, table};
 use crate::machine::{Machine, ensure_disk};
 
 /// How long killed child processes get to be gone.
@@ -26,13 +25,14 @@ pub struct Settings {
     /// Where to put the data, on a real disk [default: cargo's target directory]
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Rounds, each with a run of everyone
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rounds, each with a run of everyone; one will do for some scenarios
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Factor to the length of every run
+    /// Factor to the length of every run and to the size of what is filled for it, but for
+    /// --many-keys; goals are meant for 1
     #[arg(long, default_value_t = 1.0)]
     pub scale: f64,
-    /// Keys of the large key space (scenarios whose name ends in many, limited, 1000 or count)
+    /// Keys of the large key space (range-limited, count, read-all, range-many, range-1000)
     #[arg(long, default_value_t = 300_000)]
     pub many_keys: u64,
     /// Put machine, date and method above the table, ready for a README
@@ -45,12 +45,29 @@ pub struct Settings {
 pub struct Tournament {
     /// As on the command line.
     pub settings: Settings,
-    /// The first is what the others are compared with.
+    /// In the order of the table's columns.
     pub contenders: Vec<Contender>,
+    /// Who is divided by whom, by their places among the contenders.
+    pub pairs: Vec<(usize, usize)>,
     /// In the order of the table.
     pub scenarios: Vec<Scenario>,
+    /// Sizes of clusters; each scenario takes those that make sense for it.
+    pub members: Vec<usize>,
     /// What the table shows.
     pub figures: Figures,
+    /// Bytes of the database of [`Course::Big`](super::Course::Big).
+    pub big_bytes: u64,
+    /// Print where the servers spend their CPU under every load that is measured.
+    pub profile: bool,
+}
+
+/// What a tournament has shown.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    /// The samples.
+    pub all: Vec<Rounds>,
+    /// What could not be measured, and why.
+    pub broken: Vec<String>,
 }
 
 impl Tournament {
@@ -58,19 +75,23 @@ impl Tournament {
     /// returns all samples.
     ///
     /// # Errors
-    /// If a run fails, or a signal ends it. No child process outlives this call.
-    pub fn run(&self) -> Result<Vec<Rounds>> {
+    /// If nothing can be measured here, or a signal ends it. No child process outlives this call.
+    pub fn run(&self) -> Result<Results> {
         let Settings { scale, many_keys, .. } = self.settings;
         ensure!(scale > 0.0 && scale.is_finite(), "--scale must be above 0");
-        let target = target_dir()?;
-        let parent = self.settings.dir.clone().unwrap_or_else(|| target.clone());
+        ensure!(many_keys > 0, "--many-keys must be above 0");
+        if cfg!(debug_assertions) {
+            eprintln!("a build without --release: these figures say nothing");
+        }
+        let parent = self.settings.dir.clone().map_or_else(target_dir, Ok)?;
         fs::create_dir_all(&parent)?;
         ensure_disk(&parent)?;
         // Removed at the end, however that comes about, after the servers in it are dead.
         let dir = tempfile::Builder::new().prefix("versus-").tempdir_in(&parent)?;
-        let load = built("load", "drystone-benches")?;
-        let dir = dir.path().to_owned();
-        let arena = Arena { load, dir, scale, many_keys, versions: HashMap::new() };
+        let mut arena = Arena::new(built("load", "drystone-benches")?, dir.path().to_owned());
+        arena.scale = scale;
+        arena.many_keys = many_keys;
+        (arena.big_bytes, arena.profile) = (self.big_bytes, self.profile);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let (mut int, mut term) =
@@ -89,38 +110,59 @@ impl Tournament {
         })
     }
 
-    async fn measure(&self, mut arena: Arena) -> Result<Vec<Rounds>> {
-        let count = self.contenders.len();
-        let width = self.contenders.iter().map(|contender| contender.name.len()).max();
-        let width = width.context("somebody has to be measured")?;
-        let mut all = Vec::new();
+    async fn measure(&self, mut arena: Arena) -> Result<Results> {
+        let mut results = Results::default();
         for scenario in &self.scenarios {
-            let mut samples = vec![Vec::new(); count];
-            for round in 0..self.settings.rounds {
-                for turn in order(round as usize, count) {
-                    let contender = &self.contenders[turn];
-                    let (name, scenario_name) = (&contender.name, scenario.name);
-                    let sample = arena
-                        .run(scenario, contender)
-                        .await
-                        .with_context(|| format!("{name} in {scenario_name}"))?;
-                    let round = round + 1;
-                    eprintln!("{scenario_name:<13} round {round:>2}  {name:<width$}  {sample}");
-                    samples[turn].push(sample);
+            let sizes = self.members.iter().filter(|size| scenario.members.contains(size));
+            for &members in sizes {
+                let mut rounds = Rounds {
+                    scenario: *scenario,
+                    members,
+                    samples: vec![Vec::new(); self.contenders.len()],
+                };
+                // An hour of measuring is not thrown away for one scenario.
+                if let Err(error) = self.rounds(&mut arena, &mut rounds).await {
+                    let text = format!("{}: not measured: {error:#}", rounds.title());
+                    eprintln!("{text}");
+                    results.broken.push(text);
+                } else {
+                    results.all.push(rounds);
                 }
             }
-            all.push(Rounds { scenario: scenario.name, samples });
         }
+        ensure!(
+            !results.all.is_empty() || !results.broken.is_empty(),
+            "none of the scenarios is for clusters of {:?} members",
+            self.members
+        );
         if self.settings.markdown {
             println!("{}", self.preamble(&Machine::here(&arena.dir)));
         }
-        let title = |contender: &Contender| {
-            let version = arena.versions.get(&contender.name).map_or("?", String::as_str);
-            format!("{} {version}", contender.name)
-        };
-        let titles: Vec<String> = self.contenders.iter().map(title).collect();
-        println!("{}", table(&all, &titles, self.figures));
-        Ok(all)
+        let titles: Vec<String> = self.contenders.iter().map(|one| title(one, &arena)).collect();
+        println!("{}", table(&results.all, &titles, &self.pairs, self.figures));
+        Ok(results)
+    }
+
+    /// All rounds of one scenario on clusters of one size.
+    async fn rounds(&self, arena: &mut Arena, rounds: &mut Rounds) -> Result<()> {
+        let count = self.contenders.len();
+        let title = rounds.title();
+        let last = if rounds.scenario.once { 1 } else { self.settings.rounds };
+        for round in 0..last {
+            for turn in order(round as usize, count) {
+                let contender = &self.contenders[turn];
+                if rounds.scenario.course == Course::Big && turn + 1 < count {
+                    continue;
+                }
+                let name = &contender.name;
+                let sample = course::run(arena, &rounds.scenario.course, contender, rounds.members)
+                    .await
+                    .with_context(|| name.clone())?;
+                eprintln!("{title}, round {}, {name}: {sample}", round + 1);
+                rounds.samples[turn].push(sample);
+            }
+        }
+        Ok(())
     }
 
     /// What the numbers below it are worth.
@@ -134,10 +176,19 @@ impl Tournament {
             "{date}, commit {commit}; {cpu}, {cores} cores shared by server and client, \
              Linux {kernel}, {file_system}.\n\
              {} rounds of `{program} {}`: the same load on all, turn by turn, each run \
-             with a freshly started server and durable defaults; ratios within a round.\n",
+             with freshly started servers and durable defaults; ratios within a round.\n",
             self.settings.rounds,
             command.join(" ")
         )
+    }
+}
+
+/// A contender with its version, if that does not stand in its name.
+fn title(contender: &Contender, arena: &Arena) -> String {
+    let (name, version) = (&contender.name, arena.versions.get(&contender.name));
+    match version {
+        Some(version) if !name.contains(version.as_str()) => format!("{name} {version}"),
+        _ => name.clone(),
     }
 }
 
@@ -150,17 +201,22 @@ fn without_folders(argument: &str) -> String {
 }
 
 /// Cargo's target directory: this program lies in a folder of it, named after the profile.
-fn target_dir() -> Result<PathBuf> {
+pub(super) fn target_dir() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let target = program.parent().and_then(Path::parent);
     Ok(target.context("this program has no folder")?.to_owned())
 }
 
-/// A release build of one of our programs, beside this one; cargo makes it if it is not there.
+/// One of our programs: the one beside this one, or else a release build, which cargo makes if it
+/// is not there.
 ///
 /// # Errors
 /// If cargo cannot.
 pub fn built(program: &str, package: &str) -> Result<PathBuf> {
+    let beside = env::current_exe()?.with_file_name(program);
+    if beside.exists() {
+        return Ok(beside);
+    }
     let target = target_dir()?;
     let path = target.join("release").join(program);
     if !path.exists() {

@@ -1,11 +1,14 @@
 //! What the report says must be what the server has seen.
 
-use std::{net::TcpListener, sync::atomic::Ordering::Relaxed};
+use std::{net::TcpListener, num::NonZeroUsize, sync::atomic::Ordering::Relaxed};
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use drystone_benches::load::{Options, Report, Span, Workload, run};
 
 use crate::server::{Manners, start};
+
+const WATCH: Workload = Workload::Watch { span: Span::All, writers: NonZeroUsize::MIN };
+const LEASES: Workload = Workload::LeaseKeepalive { leases: 0 };
 
 fn options(endpoint: &str, arguments: &str) -> Options {
     let words = ["load", "--endpoint", endpoint].into_iter().chain(arguments.split_whitespace());
@@ -16,10 +19,18 @@ fn options(endpoint: &str, arguments: &str) -> Options {
 /// Runs against a well-behaved or an ill-behaved server.
 fn load(endpoint: &str, workload: &Workload, arguments: &str) -> Report {
     let (mut last, mut expected) = (0, 0);
-    let report = run(&options(endpoint, arguments), workload, |done, of| {
-        assert!(last <= done && done <= of, "progress went back or beyond: {last}, {done} of {of}");
-        (last, expected) = (done, of);
-    });
+    let report = run(
+        &options(endpoint, arguments),
+        workload,
+        || Ok(()),
+        |done, of| {
+            assert!(
+                last <= done && done <= of,
+                "progress went back or beyond: {last}, {done} of {of}"
+            );
+            (last, expected) = (done, of);
+        },
+    );
     let report = report.unwrap();
     assert_eq!(report.requests + report.errors, expected, "every request is accounted for");
     report
@@ -83,6 +94,33 @@ fn a_mix_has_its_share_of_reads() {
     }
 }
 
+/// The same share without transactions: what is not read is put.
+#[test]
+fn reads_and_writes_are_mixed_as_asked() {
+    for (reads, expected) in [(0, 0..=0), (100, 400..=400), (25, 60..=140)] {
+        let (addr, seen) = start(Manners::default());
+        load(&addr.to_string(), &Workload::Mixed { reads }, "--clients 2 --total 400");
+        let got = seen.ranges.load(Relaxed);
+        assert!(expected.contains(&got), "{got} reads of 400 at {reads} in a hundred");
+        let puts: u64 = seen.puts.lock().unwrap().values().map(|(count, _)| count).sum();
+        assert_eq!(got + puts, 400);
+    }
+}
+
+/// A member without connections would be measured as if it served.
+#[test]
+fn connections_are_dealt_out_among_the_members() {
+    let members: Vec<_> = (0..3).map(|_| start(Manners::default())).collect();
+    let endpoints: Vec<_> = members.iter().map(|(addr, _)| addr.to_string()).collect();
+    let report =
+        load(&endpoints.join(","), &Workload::Put, "--clients 6 --connections 6 --total 600");
+    assert_eq!(report.requests, 600);
+    for (_, seen) in &members {
+        let puts: u64 = seen.puts.lock().unwrap().values().map(|(count, _)| count).sum();
+        assert!(puts > 0, "every member has two clients");
+    }
+}
+
 /// At a rate the run takes as long as the rate says, however fast the server is.
 #[test]
 fn a_rate_is_kept() {
@@ -96,8 +134,8 @@ fn a_rate_is_kept() {
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for workload in [Workload::Put, Workload::Watch, Workload::LeaseKeepalive] {
-        assert!(run(&options(&nobody, "--clients 2"), &workload, |_, _| ()).is_err());
+    for workload in [Workload::Put, WATCH, LEASES] {
+        assert!(run(&options(&nobody, "--clients 2"), &workload, || Ok(()), |_, _| ()).is_err());
     }
 }
 
@@ -105,8 +143,9 @@ fn a_server_that_is_not_there_is_an_error() {
 #[test]
 fn streams_that_the_server_does_not_know_end_the_run() {
     let (addr, _) = start(Manners::default());
-    for workload in [Workload::Watch, Workload::LeaseKeepalive] {
-        let error = run(&options(&addr.to_string(), ""), &workload, |_, _| ()).unwrap_err();
+    for workload in [WATCH, LEASES] {
+        let error =
+            run(&options(&addr.to_string(), ""), &workload, || Ok(()), |_, _| ()).unwrap_err();
         assert!(format!("{error:#}").contains("not implemented"), "{error:#}");
     }
 }
