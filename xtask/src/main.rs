@@ -33,7 +33,10 @@ chores:
   mutants [TEXT] [--seconds N]
                  protocol bugs put into the consensus core on purpose, each hunted by the simulator
                  for ten minutes at most; TEXT,TEXT choose by name, `unfound` those
-                 that were not found the last time";
+                 that were not found the last time
+  mutants --server [TEXT] [--seconds N]
+                 bugs put into the server on purpose, each hunted by a cluster of processes under
+                 faults (etcd-faults) for three minutes at most";
 
 /// What the words of the command line ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +45,7 @@ enum Chore {
     Loom,
     Fuzz { target: &'static str, seconds: u32 },
     Mutants { filter: String, seconds: u64 },
+    ServerMutants { filter: String, seconds: u64 },
     Help,
 }
 
@@ -55,19 +59,29 @@ fn parse(words: &[&str]) -> Option<Chore> {
         ["fuzz", name, "--seconds", count] => {
             Chore::Fuzz { target: fuzz_target(name)?, seconds: count.parse().ok()? }
         }
+        ["mutants", "--server", rest @ ..] => {
+            let (filter, seconds) = parse_hunt(rest, mutants::server::SECONDS)?;
+            Chore::ServerMutants { filter, seconds }
+        }
         ["mutants", rest @ ..] => {
-            let (filter, seconds) = match rest {
-                [] => ("", mutants::SECONDS),
-                [filter] => (*filter, mutants::SECONDS),
-                ["--seconds", count] => ("", count.parse().ok()?),
-                [filter, "--seconds", count] => (*filter, count.parse().ok()?),
-                _ => return None,
-            };
-            Chore::Mutants { filter: filter.to_owned(), seconds }
+            let (filter, seconds) = parse_hunt(rest, mutants::SECONDS)?;
+            Chore::Mutants { filter, seconds }
         }
         [] | ["help" | "--help" | "-h"] => Chore::Help,
         _ => return None,
     })
+}
+
+/// Which mutants, and for how long each.
+fn parse_hunt(words: &[&str], seconds: u64) -> Option<(String, u64)> {
+    let (filter, seconds) = match words {
+        [] => ("", seconds),
+        ["--seconds", count] => ("", count.parse().ok()?),
+        [filter] => (*filter, seconds),
+        [filter, "--seconds", count] => (*filter, count.parse().ok()?),
+        _ => return None,
+    };
+    (!filter.starts_with('-')).then(|| (filter.to_owned(), seconds))
 }
 
 fn fuzz_target(name: &str) -> Option<&'static str> {
@@ -83,6 +97,8 @@ fn main() -> ExitCode {
         Some(Chore::Fuzz { target, seconds }) => fuzz::run(target, seconds),
         Some(Chore::Mutants { filter, seconds }) => test::target_dir()
             .and_then(|target| mutants::run(&test::root(), &target, &filter, seconds)),
+        Some(Chore::ServerMutants { filter, seconds }) => test::target_dir()
+            .and_then(|target| mutants::server::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -117,6 +133,10 @@ mod tests {
             let hour = ["fuzz", target, "--seconds", "3600"];
             assert_eq!(parse(&hour), Some(Chore::Fuzz { target, seconds: 3600 }));
         }
+        let (filter, seconds) = ("watch".to_owned(), 60);
+        let hunt = ["mutants", "--server", "watch", "--seconds", "60"];
+        assert_eq!(parse(&hunt), Some(Chore::ServerMutants { filter, seconds }));
+        assert_eq!(parse(&["mutants", "--sever"]), None);
         assert_eq!(parse(&[]), Some(Chore::Help));
         for wrong in [&["fuzz"][..], &["fuzz", "kv"], &["fuzz", "wal", "--seconds", "x"], &["tset"]]
         {

@@ -7,13 +7,19 @@
 //!     raft/sim/MUTANTS.md ◄── time, steps, what was seen ◄── does it fail without the bug too? no
 //! ```
 //!
+//! Those of the server are hunted by other means, in [`server`].
+//!
 //! The bugs are kept as texts to be replaced ([`Mutant`]), not as flags in the code: the core stays
 //! readable. The copy keeps its build, so that a bug costs the building of the core and the
 //! simulator; that is not counted as time to find it. A seed that fails in the sound simulator as
 //! well finds nothing, and the hunt goes on behind it.
 
+mod flaw;
 mod mutant;
+mod patch;
+pub(crate) mod server;
 mod table;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,9 +27,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mutant::Mutant;
 use table::{Row, Table};
+use tree::Tree;
+
+const HEAD: &str = "\
+# The teeth of the simulator
+
+Written by `cargo xtask mutants`: bugs that were put in on purpose, and what it took to
+find them. Seconds are of one processor, without building; steps are of cores.
+
+| mutant | scenario | what is wrong | seconds | steps | what was seen |
+|---|---|---|---|---|---|
+";
 
 /// How long one is hunted unless told otherwise.
 pub(crate) const SECONDS: u64 = 600;
@@ -31,13 +48,16 @@ pub(crate) const SECONDS: u64 = 600;
 /// Chooses those that the table does not know to be found.
 const UNFOUND: &str = "unfound";
 
+/// The package of the simulator, and its program.
+const SIMULATOR: (&str, &str) = ("drystone-raft-sim", "raft-sim");
+
 /// Runs every mutant whose name contains one of the texts in `filter` for up to `seconds`, writes
 /// what was seen into the table, and says whether at least 38 in 40 of these were found.
 pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> anyhow::Result<bool> {
     let all = mutant::read_all(&root.join("raft/sim/mutants"))?;
     let bench = Bench::new(root, target.join("mutants"))?;
     let path = root.join("raft/sim/MUTANTS.md");
-    let mut table = Table::read(&path);
+    let mut table = Table::read(&path, HEAD);
     table.keep(|name| all.iter().any(|mutant| mutant.name == name));
     let (mut hunted, mut found) = (0, 0);
     let mut scenarios: BTreeMap<&str, bool> = BTreeMap::new();
@@ -50,7 +70,7 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
         hunted += 1;
         found += u64::from(find.is_some());
         *scenarios.entry(&mutant.scenario).or_default() |= find.is_some();
-        let row = Row::new(mutant, find.as_ref(), seconds);
+        let row = row(mutant, find.as_ref(), seconds);
         println!("{row}");
         table.set(row);
         fs::write(&path, table.to_string())?;
@@ -58,6 +78,17 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let shown = scenarios.values().filter(|found| **found).count();
     println!("\n{found} of {hunted} found, in {shown} of {} scenarios", scenarios.len());
     Ok(shown * 40 >= scenarios.len() * 38)
+}
+
+fn row(mutant: &Mutant, find: Option<&Find>, seconds: u64) -> Row {
+    let Mutant { name, scenario, story, .. } = mutant;
+    let end = match find {
+        Some(Find { time, steps, seen }) => {
+            format!("{:.1} | {steps} | {seen}", time.as_secs_f64())
+        }
+        None => format!("not in {seconds} | | "),
+    };
+    Row::of(name, format!("| {name} | {scenario} | {story} | {end} |"))
 }
 
 /// How a mutant was found.
@@ -72,46 +103,21 @@ pub(crate) struct Find {
 
 /// A copy of the sources to put bugs in, and the simulator without any.
 struct Bench {
-    tree: PathBuf,
+    tree: Tree,
     sound: PathBuf,
 }
 
 impl Bench {
-    fn new(root: &Path, tree: PathBuf) -> anyhow::Result<Bench> {
-        copy_tree(root, &tree)?;
-        let sound = tree.join("raft-sim-sound");
-        let bench = Bench { tree, sound };
-        fs::copy(bench.build()?, &bench.sound)?;
-        Ok(bench)
-    }
-
-    /// Builds the copy as it is. Bugs are hunted in a hurry: what costs time to build and little to
-    /// run is left out.
-    fn build(&self) -> anyhow::Result<PathBuf> {
-        let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", "drystone-raft-sim"])
-            .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", self.tree.join("target"))
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("RUSTFLAGS", "--cap-lints allow")
-            .status()?;
-        if !built.success() {
-            bail!("it does not build");
-        }
-        Ok(self.tree.join("target/release/raft-sim"))
+    fn new(root: &Path, folder: PathBuf) -> anyhow::Result<Bench> {
+        let tree = Tree::copy(root, folder)?;
+        let sound = tree.build(SIMULATOR.0, SIMULATOR.1, "raft-sim-sound")?;
+        Ok(Bench { tree, sound })
     }
 
     /// Builds the sources with the bug in them and runs seeds until one fails.
     fn hunt(&self, mutant: &Mutant, limit: Duration) -> anyhow::Result<Option<Find>> {
-        let place = self.tree.join(&mutant.file);
-        let sound = fs::read_to_string(&place).with_context(|| mutant.name.clone())?;
-        let Some(bad) = mutant.put_into(&sound) else {
-            bail!("{}: the text is not in {} once", mutant.name, mutant.file);
-        };
-        fs::write(&place, bad)?;
-        let built = self.build();
-        fs::write(&place, &sound)?;
+        let (package, program) = SIMULATOR;
+        let built = self.tree.build_with([&mutant.patch], package, program, "raft-sim-mutant");
         let simulator = built.with_context(|| mutant.name.clone())?;
         let store: &[&str] = if mutant.is_in_store() { &["--store"] } else { &[] };
         let (start, mut first) = (Instant::now(), 1);
@@ -182,23 +188,6 @@ fn first_complaint(text: &str) -> String {
     let mut lines = text.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
     let line = lines.next().unwrap_or_default();
     line.chars().filter(|c| *c != '|').take(90).collect()
-}
-
-/// Copies what is needed to build the simulator. Files that are the same are left alone, so that
-/// they need not be built again.
-fn copy_tree(root: &Path, tree: &Path) -> anyhow::Result<()> {
-    let listed = Command::new("git").args(["ls-files"]).current_dir(root).output()?;
-    let listed = String::from_utf8(listed.stdout)?;
-    for name in listed.lines() {
-        let (from, to) = (root.join(name), tree.join(name));
-        let Ok(bytes) = fs::read(&from) else { continue };
-        if fs::read(&to).is_ok_and(|old| old == bytes) {
-            continue;
-        }
-        fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
-        fs::write(&to, bytes)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,22 +1,9 @@
-//! The table of what the simulator found, kept in the repository and brought up to date row by row.
+//! A table of what was found, kept in the repository and brought up to date row by row.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-
-use super::Find;
-use super::mutant::Mutant;
-
-const HEAD: &str = "\
-# The teeth of the simulator
-
-Written by `cargo xtask mutants`: bugs that were put in on purpose, and what it took to
-find them. Seconds are of one processor, without building; steps are of cores.
-
-| mutant | scenario | what is wrong | seconds | steps | what was seen |
-|---|---|---|---|---|---|
-";
 
 /// One line of it.
 pub(crate) struct Row {
@@ -25,16 +12,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What became of a mutant that was hunted for so many seconds.
-    pub(crate) fn new(mutant: &Mutant, find: Option<&Find>, seconds: u64) -> Row {
-        let Mutant { name, scenario, story, .. } = mutant;
-        let end = match find {
-            Some(Find { time, steps, seen }) => {
-                format!("{:.1} | {steps} | {seen}", time.as_secs_f64())
-            }
-            None => format!("not in {seconds} | | "),
-        };
-        Row { name: name.clone(), text: format!("| {name} | {scenario} | {story} | {end} |") }
+    /// The row of a mutant of this name, as it is written.
+    pub(crate) fn of(name: &str, text: String) -> Row {
+        Row { name: name.to_owned(), text }
     }
 }
 
@@ -46,19 +26,21 @@ impl fmt::Display for Row {
 
 /// All of it, by name.
 pub(crate) struct Table {
+    head: &'static str,
     rows: BTreeMap<String, String>,
 }
 
 impl Table {
-    /// The table as it was written last; empty if it was not.
-    pub(crate) fn read(path: &Path) -> Table {
+    /// The table as it was written last, without rows if it was not. `head` is what stands above
+    /// them.
+    pub(crate) fn read(path: &Path, head: &'static str) -> Table {
         let text = fs::read_to_string(path).unwrap_or_default();
         let lines = text.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
         let rows = lines.filter_map(|line| {
             let name = line.strip_prefix("| ")?.split(" |").next()?;
             Some((name.to_owned(), line.to_owned()))
         });
-        Table { rows: rows.collect() }
+        Table { head, rows: rows.collect() }
     }
 
     /// Forgets rows of mutants that are no more.
@@ -79,7 +61,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HEAD)?;
+        f.write_str(self.head)?;
         for text in self.rows.values() {
             writeln!(f, "{text}")?;
         }

@@ -1,7 +1,7 @@
 //! The command as people run it: on a real server, for a short while.
 //!
 //! The server is the one that `ETCD_FAULTS_SERVER` names, or else the `etcd` in PATH; without one
-//! the tests say loudly that they were left out. Like every run these need some seconds of a quiet
+//! the tests say loudly that they were left out, and fail where `CI=true`. Like every run these need some seconds of a quiet
 //! machine, so they take turns.
 //!
 //! | test | asks |
@@ -34,16 +34,24 @@ fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// The server under test; says so if there is none.
+/// Says that a test was left out; fails it when `CI=true`.
+fn skip(test: &str, reason: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot run: {reason}");
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// The server under test; says so if there is none. One that is named has to be there.
 fn server(test: &str) -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("ETCD_FAULTS_SERVER") {
-        return Some(PathBuf::from(named));
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "ETCD_FAULTS_SERVER names no file: {}", named.display());
+        return Some(named);
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).map(|folder| folder.join("etcd"));
     let found = found.into_iter().find(|program| program.is_file());
     if found.is_none() {
-        say(&format!("SKIPPED {test}: no ETCD_FAULTS_SERVER is named, and there is no etcd"));
+        skip(test, "no ETCD_FAULTS_SERVER is named, and there is no etcd");
     }
     found
 }

@@ -16,7 +16,7 @@
 mod basics;
 mod clients;
 mod disaster;
-mod fleet;
+pub(crate) mod fleet;
 mod health;
 mod leadership;
 mod members;

@@ -7,6 +7,7 @@
 //! | [`restart`] | how soon it is back, and what its journal takes |
 //! | [`data_dir`] | whether it leaves data alone that it cannot use |
 //! | [`cluster`] | whether several members are one store, whatever happens to some of them |
+//! | [`past_bugs`] | whether it has the bugs that etcd has had |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
 //! [`session`] asks as people do, with the real `etcdctl`; [`wire`] asks what `etcdctl` cannot,
@@ -19,6 +20,7 @@ mod abuse;
 mod cluster;
 mod data_dir;
 mod durability;
+mod past_bugs;
 mod restart;
 mod session;
 mod support;

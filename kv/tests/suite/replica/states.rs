@@ -4,13 +4,13 @@ use drystone_kv::watch::{StreamOptions, WatchMessage, WatchRequest};
 
 use super::*;
 
-fn small(options: &mut ReplicaOptions) {
+pub(super) fn small(options: &mut ReplicaOptions) {
     (options.kept_entries, options.kept_bytes_max) = (10, 1 << 20);
     options.store.persist_bytes_min = 64 << 10;
 }
 
 /// Puts until the log of this member no longer reaches back to `index`.
-async fn write_past(replica: &Replica, index: u64) {
+pub(super) async fn write_past(replica: &Replica, index: u64) {
     let value = "v".repeat(4 << 10);
     let mut count = 0;
     while replica.group_status().await.expect("it runs").base.index.0 <= index {

@@ -26,10 +26,10 @@ use crate::support::programs;
 use crate::support::server::{clean_command, free_port};
 
 /// How long anything may take that must come. Generous: machines that test are busy.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A cluster.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     folder: TempDir,
     etcdctl: PathBuf,
     members: Vec<Process>,
@@ -46,12 +46,12 @@ struct Process {
 impl Fleet {
     /// A cluster of `count` members that have a leader, or `None` where there is no `etcdctl` (and
     /// then it says so).
-    pub(super) fn start(test: &str, count: usize) -> Option<Fleet> {
+    pub(crate) fn start(test: &str, count: usize) -> Option<Fleet> {
         Fleet::start_with(test, count, &[])
     }
 
     /// The same with these flags on all members.
-    pub(super) fn start_with(test: &str, count: usize, flags: &[&str]) -> Option<Fleet> {
+    pub(crate) fn start_with(test: &str, count: usize, flags: &[&str]) -> Option<Fleet> {
         let etcdctl = programs::real_or_skip(test)?.etcdctl;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut fleet = Fleet { folder, etcdctl, members: Vec::new() };
@@ -73,7 +73,7 @@ impl Fleet {
     }
 
     /// What a member is told of the cluster that it begins with.
-    pub(super) fn set_cluster(&mut self, number: usize, all: &str, state: &str) {
+    pub(crate) fn set_cluster(&mut self, number: usize, all: &str, state: &str) {
         let flags = &mut self.members[number].flags;
         flags.retain(|flag| !flag.starts_with("--initial-cluster"));
         flags.push(format!("--initial-cluster={all}"));
@@ -82,14 +82,14 @@ impl Fleet {
     }
 
     /// Makes room for one more member, which is not started; its number.
-    pub(super) fn newcomer(&mut self) -> usize {
+    pub(crate) fn newcomer(&mut self) -> usize {
         let number = self.members.len();
         self.members.push(Process::new(number, &[]));
         number
     }
 
     /// Starts a member, which is not running, with `flags` after the usual ones, and does not wait.
-    pub(super) fn launch_with(&mut self, number: usize, flags: &[&str]) {
+    pub(crate) fn launch_with(&mut self, number: usize, flags: &[&str]) {
         let (data, log) = (self.data(number), self.log_file(number));
         let member = &mut self.members[number];
         assert!(member.child.is_none(), "two processes cannot share a folder");
@@ -106,24 +106,24 @@ impl Fleet {
     }
 
     /// Starts a member, which is not running, and does not wait.
-    pub(super) fn launch(&mut self, number: usize) {
+    pub(crate) fn launch(&mut self, number: usize) {
         self.launch_with(number, &[]);
     }
 
     /// Ends a member where it stands (SIGKILL).
-    pub(super) fn kill(&mut self, number: usize) {
+    pub(crate) fn kill(&mut self, number: usize) {
         self.signal(number, Signal::KILL);
         self.wait_for_exit(number);
     }
 
     /// Sends a signal, and does not wait.
-    pub(super) fn signal(&self, number: usize, signal: Signal) {
+    pub(crate) fn signal(&self, number: usize, signal: Signal) {
         let child = self.members[number].child.as_ref().expect("it runs");
         kill_process(Pid::from_child(child), signal).expect("it runs");
     }
 
     /// Waits until a member has ended.
-    pub(super) fn wait_for_exit(&mut self, number: usize) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self, number: usize) -> ExitStatus {
         let mut child = self.members[number].child.take().expect("it ran");
         let ended = wait(|| child.try_wait().expect("the child is ours to wait for"));
         if ended.is_none() {
@@ -135,29 +135,29 @@ impl Fleet {
     }
 
     /// The numbers of the members that run.
-    pub(super) fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         let runs = |number: &usize| self.members[*number].child.is_some();
         (0..self.members.len()).filter(runs).collect()
     }
 
     /// Where clients reach a member.
-    pub(super) fn url(&self, number: usize) -> String {
+    pub(crate) fn url(&self, number: usize) -> String {
         self.members[number].client_url()
     }
 
     /// Where other members reach it.
-    pub(super) fn peer_url(&self, number: usize) -> String {
+    pub(crate) fn peer_url(&self, number: usize) -> String {
         self.members[number].peer_url()
     }
 
     /// Gives a member another port for the others; it must not run.
-    pub(super) fn move_peer(&mut self, number: usize) {
+    pub(crate) fn move_peer(&mut self, number: usize) {
         assert!(self.members[number].child.is_none(), "it listens");
         self.members[number].peer = free_port();
     }
 
     /// Where a member keeps its data.
-    pub(super) fn data(&self, number: usize) -> PathBuf {
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
         self.folder.path().join(&self.members[number].name)
     }
 
@@ -166,25 +166,25 @@ impl Fleet {
     }
 
     /// What a member has said.
-    pub(super) fn log(&self, number: usize) -> String {
+    pub(crate) fn log(&self, number: usize) -> String {
         std::fs::read_to_string(self.log_file(number)).unwrap_or_default()
     }
 
     /// Waits until all members that run have heard of one leader.
-    pub(super) fn wait_for_all(&self) {
+    pub(crate) fn wait_for_all(&self) {
         for number in self.running() {
             self.wait_for(number);
         }
     }
 
     /// Waits until a member has heard of a leader.
-    pub(super) fn wait_for(&self, number: usize) -> StatusResponse {
+    pub(crate) fn wait_for(&self, number: usize) -> StatusResponse {
         let found = wait(|| self.status(number).filter(|status| status.leader != 0));
         found.unwrap_or_else(|| panic!("m{number} knows no leader\n{}", self.log(number)))
     }
 
     /// What a member says of itself, if it answers.
-    pub(super) fn status(&self, number: usize) -> Option<StatusResponse> {
+    pub(crate) fn status(&self, number: usize) -> Option<StatusResponse> {
         let url = self.url(number);
         let ask = async {
             let client = connect(&url, &Config::default()).await.ok()?;
@@ -195,12 +195,12 @@ impl Fleet {
     }
 
     /// A member's id, which runs.
-    pub(super) fn id(&self, number: usize) -> u64 {
+    pub(crate) fn id(&self, number: usize) -> u64 {
         self.wait_for(number).header.expect("an answer has a header").member_id
     }
 
     /// The member that leads, once there is one.
-    pub(super) fn leader(&self) -> usize {
+    pub(crate) fn leader(&self) -> usize {
         let leads = |number: &usize| {
             let status = self.status(*number);
             status.is_some_and(|it| it.header.is_some_and(|header| header.member_id == it.leader))
@@ -210,20 +210,20 @@ impl Fleet {
     }
 
     /// A member that runs and does not lead.
-    pub(super) fn follower(&self) -> usize {
+    pub(crate) fn follower(&self) -> usize {
         let leader = self.leader();
         let mut others = self.running().into_iter().filter(|number| *number != leader);
         others.next().expect("it is not alone")
     }
 
     /// A connection to a member.
-    pub(super) async fn client(&self, number: usize) -> Client {
+    pub(crate) async fn client(&self, number: usize) -> Client {
         let client = connect(&self.url(number), &Config::default()).await;
         client.expect("a server that answers accepts connections")
     }
 
     /// The real `etcdctl`, asking these members.
-    pub(super) fn ctl(&self, numbers: &[usize], words: &[&str]) -> Said {
+    pub(crate) fn ctl(&self, numbers: &[usize], words: &[&str]) -> Said {
         let urls: Vec<String> = numbers.iter().map(|number| self.url(*number)).collect();
         let mut command = clean_command(&self.etcdctl);
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", urls.join(",")));
@@ -236,7 +236,7 @@ impl Fleet {
 
     /// The same, which must work; what it says on standard output.
     #[track_caller]
-    pub(super) fn ctl_ok(&self, numbers: &[usize], words: &[&str]) -> String {
+    pub(crate) fn ctl_ok(&self, numbers: &[usize], words: &[&str]) -> String {
         let said = self.ctl(numbers, words);
         let log = numbers.first().map(|number| self.log(*number)).unwrap_or_default();
         assert!(said.worked, "etcdctl {words:?}: {}\n{}\n{log}", said.out, said.err);
@@ -245,12 +245,12 @@ impl Fleet {
 
     /// What a member shows for a key.
     #[track_caller]
-    pub(super) fn get(&self, number: usize, key: &str) -> String {
+    pub(crate) fn get(&self, number: usize, key: &str) -> String {
         self.ctl_ok(&[number], &["get", key, "--print-value-only"])
     }
 
     /// Puts at a member again and again until it is acknowledged, and says how long that took.
-    pub(super) fn until_put(&self, number: usize, key: &str, since: Instant) -> Duration {
+    pub(crate) fn until_put(&self, number: usize, key: &str, since: Instant) -> Duration {
         let url = self.url(number);
         in_a_runtime(async {
             while since.elapsed() < PATIENCE {
@@ -266,7 +266,7 @@ impl Fleet {
     }
 
     /// The answer to `GET path`: its status and body.
-    pub(super) fn http(&self, number: usize, path: &str) -> (u16, String) {
+    pub(crate) fn http(&self, number: usize, path: &str) -> (u16, String) {
         let port = self.members[number].client;
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -289,14 +289,14 @@ async fn try_put(url: &str, key: &str) -> Result<(), tonic::Status> {
 
 /// What `etcdctl` said.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) worked: bool,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Said {
+    pub(crate) worked: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Looks again and again until there is something, or patience ends.
-pub(super) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(found) = look() {
