@@ -281,19 +281,7 @@ impl<'a, E: Engine> Applier<'a, E> {
 
     fn members(&mut self, command: &Command) -> Result<ClusterReply, Error> {
         check_members(command)?;
-        let cluster = &self.state.cluster;
-        let edit = match command {
-            Command::ClusterInit { cluster: id, members } => cluster.init(*id, members)?,
-            Command::MemberAdd { member, learners_max } => cluster.add(member, *learners_max)?,
-            Command::MemberRemove { id } => cluster.remove(*id)?,
-            Command::MemberUpdate { id, peer_urls } => cluster.update(*id, peer_urls)?,
-            Command::MemberPromote { id } => cluster.promote(*id)?,
-            Command::MemberPublish { id, name, client_urls } => {
-                cluster.publish(*id, name, client_urls)?
-            }
-            Command::ClusterForce { cluster: id, member } => cluster.force(*id, member)?,
-            _ => unreachable!("the caller has seen that it is of members"),
-        };
+        let edit = self.state.cluster.decide(command)?;
         self.state.edit_cluster(edit, &mut self.batch);
         let cluster = Arc::clone(&self.state.cluster);
         Ok(ClusterReply { revision: self.state.revision, cluster })

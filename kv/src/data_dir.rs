@@ -102,6 +102,17 @@ impl DataDir {
     }
 }
 
+/// The engine that the folder `dir` was made with, for whoever looks and takes nothing. `None` if
+/// there is no store in it.
+#[cfg(feature = "runtime")]
+pub(crate) fn look(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    purpose: Purpose,
+) -> Result<Option<EngineKind>, Error> {
+    find(vfs, dir, purpose, None)
+}
+
 /// Whether there is no store in `dir` yet; an error if there is something else.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_new(vfs: &dyn Vfs, dir: &Path) -> Result<bool, Error> {

@@ -24,6 +24,7 @@ mod btree;
 mod kind;
 mod lsm;
 mod tally;
+mod view;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::mem::{Mem, MemSnapshot};
 pub use btree::{BtreeEngine, BtreeSnapshot};
 pub use kind::{EngineKind, UnknownEngine};
 pub use lsm::{LsmEngine, LsmSnapshot};
+pub use view::{EngineView, Level, LevelsOf, Shape, Visitor};
 
 /// How to open an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

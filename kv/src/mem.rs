@@ -121,6 +121,34 @@ impl Mem {
         Ok(Self::with(trees, Some(Home { vfs, dir: dir.to_path_buf(), disk })))
     }
 
+    /// The state in the newest file of the folder `dir`, but for the records of the history, which
+    /// `visit` is shown in order; how many records there are, and the file. `None` if there is no
+    /// file. Changes nothing on disk, where another process may write meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mem::open`]; and [`EngineError::Io`] with `NotFound` if the file has just been
+    /// replaced.
+    pub(crate) fn view(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<Option<(MemSnapshot, [u64; Space::COUNT], PathBuf)>, EngineError> {
+        let Some(sequence) = newest(&names(vfs, dir)?) else { return Ok(None) };
+        let mut rest = Batch::new();
+        let totals = load::scan(vfs, dir, sequence, |space, key, value| {
+            match space {
+                Space::Record => visit(key, value),
+                _ => rest.put(space, key, Bytes::copy_from_slice(value)),
+            }
+            Ok(())
+        })?;
+        let mut trees = Trees::empty();
+        trees.apply(rest);
+        let snapshot = MemSnapshot { trees: Arc::new(trees) };
+        Ok(Some((snapshot, totals.records, file::path(dir, sequence))))
+    }
+
     fn with(trees: Trees, home: Option<Home>) -> Self {
         Self { trees: RwLock::new(Arc::new(trees)), writer: Mutex::new(()), home }
     }

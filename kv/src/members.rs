@@ -31,6 +31,7 @@ pub(crate) mod format;
 
 use std::collections::BTreeSet;
 
+use crate::command::Command;
 use crate::error::Refusal;
 
 /// How many learners a group has at most, unless a command says otherwise; etcd's.
@@ -92,6 +93,22 @@ impl Cluster {
     /// Those who have a vote.
     pub fn voters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| !member.is_learner)
+    }
+
+    /// What `command` makes of it, which is one of members.
+    pub(crate) fn decide(&self, command: &Command) -> Result<Edit, Refusal> {
+        match command {
+            Command::ClusterInit { cluster: id, members } => self.init(*id, members),
+            Command::MemberAdd { member, learners_max } => self.add(member, *learners_max),
+            Command::MemberRemove { id } => self.remove(*id),
+            Command::MemberUpdate { id, peer_urls } => self.update(*id, peer_urls),
+            Command::MemberPromote { id } => self.promote(*id),
+            Command::MemberPublish { id, name, client_urls } => {
+                self.publish(*id, name, client_urls)
+            }
+            Command::ClusterForce { cluster: id, member } => self.force(*id, member),
+            _ => unreachable!("the caller has seen that it is of members"),
+        }
     }
 
     /// Forms the cluster. One that stands already stays as it is.

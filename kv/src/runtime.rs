@@ -67,6 +67,7 @@ mod roster;
 mod alone;
 mod calls;
 mod duties;
+pub mod inspect;
 mod replica;
 mod restore;
 

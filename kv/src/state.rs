@@ -36,8 +36,8 @@ use crate::types::{KeyValue, LeaseId, REVISION_FRESH, Revision};
 
 const META_APPLIED: &[u8] = b"applied";
 const META_REVISION: &[u8] = b"revision";
-const META_COMPACTED: &[u8] = b"compacted";
-const META_SWEPT: &[u8] = b"swept";
+pub(crate) const META_COMPACTED: &[u8] = b"compacted";
+pub(crate) const META_SWEPT: &[u8] = b"swept";
 /// Stands in an engine while a checkpoint is loaded into it.
 pub(crate) const META_LOADING: &[u8] = b"loading";
 
@@ -238,7 +238,7 @@ fn alarm_key(alarm: Alarm) -> [u8; 9] {
     key
 }
 
-fn load_alarms(snapshot: &impl Snapshot) -> Result<BTreeSet<Alarm>, Error> {
+pub(crate) fn load_alarms(snapshot: &impl Snapshot) -> Result<BTreeSet<Alarm>, Error> {
     let mut alarms = BTreeSet::new();
     for entry in snapshot.range(Space::Alarm, &[], None, Direction::Forward) {
         let (key, _) = entry?;

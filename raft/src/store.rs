@@ -29,7 +29,8 @@
 //! is not refused: what is sound around it is carried to a new log, the damaged one is kept beside
 //! it, and each group's [`Boot`] says what it misses (`repair.rs`), but for what a sound snapshot
 //! has (`restoring.rs`). Whoever runs a group that nobody can mend looks first, which changes
-//! nothing ([`Store::survey`]). A record that goes bad while the store is open is missed when it
+//! nothing ([`Store::survey`]); so does whoever wants to know what is in the log of a node that runs
+//! ([`Store::inspect`]). A record that goes bad while the store is open is missed when it
 //! is read, and costs none of those behind it (`reading.rs`).
 //!
 //! # Promises
@@ -59,6 +60,7 @@ mod book;
 mod error;
 mod record;
 
+mod inspection;
 mod last;
 mod reading;
 mod recovery;
@@ -85,9 +87,10 @@ use reading::Reader;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
+pub use inspection::{GroupLog, Inspection};
 pub use record::GroupId;
 pub use repair::Damage;
-pub use snapshots::{SnapshotReader, SnapshotWriter, Snapshots};
+pub use snapshots::{SnapshotFile, SnapshotReader, SnapshotState, SnapshotWriter, Snapshots};
 pub use survey::Survey;
 
 /// How a store is opened.

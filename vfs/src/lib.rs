@@ -34,6 +34,7 @@
 
 mod vfs;
 
+mod aside;
 mod clock;
 
 mod locks;
@@ -43,6 +44,7 @@ mod path;
 mod sim;
 mod tap;
 
+pub use aside::AsideVfs;
 pub use clock::{Clock, OsClock, SimClock};
 pub use mem::MemVfs;
 pub use os::OsVfs;

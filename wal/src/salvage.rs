@@ -164,6 +164,16 @@ impl Salvage {
         })
     }
 
+    /// The sound records from `from` on, in the order of the log: those of the good prefix, and
+    /// those behind it. What is read over to get to the first is at most a segment.
+    pub fn iter(&self, from: Lsn) -> impl Iterator<Item = Result<(Lsn, Bytes)>> + use<> {
+        let before = self.runs.partition_point(|run| run.next <= from).saturating_sub(1);
+        let runs: Vec<Run> = self.runs[before..].to_vec();
+        let is_before =
+            move |record: &Result<(Lsn, Bytes)>| record.as_ref().is_ok_and(|(lsn, _)| *lsn < from);
+        runs.into_iter().flat_map(Run::records).skip_while(is_before)
+    }
+
     /// Writes the good prefix as a new log in `dir`, records at their positions, closes it, and
     /// reads it back. The damaged log stays as it is.
     ///

@@ -29,7 +29,7 @@ use crate::identity::{ClusterId, Identity, MemberId};
 const IDENTITY_FILE: &str = "identity";
 const IDENTITY_TMP: &str = "identity.tmp";
 const FORMAT_NAME: &str = "drystone-etcd";
-const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 /// More than an identity line takes; a longer file is not one.
 const IDENTITY_BYTES_MAX: u64 = 128;
 /// Where etcd keeps its database and its journal.
@@ -106,12 +106,7 @@ impl DataDir {
             Err(error) => return Err(io_error(error)),
         }
         let path = path.canonicalize().map_err(io_error)?;
-        for found in ETCD_FILES.map(|file| path.join(file)) {
-            if found.exists() {
-                return Err(DataDirError::Etcd { dir: path, found });
-            }
-        }
-        let identity = read_identity(&path.join(IDENTITY_FILE))?;
+        let identity = look(&path)?;
         Ok(DataDir { path, identity })
     }
 
@@ -156,6 +151,22 @@ impl DataDir {
         self.identity = Some(identity);
         Ok(())
     }
+}
+
+/// Who the member in `dir` is, if it has been started before; an error if the directory is etcd's
+/// own, or the identity is damaged.
+pub(crate) fn look(dir: &Path) -> Result<Option<Identity>, DataDirError> {
+    for found in ETCD_FILES.map(|file| dir.join(file)) {
+        if found.exists() {
+            return Err(DataDirError::Etcd { dir: dir.to_path_buf(), found });
+        }
+    }
+    read_identity(&identity_file(dir))
+}
+
+/// The file that says who the member is.
+pub(crate) fn identity_file(dir: &Path) -> PathBuf {
+    dir.join(IDENTITY_FILE)
 }
 
 impl DataDirError {

@@ -29,6 +29,7 @@ mod version;
 mod data_dir;
 mod formation;
 mod identity;
+mod inspect;
 mod peers;
 mod restore;
 mod store;
@@ -73,6 +74,9 @@ fn main() -> ExitCode {
     }
     if words.first().is_some_and(|word| word == "snapshot") {
         return restore::run(&words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "inspect") {
+        return inspect::run(&words);
     }
     match config::read(words, std::env::vars_os()) {
         Start::Print(text) => {

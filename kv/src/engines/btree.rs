@@ -25,9 +25,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drystone_btree::{Db, Error, Options, ReadTxn, Sync, TreeId, Writer};
-use drystone_vfs::{Clock, Vfs};
+use drystone_vfs::{Clock, OpenMode, Vfs};
 
-use super::EngineConfig;
+use super::view::{EngineView, Shape, VIEW_BYTES};
+use super::{AnySnapshot, EngineConfig};
 use crate::engine::{
     Batch, Change, Direction, Engine, EngineError, EngineStats, Key, Progress, Records, Snapshot,
     Space,
@@ -80,6 +81,44 @@ impl BtreeEngine {
         }
         Ok(BtreeEngine { db, trees, records })
     }
+}
+
+/// The state that is flushed to the file in the folder `dir`, how much it is, and how it is laid
+/// out; `None` if nothing was flushed yet. Changes nothing.
+///
+/// While another process flushes, a page may be written over under a reader: its checksum then
+/// tells, and the error is [`EngineError::Corrupt`].
+pub(super) fn view(
+    vfs: Arc<dyn Vfs>,
+    clock: Arc<dyn Clock>,
+    dir: &Path,
+) -> Result<Option<EngineView>, EngineError> {
+    let path = dir.join(FILE);
+    match vfs.open(&path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => drop(file.map_err(|error| EngineError::io(&path, error))?),
+    }
+    let options = Options::default().sync(Sync::OnRequest).writer(Writer::Caller).clock(clock);
+    let db = Db::open_read_only(vfs, &path, options.memory_bytes(VIEW_BYTES))?;
+    let (txn, stats) = (db.read(), db.stats());
+    let known = Space::ALL.map(|space| txn.tree(tree_name(space)));
+    let [Some(meta), Some(record), Some(lease), Some(alarm)] = known else { return Ok(None) };
+    let trees = [meta, record, lease, alarm];
+    let mut records = [0; Space::COUNT];
+    for (records, tree) in records.iter_mut().zip(trees) {
+        *records = txn.len(tree)?;
+    }
+    let shape = Shape::Btree {
+        file: path,
+        txn: txn.txn().0,
+        page_bytes: stats.page_bytes as u64,
+        pages: stats.pages,
+        pages_free: stats.pages_free,
+    };
+    let (bytes, bytes_in_use) = (stats.sizes.file_bytes, stats.sizes.used_bytes);
+    let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records };
+    let snapshot = AnySnapshot::Btree(BtreeSnapshot { txn, trees });
+    Ok(Some(EngineView { snapshot, stats, shape }))
 }
 
 /// The tree of each space. Those that are not there yet are made, in memory: until something is

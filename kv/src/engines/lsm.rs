@@ -20,12 +20,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use drystone_lsm::{Batch as LsmBatch, Db, Error, Keyspace, KeyspaceOptions, Options, Slice};
+use drystone_lsm::{
+    Batch as LsmBatch, Db, Error, Keyspace, KeyspaceOptions, KeyspaceStats, LevelStats, Options,
+    Slice,
+};
 use drystone_vfs::{Clock, Vfs};
 use parking_lot::Mutex;
 
-use super::EngineConfig;
 use super::tally::{Miscount, Tally, Teller};
+use super::view::{EngineView, Level, LevelsOf, Shape, VIEW_BYTES};
+use super::{AnySnapshot, EngineConfig};
 use crate::engine::{
     Batch, Change, Direction, Engine, EngineError, EngineStats, Key, Progress, Records, Snapshot,
     Space,
@@ -94,6 +98,54 @@ impl LsmEngine {
     fn space(&self, space: Space) -> &Keyspace {
         &self.spaces[space.index()]
     }
+}
+
+/// The state that is in the tables of the folder `dir`, how much it is, and how they lie; `None` if
+/// there is none yet. Changes nothing.
+///
+/// While another process merges tables, one of them may be gone before it is opened: the error is
+/// [`EngineError::Corrupt`]. Once opened, they stay.
+pub(super) fn view(
+    vfs: Arc<dyn Vfs>,
+    clock: Arc<dyn Clock>,
+    dir: &Path,
+) -> Result<Option<EngineView>, EngineError> {
+    let options = Options::default().journal(false).threads(0).memory_bytes(VIEW_BYTES as u64);
+    let db = match Db::open_read_only(vfs, clock, dir, options) {
+        Err(Error::NoDatabase { .. }) => return Ok(None),
+        db => db?,
+    };
+    let names = db.keyspaces();
+    let wanted = Space::ALL.map(space_name).into_iter().chain([TALLY]);
+    if !wanted.into_iter().all(|name| names.iter().any(|known| known == name)) {
+        return Ok(None);
+    }
+    let space = |name| db.keyspace(name, KeyspaceOptions::default());
+    let [meta, record, lease, alarm] = Space::ALL.map(|named| space(space_name(named)));
+    let spaces = Arc::new([meta?, record?, lease?, alarm?]);
+    let tally = match db.get(&space(TALLY)?, TALLY_KEY)? {
+        Some(bytes) => Tally::decode(&bytes).ok_or_else(|| miscounted(dir))?,
+        None => Tally::default(),
+    };
+    let found = db.stats();
+    let level = |level: &LevelStats| Level {
+        tables: level.tables,
+        bytes: level.bytes,
+        entries: level.entries,
+        deletes: level.deletes,
+    };
+    let tree = |space: &KeyspaceStats| LevelsOf {
+        name: space.name.clone(),
+        sublevels: space.sublevels.iter().map(level).collect(),
+        levels: space.levels.iter().map(level).collect(),
+    };
+    let spaces_found = found.keyspaces.iter().map(tree).collect();
+    let shape = Shape::Lsm { tables: found.tables, spaces: spaces_found };
+    let bytes = found.table_bytes;
+    let bytes_in_use = tally.bytes_in_use().min(bytes);
+    let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records: tally.records };
+    let snapshot = AnySnapshot::Lsm(LsmSnapshot { snapshot: db.snapshot(), spaces });
+    Ok(Some(EngineView { snapshot, stats, shape }))
 }
 
 /// The sum is not that of the records: one of the two is not what was written.

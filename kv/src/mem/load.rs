@@ -25,6 +25,24 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// The state in the file with this sequence in the folder `dir`. Changes nothing on disk.
 pub(super) fn load(vfs: &dyn Vfs, dir: &Path, sequence: u64) -> Result<Trees, EngineError> {
+    let mut builders = [const { None }; Space::COUNT];
+    scan(vfs, dir, sequence, |space, key, value| {
+        let builder = builders[space.index()].get_or_insert_with(Builder::new);
+        let pushed = builder.push(Key::new(key), Bytes::copy_from_slice(value));
+        pushed.map_err(|_| "the keys do not ascend")
+    })?;
+    let finish = |builder: Option<Builder>| builder.unwrap_or_else(Builder::new).finish();
+    Ok(Trees::new(builders.map(finish)))
+}
+
+/// Shows `visit` every record of the file with this sequence, in the order of the file, and keeps
+/// none. What it has seen is sound only if there is no error. Changes nothing on disk.
+pub(super) fn scan(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    sequence: u64,
+    visit: impl FnMut(Space, &[u8], &[u8]) -> Result<(), &'static str>,
+) -> Result<Totals, EngineError> {
     let path = file::path(dir, sequence);
     let open = || {
         let file = vfs.open(&path, OpenMode::Read)?;
@@ -36,11 +54,14 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, sequence: u64) -> Result<Trees, En
     let header = input.take(HEADER_BYTES, "the file ends inside its header")?;
     let header = header.first_chunk().expect("as many as asked for");
     file::check_header(header, sequence, &path)?;
-    read_blocks(&mut input, sequence)
+    read_blocks(&mut input, sequence, visit)
 }
 
-fn read_blocks(input: &mut Input<'_>, sequence: u64) -> Result<Trees, EngineError> {
-    let mut builders = [const { None }; Space::COUNT];
+fn read_blocks(
+    input: &mut Input<'_>,
+    sequence: u64,
+    mut visit: impl FnMut(Space, &[u8], &[u8]) -> Result<(), &'static str>,
+) -> Result<Totals, EngineError> {
     let mut seen = Totals::default();
     loop {
         let offset = input.offset;
@@ -55,8 +76,7 @@ fn read_blocks(input: &mut Input<'_>, sequence: u64) -> Result<Trees, EngineErro
         match file::check_block(&frame, payload, sequence, seen.blocks) {
             Err(reason) => return corrupt(path, reason),
             Ok(Kind::Records(space)) => {
-                let builder = builders[space.index()].get_or_insert_with(Builder::new);
-                match read_records(payload, builder) {
+                match read_records(payload, |key, value| visit(space, key, value)) {
                     Ok(count) => seen.records[space.index()] += count,
                     Err(reason) => return corrupt(path, reason),
                 }
@@ -73,23 +93,22 @@ fn read_blocks(input: &mut Input<'_>, sequence: u64) -> Result<Trees, EngineErro
                 if input.offset != input.file_bytes {
                     return corrupt(path, "bytes follow the end block");
                 }
-                let finish =
-                    |builder: Option<Builder>| builder.unwrap_or_else(Builder::new).finish();
-                return Ok(Trees::new(builders.map(finish)));
+                return Ok(totals);
             }
         }
     }
 }
 
-/// Adds the records of one block; returns how many there were.
-fn read_records(mut payload: &[u8], builder: &mut Builder) -> Result<u64, &'static str> {
+/// Shows the records of one block; returns how many there were.
+fn read_records(
+    mut payload: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), &'static str>,
+) -> Result<u64, &'static str> {
     let mut count = 0;
     while !payload.is_empty() {
         let (key, value) =
             file::take_record(&mut payload).ok_or("a record reaches beyond its block")?;
-        builder
-            .push(Key::new(key), Bytes::copy_from_slice(value))
-            .map_err(|_| "the keys do not ascend")?;
+        visit(key, value)?;
         count += 1;
     }
     Ok(count)

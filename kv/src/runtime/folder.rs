@@ -27,9 +27,11 @@ use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::Error;
 use crate::options::Options;
 
-const POINTER: &str = "ENGINE";
+pub(super) const POINTER: &str = "ENGINE";
 const POINTER_TMP: &str = "ENGINE.tmp";
-const ENGINES: [&str; 2] = ["engine-a", "engine-b"];
+pub(super) const ENGINES: [&str; 2] = ["engine-a", "engine-b"];
+/// Where the consensus log lives.
+pub(super) const LOG: &str = "raft";
 /// More than the line takes.
 const POINTER_BYTES_MAX: usize = 32;
 
@@ -69,7 +71,7 @@ impl Folder {
 
     /// Where the consensus log lives.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("raft")
+        self.dir.join(LOG)
     }
 
     /// A new, empty engine beside the one in use.
@@ -145,7 +147,7 @@ fn pointer_line(which: usize) -> String {
     format!("{}\n", ENGINES[which])
 }
 
-fn read_pointer(vfs: &dyn Vfs, path: &Path) -> Result<usize, Error> {
+pub(super) fn read_pointer(vfs: &dyn Vfs, path: &Path) -> Result<usize, Error> {
     let file = match vfs.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         file => file.map_err(|error| Error::io(path, error))?,

@@ -59,6 +59,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Entries up to here are known to be committed: the next write of the group says so, for those
+    /// who look at the log from outside. Writes nothing by itself.
+    pub fn note_commit(&mut self, group: GroupId, through: Index) {
+        if let Some(book) = self.shelf.books.get_mut(&group) {
+            book.commit = book.commit.max(through);
+        }
+    }
+
     /// What a core does not need any more ([`Effect::Compact`](crate::Effect::Compact)).
     ///
     /// # Errors
@@ -98,6 +106,8 @@ impl<'a> Batch<'a> {
         if entry.index <= pen.book.last.index {
             pen.record(&Record::Cut(entry.index.prev()));
         }
+        // What was committed behind it is given up.
+        pen.book.commit = pen.book.commit.min(entry.index.prev());
         pen.head(hard);
         pen.entries([entry]);
         Ok(())
@@ -298,6 +308,7 @@ impl Pen<'_> {
     fn end(&mut self, old: &Book) {
         self.book.end_at(old.last);
         self.book.base_lost = old.base_lost;
+        self.book.commit = old.commit;
         self.head(old.hard);
     }
 }

@@ -20,7 +20,7 @@ use crate::boot::{Boot, HardState, Hole, SnapshotMeta};
 use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::store::record::{Head, RUN_MAX, Record};
-use crate::types::{Index, Position, Term};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// Entries in a row that stand in one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub(crate) struct Book {
     doubt: bool,
     /// What its records take, about.
     pub(crate) bytes: u64,
+    /// Entries up to here are known to be committed.
+    pub(crate) commit: Index,
 }
 
 impl Book {
@@ -161,8 +163,8 @@ impl Book {
     pub(crate) fn next_head(&self, hard: HardState) -> Head {
         let run = self.run;
         let before = self.term_before(run);
-        let Book { base, last, base_lost, .. } = *self;
-        Head { hard, base, last, run, before, base_lost }
+        let Book { base, last, base_lost, commit, .. } = *self;
+        Head { hard, base, last, run, before, base_lost, commit }
     }
 
     /// The log ends here, whatever of it was put in.
@@ -220,6 +222,9 @@ impl Book {
         }
         (self.hard, self.head_lsn) = (head.hard, lsn);
         self.base_lost = head.base_lost;
+        if head.commit > Index(0) {
+            self.commit = head.commit;
+        }
         if head.base.index > self.base.index {
             self.compact(head.base);
         }
@@ -460,6 +465,21 @@ impl Book {
         let named = self.configurations.last().map(|(_, members)| members);
         let mark = self.mark.as_ref().map(|mark| &mark.configuration);
         named.or(mark).map(|members| Configuration::clone(members))
+    }
+
+    /// The same, and the entry that names them.
+    pub(crate) fn newest_configuration(&self) -> Option<(Index, Arc<Configuration>)> {
+        let mark = self.mark.as_ref();
+        let marked = || mark.map(|mark| (mark.configuration_index, mark.configuration.clone()));
+        self.configurations.last().cloned().or_else(marked)
+    }
+
+    /// Whether every voter but `me` is out of all configurations that the entries behind the base
+    /// are under: what is durable here is then committed.
+    pub(crate) fn is_alone(&self, me: NodeId) -> bool {
+        let alone = |members: &Configuration| members.sole_voter() == Some(me);
+        let first = self.mark.as_ref().is_some_and(|mark| alone(&mark.configuration));
+        first && self.configurations.iter().all(|(_, members)| alone(members))
     }
 
     fn is_harmed(&self) -> bool {

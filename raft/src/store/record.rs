@@ -10,7 +10,7 @@
 //!     │ kind │ group, 8 │ serial, 8 │ what the kind needs                                      │
 //!     └──────┴──────────┴───────────┴──────────────────────────────────────────────────────────┘
 //!     1 Head     term 8, vote 8, generation 8, base 16, last 16, run 8, before 8, lost end 16,
-//!                flags 1
+//!                flags 1, committed 8 if the flags say so
 //!     2 Run      position 16 of the first, payload…        payload: 0 blank  1 length 4, data
 //!     3 Mended   position 16, payload                               2 configuration  3 withheld
 //!     4 Cut      index 8
@@ -25,7 +25,8 @@
 //! Numbers are little-endian. Each write of a group begins with a head, which repeats the term and
 //! the vote, and says where the log ended before it: where its last term began (`run`), and which
 //! term came before that. By log matching (Raft §5.3) this is enough to tell which older entries
-//! are still the log's, when the records between are lost.
+//! are still the log's, when the records between are lost. How far the log is known to be committed
+//! is said for whoever looks at it from outside (`inspection.rs`); a node finds that out anew.
 //!
 //! The entries of a write that are of one term are one *run*, up to [`RUN_MAX`] of them: a record
 //! costs a checksum and 40 bytes, more than most commands. What is damaged is lost by the record.
@@ -70,6 +71,8 @@ pub(crate) struct Head {
     pub(crate) before: Term,
     /// What the base was, and its members, is lost.
     pub(crate) base_lost: bool,
+    /// Entries up to here were known to be committed; 0 if none were, or older builds wrote it.
+    pub(crate) commit: Index,
 }
 
 /// What one record says.
@@ -107,6 +110,7 @@ const START: u8 = 7;
 const FLAG_VOTE_LOST: u8 = 1;
 const FLAG_END_LOST: u8 = 2;
 const FLAG_BASE_LOST: u8 = 4;
+const FLAG_COMMIT: u8 = 8;
 
 fn put(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_le_bytes());
@@ -188,7 +192,11 @@ impl Record {
                 let flag = |lost, flag| if lost { flag } else { 0 };
                 let vote = flag(head.hard.lost_vote, FLAG_VOTE_LOST);
                 let end = flag(head.hard.lost_end.is_some(), FLAG_END_LOST);
-                out.push(vote | end | flag(head.base_lost, FLAG_BASE_LOST));
+                let commit = flag(head.commit > Index(0), FLAG_COMMIT);
+                out.push(vote | end | flag(head.base_lost, FLAG_BASE_LOST) | commit);
+                if commit != 0 {
+                    put(out, head.commit.0);
+                }
             }
             Record::Run(entries) => {
                 let put = put_run(out, group, serial, &mut entries.iter().peekable());
@@ -324,7 +332,8 @@ impl Reader<'_> {
         let lost_end = (flags & FLAG_END_LOST != 0).then_some(lost);
         let (lost_vote, base_lost) = (flags & FLAG_VOTE_LOST != 0, flags & FLAG_BASE_LOST != 0);
         let hard = HardState { term, vote, generation, lost_vote, lost_end };
-        Ok(Head { hard, base, last, run, before, base_lost })
+        let commit = if flags & FLAG_COMMIT != 0 { Index(self.number()?) } else { Index(0) };
+        Ok(Head { hard, base, last, run, before, base_lost, commit })
     }
 
     fn entry(&mut self) -> Result<Entry, &'static str> {
@@ -411,6 +420,7 @@ mod tests {
         vec![
             Record::Head(head),
             Record::Head(Head { hard: lost, base_lost: true, ..head }),
+            Record::Head(Head { commit: Index(7), ..head }),
             Record::Run(vec![entry(Payload::Data("x".into()))]),
             Record::Run(
                 (9..12)

@@ -42,6 +42,36 @@ pub struct Snapshots {
     dir: PathBuf,
 }
 
+/// A file beside the log, as it was found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SnapshotFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose it is, by its name.
+    pub group: GroupId,
+    /// The last entry that it holds, by its name.
+    pub position: Position,
+    /// Its length.
+    pub bytes: u64,
+    /// Whether all of it is there.
+    pub state: SnapshotState,
+}
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotState {
+    /// Taken here, and sound to its end.
+    Taken,
+    /// Come from another node, and sound to its end.
+    Fetched,
+    /// Being written, or left behind by whoever was writing it.
+    Unfinished,
+    /// It has its name, and is not what was written.
+    Damaged,
+}
+
 /// Takes in a snapshot's bytes. Dropped unfinished, it leaves nothing that counts.
 #[derive(Debug)]
 pub struct SnapshotWriter {
@@ -82,6 +112,37 @@ impl Snapshots {
         Ok(Snapshots { vfs, dir: dir.to_path_buf() })
     }
 
+    /// Every snapshot in `dir`, by name, each read to its end. Changes nothing; one that goes
+    /// meanwhile is left out.
+    pub(crate) fn survey(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Vec<SnapshotFile>> {
+        let names = match vfs.list(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|e| Error::io("list", dir, e))?,
+        };
+        let mut found = Vec::new();
+        for name in names {
+            let Some((group, position, ending)) = name.to_str().and_then(parse) else { continue };
+            let path = dir.join(&name);
+            let state = match ending {
+                TAKEN | FETCHED => match is_sound(&**vfs, &path, position) {
+                    Ok(true) if ending == TAKEN => SnapshotState::Taken,
+                    Ok(true) => SnapshotState::Fetched,
+                    Ok(false) | Err(Error::Corrupt { .. }) => SnapshotState::Damaged,
+                    Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+                _ => SnapshotState::Unfinished,
+            };
+            let Ok(bytes) = vfs.open(&path, OpenMode::Read).and_then(|file| file.len()) else {
+                continue;
+            };
+            found.push(SnapshotFile { path, group, position, bytes, state });
+        }
+        Ok(found)
+    }
+
     pub(crate) fn vfs(&self) -> Arc<dyn Vfs> {
         Arc::clone(&self.vfs)
     }
@@ -94,16 +155,12 @@ impl Snapshots {
     /// Where a group's snapshots end, the newest first, and whether each was taken here.
     pub(crate) fn positions(&self, group: GroupId) -> Result<Vec<(Position, bool)>> {
         let names = self.vfs.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
-        let parse = |name: &str| {
-            let (place, ending) = name.split_once('.')?;
+        let ours = |name: &str| {
+            let (of, position, ending) = parse(name)?;
             let taken = ending == TAKEN;
-            let mut parts = place.splitn(3, '-');
-            let mut part = || u64::from_str_radix(parts.next()?, 16).ok();
-            let (of, index, term) = (part()?, part()?, part()?);
-            let ours = of == group.0 && (taken || ending == FETCHED);
-            ours.then(|| (Position::new(Term(term), Index(index)), taken))
+            (of == group && (taken || ending == FETCHED)).then_some((position, taken))
         };
-        let mut found: Vec<_> = names.iter().filter_map(|name| parse(name.to_str()?)).collect();
+        let mut found: Vec<_> = names.iter().filter_map(|name| ours(name.to_str()?)).collect();
         found.sort_unstable_by_key(|(position, taken)| (position.index, position.term, *taken));
         found.reverse();
         found.dedup_by_key(|(position, _)| *position);
@@ -183,13 +240,10 @@ impl Snapshots {
 
     /// Reads a snapshot to its end, and says whether it is sound.
     pub fn verify(&self, group: GroupId, position: Position) -> Result<bool> {
-        let mut reader = match self.read(group, position) {
-            Ok(reader) => reader,
-            Err(Error::Corrupt { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let path = reader.path.clone();
-        reader.exhaust().map_err(|e| Error::io("read", &path, e))
+        match is_sound(&*self.vfs, &self.place(group, position), position) {
+            Err(Error::Corrupt { .. }) => Ok(false),
+            sound => sound,
+        }
     }
 
     /// Part of a snapshot's file, as it travels: empty at its end.
@@ -215,6 +269,21 @@ impl Snapshots {
             }
         }
     }
+}
+
+/// Whose snapshot a name is, where it ends, and the name's ending.
+fn parse(name: &str) -> Option<(GroupId, Position, &str)> {
+    let (place, ending) = name.split_once('.')?;
+    let mut parts = place.splitn(3, '-');
+    let mut part = || u64::from_str_radix(parts.next()?, 16).ok();
+    let (of, index, term) = (part()?, part()?, part()?);
+    Some((GroupId(of), Position::new(Term(term), Index(index)), ending))
+}
+
+/// Reads a snapshot to its end, and says whether it is sound.
+fn is_sound(vfs: &dyn Vfs, path: &Path, position: Position) -> Result<bool> {
+    let mut reader = SnapshotReader::open(vfs, path.to_path_buf(), position)?;
+    reader.exhaust().map_err(|e| Error::io("read", path, e))
 }
 
 impl SnapshotWriter {

@@ -9,6 +9,7 @@ mod disk_faults;
 mod elections;
 mod flow;
 mod fuzz;
+mod inspection;
 mod lab;
 mod log_safety;
 mod membership;

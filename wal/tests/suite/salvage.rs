@@ -41,6 +41,13 @@ fn salvage(disk: &SimVfs) -> Salvage {
     for (lsn, bytes) in records(&salvage).into_iter().chain(remains(&salvage)) {
         assert!(bytes == text(lsn), "record {lsn} was never written");
     }
+    let all: Vec<_> = records(&salvage).into_iter().chain(remains(&salvage)).collect();
+    for from in [0, 1, 2, COUNT / 3, COUNT / 2, COUNT - 1, COUNT, COUNT + 1] {
+        let tail = salvage.iter(Lsn(from)).map(|record| record.unwrap());
+        let tail: Vec<_> = tail.map(|(lsn, bytes)| (lsn.0, bytes.to_vec())).collect();
+        let wanted: Vec<_> = all.iter().filter(|(lsn, _)| *lsn >= from).cloned().collect();
+        assert!(tail == wanted, "records from {from} on");
+    }
     assert!(disk.files() == before, "salvage has changed something");
     salvage
 }

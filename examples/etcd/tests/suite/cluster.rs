@@ -8,6 +8,7 @@
 //! | [`members`] | whether members come, change, vote, go and are replaced |
 //! | [`disaster`] | what is left when the quorum is gone, or a disk is damaged |
 //! | [`clients`] | whether leases and watches live on any member |
+//! | [`inspect`] | whether all members' directories show the same members and commands |
 //! | [`health`] | what probes are told with and without a quorum |
 //!
 //! Everything listens on loopback. The times that are promised are those of an idle machine: tests
@@ -18,5 +19,6 @@ mod clients;
 mod disaster;
 pub(crate) mod fleet;
 mod health;
+mod inspect;
 mod leadership;
 mod members;

@@ -10,10 +10,10 @@
 //! other members have is not lost: a member of several mends its log and fetches its state
 //! ([`crate::cluster`]). All members here are alone.
 
-mod attempt;
+pub(crate) mod attempt;
 mod damage;
 mod place;
-mod sample;
+pub(crate) mod sample;
 mod tail;
 
 use std::path::Path;

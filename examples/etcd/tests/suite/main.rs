@@ -6,6 +6,7 @@
 //! | [`durability`] | whether what it acknowledged survives crashes |
 //! | [`restart`] | how soon it is back, and what its journal takes |
 //! | [`data_dir`] | whether it leaves data alone that it cannot use |
+//! | [`inspect`] | whether its data can be looked into, running, stopped or damaged |
 //! | [`cluster`] | whether several members are one store, whatever happens to some of them |
 //! | [`past_bugs`] | whether it has the bugs that etcd has had |
 //! | [`abuse`] | whether it stands what strangers send |
@@ -20,6 +21,7 @@ mod abuse;
 mod cluster;
 mod data_dir;
 mod durability;
+mod inspect;
 mod past_bugs;
 mod restart;
 mod session;

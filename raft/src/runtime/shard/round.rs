@@ -82,6 +82,7 @@ impl<M: StateMachine> Shard<M> {
         let seat = &mut self.seats[slot as usize];
         let entries = seat.raft.entries(write.append.clone());
         let entries = entries.expect("entries of a write of the last step are in memory");
+        batch.note_commit(seat.group, seat.raft.commit());
         let put = batch.put(seat.group, write, entries);
         put.expect("a group that is in a shard is in the store");
         if !write.mended.is_empty() {

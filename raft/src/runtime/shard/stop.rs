@@ -37,6 +37,14 @@ impl<M: StateMachine> Shard<M> {
         Instant::now() >= stopping.until || !self.seats.iter().any(leads)
     }
 
+    /// What is known to be committed now, for the heads that the store repeats when it is closed.
+    fn note_commits(&self) {
+        let mut batch = self.store.batch();
+        for seat in &self.seats {
+            batch.note_commit(seat.group, seat.raft.commit());
+        }
+    }
+
     /// Answers everyone who still waits.
     pub(super) async fn end(mut self, mut ears: Ears<M>, left: VecDeque<Request<M>>) {
         // Nobody may wait for room there: the applier is waited for.
@@ -44,6 +52,7 @@ impl<M: StateMachine> Shard<M> {
         for request in left.into_iter().chain(ears.requests.close()) {
             refuse(request);
         }
+        self.note_commits();
         // What is committed is applied and answered; the rest may be done by the others, or not.
         let jobs = std::mem::take(&mut self.jobs);
         let _ = ears.rounds.send(jobs).await;

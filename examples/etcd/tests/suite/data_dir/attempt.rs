@@ -58,7 +58,7 @@ impl Drop for Running {
 }
 
 /// Everything about a folder that a start could change: names, sizes, content, times.
-pub(super) fn picture(folder: &Path) -> BTreeMap<PathBuf, Entry> {
+pub(crate) fn picture(folder: &Path) -> BTreeMap<PathBuf, Entry> {
     let mut entries = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -82,7 +82,7 @@ pub(super) fn picture(folder: &Path) -> BTreeMap<PathBuf, Entry> {
 
 /// A file, a folder, or whatever else lies in one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     mode: u32,
     bytes: Option<u64>,
     hash: Option<[u8; 20]>,

@@ -19,7 +19,7 @@ use crate::support::server::{Ids, Server};
 use crate::support::{programs, tree};
 
 /// Keys that a sound copy of the sample holds, all told.
-pub(super) const KEYS: usize = YOUNG + 2 * BATCH + PAD + SERVED;
+pub(crate) const KEYS: usize = YOUNG + 2 * BATCH + PAD + SERVED;
 /// Puts before the engine is saved for the first time.
 const YOUNG: usize = 10;
 /// Puts before it is saved again, and after.
@@ -37,17 +37,17 @@ const SAVED_OFTEN: u64 = SEGMENT_BYTES;
 const SAVED_RARELY: u64 = 64 << 20;
 
 /// Where the log is.
-pub(super) const LOG: &str = "replica/raft/log-1";
+pub(crate) const LOG: &str = "replica/raft/log-1";
 /// Where the engine is.
-pub(super) const ENGINE: &str = "replica/engine-a";
+pub(crate) const ENGINE: &str = "replica/engine-a";
 
 /// A copy of the sample, to be damaged.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     folder: TempDir,
 }
 
 impl Sample {
-    pub(super) fn new() -> Sample {
+    pub(crate) fn new() -> Sample {
         Sample::of(&originals().1)
     }
 
@@ -57,37 +57,37 @@ impl Sample {
         Sample { folder }
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// The only file in `folder` of the data that ends in `ending`.
-    pub(super) fn one(&self, folder: &str, ending: &str) -> PathBuf {
+    pub(crate) fn one(&self, folder: &str, ending: &str) -> PathBuf {
         let mut found = self.all(folder, ending);
         assert_eq!(found.len(), 1, "one file {ending} in {folder}: {found:?}");
         found.remove(0)
     }
 
     /// All files in `folder` of the data that end in `ending`, oldest first.
-    pub(super) fn all(&self, folder: &str, ending: &str) -> Vec<PathBuf> {
+    pub(crate) fn all(&self, folder: &str, ending: &str) -> Vec<PathBuf> {
         let mut files = tree::files(&self.data().join(folder));
         files.retain(|file| file.to_string_lossy().ends_with(ending));
         files
     }
 
     /// Starts a server on the data, which must be sound.
-    pub(super) fn serve(self) -> Server {
+    pub(crate) fn serve(self) -> Server {
         Server::start_in(self.folder, &programs::ours(), &[])
     }
 }
 
 /// The sample in its youth: the same store, with less in its engine and a short log.
-pub(super) fn before_it_grew() -> Sample {
+pub(crate) fn before_it_grew() -> Sample {
     Sample::of(&originals().0)
 }
 
 /// Appends a record to the log of `sample`, as a newer program might.
-pub(super) fn append(sample: &Sample, record: &[u8]) {
+pub(crate) fn append(sample: &Sample, record: &[u8]) {
     let log = sample.data().join(LOG);
     let (wal, found) = Wal::open(Arc::new(OsVfs::new()), &log, drystone_wal::Options::default())
         .expect("the log opens");
@@ -189,26 +189,26 @@ fn keep(data: &Path) -> TempDir {
 }
 
 /// Inverts the lowest bit of byte `at` of `file`.
-pub(super) fn flip(file: &Path, at: usize) {
+pub(crate) fn flip(file: &Path, at: usize) {
     edit(file, |bytes| bytes[at] ^= 1);
 }
 
 /// Changes the content of `file`.
-pub(super) fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(file).expect("the file can be read");
     change(&mut bytes);
     fs::write(file, bytes).expect("the file can be written");
 }
 
 /// How many bytes `file` has.
-pub(super) fn len(file: &Path) -> usize {
+pub(crate) fn len(file: &Path) -> usize {
     let found = fs::metadata(file).expect("the file is there");
     usize::try_from(found.len()).expect("it fits into memory")
 }
 
 /// Where the frames of a segment end, and where the last of them begins: each is a head of 16
 /// bytes, of which the first 4 are the length of what follows, padded to 8.
-pub(super) fn frames_end(segment: &Path) -> (usize, usize) {
+pub(crate) fn frames_end(segment: &Path) -> (usize, usize) {
     let bytes = fs::read(segment).expect("the segment can be read");
     let (mut last, mut at) = (HEADER_BYTES, HEADER_BYTES);
     while bytes.get(at..at + 16).is_some_and(|head| head.iter().any(|byte| *byte != 0)) {
@@ -220,4 +220,4 @@ pub(super) fn frames_end(segment: &Path) -> (usize, usize) {
 }
 
 /// A segment's header.
-pub(super) const HEADER_BYTES: usize = 4096;
+pub(crate) const HEADER_BYTES: usize = 4096;

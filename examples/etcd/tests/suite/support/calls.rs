@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest, RangeResponse,
-    ResponseHeader,
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, RangeRequest,
+    RangeResponse, ResponseHeader,
 };
 
 use super::server::Server;
@@ -40,6 +40,12 @@ pub(crate) async fn delete_everything(client: &Client) -> i64 {
     let request = DeleteRangeRequest { key, range_end, ..DeleteRangeRequest::default() };
     let answer = client.kv().delete_range(request).await.expect("a deletion is answered");
     revision_of(answer.into_inner().header)
+}
+
+/// Has the engine save all that is applied.
+pub(crate) async fn save(client: &Client) {
+    let defragment = client.maintenance().defragment(DefragmentRequest::default()).await;
+    defragment.expect("the engine can be saved");
 }
 
 /// Compacts, and waits until what is gone is gone.

@@ -1,0 +1,17 @@
+//! Looking into a data directory: `drystone-etcd inspect`.
+//!
+//! | room | asks |
+//! |---|---|
+//! | [`look`] | (runs the command, and takes its JSON apart) |
+//! | [`running`] | whether a look beside a busy server shows all that was acknowledged, and harms nothing |
+//! | [`stopped`] | whether what a member left is shown as it is, with each engine |
+//! | [`damage`] | whether damage is named, and the rest shown |
+//! | [`schema`] | whether the JSON is what the README says, for every kind of request |
+//!
+//! Several members are looked at in [`crate::cluster`].
+
+mod damage;
+pub(crate) mod look;
+mod running;
+mod schema;
+mod stopped;

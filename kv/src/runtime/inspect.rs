@@ -1,0 +1,380 @@
+//! A look into the folder of a replica, for people, while the replica may be running.
+//!
+//! **The problem.** After an accident somebody has to see what each member holds: who it thinks the
+//! members are, which commands it was told of, which of them are in its state. The member may be
+//! up, and must not notice; or it may not come up at all, because something is damaged.
+//!
+//! **The idea.** The parts of the folder are looked at one by one, and none of them stops the
+//! others from being shown: each is what it is, or why it cannot be read.
+//!
+//! ```text
+//!     FORMAT, ENGINE ──► which engine, in which folder
+//!     engine-a/      ──► EngineView ──► positions, members, counts
+//!     raft/          ──► drystone_raft::store::Inspection ──► term, vote, members, entries
+//!                                                              └─► envelope ──► Command
+//! ```
+//!
+//! The engine comes before the log: whatever is in the first is then in the second, or let go of.
+//! Nothing is locked. What is wrong is looked at again until it is there twice in the same words.
+
+mod trouble;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use drystone_raft::runtime::Node;
+use drystone_raft::store::{GroupId, GroupLog, Inspection as LogInspection, Store as GroupStore};
+use drystone_raft::{Configuration, Entry, Index, NodeId, Payload};
+use drystone_vfs::{Clock, Vfs};
+
+use crate::command::Command;
+use crate::data_dir::{REPLICA, look};
+use crate::engine::{EngineStats, Snapshot, Space};
+use crate::engines::{EngineKind, EngineView, Shape, Visitor};
+use crate::error::Error;
+use crate::limits::check_members;
+use crate::members::Cluster;
+use crate::record::{Record, decode, revision_of};
+use crate::reply::Alarm;
+use crate::runtime::envelope;
+use crate::runtime::folder::{ENGINES, LOG, POINTER, read_pointer};
+use crate::runtime::machine::Machine;
+use crate::runtime::replica::log_failed;
+use crate::state::{
+    META_COMPACTED, META_LOADING, META_SWEPT, load_alarms, load_applied, load_number, load_revision,
+};
+
+pub use crate::runtime::envelope::Origin;
+pub use trouble::Trouble;
+
+/// How often one looks for a moment at which nothing changes.
+const LOOKS_MAX: usize = 10;
+
+/// What is in the folder of a replica.
+#[derive(Debug)]
+pub struct Inspection {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    /// Which engine the folder was made with; `None` if there is no replica in it.
+    pub engine: Result<Option<EngineKind>, Error>,
+    /// What that engine has saved; `None` if nothing.
+    pub state: Result<Option<SavedState>, Error>,
+    /// The consensus log; `None` if there is none.
+    pub log: Result<Option<LogInspection>, Error>,
+}
+
+/// What an engine has saved.
+#[derive(Debug)]
+pub struct SavedState {
+    /// The engine's folder.
+    pub dir: PathBuf,
+    /// It is being filled with a state that another member sends, and holds none yet.
+    pub loading: bool,
+    /// The newest command whose effect is in it.
+    pub applied: u64,
+    /// The newest main revision.
+    pub revision: u64,
+    /// The oldest readable main revision; `None` until the first compaction.
+    pub compacted: Option<u64>,
+    /// The newest compaction whose garbage is all gone.
+    pub swept: Option<u64>,
+    /// The members, as of `applied`.
+    pub cluster: Cluster,
+    /// Those that stand.
+    pub alarms: Vec<Alarm>,
+    /// How much there is.
+    pub stats: EngineStats,
+    /// How the engine's files are laid out.
+    pub shape: Shape,
+    /// What a look at every record tells, if that was asked for.
+    pub census: Option<Result<Census, Error>>,
+}
+
+/// What a look at every record tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Keys that are there.
+    pub keys: u64,
+    /// Puts, old ones included.
+    pub puts: u64,
+    /// Deletes that are not compacted away.
+    pub tombstones: u64,
+}
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Every record of the engine is read: keys are counted, and all checksums are looked at.
+    pub census: bool,
+}
+
+/// An entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// Its place.
+    pub index: u64,
+    /// The term of the leader that made it.
+    pub term: u64,
+    /// It is known to be committed. If not, it may be all the same.
+    pub committed: bool,
+    /// What it says.
+    pub said: Said,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing: a leader begins its term with one.
+    Blank,
+    /// Who votes from here on.
+    Voters(Arc<Configuration>),
+    /// A change of the store.
+    Command {
+        /// The member that handed it on, if another than the leader was asked.
+        origin: Option<Origin>,
+        /// The change.
+        command: Command,
+        /// Its bytes in the log.
+        bytes: usize,
+    },
+    /// A command that this member, a witness, does not get to see.
+    Withheld,
+    /// Bytes that are no command of this version.
+    Unreadable {
+        /// All of them.
+        bytes: Bytes,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+impl Inspection {
+    /// The group that a replica's log is about.
+    pub const GROUP: GroupId = Node::<Machine>::GROUP;
+
+    /// Looks into the folder `dir`. Locks nothing and changes nothing.
+    pub fn open(vfs: Arc<dyn Vfs>, clock: &Arc<dyn Clock>, dir: &Path, depth: Depth) -> Inspection {
+        let engine = look(&vfs, dir, REPLICA);
+        let state = match &engine {
+            Ok(Some(kind)) => settled(|| {
+                let state = SavedState::read(&vfs, clock, dir, *kind, depth);
+                let trouble = match &state {
+                    Ok(Some(SavedState { census: Some(Err(error)), .. })) | Err(error) => {
+                        Some(format!("{error:?}"))
+                    }
+                    Ok(_) => None,
+                };
+                (state, trouble)
+            }),
+            Ok(None) | Err(_) => Ok(None),
+        };
+        let log = read_log(&vfs, dir);
+        Inspection { vfs, dir: dir.to_path_buf(), engine, state, log }
+    }
+
+    /// What the log says of the group.
+    pub fn group(&self) -> Option<GroupLog<'_>> {
+        self.log.as_ref().ok()?.as_ref()?.group(Inspection::GROUP)
+    }
+
+    /// The newest command whose effect the engine has saved; 0 if there is none, or nobody can tell.
+    pub fn applied(&self) -> u64 {
+        self.state.as_ref().ok().and_then(Option::as_ref).map_or(0, |state| state.applied)
+    }
+
+    /// Entries up to here are known to be committed, by what is in the log of `me` and by what has
+    /// been applied.
+    pub fn committed(&self, me: NodeId) -> u64 {
+        let applied = self.applied();
+        let logged = self.group().map(|group| (group.committed(me).0, group.last().index.0));
+        let (logged, last) = logged.unwrap_or_default();
+        logged.max(applied.min(last))
+    }
+
+    /// The members as of the last entry that is known to be committed, and that entry: those of the
+    /// engine, and what the log of `me` says about members behind that.
+    pub fn members(&mut self, me: NodeId) -> (Cluster, u64) {
+        let state = self.state.as_ref().ok().and_then(Option::as_ref);
+        let saved = state.map(|state| (state.cluster.clone(), state.applied));
+        let (mut cluster, applied) = saved.unwrap_or_default();
+        let committed = self.committed(me);
+        let follow = |entry: Logged| {
+            if let Said::Command { command, .. } = entry.said
+                && command.is_of_members()
+                && check_members(&command).is_ok()
+                && let Ok(edit) = cluster.decide(&command)
+            {
+                cluster.make(edit);
+            }
+            Ok::<(), Infallible>(())
+        };
+        // What cannot be read is told when the entries are shown.
+        let _ = self.entries(me, applied + 1, committed, follow);
+        (cluster, committed.max(applied))
+    }
+
+    /// Shows `visit` the entries from `from` to `through` that the log of `me` holds, in order and
+    /// one at a time. Returns what could not be read.
+    ///
+    /// A member that runs may let go of the oldest entries meanwhile: the rest is shown then.
+    ///
+    /// # Errors
+    /// Those of `visit`, which end it.
+    pub fn entries<E>(
+        &mut self,
+        me: NodeId,
+        from: u64,
+        through: u64,
+        mut visit: impl FnMut(Logged) -> Result<(), E>,
+    ) -> Result<Vec<Trouble>, E> {
+        let committed = self.committed(me);
+        let last = self.group().map_or(0, |group| group.last().index.0);
+        let (mut next, through) = (Index(from), Index(through.min(last)));
+        let mut troubles: Vec<Trouble> = Vec::new();
+        let mut before = None;
+        loop {
+            let mut failed = None;
+            let Some(group) = self.group() else { return Ok(troubles) };
+            for entry in group.entries(next, through) {
+                match entry {
+                    Ok(entry) => {
+                        next = entry.index.next();
+                        visit(logged(entry, committed))?;
+                    }
+                    Err(error) => {
+                        let text = Some(format!("{error:?}"));
+                        if before != text {
+                            failed = Some(text);
+                            break;
+                        }
+                        troubles.push(Trouble::of(&log_failed(error), &self.dir));
+                    }
+                }
+            }
+            match failed {
+                None => return Ok(troubles),
+                Some(text) => before = text,
+            }
+            // Files that were let go of are used again: what stands there now is another's.
+            self.log = read_log(&self.vfs, &self.dir);
+        }
+    }
+}
+
+impl SavedState {
+    fn read(
+        vfs: &Arc<dyn Vfs>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+        kind: EngineKind,
+        depth: Depth,
+    ) -> Result<Option<SavedState>, Error> {
+        let pointer = dir.join(POINTER);
+        let which = read_pointer(&**vfs, &pointer)?;
+        let here = dir.join(ENGINES[which]);
+        let mut counting = Counting::new();
+        let mut count = |key: &[u8], value: &[u8]| counting.take(key, value);
+        let visitor: Option<Visitor<'_>> = if depth.census { Some(&mut count) } else { None };
+        let view = match EngineView::open(vfs, Arc::clone(clock), &here, kind, visitor) {
+            // What can be told without the records is told.
+            Err(error) if depth.census => {
+                let plain = Depth { census: false };
+                let state = SavedState::read(vfs, clock, dir, kind, plain)?;
+                let census = Some(Err(error.into()));
+                return Ok(state.map(|state| SavedState { census, ..state }));
+            }
+            view => view?,
+        };
+        if read_pointer(&**vfs, &pointer)? != which {
+            // Another member's state has just taken the place of this one.
+            return SavedState::read(vfs, clock, dir, kind, depth);
+        }
+        let Some(EngineView { snapshot, stats, shape }) = view else { return Ok(None) };
+        Ok(Some(SavedState {
+            dir: here,
+            loading: snapshot.get(Space::Meta, META_LOADING)?.is_some(),
+            applied: load_applied(&snapshot)?,
+            revision: load_revision(&snapshot)?,
+            compacted: load_number(&snapshot, META_COMPACTED)?,
+            swept: load_number(&snapshot, META_SWEPT)?,
+            cluster: Cluster::load(&snapshot)?,
+            alarms: load_alarms(&snapshot)?.into_iter().collect(),
+            stats,
+            shape,
+            census: depth.census.then(|| counting.finish()),
+        }))
+    }
+}
+
+/// Counts records, the oldest first. Takes some 30 bytes of memory for each key.
+struct Counting {
+    hashers: [RandomState; 2],
+    /// The keys that have records, and whether the newest of each is a put. Two keys with both
+    /// hashes equal would be counted as one; nobody will see that happen.
+    keys: HashMap<[u64; 2], bool>,
+    census: Census,
+    failed: Option<Error>,
+}
+
+impl Counting {
+    fn new() -> Counting {
+        let hashers = [RandomState::new(), RandomState::new()];
+        let (keys, census) = (HashMap::new(), Census::default());
+        Counting { hashers, keys, census, failed: None }
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) {
+        let bytes = Bytes::copy_from_slice(value);
+        let record = match revision_of(key).and_then(|revision| decode(revision, bytes)) {
+            Ok(record) => record,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                return;
+            }
+        };
+        let is_put = matches!(record, Record::Put(_));
+        let count = if is_put { &mut self.census.puts } else { &mut self.census.tombstones };
+        *count += 1;
+        self.keys.insert([0, 1].map(|at| self.hashers[at].hash_one(record.key())), is_put);
+    }
+
+    fn finish(self) -> Result<Census, Error> {
+        let keys = self.keys.values().filter(|is_put| **is_put).count() as u64;
+        self.failed.map_or(Ok(Census { keys, ..self.census }), Err)
+    }
+}
+
+fn read_log(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<LogInspection>, Error> {
+    GroupStore::inspect(vfs, &dir.join(LOG)).map_err(log_failed)
+}
+
+fn logged(entry: Entry, committed: u64) -> Logged {
+    let Entry { term, index, payload } = entry;
+    let said = match payload {
+        Payload::Blank => Said::Blank,
+        Payload::Configuration(voters) => Said::Voters(voters),
+        Payload::Withheld => Said::Withheld,
+        Payload::Data(bytes) => match envelope::open(&bytes) {
+            Ok((origin, command)) => Said::Command { origin, command, bytes: bytes.len() },
+            Err(malformed) => Said::Unreadable { bytes, reason: malformed.0 },
+        },
+    };
+    Logged { index: index.0, term: term.0, committed: index.0 <= committed, said }
+}
+
+/// Looks again until nothing is wrong, or the same is wrong twice.
+fn settled<T>(mut look: impl FnMut() -> (T, Option<String>)) -> T {
+    let mut before = None;
+    for _ in 1..LOOKS_MAX {
+        let (found, trouble) = look();
+        if trouble.is_none() || trouble == before {
+            return found;
+        }
+        before = trouble;
+    }
+    look().0
+}
