@@ -51,6 +51,7 @@
 //! The network between callers and members, and the messages of [`Peers`]: those belong to the
 //! server.
 
+mod observer;
 mod options;
 
 mod envelope;
@@ -71,6 +72,7 @@ pub mod inspect;
 mod replica;
 mod restore;
 
+pub use observer::Observer;
 pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;

@@ -1,47 +1,64 @@
 //! One gRPC call under way, and how it is counted.
 //!
 //! Every call that was started is counted as ended exactly once: with the code of its answer, or as
-//! canceled if the client went away first.
+//! canceled if the client went away first. The bodies of both directions pass through here, where
+//! the messages in them are counted:
+//!
+//! ```text
+//!   request ──► CountedRequest ──► tonic, service ──► CountedBody ──► client
+//!                  messages, bytes                       messages, bytes, code, time
+//! ```
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::grpc_method::MethodId;
+use crate::grpc_method::{Method, MethodId};
 use crate::member::Shared;
 
-/// A call that was started and has not been counted as ended.
+/// A call that was started.
 pub(crate) struct Call {
-    member: Option<Shared>,
+    member: Shared,
     method: MethodId,
+    began: Instant,
+    ended: bool,
 }
 
 impl Call {
-    /// A call of `method`.
-    pub(crate) fn new(member: Shared, method: MethodId) -> Call {
-        Call { member: Some(member), method }
+    /// A call of `method` comes in.
+    pub(crate) fn start(member: Shared, method: MethodId) -> Call {
+        member.metrics.grpc.get(method).start();
+        Call { member, method, began: Instant::now(), ended: false }
+    }
+
+    fn method(&self) -> &Method {
+        self.member.metrics.grpc.get(self.method)
     }
 
     /// Whether one message goes each way.
     pub(crate) fn is_unary(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.metrics.grpc.get(self.method).is_unary())
+        self.method().is_unary()
     }
 
     /// Counts the call as ended; only the first time matters.
     pub(crate) fn end(&mut self, code: Code) {
-        if let Some(member) = self.member.take() {
-            member.metrics.grpc.get(self.method).end(code);
+        if std::mem::replace(&mut self.ended, true) {
+            return;
         }
-    }
-
-    /// Hands the counting on.
-    pub(crate) fn take(&mut self) -> Call {
-        Call { member: self.member.take(), method: self.method }
+        let (took, method) = (self.began.elapsed(), self.method());
+        method.end(code, took);
+        if method.is_unary() && took > self.member.config.slow_call {
+            let response_type = format!("/{}/{}", method.service_name, method.name);
+            let time_spent = format!("{took:?}");
+            tracing::warn!(response_type, time_spent, code = ?code, "request stats");
+        }
     }
 }
 
@@ -51,16 +68,107 @@ impl Drop for Call {
     }
 }
 
-/// The body of a streamed answer, which ends its call when it ends.
+/// Finds the messages in the bytes of a body: each is a flag, its length in four bytes, and that
+/// many bytes.
+#[derive(Debug, Default)]
+struct Messages {
+    head: [u8; Messages::HEAD_BYTES],
+    filled: usize,
+    left: u64,
+}
+
+impl Messages {
+    const HEAD_BYTES: usize = 5;
+
+    /// Takes the next bytes. How many messages end in them, and how many bytes of messages there
+    /// are, heads not counted.
+    fn take(&mut self, mut bytes: &[u8]) -> (u64, u64) {
+        let (mut ended, mut count) = (0, 0);
+        while !bytes.is_empty() {
+            if self.filled < Messages::HEAD_BYTES {
+                let part = bytes.len().min(Messages::HEAD_BYTES - self.filled);
+                self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
+                self.filled += part;
+                bytes = &bytes[part..];
+                if self.filled < Messages::HEAD_BYTES {
+                    return (ended, count);
+                }
+                let [_, length @ ..] = self.head;
+                self.left = u64::from(u32::from_be_bytes(length));
+            }
+            let part = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+            bytes = &bytes[part..];
+            self.left -= part as u64;
+            count += part as u64;
+            if self.left == 0 {
+                ended += 1;
+                self.filled = 0;
+            }
+        }
+        (ended, count)
+    }
+}
+
+/// The body of a request.
+pub(crate) struct CountedRequest {
+    body: Incoming,
+    messages: Messages,
+    member: Shared,
+    method: MethodId,
+}
+
+impl CountedRequest {
+    /// `body`, as what `call` asks.
+    pub(crate) fn new(body: Incoming, call: &Call) -> CountedRequest {
+        let (member, method) = (call.member.clone(), call.method);
+        CountedRequest { body, messages: Messages::default(), member, method }
+    }
+}
+
+impl http_body::Body for CountedRequest {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            let (messages, bytes) = self.messages.take(data);
+            let metrics = &self.member.metrics;
+            metrics.grpc.get(self.method).receive(messages);
+            metrics.client_bytes_received.add(bytes);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer. That of a gRPC call ends its call when it ends.
 pub(crate) struct CountedBody {
     body: Body,
-    call: Call,
+    call: Option<(Call, Messages)>,
 }
 
 impl CountedBody {
     /// `body`, as the answer to `call`.
     pub(crate) fn new(body: Body, call: Call) -> CountedBody {
-        CountedBody { body, call }
+        CountedBody { body, call: Some((call, Messages::default())) }
+    }
+
+    /// What is not to be counted.
+    pub(crate) fn plain(body: Body) -> CountedBody {
+        CountedBody { body, call: None }
     }
 }
 
@@ -73,14 +181,19 @@ impl http_body::Body for CountedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some((call, messages)) = &mut self.call else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    self.call.end(code(trailers));
+                    call.end(code(trailers));
+                } else if let Some(data) = frame.data_ref() {
+                    let (messages, bytes) = messages.take(data);
+                    call.method().send(messages);
+                    call.member.metrics.client_bytes_sent.add(bytes);
                 }
             }
-            Some(Err(status)) => self.call.end(status.code()),
-            None => self.call.end(Code::Ok),
+            Some(Err(status)) => call.end(status.code()),
+            None => call.end(Code::Ok),
         }
         Poll::Ready(frame)
     }
@@ -96,4 +209,29 @@ impl http_body::Body for CountedBody {
 
 fn code(trailers: &HeaderMap) -> Code {
     trailers.get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The network cuts bytes wherever it likes.
+    #[test]
+    fn messages_are_found_however_the_bytes_are_cut() {
+        let mut bytes = Vec::new();
+        for length in [0_usize, 3, 0, 300, 1] {
+            bytes.push(0);
+            bytes.extend(u32::try_from(length).unwrap().to_be_bytes());
+            bytes.extend(vec![7; length]);
+        }
+        for cut in 1..=bytes.len() {
+            let mut messages = Messages::default();
+            let (mut ended, mut count) = (0, 0);
+            for part in bytes.chunks(cut) {
+                let (more, bytes) = messages.take(part);
+                (ended, count) = (ended + more, count + bytes);
+            }
+            assert_eq!((ended, count), (5, 304), "cut every {cut} bytes");
+        }
+    }
 }

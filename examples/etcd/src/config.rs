@@ -85,6 +85,12 @@ pub(crate) struct Config {
     pub(crate) keepalive_interval: Option<Duration>,
     /// How long a ping may stay unanswered.
     pub(crate) keepalive_timeout: Duration,
+    /// Whether /metrics shows the times of gRPC calls.
+    pub(crate) extensive_metrics: bool,
+    /// What takes longer to apply is logged and counted.
+    pub(crate) slow_apply: Duration,
+    /// Unary calls that take longer are logged.
+    pub(crate) slow_call: Duration,
     /// What is logged, how and where.
     pub(crate) log: LogConfig,
 }
@@ -214,6 +220,9 @@ impl Config {
             watch_progress_interval: flags.watch_progress_notify_interval,
             keepalive_interval: Some(flags.grpc_keepalive_interval).filter(|t| !t.is_zero()),
             keepalive_timeout: flags.grpc_keepalive_timeout,
+            extensive_metrics: flags.metrics == "extensive",
+            slow_apply: flags.warning_apply_duration,
+            slow_call: flags.warning_unary_request_duration,
             log: LogConfig {
                 level: flags.log_level.clone(),
                 json: flags.log_format == "json",

@@ -28,7 +28,7 @@ use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as _};
 use tonic::{Code, Status};
 
-use crate::call::{Call, CountedBody};
+use crate::call::{Call, CountedBody, CountedRequest};
 use crate::error_text;
 use crate::grpc_method::{Service, Unknown};
 use crate::http_routes;
@@ -94,12 +94,13 @@ impl Dispatch {
             Ok(found) => found,
             Err(unknown) => return Answer::now(unknown_method(unknown).into_http()),
         };
-        let method = methods.get(id);
-        method.start();
+        let (method, mut call) = (methods.get(id), Call::start(self.member.clone(), id));
+        self.member.metrics.clients.count(request.headers(), method.is_unary());
         if let Err(status) = self.check_place(service, method.name, wants_leader) {
-            method.end(status.code());
+            call.end(status.code());
             return Answer::now(status.into_http());
         }
+        let request = request.map(|body| CountedRequest::new(body, &call));
         let servers = &self.servers;
         let future = match service {
             Service::Kv => servers.kv.clone().call(request),
@@ -110,11 +111,11 @@ impl Dispatch {
             Service::Auth => servers.auth.clone().call(request),
             Service::Health => servers.health.clone().call(request),
             Service::Missing => {
-                method.end(Code::Unimplemented);
+                call.end(Code::Unimplemented);
                 return Answer::now(error_text::unimplemented(method.name).into_http());
             }
         };
-        Answer::Grpc { future, call: Call::new(self.member.clone(), id) }
+        Answer::Grpc { future, call: Some(call) }
     }
 
     /// What this member does not do where it stands: a learner does little, and a client may want
@@ -138,7 +139,7 @@ impl Dispatch {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Dispatch {
-    type Response = Response<Body>;
+    type Response = Response<CountedBody>;
     type Error = Infallible;
     type Future = Answer;
 
@@ -162,8 +163,8 @@ pub(crate) enum Answer {
     Grpc {
         /// tonic's.
         future: BoxFuture<Response<Body>, Infallible>,
-        /// What it answers.
-        call: Call,
+        /// What it answers, until it does.
+        call: Option<Call>,
     },
 }
 
@@ -174,41 +175,44 @@ impl Answer {
 }
 
 impl Future for Answer {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<CountedBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Answer::Now(response) => {
-                Poll::Ready(Ok(response.take().expect("a future is not polled after its end")))
+                let response = response.take().expect(ENDED);
+                Poll::Ready(Ok(response.map(CountedBody::plain)))
             }
-            Answer::Page(page) => page.as_mut().poll(cx).map(Ok),
+            Answer::Page(page) => {
+                page.as_mut().poll(cx).map(|page| Ok(page.map(CountedBody::plain)))
+            }
             Answer::Grpc { future, call } => {
                 let Ok(response) = ready!(future.as_mut().poll(cx));
-                Poll::Ready(Ok(finish(call, response)))
+                Poll::Ready(Ok(finish(call.take().expect(ENDED), response)))
             }
         }
     }
 }
 
+const ENDED: &str = "a future is not polled after its end";
+
 /// tonic puts an error that comes before any message into the headers, and everything else into the
 /// trailers. So a unary response without a status in its headers has succeeded, and a stream's
 /// status is known when its body ends.
-fn finish(call: &mut Call, response: Response<Body>) -> Response<Body> {
+fn finish(mut call: Call, response: Response<Body>) -> Response<CountedBody> {
     let Some(code) = response.headers().get(Status::GRPC_STATUS) else {
         if call.is_unary() {
             call.end(Code::Ok);
-            return response;
         }
-        let call = call.take();
-        return response.map(|body| Body::new(CountedBody::new(body, call)));
+        return response.map(|body| CountedBody::new(body, call));
     };
     let code = Code::from_bytes(code.as_bytes());
     if code != Code::OutOfRange {
         call.end(code);
-        return response;
+        return response.map(CountedBody::plain);
     }
     let status = Status::from_header_map(response.headers());
-    match status.as_ref().and_then(error_text::too_large) {
+    let response = match status.as_ref().and_then(error_text::too_large) {
         Some(status) => {
             call.end(status.code());
             status.into_http()
@@ -217,7 +221,8 @@ fn finish(call: &mut Call, response: Response<Body>) -> Response<Body> {
             call.end(code);
             response
         }
-    }
+    };
+    response.map(CountedBody::plain)
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

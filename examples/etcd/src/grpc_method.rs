@@ -9,8 +9,11 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tonic::Code;
+
+use crate::metrics::histogram::{Buckets, CALL, Histogram};
 
 /// A gRPC service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub(crate) struct Method {
     shape: Shape,
     started: AtomicU64,
     handled: [AtomicU64; CODES.len()],
+    received: AtomicU64,
+    sent: AtomicU64,
+    times: Histogram,
 }
 
 /// Codes as their names are printed, by number.
@@ -202,6 +208,9 @@ impl Methods {
                 shape,
                 started: AtomicU64::new(0),
                 handled: Default::default(),
+                received: AtomicU64::new(0),
+                sent: AtomicU64::new(0),
+                times: Histogram::new(CALL),
             }));
             rows.push((service, service_name, first..methods.len()));
         }
@@ -236,8 +245,34 @@ impl Method {
     }
 
     /// A call has ended.
-    pub(crate) fn end(&self, code: Code) {
+    pub(crate) fn end(&self, code: Code, took: Duration) {
         self.handled[code as usize].fetch_add(1, Ordering::Relaxed);
+        self.times.observe(took);
+    }
+
+    /// Messages have come in.
+    pub(crate) fn receive(&self, messages: u64) {
+        self.received.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Messages have gone out.
+    pub(crate) fn send(&self, messages: u64) {
+        self.sent.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// How many messages came in.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// How many messages went out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How long calls took.
+    pub(crate) fn times(&self) -> Buckets {
+        self.times.read()
     }
 
     /// Whether one message goes each way.

@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     match path {
         "/health" | "/version" | "/metrics" if !is_get => method_not_allowed(),
         "/health" => health(&member, query).await,
-        "/metrics" => text(StatusCode::OK, METRICS_TEXT, metrics::page(&member)),
+        "/metrics" => text(StatusCode::OK, METRICS_TEXT, metrics::page(&member).await),
         "/version" if scope == Scope::Clients => text(StatusCode::OK, JSON, version::json()),
         _ => match checks_of(path) {
             Some(_) if !is_get => method_not_allowed(),

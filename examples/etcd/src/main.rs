@@ -27,6 +27,7 @@ mod logging;
 mod version;
 
 mod data_dir;
+mod disk;
 mod formation;
 mod identity;
 mod inspect;

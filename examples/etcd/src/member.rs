@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use drystone_etcd_api::etcdserverpb as pb;
 use drystone_kv::command::Command;
@@ -30,6 +31,8 @@ use crate::store::{Error, Replica};
 
 /// What gRPC itself adds to a request, by etcd's reckoning.
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+/// etcd asks again when nobody has confirmed a read for so long, and counts it as slow.
+const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 
 /// The member as tasks and threads share it.
 #[derive(Clone)]
@@ -124,7 +127,12 @@ impl Member {
 
     /// Waits until a read shows every write that was acknowledged before this call.
     pub(crate) async fn linearize(&self) -> Result<(), Status> {
-        relayed(self.kv.linearize()).await.map_err(|error| {
+        let began = Instant::now();
+        let confirmed = relayed(self.kv.linearize()).await;
+        if began.elapsed() > SLOW_READ_INDEX {
+            self.metrics.read_indexes_slow.add(1);
+        }
+        confirmed.map_err(|error| {
             self.metrics.read_indexes_failed.add(1);
             self.failed(&error)
         })
@@ -157,8 +165,8 @@ impl Member {
 impl Shared {
     /// A member over an open store.
     pub(crate) fn new(place: &Place, config: Config, shutdown: Shutdown) -> Shared {
-        let Place { replica: kv, office, identity, is_learner } = place.clone();
-        let metrics = Metrics::new();
+        let Place { replica: kv, office, identity, is_learner, disk, applies } = place.clone();
+        let metrics = Metrics::new(disk, applies);
         let broken = AtomicBool::new(false);
         Shared(Arc::new(Member {
             kv,

@@ -16,15 +16,17 @@ use drystone_kv::command::Command;
 use drystone_kv::members::Member;
 use drystone_raft::Role;
 use drystone_raft::runtime::tcp::{Limits as TcpLimits, Tcp, TcpConfig};
-use drystone_vfs::{Clock, OsClock, OsVfs};
+use drystone_vfs::{Clock, OsClock};
 use tokio::time::sleep;
 
 use crate::config::{Config, ListenAddress};
 use crate::data_dir::DataDir;
+use crate::disk::{Timed, Times};
 use crate::error_text;
 use crate::formation::{self, Formation};
 use crate::identity::Identity;
 use crate::member::Shared;
+use crate::metrics::Applies;
 use crate::peers::{Desk, Known, Office, Port, Roll, members_at};
 use crate::store::{Error, Limits, Options, Replica, ReplicaOptions};
 
@@ -48,6 +50,10 @@ pub(crate) struct Place {
     pub(crate) identity: Identity,
     /// Whether it has no vote.
     pub(crate) is_learner: Arc<AtomicBool>,
+    /// How long the disk takes.
+    pub(crate) disk: Arc<Times>,
+    /// How long it takes to apply what was agreed on.
+    pub(crate) applies: Arc<Applies>,
 }
 
 /// Takes it. To be called on the runtime that is to carry the consensus.
@@ -72,9 +78,11 @@ pub(crate) async fn take(config: &Config, mut data_dir: DataDir) -> Result<Place
     let (office, desk) = (Office::new(id, tcp.clone()), Arc::<Desk>::default());
     let mut options = replica_options(config, identity, founders);
     options.returns = data_dir.identity().is_some();
+    let (disk, applies) = (Arc::new(Times::new()), Arc::new(Applies::new(config.slow_apply)));
+    options.observer = applies.clone();
     options.alone = config.force_new_cluster.then(|| own_member(config, identity));
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
-    let (vfs, link) = (Arc::new(OsVfs::new()), tcp.link(inbound));
+    let (vfs, link) = (Arc::new(Timed::new(disk.clone())), tcp.link(inbound));
     let opened = Replica::open(vfs, clock, &data_dir.store(), link, office.clone(), options).await;
     let replica = opened.map_err(|error| cannot_open(&error))?;
     // The store is locked, and so is the directory.
@@ -86,7 +94,7 @@ pub(crate) async fn take(config: &Config, mut data_dir: DataDir) -> Result<Place
         tracing::info!(address = %port.address(), "serving peer traffic");
         tokio::spawn(port.serve(tcp.clone(), desk.clone()));
     }
-    let place = Place { replica, office, identity, is_learner: Arc::default() };
+    let place = Place { replica, office, identity, is_learner: Arc::default(), disk, applies };
     tokio::spawn(follow(place.clone(), roll));
     Ok(place)
 }
@@ -145,7 +153,7 @@ fn own_member(config: &Config, identity: Identity) -> Member {
 
 /// Follows the members wherever they go.
 async fn follow(place: Place, mut roll: Roll) {
-    let Place { replica, office, identity, is_learner } = place;
+    let Place { replica, office, identity, is_learner, .. } = place;
     let mut last = None;
     while replica.rank().role != Role::Stopped {
         let cluster = replica.cluster();

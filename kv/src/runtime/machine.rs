@@ -27,7 +27,9 @@ impl Machine {
     /// that cannot be what this member and the others wrote.
     fn run(&self, commands: &[(Index, &Bytes)]) -> Result<Vec<Result<Reply, Error>>, Error> {
         let (core, log) = (&self.core, self.core.folder.log());
+        let began = core.clock.monotonic();
         let ran = steps::run(&core.store, &core.lessor, core.options.id, &log, commands)?;
+        core.options.observer.applied(commands.len(), core.clock.monotonic() - began);
         if ran.of_members {
             core.roster_changed.notify_one();
         }
@@ -67,7 +69,10 @@ impl StateMachine for Machine {
 
     fn restore(&mut self, from: &mut dyn io::Read) -> io::Result<()> {
         let core = &self.core;
-        let (applied, old) = steps::take_over(&core.store, &core.folder, from)?;
+        core.options.observer.restoring(true);
+        let taken = steps::take_over(&core.store, &core.folder, from);
+        core.options.observer.restoring(false);
+        let (applied, old) = taken?;
         tracing::info!(applied, "the state of another member took the place of this one's");
         core.house.clear_when_gone(old);
         core.roster_changed.notify_one();

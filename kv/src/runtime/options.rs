@@ -1,5 +1,6 @@
 //! How a replica behaves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_raft::runtime::NodeConfig;
@@ -7,6 +8,7 @@ use drystone_raft::{Config, Configuration, NodeId};
 
 use crate::members::Member;
 use crate::options::Options;
+use crate::runtime::observer::Observer;
 
 /// How a replica behaves.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct ReplicaOptions {
     /// Bytes of log that may stay for one that is catching up, roughly; beyond, it is sent the
     /// whole state. Default 64 MiB.
     pub kept_bytes_max: u64,
+    /// Who is told how long things take. Default nobody.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl ReplicaOptions {
@@ -58,6 +62,7 @@ impl ReplicaOptions {
             request_timeout: Duration::from_secs(7),
             kept_entries: 5_000,
             kept_bytes_max: 64 << 20,
+            observer: Arc::new(()),
         }
     }
 

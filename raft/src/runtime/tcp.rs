@@ -56,6 +56,7 @@ use crate::types::{NodeId, Position};
 
 mod config;
 mod metrics;
+mod peer_metrics;
 mod refusal;
 
 mod shared;
@@ -85,6 +86,7 @@ use shared::Shared;
 
 pub use config::{Limits, TcpConfig};
 pub use metrics::Metrics;
+pub use peer_metrics::{PeerMetrics, RoundTrips};
 pub use refusal::RefusalKind;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
@@ -169,12 +171,15 @@ impl Tcp {
         if peers.get(&id).is_some_and(same) || id == self.shared.config.node {
             return;
         }
+        let mut counters = Arc::default();
         if let Some(before) = peers.remove(&id) {
             before.gone.notify_one();
+            // Whoever has moved is still the same.
+            counters = Arc::clone(&before.counters);
         }
         if let Some(address) = address {
             let outbox = Outbox::new(self.shared.config.limits.outbound_bytes_max);
-            let peer = Arc::new(Peer { id, address, outbox, gone: Notify::new() });
+            let peer = Arc::new(Peer { id, address, outbox, gone: Notify::new(), counters });
             peers.insert(id, Arc::clone(&peer));
             self.handle.spawn(dialler::run(Arc::clone(&self.shared), peer));
         }
@@ -186,11 +191,22 @@ impl Tcp {
         self.shared.counters.read()
     }
 
+    /// What was exchanged with each peer that is known, in the order of their names.
+    #[must_use]
+    pub fn peer_metrics(&self) -> Vec<PeerMetrics> {
+        let peers = self.shared.peers.read();
+        peers.values().map(|peer| peer.counters.read(peer.id)).collect()
+    }
+
     fn put(&self, to: NodeId, parcels: impl Iterator<Item = Parcel>) {
         let peer = self.shared.peers.read().get(&to).cloned();
         let counters = &self.shared.counters;
         match peer {
-            Some(peer) => add(&counters.dropped_full, peer.outbox.put(parcels)),
+            Some(peer) => {
+                let dropped = peer.outbox.put(parcels);
+                add(&counters.dropped_full, dropped);
+                add(&peer.counters.dropped, dropped);
+            }
             None => {
                 let messages = parcels.map(|parcel| parcel.messages.len()).sum();
                 add(&counters.dropped_unreachable, messages);

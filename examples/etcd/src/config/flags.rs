@@ -109,6 +109,17 @@ pub(crate) struct Flags {
     /// How long a ping may stay unanswered
     #[arg(long, default_value = "20s", value_parser = super::duration::parse)]
     pub(crate) grpc_keepalive_timeout: std::time::Duration,
+    /// basic, or extensive: times of gRPC calls as well
+    #[arg(long, default_value = "basic", value_parser = ["basic", "extensive"])]
+    pub(crate) metrics: String,
+    /// Log and count commands that take longer to apply
+    #[arg(long, alias = "experimental-warning-apply-duration", default_value = "100ms")]
+    #[arg(value_parser = super::duration::parse)]
+    pub(crate) warning_apply_duration: std::time::Duration,
+    /// Log unary calls that take longer
+    #[arg(long, alias = "experimental-warning-unary-request-duration", default_value = "300ms")]
+    #[arg(value_parser = super::duration::parse)]
+    pub(crate) warning_unary_request_duration: std::time::Duration,
     /// zap is the only one: one JSON object a line
     #[arg(long, default_value = "zap", value_parser = ["zap"])]
     pub(crate) logger: String,
@@ -173,17 +184,12 @@ pub(crate) const IDLE: &[Extra] = &[
     value("experimental-downgrade-check-time", UNWATCHED),
     value("feature-gates", "no gate changes what one member does here"),
     value("v2-deprecation", "there is no v2 store"),
-    value("warning-apply-duration", "slow requests are not logged yet"),
-    value("experimental-warning-apply-duration", "slow requests are not logged yet"),
-    value("warning-unary-request-duration", "slow requests are not logged yet"),
-    value("experimental-warning-unary-request-duration", "slow requests are not logged yet"),
     value("grpc-keepalive-min-time", "clients may ping as often as they like"),
     boolean("socket-reuse-port", "one listener hands connections to all cores"),
     boolean("socket-reuse-address", "always on"),
     value("cors", "no cross-origin headers are sent"),
     value("host-whitelist", "the Host header is not looked at"),
     boolean("enable-pprof", "there is no Go runtime to profile"),
-    value("metrics", "/metrics has one level of detail"),
     value("auth-token", "authentication is not implemented yet"),
     value("auth-token-ttl", "authentication is not implemented yet"),
     value("bcrypt-cost", "authentication is not implemented yet"),

@@ -11,6 +11,8 @@
 
 use std::fmt::{Display, Write};
 
+use super::histogram::{Buckets, Histogram};
+
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -18,6 +20,8 @@ pub(crate) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Times, sorted.
+    Histogram,
 }
 
 /// A page in the making.
@@ -48,17 +52,47 @@ impl Page {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
-    /// One number of the metric that was begun last. Label values must need no escaping.
+    /// A histogram without labels.
+    pub(crate) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.head(name, help, Kind::Histogram);
+        self.buckets(name, &[], &histogram.read());
+    }
+
+    /// The numbers of one histogram of the metric that was begun last. The buckets of Prometheus
+    /// hold what is in those below as well, and the count is that of the last, so that they agree
+    /// whatever is observed meanwhile.
+    pub(crate) fn buckets(&mut self, name: &str, labels: &[(&str, &str)], buckets: &Buckets) {
+        let (bucket, mut below) = (format!("{name}_bucket"), 0);
+        for (bound, count) in &buckets.buckets {
+            below += count;
+            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.sample(&bucket, &labels, below);
+        }
+        self.sample(&format!("{name}_sum"), labels, buckets.sum.as_secs_f64());
+        self.sample(&format!("{name}_count"), labels, below);
+    }
+
+    /// One number of the metric that was begun last.
     pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         let mut separator = '{';
         for (label, text) in labels {
-            debug_assert!(!text.contains(['"', '\\', '\n']), "label values need no escaping");
-            self.write(format_args!("{separator}{label}=\"{text}\""));
+            self.write(format_args!("{separator}{label}=\""));
+            for character in text.chars() {
+                match character {
+                    '"' => self.0.push_str("\\\""),
+                    '\\' => self.0.push_str("\\\\"),
+                    '\n' => self.0.push_str("\\n"),
+                    other => self.0.push(other),
+                }
+            }
+            self.0.push('"');
             separator = ',';
         }
         if !labels.is_empty() {
@@ -91,5 +125,13 @@ mod tests {
             # HELP calls_total How many.\n# TYPE calls_total counter\n\
             calls_total{a=\"b\",c=\"d\"} 2.5\n";
         assert_eq!(page.into_text(), expected);
+    }
+
+    // A client may say that its version is anything.
+    #[test]
+    fn labels_are_escaped() {
+        let mut page = Page::default();
+        page.sample("a", &[("b", "x\"y\\z\n")], 1);
+        assert_eq!(page.into_text(), "a{b=\"x\\\"y\\\\z\\n\"} 1\n");
     }
 }

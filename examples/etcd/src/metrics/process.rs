@@ -23,6 +23,9 @@ pub(crate) fn write(page: &mut Page, start_seconds: f64) {
         let help = "Bytes of address space.";
         page.number("process_virtual_memory_bytes", help, Gauge, virtual_bytes);
     }
+    let space = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    let help = "Bytes of address space allowed.";
+    page.number("process_virtual_memory_max_bytes", help, Gauge, space);
     let open = fs::read_dir("/proc/self/fd").map(Iterator::count).ok();
     let limit = getrlimit(Resource::Nofile).current;
     if let Some(open) = open {

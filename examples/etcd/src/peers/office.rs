@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drystone_kv::runtime::{Ask, Asked, Peers, Told};
 use drystone_raft::NodeId;
-use drystone_raft::runtime::tcp::{Metrics as Traffic, Tcp};
+use drystone_raft::runtime::tcp::{PeerMetrics, Tcp};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -61,9 +61,9 @@ impl Office {
         others.values().filter_map(|other| other.urls.first().cloned()).collect()
     }
 
-    /// How many other members are known, and what the connections to them have done so far.
-    pub(crate) fn traffic(&self) -> (usize, Traffic) {
-        (self.others.lock().len(), self.tcp.metrics())
+    /// What was exchanged with each of the others so far.
+    pub(crate) fn traffic(&self) -> Vec<PeerMetrics> {
+        self.tcp.peer_metrics()
     }
 }
 

@@ -92,6 +92,7 @@ impl cluster_server::Cluster for Shared {
             return Err(Status::failed_precondition(error_text::LEARNER_NOT_READY));
         }
         let members = self.change_members(Command::MemberPromote { id }).await?;
+        self.metrics.promotions.add(1);
         tracing::info!(member_id = %MemberId(id), "promoted a member");
         Ok(Response::new(pb::MemberPromoteResponse { header: self.member_header(), members }))
     }

@@ -14,6 +14,8 @@
 //! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how
 //! many large answers are held in memory at once.
 
+use std::time::Instant;
+
 use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
 use drystone_kv::command::{Command, Compare, RangeRequest, SortBy, Txn, TxnOp};
 use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
@@ -44,10 +46,16 @@ impl kv_server::Kv for Shared {
             self.check_votes()?;
             self.linearize().await?;
         }
+        let began = Instant::now();
         let reply = match read_inline(self, &request) {
             Some(read) => read,
             None => self.off_thread(move |member| member.kv.range(&request)).await?,
         };
+        let took = began.elapsed();
+        match &reply {
+            Ok(_) => self.metrics.ranges_read.observe(took),
+            Err(_) => self.metrics.ranges_failed.observe(took),
+        }
         let reply = reply.map_err(|error| self.failed(&error))?;
         Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
     }

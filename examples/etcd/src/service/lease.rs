@@ -28,6 +28,8 @@ impl lease_server::Lease for Shared {
         let grant = Command::LeaseGrant(LeaseGrant { id, ttl });
         let reply = member::lease_grant_reply(self.propose(grant).await?);
         self.metrics.leases_granted.add(1);
+        let ttl = u64::try_from(reply.ttl).unwrap_or(0);
+        self.metrics.lease_times.observe(std::time::Duration::from_secs(ttl));
         Ok(Response::new(pb::LeaseGrantResponse {
             header: Some(self.header(reply.revision)),
             id: reply.id.0,

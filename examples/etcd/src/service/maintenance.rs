@@ -1,5 +1,8 @@
 //! Maintenance: status, alarms, hashes.
 
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use drystone_etcd_api::etcdserverpb::{self as pb, maintenance_server};
 use drystone_kv::command::{AlarmChange, AlarmKind, Command};
 use drystone_kv::reply::Alarm;
@@ -78,7 +81,13 @@ impl maintenance_server::Maintenance for Shared {
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let revision = request.into_inner().revision;
         let at = u64::try_from(revision).ok().filter(|&revision| revision > 0);
-        let hash = self.off_thread(move |member| member.kv.hash(at)).await?;
+        let hash = self.off_thread(move |member| {
+            let began = Instant::now();
+            let hash = member.kv.hash(at);
+            member.metrics.hashes.observe(began.elapsed());
+            hash
+        });
+        let hash = hash.await?;
         let hash = hash.map_err(|error| self.failed(&error))?;
         Ok(Response::new(pb::HashKvResponse {
             header: Some(self.header(hash.revision)),
@@ -92,7 +101,16 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        let done = self.off_thread(|member| member.kv.defragment()).await?;
+        let done = self.off_thread(|member| {
+            let metrics = &member.metrics;
+            metrics.defragments_under_way.fetch_add(1, Ordering::Relaxed);
+            let began = Instant::now();
+            let done = member.kv.defragment();
+            metrics.defragments.observe(began.elapsed());
+            metrics.defragments_under_way.fetch_sub(1, Ordering::Relaxed);
+            done
+        });
+        let done = done.await?;
         // Nothing is lost when that fails: the journal stays.
         done.map_err(|error| Status::internal(error_text::chain(&error)))?;
         Ok(Response::new(pb::DefragmentResponse::default()))

@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use drystone_etcd_api::etcdserverpb as pb;
@@ -52,6 +53,7 @@ pub(super) fn stream(member: &Shared) -> ReceiverStream<Part> {
 }
 
 fn send(member: &Member, parts: &mpsc::Sender<Part>) -> anyhow::Result<()> {
+    let began = Instant::now();
     let checkpoint = member.kv.checkpoint().map_err(|error| anyhow::anyhow!(error))?;
     let header = member.header(checkpoint.revision());
     let mut file = nameless(&member.config.data_dir)?;
@@ -78,6 +80,7 @@ fn send(member: &Member, parts: &mpsc::Sender<Part>) -> anyhow::Result<()> {
     }
     let hash = Bytes::copy_from_slice(&hasher.finalize());
     if put(parts, header, hash, 0) {
+        member.metrics.backups.observe(began.elapsed());
         tracing::info!(bytes, "successfully sent database snapshot to client");
     }
     Ok(())

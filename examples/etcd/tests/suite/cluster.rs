@@ -9,6 +9,7 @@
 //! | [`disaster`] | what is left when the quorum is gone, or a disk is damaged |
 //! | [`clients`] | whether leases and watches live on any member |
 //! | [`inspect`] | whether all members' directories show the same members and commands |
+//! | [`metrics`] | what they tell of each other |
 //! | [`health`] | what probes are told with and without a quorum |
 //!
 //! Everything listens on loopback. The times that are promised are those of an idle machine: tests
@@ -22,3 +23,4 @@ mod health;
 mod inspect;
 mod leadership;
 mod members;
+mod metrics;

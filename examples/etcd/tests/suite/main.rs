@@ -9,6 +9,7 @@
 //! | [`inspect`] | whether its data can be looked into, running, stopped or damaged |
 //! | [`cluster`] | whether several members are one store, whatever happens to some of them |
 //! | [`past_bugs`] | whether it has the bugs that etcd has had |
+//! | [`metrics`] | whether what it tells of itself is what etcd tells, and true |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
 //! [`session`] asks as people do, with the real `etcdctl`; [`wire`] asks what `etcdctl` cannot,
@@ -22,6 +23,7 @@ mod cluster;
 mod data_dir;
 mod durability;
 mod inspect;
+mod metrics;
 mod past_bugs;
 mod restart;
 mod session;

@@ -22,6 +22,7 @@ use crate::runtime::tcp::handshake::{self, Hello, Purpose, VERSIONS};
 use crate::runtime::tcp::metrics::add;
 use crate::runtime::tcp::outbox::Outbox;
 use crate::runtime::tcp::parcels::pack;
+use crate::runtime::tcp::peer_metrics::PeerCounters;
 use crate::runtime::tcp::pipe::Pipe;
 use crate::runtime::tcp::refusal::Refusal;
 use crate::runtime::tcp::shared::Shared;
@@ -39,6 +40,7 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// The peer was forgotten, or has moved.
     pub(super) gone: tokio::sync::Notify,
+    pub(super) counters: Arc<PeerCounters>,
 }
 
 /// Opens a connection to a peer and makes sure of it.
@@ -88,7 +90,14 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
         () = shared.closed() => {}
         never = keep(&shared, &peer) => match never {},
     }
-    add(&shared.counters.dropped_unreachable, peer.outbox.clear());
+    peer.counters.set_connected(false);
+    throw_away(&shared, &peer);
+}
+
+fn throw_away(shared: &Shared, peer: &Peer) {
+    let dropped = peer.outbox.clear();
+    add(&shared.counters.dropped_unreachable, dropped);
+    add(&peer.counters.dropped, dropped);
 }
 
 async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
@@ -104,12 +113,14 @@ async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
                 add(&shared.counters.dialled, 1);
                 tracing::debug!(peer = peer.id, address = peer.address, "connected");
                 told = false;
+                peer.counters.set_connected(true);
                 talk(shared, peer, framed, &mut told).await.err().unwrap_or(Refusal::Closed)
             }
             Err(refusal) => refusal,
         };
         shared.counters.refused(&refusal);
-        add(&shared.counters.dropped_unreachable, peer.outbox.clear());
+        peer.counters.set_connected(false);
+        throw_away(shared, peer);
         if !told {
             tracing::warn!(peer = peer.id, address = peer.address, %refusal, "out of reach");
             // Once is enough; but if nobody could be told, try again.
@@ -140,32 +151,39 @@ async fn talk(
     let limits = &shared.config.limits;
     let (mut parcels, mut out) = (Vec::new(), Vec::new());
     let pause = limits.patience.min(limits.silence) / 3;
-    let mut heard = Instant::now();
-    let mut ping_at = heard + pause;
+    let mut pulse = Pulse { heard: Instant::now(), asked: None, counters: &peer.counters };
+    let mut ping_at = pulse.heard + pause;
     loop {
         peer.outbox.take(limits.write_bytes, &mut parcels);
         if parcels.is_empty() {
             tokio::select! {
                 () = peer.outbox.filled() => {}
-                pong = framed.read() => heard = pong_at(pong)?,
+                pong = framed.read() => pulse.take(pong)?,
                 () = sleep_until(ping_at) => {}
             }
+        } else if pulse.asked.is_some()
+            && let Some(pong) = at_once(&mut framed).await
+        {
+            // Left until there is time to listen, the round trip would look longer than it was.
+            pulse.take(pong)?;
         }
         let packed = pack(&mut parcels, &mut framed, limits.frame_bytes_max, &mut out);
         if packed.large > 0 {
             add(&shared.counters.dropped_large, packed.large);
+            add(&peer.counters.dropped, packed.large);
             tracing::error!(peer = peer.id, dropped = packed.large, "messages larger than a frame");
         }
         add(&shared.counters.frames_sent, packed.frames);
         if Instant::now() >= ping_at {
             // There was no time to listen while there was something to say.
             while let Some(pong) = at_once(&mut framed).await {
-                heard = pong_at(pong)?;
+                pulse.take(pong)?;
             }
-            let silent = heard.elapsed();
+            let silent = pulse.heard.elapsed();
             if silent > limits.silence {
                 return Err(Refusal::Silent);
             }
+            peer.counters.set_connected(silent <= limits.patience);
             if silent <= limits.patience {
                 *told = false;
             } else if !*told {
@@ -176,6 +194,8 @@ async fn talk(
             }
             let start = Lane::begin(&mut out, frame::PING);
             framed.seal(&mut out, start);
+            // One that waits for its answer goes on waiting.
+            pulse.asked.get_or_insert_with(Instant::now);
             ping_at = Instant::now() + pause;
         }
         if !out.is_empty() {
@@ -183,6 +203,7 @@ async fn talk(
             writing.await.unwrap_or(Err(Refusal::Silent))?;
             add(&shared.counters.messages_sent, packed.messages);
             add(&shared.counters.bytes_sent, out.len());
+            add(&peer.counters.bytes_sent, out.len());
         }
         if out.capacity() > 4 * limits.write_bytes {
             out = Vec::new();
@@ -200,9 +221,26 @@ async fn at_once(framed: &mut Framed) -> Option<Result<(u8, bytes::Bytes), Refus
     }
 }
 
-fn pong_at(frame: Result<(u8, bytes::Bytes), Refusal>) -> Result<Instant, Refusal> {
-    match frame?.0 {
-        frame::PONG => Ok(Instant::now()),
-        _ => Err(Refusal::Frame("something else than a pong")),
+/// The sign of life of a peer.
+struct Pulse<'p> {
+    /// When it was heard last.
+    heard: Instant,
+    /// When the oldest ping was sent that it has not answered.
+    asked: Option<Instant>,
+    counters: &'p PeerCounters,
+}
+
+impl Pulse<'_> {
+    /// Takes what came, which can only be a pong.
+    fn take(&mut self, frame: Result<(u8, bytes::Bytes), Refusal>) -> Result<(), Refusal> {
+        match frame?.0 {
+            frame::PONG => self.heard = Instant::now(),
+            _ => return Err(Refusal::Frame("something else than a pong")),
+        }
+        if let Some(asked) = self.asked.take() {
+            self.counters.round_trip(self.heard - asked);
+        }
+        self.counters.set_connected(true);
+        Ok(())
     }
 }

@@ -114,7 +114,12 @@ impl Guest {
         match purpose {
             Purpose::Messages => {
                 let framed = Framed::new(pipe, key, false, shared.config.limits.frame_bytes_max);
-                self.listen(from, framed).await
+                let ended = self.listen(from, framed).await;
+                let broken = !matches!(ended, Ok(()) | Err(Refusal::Closed | Refusal::Replaced));
+                if broken && let Some(peer) = shared.peers.read().get(&from) {
+                    add(&peer.counters.broken, 1);
+                }
+                ended
             }
             Purpose::Snapshot => fetch::serve(shared, from, pipe, key).await,
         }
@@ -143,6 +148,10 @@ impl Guest {
             let (kind, body) = read.await.unwrap_or(Err(Refusal::Silent))?;
             match kind {
                 frame::MESSAGES => {
+                    let peer = shared.peers.read().get(&from).cloned();
+                    if let Some(peer) = peer {
+                        add(&peer.counters.bytes_received, body.len());
+                    }
                     let mut mail = unpack(body, from, shared.config.node)?;
                     let messages = mail.iter().map(|(_, messages)| messages.len()).sum();
                     add(&shared.counters.frames_received, 1);

@@ -1,0 +1,126 @@
+//! Numbers that follow what is done.
+
+use drystone_etcd_api::client::{Client, Config, connect};
+use drystone_etcd_api::etcdserverpb::{
+    DefragmentRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest, SnapshotRequest,
+};
+
+use super::page::{Page, get};
+use crate::support::calls::in_a_runtime;
+use crate::support::programs;
+use crate::support::server::{Server, free_port};
+
+const PUT: [(&str, &str); 1] = [("grpc_method", "Put")];
+
+async fn client(server: &Server) -> Client {
+    connect(&server.client_url(), &Config::default()).await.expect("the server listens")
+}
+
+async fn put(client: &Client, key: String) {
+    let put = PutRequest { key: key.into(), value: "v".into(), ..Default::default() };
+    client.kv().put(put).await.expect("a put is done");
+}
+
+/// An operator who sees other numbers than what was done looks for a fault that is not there.
+#[test]
+fn counters_count_what_was_done() {
+    const PUTS: u32 = 40;
+    let server = Server::start(&programs::ours(), &["--metrics=extensive"]);
+    let before = Page::fetch(&server.client_address());
+    in_a_runtime(async {
+        let client = client(&server).await;
+        for number in 0..PUTS {
+            put(&client, format!("k{number}")).await;
+        }
+        let range = RangeRequest { key: "k0".into(), ..Default::default() };
+        client.kv().range(range).await.expect("a range is read");
+        let delete =
+            DeleteRangeRequest { key: "k0".into(), range_end: "k2".into(), ..Default::default() };
+        client.kv().delete_range(delete).await.expect("keys are deleted");
+        client.maintenance().defragment(DefragmentRequest::default()).await.expect("done");
+        client.maintenance().hash_kv(HashKvRequest::default()).await.expect("done");
+        let copy = client.maintenance().snapshot(SnapshotRequest::default()).await;
+        let mut copy = copy.expect("a copy begins").into_inner();
+        while copy.message().await.expect("a copy goes on").is_some() {}
+        let unknown_lease = PutRequest { key: "k".into(), lease: 7, ..Default::default() };
+        client.kv().put(unknown_lease).await.expect_err("there is no such lease");
+    });
+    let after = Page::fetch(&server.client_address());
+    let grew = |name: &str, labels: &[(&str, &str)]| {
+        after.number(name, labels) - before.find(name, labels).unwrap_or(0.0)
+    };
+    let puts = f64::from(PUTS);
+    assert_eq!(grew("etcd_mvcc_put_total", &[]), puts);
+    assert_eq!(grew("etcd_mvcc_range_total", &[]), 1.0);
+    // k0, k1 and k10 to k19.
+    assert_eq!(grew("etcd_mvcc_delete_total", &[]), 12.0);
+    assert_eq!(grew("etcd_server_proposals_failed_total", &[]), 1.0);
+    assert_eq!(grew("grpc_server_started_total", &PUT), puts + 1.0);
+    assert_eq!(grew("grpc_server_msg_received_total", &PUT), puts + 1.0);
+    assert_eq!(grew("grpc_server_msg_sent_total", &PUT), puts);
+    assert_eq!(grew("grpc_server_handling_seconds_count", &PUT), puts + 1.0);
+    let ok = [PUT[0], ("grpc_code", "OK")];
+    assert_eq!(grew("grpc_server_handled_total", &ok), puts);
+    let not_found = [PUT[0], ("grpc_code", "NotFound")];
+    assert_eq!(grew("grpc_server_handled_total", &not_found), 1.0);
+    // One client after another: no two share a sync.
+    assert!(grew("etcd_disk_wal_fsync_duration_seconds_count", &[]) >= puts);
+    assert!(grew("etcd_disk_wal_write_duration_seconds_count", &[]) >= puts);
+    assert!(grew("etcd_disk_wal_write_bytes_total", &[]) >= 10.0 * puts);
+    assert!(grew("etcd_network_client_grpc_received_bytes_total", &[]) >= 6.0 * puts);
+    assert!(grew("etcd_network_client_grpc_sent_bytes_total", &[]) >= 6.0 * puts);
+    assert!(grew("etcd_server_proposals_applied_total", &[]) >= puts + 1.0);
+    assert_eq!(grew("etcd_disk_backend_defrag_duration_seconds_count", &[]), 1.0);
+    assert_eq!(grew("etcd_mvcc_hash_rev_duration_seconds_count", &[]), 1.0);
+    assert_eq!(grew("etcd_disk_backend_snapshot_duration_seconds_count", &[]), 1.0);
+    assert!(grew("etcd_disk_backend_commit_duration_seconds_count", &[]) >= 1.0, "it was saved");
+    let served = [("success", "true")];
+    assert_eq!(grew("etcd_server_range_duration_seconds_count", &served), 1.0);
+    let page = &after;
+    let committed = page.number("etcd_server_proposals_committed_total", &[]);
+    assert!(committed >= page.number("etcd_server_proposals_applied_total", &[]));
+    assert_eq!(page.number("etcd_server_has_leader", &[]), 1.0);
+    assert_eq!(page.number("etcd_server_is_leader", &[]), 1.0);
+    assert_eq!(page.number("etcd_disk_defrag_inflight", &[]), 0.0);
+}
+
+/// Times of calls cost a page of buckets a method, which is for those who ask for it.
+#[test]
+fn times_of_calls_are_extensive() {
+    let server = Server::start(&programs::ours(), &[]);
+    let page = Page::fetch(&server.client_address());
+    assert!(!page.0.contains_key("grpc_server_handling_seconds"));
+    assert!(page.0.contains_key("grpc_server_handled_total"));
+}
+
+/// Monitoring is often let near a member where clients are not.
+#[test]
+fn metrics_urls_answer_what_monitoring_asks_and_nothing_else() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let flag = format!("--listen-metrics-urls=http://{address}");
+    let server = Server::start(&programs::ours(), &[&flag]);
+    assert_eq!(get(&address, "/health"), (200, r#"{"health":"true","reason":""}"#.to_owned()));
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(get(&address, path), (200, "ok\n".to_owned()), "{path}");
+    }
+    let page = Page::fetch(&address);
+    assert!(page.number("etcd_server_health_success", &[]) >= 1.0);
+    assert_eq!(get(&address, "/version").0, 404);
+    drop(server);
+}
+
+/// Tools look for these lines when something is slow.
+#[test]
+fn what_is_slow_is_logged_in_etcds_words() {
+    let flags = ["--warning-unary-request-duration=1ns", "--warning-apply-duration=1ns"];
+    let server = Server::start(&programs::ours(), &flags);
+    in_a_runtime(async { put(&client(&server).await, "k".to_owned()).await });
+    let log = server.whole_log();
+    let line = |text: &str| log.lines().find(|line| line.contains(text)).map(str::to_owned);
+    let slow_call = line("\"msg\":\"request stats\"").expect("a slow call is logged");
+    assert!(slow_call.contains("\"level\":\"warn\""), "{slow_call}");
+    assert!(log.contains("/etcdserverpb.KV/Put"), "{log}");
+    assert!(line("\"msg\":\"apply request took too long\"").is_some(), "{log}");
+    let page = Page::fetch(&server.client_address());
+    assert!(page.number("etcd_server_slow_apply_total", &[]) >= 1.0);
+}
