@@ -353,6 +353,11 @@ impl Replica {
             tokio::select! {
                 () = told => {}
                 changed = rank.changed() => if changed.is_err() {
+                    // The node is gone. If nobody has taken it to shut it down, it ended by itself:
+                    // a thread of it panicked.
+                    if self.running.node.lock().is_some() {
+                        return core.failure.lock().clone().unwrap_or(Error::Stopped);
+                    }
                     return std::future::pending().await;
                 },
             }

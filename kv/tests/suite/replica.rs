@@ -3,6 +3,7 @@
 mod basics;
 mod leases;
 mod members;
+mod panics;
 mod past_bugs;
 mod restoring;
 mod states;

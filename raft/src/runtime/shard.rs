@@ -275,6 +275,8 @@ impl<M: StateMachine> Shard<M> {
                     }
                     continue;
                 }
+                // The applier ends before its shard only by a panic.
+                () = ears.rounds.closed() => break,
                 () = sleep_until(wake) => {}
             }
             self.gather(&mut ears, &mut inbound, &mut requests, (dry, room));

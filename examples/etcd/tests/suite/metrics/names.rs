@@ -15,11 +15,11 @@ use crate::support::server::Server;
 fn page_of(program: &Path) -> Page {
     let server = Server::start(program, &["--metrics=extensive"]);
     in_a_runtime(async {
-        let client = connect(&server.client_url(), &Config::default()).await.unwrap();
+        let client = connect(&server.client_url(), &Config::default()).await.expect("it answers");
         let put = PutRequest { key: "k".into(), value: "v".into(), ..Default::default() };
-        client.kv().put(put).await.unwrap();
+        client.kv().put(put).await.expect("it answers");
         let range = RangeRequest { key: "k".into(), ..Default::default() };
-        client.kv().range(range).await.unwrap();
+        client.kv().range(range).await.expect("it answers");
     });
     Page::fetch(&server.client_address())
 }

@@ -38,7 +38,10 @@ async fn revisions(
         ends.iter().all(|(id, end)| last(id).is_some_and(|last| last >= end))
     };
     while !is_done(seen) {
-        let message = poll_fn(|cx| watch.poll_next(cx)).await.expect("it goes on").unwrap();
+        let message = poll_fn(|cx| watch.poll_next(cx))
+            .await
+            .expect("it goes on")
+            .expect("it is not cut off");
         if let WatchMessage::Events { id, events, .. } = message {
             let of = seen.entry(id).or_default();
             of.extend(events.iter().map(|event| event.kv.mod_revision));
