@@ -29,9 +29,9 @@
 //! is not refused: what is sound around it is carried to a new log, the damaged one is kept beside
 //! it, and each group's [`Boot`] says what it misses (`repair.rs`), but for what a sound snapshot
 //! has (`restoring.rs`). Whoever runs a group that nobody can mend looks first, which changes
-//! nothing ([`Store::survey`]); so does whoever wants to know what is in the log of a node that runs
-//! ([`Store::inspect`]). A record that goes bad while the store is open is missed when it
-//! is read, and costs none of those behind it (`reading.rs`).
+//! nothing ([`Store::survey`]); so does whoever wants to know what is in the log of a node that
+//! runs ([`Store::inspect`]). A record that goes bad while the store is open is missed when it is
+//! read, and costs none of those behind it (`reading.rs`).
 //!
 //! # Promises
 //!

@@ -181,7 +181,7 @@ impl Inspection {
         self.log.as_ref().ok()?.as_ref()?.group(Inspection::GROUP)
     }
 
-    /// The newest command whose effect the engine has saved; 0 if there is none, or nobody can tell.
+    /// The newest command whose effect the engine has saved; 0 if there is none, or none is known.
     pub fn applied(&self) -> u64 {
         self.state.as_ref().ok().and_then(Option::as_ref).map_or(0, |state| state.applied)
     }

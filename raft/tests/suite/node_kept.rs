@@ -392,7 +392,10 @@ async fn machine_is_not_restored_ahead_of_its_log() {
         assert_eq!(trio.add("a").await, count);
     }
     // The whole snapshot has come when its file is given its name.
-    let has_come = |call: &Call<'_>| matches!(call, Call::Rename { to, .. } if to.to_string_lossy().contains("snapshots"));
+    let has_come = |call: &Call<'_>| {
+        let Call::Rename { to, .. } = call else { return false };
+        to.to_string_lossy().contains("snapshots")
+    };
     let gate = Gate::before(&mut trio, slow, has_come);
     trio.start(slow).await;
     while !gate.is_shut() {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `caught by` names a checker of `etcd-faults`, or several; one of them has to complain. `faults`
-//! are the kinds of trouble in which it shows, or `none`. All flaws are built into one server; `$on`
-//! stands for the question whether it is this one's turn.
+//! are the kinds of trouble in which it shows, or `none`. All flaws are built into one server;
+//! `$on` stands for the question whether it is this one's turn.
 
 use std::path::Path;
 

@@ -3,15 +3,15 @@
 //!
 //! ```text
 //!     examples/etcd-faults/mutants/*.txt ──► a copy of the sources ──► a server with all of them
-//!                                                                           │ none is on: it passes
-//!                                                                           ▼ one is on
+//!                                                                         │ none is on: it passes
+//!                                                                         ▼ one is on
 //!                                            etcd-faults, run after run, until a checker complains
 //!     examples/etcd-faults/MUTANTS.md ◄── which checkers, after how long, what was seen
 //! ```
 //!
-//! There is one build: which bug is on, the environment says. A run is short, so that most bugs cost
-//! half a minute. One is found if a checker complains that
-//! should; others may complain as well, since one bug breaks several promises.
+//! There is one build: which bug is on, the environment says. A run is short, so that most bugs
+//! cost half a minute. One is found if a checker complains that should; others may complain as
+//! well, since one bug breaks several promises.
 
 use std::fs;
 use std::path::{Path, PathBuf};

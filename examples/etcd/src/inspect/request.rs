@@ -2,7 +2,8 @@
 //! JSON has them.
 //!
 //! ```text
-//!   {"index":7,"term":2,"committed":true,"kind":"put","request":{"key":"Zm9v","value":"YmFy","lease":0}}
+//!   {"index":7,"term":2,"committed":true,"kind":"put",
+//!    "request":{"key":"Zm9v","value":"YmFy","lease":0}}
 //! ```
 //!
 //! `request` is the message of etcd's API by the same name as the kind, fields at their defaults

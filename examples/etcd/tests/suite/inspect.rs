@@ -3,7 +3,7 @@
 //! | room | asks |
 //! |---|---|
 //! | [`look`] | (runs the command, and takes its JSON apart) |
-//! | [`running`] | whether a look beside a busy server shows all that was acknowledged, and harms nothing |
+//! | [`running`] | whether a look beside a busy server shows all that was acknowledged |
 //! | [`stopped`] | whether what a member left is shown as it is, with each engine |
 //! | [`damage`] | whether damage is named, and the rest shown |
 //! | [`schema`] | whether the JSON is what the README says, for every kind of request |

@@ -44,8 +44,8 @@ async fn fill(client: &Client, count: usize, value: &[u8]) -> i64 {
 /// etcd's issue 15220: a progress request was answered with the newest revision while watches of
 /// the stream still had events to come, so that a client that went on from there missed them. Here
 /// a stream has one watch that is up to date and one with thousands of revisions to catch up on,
-/// and asks for progress at once and before each message, while writes go on. Were the answer given for the
-/// one without the other, it would name a revision whose events have not come.
+/// and asks for progress at once and before each message, while writes go on. Were the answer given
+/// for the one without the other, it would name a revision whose events have not come.
 #[test]
 fn progress_is_told_only_when_all_events_up_to_it_were() {
     let server = Server::start(&programs::ours(), &[]);
