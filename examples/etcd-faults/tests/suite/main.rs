@@ -1,8 +1,8 @@
 //! The command as people run it: on a real server, for a short while.
 //!
 //! The server is the one that `ETCD_FAULTS_SERVER` names, or else the `etcd` in PATH; without one
-//! the tests say loudly that they were left out, and fail where `CI=true`. Like every run these need
-//! some seconds of a quiet machine, so they take turns.
+//! the tests say loudly that they were left out, and fail where `CI=true`. Like every run these
+//! need some seconds of a quiet machine, so they take turns.
 //!
 //! | test | asks |
 //! |---|---|

@@ -32,7 +32,7 @@ pub(crate) enum Section {
 #[derive(Debug, Parser)]
 #[command(
     name = "drystone-etcd inspect",
-    about = "What is in a data directory, of a member that runs or is damaged, too. Changes nothing",
+    about = "What is in a data directory, also of one that runs or is damaged; read-only",
     after_help = "WORDS: the directory, unless --data-dir names it, and any of the sections\n\
         identity, members, log, snapshots, engine, entries; without one, all of them.\n\
         Status: 0 all is sound, 1 something is damaged (the rest is printed), 2 cannot tell."
