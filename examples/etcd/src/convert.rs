@@ -13,5 +13,5 @@ mod response;
 
 pub(crate) use request::{compact, delete_range, put, range, txn};
 pub(crate) use response::{
-    delete_response, event, put_response, range_response, signed, txn_response,
+    delete_response, event, key_value, put_response, range_response, signed, txn_response,
 };

@@ -33,6 +33,7 @@ use crate::error_text;
 use crate::grpc_method::{Service, Unknown};
 use crate::http_routes;
 use crate::member::Shared;
+use crate::service::large;
 
 /// With this header a client wants nothing of a member that has no leader.
 const HAS_LEADER: &str = "hasleader";
@@ -200,6 +201,7 @@ const ENDED: &str = "a future is not polled after its end";
 /// trailers. So a unary response without a status in its headers has succeeded, and a stream's
 /// status is known when its body ends.
 fn finish(mut call: Call, response: Response<Body>) -> Response<CountedBody> {
+    let response = large::finish(response);
     let Some(code) = response.headers().get(Status::GRPC_STATUS) else {
         if call.is_unary() {
             call.end(Code::Ok);

@@ -102,6 +102,18 @@ pub(crate) fn unhealthy() -> Status {
     Status::unavailable("etcdserver: unhealthy cluster")
 }
 
+/// The answer that would be longer than a message of gRPC may be, in the words of gRPC in Go.
+pub(crate) fn message_too_long(bytes: u64, bytes_max: u64) -> Status {
+    Status::resource_exhausted(format!(
+        "grpc: trying to send message larger than max ({bytes} vs. {bytes_max})"
+    ))
+}
+
+/// Why an answer broke off whose reader took nothing for long.
+pub(crate) fn reader_too_slow() -> Status {
+    Status::deadline_exceeded("drystone-etcd: the reader of a large range took nothing for long")
+}
+
 /// The answer to what etcd can do and this server cannot.
 pub(crate) fn unimplemented(what: &str) -> Status {
     Status::unimplemented(format!("drystone-etcd: {what} is not implemented yet"))

@@ -6,6 +6,7 @@ mod auth;
 mod cluster;
 mod health;
 mod kv;
+pub(crate) mod large;
 mod lease;
 mod maintenance;
 pub(crate) mod snapshot;

@@ -16,7 +16,7 @@ pub(crate) fn signed(number: u64) -> i64 {
 }
 
 /// One key.
-fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: signed(kv.create_revision),

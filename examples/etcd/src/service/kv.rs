@@ -7,21 +7,23 @@
 //!
 //! ```text
 //!   one key, a count, or a limit of at most INLINE_KEYS_MAX ─────────────► here
-//!   no such limit: read INLINE_KEYS_MAX keys here; if there are more ────► blocking thread
+//!   no such limit: read INLINE_KEYS_MAX keys here; if there are more ────► blocking thread,
+//!                                          and in turns if it is large ([`super::large`])
 //!   a sort or a filter: reads everything, whatever the limit ────────────► blocking thread
 //! ```
 //!
 //! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how
-//! many large answers are held in memory at once.
+//! many answers of the last kind are held in memory at once.
 
 use std::time::Instant;
 
 use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
-use drystone_kv::command::{Command, Compare, RangeRequest, SortBy, Txn, TxnOp};
+use drystone_kv::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
 use tonic::{Request, Response, Status};
 
 use super::BoxStream;
+use super::large::{self, Answer, Measured};
 use crate::convert;
 use crate::error_text;
 use crate::member::{self, Shared};
@@ -49,6 +51,19 @@ impl kv_server::Kv for Shared {
         let began = Instant::now();
         let reply = match read_inline(self, &request) {
             Some(read) => read,
+            None if request.is_native() => {
+                let measured = self
+                    .off_thread(move |member| member.kv.scan(&request).and_then(large::measure));
+                match measured.await? {
+                    Ok(Measured::Large(scan, bytes)) => {
+                        self.metrics.ranges_read.observe(began.elapsed());
+                        let header = self.header(scan.revision());
+                        return Ok(Answer::new(header, scan, bytes)?.into_response());
+                    }
+                    Ok(Measured::Whole(reply)) => Ok(reply),
+                    Err(error) => Err(error),
+                }
+            }
             None => self.off_thread(move |member| member.kv.range(&request)).await?,
         };
         let took = began.elapsed();
@@ -139,7 +154,7 @@ fn read_inline(member: &Shared, request: &RangeRequest) -> Option<Result<RangeRe
     if is_bounded(request) {
         return Some(member.kv.range(request));
     }
-    if !is_native(request) {
+    if !request.is_native() {
         return None;
     }
     // Most ranges without a limit are small. The few that are not pay for this look.
@@ -153,16 +168,10 @@ fn read_inline(member: &Shared, request: &RangeRequest) -> Option<Result<RangeRe
 
 /// Whether a read fetches few keys, whatever the store holds.
 fn is_bounded(request: &RangeRequest) -> bool {
-    let native = is_native(request);
+    let native = request.is_native();
     request.range.as_single().is_some()
         || (native && request.count_only)
         || (native && (1..=INLINE_KEYS_MAX).contains(&request.limit))
-}
-
-/// Whether the store finds the answer in the order in which it keeps keys, from either end.
-fn is_native(request: &RangeRequest) -> bool {
-    let by_key = request.sort.is_none_or(|sort| sort.by == SortBy::Key);
-    by_key && request.bounds.is_open()
 }
 
 fn is_small(txn: &Txn) -> bool {

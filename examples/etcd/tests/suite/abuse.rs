@@ -5,6 +5,7 @@
 //! | [`requests`] | gRPC that asks for what cannot be, and gRPC that is not well-formed |
 //! | [`garbage`] | bytes that are no requests at all |
 //! | [`crowd`] | more connections than there is room for, and connections that come to nothing |
+//! | [`readers`] | reads of everything, and such that nobody takes |
 //! | [`watchers`] | ten thousand watches, and watches nobody reads |
 //!
 //! The answer to a request must be etcd's, code and text. To everything else there is one claim:
@@ -16,5 +17,6 @@ mod bystander;
 mod crowd;
 mod garbage;
 mod http2;
+mod readers;
 mod requests;
 mod watchers;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use drystone_etcd_api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use drystone_etcd_api::etcdserverpb::{
     AlarmRequest, Compare, PutRequest, RangeRequest, TxnRequest, WatchCreateRequest,
 };
@@ -290,8 +291,9 @@ const ANSWER_MIB: u64 = 64;
 /// Besides the answers themselves.
 const SLACK_MIB: u64 = 64;
 
-/// A client that asks for everything, over and over, and does not listen. As in etcd, each answer
-/// is held until the client takes it; it is held once, and goes with the client.
+/// A client that asks for everything in an order of its own, over and over, and does not listen. As
+/// in etcd, each answer is held until the client takes it; it is held once, and goes with the
+/// client. (What is asked for in the order of keys is not held; see [`super::readers`].)
 #[test]
 fn answers_nobody_reads_are_held_once_and_given_back() {
     let _alone = crate::support::alone();
@@ -314,7 +316,9 @@ fn answers_nobody_reads_are_held_once_and_given_back() {
         let mut calls = JoinSet::new();
         for _ in 0..ANSWERS {
             let (key, range_end) = ("k".into(), "l".into());
-            let all = RangeRequest { key, range_end, ..RangeRequest::default() };
+            let (sort_order, sort_target) = (SortOrder::Ascend.into(), SortTarget::Mod.into());
+            let all =
+                RangeRequest { key, range_end, sort_order, sort_target, ..RangeRequest::default() };
             // The head of an answer is not held up by its body, so the call returns.
             let (mut kv, channel) = (deaf.kv(), deaf.channel());
             calls.spawn(async move { kv.range(all).await.map(drop).map(|()| channel) });
