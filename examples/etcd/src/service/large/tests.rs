@@ -1,3 +1,5 @@
+//! Large answers, frame by frame, over a store in memory.
+
 use std::path::Path;
 
 use drystone_kv::command::{Command, Put, RangeRequest};
