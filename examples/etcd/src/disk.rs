@@ -10,6 +10,9 @@
 //!                     ▼ syncs of the engine: time          syncs of states that come in: time
 //!                   Times
 //! ```
+//!
+//! (`drystone_vfs::TapVfs` could tell as much, but copies the name of the file for each call. Here a
+//! file knows what it is a part of when it is opened, and what is not timed is not touched.)
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
