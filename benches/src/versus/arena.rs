@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Contender, profile::Recording};
+use super::{Contender, profile::Recording, scenario::SECONDS_MIN};
 use crate::{
     cluster::{Cluster, Plan},
     load::Report,
@@ -109,6 +109,28 @@ impl Arena {
         let cluster = plan.start().await?;
         self.versions.insert(contender.name.clone(), cluster.version());
         Ok(cluster)
+    }
+
+    /// An empty cluster of so many members, started.
+    pub(super) async fn fresh(
+        &mut self,
+        contender: &Contender,
+        members: usize,
+    ) -> Result<(Plan, Cluster)> {
+        let plan = self.empty(contender, members)?;
+        let cluster = self.start(contender, &plan).await?;
+        Ok((plan, cluster))
+    }
+
+    /// Stops a cluster and removes all that it had.
+    pub(super) async fn discard(&self, plan: Plan, cluster: Cluster) -> Result<()> {
+        cluster.stop().await?;
+        Ok(fs::remove_dir_all(plan.folder())?)
+    }
+
+    /// How long a load goes on at this scale that takes so many seconds at most.
+    pub(super) fn seconds(&self, most: f64) -> f64 {
+        (most * self.scale.min(1.0)).max(SECONDS_MIN)
     }
 
     /// Makes so many puts over so many keys, in order.

@@ -4,7 +4,7 @@
 //! behind all the time, and its cost in CPU, which it shares cores with, is bounded. Few writers,
 //! for the same reason: what is looked for is a lock or a queue, not the price of the events.
 
-use std::{convert::Infallible, fs, future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use drystone_etcd_api::etcdserverpb::{
@@ -17,7 +17,7 @@ use super::super::{
     Arena, Contender, Sample,
     arena::words,
     sample::{CATCH_UP, P99, PUTS_ALONE, PUTS_BESIDE, PUTS_KEPT, millis},
-    scenario::{SECONDS_MIN, scaled},
+    scenario::scaled,
 };
 use crate::cluster::Cluster;
 
@@ -38,14 +38,13 @@ pub(super) async fn run(
     contender: &Contender,
     members: usize,
 ) -> Result<Sample> {
-    let plan = arena.empty(contender, members)?;
-    let cluster = arena.start(contender, &plan).await?;
+    let (plan, cluster) = arena.fresh(contender, members).await?;
     let revisions = scaled(REVISIONS, arena.scale);
     let keys = revisions.div_ceil(REVISIONS_A_KEY);
     arena.fill(&cluster, revisions, keys, 256).await?;
     arena.settle_disk()?;
 
-    let seconds = (SECONDS * arena.scale.min(1.0)).max(SECONDS_MIN);
+    let seconds = arena.seconds(SECONDS);
     let put = words(&format!(
         "put --clients 10 --connections 10 --total {} --key-space {keys} --seconds {seconds}",
         u64::MAX
@@ -58,8 +57,7 @@ pub(super) async fn run(
         cost = arena.measured(&cluster, &put, Duration::ZERO) => cost?.report,
         failed = watched.catch_up(&cluster, revisions, pace) => match failed? {},
     };
-    cluster.stop().await?;
-    fs::remove_dir_all(plan.folder())?;
+    arena.discard(plan, cluster).await?;
     Ok(Sample::default()
         .with(PUTS_ALONE, alone.per_second)
         .with(PUTS_BESIDE, beside.per_second)

@@ -2,7 +2,7 @@
 //!
 //! Values of 16 KiB, so that the keys, which are in memory with every engine, are few beside them.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::sleep;
@@ -38,8 +38,7 @@ pub(super) async fn run(
     // engine has in two places while it merges.
     let quota = arena.big_bytes.saturating_mul(2).saturating_add(ROOM_BYTES);
     contender.flags.push(format!("--quota-backend-bytes={quota}"));
-    let plan = arena.empty(&contender, members)?;
-    let cluster = arena.start(&contender, &plan).await?;
+    let (plan, cluster) = arena.fresh(&contender, members).await?;
     let keys = arena.big_bytes.div_ceil(VALUE_BYTES);
     let fill = format!(
         "put --clients 64 --connections 8 --total {keys} --key-space {keys} \
@@ -68,7 +67,6 @@ pub(super) async fn run(
     let sample = sample
         .with(RESTART, cluster.ready_after().as_secs_f64() * 1e3)
         .with(RSS_AFTER_RESTART, mebibytes(cluster.rss_bytes()?));
-    cluster.stop().await?;
-    fs::remove_dir_all(plan.folder())?;
+    arena.discard(plan, cluster).await?;
     Ok(sample)
 }

@@ -4,7 +4,7 @@
 //! when it was due: whoever stands still cannot hide the puts it kept from being sent. The same
 //! puts on an idle server, before and after, say how slow the slowest is anyway; the better counts.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use drystone_etcd_api::etcdserverpb::{CompactionRequest, DefragmentRequest, RangeRequest};
@@ -17,7 +17,7 @@ use super::super::{
         COMPACTION, DEFRAGMENTATION, WORST_ADDED, WORST_COMPACTING, WORST_DEFRAGMENTING,
         WORST_IDLE, millis,
     },
-    scenario::{SECONDS_MIN, scaled},
+    scenario::scaled,
 };
 use crate::{cluster::Cluster, load::Report};
 
@@ -38,8 +38,7 @@ pub(super) async fn run(
     contender: &Contender,
     members: usize,
 ) -> Result<Sample> {
-    let plan = arena.empty(contender, members)?;
-    let cluster = arena.start(contender, &plan).await?;
+    let (plan, cluster) = arena.fresh(contender, members).await?;
     let revisions = scaled(REVISIONS, arena.scale);
     let keys = revisions.div_ceil(REVISIONS_A_KEY);
     // Those of the last round over the keys are alive and stay.
@@ -50,8 +49,7 @@ pub(super) async fn run(
     let (compacting, compaction) = beside(arena, &cluster, keys, compact(&cluster)).await?;
     let (giving, defragmentation) = beside(arena, &cluster, keys, defragment(&cluster)).await?;
     let idle_again = arena.measured(&cluster, &load(arena, keys), Duration::ZERO).await?.report;
-    cluster.stop().await?;
-    fs::remove_dir_all(plan.folder())?;
+    arena.discard(plan, cluster).await?;
 
     let [idle, idle_again, compacting, giving] =
         [idle, idle_again, compacting, giving].map(|report| millis(report.latency_us.max));
@@ -66,12 +64,8 @@ pub(super) async fn run(
         .with(DEFRAGMENTATION, defragmentation.as_secs_f64() * 1e3))
 }
 
-fn seconds(arena: &Arena) -> f64 {
-    (SECONDS * arena.scale.min(1.0)).max(SECONDS_MIN)
-}
-
 fn load(arena: &Arena, keys: u64) -> Vec<String> {
-    let seconds = seconds(arena);
+    let seconds = arena.seconds(SECONDS);
     let total = (seconds * PACE as f64).ceil();
     words(&format!(
         "put --clients 10 --connections 10 --rate {PACE} --total {total} --key-space {keys} \
@@ -88,13 +82,13 @@ async fn beside(
 ) -> Result<(Report, Duration)> {
     let arguments = load(arena, keys);
     let timed = async {
-        sleep(Duration::from_secs_f64(seconds(arena) / 6.0)).await;
+        sleep(Duration::from_secs_f64(arena.seconds(SECONDS) / 6.0)).await;
         let begin = Instant::now();
         work.await.map(|()| begin.elapsed())
     };
     let load = arena.measured(cluster, &arguments, Duration::ZERO);
     let (cost, time) = tokio::try_join!(load, timed)?;
-    if time.as_secs_f64() > seconds(arena) * 5.0 / 6.0 {
+    if time.as_secs_f64() > arena.seconds(SECONDS) * 5.0 / 6.0 {
         eprintln!("the work took {time:?}, longer than the load beside it");
     }
     Ok((cost.report, time))

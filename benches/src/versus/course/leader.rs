@@ -4,7 +4,7 @@
 //! new one goes out every few milliseconds, to the survivors in turn, and the first answer to any
 //! of them ends the wait. Members have the default timeouts.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use drystone_etcd_api::{
@@ -41,15 +41,13 @@ pub(super) async fn run(
     contender: &Contender,
     members: usize,
 ) -> Result<Sample> {
-    let plan = arena.empty(contender, members)?;
-    let mut cluster = arena.start(contender, &plan).await?;
+    let (plan, mut cluster) = arena.fresh(contender, members).await?;
     arena.fill(&cluster, PUTS, PUTS, 256).await?;
     let mut times = Vec::new();
     for _ in 0..scaled(KILLS, arena.scale.min(1.0)) {
         times.push(kill_and_put(&mut cluster).await?.as_secs_f64() * 1e3);
     }
-    cluster.stop().await?;
-    fs::remove_dir_all(plan.folder())?;
+    arena.discard(plan, cluster).await?;
     let Spread { median, max, .. } = Spread::of(times);
     Ok(Sample::default().with(TAKEOVER_MEDIAN, median).with(TAKEOVER_WORST, max))
 }

@@ -5,7 +5,7 @@
 //! word, and ends with the answer to a linearizable read. What the files hold is still in the
 //! kernel's cache, for both sides alike.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::sleep;
@@ -32,9 +32,8 @@ pub(super) async fn run(
     contender: &Contender,
     members: usize,
 ) -> Result<Sample> {
-    let plan = arena.empty(contender, members)?;
+    let (plan, mut cluster) = arena.fresh(contender, members).await?;
     let keys = scaled(KEYS, arena.scale);
-    let mut cluster = arena.start(contender, &plan).await?;
     arena.fill(&cluster, keys, keys, VALUE_BYTES).await?;
     sleep(REST.mul_f64(arena.scale.min(1.0))).await;
     let sample = Sample::default()
@@ -54,7 +53,6 @@ pub(super) async fn run(
         restarts.push(cluster.ready_after().as_secs_f64() * 1e3);
     }
     let rss = cluster.rss_bytes()?;
-    cluster.stop().await?;
-    fs::remove_dir_all(plan.folder())?;
+    arena.discard(plan, cluster).await?;
     Ok(sample.with(RESTART, Spread::of(restarts).median).with(RSS_AFTER_RESTART, mebibytes(rss)))
 }
