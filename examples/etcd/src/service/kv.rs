@@ -26,7 +26,7 @@ use super::BoxStream;
 use super::large::{self, Answer, Measured};
 use crate::convert;
 use crate::error_text;
-use crate::member::{self, Shared};
+use crate::member::{self, Member, Shared};
 use crate::store::Error;
 
 /// Keys that a read may fetch on the thread of its connection.
@@ -49,30 +49,21 @@ impl kv_server::Kv for Shared {
             self.linearize().await?;
         }
         let began = Instant::now();
-        let reply = match read_inline(self, &request) {
-            Some(read) => read,
-            None if request.is_native() => {
-                let measured = self
-                    .off_thread(move |member| member.kv.scan(&request).and_then(large::measure));
-                match measured.await? {
-                    Ok(Measured::Large(scan, bytes)) => {
-                        self.metrics.ranges_read.observe(began.elapsed());
-                        let header = self.header(scan.revision());
-                        return Ok(Answer::new(header, scan, bytes)?.into_response());
-                    }
-                    Ok(Measured::Whole(reply)) => Ok(reply),
-                    Err(error) => Err(error),
-                }
-            }
-            None => self.off_thread(move |member| member.kv.range(&request)).await?,
-        };
+        let read = read(self, request).await?;
         let took = began.elapsed();
-        match &reply {
+        match &read {
             Ok(_) => self.metrics.ranges_read.observe(took),
             Err(_) => self.metrics.ranges_failed.observe(took),
         }
-        let reply = reply.map_err(|error| self.failed(&error))?;
-        Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
+        match read.map_err(|error| self.failed(&error))? {
+            Measured::Whole(reply) => {
+                Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
+            }
+            Measured::Large(scan, bytes) => {
+                let header = self.header(scan.revision());
+                Ok(Answer::new(header, scan, bytes)?.into_response())
+            }
+        }
     }
 
     type RangeStreamStream = BoxStream<pb::RangeStreamResponse>;
@@ -147,6 +138,18 @@ fn is_serializable(request: &pb::TxnRequest) -> bool {
     use pb::request_op::Request::RequestRange;
     let mut ops = request.success.iter().chain(&request.failure);
     ops.all(|op| matches!(&op.request, Some(RequestRange(range)) if range.serializable))
+}
+
+/// Reads a range where it keeps nobody waiting.
+async fn read(member: &Shared, request: RangeRequest) -> Result<Result<Measured, Error>, Status> {
+    if let Some(read) = read_inline(member, &request) {
+        return Ok(read.map(Measured::Whole));
+    }
+    let read = move |member: &Member| match request.is_native() {
+        true => member.kv.scan(&request).and_then(large::measure),
+        false => member.kv.range(&request).map(Measured::Whole),
+    };
+    member.off_thread(read).await
 }
 
 /// The answer, if it can be had without keeping the thread for long.
