@@ -11,8 +11,8 @@
 //!                   Times
 //! ```
 //!
-//! (`drystone_vfs::TapVfs` could tell as much, but copies the name of the file for each call. Here a
-//! file knows what it is a part of when it is opened, and what is not timed is not touched.)
+//! (`drystone_vfs::TapVfs` could tell as much, but copies the name of the file for each call. Here
+//! a file knows what it is a part of when it is opened, and what is not timed is not touched.)
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
