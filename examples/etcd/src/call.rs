@@ -22,6 +22,7 @@ use tonic::{Code, Status};
 
 use crate::grpc_method::{Method, MethodId};
 use crate::member::Shared;
+use crate::unary;
 
 /// A call that was started.
 pub(crate) struct Call {
@@ -45,6 +46,12 @@ impl Call {
     /// Whether one message goes each way.
     pub(crate) fn is_unary(&self) -> bool {
         self.method().is_unary()
+    }
+
+    /// Its only message has come in.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.method().receive(1);
+        self.member.metrics.client_bytes_received.add(bytes as u64);
     }
 
     /// Counts the call as ended; only the first time matters.
@@ -156,19 +163,37 @@ impl http_body::Body for CountedRequest {
 
 /// The body of an answer. That of a gRPC call ends its call when it ends.
 pub(crate) struct CountedBody {
-    body: Body,
+    body: Sent,
     call: Option<(Call, Messages)>,
+}
+
+/// Where a body comes from.
+pub(crate) enum Sent {
+    Tonic(Body),
+    Unary(unary::Answer),
+}
+
+impl From<unary::Answer> for Sent {
+    fn from(answer: unary::Answer) -> Sent {
+        Sent::Unary(answer)
+    }
+}
+
+impl From<Body> for Sent {
+    fn from(body: Body) -> Sent {
+        Sent::Tonic(body)
+    }
 }
 
 impl CountedBody {
     /// `body`, as the answer to `call`.
-    pub(crate) fn new(body: Body, call: Call) -> CountedBody {
-        CountedBody { body, call: Some((call, Messages::default())) }
+    pub(crate) fn new(body: impl Into<Sent>, call: Call) -> CountedBody {
+        CountedBody { body: body.into(), call: Some((call, Messages::default())) }
     }
 
     /// What is not to be counted.
     pub(crate) fn plain(body: Body) -> CountedBody {
-        CountedBody { body, call: None }
+        CountedBody { body: Sent::Tonic(body), call: None }
     }
 }
 
@@ -180,7 +205,10 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(match &mut self.body {
+            Sent::Tonic(body) => Pin::new(body).poll_frame(cx),
+            Sent::Unary(answer) => Pin::new(answer).poll_frame(cx),
+        });
         let Some((call, messages)) = &mut self.call else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
@@ -199,11 +227,17 @@ impl http_body::Body for CountedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Sent::Tonic(body) => body.is_end_stream(),
+            Sent::Unary(answer) => answer.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Sent::Tonic(body) => body.size_hint(),
+            Sent::Unary(answer) => answer.size_hint(),
+        }
     }
 }
 

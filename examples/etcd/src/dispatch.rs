@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use drystone_etcd_api::etcdserverpb::{
-    auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
-    lease_server::LeaseServer, maintenance_server::MaintenanceServer, watch_server::WatchServer,
+    auth_server::AuthServer, cluster_server::ClusterServer, lease_server::LeaseServer,
+    maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use drystone_etcd_api::health::health_server::HealthServer;
 use http::{Request, Response, header};
@@ -33,7 +33,7 @@ use crate::error_text;
 use crate::grpc_method::{Service, Unknown};
 use crate::http_routes;
 use crate::member::Shared;
-use crate::service::large;
+use crate::service::Serving;
 
 /// With this header a client wants nothing of a member that has no leader.
 const HAS_LEADER: &str = "hasleader";
@@ -62,7 +62,6 @@ pub(crate) struct Dispatch {
 
 /// tonic's face of each service.
 struct Servers {
-    kv: KvServer<Shared>,
     watch: WatchServer<Shared>,
     lease: LeaseServer<Shared>,
     maintenance: MaintenanceServer<Shared>,
@@ -77,7 +76,6 @@ impl Dispatch {
         let max = member.message_bytes_max();
         let shared = Arc::new(member.clone());
         let servers = Servers {
-            kv: KvServer::from_arc(shared.clone()).max_decoding_message_size(max),
             watch: WatchServer::from_arc(shared.clone()).max_decoding_message_size(max),
             lease: LeaseServer::from_arc(shared.clone()).max_decoding_message_size(max),
             maintenance: MaintenanceServer::from_arc(shared.clone()).max_decoding_message_size(max),
@@ -101,20 +99,22 @@ impl Dispatch {
             call.end(status.code());
             return Answer::now(status.into_http());
         }
+        if service == Service::Kv {
+            return match self.member.call_kv(method.name, request, call) {
+                Ok(serving) => Answer::Unary(serving),
+                Err(call) => not_there_yet(call, method.name),
+            };
+        }
         let request = request.map(|body| CountedRequest::new(body, &call));
         let servers = &self.servers;
         let future = match service {
-            Service::Kv => servers.kv.clone().call(request),
             Service::Watch => servers.watch.clone().call(request),
             Service::Lease => servers.lease.clone().call(request),
             Service::Maintenance => servers.maintenance.clone().call(request),
             Service::Cluster => servers.cluster.clone().call(request),
             Service::Auth => servers.auth.clone().call(request),
             Service::Health => servers.health.clone().call(request),
-            Service::Missing => {
-                call.end(Code::Unimplemented);
-                return Answer::now(error_text::unimplemented(method.name).into_http());
-            }
+            Service::Kv | Service::Missing => return not_there_yet(call, method.name),
         };
         Answer::Grpc { future, call: Some(call) }
     }
@@ -160,7 +160,9 @@ pub(crate) enum Answer {
     Now(Option<Response<Body>>),
     /// Of an HTTP route.
     Page(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
-    /// Of a gRPC method.
+    /// Of a gRPC method with one message each way.
+    Unary(Serving),
+    /// Of another.
     Grpc {
         /// tonic's.
         future: BoxFuture<Response<Body>, Infallible>,
@@ -187,6 +189,7 @@ impl Future for Answer {
             Answer::Page(page) => {
                 page.as_mut().poll(cx).map(|page| Ok(page.map(CountedBody::plain)))
             }
+            Answer::Unary(serving) => serving.as_mut().poll(cx).map(Ok),
             Answer::Grpc { future, call } => {
                 let Ok(response) = ready!(future.as_mut().poll(cx));
                 Poll::Ready(Ok(finish(call.take().expect(ENDED), response)))
@@ -195,13 +198,17 @@ impl Future for Answer {
     }
 }
 
+fn not_there_yet(mut call: Call, name: &str) -> Answer {
+    call.end(Code::Unimplemented);
+    Answer::now(error_text::unimplemented(name).into_http())
+}
+
 const ENDED: &str = "a future is not polled after its end";
 
 /// tonic puts an error that comes before any message into the headers, and everything else into the
 /// trailers. So a unary response without a status in its headers has succeeded, and a stream's
 /// status is known when its body ends.
 fn finish(mut call: Call, response: Response<Body>) -> Response<CountedBody> {
-    let response = large::finish(response);
     let Some(code) = response.headers().get(Status::GRPC_STATUS) else {
         if call.is_unary() {
             call.end(Code::Ok);

@@ -9,6 +9,9 @@
 //!   tonic's own    the message is too large         rewritten by `too_large`
 //! ```
 
+use std::fmt;
+
+use http::HeaderValue;
 use tonic::{Code, Status};
 
 use crate::store::{Error, Refusal};
@@ -167,11 +170,43 @@ pub(crate) fn too_large(status: &Status) -> Option<Status> {
     let text = status.message().strip_prefix("Error, decoded message length too large: found ")?;
     let (found, rest) = text.split_once(" bytes, the limit is: ")?;
     let limit = rest.strip_suffix(" bytes")?;
-    (status.code() == Code::OutOfRange).then(|| {
-        Status::resource_exhausted(format!(
-            "grpc: received message larger than max ({found} vs. {limit})"
-        ))
+    (status.code() == Code::OutOfRange).then(|| received_too_large(found, limit))
+}
+
+/// The answer to a message above the limit.
+pub(crate) fn received_too_large(found: impl fmt::Display, limit: impl fmt::Display) -> Status {
+    let text = format!("grpc: received message larger than max ({found} vs. {limit})");
+    Status::resource_exhausted(text)
+}
+
+/// The answer to a message that is none.
+pub(crate) fn malformed(error: &prost::DecodeError) -> Status {
+    Status::internal(format!("grpc: error unmarshalling request: {error}"))
+}
+
+/// The answer to a message that is compressed in a way that nobody announced, which is any.
+pub(crate) fn payload_format(flag: u8) -> Status {
+    Status::internal(match flag {
+        1 => "grpc: compressed flag set with identity or empty encoding".to_owned(),
+        _ => format!("grpc: received unexpected payload format {flag}"),
     })
+}
+
+/// The answer to a call whose messages are compressed.
+pub(crate) fn unknown_encoding(encoding: &HeaderValue) -> Status {
+    let encoding = encoding.to_str().unwrap_or("?");
+    let text = format!("grpc: Decompressor is not installed for grpc-encoding \"{encoding}\"");
+    Status::unimplemented(text)
+}
+
+/// The answer to a call whose message does not come to its end.
+pub(crate) fn cut_short() -> Status {
+    Status::internal("unexpected EOF")
+}
+
+/// The answer to a call with more than its one message.
+pub(crate) fn second_message() -> Status {
+    Status::internal("drystone-etcd: more than one message in a call that takes one")
 }
 
 /// An error and its causes on one line.

@@ -24,6 +24,7 @@
 mod config;
 mod dev;
 mod logging;
+mod unary;
 mod version;
 
 mod data_dir;

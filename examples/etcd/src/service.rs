@@ -12,6 +12,8 @@ mod maintenance;
 pub(crate) mod snapshot;
 mod watch;
 
+pub(crate) use kv::Serving;
+
 use std::pin::Pin;
 
 use tokio_stream::Stream;

@@ -15,30 +15,64 @@
 //! A worker has few blocking threads ([`crate::worker::BLOCKING_THREADS_MAX`]), which bounds how
 //! many answers of the last kind are held in memory at once.
 
+use std::pin::Pin;
 use std::time::Instant;
 
-use drystone_etcd_api::etcdserverpb::{self as pb, kv_server};
+use drystone_etcd_api::etcdserverpb as pb;
 use drystone_kv::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
-use tonic::{Request, Response, Status};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::Status;
 
-use super::BoxStream;
 use super::large::{self, Answer, Measured};
+use crate::call::{Call, CountedBody};
 use crate::convert;
 use crate::error_text;
 use crate::member::{self, Member, Shared};
 use crate::store::Error;
+use crate::unary::{self, Reply};
+
+/// A call under way.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = Response<CountedBody>> + Send>>;
 
 /// Keys that a read may fetch on the thread of its connection.
 const INLINE_KEYS_MAX: usize = 256;
 
-#[tonic::async_trait]
-impl kv_server::Kv for Shared {
-    async fn range(
+impl Shared {
+    /// Serves a call of the method `name`; gives the call back if that is not there yet.
+    pub(crate) fn call_kv(
         &self,
-        request: Request<pb::RangeRequest>,
-    ) -> Result<Response<pb::RangeResponse>, Status> {
-        let request = request.into_inner();
+        name: &str,
+        request: Request<Incoming>,
+        call: Call,
+    ) -> Result<Serving, Call> {
+        let (member, max) = (self.clone(), self.message_bytes_max());
+        Ok(match name {
+            "Put" => {
+                Box::pin(
+                    async move { unary::serve(request, call, max, |put| member.put(put)).await },
+                )
+            }
+            "Range" => Box::pin(async move {
+                unary::serve(request, call, max, |range| member.range(range)).await
+            }),
+            "Txn" => {
+                Box::pin(
+                    async move { unary::serve(request, call, max, |txn| member.txn(txn)).await },
+                )
+            }
+            "DeleteRange" => Box::pin(async move {
+                unary::serve(request, call, max, |delete| member.delete_range(delete)).await
+            }),
+            "Compact" => Box::pin(async move {
+                unary::serve(request, call, max, |compact| member.compact(compact)).await
+            }),
+            _ => return Err(call),
+        })
+    }
+
+    async fn range(&self, request: pb::RangeRequest) -> Result<Reply, Status> {
         let serializable = request.serializable;
         let request = convert::range(request)?;
         self.metrics.ranges.add(1);
@@ -57,49 +91,30 @@ impl kv_server::Kv for Shared {
         }
         match read.map_err(|error| self.failed(&error))? {
             Measured::Whole(reply) => {
-                Ok(Response::new(convert::range_response(self.header(reply.revision), reply)))
+                Ok(Reply::message(&convert::range_response(self.header(reply.revision), reply)))
             }
             Measured::Large(scan, bytes) => {
                 let header = self.header(scan.revision());
-                Ok(Answer::new(header, scan, bytes)?.into_response())
+                Ok(Reply::Large(Box::new(Answer::new(header, scan, bytes)?)))
             }
         }
     }
 
-    type RangeStreamStream = BoxStream<pb::RangeStreamResponse>;
-
-    async fn range_stream(
-        &self,
-        _: Request<pb::RangeRequest>,
-    ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(error_text::unimplemented("RangeStream"))
-    }
-
-    async fn put(
-        &self,
-        request: Request<pb::PutRequest>,
-    ) -> Result<Response<pb::PutResponse>, Status> {
-        let put = convert::put(request.into_inner())?;
+    async fn put(&self, request: pb::PutRequest) -> Result<Reply, Status> {
+        let put = convert::put(request)?;
         let reply = member::put_reply(self.propose(Command::Put(put)).await?);
         self.metrics.puts.add(1);
-        Ok(Response::new(convert::put_response(self.header(reply.revision), reply)))
+        Ok(Reply::message(&convert::put_response(self.header(reply.revision), reply)))
     }
 
-    async fn delete_range(
-        &self,
-        request: Request<pb::DeleteRangeRequest>,
-    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        let delete = convert::delete_range(request.into_inner())?;
+    async fn delete_range(&self, request: pb::DeleteRangeRequest) -> Result<Reply, Status> {
+        let delete = convert::delete_range(request)?;
         let reply = member::delete_reply(self.propose(Command::DeleteRange(delete)).await?);
         self.metrics.deletes.add(reply.deleted);
-        Ok(Response::new(convert::delete_response(self.header(reply.revision), reply)))
+        Ok(Reply::message(&convert::delete_response(self.header(reply.revision), reply)))
     }
 
-    async fn txn(
-        &self,
-        request: Request<pb::TxnRequest>,
-    ) -> Result<Response<pb::TxnResponse>, Status> {
-        let request = request.into_inner();
+    async fn txn(&self, request: pb::TxnRequest) -> Result<Reply, Status> {
         let serializable = is_serializable(&request);
         let txn = convert::txn(request, self.config.max_txn_ops)?;
         let reply = if txn.is_read_only() {
@@ -113,14 +128,10 @@ impl kv_server::Kv for Shared {
         };
         self.metrics.txns.add(1);
         count_ops(self, &reply);
-        Ok(Response::new(convert::txn_response(self.header(reply.revision), reply)))
+        Ok(Reply::message(&convert::txn_response(self.header(reply.revision), reply)))
     }
 
-    async fn compact(
-        &self,
-        request: Request<pb::CompactionRequest>,
-    ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let request = request.into_inner();
+    async fn compact(&self, request: pb::CompactionRequest) -> Result<Reply, Status> {
         let physical = request.physical;
         let Some(compact) = convert::compact(request) else {
             return Err(Status::out_of_range(error_text::COMPACTED));
@@ -129,7 +140,8 @@ impl kv_server::Kv for Shared {
         if physical {
             self.kv.swept(compact.revision).await;
         }
-        Ok(Response::new(pb::CompactionResponse { header: Some(self.header(reply.revision)) }))
+        let header = Some(self.header(reply.revision));
+        Ok(Reply::message(&pb::CompactionResponse { header }))
     }
 }
 

@@ -29,16 +29,16 @@ use drystone_etcd_api::etcdserverpb as pb;
 use drystone_kv::engines::AnyEngine;
 use drystone_kv::reply::RangeReply;
 use drystone_kv::types::KeyValue;
-use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::task::JoinHandle;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use crate::convert;
 use crate::error_text;
 use crate::store::Error;
+use crate::unary;
 
 /// An answer of no more than this is held, and read once.
 const WHOLE_BYTES_MAX: u64 = 4 << 20;
@@ -178,15 +178,8 @@ impl Answer {
         let place = Arc::new(Mutex::new(Place { scan: Some(scan), turns: 0 }));
         let tail = Bytes::from(tail.encode_to_vec());
         let stage = Stage::Head(first.freeze());
+        tokio::spawn(outwait(Arc::downgrade(&place), PATIENCE));
         Ok(Answer { stage, place, pace: Pace::new(), left: bytes, tail })
-    }
-
-    /// A response that [`finish`] makes into this.
-    pub(crate) fn into_response(self) -> Response<pb::RangeResponse> {
-        tokio::spawn(outwait(Arc::downgrade(&self.place), PATIENCE));
-        let mut response = Response::new(pb::RangeResponse::default());
-        response.extensions_mut().insert(Large(Arc::new(Mutex::new(Some(self)))));
-        response
     }
 
     /// Begins to read what comes next.
@@ -259,9 +252,7 @@ impl Body for Answer {
                 }
                 Stage::Trailers => {
                     self.stage = Stage::End;
-                    let mut trailers = HeaderMap::with_capacity(1);
-                    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    return Poll::Ready(Some(Ok(Frame::trailers(unary::trailers()))));
                 }
                 Stage::End => return Poll::Ready(None),
             }
@@ -294,21 +285,6 @@ async fn outwait(place: Weak<Mutex<Place>>, patience: Duration) {
             return;
         }
         seen = place.turns;
-    }
-}
-
-/// Goes with a response through tonic, which would otherwise encode the message itself.
-#[derive(Clone)]
-struct Large(Arc<Mutex<Option<Answer>>>);
-
-/// Puts the body in its place, if the response is to have one from here.
-pub(crate) fn finish(
-    mut response: http::Response<tonic::body::Body>,
-) -> http::Response<tonic::body::Body> {
-    let large = response.extensions_mut().remove::<Large>();
-    match large.and_then(|large| large.0.lock().take()) {
-        Some(answer) => response.map(|_| tonic::body::Body::new(answer)),
-        None => response,
     }
 }
 
