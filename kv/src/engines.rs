@@ -51,6 +51,8 @@ pub struct EngineConfig {
     /// Whether it may have threads of its own for its upkeep. Without them, whoever writes does it
     /// when it cannot wait.
     pub background: bool,
+    /// See [`crate::Options::engine_memory_bytes`].
+    pub memory_bytes: Option<u64>,
 }
 
 /// One of the engines.

@@ -157,7 +157,11 @@ impl Kv {
         options.check().map_err(Error::Options)?;
         let data_dir = DataDir::open(&vfs, dir, ALONE, options.engine)?;
         crate::replay::check_engine(&*vfs, &data_dir)?;
-        let config = EngineConfig { kind: data_dir.kind(), background: options.background };
+        let config = EngineConfig {
+            kind: data_dir.kind(),
+            background: options.background,
+            memory_bytes: options.engine_memory_bytes,
+        };
         let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
         Kv::start(vfs, clock, data_dir, engine, options)
     }

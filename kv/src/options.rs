@@ -3,6 +3,9 @@
 use crate::engines::EngineKind;
 use crate::limits::Limits;
 
+/// What the engines need to work at all.
+const ENGINE_MEMORY_BYTES_MIN: u64 = 1 << 20;
+
 /// How a key-value store behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -10,6 +13,11 @@ pub struct Options {
     /// `None`, the default, goes on with the folder's, and makes a new folder with
     /// [`EngineKind::default`].
     pub engine: Option<EngineKind>,
+    /// Memory for an engine that keeps its records on disk, bytes: what it caches of them, and
+    /// what was written last. The index of keys comes on top. The memory engine has no use for it.
+    /// `None`, the default, is 128 MiB for a log-structured tree and up to 1 GiB for a B+tree,
+    /// which takes it as it is used.
+    pub engine_memory_bytes: Option<u64>,
     /// Bounds on one request.
     pub limits: Limits,
     /// How large the store may grow, bytes in use in the engine; beyond it the no-space alarm is
@@ -40,6 +48,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             engine: None,
+            engine_memory_bytes: None,
             limits: Limits::default(),
             quota_bytes: Some(2 << 30),
             member: 0,
@@ -64,6 +73,9 @@ impl Options {
         }
         if self.persist_fraction == 0 {
             return Err("persist_fraction must be at least 1");
+        }
+        if self.engine_memory_bytes.is_some_and(|bytes| bytes < ENGINE_MEMORY_BYTES_MIN) {
+            return Err("engine_memory_bytes must be at least 1 MiB");
         }
         // The journal's own bounds, told before a folder is touched.
         if self.limits.command_bytes_max > 512 << 20 {

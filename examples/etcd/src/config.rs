@@ -41,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// What holds the records; `None` is what the data directory was made with.
     pub(crate) storage_engine: Option<EngineKind>,
+    pub(crate) storage_memory_bytes: Option<u64>,
     /// Whether a new member joins a cluster that is there.
     pub(crate) existing: bool,
     /// Whether the member goes on alone, whoever else there was.
@@ -194,6 +195,7 @@ impl Config {
             name: flags.name.clone(),
             data_dir: data_dir.into(),
             storage_engine: flags.storage_engine,
+            storage_memory_bytes: flags.storage_memory_bytes,
             existing: flags.initial_cluster_state == "existing",
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,

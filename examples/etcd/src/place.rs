@@ -128,10 +128,14 @@ fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -
     let mut options = ReplicaOptions::new(identity.member.0, identity.cluster.0, founders);
     let limits =
         Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
-    let (engine, quota_bytes) = (config.storage_engine, config.quota_bytes);
-    let persist_bytes_min = PERSIST_BYTES_MIN;
-    let store = Options { engine, limits, quota_bytes, persist_bytes_min, ..Options::default() };
-    options.store = store;
+    options.store = Options {
+        engine: config.storage_engine,
+        engine_memory_bytes: config.storage_memory_bytes,
+        limits,
+        quota_bytes: config.quota_bytes,
+        persist_bytes_min: PERSIST_BYTES_MIN,
+        ..Options::default()
+    };
     // The queue must fit the largest command.
     let queue = &mut options.store.proposals_bytes_max;
     *queue = (*queue).max(config.max_request_bytes);

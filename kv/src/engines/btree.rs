@@ -71,7 +71,10 @@ impl BtreeEngine {
     ) -> Result<BtreeEngine, EngineError> {
         vfs.create_dir_all(dir).map_err(|error| EngineError::io(dir, error))?;
         let writer = if config.background { Writer::Thread } else { Writer::Caller };
-        let options = Options::default().sync(Sync::OnRequest).writer(writer).clock(clock);
+        let mut options = Options::default().sync(Sync::OnRequest).writer(writer).clock(clock);
+        if let Some(bytes) = config.memory_bytes {
+            options = options.memory_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         let db = Db::open(vfs, &dir.join(FILE), options)?;
         let trees = trees(&db)?;
         let now = db.read();

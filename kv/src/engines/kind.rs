@@ -9,11 +9,11 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EngineKind {
     /// Everything in memory, written out whole now and then; see [`Mem`](crate::mem::Mem).
-    #[default]
     Memory,
     /// A copy-on-write B+tree in one file.
     Btree,
     /// A log-structured merge tree.
+    #[default]
     Lsm,
 }
 

@@ -63,6 +63,11 @@ fn space_name(space: Space) -> &'static str {
     }
 }
 
+/// Memory for the newest writes and for blocks of the tables, half each, if nobody says otherwise.
+/// With four times as much, a server of a million small keys takes a quarter more memory and puts
+/// cost the same.
+const MEMORY_BYTES: u64 = 128 << 20;
+
 impl LsmEngine {
     /// Opens the engine in the folder `dir`, or makes it there.
     ///
@@ -75,7 +80,8 @@ impl LsmEngine {
         dir: &Path,
         config: &EngineConfig,
     ) -> Result<LsmEngine, EngineError> {
-        let mut options = Options::default().journal(false);
+        let memory_bytes = config.memory_bytes.unwrap_or(MEMORY_BYTES);
+        let mut options = Options::default().journal(false).memory_bytes(memory_bytes);
         if !config.background {
             options = options.threads(0);
         }

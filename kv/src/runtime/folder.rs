@@ -55,7 +55,11 @@ impl Folder {
         options: &Options,
     ) -> Result<(Folder, AnyEngine), Error> {
         let lock = DataDir::open(&vfs, dir, REPLICA, options.engine)?;
-        let config = EngineConfig { kind: lock.kind(), background: options.background };
+        let config = EngineConfig {
+            kind: lock.kind(),
+            background: options.background,
+            memory_bytes: options.engine_memory_bytes,
+        };
         let current = Mutex::new(read_pointer(&*vfs, &dir.join(POINTER))?);
         let dir = dir.to_path_buf();
         let folder = Folder { dir, vfs, clock, config, current, _lock: lock };

@@ -31,7 +31,7 @@ mod conformance {
                 use drystone_vfs::{SimClock, Vfs};
 
                 fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<AnyEngine, EngineError> {
-                    let config = EngineConfig { kind: EngineKind::$kind, background: false };
+                    let config = EngineConfig { kind: EngineKind::$kind, background: false, memory_bytes: None };
                     AnyEngine::open(vfs, Arc::new(SimClock::new()), dir, &config)
                 }
 

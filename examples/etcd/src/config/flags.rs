@@ -33,9 +33,13 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) data_dir: String,
     /// What holds the records: memory, btree or lsm [default: what the data directory was made
-    /// with, memory for a new one]
+    /// with, lsm for a new one]
     #[arg(long, value_parser = engine_parser(), hide_possible_values = true)]
     pub(crate) storage_engine: Option<EngineKind>,
+    /// Memory that btree and lsm take for what was read and written last [default: 128 MiB for
+    /// lsm, up to 1 GiB for btree]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub(crate) storage_memory_bytes: Option<u64>,
     /// URLs to accept clients on: http://IP:PORT or unix://PATH
     #[arg(long)]
     pub(crate) listen_client_urls: Option<String>,

@@ -14,6 +14,7 @@ pub(crate) mod attempt;
 mod damage;
 mod place;
 pub(crate) mod sample;
+mod tables;
 mod tail;
 
 use std::path::Path;

@@ -9,6 +9,24 @@ pub(super) fn small(options: &mut ReplicaOptions) {
     options.store.persist_bytes_min = 64 << 10;
 }
 
+/// [`small`], with this engine.
+pub(super) fn small_on(engine: EngineKind) -> fn(&mut ReplicaOptions) {
+    match engine {
+        EngineKind::Memory => |options| {
+            small(options);
+            options.store.engine = Some(EngineKind::Memory);
+        },
+        EngineKind::Btree => |options| {
+            small(options);
+            options.store.engine = Some(EngineKind::Btree);
+        },
+        EngineKind::Lsm => |options| {
+            small(options);
+            options.store.engine = Some(EngineKind::Lsm);
+        },
+    }
+}
+
 /// Puts until the log of this member no longer reaches back to `index`.
 pub(super) async fn write_past(replica: &Replica, index: u64) {
     let value = "v".repeat(4 << 10);
@@ -32,18 +50,8 @@ async fn member_that_is_far_behind_is_sent_the_state() {
         party.kill(late).await;
         let end = leader.group_status().await.unwrap().last.index.0;
         write_past(&leader, end).await;
-        party.tune = match engine {
-            EngineKind::Memory => small,
-            EngineKind::Btree => |options| {
-                small(options);
-                options.store.engine = Some(EngineKind::Btree);
-            },
-            EngineKind::Lsm => |options| {
-                small(options);
-                options.store.engine = Some(EngineKind::Lsm);
-            },
-        };
-        if engine != EngineKind::Memory {
+        party.tune = small_on(engine);
+        if engine != leader.engine_kind() {
             // Its disk was lost, and it is to come back under the same name: what only it had
             // acknowledged is on the others, too.
             party.disks.remove(&late);

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use drystone_kv::command::{Command, LeaseGrant};
-use drystone_kv::{Error, Kv, LeaseId};
+use drystone_kv::{EngineKind, Error, Kv, LeaseId, Options};
 use drystone_vfs::{Clock, SimVfs};
 
 use crate::common::{put, read as request};
@@ -49,7 +49,8 @@ fn in_time<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> T {
 fn a_panic_of_the_apply_thread_ends_the_store_for_everyone() {
     let disk = SimVfs::new(1);
     let clock = Arc::new(BrokenClock::default());
-    let kv = Kv::open(Arc::new(disk.clone()), clock.clone(), Path::new("data"), options());
+    let on_memory = Options { engine: Some(EngineKind::Memory), ..options() };
+    let kv = Kv::open(Arc::new(disk.clone()), clock.clone(), Path::new("data"), on_memory);
     let kv = kv.expect("an empty disk will do");
     ok(&kv, put("k", "kept"));
     clock.broken.store(true, Ordering::Release);

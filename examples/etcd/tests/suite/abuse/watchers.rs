@@ -15,6 +15,7 @@ use bytes::Bytes;
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::watch_request::RequestUnion;
 use drystone_etcd_api::etcdserverpb::{PutRequest, WatchCreateRequest, WatchResponse};
+use drystone_kv::EngineKind;
 use tokio::task::JoinSet;
 
 use super::bystander::{Bystander, held, until};
@@ -239,7 +240,7 @@ fn watchers_that_do_not_read_cost_little_and_miss_nothing() {
 #[test]
 fn watchers_that_do_not_read_keep_no_history_alive() {
     let _alone = crate::support::alone();
-    let server = Server::start(&programs::ours(), &[]);
+    let server = Server::start(&programs::ours(), programs::flags_of(EngineKind::Memory));
     let before = held(&server).memory_mib;
     in_a_runtime(async {
         let watches = deaf(&server).await;

@@ -18,14 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How a server that did not start ended.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    /// None for one that served.
     pub(super) code: Option<i32>,
     /// The lines for people on standard error; those for machines are JSON.
     pub(super) lines: Vec<String>,
     pub(super) log: String,
 }
 
+/// What a server says once it serves.
+const READY: &str = "ready to serve client requests";
+
 /// Starts our server on `data`, with `flags` after the usual ones, and waits until it has ended.
 pub(super) fn attempt_with(data: &Path, flags: &[&str]) -> Attempt {
+    let attempt = attempt_or_serve(data, flags);
+    assert!(attempt.code.is_some(), "the server goes on\n{}", attempt.log);
+    attempt
+}
+
+/// The same, but a server that serves is killed, and then has no code.
+pub(super) fn attempt_or_serve(data: &Path, flags: &[&str]) -> Attempt {
     let outside = tempfile::tempdir().expect("a temporary folder can be made");
     let path = outside.path().join("log");
     let log = File::create(&path).expect("the log can be made");
@@ -34,17 +45,20 @@ pub(super) fn attempt_with(data: &Path, flags: &[&str]) -> Attempt {
     command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
     let mut running = Running(command.spawn().expect("the server can be started"));
     let deadline = Instant::now() + PATIENCE;
-    let status = loop {
+    let code = loop {
         if let Some(status) = running.0.try_wait().expect("the child is ours to wait for") {
-            break status;
+            break status.code();
         }
         let log = fs::read_to_string(&path).unwrap_or_default();
-        assert!(Instant::now() < deadline, "the server goes on\n{log}");
+        if log.contains(READY) {
+            break None;
+        }
+        assert!(Instant::now() < deadline, "the server neither serves nor ends\n{log}");
         std::thread::sleep(Duration::from_millis(5));
     };
     let log = fs::read_to_string(&path).expect("the log is text");
     let lines = log.lines().filter(|line| !line.starts_with('{')).map(str::to_owned).collect();
-    Attempt { code: status.code(), lines, log }
+    Attempt { code, lines, log }
 }
 
 struct Running(Child);

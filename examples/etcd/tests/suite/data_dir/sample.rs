@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use drystone_etcd_api::etcdserverpb::DefragmentRequest;
 use drystone_kv::runtime::{Ask, Asked, Peers, Replica, ReplicaOptions};
-use drystone_kv::{Command, Put};
+use drystone_kv::{Command, EngineKind, Put};
 use drystone_raft::NodeId;
 use drystone_raft::runtime::Channels;
 use drystone_vfs::{OsClock, OsVfs};
@@ -47,8 +47,14 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// One whose records are in memory, and so in one file when they are saved.
     pub(crate) fn new() -> Sample {
-        Sample::of(&originals().1)
+        Sample::on(EngineKind::Memory)
+    }
+
+    /// One with this engine.
+    pub(crate) fn on(engine: EngineKind) -> Sample {
+        Sample::of(&originals(engine).1)
     }
 
     fn of(original: &TempDir) -> Sample {
@@ -83,7 +89,7 @@ impl Sample {
 
 /// The sample in its youth: the same store, with less in its engine and a short log.
 pub(crate) fn before_it_grew() -> Sample {
-    Sample::of(&originals().0)
+    Sample::of(&originals(EngineKind::Memory).0)
 }
 
 /// Appends a record to the log of `sample`, as a newer program might.
@@ -97,15 +103,17 @@ pub(crate) fn append(sample: &Sample, record: &[u8]) {
 }
 
 /// The sample's folder, young and grown.
-fn originals() -> &'static (TempDir, TempDir) {
-    static ORIGINALS: OnceLock<(TempDir, TempDir)> = OnceLock::new();
-    ORIGINALS.get_or_init(make)
+fn originals(engine: EngineKind) -> &'static (TempDir, TempDir) {
+    static ORIGINALS: [OnceLock<(TempDir, TempDir)>; EngineKind::ALL.len()] =
+        [const { OnceLock::new() }; EngineKind::ALL.len()];
+    let place = EngineKind::ALL.iter().position(|kind| *kind == engine);
+    ORIGINALS[place.expect("all of them are there")].get_or_init(|| make(engine))
 }
 
 /// A server makes it; the member, told to use small files, grows; a server goes on with it and is
 /// killed.
-fn make() -> (TempDir, TempDir) {
-    let mut server = Server::start(&programs::ours(), &[]);
+fn make(engine: EngineKind) -> (TempDir, TempDir) {
+    let mut server = Server::start(&programs::ours(), programs::flags_of(engine));
     in_a_runtime(async {
         let client = client_of(&server).await;
         for i in 0..YOUNG {

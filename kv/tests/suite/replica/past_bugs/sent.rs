@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use drystone_kv::watch::{StreamOptions, WatchId, WatchMessage, WatchRequest, WatchStream};
 
 use super::*;
-use crate::replica::states::{small, write_past};
+use crate::replica::states::{small, small_on, write_past};
 
 /// A watch of all keys from `start` on, under this name.
 fn from(id: i64, start: u64) -> WatchRequest {
@@ -66,24 +66,13 @@ fn check(seen: &[u64], start: u64, end: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn states_that_are_sent_in_a_row_leave_one_history() {
     for engine in EngineKind::ALL {
-        let tune: fn(&mut ReplicaOptions) = match engine {
-            EngineKind::Memory => small,
-            EngineKind::Btree => |options| {
-                small(options);
-                options.store.engine = Some(EngineKind::Btree);
-            },
-            EngineKind::Lsm => |options| {
-                small(options);
-                options.store.engine = Some(EngineKind::Lsm);
-            },
-        };
         let mut party = Party::new(3, small).await;
         let late = party.follower().await;
         // The same member, on a new disk with that engine.
         party.agree().await;
         party.kill(late).await;
         party.disks.remove(&late);
-        party.tune = tune;
+        party.tune = small_on(engine);
         party.start(late).await;
         let begin = set(&party.at(late), "first", "1").await;
         party.agree().await;
