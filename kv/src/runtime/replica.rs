@@ -36,6 +36,8 @@ use crate::scan::Scan;
 use crate::store::{Status, Store};
 use crate::watch::{StreamOptions, WatchStream};
 
+/// What a put takes beside its key and its value, at most.
+const PUT_HEAD_BYTES: usize = 32;
 /// After this a defragmentation ends, whatever is left.
 const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
 
@@ -101,7 +103,12 @@ impl Core {
 
     /// A command's bytes, as this member proposes them.
     pub(crate) fn encode(&self, command: &Command) -> Bytes {
-        let mut bytes = Vec::new();
+        let room = match command {
+            Command::Put(put) => put.key.len() + put.value.as_ref().map_or(0, Bytes::len),
+            // Grows as it must.
+            _ => 0,
+        };
+        let mut bytes = Vec::with_capacity(room + PUT_HEAD_BYTES);
         command.encode(&mut bytes);
         bytes.into()
     }

@@ -31,7 +31,8 @@ mod conformance {
                 use drystone_vfs::{SimClock, Vfs};
 
                 fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<AnyEngine, EngineError> {
-                    let config = EngineConfig { kind: EngineKind::$kind, background: false, memory_bytes: None };
+                    let kind = EngineKind::$kind;
+                    let config = EngineConfig { kind, background: false, memory_bytes: None };
                     AnyEngine::open(vfs, Arc::new(SimClock::new()), dir, &config)
                 }
 

@@ -284,8 +284,8 @@ fn malformed_calls_are_refused() {
     assert!(server.is_running());
 }
 
-/// A message that is packed in a way that the server does not know, or says so, is refused in etcd's
-/// words: a client library that compresses by itself learns from them not to.
+/// A message that is packed in a way that the server does not know, or says so, is refused in the
+/// words of etcd: a client library that compresses by itself learns from them not to.
 #[test]
 fn compressed_messages_are_refused_in_etcds_words() {
     let Some(real) = programs::real_or_skip("compressed_messages") else { return };

@@ -1,8 +1,8 @@
 //! Damage in the tables of a log-structured tree.
 //!
 //! Unlike a state file, which is read whole, tables are read where they are needed. But a start
-//! reads every record, for the index of keys; so whatever would change an answer is found then, and
-//! what is left is damage that changes none (a filter that is not asked, a block that nobody needs).
+//! reads every record, for the index of keys; so what would change an answer is found then. What
+//! is left is damage that changes none (a filter that is not asked, a block that nobody needs).
 //!
 //! A refusal takes nothing away: with the damage undone the server serves what it always did.
 
