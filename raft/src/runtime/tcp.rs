@@ -47,7 +47,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::message::Message;
 use crate::runtime::transport::{Chunks, Inbound, Link, Transport};
@@ -163,11 +163,13 @@ impl Tcp {
         self.address
     }
 
-    /// Learns where a peer is, as `host:port`, and keeps a connection to it from now on; or forgets
-    /// it.
-    pub fn peer(&self, id: NodeId, address: Option<String>) {
+    /// Learns where a peer is, and keeps a connection to it from now on. Each address is
+    /// `host:port`; with several, the one that answered last is tried first, and then the others in
+    /// turn. With none, forgets the peer.
+    pub fn peer(&self, id: NodeId, addresses: impl IntoIterator<Item = String>) {
+        let addresses: Vec<String> = addresses.into_iter().collect();
         let mut peers = self.shared.peers.write();
-        let same = |peer: &Arc<Peer>| Some(&peer.address) == address.as_ref();
+        let same = |peer: &Arc<Peer>| peer.addresses == addresses;
         if peers.get(&id).is_some_and(same) || id == self.shared.config.node {
             return;
         }
@@ -177,9 +179,9 @@ impl Tcp {
             // Whoever has moved is still the same.
             counters = Arc::clone(&before.counters);
         }
-        if let Some(address) = address {
+        if !addresses.is_empty() {
             let outbox = Outbox::new(self.shared.config.limits.outbound_bytes_max);
-            let peer = Arc::new(Peer { id, address, outbox, gone: Notify::new(), counters });
+            let peer = Arc::new(Peer::new(id, addresses, outbox, counters));
             peers.insert(id, Arc::clone(&peer));
             self.handle.spawn(dialler::run(Arc::clone(&self.shared), peer));
         }

@@ -66,14 +66,15 @@ struct State {
 }
 
 impl Line {
-    /// A line to the member at `url`, which is dialled for as long as the line lives.
-    pub(super) fn new(url: &str) -> Line {
+    /// A line to the member at `urls`, which are dialled in turn for as long as the line lives.
+    pub(super) fn new(urls: &[String]) -> Line {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Notify::new() });
         let weak = Arc::downgrade(&shared);
-        let url = url.to_owned();
+        let urls = urls.to_owned();
         tokio::spawn(async move {
-            while let Some(shared) = weak.upgrade() {
-                let ended = talk(&url, &shared).await;
+            for url in urls.iter().cycle() {
+                let Some(shared) = weak.upgrade() else { return };
+                let ended = talk(url, &shared).await;
                 shared.hang_up();
                 drop(shared);
                 if let Err(error) = ended {

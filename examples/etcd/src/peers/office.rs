@@ -47,18 +47,16 @@ impl Office {
             if others.get(id).is_some_and(|other| other.urls == *urls) {
                 continue;
             }
-            // A member is reached by the first of its URLs.
-            let Some(url) = urls.first() else { continue };
-            let Some(address) = url.strip_prefix("http://") else { continue };
-            self.tcp.peer(*id, Some(address.to_owned()));
-            others.insert(*id, Other { urls: urls.clone(), line: Line::new(url) });
+            let addresses = urls.iter().filter_map(|url| url.strip_prefix("http://"));
+            self.tcp.peer(*id, addresses.map(str::to_owned));
+            others.insert(*id, Other { urls: urls.clone(), line: Line::new(urls) });
         }
     }
 
     /// Where the others are, as far as this member knows or once knew.
     pub(crate) fn urls(&self) -> Vec<String> {
         let others = self.others.lock();
-        others.values().filter_map(|other| other.urls.first().cloned()).collect()
+        others.values().flat_map(|other| other.urls.iter().cloned()).collect()
     }
 
     /// What was exchanged with each of the others so far.

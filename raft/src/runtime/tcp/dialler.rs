@@ -12,9 +12,11 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::runtime::tcp::frame::{self, Framed, Lane};
@@ -36,15 +38,55 @@ const PONG_BYTES_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) id: NodeId,
-    pub(super) address: String,
+    /// At least one.
+    pub(super) addresses: Vec<String>,
+    /// Which of them answered last.
+    good: AtomicUsize,
     pub(super) outbox: Outbox,
     /// The peer was forgotten, or has moved.
-    pub(super) gone: tokio::sync::Notify,
+    pub(super) gone: Notify,
     pub(super) counters: Arc<PeerCounters>,
 }
 
-/// Opens a connection to a peer and makes sure of it.
+impl Peer {
+    pub(super) fn new(
+        id: NodeId,
+        addresses: Vec<String>,
+        outbox: Outbox,
+        counters: Arc<PeerCounters>,
+    ) -> Peer {
+        Peer { id, addresses, good: AtomicUsize::new(0), outbox, gone: Notify::new(), counters }
+    }
+
+    /// The address that answered last, or is to be tried first.
+    fn address(&self) -> &str {
+        &self.addresses[self.good.load(Ordering::Relaxed)]
+    }
+}
+
+/// Opens a connection to a peer, wherever it answers first; the last refusal if it does nowhere.
 pub(super) async fn connect(
+    shared: &Shared,
+    peer: &Peer,
+    purpose: Purpose,
+    body_bytes_max: usize,
+) -> Result<Framed, Refusal> {
+    let (count, first) = (peer.addresses.len(), peer.good.load(Ordering::Relaxed));
+    let mut refusal = Refusal::Silent;
+    for at in (first..first + count).map(|at| at % count) {
+        match connect_at(shared, peer.id, &peer.addresses[at], purpose, body_bytes_max).await {
+            Ok(framed) => {
+                peer.good.store(at, Ordering::Relaxed);
+                return Ok(framed);
+            }
+            Err(found) => refusal = found,
+        }
+    }
+    Err(refusal)
+}
+
+/// Opens a connection to an address and makes sure that it is the peer's.
+async fn connect_at(
     shared: &Shared,
     to: NodeId,
     address: &str,
@@ -106,12 +148,11 @@ async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
     loop {
         let began = Instant::now();
         let body_bytes_max = PONG_BYTES_MAX;
-        let dialled =
-            connect(shared, peer.id, &peer.address, Purpose::Messages, body_bytes_max).await;
+        let dialled = connect(shared, peer, Purpose::Messages, body_bytes_max).await;
         let refusal = match dialled {
             Ok(framed) => {
                 add(&shared.counters.dialled, 1);
-                tracing::debug!(peer = peer.id, address = peer.address, "connected");
+                tracing::debug!(peer = peer.id, address = peer.address(), "connected");
                 told = false;
                 peer.counters.set_connected(true);
                 talk(shared, peer, framed, &mut told).await.err().unwrap_or(Refusal::Closed)
@@ -122,7 +163,8 @@ async fn keep(shared: &Shared, peer: &Peer) -> std::convert::Infallible {
         peer.counters.set_connected(false);
         throw_away(shared, peer);
         if !told {
-            tracing::warn!(peer = peer.id, address = peer.address, %refusal, "out of reach");
+            let addresses = peer.addresses.join(" ");
+            tracing::warn!(peer = peer.id, addresses, %refusal, "out of reach");
             // Once is enough; but if nobody could be told, try again.
             told = shared.inbox.try_send(Inbound::Down(peer.id)).is_ok();
         }

@@ -145,10 +145,10 @@ async fn pull(
     request: Request,
     chunks: &mpsc::Sender<io::Result<Bytes>>,
 ) -> Result<(), Refusal> {
-    let address = shared.peers.read().get(&from).map(|peer| peer.address.clone());
-    let address = address.ok_or(io::Error::from(io::ErrorKind::HostUnreachable))?;
+    let peer = shared.peers.read().get(&from).cloned();
+    let peer = peer.ok_or(io::Error::from(io::ErrorKind::HostUnreachable))?;
     let body_bytes_max = 1 + OFFSET_BYTES + CHUNK_BYTES_MAX;
-    let mut framed = connect(shared, from, &address, Purpose::Snapshot, body_bytes_max).await?;
+    let mut framed = connect(shared, &peer, Purpose::Snapshot, body_bytes_max).await?;
     framed.write_one(frame::REQUEST, &[&request.encode()]).await?;
     let mut at = request.offset;
     let mut pings = 0;

@@ -78,6 +78,33 @@ fn member_learns_votes_moves_and_goes() {
     fleet.ctl_ok(&[0, 1, 2], &["put", "k", "y"]);
 }
 
+/// A member may have several addresses, of which some lead nowhere just now. The others reach it
+/// all the same: it votes, and what it is asked it hands on.
+#[test]
+fn member_is_reached_at_any_of_its_addresses() {
+    let Some(mut fleet) = Fleet::start("member_is_reached_at_any", 3) else { return };
+    // Nobody listens at the first ports.
+    for number in 0..3 {
+        let id = format!("{:x}", fleet.id(number));
+        let (nowhere, there) = (number + 1, fleet.peer_url(number));
+        let urls = format!("--peer-urls=http://127.0.0.1:{nowhere},{there}");
+        fleet.ctl_ok(&[number], &["member", "update", &id, &urls]);
+    }
+    for number in 0..3 {
+        fleet.kill(number);
+    }
+    for number in 0..3 {
+        fleet.launch(number);
+    }
+    fleet.wait_for_all();
+    for number in 0..3 {
+        let key = format!("k{number}");
+        let handed_on = wait(|| fleet.ctl(&[number], &["put", &key, "v"]).worked.then_some(()));
+        assert!(handed_on.is_some(), "{}", fleet.log(number));
+        assert_eq!(fleet.get((number + 1) % 3, &key), "v");
+    }
+}
+
 /// A cluster begins as one and grows.
 #[test]
 fn one_member_grows_to_three() {

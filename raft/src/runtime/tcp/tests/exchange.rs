@@ -75,6 +75,26 @@ fn peers_move_and_are_forgotten() {
     });
 }
 
+/// A peer with several addresses is reached at whichever answers, and when that one does not any
+/// more, at another.
+#[test]
+fn a_peer_is_reached_at_any_of_its_addresses() {
+    in_time(async {
+        let one = Seat::new(config(1)).await;
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nowhere = dead.local_addr().unwrap().to_string();
+        drop(dead);
+        let (mut here, spare) = (Seat::new(config(2)).await, Seat::new(config(2)).await);
+        let there = spare.address();
+        drop(spare);
+        one.tcp.peer(2, [nowhere, here.address(), there.clone()]);
+        one.reach(2, &mut here).await;
+        drop(here);
+        let mut there = Seat::at(&there, config(2)).await;
+        one.reach(2, &mut there).await;
+    });
+}
+
 /// Idle connections stay, by pings alone.
 #[test]
 fn an_idle_connection_is_kept_alive() {
