@@ -263,6 +263,11 @@ impl<E: Engine> Store<E> {
         }
     }
 
+    /// Journal position of the newest command applied.
+    pub fn applied(&self) -> u64 {
+        self.held.read().state.applied
+    }
+
     /// The newest main revision.
     pub fn revision(&self) -> u64 {
         self.held.read().state.revision

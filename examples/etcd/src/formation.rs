@@ -105,7 +105,7 @@ async fn join(config: &Config) -> Result<Formation> {
     for url in others.flat_map(|founder| &founder.peer_urls) {
         let answer = timeout(ASK_TIMEOUT, members_at(url)).await;
         match answer {
-            Ok(Ok(cluster)) => return newcomer(config, &cluster),
+            Ok(Ok((cluster, as_of))) => return newcomer(config, &cluster, as_of),
             Ok(Err(error)) => failures.push(format!("{url}: {error:#}")),
             Err(_) => failures.push(format!("{url}: no answer")),
         }
@@ -118,7 +118,11 @@ async fn join(config: &Config) -> Result<Formation> {
 }
 
 /// The place of this member among those that the others know.
-fn newcomer(config: &Config, cluster: &drystone_kv::members::Cluster) -> Result<Formation> {
+fn newcomer(
+    config: &Config,
+    cluster: &drystone_kv::members::Cluster,
+    as_of: u64,
+) -> Result<Formation> {
     if cluster.members.len() != config.founders.len() {
         bail!(
             "error validating peerURLs: member count is unequal: the cluster has {} members, \
@@ -142,9 +146,7 @@ fn newcomer(config: &Config, cluster: &drystone_kv::members::Cluster) -> Result<
         bail!("the cluster knows no member with {}", config.peer_urls.join(","));
     };
     let identity = Identity { cluster: ClusterId(id), member: MemberId(own.id) };
-    let mut known = Known::of(cluster);
-    known.founding = false;
-    Ok(Formation { identity, founders: Vec::new(), known })
+    Ok(Formation { identity, founders: Vec::new(), known: Known::of(cluster, as_of) })
 }
 
 fn same(one: &[String], two: &[String]) -> bool {

@@ -165,7 +165,7 @@ impl Member {
 impl Shared {
     /// A member over an open store.
     pub(crate) fn new(place: &Place, config: Config, shutdown: Shutdown) -> Shared {
-        let Place { replica: kv, office, identity, is_learner, disk, applies } = place.clone();
+        let Place { replica: kv, office, identity, is_learner, disk, applies, .. } = place.clone();
         let metrics = Metrics::new(disk, applies);
         let broken = AtomicBool::new(false);
         Shared(Arc::new(Member {

@@ -14,9 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use drystone_kv::command::Command;
 use drystone_kv::members::Member;
-use drystone_raft::Role;
 use drystone_raft::runtime::tcp::{Limits as TcpLimits, Tcp, TcpConfig};
+use drystone_raft::{NodeId, Role};
 use drystone_vfs::{Clock, OsClock};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::config::{Config, ListenAddress};
@@ -47,6 +48,8 @@ pub(crate) struct Place {
     /// The way to the others.
     pub(crate) office: Arc<Office>,
     /// Who this is.
+    /// Where the members were when it last heard.
+    roll: Arc<Mutex<Roll>>,
     pub(crate) identity: Identity,
     /// Whether it has no vote.
     pub(crate) is_learner: Arc<AtomicBool>,
@@ -94,8 +97,9 @@ pub(crate) async fn take(config: &Config, mut data_dir: DataDir) -> Result<Place
         tracing::info!(address = %port.address(), "serving peer traffic");
         tokio::spawn(port.serve(tcp.clone(), desk.clone()));
     }
-    let place = Place { replica, office, identity, is_learner: Arc::default(), disk, applies };
-    tokio::spawn(follow(place.clone(), roll));
+    let (is_learner, roll) = (Arc::default(), Arc::new(Mutex::new(roll)));
+    let place = Place { replica, office, roll, identity, is_learner, disk, applies };
+    tokio::spawn(follow(place.clone()));
     Ok(place)
 }
 
@@ -155,23 +159,41 @@ fn own_member(config: &Config, identity: Identity) -> Member {
     }
 }
 
-/// Follows the members wherever they go.
-async fn follow(place: Place, mut roll: Roll) {
-    let Place { replica, office, identity, is_learner, .. } = place;
+impl Place {
+    /// Whether this member knows where another is.
+    fn knows(&self, id: NodeId) -> bool {
+        self.roll.lock().known().members.contains_key(&id)
+    }
+
+    /// Hears where the members are; whether that was not older than what is known.
+    fn hear(&self, known: Known) -> bool {
+        let mut roll = self.roll.lock();
+        if !roll.is_news(&known) {
+            return false;
+        }
+        self.office.learn(&known);
+        if let Err(error) = roll.keep(known) {
+            tracing::error!(%error, "cannot write down where the members are");
+        }
+        true
+    }
+}
+
+/// Follows the members wherever they go. A member that starts shows an old state at first, in which
+/// they may be where they are no more: it counts for nothing until it has caught up with what this
+/// member once knew.
+async fn follow(place: Place) {
+    let Place { replica, identity, is_learner, .. } = &place;
     let mut last = None;
     while replica.rank().role != Role::Stopped {
-        let cluster = replica.cluster();
-        let news = last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &cluster));
-        if news && cluster.id.is_some() {
-            let known = Known::of(&cluster);
-            office.learn(&known);
+        // In this order: what is said of the members is not older than it claims.
+        let (as_of, cluster) = (replica.applied(), replica.cluster());
+        let is_new = last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &cluster));
+        if is_new && cluster.id.is_some() && place.hear(Known::of(&cluster, as_of)) {
             let own = cluster.member(identity.member.0);
             is_learner.store(own.is_some_and(|member| member.is_learner), Ordering::Relaxed);
-            if let Err(error) = roll.keep(known) {
-                tracing::error!(%error, "cannot write down where the members are");
-            }
+            last = Some(cluster);
         }
-        last = Some(cluster);
         sleep(FOLLOW_INTERVAL).await;
     }
 }
@@ -207,23 +229,28 @@ pub(crate) async fn publish(member: &Shared) {
 }
 
 /// Resolves when this member has been removed from its cluster. It may not be told: from when it is
-/// removed, nobody sends it anything. So one that hears of no leader asks.
-pub(crate) async fn removal(member: &Shared) {
-    let id = member.identity.member.0;
+/// removed, nobody sends it anything. So one that hears of no leader asks, and so does one whose
+/// leader came while it was away: it has never heard where that is, and cannot answer it.
+pub(crate) async fn removal(member: &Shared, place: &Place) {
+    let (own, cluster_id) = (member.identity.member.0, member.identity.cluster.0);
     loop {
         sleep(REMOVAL_INTERVAL).await;
-        let cluster = member.kv.cluster();
-        if cluster.is_removed(id) {
+        if member.kv.cluster().is_removed(own) {
             return;
         }
-        if member.kv.rank().leader.is_some() {
+        let leader = member.kv.rank().leader;
+        if leader.is_some_and(|leader| leader == own || place.knows(leader)) {
             continue;
         }
         // One that was restarted may know of no members before a leader has told it.
         for url in member.office.urls() {
             let asked = tokio::time::timeout(REMOVAL_INTERVAL, members_at(&url)).await;
-            if asked.is_ok_and(|answer| answer.is_ok_and(|cluster| cluster.is_removed(id))) {
+            let Ok(Ok((cluster, as_of))) = asked else { continue };
+            if cluster.is_removed(own) {
                 return;
+            }
+            if cluster.id == Some(cluster_id) && cluster.member(own).is_some() {
+                place.hear(Known::of(&cluster, as_of));
             }
         }
     }

@@ -34,7 +34,7 @@ use crate::error_text;
 use crate::listener::Listener;
 use crate::member::Shared;
 use crate::notify;
-use crate::place;
+use crate::place::{self, Place};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Error, Refusal};
 use crate::version;
@@ -79,7 +79,7 @@ pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
             stop: stop.clone(),
         };
         floor.open(monitors, Scope::Metrics);
-        let mut end = std::pin::pin!(wait_for_end(&member)?);
+        let mut end = std::pin::pin!(wait_for_end(&member, &place)?);
         let end = tokio::select! {
             end = &mut end => end,
             () = place::publish(&member) => {
@@ -178,9 +178,12 @@ async fn count_leaders(member: Shared) {
 
 /// Waits for a signal, the end of the storage, or the removal of the member. The handlers stand
 /// when this returns, before the future is polled.
-fn wait_for_end(member: &Shared) -> io::Result<impl Future<Output = Result<End>> + use<>> {
+fn wait_for_end(
+    member: &Shared,
+    place: &Place,
+) -> io::Result<impl Future<Output = Result<End>> + use<>> {
     let signals = wait_for_signal()?;
-    let member = member.clone();
+    let (member, place) = (member.clone(), place.clone());
     Ok(async move {
         tokio::select! {
             signal = signals => Ok(End::Signal(signal)),
@@ -188,7 +191,7 @@ fn wait_for_end(member: &Shared) -> io::Result<impl Future<Output = Result<End>>
                 // What the disk holds now, only a restart can tell: end, as etcd does.
                 bail!("storage failed: {}", error_text::chain(&error));
             }
-            () = place::removal(&member) => {
+            () = place::removal(&member, &place) => {
                 tracing::error!(
                     "the member has been permanently removed from the cluster; its data directory \
                      is of no use any more"

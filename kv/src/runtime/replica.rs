@@ -292,6 +292,11 @@ impl Replica {
         self.store().status()
     }
 
+    /// Position in the log of the newest command applied here.
+    pub fn applied(&self) -> u64 {
+        self.store().applied()
+    }
+
     /// The newest main revision here.
     pub fn revision(&self) -> u64 {
         self.store().revision()

@@ -59,11 +59,13 @@ impl peer_server::Peer for std::sync::Arc<Desk> {
         &self,
         _: Request<pb::MembersRequest>,
     ) -> Result<Response<pb::MembersResponse>, Status> {
-        let cluster = self.answering()?.cluster();
+        let replica = self.answering()?;
+        // In this order: the members may be newer than what is said of them, and not older.
+        let (as_of, cluster) = (replica.applied(), replica.cluster());
         if cluster.id.is_none() {
             return Err(Status::unavailable("drystone-etcd: there is no cluster yet"));
         }
-        Ok(Response::new(wire::members(&cluster)))
+        Ok(Response::new(wire::members(&cluster, as_of)))
     }
 }
 

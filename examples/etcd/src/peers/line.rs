@@ -178,14 +178,16 @@ async fn connect(url: &str) -> Result<PeerClient<Channel>, tonic::transport::Err
     Ok(client.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX))
 }
 
-/// Asks the member at `url` who is in the cluster.
+/// Asks the member at `url` who is in the cluster, and as of which position in the log it says so.
 ///
 /// # Errors
 ///
 /// If it does not answer, or is in none.
-pub(crate) async fn members_at(url: &str) -> anyhow::Result<Cluster> {
+pub(crate) async fn members_at(url: &str) -> anyhow::Result<(Cluster, u64)> {
     let members = connect(url).await?.members(pb::MembersRequest {}).await;
-    Ok(wire::cluster(members.map_err(|status| anyhow!("{}", status.message()))?.into_inner()))
+    let members = members.map_err(|status| anyhow!("{}", status.message()))?.into_inner();
+    let as_of = members.as_of;
+    Ok((wire::cluster(members), as_of))
 }
 
 /// Keeps one connection for as long as it holds.

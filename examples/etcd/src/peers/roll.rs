@@ -2,15 +2,20 @@
 //!
 //! Who is a member stands in the replicated state, but a member that starts may hold only an older
 //! one, or none, until it has talked to the others; and to talk to them it has to know where they
-//! are. So that is written down beside the state, whenever it changes. It is a hint: a member that
-//! is dialled in vain has moved, and one that is not there any more does not answer.
+//! are. So that is written down beside the state, whenever it changes, with the position in the log
+//! that it was true at; and what the state says counts only once it has come so far again. It is a
+//! hint: a member that is dialled in vain has moved, and one that is not there any more does not
+//! answer.
 //!
 //! ```text
-//! peers = "drystone-etcd-peers 1\n"
+//! peers = "drystone-etcd-peers 2\n"
 //!         "founding\n"                as long as these are the founders, and no cluster stands
+//!         "as of <position>\n"
 //!         one line a member: <16 hex> <URL> <URL> …
 //!         "crc=<8 hex>\n"             the CRC-32 of everything before
 //! ```
+//!
+//! The first version had no position, and is read as of 0.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,8 +27,10 @@ use drystone_raft::NodeId;
 
 const FILE: &str = "peers";
 const TMP: &str = "peers.tmp";
-const HEAD: &str = "drystone-etcd-peers 1";
+const HEAD: &str = "drystone-etcd-peers 2";
+const HEAD_WITHOUT_POSITION: &str = "drystone-etcd-peers 1";
 const FOUNDING: &str = "founding";
+const AS_OF: &str = "as of ";
 
 /// Where members are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +39,21 @@ pub(crate) struct Known {
     pub(crate) members: BTreeMap<NodeId, Vec<String>>,
     /// They are to found a cluster, and none stands yet.
     pub(crate) founding: bool,
+    /// All of the log up to here was applied when this was so.
+    pub(crate) as_of: u64,
 }
 
 impl Known {
     /// Those who are to found a cluster.
     pub(crate) fn among(founders: &[Member]) -> Known {
         let members = founders.iter().map(|member| (member.id, member.peer_urls.clone()));
-        Known { members: members.collect(), founding: true }
+        Known { members: members.collect(), founding: true, as_of: 0 }
     }
 
-    /// What the replicated state says.
-    pub(crate) fn of(cluster: &Cluster) -> Known {
+    /// What the replicated state says that has applied the log up to `as_of`, or further.
+    pub(crate) fn of(cluster: &Cluster, as_of: u64) -> Known {
         let members = cluster.members.iter().map(|member| (member.id, member.peer_urls.clone()));
-        Known { members: members.collect(), founding: false }
+        Known { members: members.collect(), founding: false, as_of }
     }
 }
 
@@ -80,9 +89,14 @@ impl Roll {
         &self.known
     }
 
-    /// Writes down where they are now, if that is news.
+    /// Whether `known` is at least as new as what was written down.
+    pub(crate) fn is_news(&self, known: &Known) -> bool {
+        known.as_of >= self.known.as_of
+    }
+
+    /// Writes down where they are now, if that has changed.
     pub(crate) fn keep(&mut self, known: Known) -> io::Result<()> {
-        if known == self.known {
+        if (&known.members, known.founding) == (&self.known.members, self.known.founding) {
             return Ok(());
         }
         let tmp = self.dir.join(TMP);
@@ -101,6 +115,7 @@ fn encode(known: &Known) -> String {
     if known.founding {
         text.push_str(&format!("{FOUNDING}\n"));
     }
+    text.push_str(&format!("{AS_OF}{}\n", known.as_of));
     for (id, urls) in &known.members {
         text.push_str(&format!("{id:016x} {}\n", urls.join(" ")));
     }
@@ -113,20 +128,25 @@ fn decode(text: &str) -> Option<Known> {
     let crc = u32::from_str_radix(last.strip_prefix("crc=")?, 16).ok()?;
     let body = format!("{body}\n");
     let mut lines = body.lines();
-    if crc != crc32fast::hash(body.as_bytes()) || lines.next() != Some(HEAD) {
+    let known_head = [HEAD, HEAD_WITHOUT_POSITION].contains(&lines.next()?);
+    if crc != crc32fast::hash(body.as_bytes()) || !known_head {
         return None;
     }
-    let (mut members, mut founding) = (BTreeMap::new(), false);
+    let (mut members, mut founding, mut as_of) = (BTreeMap::new(), false, 0);
     for line in lines {
         if line == FOUNDING {
             founding = true;
+            continue;
+        }
+        if let Some(position) = line.strip_prefix(AS_OF) {
+            as_of = position.parse().ok()?;
             continue;
         }
         let mut words = line.split(' ');
         let id = u64::from_str_radix(words.next()?, 16).ok()?;
         members.insert(id, words.filter(|url| !url.is_empty()).map(str::to_owned).collect());
     }
-    Some(Known { members, founding })
+    Some(Known { members, founding, as_of })
 }
 
 #[cfg(test)]
@@ -142,7 +162,7 @@ mod tests {
         let mut known = Known::default();
         known.members.insert(1, vec!["http://a:1".into(), "http://b:2".into()]);
         known.members.insert(u64::MAX, Vec::new());
-        known.founding = true;
+        (known.founding, known.as_of) = (true, 77);
         roll.keep(known.clone()).unwrap();
         assert_eq!(Roll::open(tmp.path()).unwrap().known(), &known);
         let file = tmp.path().join(FILE);

@@ -91,7 +91,7 @@ fn lease(info: Option<LeaseInfo>) -> pb::LeaseAnswer {
     })
 }
 
-pub(super) fn members(cluster: &Cluster) -> pb::MembersResponse {
+pub(super) fn members(cluster: &Cluster, as_of: u64) -> pb::MembersResponse {
     let member = |member: &Member| pb::Member {
         id: member.id,
         name: member.name.clone(),
@@ -103,6 +103,7 @@ pub(super) fn members(cluster: &Cluster) -> pb::MembersResponse {
         cluster: cluster.id.unwrap_or(0),
         members: cluster.members.iter().map(member).collect(),
         removed: cluster.removed.iter().copied().collect(),
+        as_of,
     }
 }
 

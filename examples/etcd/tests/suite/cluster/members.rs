@@ -78,6 +78,75 @@ fn member_learns_votes_moves_and_goes() {
     fleet.ctl_ok(&[0, 1, 2], &["put", "k", "y"]);
 }
 
+/// Gives the place of a member to a new one, at the same addresses, as an operator does whose
+/// machine has lost its disk.
+fn replace(fleet: &mut Fleet, number: usize, at: usize) {
+    let id = format!("{:x}", fleet.id(number));
+    fleet.kill(number);
+    std::fs::remove_dir_all(fleet.data(number)).expect("it is there");
+    // The others may just be without a leader, or count somebody as out of touch.
+    let until_done = |words: &[&str]| {
+        let done = wait(|| {
+            let said = fleet.ctl(&[at], words);
+            let done = said.worked || said.err.contains("not found");
+            done.then_some(said.out)
+        });
+        done.unwrap_or_else(|| panic!("{words:?}\n{}", fleet.log(at)))
+    };
+    until_done(&["member", "remove", &id]);
+    let url = format!("--peer-urls={}", fleet.peer_url(number));
+    let told = until_done(&["member", "add", &format!("m{number}"), &url]);
+    fleet.set_cluster(number, &initial_cluster(&told), "existing");
+    fleet.launch(number);
+    fleet.wait_for(number);
+    let put = wait(|| fleet.ctl(&[number], &["put", "replaced", "v"]).worked.then_some(()));
+    assert!(put.is_some(), "{}", fleet.log(number));
+}
+
+/// What a member has saved may be older than what it once knew: in it, others are still who they
+/// were. All of them were replaced since, at the same addresses; then the power fails. Had the
+/// members gone by what they find, none would have been heard by another again.
+#[test]
+fn old_states_do_not_hide_who_is_where() {
+    let Some(mut fleet) = Fleet::start("old_states_do_not_hide", 3) else { return };
+    fleet.ctl_ok(&[0], &["put", "k", "v"]);
+    fleet.ctl_ok(&[0], &["defrag"]);
+    replace(&mut fleet, 1, 0);
+    fleet.ctl_ok(&[1], &["defrag"]);
+    replace(&mut fleet, 2, 0);
+    let known = wait(|| (0..3).all(|number| fleet.get(number, "replaced") == "v").then_some(()));
+    assert!(known.is_some(), "all have heard of it");
+    // What a member has heard it has written down a moment later.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    for number in 0..3 {
+        fleet.kill(number);
+    }
+    for number in 0..3 {
+        fleet.launch(number);
+    }
+    fleet.wait_for_all();
+    for number in 0..3 {
+        assert!(wait(|| fleet.ctl(&[number], &["put", "k", "w"]).worked.then_some(())).is_some());
+    }
+}
+
+/// All others were replaced while it was away, and it knows none of them. Somebody leads, and it
+/// hears of it, but it could not answer: it asks where it has once been answered who they are.
+#[test]
+fn member_that_was_away_finds_those_who_came_meanwhile() {
+    let Some(mut fleet) = Fleet::start("member_that_was_away", 5) else { return };
+    fleet.ctl_ok(&[0], &["put", "k", "v"]);
+    fleet.kill(0);
+    for number in 1..5 {
+        replace(&mut fleet, number, number % 4 + 1);
+    }
+    fleet.ctl_ok(&[1], &["put", "k", "w"]);
+    fleet.launch(0);
+    let found = wait(|| fleet.ctl(&[0], &["get", "k"]).out.contains('w').then_some(()));
+    assert!(found.is_some(), "it has found them\n{}", fleet.log(0));
+    assert!(wait(|| fleet.ctl(&[0], &["put", "k", "x"]).worked.then_some(())).is_some());
+}
+
 /// A member may have several addresses, of which some lead nowhere just now. The others reach it
 /// all the same: it votes, and what it is asked it hands on.
 #[test]
