@@ -40,7 +40,7 @@ const RANKS: [(&str, u32); 22] = [
     ("drystone-lsm", 20),
     ("drystone-lsm-cli", 21),
     ("drystone-kv", 30),
-    ("drystone-kv-model", TOOLS),
+    ("drystone-kv-model", 31),
     ("drystone-kv-sim", TOOLS),
     ("drystone-etcd-api", EXAMPLES),
     ("drystone-etcd", 41),
