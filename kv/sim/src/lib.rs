@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod disk;
 mod flaw;
 mod member;
@@ -10,6 +11,7 @@ mod oracle;
 mod plan;
 mod run;
 
+pub use changes::Changes;
 pub use flaw::Flaw;
 pub use plan::Plan;
 pub use run::{Report, run, run_plan};

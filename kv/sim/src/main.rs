@@ -1,7 +1,7 @@
 //! The command `kv-sim`: runs seeds, and stops at the first broken promise.
 
 use clap::Parser;
-use drystone_kv_sim::{Flaw, Plan, Report, run_plan};
+use drystone_kv_sim::{Changes, Report, run_plan};
 use drystone_sim::Seed;
 
 /// Runs whole members of a replicated store, one seed after the other.
@@ -13,15 +13,8 @@ struct Options {
     /// How many seeds.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// What clients ask in each of them.
-    #[arg(long)]
-    operations: Option<u64>,
-    /// Plant a bug, to see it found.
-    #[arg(long = "break")]
-    flaw: Option<Flaw>,
-    /// Nothing goes wrong but that member 1 loses its power at this sync.
-    #[arg(long)]
-    sync: Option<u64>,
+    #[command(flatten)]
+    changes: Changes,
     /// Tell every step of every seed.
     #[arg(long)]
     verbose: bool,
@@ -33,18 +26,11 @@ fn main() {
     for value in options.first..options.first + options.seeds {
         let seed = Seed::from(value);
         let seed = if options.verbose { seed.verbose() } else { seed };
-        let mut plan = Plan::draw(&mut seed.rng("plan"));
-        if options.sync.is_some() {
-            plan = plan.calm();
-            plan.cut_at_sync = options.sync;
-        }
-        plan.operations = options.operations.unwrap_or(plan.operations);
-        plan.flaw = options.flaw;
+        let plan = options.changes.plan(&seed);
+        let replay = options.changes.replay(value);
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            eprintln!(
-                "{info}\nseed {value} failed; to replay it: kv-sim --first {value} --seeds 1"
-            );
+            eprintln!("{info}\nseed {value} failed; to replay it: {replay}");
         }));
         total.add(run_plan(seed, &plan));
         std::panic::set_hook(before);

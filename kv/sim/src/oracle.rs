@@ -1,45 +1,29 @@
-//! What a group has done, by one store that never crashes, and what it has promised.
+//! What a group has done, by a model that never crashes, and what it has promised.
 //!
-//! The oracle is told of every entry as the first member handles it, and applies it to a store of
-//! its own in memory. The members' logs must agree with its log, their revisions with its
-//! revisions, what clients are told with what it answers, and in the end their hashes with its.
+//! The oracle is told of every entry as the first member handles it, and applies it to a
+//! [`Model`], which shares no code with the store. The members' logs must agree with its log, their
+//! revisions with its revisions, what clients and watchers are told with what it answers, and in
+//! the end all that can be read of them, key by key, with all that it knows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use drystone_kv::command::RangeRequest;
-use drystone_kv::mem::Mem;
+use drystone_kv::engine::Engine;
 use drystone_kv::reply::{RangeReply, Reply};
 use drystone_kv::runtime::parts::open;
-use drystone_kv::watch::{EventKind, StreamOptions, WatchMessage, WatchRequest, WatchStream};
-use drystone_kv::{Command, KeyRange, LeaseId, Refusal, Store};
+use drystone_kv::{Command, Error, KeyRange, LeaseId, Refusal, Store};
+use drystone_kv_model::{Fact, Model};
 use drystone_raft::{Entry, Index, Payload};
-use drystone_vfs::MemVfs;
 
 use crate::plan::SECOND;
 
-/// One change of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) revision: u64,
-    pub(crate) key: Bytes,
-    /// What it was set to, if it was not deleted.
-    pub(crate) value: Option<Bytes>,
-}
-
 /// What the group has done.
 pub(crate) struct Oracle {
-    pub(crate) store: Arc<Store<Mem>>,
-    /// All its changes.
-    stream: WatchStream,
+    pub(crate) model: Model,
     /// All that was applied, the first at index 1, and the revision after each.
     log: Vec<(Entry, u64)>,
     replies: BTreeMap<Index, Result<Reply, Refusal>>,
-    /// All changes of keys, oldest first.
-    pub(crate) changes: Vec<Change>,
     /// Until when each lease lives at least, in the world's time.
     promises: BTreeMap<LeaseId, u64>,
     /// When leases ended by themselves.
@@ -50,18 +34,10 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn new() -> Oracle {
-        let engine = Mem::open(Arc::new(MemVfs::new()), Path::new("oracle"));
-        let store = Store::open(engine.expect("memory does not fail")).expect("it is empty");
-        let store = Arc::new(store);
-        let stream = store.watch(StreamOptions::default());
-        let all = WatchRequest { start: Some(1), ..WatchRequest::new(KeyRange::all()) };
-        stream.control().create(all).expect("it is the only one");
         Oracle {
-            store,
-            stream,
+            model: Model::new(),
             log: Vec::new(),
             replies: BTreeMap::new(),
-            changes: Vec::new(),
             promises: BTreeMap::new(),
             expired: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -96,14 +72,12 @@ impl Oracle {
         if let Payload::Data(data) = &entry.payload {
             self.apply(entry.index, data, now);
         }
-        self.log.push((entry, self.store.revision()));
+        self.log.push((entry, self.model.revision));
     }
 
     fn apply(&mut self, index: Index, data: &Bytes, now: u64) {
         let (_, command) = open(data).expect("clients send commands");
-        let before = self.store.revision();
-        let outcomes = self.store.apply([(index.0, &command)]).expect("memory does not fail");
-        let outcome = outcomes.into_iter().next().expect("a command has an outcome");
+        let outcome = self.model.apply(&command);
         if let (Command::LeaseRevoke(revoke), Ok(_)) = (&command, &outcome)
             && !self.given_up.contains(&revoke.id)
         {
@@ -112,21 +86,11 @@ impl Oracle {
             assert!(now >= until, "lease {} ended at {now}, and was to live to {until}", revoke.id);
         }
         self.replies.insert(index, outcome);
-        if self.store.revision() > before {
-            self.read_changes();
-        }
     }
 
-    fn read_changes(&mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(Ok(message))) = self.stream.poll_next(&mut cx) {
-            let WatchMessage::Events { events, .. } = message else { continue };
-            self.changes.extend(events.into_iter().map(|event| Change {
-                revision: event.kv.mod_revision,
-                key: event.kv.key,
-                value: (event.kind == EventKind::Put).then_some(event.kv.value),
-            }));
-        }
+    /// All changes of keys, oldest first.
+    pub(crate) fn changes(&self) -> &[Fact] {
+        &self.model.history
     }
 
     /// A client was told what became of a command.
@@ -150,12 +114,39 @@ impl Oracle {
 
     /// A client was told what stands in a range.
     pub(crate) fn check_read(&self, request: &RangeRequest, told: &RangeReply) {
-        assert!(told.revision <= self.store.revision(), "a read of what was never written");
-        let at = RangeRequest { revision: Some(told.revision), ..request.clone() };
-        // What is compacted away cannot be compared any more.
-        if let Ok(right) = self.store.range(&at) {
-            assert_eq!(right.kvs, told.kvs, "a read at revision {}", told.revision);
-            assert_eq!(right.count, told.count, "a count at revision {}", told.revision);
+        let newest = self.model.revision;
+        assert!(told.revision <= newest, "a read of what was never written");
+        let at = request.revision.unwrap_or(told.revision);
+        assert!(at <= told.revision, "a read of revision {at}, of {}", told.revision);
+        let right = self.model.read(&RangeRequest { revision: Some(at), ..request.clone() });
+        let right = RangeReply { revision: told.revision, ..right };
+        assert_eq!(*told, right, "a read at revision {at}: {request:?}");
+    }
+
+    /// A member that has applied all there is has what the model has, at every revision that can
+    /// be read, and refuses what the model refuses.
+    pub(crate) fn check_content<E: Engine>(&self, id: u64, store: &Store<E>) {
+        let model = &self.model;
+        let oldest = model.compacted.unwrap_or(1);
+        for at in oldest.saturating_sub(1).max(1)..=model.revision + 1 {
+            let all = RangeRequest { revision: Some(at), ..RangeRequest::new(KeyRange::all()) };
+            let here = store.range(&all).map_err(|error| match error {
+                Error::Refused(refusal) => refusal,
+                error => panic!("member {id} cannot read revision {at}: {error}"),
+            });
+            assert_eq!(here, model.range(&all), "member {id} at revision {at}");
+        }
+        let status = store.status();
+        assert_eq!(status.compacted, model.compacted, "member {id}: what is compacted");
+        assert_eq!(status.keys, model.present().len() as u64, "member {id}: how many keys");
+        assert_eq!(*store.cluster(), model.cluster, "member {id} knows other members");
+        let mut leases = store.leases();
+        leases.sort_unstable();
+        let right: Vec<_> = model.leases.iter().map(|(id, ttl)| (*id, *ttl)).collect();
+        assert_eq!(leases, right, "member {id} knows other leases");
+        for (lease, _) in leases {
+            let keys = store.lease(lease).expect("it was listed").keys;
+            assert!(keys.iter().eq(&model.keys_of(lease)), "member {id}: what hangs on {lease}");
         }
     }
 

@@ -7,8 +7,8 @@ use drystone_kv::record::Record;
 use rand::RngExt as _;
 
 use crate::common::{Bench, each_seed, is_slow};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
+use drystone_kv_model::Model;
 
 fn encode(command: &Command) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -45,7 +45,7 @@ fn mutate(bytes: &mut Vec<u8>, requests: &mut Requests) {
 fn damaged_commands_are_refused_or_are_other_commands() {
     each_seed("damaged_commands_are_refused_or_are_other_commands", 20, 1000, |seed| {
         let mut requests = Requests::new(seed);
-        let mut oracle = Oracle::new();
+        let mut oracle = Model::new();
         let bench = Bench::new();
         let (mut refused, mut other) = (0, 0);
         for _ in 0..300 {

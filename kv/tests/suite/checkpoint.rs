@@ -16,8 +16,8 @@ use drystone_vfs::{MemVfs, SimClock, SimVfs, Vfs};
 use rand::RngExt as _;
 
 use crate::common::{Bench, dump, each_seed, grant, put, put_on, read_at};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
+use drystone_kv_model::Model;
 
 const DIR: &str = "engine";
 /// Bytes of a stream before its first frame, and of a frame before its payload.
@@ -54,7 +54,7 @@ pub(crate) fn stream_of<E: drystone_kv::engine::Engine>(store: &Store<E>) -> Vec
 /// given.
 fn assert_stands<E: drystone_kv::engine::Engine>(
     store: &Store<E>,
-    oracle: &Oracle,
+    oracle: &Model,
     applied: u64,
     hashes: &[u32],
 ) {
@@ -76,7 +76,7 @@ fn assert_stands<E: drystone_kv::engine::Engine>(
 }
 
 /// The hash of every readable revision.
-fn hashes<E: drystone_kv::engine::Engine>(store: &Store<E>, oracle: &Oracle) -> Vec<u32> {
+fn hashes<E: drystone_kv::engine::Engine>(store: &Store<E>, oracle: &Model) -> Vec<u32> {
     let readable = oracle.compacted.unwrap_or(0)..=oracle.revision;
     readable.map(|at| store.hash(Some(at)).expect("the revision is readable").hash).collect()
 }
@@ -91,8 +91,8 @@ fn what_arrives_is_what_was_frozen() {
         let from = EngineKind::ALL[(seed % 3) as usize];
         let home = Home::new(from);
         let leader = Bench::over(home.open());
-        let mut oracle = Oracle::new();
-        let step = |requests: &mut Requests, oracle: &mut Oracle| {
+        let mut oracle = Model::new();
+        let step = |requests: &mut Requests, oracle: &mut Model| {
             let command = requests.command(oracle);
             if Limits::default().check(&command).is_err() {
                 return None;

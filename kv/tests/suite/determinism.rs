@@ -15,8 +15,8 @@ use drystone_vfs::{MemVfs, Vfs};
 use rand::RngExt as _;
 
 use crate::common::{Bench, dump, each_seed, is_slow};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
+use drystone_kv_model::Model;
 
 const COMMANDS: usize = 300;
 
@@ -24,13 +24,13 @@ const COMMANDS: usize = 300;
 struct Script {
     commands: Vec<Command>,
     outcomes: Vec<Outcome>,
-    end: Oracle,
+    end: Model,
 }
 
 impl Script {
     fn new(seed: u64) -> Script {
         let mut requests = Requests::new(seed);
-        let mut end = Oracle::new();
+        let mut end = Model::new();
         let (mut commands, mut outcomes) = (Vec::new(), Vec::new());
         while commands.len() < COMMANDS {
             let command = requests.command(&end);
@@ -53,7 +53,7 @@ impl Script {
 }
 
 /// Asserts that two stores are one, down to the bytes, after sweeping both.
-fn assert_same<E: Engine>(a: &Bench, b: &Bench<E>, end: &Oracle) {
+fn assert_same<E: Engine>(a: &Bench, b: &Bench<E>, end: &Model) {
     for bench_hash in [a.store.hash(None), b.store.hash(None)] {
         let hash = bench_hash.expect("the newest revision is readable");
         assert_eq!((hash.hash_revision, hash.compacted), (end.revision, end.compacted));

@@ -12,9 +12,9 @@ use drystone_kv::{EngineKind, HashReply, Kv, LeaseId, LeaseInfo, Outcome, Refusa
 use rand::RngExt as _;
 
 use crate::common::{dump, each_seed, read_at, refusal};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
 use crate::running::{Machine, apply, options};
+use drystone_kv_model::Model;
 
 /// The suite that every engine passes.
 mod conformance {
@@ -167,7 +167,7 @@ enum End {
 fn the_same_history_gives_the_same_answers_on_every_engine() {
     each_seed("the_same_history_gives_the_same_answers_on_every_engine", 8, 400, |seed| {
         let mut requests = Requests::new(seed);
-        let mut oracle = Oracle::new();
+        let mut oracle = Model::new();
         let mut twins = Twins::new(seed);
         for step in 0..300 {
             let command = requests.command(&oracle);

@@ -8,7 +8,6 @@ mod determinism;
 mod engine;
 mod engines;
 mod model;
-mod oracle;
 mod overtaken;
 mod replace;
 mod replica;

@@ -6,14 +6,14 @@ use drystone_kv::limits::Limits;
 use drystone_kv::store::Status;
 
 use crate::common::{Bench, each_seed, is_slow, refusal};
-use crate::oracle::{Oracle, allowed};
 use crate::requests::Requests;
+use drystone_kv_model::{Model, allowed};
 
 /// One run: a store and its model side by side.
 struct World {
     requests: Requests,
     bench: Bench,
-    oracle: Oracle,
+    oracle: Model,
     limits: Limits,
     /// Percentage of commands that are applied although the limits refuse them: a journal may hold
     /// what the limits of today do not allow.
@@ -30,7 +30,7 @@ impl World {
         World {
             requests,
             bench: Bench::new(),
-            oracle: Oracle::new(),
+            oracle: Model::new(),
             limits: Limits { txn_ops_max, ..Limits::default() },
             unlimited_percent,
             commands: 0,
@@ -121,7 +121,7 @@ fn a_store_answers_as_the_model_does() {
 fn random_commands_reach_every_kind_of_answer() {
     use drystone_kv::Refusal;
     let mut requests = Requests::new(7);
-    let mut oracle = Oracle::new();
+    let mut oracle = Model::new();
     let limits = Limits { txn_ops_max: 6, ..Limits::default() };
     let mut replies = [0; 8];
     let mut refused = std::collections::BTreeMap::<&str, u32>::new();
@@ -130,7 +130,7 @@ fn random_commands_reach_every_kind_of_answer() {
         let command = requests.command(&oracle);
         let outcome = allowed(&command, &limits).and_then(|()| oracle.apply(&command));
         if oracle.history.len() > 1000 {
-            oracle = Oracle::new();
+            oracle = Model::new();
         }
         let Err(refusal) = outcome else {
             let kind = match &command {

@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::oracle::Oracle;
+use drystone_kv_model::Model;
 
 /// Prefixes of each other, neighbours, and the bytes that end a key space.
 const KEYS: [&[u8]; 14] = [
@@ -55,7 +55,7 @@ impl Requests {
     }
 
     /// A command, for a store that stands where `oracle` does.
-    pub(crate) fn command(&mut self, oracle: &Oracle) -> Command {
+    pub(crate) fn command(&mut self, oracle: &Model) -> Command {
         if !oracle.alarms.is_empty() && self.percent(25) {
             let alarm = *oracle.alarms.first().expect("checked");
             let change = AlarmChange { raise: false, member: alarm.member, kind: alarm.kind };
@@ -108,7 +108,7 @@ impl Requests {
     }
 
     /// A revision to read at: mostly one that is readable.
-    pub(crate) fn revision(&mut self, oracle: &Oracle) -> Option<u64> {
+    pub(crate) fn revision(&mut self, oracle: &Model) -> Option<u64> {
         let lowest = oracle.compacted.unwrap_or(0);
         match self.random.random_range(0..20) {
             0..8 => None,
@@ -121,7 +121,7 @@ impl Requests {
     }
 
     /// A read with any mixture of options.
-    pub(crate) fn read(&mut self, oracle: &Oracle) -> RangeRequest {
+    pub(crate) fn read(&mut self, oracle: &Model) -> RangeRequest {
         let mut request = RangeRequest::new(self.range());
         request.revision = self.revision(oracle);
         if self.percent(50) {
@@ -152,7 +152,7 @@ impl Requests {
     }
 
     /// A transaction that only reads, at the outermost level as clients send it.
-    pub(crate) fn read_txn(&mut self, oracle: &Oracle) -> Txn {
+    pub(crate) fn read_txn(&mut self, oracle: &Model) -> Txn {
         let mut reads = || {
             (0..self.random.random_range(0..3)).map(|_| TxnOp::Range(self.read(oracle))).collect()
         };
@@ -160,7 +160,7 @@ impl Requests {
         Txn { compares: self.compares(oracle), success, failure }
     }
 
-    pub(crate) fn put(&mut self, oracle: &Oracle) -> Put {
+    pub(crate) fn put(&mut self, oracle: &Model) -> Put {
         let mut key = self.key();
         let keeps = self.percent(20);
         if keeps
@@ -192,7 +192,7 @@ impl Requests {
         LeaseGrant { id: self.lease(), ttl: self.one(&ttl) }
     }
 
-    fn compact(&mut self, oracle: &Oracle) -> Compact {
+    fn compact(&mut self, oracle: &Model) -> Compact {
         let lowest = oracle.compacted.unwrap_or(0);
         let revision = match self.random.random_range(0..10) {
             // Just the newest, so that a tombstone is often exactly there.
@@ -204,7 +204,7 @@ impl Requests {
         Compact { revision }
     }
 
-    pub(crate) fn txn(&mut self, oracle: &Oracle, depth: usize) -> Txn {
+    pub(crate) fn txn(&mut self, oracle: &Model, depth: usize) -> Txn {
         let mut branch = |max: usize| {
             let count = self.random.random_range(0..max);
             (0..count).map(|_| self.op(oracle, depth)).collect()
@@ -213,7 +213,7 @@ impl Requests {
         Txn { compares: self.compares(oracle), success, failure }
     }
 
-    fn op(&mut self, oracle: &Oracle, depth: usize) -> TxnOp {
+    fn op(&mut self, oracle: &Model, depth: usize) -> TxnOp {
         match self.random.random_range(0..20) {
             0..6 => TxnOp::Range(self.read(oracle)),
             6..13 => TxnOp::Put(self.put(oracle)),
@@ -223,11 +223,11 @@ impl Requests {
         }
     }
 
-    fn compares(&mut self, oracle: &Oracle) -> Vec<Compare> {
+    fn compares(&mut self, oracle: &Model) -> Vec<Compare> {
         (0..self.random.random_range(0..3)).map(|_| self.compare(oracle)).collect()
     }
 
-    fn compare(&mut self, oracle: &Oracle) -> Compare {
+    fn compare(&mut self, oracle: &Model) -> Compare {
         let mut range = self.range();
         let mut kv = KeyValue::default();
         if self.percent(70)
@@ -259,8 +259,8 @@ impl Requests {
     }
 
     /// A key-value that is there now.
-    fn standing(&mut self, oracle: &Oracle) -> Option<KeyValue> {
-        let present: Vec<_> = oracle.present().into_values().collect();
+    fn standing(&mut self, oracle: &Model) -> Option<KeyValue> {
+        let present: Vec<_> = oracle.present().values().cloned().collect();
         present.choose(&mut self.random).cloned()
     }
 

@@ -27,7 +27,7 @@ use drystone_kv::{EngineKind, Error, Kv, Options, Outcome, Refusal};
 use drystone_vfs::{SimClock, SimVfs, Vfs};
 
 use crate::common::refusal;
-use crate::oracle::Oracle;
+use drystone_kv_model::Model;
 
 /// Makes a test of each function for every engine: `memory::name`, `btree::name`, `lsm::name`.
 macro_rules! on_every_engine {
@@ -120,7 +120,7 @@ pub(crate) fn sweep(kv: &Kv) {
 }
 
 /// Asserts that a store stands where the model does, at every readable revision.
-pub(crate) fn assert_stands(kv: &Kv, oracle: &Oracle) {
+pub(crate) fn assert_stands(kv: &Kv, oracle: &Model) {
     let status = kv.status();
     assert_eq!((status.revision, status.compacted), (oracle.revision, oracle.compacted));
     assert_eq!(status.alarms, oracle.alarms.iter().copied().collect::<Vec<_>>());

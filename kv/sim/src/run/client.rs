@@ -227,7 +227,7 @@ impl Run<'_> {
                 What::Command(Command::LeaseRevoke(LeaseRevoke { id }))
             }
             36 if self.rng.below(4) == 0 => {
-                let revision = self.oracle.store.revision().saturating_sub(self.rng.below(60));
+                let revision = self.oracle.model.revision.saturating_sub(self.rng.below(60));
                 What::Command(Command::Compact(Compact { revision }))
             }
             _ if !self.leases.is_empty() => What::KeepAlive(*self.rng.pick(&self.leases)),
@@ -238,8 +238,7 @@ impl Run<'_> {
     /// Compares one key with what somebody has seen, and writes several.
     fn txn(&mut self) -> Txn {
         let key = self.key();
-        let seen = self.oracle.store.range(&RangeRequest::new(KeyRange::single(key.clone())));
-        let seen = seen.ok().and_then(|reply| reply.kvs.into_iter().next());
+        let seen = self.oracle.model.present().get(key.as_bytes()).cloned();
         let target = match (self.rng.below(3), seen) {
             (0, Some(kv)) => CompareTarget::Value(kv.value),
             (1, Some(kv)) => CompareTarget::Version(i64::try_from(kv.version).unwrap_or(0)),
@@ -260,7 +259,7 @@ impl Run<'_> {
 
     /// The operator adds members, removes them, and has the leadership handed on.
     pub(super) fn operate(&mut self) {
-        let table = self.oracle.store.cluster();
+        let table = self.oracle.model.cluster.clone();
         let ids: Vec<u64> = (1..=self.plan.founders + self.plan.spares).collect();
         let new = ids.into_iter().find(|id| !table.is_removed(*id) && table.member(*id).is_none());
         let id = self.any_node();

@@ -6,10 +6,10 @@ use drystone_kv::KeyRange;
 use drystone_kv::watch::{
     CancelReason, Event, EventKind, StreamOptions, WatchMessage, WatchRequest, WatchStream,
 };
+use drystone_kv_model::Fact;
 use drystone_sim::{NodeId, Rng};
 
 use crate::flaw::Flaw;
-use crate::oracle::Change;
 use crate::run::Run;
 use crate::run::client::KEYS;
 
@@ -37,7 +37,7 @@ impl Watcher {
     }
 
     /// The next change of its keys that it has to see.
-    fn expected<'c>(&mut self, changes: &'c [Change]) -> Option<&'c Change> {
+    fn expected<'c>(&mut self, changes: &'c [Fact]) -> Option<&'c Fact> {
         while let Some(change) = changes.get(self.cursor)
             && !self.range.contains(&change.key)
         {
@@ -46,15 +46,16 @@ impl Watcher {
         changes.get(self.cursor)
     }
 
-    fn see(&mut self, event: &Event, changes: &[Change]) {
-        let value = (event.kind == EventKind::Put).then(|| event.kv.value.clone());
-        let seen = Change { revision: event.kv.mod_revision, key: event.kv.key.clone(), value };
+    fn see(&mut self, event: &Event, changes: &[Fact]) {
+        let kv = &event.kv;
+        let after = (event.kind == EventKind::Put).then(|| kv.clone());
+        let seen = Fact { main: kv.mod_revision, key: kv.key.clone(), after };
         let expected = self.expected(changes);
         assert_eq!(Some(&seen), expected, "a watch shows another event than the next");
         self.cursor += 1;
     }
 
-    fn take(&mut self, message: WatchMessage, changes: &[Change]) -> u64 {
+    fn take(&mut self, message: WatchMessage, changes: &[Fact]) -> u64 {
         match message {
             WatchMessage::Events { events, revision, .. } => {
                 events.iter().for_each(|event| self.see(event, changes));
@@ -62,14 +63,14 @@ impl Watcher {
                 events.len() as u64
             }
             WatchMessage::Progress { revision, .. } => {
-                let missed = self.expected(changes).filter(|next| next.revision <= revision);
+                let missed = self.expected(changes).filter(|next| next.main <= revision);
                 assert_eq!(missed, None, "a watch tells of progress to {revision}, and is behind");
                 0
             }
             WatchMessage::Canceled { reason: CancelReason::Compacted { compacted }, .. } => {
                 assert!(compacted > self.next, "a watch is canceled that can go on");
                 self.next = compacted;
-                while changes.get(self.cursor).is_some_and(|next| next.revision < compacted) {
+                while changes.get(self.cursor).is_some_and(|next| next.main < compacted) {
                     self.cursor += 1;
                 }
                 self.stream = None;
@@ -121,9 +122,9 @@ impl Run<'_> {
                 continue;
             }
             if twice {
-                watcher.take(message.clone(), &self.oracle.changes);
+                watcher.take(message.clone(), self.oracle.changes());
             }
-            self.report.events += watcher.take(message, &self.oracle.changes);
+            self.report.events += watcher.take(message, self.oracle.changes());
         }
         if let Some((_, _, stream)) = &watcher.stream
             && self.rng.below(4) == 0
@@ -135,17 +136,17 @@ impl Run<'_> {
     /// In the end every watcher sees all there is.
     pub(super) fn catch_up(&mut self) {
         for place in 0..self.watchers.len() {
-            let table = self.oracle.store.cluster();
+            let table = self.oracle.model.cluster.clone();
             let whole = |id: NodeId| table.member(u64::from(id.0)).is_some();
             for _ in 0..200 {
                 self.poll_one(place);
                 let watcher = &mut self.watchers[place];
-                if watcher.expected(&self.oracle.changes).is_none() {
+                if watcher.expected(self.oracle.changes()).is_none() {
                     break;
                 }
                 watcher.stream.take_if(|(id, ..)| !whole(*id));
             }
-            let left = self.watchers[place].expected(&self.oracle.changes);
+            let left = self.watchers[place].expected(self.oracle.changes());
             assert_eq!(left, None, "a watch does not show all there is");
         }
     }

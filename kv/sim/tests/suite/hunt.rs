@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
-use drystone_kv_sim::{Flaw, Plan, run_plan};
+use drystone_kv_sim::{Changes, Flaw, run_plan};
 use drystone_sim::Seed;
 
 /// Within so many seeds each is found.
@@ -38,8 +38,7 @@ fn every_planted_bug_is_found() {
 fn hunt(flaw: Flaw) -> Option<(u64, String)> {
     (1..=SEEDS).find_map(|value| {
         let seed = Seed::from(value);
-        let mut plan = Plan::draw(&mut seed.rng("plan"));
-        plan.flaw = Some(flaw);
+        let plan = Changes { flaw: Some(flaw), ..Changes::default() }.plan(&seed);
         let panic = catch_unwind(AssertUnwindSafe(|| run_plan(seed, &plan))).err()?;
         let text = panic.downcast_ref::<String>().cloned();
         Some((value, text.unwrap_or_else(|| "a panic without words".to_owned())))

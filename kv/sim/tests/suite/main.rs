@@ -1,6 +1,7 @@
 //! Whole groups from many seeds, and proof that what they are checked for would be found.
 
 mod hunt;
+mod replay;
 mod storm;
 mod syncs;
 
@@ -9,11 +10,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use drystone_kv_sim::{Plan, Report, run_plan};
+use drystone_kv_sim::{Changes, Plan, Report, run_plan};
 use drystone_sim::Seed;
 
 /// Runs seeds `1..=count` on both cores; the first that fails is told, with how to replay it.
-fn run_seeds(count: u64, change: impl Fn(Plan) -> Plan + Sync) -> Report {
+fn run_seeds(count: u64) -> Report {
     let (next, total) = (AtomicU64::new(1), Mutex::new(Report::default()));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -24,10 +25,10 @@ fn run_seeds(count: u64, change: impl Fn(Plan) -> Plan + Sync) -> Report {
                         return;
                     }
                     let seed = Seed::from(value);
-                    let plan = change(Plan::draw(&mut seed.rng("plan")));
+                    let plan = Plan::draw(&mut seed.rng("plan"));
                     let ran = catch_unwind(AssertUnwindSafe(|| run_plan(seed, &plan)));
                     let Ok(report) = ran else {
-                        panic!("seed {value} failed: {}", replay(value));
+                        panic!("seed {value} failed: {}", Changes::default().replay(value));
                     };
                     total.lock().expect("whoever adds does not panic").add(report);
                 }
@@ -35,10 +36,6 @@ fn run_seeds(count: u64, change: impl Fn(Plan) -> Plan + Sync) -> Report {
         }
     });
     total.into_inner().expect("whoever adds does not panic")
-}
-
-fn replay(value: u64) -> String {
-    format!("cargo run -p drystone-kv-sim -- --first {value} --seeds 1")
 }
 
 /// How many seeds, or a hundred times as many when there is time.

@@ -10,7 +10,7 @@ use crate::{run_seeds, seeds};
 #[test]
 fn a_group_keeps_its_promises_under_everything() {
     let count = seeds(1_000);
-    let total = run_seeds(count, |plan| plan);
+    let total = run_seeds(count);
     println!("{count} seeds: {total}");
     assert!(total.applied > 300 * count, "too little is done: {total}");
     assert!(total.restarts > 3 * count, "too few crash: {total}");

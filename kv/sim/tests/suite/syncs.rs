@@ -1,6 +1,6 @@
 //! The power fails at every sync.
 
-use drystone_kv_sim::{Plan, Report, run_plan};
+use drystone_kv_sim::{Changes, Report, run_plan};
 use drystone_sim::Seed;
 
 /// Seeds whose every sync is tried: engines differ with the seed.
@@ -25,9 +25,9 @@ fn a_power_cut_at_any_sync_loses_nothing() {
 }
 
 fn run_to(value: u64, sync: u64) -> Report {
-    println!("to replay it: kv-sim --first {value} --seeds 1 --sync {sync}");
+    let changes = Changes { sync: Some(sync), ..Changes::default() };
+    println!("to replay it: {}", changes.replay(value));
     let seed = Seed::from(value);
-    let mut plan = Plan::draw(&mut seed.rng("plan")).calm();
-    plan.cut_at_sync = Some(sync);
+    let plan = changes.plan(&seed);
     run_plan(seed, &plan)
 }

@@ -17,16 +17,16 @@ use rand::RngExt as _;
 use super::watching::events_of;
 use crate::checkpoint::{Home, stream_of};
 use crate::common::{Bench, each_seed, read_at, refusal};
-use crate::oracle::{Oracle, is_inside};
 use crate::requests::Requests;
 use crate::running::watching::{said, stream_options};
+use drystone_kv_model::{Model, is_inside};
 
 const COMMANDS: usize = 600;
 
 /// All that happens, known beforehand.
 struct Script {
     log: Vec<Command>,
-    oracle: Oracle,
+    oracle: Model,
     /// What is alive at each revision.
     worlds: Vec<Vec<KeyValue>>,
     /// States of the leader, by how many commands are in them.
@@ -36,7 +36,7 @@ struct Script {
 impl Script {
     fn new(seed: u64) -> Script {
         let mut requests = Requests::new(seed);
-        let mut oracle = Oracle::new();
+        let mut oracle = Model::new();
         let leader = Bench::new();
         let (mut log, mut states) = (Vec::new(), BTreeMap::new());
         while log.len() < COMMANDS {
@@ -54,7 +54,7 @@ impl Script {
                 leader.sweep();
             }
         }
-        let worlds = (0..=oracle.revision).map(|at| oracle.world(at).into_values().collect());
+        let worlds = (0..=oracle.revision).map(|at| oracle.world(at).values().cloned().collect());
         Script { worlds: worlds.collect(), log, oracle, states }
     }
 

@@ -16,9 +16,9 @@ use rand::RngExt as _;
 use super::copy_of;
 use crate::checkpoint::Home;
 use crate::common::{Bench, compact, delete, each_seed, put, range};
-use crate::oracle::{Fact, Oracle, is_inside};
 use crate::requests::Requests;
 use crate::running::watching::{events, said, stream_options};
+use drystone_kv_model::{Fact, Model, is_inside};
 
 /// A watcher, and where it is.
 struct Watching {
@@ -31,7 +31,7 @@ struct Watching {
 struct World {
     requests: Requests,
     leader: Bench,
-    oracle: Oracle,
+    oracle: Model,
     /// All commands of the group.
     log: Vec<Command>,
     follower: Arc<Store<AnyEngine>>,
@@ -52,7 +52,7 @@ impl World {
         World {
             requests,
             leader: Bench::new(),
-            oracle: Oracle::new(),
+            oracle: Model::new(),
             log: Vec::new(),
             follower,
             stream,
@@ -146,7 +146,7 @@ impl World {
 }
 
 /// What a watcher has to be told of the history up to main revision `newest`.
-fn expect(oracle: &Oracle, watching: &Watching, newest: u64) -> Vec<Event> {
+fn expect(oracle: &Model, watching: &Watching, newest: u64) -> Vec<Event> {
     let seen = watching.next..=newest;
     events_of(
         oracle

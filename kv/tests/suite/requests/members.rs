@@ -5,14 +5,14 @@ use drystone_kv::members::Member;
 use rand::RngExt as _;
 
 use super::Requests;
-use crate::oracle::Oracle;
+use drystone_kv_model::Model;
 
 /// Ids of members, in no order; all but the first can be one's.
 const IDS: [u64; 10] = [0, 1, 2, 3, 7, 200, 40_000, u64::MAX, u64::MAX - 1, 1 << 63];
 
 impl Requests {
     /// A change of members, for a store that stands where `oracle` does.
-    pub(crate) fn of_members(&mut self, oracle: &Oracle) -> Command {
+    pub(crate) fn of_members(&mut self, oracle: &Model) -> Command {
         if oracle.cluster.id.is_none() && self.percent(40) {
             let count = self.random.random_range(0..4);
             let members = (0..count).map(|_| self.member()).collect();
@@ -48,7 +48,7 @@ impl Requests {
     }
 
     /// Mostly of one that is there.
-    fn id(&mut self, oracle: &Oracle) -> u64 {
+    fn id(&mut self, oracle: &Model) -> u64 {
         let members = &oracle.cluster.members;
         match self.random.random_range(0..10) {
             0 => self.one(&IDS),

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use rand::RngExt as _;
 
 use crate::common::{Bench, each_seed, is_slow, refusal};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
 use crate::running::{Machine, assert_stands, on_every_engine, options};
+use drystone_kv_model::Model;
 
 on_every_engine! {
     everything_answered_survives_every_power_cut
@@ -32,14 +32,14 @@ struct Record {
 impl Record {
     /// Asserts that `kv` holds everything answered and a prefix of what was proposed; forgets the
     /// proposals that the crash took.
-    fn check(&mut self, kv: &Kv) -> Oracle {
+    fn check(&mut self, kv: &Kv) -> Model {
         let applied = kv.status().applied as usize;
         assert!(applied <= self.commands.len(), "nothing was invented");
         let answered = self.answers.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         assert!(answered <= applied, "{answered} were answered, {applied} survive");
         self.commands.truncate(applied);
         self.answers.truncate(applied);
-        let mut oracle = Oracle::new();
+        let mut oracle = Model::new();
         let twin = Bench::new();
         for (command, answer) in self.commands.iter().zip(&self.answers) {
             let outcome = oracle.apply(command);
@@ -62,7 +62,7 @@ fn outcome(result: Result<Reply, Error>) -> Option<Outcome> {
 }
 
 /// Takes a command that an options' limits let through.
-fn command(requests: &mut Requests, oracle: &Oracle) -> Command {
+fn command(requests: &mut Requests, oracle: &Model) -> Command {
     loop {
         let command = requests.command(oracle);
         if options().limits.check(&command).is_ok() {
@@ -72,7 +72,7 @@ fn command(requests: &mut Requests, oracle: &Oracle) -> Command {
 }
 
 /// Opens, checks, closes, opens again: opening must be repeatable, and change nothing that shows.
-fn open_twice(machine: &Machine, record: &mut Record) -> (Kv, Oracle) {
+fn open_twice(machine: &Machine, record: &mut Record) -> (Kv, Model) {
     let kv = machine.open();
     let oracle = record.check(&kv);
     let (hash, applied) = (kv.hash(None).ok(), kv.status().applied);
@@ -83,7 +83,7 @@ fn open_twice(machine: &Machine, record: &mut Record) -> (Kv, Oracle) {
 }
 
 /// Proposes until the disk dies, a few at a time, with upkeep in between.
-fn live_until_cut(kv: &Kv, oracle: &Oracle, requests: &mut Requests, record: &mut Record) {
+fn live_until_cut(kv: &Kv, oracle: &Model, requests: &mut Requests, record: &mut Record) {
     let mut oracle = oracle.clone();
     for _ in 0..400 {
         let burst = requests.random.random_range(1..12);
@@ -196,7 +196,7 @@ fn concurrent_proposals_survive_in_their_order(kind: EngineKind) {
                                 let bytes = requests.random.random_range(6_000..20_000);
                                 Command::Put(Put::new("large", vec![7; bytes]))
                             } else {
-                                command(&mut requests, &Oracle::new())
+                                command(&mut requests, &Model::new())
                             };
                             // The lock makes the record's order the journal's.
                             let mut locked = record.lock();

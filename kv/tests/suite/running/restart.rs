@@ -8,10 +8,10 @@ use drystone_kv::command::Put;
 use drystone_kv::{Command, EngineKind, Options};
 
 use crate::common::{each_seed, grant, put, put_on};
-use crate::oracle::Oracle;
 use crate::requests::Requests;
 use crate::running::gated::gated;
 use crate::running::{Machine, apply, assert_stands, ok, on_every_engine, open, options, sweep};
+use drystone_kv_model::Model;
 
 on_every_engine! {
     a_restart_replays_the_journal
@@ -35,7 +35,7 @@ fn journal_bytes(machine: &Machine) -> u64 {
 fn a_restart_replays_the_journal(kind: EngineKind) {
     let machine = Machine::of(kind, 1);
     let kv = machine.open();
-    let mut oracle = Oracle::new();
+    let mut oracle = Model::new();
     for command in [grant(7), put("a", "1"), put_on("b", "2", 7), put("a", "3")] {
         assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
     }
@@ -51,7 +51,7 @@ fn a_restart_replays_the_journal(kind: EngineKind) {
 fn persisting_cuts_the_journal_and_a_restart_needs_no_more(kind: EngineKind) {
     let machine = Machine::of(kind, 2);
     let kv = machine.open();
-    let mut oracle = Oracle::new();
+    let mut oracle = Model::new();
     for n in 0..200 {
         let command = Command::Put(Put::new(format!("k{}", n % 10), vec![n; 500]));
         assert_eq!(apply(&kv, command.clone()), oracle.apply(&command));
@@ -82,8 +82,8 @@ fn what_comes_while_the_engine_persists_stays_in_the_journal(kind: EngineKind) {
     let kv = open(Arc::new(disk), machine.clock.clone(), options).expect("the disk is in order");
     // Each larger than a segment, so that each has one to itself.
     let large = |n: u8| Command::Put(Put::new(format!("k{n}"), vec![n; 20_000]));
-    let mut oracle = Oracle::new();
-    let put = |n, oracle: &mut Oracle| assert_eq!(apply(&kv, large(n)), oracle.apply(&large(n)));
+    let mut oracle = Model::new();
+    let put = |n, oracle: &mut Model| assert_eq!(apply(&kv, large(n)), oracle.apply(&large(n)));
     put(1, &mut oracle);
     gate.set(true);
     thread::scope(|scope| {
@@ -127,7 +127,7 @@ fn many_restarts_lose_nothing_and_invent_nothing(kind: EngineKind) {
     each_seed("many_restarts_lose_nothing_and_invent_nothing", 6, 300, |seed| {
         let machine = Machine::of(kind, seed);
         let mut requests = Requests::new(seed);
-        let mut oracle = Oracle::new();
+        let mut oracle = Model::new();
         let mut kv = machine.open();
         for _ in 0..300 {
             let command = requests.command(&oracle);

@@ -14,9 +14,9 @@ use rand::RngExt as _;
 
 use super::said;
 use crate::common::each_seed;
-use crate::oracle::{Fact, Oracle, is_inside};
 use crate::requests::Requests;
 use crate::running::{Machine, apply, on_every_engine, options};
+use drystone_kv_model::{Fact, Model, is_inside};
 
 on_every_engine! {
     watchers_of_a_store_see_what_its_model_remembers
@@ -33,7 +33,7 @@ struct World {
     requests: Requests,
     machine: Machine,
     kv: Kv,
-    oracle: Oracle,
+    oracle: Model,
     stream: WatchStream,
     watching: BTreeMap<WatchId, Watching>,
     events: u64,
@@ -63,7 +63,7 @@ impl World {
         let machine = Machine::of(kind, seed);
         let kv = machine.try_open(Options { quota_bytes: None, ..options() }).expect("fresh");
         let stream = kv.watch(stream_options(&mut requests));
-        let (oracle, watching) = (Oracle::new(), BTreeMap::new());
+        let (oracle, watching) = (Model::new(), BTreeMap::new());
         World { requests, machine, kv, oracle, stream, watching, events: 0 }
     }
 
@@ -171,7 +171,7 @@ impl World {
 }
 
 /// What a watcher has to be told.
-fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
+fn expect(oracle: &Model, watching: &Watching) -> Vec<Event> {
     let request = &watching.request;
     let concerned = oracle.history.iter().filter(|fact| {
         let skipped = if fact.after.is_some() { request.skip_puts } else { request.skip_deletes };
@@ -182,7 +182,7 @@ fn expect(oracle: &Oracle, watching: &Watching) -> Vec<Event> {
         let readable = oracle.compacted.is_none_or(|compacted| compacted <= before);
         let created = fact.after.as_ref().is_some_and(|kv| kv.create_revision == fact.main);
         let prev = (request.prev_kv && readable && !created)
-            .then(|| oracle.world(before).remove(&fact.key))
+            .then(|| oracle.world(before).get(&fact.key).cloned())
             .flatten();
         match &fact.after {
             Some(kv) => Event { kind: EventKind::Put, kv: kv.clone(), prev },

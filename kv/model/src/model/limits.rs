@@ -9,7 +9,10 @@ use drystone_kv::limits::Limits;
 use super::is_inside;
 
 /// Whether a command may be tried.
-pub(crate) fn allowed(command: &Command, limits: &Limits) -> Result<(), Refusal> {
+///
+/// # Errors
+/// The refusal that the limits must give.
+pub fn allowed(command: &Command, limits: &Limits) -> Result<(), Refusal> {
     match command {
         Command::Put(put) if put.key.is_empty() => Err(Refusal::EmptyKey),
         Command::DeleteRange(delete) if delete.range.start.is_empty() => Err(Refusal::EmptyKey),

@@ -1,11 +1,11 @@
 //! etcd's data model, done the dumb way.
 //!
 //! The store under test has an index, batches, pins and a sweep. This has a list of everything that
-//! ever happened, and walks all of it for every question. It shares nothing with the crate but the
+//! ever happened and, after each revision, what is alive. It shares nothing with the crate but the
 //! types of requests and replies: where the crate offers a helper (`KeyRange::contains`,
 //! `RevisionBounds::keep`), the rule is written out here once more.
 //!
-//! Ties of a sort come in no order that the store promises. The oracle pins the order that it has
+//! Ties of a sort come in no order that the store promises. The model pins the order that it has
 //! (by key, the whole list turned round when descending), because members that answer the same read
 //! in two orders would be noticed.
 
@@ -14,6 +14,7 @@ mod limits;
 mod txn;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use drystone_kv::command::{
@@ -29,50 +30,73 @@ use drystone_kv::reply::{
 use drystone_kv::types::{KeyValue, LeaseId};
 use drystone_kv::{Outcome, Refusal};
 
-pub(crate) use limits::allowed;
+pub use limits::allowed;
+
+/// What is alive at some moment, by key.
+pub type World = BTreeMap<Bytes, KeyValue>;
 
 /// One change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fact {
+pub struct Fact {
     /// Main revision.
-    pub(crate) main: u64,
+    pub main: u64,
     /// The key.
-    pub(crate) key: Bytes,
+    pub key: Bytes,
     /// What stands there afterwards; `None` is a delete.
-    pub(crate) after: Option<KeyValue>,
+    pub after: Option<KeyValue>,
 }
 
 /// The model: all there is to know about a store.
 #[derive(Clone, Debug)]
-pub(crate) struct Oracle {
+pub struct Model {
     /// Every change ever made, oldest first. Compaction forgets nothing here, it only refuses.
-    pub(crate) history: Vec<Fact>,
+    pub history: Vec<Fact>,
     /// The newest main revision.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// The oldest readable main revision.
-    pub(crate) compacted: Option<u64>,
+    pub compacted: Option<u64>,
     /// Time to live of each lease that stands.
-    pub(crate) leases: BTreeMap<LeaseId, i64>,
+    pub leases: BTreeMap<LeaseId, i64>,
     /// Alarms that stand.
-    pub(crate) alarms: BTreeSet<Alarm>,
+    pub alarms: BTreeSet<Alarm>,
     /// The members of the group.
-    pub(crate) cluster: Cluster,
+    pub cluster: Cluster,
+    /// What is alive, the present command's changes included.
+    present: World,
+    /// What was alive after each main revision, from 0.
+    worlds: Vec<Arc<World>>,
 }
 
-impl Oracle {
-    pub(crate) fn new() -> Oracle {
-        Oracle {
+impl Default for Model {
+    fn default() -> Model {
+        Model::new()
+    }
+}
+
+impl Model {
+    /// A store that nothing has been written to.
+    #[must_use]
+    pub fn new() -> Model {
+        Model {
             history: Vec::new(),
             revision: 1,
             compacted: None,
             leases: BTreeMap::new(),
             alarms: BTreeSet::new(),
             cluster: Cluster::default(),
+            present: World::new(),
+            worlds: vec![Arc::default(), Arc::default()],
         }
     }
 
     /// Does a command.
-    pub(crate) fn apply(&mut self, command: &Command) -> Outcome {
+    ///
+    /// # Errors
+    /// The refusal that the store must give.
+    ///
+    /// # Panics
+    /// If a refused command changes anything: the model itself is wrong.
+    pub fn apply(&mut self, command: &Command) -> Outcome {
         let facts = self.history.len();
         let outcome = self.run(command);
         if outcome.is_err() {
@@ -80,6 +104,7 @@ impl Oracle {
         }
         if self.history.len() > facts {
             self.revision += 1;
+            self.worlds.push(Arc::new(self.present.clone()));
         }
         outcome
     }
@@ -112,31 +137,37 @@ impl Oracle {
     }
 
     /// Everything that is alive after all changes of main revision `at`, by key.
-    pub(crate) fn world(&self, at: u64) -> BTreeMap<Bytes, KeyValue> {
-        let mut world = BTreeMap::new();
-        for fact in self.history.iter().filter(|fact| fact.main <= at) {
-            match &fact.after {
-                Some(kv) => world.insert(fact.key.clone(), kv.clone()),
-                None => world.remove(&fact.key),
-            };
-        }
-        world
+    #[must_use]
+    pub fn world(&self, at: u64) -> &World {
+        let place = usize::try_from(at).unwrap_or(usize::MAX);
+        self.worlds.get(place).map_or(&self.present, |world| world)
     }
 
     /// Everything that is alive now, the present command's changes included.
-    pub(crate) fn present(&self) -> BTreeMap<Bytes, KeyValue> {
-        self.world(u64::MAX)
+    #[must_use]
+    pub fn present(&self) -> &World {
+        &self.present
+    }
+
+    /// Writes down one change of one key.
+    fn note(&mut self, key: Bytes, after: Option<KeyValue>) {
+        match &after {
+            Some(kv) => self.present.insert(key.clone(), kv.clone()),
+            None => self.present.remove(&key),
+        };
+        self.history.push(Fact { main: self.revision + 1, key, after });
     }
 
     /// What is alive in `range` at `at`, in key order.
     fn alive(&self, range: &KeyRange, at: u64) -> Vec<KeyValue> {
-        self.world(at).into_values().filter(|kv| is_inside(&kv.key, range)).collect()
+        self.world(at).values().filter(|kv| is_inside(&kv.key, range)).cloned().collect()
     }
 
     /// The keys that hang on a lease: those whose newest put says so.
-    pub(crate) fn keys_of(&self, lease: LeaseId) -> Vec<Bytes> {
-        let hangs = |kv: &KeyValue| lease.0 != 0 && kv.lease == lease;
-        self.present().into_values().filter(hangs).map(|kv| kv.key).collect()
+    #[must_use]
+    pub fn keys_of(&self, lease: LeaseId) -> Vec<Bytes> {
+        let hangs = |kv: &&KeyValue| lease.0 != 0 && kv.lease == lease;
+        self.present.values().filter(hangs).map(|kv| kv.key.clone()).collect()
     }
 
     /// The newest revision that the next operation of the present command sees.
@@ -162,13 +193,13 @@ impl Oracle {
         if put.value.is_some() && put.lease.is_some() {
             return Ok(());
         }
-        let there = self.present().contains_key(&put.key);
+        let there = self.present.contains_key(&put.key);
         if there { Ok(()) } else { Err(Refusal::KeyNotFound) }
     }
 
     fn put(&mut self, put: &Put) -> PutReply {
         let main = self.revision + 1;
-        let prev = self.present().remove(&put.key);
+        let prev = self.present.get(&put.key).cloned();
         let standing = prev.clone().unwrap_or_default();
         let kv = KeyValue {
             key: put.key.clone(),
@@ -178,15 +209,14 @@ impl Oracle {
             version: standing.version + 1,
             lease: put.lease.unwrap_or(standing.lease),
         };
-        self.history.push(Fact { main, key: put.key.clone(), after: Some(kv) });
+        self.note(put.key.clone(), Some(kv));
         PutReply { revision: main, prev: if put.prev_kv { prev } else { None } }
     }
 
     fn delete_range(&mut self, delete: &DeleteRange) -> DeleteRangeReply {
         let gone = self.alive(&delete.range, u64::MAX);
-        let main = self.revision + 1;
         for kv in &gone {
-            self.history.push(Fact { main, key: kv.key.clone(), after: None });
+            self.note(kv.key.clone(), None);
         }
         DeleteRangeReply {
             revision: self.newest(),
@@ -196,7 +226,10 @@ impl Oracle {
     }
 
     /// A read outside of any command.
-    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
+    ///
+    /// # Errors
+    /// The refusal that the store must give.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
         self.refuse_if_corrupt()?;
         self.check_revision(request)?;
         Ok(self.read(request))
@@ -213,8 +246,9 @@ impl Oracle {
         }
     }
 
-    /// A read whose revision has been checked.
-    fn read(&self, request: &RangeRequest) -> RangeReply {
+    /// A read at a revision that has been, whether or not it is compacted since.
+    #[must_use]
+    pub fn read(&self, request: &RangeRequest) -> RangeReply {
         let newest = self.newest();
         let mut kvs = self.alive(&request.range, request.revision.unwrap_or(newest));
         let count = kvs.len() as u64;
@@ -285,9 +319,8 @@ impl Oracle {
         if !self.leases.contains_key(&id) {
             return Err(Refusal::LeaseNotFound);
         }
-        let main = self.revision + 1;
         for key in self.keys_of(id) {
-            self.history.push(Fact { main, key, after: None });
+            self.note(key, None);
         }
         self.leases.remove(&id);
         Ok(LeaseRevokeReply { revision: self.newest() })
@@ -307,7 +340,8 @@ impl Oracle {
 }
 
 /// Whether a key lies in a range.
-pub(crate) fn is_inside(key: &[u8], range: &KeyRange) -> bool {
+#[must_use]
+pub fn is_inside(key: &[u8], range: &KeyRange) -> bool {
     let before_end = match &range.end {
         Some(end) => key < &end[..],
         None => true,

@@ -7,7 +7,7 @@ use drystone_kv::members::{Cluster, Member};
 use drystone_kv::reply::ClusterReply;
 use drystone_kv::{Outcome, Refusal, Reply};
 
-use super::Oracle;
+use super::Model;
 
 /// What may be said of members at all.
 pub(super) fn sizes(command: &Command) -> Result<(), Refusal> {
@@ -38,7 +38,7 @@ pub(super) fn sizes(command: &Command) -> Result<(), Refusal> {
     if large { Err(Refusal::TooLarge) } else { Ok(()) }
 }
 
-impl Oracle {
+impl Model {
     pub(super) fn change_members(&mut self, command: &Command) -> Outcome {
         sizes(command)?;
         // A copy is changed, and taken only if nothing is refused on the way.

@@ -1,4 +1,4 @@
-//! Transactions of the [`Oracle`]: decided whole, checked whole, then run.
+//! Transactions of the [`Model`]: decided whole, checked whole, then run.
 
 use bytes::Bytes;
 use drystone_kv::Refusal;
@@ -6,7 +6,7 @@ use drystone_kv::command::{Compare, CompareTarget, Relation, Txn, TxnOp};
 use drystone_kv::reply::{TxnOpReply, TxnReply};
 use drystone_kv::types::KeyValue;
 
-use super::Oracle;
+use super::Model;
 
 /// A transaction whose compares have all been evaluated.
 struct Decided<'t> {
@@ -30,7 +30,7 @@ impl<'t> Decided<'t> {
     }
 }
 
-impl Oracle {
+impl Model {
     /// A transaction as a command.
     pub(super) fn txn(&mut self, txn: &Txn) -> Result<TxnReply, Refusal> {
         let decided = self.decide(txn);
@@ -39,7 +39,10 @@ impl Oracle {
     }
 
     /// A transaction that only reads, outside of any command.
-    pub(crate) fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Refusal> {
+    ///
+    /// # Errors
+    /// The refusal that the store must give.
+    pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Refusal> {
         self.refuse_if_corrupt()?;
         let decided = self.decide(txn);
         self.check(&decided)?;
