@@ -62,6 +62,7 @@ pub mod report;
 
 mod caller;
 mod holder;
+mod operator;
 mod recorder;
 mod watcher;
 mod wire;

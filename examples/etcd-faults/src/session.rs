@@ -29,7 +29,7 @@ use crate::report::Report;
 use crate::request::Revision;
 use crate::server::Server;
 use crate::violation::{Checker, Violation};
-use crate::{holder, watcher, worker};
+use crate::{holder, operator, watcher, worker};
 
 /// How long the cluster may take to be well once it is left alone.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -169,6 +169,12 @@ impl Session<'_> {
         for id in workers + some..workers + 2 * some {
             watchers.spawn(watcher::watch(shared.clone(), seed, id, finale_seen.clone()));
         }
+        for (id, slot) in (workers + 2 * some..).zip(0..self.config.members) {
+            let finale_seen = finale_seen.clone();
+            watchers.spawn(watcher::chronicle(shared.clone(), seed, id, slot, finale_seen));
+        }
+        let id = workers + 3 * some;
+        clients.spawn(operator::operate(shared.clone(), seed, id, Arc::clone(&stop)));
         self.trouble(steps).await?;
         eprintln!("all faults are over; waiting for the cluster to be well");
         self.cluster.heal()?;
@@ -180,7 +186,7 @@ impl Session<'_> {
         let revision = audit::last_revision(&self.shared).await.context("the last write")?;
         finale.send_replace(Some(revision));
         timeout(WATCHES_END, join(&mut watchers)).await.context("watches do not end")??;
-        self.audit(revision).await
+        self.audit(id + 1, revision).await
     }
 
     /// Performs the plan, and says how things go.
@@ -219,9 +225,9 @@ impl Session<'_> {
         }
     }
 
-    async fn audit(&self, revision: Revision) -> Result<()> {
+    async fn audit(&self, id: u32, revision: Revision) -> Result<()> {
         for slot in 0..self.config.members {
-            let audit = audit::audit(&self.shared, slot, revision).await;
+            let audit = audit::audit(&self.shared, id, slot, revision).await;
             self.shared.recorder.audit(audit.with_context(|| format!("m{slot} at the end"))?);
         }
         Ok(())
