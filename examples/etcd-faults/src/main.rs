@@ -48,7 +48,7 @@ struct Args {
     #[arg(long, default_value_t = 8)]
     workers: u32,
     /// Violations of these promises are shown and do not fail the run: log, reply, order, member,
-    /// watch, progress, lease, agreement, alive, recovery.
+    /// watch, progress, compaction, lease, agreement, alive, recovery.
     #[arg(long, value_delimiter = ',')]
     excuse: Vec<String>,
     /// Checks a saved history and runs nothing.

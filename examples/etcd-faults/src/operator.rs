@@ -64,7 +64,7 @@ impl Operator {
         match self.rng.below(20) {
             0 | 1 => self.defragment().await,
             2 => self.compact(newest + FUTURE_REVISIONS).await,
-            3 => self.compact(self.last).await,
+            3 if self.last > 1 => self.compact(self.last).await,
             4..=6 => self.compact_and_keep(newest, FEW_REVISIONS).await,
             _ => self.compact_and_keep(newest, SOME_REVISIONS).await,
         }

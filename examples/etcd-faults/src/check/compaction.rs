@@ -53,9 +53,12 @@ impl Compactions {
                 *first = operation.called.min(*first);
             }
         }
+        let possible = Shown::of(asked.iter().map(|(revision, at)| (*at, *revision)));
         let answers = history.operations.iter().filter_map(shown_by_answer);
         let ends = history.streams.iter().filter_map(shown_by_end);
-        let points: Vec<_> = answers.chain(ends).collect();
+        // Who is refused for what cannot have been done shows nothing, but complains by himself.
+        let right = |(_, at, revision): &(_, Moment, Revision)| *revision <= possible.before(*at);
+        let points: Vec<_> = answers.chain(ends).filter(right).collect();
         let mut by_life: BTreeMap<Life, Vec<(Moment, Revision)>> = BTreeMap::new();
         for (life, at, revision) in &points {
             if let Some(life) = life {
@@ -64,7 +67,7 @@ impl Compactions {
         }
         let lines = by_life.into_iter();
         Compactions {
-            possible: Shown::of(asked.iter().map(|(revision, at)| (*at, *revision))),
+            possible,
             known: Shown::of(points.into_iter().map(|(_, at, revision)| (at, revision))),
             by_life: lines.map(|(life, points)| (life, Shown::of(points.into_iter()))).collect(),
             asked,
@@ -126,7 +129,8 @@ impl Compactions {
             Outcome::Done(reply) if reply.revision < revision => {
                 Some(format!("it was done at revision {}, before there was one", reply.revision))
             }
-            Outcome::Done(_) if revision <= known => {
+            // At 1 is the empty store, of which nobody could tell whether it is compacted.
+            Outcome::Done(_) if 1 < known && revision <= known => {
                 Some(format!("it was done, although {known} had been compacted before"))
             }
             Outcome::Refused(why) => match Refusal::of(why)? {

@@ -191,6 +191,15 @@ fn the_end_of_a_watch_shows_a_compaction() {
     assert!(check(&sample).contains("although 6 had been"), "{}", check(&sample));
 }
 
+/// One wrong refusal is one violation: nobody else is held to what it says.
+#[test]
+fn a_wrong_refusal_accuses_nobody_else() {
+    let mut sample = sample();
+    sample.outcome(14..15, past_get("a", 5), refused(Refusal::COMPACTED));
+    sample.answered(16..17, past_get("a", 5), 6);
+    assert_eq!(check(&sample).matches("client").count(), 1, "{}", check(&sample));
+}
+
 /// The members end with what was compacted last.
 #[test]
 fn another_end_is_seen() {
