@@ -82,6 +82,7 @@ pub mod server;
 mod command;
 mod link;
 mod namespaces;
+mod netem;
 mod network;
 mod proxy;
 

@@ -48,8 +48,8 @@ pub(crate) async fn operate(shared: Shared, seed: u64, id: u32, stop: Arc<Atomic
 impl Operator {
     /// Waits for a while, at times for long. Whether to go on after that.
     async fn rests(&mut self) -> bool {
-        let long = self.rng.chance(Rate::percent(15));
-        let range = if long { 2_000..6_000 } else { 100..1_200 };
+        let long = self.rng.chance(Rate::percent(10));
+        let range = if long { 2_000..6_000 } else { 100..800 };
         let until = Instant::now() + Duration::from_millis(self.rng.range(range));
         while !self.stop.load(Ordering::Acquire) && Instant::now() < until {
             sleep(NAP).await;

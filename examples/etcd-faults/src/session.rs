@@ -31,8 +31,8 @@ use crate::server::Server;
 use crate::violation::{Checker, Violation};
 use crate::{holder, operator, watcher, worker};
 
-/// How long the cluster may take to be well once it is left alone.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the cluster may take to start.
+const START: Duration = Duration::from_secs(90);
 /// Clients go on for so long when all is well again.
 const PEACE: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -58,6 +58,8 @@ pub struct Config {
     pub lie: Option<Lie>,
     /// Clients that read and write.
     pub workers: u32,
+    /// How long the cluster may take to be well once it is left alone.
+    pub patience: Duration,
 }
 
 /// Runs a session. Nothing of it is left but files, however it ends.
@@ -71,12 +73,7 @@ pub async fn run(config: &Config) -> Result<Report> {
     sweep();
     let server = Server::new(&config.server)?;
     std::fs::create_dir_all(&config.folder)?;
-    let (network, no_rooms) = Network::new(config.members)?;
-    let mut skipped = Vec::new();
-    if let Some(why) = no_rooms {
-        let how = "members are on loopback, and a cut holds bytes instead of dropping packets";
-        skipped.push(format!("network namespaces: {why}; {how}"));
-    }
+    let (network, mut skipped) = Network::new(config.members)?;
     let faults = possible(config, &mut skipped);
     for what in &skipped {
         eprintln!("SKIPPED {what}");
@@ -87,7 +84,7 @@ pub async fn run(config: &Config) -> Result<Report> {
     for slot in 0..config.members {
         cluster.start(slot)?;
     }
-    cluster.wait_until_well(PATIENCE).await.context("the cluster does not start")?;
+    cluster.wait_until_well(START).await.context("the cluster does not start")?;
     let shared = Shared {
         endpoints: Arc::new(cluster.endpoints()),
         recorder: Arc::new(Recorder::new()),
@@ -95,7 +92,7 @@ pub async fn run(config: &Config) -> Result<Report> {
         liar: Arc::new(Liar::new(config.lie, config.seed, config.seconds)),
     };
     let steps = plan(config.seed, config.seconds, &faults);
-    let mut session = Session { config, cluster, shared, nemesis: Nemesis::default() };
+    let mut session = Session { config, cluster, shared, nemesis: Nemesis::new(config.patience) };
     let recovery = session.play(&steps).await;
     let Session { shared, nemesis, cluster, .. } = session;
     let ended = cluster.ended().iter();
@@ -178,7 +175,7 @@ impl Session<'_> {
         self.trouble(steps).await?;
         eprintln!("all faults are over; waiting for the cluster to be well");
         self.cluster.heal()?;
-        self.cluster.wait_until_well(PATIENCE).await?;
+        self.cluster.wait_until_well(self.config.patience).await?;
         sleep(PEACE).await;
         stop.store(true, Ordering::Release);
         join(&mut clients).await?;
