@@ -93,7 +93,10 @@ impl Watcher {
                 let members = u64::try_from(self.shared.endpoints.len()).expect("a handful");
                 self.slot = usize::try_from(self.rng.below(members)).expect("a handful");
             }
-            sleep(Duration::from_millis(self.rng.below(200))).await;
+            // Who is away for longer finds that a compaction may have overtaken him.
+            let long = !self.chronicle && self.deadline.is_none();
+            let long = long && self.rng.chance(Rate::percent(25));
+            sleep(Duration::from_millis(self.rng.below(if long { 3_000 } else { 200 }))).await;
         }
     }
 
@@ -111,9 +114,9 @@ impl Watcher {
             _ => Span::all(),
         };
         let some = i64::try_from(rng.below(400)).expect("a few hundred");
-        match rng.below(4) {
+        match rng.below(6) {
             0 | 1 => 0,
-            2 => (newest - some).max(1),
+            2..=4 => (newest - some).max(1),
             _ => newest + some,
         }
     }
