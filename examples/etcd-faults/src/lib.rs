@@ -36,7 +36,7 @@
 //!
 //! # What it does not do
 //!
-//! Clocks are not bent, disks are full but do not lose or damage data, packets are not reordered;
+//! Clocks are not bent, disks are full but do not lose or damage data;
 //! `drystone-vfs` and `drystone-raft-sim` do that to the parts. Nothing is compacted that no watch
 //! has shown, so that the whole history is known at the end.
 //!
