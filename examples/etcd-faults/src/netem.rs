@@ -7,8 +7,8 @@
 //!        ◄── netem: what it is sent ──
 //! ```
 //!
-//! The doors (`proxy.rs`) can delay bytes on any kernel; what TCP does when packets are lost or come
-//! out of order, only packets can show. They hold up all that a member sends and is sent, what
+//! The doors (`proxy.rs`) can delay bytes on any kernel; what TCP does when packets are lost or
+//! come out of order, only packets can show. They hold up all that a member sends and is sent, what
 //! clients ask included. A kernel without the module `sch_netem` says so when it is asked, and then
 //! the doors do what they can.
 

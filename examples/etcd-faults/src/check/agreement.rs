@@ -1,6 +1,6 @@
 //! At the end, when all is well, every member has the same: members, what is compacted, hashes,
-//! keys, and the events that are left. The keys are those that all events together lead to; that all
-//! tell the same events, now as before, is looked at in `chronicle.rs`.
+//! keys, and the events that are left. The keys are those that all events together lead to; that
+//! all tell the same events, now as before, is looked at in `chronicle.rs`.
 
 use crate::history::{Audit, History};
 use crate::violation::{Checker, Violation};
