@@ -42,6 +42,12 @@ impl Step {
         Step { name: name.into(), command, env: Vec::new(), skip: None, needs: None }
     }
 
+    /// A step that runs the program at this path, blanks and all.
+    pub(crate) fn program(name: impl Into<String>, path: impl Into<String>) -> Step {
+        let (name, command) = (name.into(), vec![path.into()]);
+        Step { name, command, env: Vec::new(), skip: None, needs: None }
+    }
+
     /// Adds one argument, blanks and all.
     pub(crate) fn arg(mut self, argument: impl Into<String>) -> Step {
         self.command.push(argument.into());

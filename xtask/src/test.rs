@@ -76,14 +76,16 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         steps.push(tests);
         return steps;
     }
-    let server = target_dir.join("release").join("drystone-etcd");
-    let server = server.display().to_string();
+    let built = |name: &str| target_dir.join("release").join(name).display().to_string();
+    let (server, judge) = (built("drystone-etcd"), built("etcd-faults"));
     let tests = tests.needs("build").env("DRYSTONE_ETCD_BIN", &server);
     let mut tests = tests.env("ETCD_FAULTS_SERVER", &server);
     if pace == Pace::Slow {
         tests = tests.env("SLOW", "1");
     }
-    steps.push(Step::new("build", "cargo build --release -p drystone-etcd"));
+    // Together, so that what both stand on is built once, with one set of features.
+    let build = "cargo build --release -p drystone-etcd -p drystone-etcd-faults";
+    steps.push(Step::new("build", build));
     steps.push(tests);
     steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
     steps.push(loom(target_dir));
@@ -95,8 +97,8 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     });
     let stored = Step::new("simulate store", "cargo run --release -p drystone-raft-sim -- --store");
     steps.push(stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" }));
-    let faults = Step::new("faults", "cargo run --release -p drystone-etcd-faults -- --server");
-    let faults = faults.needs("build").arg(server).arg("--members").arg("3").arg("--seconds");
+    let faults = Step::program("faults", judge).needs("build").arg("--server").arg(server);
+    let faults = faults.arg("--members").arg("3").arg("--seconds");
     steps.push(faults.arg(if pace == Pace::Slow { "3600" } else { "180" }));
     let doc = Step::new("doc", "cargo doc --workspace --no-deps");
     steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));

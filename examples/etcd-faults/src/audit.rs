@@ -1,5 +1,6 @@
 //! What every member is asked at the end, when all is well and nobody writes any more.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::caller::Shared;
-use crate::history::{Audit, MemberInfo, Operation, Outcome};
+use crate::caller::{Caller, Shared};
+use crate::history::{Audit, MemberInfo, Operation, Outcome, Said, Stream};
 use crate::lie::Lie;
 use crate::request::{Event, Op, Range, Request, Revision, Span};
 use crate::wire;
@@ -60,20 +61,27 @@ pub(crate) async fn last_revision(shared: &Shared) -> Result<Revision> {
     Ok(revision)
 }
 
-/// Asks one member for everything up to a revision.
+/// Asks one member for everything up to a revision, as a client of this number where it asks what
+/// clients do.
 ///
 /// # Errors
 /// If it does not answer, or not with what was asked for.
-pub(crate) async fn audit(shared: &Shared, slot: usize, revision: Revision) -> Result<Audit> {
+pub(crate) async fn audit(
+    shared: &Shared,
+    id: u32,
+    slot: usize,
+    revision: Revision,
+) -> Result<Audit> {
     let client = shared.connection(slot);
     wait_for(&client, revision).await?;
+    let (newest, compacted) = hash(&client, revision).await?;
     let mut hashes = Vec::new();
-    for part in (1..=HASHES).rev() {
-        let at = revision - revision * (part - 1) / HASHES;
-        let request = HashKvRequest { revision: at };
-        let answer = timeout(ANSWER * 4, client.maintenance().hash_kv(request)).await??;
-        hashes.push((at, answer.into_inner().hash));
+    for part in (2..=HASHES).rev() {
+        let at = revision - (revision - compacted) * (part - 1) / HASHES;
+        hashes.push((at, hash(&client, at).await?.0));
     }
+    hashes.push((revision, newest));
+    look_around(shared, id, slot, compacted).await;
     let mut leases = leases(&client).await?;
     let now = shared.recorder.now();
     if shared.liar.strikes(Lie::LiveForever, now) {
@@ -83,8 +91,30 @@ pub(crate) async fn audit(shared: &Shared, slot: usize, revision: Revision) -> R
         hashes[0].1 ^= 1;
     }
     let keys = keys(&client, revision).await?;
-    let events = timeout(EVENTS, events(&client, revision)).await.context("events are late")??;
-    Ok(Audit { slot, revision, members: members(&client).await?, hashes, keys, events, leases })
+    let told = timeout(EVENTS, events(shared, id, slot, revision)).await;
+    let (first, events) = told.context("events are late")??;
+    let members = members(&client).await?;
+    Ok(Audit { slot, revision, members, compacted, hashes, keys, first, events, leases })
+}
+
+/// The hash of the store at a revision, and what is compacted; 0 if nothing is.
+async fn hash(client: &Client, revision: Revision) -> Result<(u32, Revision)> {
+    let request = HashKvRequest { revision };
+    let answer = timeout(ANSWER * 4, client.maintenance().hash_kv(request)).await??.into_inner();
+    Ok((answer.hash, answer.compact_revision.max(0)))
+}
+
+/// Reads all keys at the compacted revision and at the one before. What the answers should be is
+/// known to the checkers.
+async fn look_around(shared: &Shared, id: u32, slot: usize, compacted: Revision) {
+    let mut caller = Caller::at(shared, id, slot);
+    for revision in [compacted - 1, compacted] {
+        if revision > 0 {
+            let (span, limit, count_only, serializable) = (Span::all(), 0, false, true);
+            let range = Range { span, revision, limit, count_only, serializable };
+            caller.call(Request::One(Op::Range(range))).await;
+        }
+    }
 }
 
 /// Waits until a member has come to a revision.
@@ -129,26 +159,81 @@ async fn keys(client: &Client, revision: Revision) -> Result<Vec<crate::request:
     answer.kvs.into_iter().map(wire::kv).collect()
 }
 
-/// Every event from the first one to this revision.
-async fn events(client: &Client, revision: Revision) -> Result<Vec<Event>> {
-    let (key, range_end) = wire::bounds(&Span::all());
+/// Every event that is left up to this revision, and the first revision that is.
+async fn events(
+    shared: &Shared,
+    id: u32,
+    slot: usize,
+    revision: Revision,
+) -> Result<(Revision, Vec<Event>)> {
+    let mut first = 1;
+    loop {
+        match events_from(shared, id, slot, first..=revision).await? {
+            Told::All(events) => return Ok((first, events)),
+            Told::Compacted(compacted) if compacted > first => first = compacted,
+            // It was told so without cause, which is written down. That it tells nothing more must
+            // not keep the checkers from what others tell.
+            Told::Compacted(_) => return Ok((first, Vec::new())),
+        }
+    }
+}
+
+/// What a watch of everything came to.
+enum Told {
+    All(Vec<Event>),
+    /// It was ended; this is the first revision that is left.
+    Compacted(Revision),
+}
+
+/// Watches everything from one revision to another. A watch that is ended is written down.
+async fn events_from(
+    shared: &Shared,
+    id: u32,
+    slot: usize,
+    revisions: RangeInclusive<Revision>,
+) -> Result<Told> {
+    let (span, start, life) = (Span::all(), *revisions.start(), shared.lives.now(slot));
+    let (key, range_end) = wire::bounds(&span);
+    let start_revision = start;
     let create =
-        WatchCreateRequest { key, range_end, start_revision: 1, ..WatchCreateRequest::default() };
+        WatchCreateRequest { key, range_end, start_revision, ..WatchCreateRequest::default() };
     let (requests, receiver) = mpsc::channel(1);
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     requests.try_send(create).expect("the channel has room");
-    let mut answers = client.watch().watch(ReceiverStream::new(receiver)).await?.into_inner();
-    let mut events: Vec<Event> = Vec::new();
+    let (opened, mut messages) = (shared.recorder.now(), Vec::new());
+    let mut calls = shared.connection(slot).watch();
+    let mut answers = calls.watch(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut told: Vec<Event> = Vec::new();
     loop {
         let answer = answers.message().await?.context("the stream has ended")?;
-        if answer.canceled {
-            bail!("the watch of everything was canceled: {}", answer.cancel_reason);
+        let message = wire::message(answer, shared.recorder.now())?;
+        match &message.said {
+            Said::Events(events) => told.extend_from_slice(events),
+            Said::Canceled { reason, compacted: ..=0 } => {
+                bail!("the watch of everything was canceled: {reason}");
+            }
+            Said::Canceled { compacted, .. } => {
+                let compacted = *compacted;
+                messages.push(message);
+                let (client, prev_kv, chronicle, overdue) = (id, false, false, None);
+                shared.recorder.stream(Stream {
+                    client,
+                    life: shared.lives.since(life),
+                    opened,
+                    span,
+                    start,
+                    prev_kv,
+                    chronicle,
+                    messages,
+                    overdue,
+                });
+                return Ok(Told::Compacted(compacted));
+            }
+            Said::Created | Said::Progress => {}
         }
-        for event in answer.events {
-            events.push(wire::event(event)?);
-        }
-        if events.last().is_some_and(|last| last.revision() >= revision) {
-            return Ok(events);
+        messages.push(message);
+        if told.last().is_some_and(|last| last.revision() >= *revisions.end()) {
+            return Ok(Told::All(told));
         }
     }
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use drystone_etcd_api::client::{Client, Config, connect_lazy};
 use drystone_etcd_api::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
+    CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
 };
 use drystone_sim::Rng;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::history::{Operation, Outcome};
+use crate::history::{Operation, Outcome, Refusal};
 use crate::lie::{Liar, Lie};
 use crate::lives::Lives;
 use crate::recorder::Recorder;
@@ -46,6 +47,8 @@ pub(crate) struct Caller {
     client: Client,
     /// An answer of long ago, for the lie about stale reads.
     old: Option<(Request, Reply)>,
+    /// A read of a revision that has been compacted since, for the lie about these.
+    past: Option<(Request, Reply)>,
 }
 
 impl Shared {
@@ -60,8 +63,13 @@ impl Caller {
     /// A client of this number, which also chooses its first member.
     pub(crate) fn new(shared: &Shared, id: u32) -> Caller {
         let slot = usize::try_from(id).expect("small") % shared.endpoints.len();
+        Caller::at(shared, id, slot)
+    }
+
+    /// A client of this number, connected to this member.
+    pub(crate) fn at(shared: &Shared, id: u32, slot: usize) -> Caller {
         let client = shared.connection(slot);
-        Caller { shared: shared.clone(), id, slot, client, old: None }
+        Caller { shared: shared.clone(), id, slot, client, old: None, past: None }
     }
 
     /// What it shares with the others.
@@ -114,6 +122,7 @@ impl Caller {
 
     /// The lies that change an answer.
     fn bend(&mut self, operation: &mut Operation) {
+        self.bend_past(operation);
         let (liar, now) = (Arc::clone(&self.shared.liar), operation.returned);
         let Operation { request, outcome, life, .. } = operation;
         let Outcome::Done(reply) = outcome else { return };
@@ -152,6 +161,37 @@ impl Caller {
         }
     }
 
+    /// The lies about reads of the past: one that can be read is refused, one that is compacted is
+    /// answered, with what was right as long as it could be read.
+    fn bend_past(&mut self, operation: &mut Operation) {
+        let Request::One(Op::Range(range)) = &operation.request else { return };
+        let (liar, now, revision) = (&self.shared.liar, operation.returned, range.revision);
+        if revision == 0 {
+            return;
+        }
+        match (&operation.outcome, &self.past) {
+            (Outcome::Done(reply), None) if !range.serializable => {
+                self.past = Some((operation.request.clone(), reply.clone()));
+            }
+            (Outcome::Done(_), _)
+                if revision >= self.shared.recorder.compacted()
+                    && liar.strikes(Lie::DenyPast, now) =>
+            {
+                operation.outcome = Outcome::Refused(Refusal::COMPACTED.to_owned());
+            }
+            (Outcome::Refused(why), Some((past, reply)))
+                if Refusal::of(why) == Some(Refusal::Compacted)
+                    && past.read_at().is_some_and(|past| past <= revision)
+                    && liar.strikes(Lie::TellCompacted, now) =>
+            {
+                let revision = self.shared.recorder.newest();
+                operation.request = past.clone();
+                operation.outcome = Outcome::Done(Reply { revision, ..reply.clone() });
+            }
+            _ => {}
+        }
+    }
+
     /// Keeps an answer, and gives it once more when it is old enough.
     fn stale(&mut self, operation: &mut Operation) {
         let Some(reply) = operation.reply() else { return };
@@ -179,6 +219,12 @@ async fn send(client: &Client, request: &Request) -> Result<Reply> {
             wire::range_reply(client.kv().range(wire::range(range)).await?.into_inner())
         }
         Request::Txn(txn) => wire::txn_reply(client.kv().txn(wire::txn(txn)).await?.into_inner()),
+        Request::Compact { revision, physical } => {
+            let request = CompactionRequest { revision: *revision, physical: *physical };
+            let answer = client.kv().compact(request).await?.into_inner();
+            let revision = wire::revision(answer.header.as_ref())?;
+            Ok(Reply { revision, body: Body::Compacted })
+        }
         Request::Grant { .. }
         | Request::Revoke { .. }
         | Request::KeepAlive { .. }
@@ -208,7 +254,9 @@ async fn send_about_lease(client: &Client, request: &Request) -> Result<Reply> {
             let answer = calls.lease_time_to_live(request).await?.into_inner();
             (answer.header, answer.granted_ttl, answer.ttl)
         }
-        Request::One(_) | Request::Txn(_) => unreachable!("these are about keys"),
+        Request::One(_) | Request::Txn(_) | Request::Compact { .. } => {
+            unreachable!("these are about keys")
+        }
     };
     let revision = wire::revision(header.as_ref())?;
     Ok(Reply { revision, body: Body::Lease { granted, left } })

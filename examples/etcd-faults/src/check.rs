@@ -4,9 +4,9 @@
 //!
 //! To find *an* order of operations that explains a history is hard in general: the search is
 //! exponential, and `drystone_sim::linear` is about keeping it short. etcd makes it easy. Every
-//! change has a revision, every answer carries one, and at the end every member tells all events
-//! by revision. So the order is told, not sought, and everything can be checked against it in one
-//! walk:
+//! change has a revision, every answer carries one, and members tell all events by revision, while
+//! the run goes on and at the end. So the order is told, not sought, and everything can be checked
+//! against it in one walk:
 //!
 //! ```text
 //!   events of the members ──► log: what revision 2, 3, 4 … did       all members tell the same
@@ -30,6 +30,8 @@
 
 mod agreement;
 mod author;
+mod chronicle;
+mod compaction;
 mod lease;
 mod log;
 mod member;
@@ -46,6 +48,7 @@ mod sample;
 use crate::history::History;
 use crate::violation::Violation;
 
+use compaction::Compactions;
 use log::Log;
 use shown::Shown;
 
@@ -72,16 +75,21 @@ pub fn check(history: &History) -> Verdict {
     let shown = Shown::new(history);
     verdict.add("answers in order of time", order::check(history, &shown));
     verdict.add("answers of one process", member::check(history));
-    verdict.add("members at the end", agreement::check(history));
     // Without a log there is nothing to hold the rest against; that it is missing is a violation
     // already, for the cluster did not come back.
-    if let Some(audit) = history.audits.first() {
-        let (log, found) = Log::new(&audit.events);
+    if !history.audits.is_empty() {
+        let (events, told) = chronicle::all(history);
+        verdict.add("revisions told alike", told);
+        let (log, found) = Log::new(&events);
         verdict.add("revisions", (log.count(), found));
+        verdict.add("members at the end", agreement::check(history, &log));
+        let compactions = Compactions::new(history, &log);
+        verdict.add("compactions and the past", compactions.check(history, &shown));
+        verdict.add("watches overtaken", (Compactions::overtaken(history), Vec::new()));
         let (authors, found) = author::find(history, &log, &shown);
         verdict.add("authors of revisions", (authors.count(), found));
         verdict.add("answers as the model says", reply::check(history, &log));
-        verdict.add("watched events", watch::check(history, &log));
+        verdict.add("watched events", watch::check(history, &log, &compactions));
         verdict.add("progress told by watches", progress::check(history, &log));
         verdict.add("leases", lease::check(history, &authors, &shown));
     }

@@ -70,6 +70,33 @@ pub enum Outcome {
     Unknown(String),
 }
 
+/// Why a request that names a revision is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has been compacted.
+    Compacted,
+    /// It is not there yet.
+    Future,
+}
+
+impl Refusal {
+    /// What etcd says about a revision that has been compacted.
+    pub const COMPACTED: &str = "mvcc: required revision has been compacted";
+    /// What etcd says about a revision that is not there yet.
+    pub const FUTURE: &str = "mvcc: required revision is a future revision";
+
+    /// Reads the text of [`Outcome::Refused`]; other reasons have nothing to do with revisions.
+    #[must_use]
+    pub fn of(why: &str) -> Option<Refusal> {
+        let says = |words: &str| why.contains(words);
+        match () {
+            () if says(Refusal::COMPACTED) => Some(Refusal::Compacted),
+            () if says(Refusal::FUTURE) => Some(Refusal::Future),
+            () => None,
+        }
+    }
+}
+
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
@@ -113,8 +140,13 @@ pub enum Said {
     Events(Vec<Event>),
     /// All events up to the revision of the header have been sent.
     Progress,
-    /// The server ended the watch, for this reason.
-    Canceled(String),
+    /// The server ended the watch.
+    Canceled {
+        /// Why, in its words.
+        reason: String,
+        /// The oldest revision that can be watched, if the one to come has been compacted away.
+        compacted: Revision,
+    },
 }
 
 /// One message of a watch stream.
@@ -143,6 +175,9 @@ pub struct Stream {
     pub start: Revision,
     /// Whether events shall show what stood there before.
     pub prev_kv: bool,
+    /// Whether it is a part of the chronicle: all keys, from the first revision on, through one
+    /// member for the whole run.
+    pub chronicle: bool,
     /// What came.
     pub messages: Vec<Message>,
     /// The cluster was well, the watch was asked for long enough, and this revision had not come.
@@ -171,11 +206,15 @@ pub struct Audit {
     pub revision: Revision,
     /// The members of the cluster, ordered.
     pub members: Vec<MemberInfo>,
-    /// Hashes of the store at several revisions.
+    /// The oldest revision that its store can read, or 0.
+    pub compacted: Revision,
+    /// Hashes of the store at several revisions from that one on.
     pub hashes: Vec<(Revision, u32)>,
     /// Every key at that revision.
     pub keys: Vec<Kv>,
-    /// Every event up to that revision.
+    /// The first revision that it still tells.
+    pub first: Revision,
+    /// Every event from the first to that revision.
     pub events: Vec<Event>,
     /// Leases that live although nobody holds them any more.
     pub leases: Vec<i64>,

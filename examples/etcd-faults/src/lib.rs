@@ -36,15 +36,16 @@
 //!
 //! # What it does not do
 //!
-//! Clocks are not bent, disks are full but do not lose or damage data, packets are not reordered;
-//! `drystone-vfs` and `drystone-raft-sim` do that to the parts. There is no compaction, so that the
-//! whole history can be asked for at the end.
+//! Clocks are not bent, disks are full but do not lose or damage data;
+//! `drystone-vfs` and `drystone-raft-sim` do that to the parts. Nothing is compacted that no watch
+//! has shown, so that the whole history is known at the end.
 //!
 //! # Where to read
 //!
 //! [`session`] is the story of a run. [`check`] is what it is all for; [`history`] and [`request`]
 //! are what it is a function of. [`plan`] says what can go wrong, `cluster.rs`, `network.rs` and
-//! `namespaces.rs` do it, and `worker.rs`, `holder.rs` and `watcher.rs` are there when it happens.
+//! `namespaces.rs` do it, and `worker.rs`, `holder.rs`, `watcher.rs` and `operator.rs` are there
+//! when it happens.
 
 #![forbid(unsafe_code)]
 
@@ -62,6 +63,7 @@ pub mod report;
 
 mod caller;
 mod holder;
+mod operator;
 mod recorder;
 mod watcher;
 mod wire;
@@ -80,6 +82,7 @@ pub mod server;
 mod command;
 mod link;
 mod namespaces;
+mod netem;
 mod network;
 mod proxy;
 

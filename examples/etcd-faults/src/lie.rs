@@ -27,6 +27,12 @@ pub enum Lie {
     ForgeEvent,
     /// A watch says that all was sent before it was.
     FalseProgress,
+    /// A watch that is up to date is told that a compaction has overtaken it.
+    FalseCompaction,
+    /// A read of a revision that can be read is refused as compacted.
+    DenyPast,
+    /// A read of a compacted revision is answered.
+    TellCompacted,
     /// A linearizable read shows what was there a while ago.
     StaleRead,
     /// A serializable read shows what never was.
@@ -51,12 +57,15 @@ pub enum Lie {
 
 impl Lie {
     /// All of them, with their names on the command line and the checker that must see them.
-    pub const ALL: [(Lie, &'static str, Checker); 15] = [
+    pub const ALL: [(Lie, &'static str, Checker); 18] = [
         (Lie::DropEvent, "drop-event", Checker::Watch),
         (Lie::RepeatEvent, "repeat-event", Checker::Watch),
         (Lie::SwapEvents, "swap-events", Checker::Watch),
         (Lie::ForgeEvent, "forge-event", Checker::Watch),
         (Lie::FalseProgress, "false-progress", Checker::Progress),
+        (Lie::FalseCompaction, "false-compaction", Checker::Compaction),
+        (Lie::DenyPast, "deny-past", Checker::Compaction),
+        (Lie::TellCompacted, "tell-compacted", Checker::Compaction),
         (Lie::StaleRead, "stale-read", Checker::Order),
         (Lie::FalseSerializable, "false-serializable", Checker::Reply),
         (Lie::LoseWrite, "lose-write", Checker::Log),

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -47,8 +47,11 @@ struct Args {
     /// Clients that read and write.
     #[arg(long, default_value_t = 8)]
     workers: u32,
+    /// Seconds that the cluster may take to be well again once it is left alone.
+    #[arg(long, default_value_t = 90)]
+    patience: u64,
     /// Violations of these promises are shown and do not fail the run: log, reply, order, member,
-    /// watch, progress, lease, agreement, alive, recovery.
+    /// watch, progress, compaction, lease, agreement, alive, recovery.
     #[arg(long, value_delimiter = ',')]
     excuse: Vec<String>,
     /// Checks a saved history and runs nothing.
@@ -129,7 +132,8 @@ fn config(args: &Args, folder: &std::path::Path) -> Result<Config> {
     let folder = args.dir.clone().unwrap_or_else(|| folder.to_owned());
     let lie = args.lie.as_deref().map(str::parse).transpose()?;
     let (seconds, workers) = (args.seconds, args.workers);
-    Ok(Config { server, members, seconds, seed, faults, folder, lie, workers })
+    let patience = Duration::from_secs(args.patience);
+    Ok(Config { server, members, seconds, seed, faults, folder, lie, workers, patience })
 }
 
 fn excused(names: &[String]) -> Result<Vec<Checker>> {

@@ -72,7 +72,7 @@ impl Namespaces {
         }
         run(&format!("ip link set {bridge} up"))?;
         for (slot, name) in self.names.iter().enumerate() {
-            let veth = format!("efv{}-{slot}", std::process::id());
+            let veth = self.veth(slot);
             run(&format!("ip netns add {name}"))?;
             run(&format!("ip link add {veth} type veth peer name eth0 netns {name}"))?;
             run(&format!("ip link set {veth} master {bridge} up"))?;
@@ -87,6 +87,11 @@ impl Namespaces {
             run(&format!("{filter} add rule ip faults out ip daddr @cut drop"))?;
         }
         Ok(())
+    }
+
+    /// The end of a member's line on the side of the host.
+    pub(crate) fn veth(&self, slot: usize) -> String {
+        format!("efv{}-{slot}", std::process::id())
     }
 
     fn host(&self, last: u8) -> IpAddr {

@@ -7,14 +7,14 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
+use crate::netem::Quality;
 use crate::plan::{Family, Fault, Step, Victim};
 
-/// How long the cluster may take to be well before a member is replaced, and after a restart.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What was done, and how often.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Nemesis {
+    /// How long the cluster may take to be well before a member is replaced, and after a restart.
+    patience: Duration,
     /// Faults by kind.
     pub(crate) done: BTreeMap<Family, u32>,
     /// What could not be done, and why.
@@ -22,6 +22,11 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
+    /// Nothing is done yet.
+    pub(crate) fn new(patience: Duration) -> Nemesis {
+        Nemesis { patience, done: BTreeMap::new(), failed: Vec::new() }
+    }
+
     /// Performs one step of a plan. Says what it does.
     ///
     /// # Errors
@@ -29,7 +34,7 @@ impl Nemesis {
     pub(crate) async fn perform(&mut self, cluster: &mut Cluster, step: &Step) -> Result<()> {
         sleep(step.rest).await;
         for fault in &step.faults {
-            match strike(cluster, fault).await {
+            match strike(cluster, fault, self.patience).await {
                 Ok(()) => *self.done.entry(fault.family).or_default() += 1,
                 Err(error) => self.failed.push(format!("{}: {error:#}", fault.family)),
             }
@@ -40,7 +45,7 @@ impl Nemesis {
     }
 }
 
-async fn strike(cluster: &mut Cluster, fault: &Fault) -> Result<()> {
+async fn strike(cluster: &mut Cluster, fault: &Fault, patience: Duration) -> Result<()> {
     match fault.family {
         Family::Kill => {
             for slot in victims(cluster, fault).await {
@@ -69,14 +74,7 @@ async fn strike(cluster: &mut Cluster, fault: &Fault) -> Result<()> {
         }
         Family::Slow => {
             let slow = victims(cluster, fault).await;
-            let delay_ms = [5, 30, 100, 300][pick(fault.dice, 4)];
-            for one in 0..cluster.count() {
-                for other in 0..one {
-                    if slow.contains(&one) || slow.contains(&other) {
-                        cluster.network().slow(one, other, delay_ms, delay_ms * 2);
-                    }
-                }
-            }
+            cluster.network().worsen(&slow, quality(fault.dice))?;
         }
         Family::Disk => {
             for slot in victims(cluster, fault).await {
@@ -85,22 +83,30 @@ async fn strike(cluster: &mut Cluster, fault: &Fault) -> Result<()> {
         }
         Family::Replace => {
             cluster.heal()?;
-            cluster.wait_until_well(PATIENCE).await?;
+            cluster.wait_until_well(patience).await?;
             for slot in victims(cluster, fault).await {
                 cluster.replace(slot).await?;
             }
-            cluster.wait_until_well(PATIENCE).await?;
+            cluster.wait_until_well(patience).await?;
         }
         Family::Roll => {
             cluster.heal()?;
             for slot in 0..cluster.count() {
-                cluster.wait_until_well(PATIENCE).await?;
+                cluster.wait_until_well(patience).await?;
                 cluster.terminate(slot).await;
                 cluster.start(slot)?;
             }
         }
     }
     Ok(())
+}
+
+/// How bad a line gets. Loss and rate show where the kernel makes it bad.
+fn quality(dice: u64) -> Quality {
+    let delay_ms = [5, 30, 100, 300][pick(dice, 4)];
+    let loss_percent = [0, 0, 1, 10][pick(dice >> 24, 4)];
+    let rate_kbit = [0, 0, 0, 1_000][pick(dice >> 32, 4)];
+    Quality { delay_ms, jitter_ms: delay_ms, loss_percent, rate_kbit }
 }
 
 fn pick(dice: u64, count: usize) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! As root every member has a network namespace of its own, and a cut drops packets. Otherwise all
 //! are on loopback, and a cut holds bytes in the door of a member (`proxy.rs`). Either way members
-//! know each other by the addresses of their doors, so links can be slow.
+//! know each other by the addresses of their doors, so links can be slow. Where the kernel has
+//! `netem`, it makes lines bad, which is more than slow (`netem.rs`).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::link::Links;
 use crate::namespaces::Namespaces;
+use crate::netem::{Netem, Quality};
 use crate::proxy::{Proxy, Who};
 
 const CLIENT_PORT: u16 = 2379;
@@ -35,20 +37,32 @@ pub(crate) struct Network {
     places: Vec<Place>,
     links: Arc<Links>,
     rooms: Option<Namespaces>,
+    /// Where there are rooms and the kernel has it.
+    netem: Option<Netem>,
     /// The processes of the members, 0 where there is none.
     pids: Arc<Vec<AtomicU32>>,
 }
 
 impl Network {
-    /// A network for so many members, and why it is not made of namespaces, if it is not.
+    /// A network for so many members, and what it lacks of the best that there is, and why.
     ///
     /// # Errors
     /// If there are no free addresses.
-    pub(crate) fn new(count: usize) -> Result<(Network, Option<String>)> {
-        let (rooms, why) = match Namespaces::new(count) {
-            Ok(rooms) => (Some(rooms), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
-        };
+    pub(crate) fn new(count: usize) -> Result<(Network, Vec<String>)> {
+        let mut lacks = Vec::new();
+        let rooms = Namespaces::new(count).map_err(|why| {
+            let how = "members are on loopback, and a cut holds bytes instead of dropping packets";
+            lacks.push(format!("network namespaces: {why:#}; {how}"));
+        });
+        let rooms = rooms.ok();
+        // Without rooms that has been said already.
+        let netem = rooms.as_ref().and_then(|rooms| {
+            let netem = Netem::new(rooms.name(0)).map_err(|why| {
+                let how = "links are slow by late bytes, and no packet is lost or out of order";
+                lacks.push(format!("netem: {why:#}; {how}"));
+            });
+            netem.ok()
+        });
         let places = (0..count).map(|slot| match &rooms {
             Some(rooms) => {
                 let inside = rooms.inside(slot);
@@ -63,10 +77,11 @@ impl Network {
             places: places.collect::<Result<_>>()?,
             links: Arc::new(Links::new(count)),
             rooms,
+            netem,
             pids: Arc::new((0..count).map(|_| AtomicU32::new(0)).collect()),
         };
         network.open_doors()?;
-        Ok((network, why))
+        Ok((network, lacks))
     }
 
     fn open_doors(&self) -> Result<()> {
@@ -128,20 +143,35 @@ impl Network {
         }
     }
 
-    /// Makes both directions between two members slow.
-    pub(crate) fn slow(&self, one: usize, other: usize, delay_ms: u64, jitter_ms: u64) {
-        for (from, to) in [(one, other), (other, one)] {
-            let link = self.links.between(Some(from), Some(to));
-            link.expect("both are members").slow(delay_ms, jitter_ms);
+    /// Makes all links of these members bad: by `netem`, or slow at least.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn worsen(&self, slots: &[usize], quality: Quality) -> Result<()> {
+        if let (Some(rooms), Some(netem)) = (&self.rooms, &self.netem) {
+            let worsen =
+                |slot: &usize| netem.worsen(rooms.name(*slot), &rooms.veth(*slot), quality);
+            return slots.iter().try_for_each(worsen);
         }
+        let others = |one: usize| (0..self.places.len()).filter(move |other| *other != one);
+        for (one, other) in slots.iter().flat_map(|one| others(*one).map(|other| (*one, other))) {
+            for (from, to) in [(one, other), (other, one)] {
+                let link = self.links.between(Some(from), Some(to));
+                let link = link.expect("both are members");
+                // The doors know no "less": they are late by up to twice the jitter.
+                link.slow(quality.delay_ms, quality.jitter_ms * 2);
+            }
+        }
+        Ok(())
     }
 
     /// Makes all links good.
     ///
     /// # Errors
-    /// If the packet filter refuses.
+    /// If the packet filter or the kernel refuses.
     pub(crate) fn heal(&self) -> Result<()> {
         self.links.heal();
+        self.netem.as_ref().map_or(Ok(()), Netem::heal)?;
         self.rooms.as_ref().map_or(Ok(()), Namespaces::heal)
     }
 }

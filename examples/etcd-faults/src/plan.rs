@@ -26,7 +26,7 @@ pub enum Family {
     Partition,
     /// One member is heard and does not hear, or the other way round.
     OneWay,
-    /// Links are slow.
+    /// Links are slow, and lose packets where the kernel can do that.
     Slow,
     /// A disk is full.
     Disk,

@@ -16,6 +16,8 @@ pub(crate) struct Recorder {
     history: Mutex<History>,
     counts: Mutex<BTreeMap<&'static str, Count>>,
     newest: AtomicI64,
+    chronicled: AtomicI64,
+    compacted: AtomicI64,
 }
 
 /// Operations of one kind, by what came of them.
@@ -37,6 +39,8 @@ impl Recorder {
             history: Mutex::default(),
             counts: Mutex::default(),
             newest: AtomicI64::new(1),
+            chronicled: AtomicI64::new(1),
+            compacted: AtomicI64::new(1),
         }
     }
 
@@ -48,18 +52,43 @@ impl Recorder {
 
     /// An operation has an outcome.
     pub(crate) fn operation(&self, operation: Operation) {
-        let mut counts = self.counts.lock();
-        let count = counts.entry(operation.request.kind()).or_default();
-        match &operation.outcome {
+        self.count(operation.request.kind(), |count| match &operation.outcome {
             Outcome::Done(_) => count.done += 1,
             Outcome::Refused(_) => count.refused += 1,
             Outcome::Unknown(_) => count.unknown += 1,
-        }
-        drop(counts);
+        });
         if let Some(reply) = operation.reply() {
             self.newest.fetch_max(reply.revision, Ordering::AcqRel);
         }
         self.history.lock().operations.push(operation);
+    }
+
+    /// Something was asked that is counted.
+    pub(crate) fn count(&self, kind: &'static str, change: impl FnOnce(&mut Count)) {
+        change(self.counts.lock().entry(kind).or_default());
+    }
+
+    /// All that happened from one revision up to another is in the chronicle.
+    pub(crate) fn chronicle(&self, first: Revision, last: Revision) {
+        // What comes after a hole does not count before the hole is filled.
+        if first <= self.chronicled() + 1 {
+            self.chronicled.fetch_max(last, Ordering::AcqRel);
+        }
+    }
+
+    /// Up to here the chronicle has every revision, so nothing is lost if these are compacted.
+    pub(crate) fn chronicled(&self) -> Revision {
+        self.chronicled.load(Ordering::Acquire)
+    }
+
+    /// Somebody is about to ask for a compaction.
+    pub(crate) fn compacting(&self, revision: Revision) {
+        self.compacted.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// What is older may have been compacted.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.compacted.load(Ordering::Acquire)
     }
 
     /// A watch has ended.

@@ -248,6 +248,13 @@ pub enum Request {
         /// Its number.
         lease: i64,
     },
+    /// Forgets what was before a revision.
+    Compact {
+        /// The oldest that can be read afterwards.
+        revision: Revision,
+        /// Whether to answer only when the room is free.
+        physical: bool,
+    },
 }
 
 impl Request {
@@ -265,6 +272,7 @@ impl Request {
             Request::Revoke { .. } => "lease revoke",
             Request::KeepAlive { .. } => "lease keepalive",
             Request::TimeToLive { .. } => "lease time to live",
+            Request::Compact { .. } => "compaction",
         }
     }
 
@@ -276,7 +284,8 @@ impl Request {
             Request::One(op) => read(op),
             Request::Txn(txn) => txn.success.iter().chain(&txn.failure).all(read),
             Request::TimeToLive { .. } => true,
-            Request::Grant { .. } | Request::Revoke { .. } | Request::KeepAlive { .. } => false,
+            Request::Grant { .. } | Request::Revoke { .. } => false,
+            Request::KeepAlive { .. } | Request::Compact { .. } => false,
         }
     }
 
@@ -285,6 +294,15 @@ impl Request {
     #[must_use]
     pub fn is_of_keys(&self) -> bool {
         matches!(self, Request::One(_) | Request::Txn(_))
+    }
+
+    /// The revision that it asks to be answered from, if it asks for one.
+    #[must_use]
+    pub fn read_at(&self) -> Option<Revision> {
+        match self {
+            Request::One(Op::Range(range)) => Some(range.revision).filter(|at| *at > 0),
+            _ => None,
+        }
     }
 
     /// Whether an old answer is a right one.
@@ -361,6 +379,8 @@ pub enum Body {
         /// Left.
         left: i64,
     },
+    /// To a compaction.
+    Compacted,
 }
 
 /// An answer.
@@ -384,7 +404,7 @@ impl Reply {
         match &self.body {
             Body::One(reply) => change(reply),
             Body::Txn { replies, .. } => replies.iter().any(change),
-            Body::Lease { .. } => false,
+            Body::Lease { .. } | Body::Compacted => false,
         }
     }
 }

@@ -29,10 +29,10 @@ use crate::report::Report;
 use crate::request::Revision;
 use crate::server::Server;
 use crate::violation::{Checker, Violation};
-use crate::{holder, watcher, worker};
+use crate::{holder, operator, watcher, worker};
 
-/// How long the cluster may take to be well once it is left alone.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the cluster may take to start.
+const START: Duration = Duration::from_secs(90);
 /// Clients go on for so long when all is well again.
 const PEACE: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -58,6 +58,8 @@ pub struct Config {
     pub lie: Option<Lie>,
     /// Clients that read and write.
     pub workers: u32,
+    /// How long the cluster may take to be well once it is left alone.
+    pub patience: Duration,
 }
 
 /// Runs a session. Nothing of it is left but files, however it ends.
@@ -71,12 +73,7 @@ pub async fn run(config: &Config) -> Result<Report> {
     sweep();
     let server = Server::new(&config.server)?;
     std::fs::create_dir_all(&config.folder)?;
-    let (network, no_rooms) = Network::new(config.members)?;
-    let mut skipped = Vec::new();
-    if let Some(why) = no_rooms {
-        let how = "members are on loopback, and a cut holds bytes instead of dropping packets";
-        skipped.push(format!("network namespaces: {why}; {how}"));
-    }
+    let (network, mut skipped) = Network::new(config.members)?;
     let faults = possible(config, &mut skipped);
     for what in &skipped {
         eprintln!("SKIPPED {what}");
@@ -87,7 +84,7 @@ pub async fn run(config: &Config) -> Result<Report> {
     for slot in 0..config.members {
         cluster.start(slot)?;
     }
-    cluster.wait_until_well(PATIENCE).await.context("the cluster does not start")?;
+    cluster.wait_until_well(START).await.context("the cluster does not start")?;
     let shared = Shared {
         endpoints: Arc::new(cluster.endpoints()),
         recorder: Arc::new(Recorder::new()),
@@ -95,7 +92,7 @@ pub async fn run(config: &Config) -> Result<Report> {
         liar: Arc::new(Liar::new(config.lie, config.seed, config.seconds)),
     };
     let steps = plan(config.seed, config.seconds, &faults);
-    let mut session = Session { config, cluster, shared, nemesis: Nemesis::default() };
+    let mut session = Session { config, cluster, shared, nemesis: Nemesis::new(config.patience) };
     let recovery = session.play(&steps).await;
     let Session { shared, nemesis, cluster, .. } = session;
     let ended = cluster.ended().iter();
@@ -169,10 +166,16 @@ impl Session<'_> {
         for id in workers + some..workers + 2 * some {
             watchers.spawn(watcher::watch(shared.clone(), seed, id, finale_seen.clone()));
         }
+        for (id, slot) in (workers + 2 * some..).zip(0..self.config.members) {
+            let finale_seen = finale_seen.clone();
+            watchers.spawn(watcher::chronicle(shared.clone(), seed, id, slot, finale_seen));
+        }
+        let id = workers + 3 * some;
+        clients.spawn(operator::operate(shared.clone(), seed, id, Arc::clone(&stop)));
         self.trouble(steps).await?;
         eprintln!("all faults are over; waiting for the cluster to be well");
         self.cluster.heal()?;
-        self.cluster.wait_until_well(PATIENCE).await?;
+        self.cluster.wait_until_well(self.config.patience).await?;
         sleep(PEACE).await;
         stop.store(true, Ordering::Release);
         join(&mut clients).await?;
@@ -180,7 +183,7 @@ impl Session<'_> {
         let revision = audit::last_revision(&self.shared).await.context("the last write")?;
         finale.send_replace(Some(revision));
         timeout(WATCHES_END, join(&mut watchers)).await.context("watches do not end")??;
-        self.audit(revision).await
+        self.audit(id + 1, revision).await
     }
 
     /// Performs the plan, and says how things go.
@@ -219,9 +222,9 @@ impl Session<'_> {
         }
     }
 
-    async fn audit(&self, revision: Revision) -> Result<()> {
+    async fn audit(&self, id: u32, revision: Revision) -> Result<()> {
         for slot in 0..self.config.members {
-            let audit = audit::audit(&self.shared, slot, revision).await;
+            let audit = audit::audit(&self.shared, id, slot, revision).await;
             self.shared.recorder.audit(audit.with_context(|| format!("m{slot} at the end"))?);
         }
         Ok(())

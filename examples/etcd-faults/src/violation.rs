@@ -17,6 +17,8 @@ pub enum Checker {
     Watch,
     /// A watch that says "all up to here" has shown all up to there.
     Progress,
+    /// What was compacted is refused, and nothing else is.
+    Compaction,
     /// Leases end, and not before their time.
     Lease,
     /// At the end all members have the same.
@@ -29,13 +31,14 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Checker; 10] = [
+    pub const ALL: [Checker; 11] = [
         Checker::Log,
         Checker::Reply,
         Checker::Order,
         Checker::Member,
         Checker::Watch,
         Checker::Progress,
+        Checker::Compaction,
         Checker::Lease,
         Checker::Agreement,
         Checker::Alive,

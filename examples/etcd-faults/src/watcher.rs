@@ -6,6 +6,12 @@
 //!              asks for progress now and then                         the last one it saw
 //! ```
 //!
+//! Some read slowly, so that a compaction overtakes them; then they go on from what is left.
+//!
+//! One watcher of each member keeps the chronicle: it sees all keys from the first revision on and
+//! stays where it is. What several of them say together is the log that all else is held against,
+//! since nobody can be asked for it at the end. So nothing may be compacted that none of them has.
+//!
 //! At the end every watch must come to the newest revision: it goes on until an event or a progress
 //! says so, and is overdue if nothing does.
 
@@ -24,7 +30,7 @@ use tonic::Streaming;
 
 use crate::caller::Shared;
 use crate::history::{Message, Said, Stream};
-use crate::request::{Revision, Span};
+use crate::request::{Event, Revision, Span};
 use crate::{holder, wire, workload};
 
 mod forger;
@@ -34,6 +40,8 @@ use forger::Forger;
 /// How long a watch may take to come to the newest revision once all is well.
 const FINALE: Duration = Duration::from_secs(30);
 const ASK_PROGRESS: Duration = Duration::from_millis(200);
+/// The chronicle is opened anew after so long, or a stream that has died silently would end it.
+const CHRONICLE: Duration = Duration::from_secs(20);
 
 /// The newest revision, once no more will come.
 pub(crate) type Finale = watch::Receiver<Option<Revision>>;
@@ -48,32 +56,55 @@ struct Watcher {
     next: Revision,
     finale: Finale,
     deadline: Option<Instant>,
+    chronicle: bool,
 }
 
-/// Watches until the finale is over.
+/// Watches until the finale is over, here and there.
 pub(crate) async fn watch(shared: Shared, seed: u64, id: u32, finale: Finale) {
     let slot = usize::try_from(id).expect("small") % shared.endpoints.len();
-    let rng = Rng::new(seed).fork(&format!("watcher {id}"));
-    let (span, next, deadline) = (Span::all(), 0, None);
-    let mut watcher = Watcher { shared, rng, id, slot, span, next, finale, deadline };
-    loop {
-        let start = watcher.choose_start();
-        let done = watcher.one_stream(start).await;
-        if done {
-            return;
-        }
-        let members = u64::try_from(watcher.shared.endpoints.len()).expect("a handful");
-        watcher.slot = usize::try_from(watcher.rng.below(members)).expect("a handful");
-        sleep(Duration::from_millis(watcher.rng.below(200))).await;
-    }
+    Watcher::new(shared, seed, (id, slot), finale, false).run().await;
+}
+
+/// Watches everything through one member until the finale is over.
+pub(crate) async fn chronicle(shared: Shared, seed: u64, id: u32, slot: usize, finale: Finale) {
+    Watcher::new(shared, seed, (id, slot), finale, true).run().await;
 }
 
 impl Watcher {
+    fn new(
+        shared: Shared,
+        seed: u64,
+        (id, slot): (u32, usize),
+        finale: Finale,
+        chronicle: bool,
+    ) -> Watcher {
+        let rng = Rng::new(seed).fork(&format!("watcher {id}"));
+        let (span, next, deadline) = (Span::all(), i64::from(chronicle), None);
+        Watcher { shared, rng, id, slot, span, next, finale, deadline, chronicle }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let start = self.choose_start();
+            if self.one_stream(start).await {
+                return;
+            }
+            if !self.chronicle {
+                let members = u64::try_from(self.shared.endpoints.len()).expect("a handful");
+                self.slot = usize::try_from(self.rng.below(members)).expect("a handful");
+            }
+            // Who is away for longer finds that a compaction may have overtaken him.
+            let long = !self.chronicle && self.deadline.is_none();
+            let long = long && self.rng.chance(Rate::percent(25));
+            sleep(Duration::from_millis(self.rng.below(if long { 3_000 } else { 200 }))).await;
+        }
+    }
+
     /// On from where it was, most of the time.
     fn choose_start(&mut self) -> Revision {
         let newest = self.shared.recorder.newest();
         let (rng, ending) = (&mut self.rng, self.finale.borrow().is_some());
-        if self.next > 0 && (ending || rng.chance(Rate::percent(60))) {
+        if self.next > 0 && (self.chronicle || ending || rng.chance(Rate::percent(60))) {
             return self.next;
         }
         self.span = match rng.below(8) {
@@ -83,9 +114,9 @@ impl Watcher {
             _ => Span::all(),
         };
         let some = i64::try_from(rng.below(400)).expect("a few hundred");
-        match rng.below(4) {
+        match rng.below(6) {
             0 | 1 => 0,
-            2 => (newest - some).max(1),
+            2..=4 => (newest - some).max(1),
             _ => newest + some,
         }
     }
@@ -100,11 +131,13 @@ impl Watcher {
             span: self.span.clone(),
             start,
             prev_kv: self.rng.chance(Rate::percent(50)),
+            chronicle: self.chronicle,
             messages: Vec::new(),
             overdue: None,
         };
         self.next = start;
-        let patience = Instant::now() + Duration::from_millis(self.rng.range(1_000..9_000));
+        let some = Duration::from_millis(self.rng.range(1_000..9_000));
+        let patience = Instant::now() + if self.chronicle { CHRONICLE } else { some };
         let (requests, receiver) = mpsc::channel(16);
         let create = RequestUnion::CreateRequest(self.create(&stream));
         requests.try_send(ask(create)).expect("the channel has room");
@@ -148,8 +181,9 @@ impl Watcher {
         stream: &mut Stream,
         patience: Instant,
     ) -> bool {
-        let mut forger = Forger::new(Arc::clone(&self.shared.liar));
+        let mut forger = Forger::new(Arc::clone(&self.shared.liar), stream.chronicle);
         let ask_often = self.rng.chance(Rate::percent(50));
+        let mut doze = self.doze();
         let mut next_ask = Instant::now() + ASK_PROGRESS;
         loop {
             let ending = self.ending();
@@ -164,12 +198,20 @@ impl Watcher {
             tokio::select! {
                 answer = answers.message() => {
                     let Ok(Some(answer)) = answer else { return false };
-                    let Some(message) = self.message(answer) else { return false };
-                    let over = matches!(message.said, Said::Canceled(_));
+                    let now = self.shared.recorder.now();
+                    let Ok(message) = wire::message(answer, now) else { return false };
                     self.advance(&message);
+                    if let (Said::Events(events), true) = (&message.said, stream.chronicle) {
+                        let last = events.last().map_or(0, Event::revision);
+                        self.shared.recorder.chronicle(stream.start, last);
+                    }
                     stream.messages.extend(forger.bend(message));
-                    if over {
+                    let last = stream.messages.last();
+                    if last.is_some_and(|last| matches!(last.said, Said::Canceled { .. })) {
                         return false;
+                    }
+                    if let (Some(nap), None) = (doze.take(), ending) {
+                        sleep(nap).await;
                     }
                 }
                 () = sleep_until(next_ask) => {
@@ -192,6 +234,13 @@ impl Watcher {
         }
     }
 
+    /// How long this stream is not read after its first message. What the server cannot send
+    /// meanwhile, a compaction may overtake.
+    fn doze(&mut self) -> Option<Duration> {
+        let doze = !self.chronicle && self.rng.chance(Rate::percent(25));
+        doze.then(|| Duration::from_millis(self.rng.range(500..4_000)))
+    }
+
     /// The revision that the watch must come to, once that is known.
     fn ending(&mut self) -> Option<Revision> {
         let last = *self.finale.borrow();
@@ -201,27 +250,14 @@ impl Watcher {
         last
     }
 
-    fn message(&self, answer: WatchResponse) -> Option<Message> {
-        let (at, revision) = (self.shared.recorder.now(), answer.header.as_ref()?.revision);
-        let said = if answer.canceled {
-            Said::Canceled(answer.cancel_reason)
-        } else if answer.created {
-            Said::Created
-        } else if answer.events.is_empty() {
-            Said::Progress
-        } else {
-            let events = answer.events.into_iter().map(wire::event).collect::<Result<_, _>>();
-            Said::Events(events.ok()?)
-        };
-        Some(Message { at, revision, said })
-    }
-
     fn advance(&mut self, message: &Message) {
         let seen = match &message.said {
             Said::Created if self.next == 0 => message.revision,
-            Said::Events(events) => events.last().map_or(0, crate::request::Event::revision),
+            Said::Events(events) => events.last().map_or(0, Event::revision),
             Said::Progress => message.revision,
-            Said::Created | Said::Canceled(_) => 0,
+            // The compacted revision itself can be watched.
+            Said::Canceled { compacted, .. } => compacted - 1,
+            Said::Created => 0,
         };
         self.next = self.next.max(seen + 1).max(1);
     }

@@ -8,10 +8,11 @@ use drystone_etcd_api::etcdserverpb::compare::{CompareResult, CompareTarget, Tar
 use drystone_etcd_api::etcdserverpb::{
     Compare as WireCompare, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
     RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
-    request_op, response_op,
+    WatchResponse, request_op, response_op,
 };
 use drystone_etcd_api::mvccpb;
 
+use crate::history::{Message, Moment, Said};
 use crate::request::{
     Body, Compare, Event, Kv, Op, OpReply, Range, Relation, Reply, Revision, Span, Subject, Txn,
 };
@@ -140,8 +141,24 @@ fn ranged(answer: RangeResponse) -> Result<OpReply> {
     Ok(OpReply::Range { kvs, count: answer.count, more: answer.more })
 }
 
+/// A message of a watch, which came at this moment.
+pub(crate) fn message(answer: WatchResponse, at: Moment) -> Result<Message> {
+    let revision = revision(answer.header.as_ref())?;
+    let said = if answer.canceled {
+        let (reason, compacted) = (answer.cancel_reason, answer.compact_revision);
+        Said::Canceled { reason, compacted }
+    } else if answer.created {
+        Said::Created
+    } else if answer.events.is_empty() {
+        Said::Progress
+    } else {
+        Said::Events(answer.events.into_iter().map(event).collect::<Result<_>>()?)
+    };
+    Ok(Message { at, revision, said })
+}
+
 /// An event of a watch.
-pub(crate) fn event(event: mvccpb::Event) -> Result<Event> {
+fn event(event: mvccpb::Event) -> Result<Event> {
     let deleted = event.r#type() == mvccpb::event::EventType::Delete;
     let (now, prev) = (event.kv.context("an event without a key")?, maybe(event.prev_kv)?);
     Ok(Event { kv: kv(now)?, deleted, prev })

@@ -20,6 +20,8 @@ pub(crate) const PREFIX: &str = "k/";
 const KEYS: u64 = 16;
 /// A read of the past goes so far back.
 const PAST_REVISIONS: u64 = 500;
+/// A read of the future goes so far ahead that it must be refused.
+const FUTURE_REVISIONS: i64 = 1_000_000;
 
 /// Draws the requests of one client.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Workload {
         let replies = match &reply.body {
             Body::One(reply) => std::slice::from_ref(reply),
             Body::Txn { replies, .. } => replies.as_slice(),
-            Body::Lease { .. } => &[],
+            Body::Lease { .. } | Body::Compacted => &[],
         };
         for reply in replies {
             if let OpReply::Range { kvs, .. } = reply {
@@ -159,9 +161,13 @@ impl Workload {
         Range { span, revision: 0, limit, count_only, serializable }
     }
 
+    /// A read at a revision: one of the past, which may be compacted, or of a future that is far.
     fn past(&mut self, key: &str) -> Range {
         let back = i64::try_from(self.rng.below(PAST_REVISIONS)).expect("a few hundred");
-        Range { revision: (self.newest - back).max(1), ..self.range(key, false) }
+        let future = self.rng.chance(Rate::percent(5));
+        let revision = if future { self.newest + FUTURE_REVISIONS } else { self.newest - back };
+        let serializable = self.rng.chance(Rate::percent(50));
+        Range { revision: revision.max(1), ..self.range(key, serializable) }
     }
 }
 

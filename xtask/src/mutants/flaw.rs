@@ -58,13 +58,14 @@ mod tests {
     use super::*;
 
     /// All that `etcd-faults` checks; see its README.
-    const CHECKERS: [&str; 10] = [
+    const CHECKERS: [&str; 11] = [
         "log",
         "reply",
         "order",
         "member",
         "watch",
         "progress",
+        "compaction",
         "lease",
         "agreement",
         "alive",

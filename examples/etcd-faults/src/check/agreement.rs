@@ -1,4 +1,6 @@
-//! At the end, when all is well, every member has the same: members, hashes, keys, events.
+//! At the end, when all is well, every member has the same: members, what is compacted, hashes,
+//! keys, and the events that are left. The keys are those that all events together lead to; that
+//! all tell the same events, now as before, is looked at in `chronicle.rs`.
 
 use crate::history::{Audit, History};
 use crate::violation::{Checker, Violation};
@@ -6,12 +8,12 @@ use crate::violation::{Checker, Violation};
 use super::log::Log;
 use super::store::Store;
 
-/// Compares what the members said with what the first one said, and that with its own events.
-pub(super) fn check(history: &History) -> (usize, Vec<Violation>) {
+/// Compares what the members said with what the first one said, and that with all events.
+pub(super) fn check(history: &History, log: &Log) -> (usize, Vec<Violation>) {
     let mut found = Vec::new();
     if let Some((first, others)) = history.audits.split_first() {
         found.extend(others.iter().flat_map(|other| differences(first, other)));
-        found.extend(own_difference(first));
+        found.extend(own_difference(first, log));
     }
     (history.audits.len(), found)
 }
@@ -25,6 +27,12 @@ fn differences(first: &Audit, other: &Audit) -> Vec<Violation> {
     };
     if first.members != other.members {
         differ(format!("members are {:?} and {:?}", first.members, other.members));
+    }
+    if first.compacted != other.compacted {
+        differ(format!("compacted are {} and {}", first.compacted, other.compacted));
+    }
+    if first.first != other.first {
+        differ(format!("their events begin at {} and {}", first.first, other.first));
     }
     for (mine, theirs) in first.hashes.iter().zip(&other.hashes) {
         if mine != theirs {
@@ -40,14 +48,13 @@ fn differences(first: &Audit, other: &Audit) -> Vec<Violation> {
     found
 }
 
-/// Whether the keys of a member are those that its own events lead to.
-fn own_difference(audit: &Audit) -> Option<Violation> {
-    let (log, _) = Log::new(&audit.events);
+/// Whether the keys of a member are those that the events lead to.
+fn own_difference(audit: &Audit, log: &Log) -> Option<Violation> {
     let mut store = Store::new();
     log.iter().for_each(|(_, events)| store.apply(events));
     let told: Vec<_> = store.keys().cloned().collect();
     let (key, event) = split(&audit.keys, &told)?;
-    let text = format!("m{} has {key:?} where its events lead to {event:?}", audit.slot);
+    let text = format!("m{} has {key:?} where the events lead to {event:?}", audit.slot);
     Some(Violation::new(Checker::Agreement, text))
 }
 
@@ -60,6 +67,7 @@ fn split<'a, T: PartialEq>(one: &'a [T], two: &'a [T]) -> Option<(Option<&'a T>,
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::Log;
     use super::super::sample::{Sample, put};
     use crate::history::Audit;
 
@@ -70,7 +78,8 @@ mod tests {
         sample.done(1..2, put("b", "2"));
         sample.end();
         change(&mut sample.history_mut().audits[1]);
-        let found = super::check(sample.history()).1;
+        let (log, _) = Log::new(sample.events());
+        let found = super::check(sample.history(), &log).1;
         found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
@@ -88,6 +97,8 @@ mod tests {
         assert!(check(|audit| audit.keys[1].version = 7).contains("among the keys"));
         assert!(check(|audit| drop(audit.keys.pop())).contains("among the keys"));
         assert!(check(|audit| drop(audit.events.pop())).contains("among the events"));
+        assert!(check(|audit| audit.compacted = 2).contains("compacted are"));
+        assert!(check(|audit| audit.first = 2).contains("begin at"));
     }
 
     /// A member may also disagree with itself.
@@ -99,7 +110,8 @@ mod tests {
         for audit in &mut sample.history_mut().audits {
             audit.keys[0].value = "2".to_owned();
         }
-        let found = super::check(sample.history()).1;
-        assert!(found[0].text.contains("its events lead to"), "{found:?}");
+        let (log, _) = Log::new(sample.events());
+        let found = super::check(sample.history(), &log).1;
+        assert!(found[0].text.contains("the events lead to"), "{found:?}");
     }
 }

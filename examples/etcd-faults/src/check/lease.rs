@@ -141,7 +141,7 @@ fn subject(operation: &Operation) -> Option<i64> {
         | Request::KeepAlive { lease }
         | Request::TimeToLive { lease } => Some(*lease),
         Request::One(Op::Put { lease, .. }) if *lease != 0 => Some(*lease),
-        Request::One(_) | Request::Txn(_) => None,
+        Request::One(_) | Request::Txn(_) | Request::Compact { .. } => None,
     }
 }
 

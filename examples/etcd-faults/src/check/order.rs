@@ -13,8 +13,11 @@ use super::shown::Shown;
 /// Looks at every answer that must be new.
 pub(super) fn check(history: &History, shown: &Shown) -> (usize, Vec<Violation>) {
     let bound = |operation: &&Operation| {
-        let lease = matches!(operation.request, Request::Grant { .. } | Request::Revoke { .. });
-        lease || operation.request.is_of_keys() && !operation.request.is_serializable()
+        let agreed = matches!(
+            operation.request,
+            Request::Grant { .. } | Request::Revoke { .. } | Request::Compact { .. }
+        );
+        agreed || operation.request.is_of_keys() && !operation.request.is_serializable()
     };
     let operations: Vec<&Operation> = history.operations.iter().filter(bound).collect();
     let found = operations.iter().filter_map(|operation| late(operation, shown)).collect();

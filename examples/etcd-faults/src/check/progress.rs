@@ -57,7 +57,7 @@ fn one(stream: &Stream, start: i64, log: &Log, found: &mut Vec<Violation>) -> us
                 }
                 next = next.max(message.revision + 1);
             }
-            Said::Created | Said::Canceled(_) => {}
+            Said::Created | Said::Canceled { .. } => {}
         }
     }
     count

@@ -39,7 +39,17 @@ pub(super) fn stale_get(key: &str) -> Request {
 
 /// A read of a key as of a revision.
 pub(super) fn past_get(key: &str, revision: Revision) -> Request {
-    read(key, false, revision)
+    read_at(key, revision, false)
+}
+
+/// A read of a key as of a revision, from whatever a member has if it is serializable.
+pub(super) fn read_at(key: &str, revision: Revision, serializable: bool) -> Request {
+    read(key, serializable, revision)
+}
+
+/// A compaction.
+pub(super) fn compaction(revision: Revision) -> Request {
+    Request::Compact { revision, physical: false }
 }
 
 fn read(key: &str, serializable: bool, revision: Revision) -> Request {
@@ -113,6 +123,16 @@ impl Sample {
         self.outcome(times, request, Outcome::Done(reply));
     }
 
+    /// Answers a read of the past when this revision is the newest.
+    pub(super) fn answered(&mut self, times: Times<u64>, request: Request, revision: Revision) {
+        let past = request.read_at().expect("a read of the past");
+        let place = usize::try_from(past - 1).expect("a revision that was");
+        let state = self.states.get(place).cloned();
+        let (_, body) = state.unwrap_or_else(Store::new).run(&request);
+        let reply = Reply { revision, body: body.expect("a request about keys") };
+        self.outcome(times, request, Outcome::Done(reply));
+    }
+
     /// Does it now, and the answer is lost.
     pub(super) fn lost(&mut self, times: Times<u64>, request: Request) {
         let (events, _) = self.now().run(&request);
@@ -130,6 +150,13 @@ impl Sample {
     ) {
         let (revision, body) = (self.now().revision(), Body::Lease { granted, left });
         self.outcome(times, request, Outcome::Done(Reply { revision, body }));
+    }
+
+    /// A compaction that is done, and moves nothing.
+    pub(super) fn compact(&mut self, times: Times<u64>, revision: Revision) {
+        let request = compaction(revision);
+        let reply = Reply { revision: self.now().revision(), body: Body::Compacted };
+        self.outcome(times, request, Outcome::Done(reply));
     }
 
     /// Writes an outcome down.
@@ -167,6 +194,7 @@ impl Sample {
             span: Span::all(),
             start: 1,
             prev_kv: false,
+            chronicle: false,
             messages,
             overdue: None,
         });
@@ -179,7 +207,8 @@ impl Sample {
         let (name, peer_urls) = ("m".to_owned(), vec!["u".to_owned()]);
         let members = vec![MemberInfo { id: 1, name, peer_urls, learner: false }];
         let (hashes, events, leases) = (vec![(revision, 7)], self.events.clone(), Vec::new());
-        let one = Audit { slot: 0, revision, members, hashes, keys, events, leases };
+        let (slot, compacted, first) = (0, 0, 1);
+        let one = Audit { slot, revision, members, compacted, hashes, keys, first, events, leases };
         self.history.audits = vec![one.clone(), Audit { slot: 1, ..one }];
     }
 }

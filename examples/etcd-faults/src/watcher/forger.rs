@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::history::{Message, Said};
+use crate::history::{Message, Refusal, Said};
 use crate::lie::{Liar, Lie};
 
 /// Changes what one stream says.
@@ -14,11 +14,13 @@ pub(super) struct Forger {
     late: Option<Message>,
     /// An event is missing, and nothing has come since that shows it.
     dropped: bool,
+    honest: bool,
 }
 
 impl Forger {
-    pub(super) fn new(liar: Arc<Liar>) -> Forger {
-        Forger { liar, late: None, dropped: false }
+    /// Nobody lies about the chronicle, which lies are held against.
+    pub(super) fn new(liar: Arc<Liar>, honest: bool) -> Forger {
+        Forger { liar, late: None, dropped: false, honest }
     }
 
     /// Whether a lie is half told.
@@ -29,6 +31,9 @@ impl Forger {
     /// What is written down in place of a message.
     pub(super) fn bend(&mut self, mut message: Message) -> Vec<Message> {
         let now = message.at;
+        if self.honest {
+            return vec![message];
+        }
         let Said::Events(events) = &mut message.said else { return vec![message] };
         if let Some(late) = self.late.take() {
             return vec![message, late];
@@ -47,6 +52,11 @@ impl Forger {
             events[0].kv.version += 1;
         } else if self.liar.strikes(Lie::RepeatEvent, now) {
             return vec![message.clone(), message];
+        } else if self.liar.strikes(Lie::FalseCompaction, now) {
+            let (reason, compacted) = (Refusal::COMPACTED.to_owned(), message.revision);
+            let said = Said::Canceled { reason, compacted };
+            let canceled = Message { said, revision: 0, at: now };
+            return vec![message, canceled];
         } else if self.liar.strikes(Lie::FalseProgress, now) {
             let progress = Message { said: Said::Progress, ..message.clone() };
             return vec![progress, message];
