@@ -34,7 +34,7 @@ use crate::runtime::peers::Peers;
 use crate::runtime::pending::Pending;
 use crate::scan::Scan;
 use crate::store::{Status, Store};
-use crate::watch::{StreamOptions, WatchStream};
+use crate::watch::{Backlog, StreamOptions, WatchStream};
 
 /// After this a defragmentation ends, whatever is left.
 const DEFRAGMENT_MAX: Duration = Duration::from_secs(60);
@@ -264,6 +264,11 @@ impl Replica {
     /// can be opened again on another member from where it was.
     pub fn watch(&self, options: StreamOptions) -> WatchStream {
         self.core().store.watch(options)
+    }
+
+    /// How far behind the consumers of all streams of watches are, together.
+    pub fn watch_backlog(&self) -> Backlog {
+        self.core().store.watch_backlog()
     }
 
     /// All of the state as it stands here, frozen: to be written to a file, and
