@@ -36,6 +36,7 @@ mod restore;
 mod store;
 
 mod compactor;
+mod leaders;
 mod member;
 mod place;
 mod scheduling;

@@ -58,7 +58,7 @@ impl CommandKind {
 
 /// A value that is kept as it was does not count.
 fn put_bytes(put: &Put) -> u64 {
-    (put.key.len() + put.value.as_ref().map_or(0, |value| value.len())) as u64
+    (put.key.len() + put.value.as_ref().map_or(0, bytes::Bytes::len)) as u64
 }
 
 fn txn_put_bytes(txn: &Txn, reply: &TxnReply) -> u64 {

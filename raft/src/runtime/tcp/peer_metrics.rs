@@ -1,7 +1,9 @@
 //! What was exchanged with one peer, in numbers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::types::NodeId;
 

@@ -2,8 +2,8 @@
 
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{
-    DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseRevokeRequest,
-    PutRequest, RangeRequest, SnapshotRequest, WatchCreateRequest,
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RangeRequest, SnapshotRequest, WatchCreateRequest,
 };
 
 use super::page::{Page, get};
@@ -166,6 +166,32 @@ fn metrics_urls_answer_what_monitoring_asks_and_nothing_else() {
     assert!(page.number("etcd_server_health_success", &[]) >= 1.0);
     assert_eq!(get(&address, "/version").0, 404);
     drop(server);
+}
+
+/// Operators read the log for who leads, and for what took the disk or the processor.
+#[test]
+fn leaders_defragmentations_and_compactions_are_logged_in_etcds_words() {
+    let server = Server::start(&programs::ours(), &[]);
+    in_a_runtime(async {
+        let client = client(&server).await;
+        put(&client, "k".to_owned()).await;
+        put(&client, "k".to_owned()).await;
+        let compact = CompactionRequest { revision: 3, physical: true };
+        client.kv().compact(compact).await.expect("it is compacted");
+        client.maintenance().defragment(DefragmentRequest::default()).await.expect("done");
+    });
+    let log = server.whole_log();
+    let lines = [
+        " became leader at term ",
+        " elected leader ",
+        "\"compact-revision\":3,\"took\":",
+        "\"msg\":\"finished scheduled compaction\"",
+        "\"msg\":\"starting defragment\"",
+        "\"msg\":\"finished defragment\"",
+    ];
+    for line in lines {
+        assert!(log.contains(line), "{line} is not in {log}");
+    }
 }
 
 /// Tools look for these lines when something is slow.
