@@ -59,6 +59,7 @@ mod folder;
 mod machine;
 mod pending;
 mod steps;
+mod tally;
 
 mod house;
 mod lessor;
@@ -77,6 +78,7 @@ pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;
 pub use restore::restore;
+pub use tally::{CommandKind, Tally};
 
 /// The parts of a member that need no runtime, for simulations that drive them from a seed. No
 /// promise is made about them.

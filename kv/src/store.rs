@@ -40,7 +40,7 @@ use crate::state::State;
 use crate::sweep::Sweep;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
-use crate::watch::{Change, History, Hub, StreamOptions, WatchStream};
+use crate::watch::{Backlog, Change, History, Hub, StreamOptions, WatchStream};
 
 /// A batch of at least so many bytes takes no more commands: a thousand large ones in one would be
 /// in memory twice, and keep readers waiting.
@@ -240,6 +240,11 @@ impl<E: Engine> Store<E> {
     /// [ends](Store::end_watches) its streams.
     pub fn watch(self: &Arc<Self>, options: StreamOptions) -> WatchStream {
         self.hub.stream(Arc::clone(self) as Arc<dyn History>, options)
+    }
+
+    /// How far behind the consumers of all streams of watches are, together.
+    pub fn watch_backlog(&self) -> Backlog {
+        self.hub.backlog()
     }
 
     /// Ends all streams of watches, for good: their readers read what waits, then the end.

@@ -36,7 +36,9 @@ chores:
                  that were not found the last time
   mutants --server [TEXT] [--seconds N]
                  bugs put into the server on purpose, each hunted by a cluster of processes under
-                 faults (etcd-faults) for three minutes at most";
+                 faults (etcd-faults) for three minutes at most
+  mutants --past [TEXT]
+                 bugs that etcd has had put into our code, each of which must make its test fail";
 
 /// What the words of the command line ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ enum Chore {
     Fuzz { target: &'static str, seconds: u32 },
     Mutants { filter: String, seconds: u64 },
     ServerMutants { filter: String, seconds: u64 },
+    PastBugs { filter: String },
     Help,
 }
 
@@ -63,6 +66,8 @@ fn parse(words: &[&str]) -> Option<Chore> {
             let (filter, seconds) = parse_hunt(rest, mutants::server::SECONDS)?;
             Chore::ServerMutants { filter, seconds }
         }
+        ["mutants", "--past"] => Chore::PastBugs { filter: String::new() },
+        ["mutants", "--past", filter] => Chore::PastBugs { filter: (*filter).to_owned() },
         ["mutants", rest @ ..] => {
             let (filter, seconds) = parse_hunt(rest, mutants::SECONDS)?;
             Chore::Mutants { filter, seconds }
@@ -99,6 +104,8 @@ fn main() -> ExitCode {
             .and_then(|target| mutants::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::ServerMutants { filter, seconds }) => test::target_dir()
             .and_then(|target| mutants::server::run(&test::root(), &target, &filter, seconds)),
+        Some(Chore::PastBugs { filter }) => test::target_dir()
+            .and_then(|target| mutants::past::run(&test::root(), &target, &filter)),
         Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -137,6 +144,8 @@ mod tests {
         let hunt = ["mutants", "--server", "watch", "--seconds", "60"];
         assert_eq!(parse(&hunt), Some(Chore::ServerMutants { filter, seconds }));
         assert_eq!(parse(&["mutants", "--sever"]), None);
+        let filter = "14370".to_owned();
+        assert_eq!(parse(&["mutants", "--past", "14370"]), Some(Chore::PastBugs { filter }));
         assert_eq!(parse(&[]), Some(Chore::Help));
         for wrong in [&["fuzz"][..], &["fuzz", "kv"], &["fuzz", "wal", "--seconds", "x"], &["tset"]]
         {

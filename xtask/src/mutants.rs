@@ -7,7 +7,8 @@
 //!     raft/sim/MUTANTS.md ◄── time, steps, what was seen ◄── does it fail without the bug too? no
 //! ```
 //!
-//! Those of the server are hunted by other means, in [`server`].
+//! Those of the server are hunted by other means, in [`server`]; those that etcd has had by tests,
+//! in [`past`].
 //!
 //! The bugs are kept as texts to be replaced ([`Mutant`]), not as flags in the code: the core stays
 //! readable. The copy keeps its build, so that a bug costs the building of the core and the
@@ -16,6 +17,7 @@
 
 mod flaw;
 mod mutant;
+pub(crate) mod past;
 mod patch;
 pub(crate) mod server;
 mod table;

@@ -37,6 +37,7 @@ mod restore;
 mod store;
 
 mod compactor;
+mod leaders;
 mod member;
 mod place;
 mod scheduling;

@@ -181,9 +181,11 @@ pub(crate) async fn page(member: &Member) -> String {
     let applied = member.kv.status().applied;
     // A member that ends has no group any more to ask.
     let group = member.kv.group_status().await.ok();
-    let committed = group.map_or(applied, |group| group.commit.0.max(applied));
+    let committed = group.as_ref().map_or(applied, |group| group.commit.0.max(applied));
+    let late_heartbeats = group.map_or(0, |group| group.late_heartbeats);
     let mut page = Page::default();
     server::write(&mut page, member, committed, applied);
+    server::write_applies(&mut page, member, late_heartbeats);
     network::write(&mut page, member);
     store::write(&mut page, member);
     calls::write(&mut page, member);

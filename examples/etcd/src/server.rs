@@ -31,6 +31,7 @@ use crate::config::{Config, ListenAddress};
 use crate::data_dir::DataDir;
 use crate::dispatch::{Dispatch, Scope};
 use crate::error_text;
+use crate::leaders;
 use crate::listener::Listener;
 use crate::member::Shared;
 use crate::notify;
@@ -158,22 +159,7 @@ fn keep_house(member: &Shared, stop: &Shutdown) {
         tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
     }
     tokio::spawn(report_save_errors(member.clone(), stop.clone()));
-    tokio::spawn(count_leaders(member.clone()));
-}
-
-/// Counts the leaders that come.
-async fn count_leaders(member: Shared) {
-    let (mut rank, mut last) = (member.kv.watch_rank(), None);
-    loop {
-        let now = *rank.borrow_and_update();
-        if now.leader.is_some() && Some((now.term, now.leader)) != last {
-            member.metrics.leader_changes.add(1);
-            last = Some((now.term, now.leader));
-        }
-        if rank.changed().await.is_err() {
-            return;
-        }
-    }
+    tokio::spawn(leaders::follow(member.clone()));
 }
 
 /// Waits for a signal, the end of the storage, or the removal of the member. The handlers stand

@@ -95,6 +95,9 @@ impl Duties {
         for (id, outcome) in revocations.join_all().await {
             let is_gone =
                 matches!(outcome, Ok(Ok(_) | Err(Error::Refused(Refusal::LeaseNotFound))));
+            if matches!(outcome, Ok(Ok(_))) {
+                core.options.observer.lease_expired();
+            }
             if !is_gone {
                 core.lessor.retry(id);
                 failed = true;

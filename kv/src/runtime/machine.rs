@@ -29,7 +29,7 @@ impl Machine {
         let (core, log) = (&self.core, self.core.folder.log());
         let began = core.clock.monotonic();
         let ran = steps::run(&core.store, &core.lessor, core.options.id, &log, commands)?;
-        core.options.observer.applied(commands.len(), core.clock.monotonic() - began);
+        core.options.observer.applied(&ran.tally, core.clock.monotonic() - began);
         if ran.of_members {
             core.roster_changed.notify_one();
         }

@@ -3,11 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::runtime::tally::Tally;
+
 /// Told by a replica how long things took, where no status can tell it. It is called on the way, by
 /// the task that did the work: a few atomics, no lock, no waiting.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// A batch of `commands` was applied to the store.
-    fn applied(&self, commands: usize, took: Duration);
+    /// A batch of these commands was applied to the store.
+    fn applied(&self, commands: &Tally, took: Duration);
+
+    /// This member, which leads, has ended a lease whose time was up.
+    fn lease_expired(&self) {}
 
     /// The state of another member begins to take the place of this one's, or that has ended.
     fn restoring(&self, under_way: bool);
@@ -15,7 +20,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
 /// Wants to know nothing.
 impl Observer for () {
-    fn applied(&self, _: usize, _: Duration) {}
+    fn applied(&self, _: &Tally, _: Duration) {}
 
     fn restoring(&self, _: bool) {}
 }

@@ -34,7 +34,7 @@ use crate::runtime::peers::Peers;
 use crate::runtime::pending::Pending;
 use crate::scan::Scan;
 use crate::store::{Status, Store};
-use crate::watch::{StreamOptions, WatchStream};
+use crate::watch::{Backlog, StreamOptions, WatchStream};
 
 /// What a put takes beside its key and its value, at most.
 const PUT_HEAD_BYTES: usize = 32;
@@ -271,6 +271,11 @@ impl Replica {
     /// can be opened again on another member from where it was.
     pub fn watch(&self, options: StreamOptions) -> WatchStream {
         self.core().store.watch(options)
+    }
+
+    /// How far behind the consumers of all streams of watches are, together.
+    pub fn watch_backlog(&self) -> Backlog {
+        self.core().store.watch_backlog()
     }
 
     /// All of the state as it stands here, frozen: to be written to a file, and

@@ -19,6 +19,7 @@ use crate::reply::Reply;
 use crate::runtime::envelope;
 use crate::runtime::folder::Folder;
 use crate::runtime::lessor::Lessor;
+use crate::runtime::tally::Tally;
 use crate::store::Store;
 
 /// What came of some commands.
@@ -28,6 +29,8 @@ pub struct Ran {
     pub outcomes: Vec<Result<Reply, Error>>,
     /// Those that this member has handed on: their place in `outcomes`, and what it calls them.
     pub own: Vec<(usize, u64)>,
+    /// How many there were of each kind.
+    pub tally: Tally,
     /// One of them was about the members.
     pub of_members: bool,
 }
@@ -59,8 +62,13 @@ pub fn run(
     let applied = opened.iter().zip(&outcomes);
     lessor.note(applied.map(|((_, command), reply)| (command, reply.as_ref().ok())));
     let of_members = opened.iter().any(|(_, command)| command.is_of_members());
-    let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
-    Ok(Ran { outcomes, own, of_members })
+    let outcomes: Vec<_> =
+        outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
+    let mut tally = Tally::default();
+    for ((_, command), outcome) in opened.iter().zip(&outcomes) {
+        tally.note(command, outcome);
+    }
+    Ok(Ran { outcomes, own, tally, of_members })
 }
 
 /// Puts the state that another member has sent in place of this one's. Returns the index that it

@@ -23,10 +23,12 @@ pub struct WatchControl {
 }
 
 /// How far behind the consumer of a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Messages that wait in the outbox.
     pub messages: usize,
+    /// Events in these.
+    pub events: usize,
     /// Bytes that wait in the outbox, as [`super::Change::bytes`] counts.
     pub bytes: usize,
     /// Watchers that have to catch up from the history.
@@ -166,10 +168,7 @@ impl WatchControl {
 
     /// How far behind the consumer is.
     pub fn backlog(&self) -> Backlog {
-        let mut state = self.stream.lock();
-        let (lagging, watchers) = (state.lagging_count(), state.len());
-        let outbox = state.outbox();
-        Backlog { messages: outbox.len(), bytes: outbox.bytes(), lagging, watchers }
+        self.stream.lock().backlog()
     }
 
     /// Takes a watcher back from the consumer, which has its events below `next` in hand. Returns

@@ -19,7 +19,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::control::WatchControl;
+use super::control::{Backlog, WatchControl};
 use super::dispatch::{Dispatch, SlotId};
 use super::history::{Change, History};
 use super::request::StreamOptions;
@@ -201,6 +201,22 @@ impl Hub {
         table.streams.push(Arc::downgrade(&stream));
         drop(table);
         WatchStream::new(WatchControl::new(Arc::clone(&self.shared), stream, history))
+    }
+
+    /// How far behind the consumers of all streams are, together. Looks at each stream in turn, and
+    /// keeps no writer waiting meanwhile.
+    pub fn backlog(&self) -> Backlog {
+        let streams: Vec<_> = self.shared.lock().streams.iter().filter_map(Weak::upgrade).collect();
+        let mut all = Backlog::default();
+        for stream in streams {
+            let Backlog { messages, events, bytes, lagging, watchers } = stream.lock().backlog();
+            all.messages += messages;
+            all.events += events;
+            all.bytes += bytes;
+            all.lagging += lagging;
+            all.watchers += watchers;
+        }
+        all
     }
 
     /// Ends every stream: its consumer reads what waits, then the end.

@@ -33,6 +33,8 @@ pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     /// Sum of the bytes of the live entries.
     bytes: usize,
+    /// Events in the live entries.
+    events: usize,
     /// How many entries are neither events nor progress.
     controls: usize,
     /// How many entries ever left.
@@ -46,6 +48,10 @@ impl Outbox {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.events
     }
 
     pub(crate) fn controls(&self) -> usize {
@@ -78,6 +84,7 @@ impl Outbox {
             return false;
         }
         self.bytes += bytes;
+        self.events += changes.len();
         self.entries.push_back(Entry::Live { watcher: Arc::clone(watcher), revision, changes });
         true
     }
@@ -103,7 +110,10 @@ impl Outbox {
         let entry = self.entries.pop_front()?;
         self.popped += 1;
         match &entry {
-            Entry::Live { changes, .. } => self.bytes -= bytes_of(changes),
+            Entry::Live { changes, .. } => {
+                self.bytes -= bytes_of(changes);
+                self.events -= changes.len();
+            }
             Entry::Control(WatchMessage::Progress { .. }) => {}
             Entry::Control(_) => self.controls -= 1,
         }
@@ -122,6 +132,11 @@ impl Outbox {
             Entry::Control(_) => 0,
         });
         assert_eq!(live.sum::<usize>(), self.bytes, "bytes are counted");
+        let events = self.entries.iter().map(|entry| match entry {
+            Entry::Live { changes, .. } => changes.len(),
+            Entry::Control(_) => 0,
+        });
+        assert_eq!(events.sum::<usize>(), self.events, "and so are events");
     }
 }
 

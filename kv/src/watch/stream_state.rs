@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::control::Backlog;
 use super::dispatch::SlotId;
 use super::lagging::{InHand, Lagging};
 use super::message::{CancelReason, WatchId, WatchMessage};
@@ -80,12 +81,16 @@ impl StreamState {
         &mut self.outbox
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    pub(crate) fn lagging_count(&self) -> usize {
-        self.lagging_count
+    /// How far behind the consumer is.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let outbox = &self.outbox;
+        Backlog {
+            messages: outbox.len(),
+            events: outbox.events(),
+            bytes: outbox.bytes(),
+            lagging: self.lagging_count,
+            watchers: self.members.len(),
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {

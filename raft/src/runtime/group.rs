@@ -78,6 +78,9 @@ pub struct Status {
     pub sound: bool,
     /// What a leader knows of the others.
     pub followers: Vec<Follower>,
+    /// How often a leader here woke so late that the others did not hear of it for more than two
+    /// heartbeats: the processor or the disk kept it from its work. Since the start.
+    pub late_heartbeats: u64,
 }
 
 impl<M: StateMachine> Group<M> {

@@ -19,6 +19,8 @@ pub(crate) struct Seat {
     pub(crate) touched: bool,
     /// The time that the clock is set to for it.
     pub(crate) armed: Option<u64>,
+    /// How often the clock rang late by more than a heartbeat while it led.
+    pub(crate) late_heartbeats: u64,
     /// The last index that was handed to the applier.
     pub(crate) handed: Index,
     /// Where it stands, for callers to see.

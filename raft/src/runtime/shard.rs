@@ -30,7 +30,7 @@ use crate::effect::Effect;
 use crate::entry::Entry;
 use crate::input::{Input, ReadMode};
 use crate::message::Message;
-use crate::raft::Raft;
+use crate::raft::{Raft, Role};
 use crate::runtime::applier::Job;
 use crate::runtime::config::NodeConfig;
 use crate::runtime::group::{Rank, Status};
@@ -376,7 +376,12 @@ impl<M: StateMachine> Shard<M> {
             let seat = &mut self.seats[slot as usize];
             seat.armed = None;
             match seat.raft.deadline() {
-                Some(at) if at <= now => self.touch(slot),
+                Some(at) if at <= now => {
+                    let is_late = now - at > seat.raft.config.heartbeat;
+                    let leads = seat.raft.role() == Role::Leader;
+                    seat.late_heartbeats += u64::from(is_late && leads);
+                    self.touch(slot);
+                }
                 _ => self.arm(slot),
             }
         }

@@ -86,7 +86,7 @@ use shared::Shared;
 
 pub use config::{Limits, TcpConfig};
 pub use metrics::Metrics;
-pub use peer_metrics::{PeerMetrics, RoundTrips};
+pub use peer_metrics::{PeerMetrics, RoundTrips, Transfers};
 pub use refusal::RefusalKind;
 #[cfg(feature = "tls")]
 pub use tls::Tls;

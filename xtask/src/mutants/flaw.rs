@@ -39,10 +39,15 @@ impl Flaw {
         let (head, checkers) = head.rsplit_once("\ncaught by ")?;
         let checkers = checkers.split(", ").map(str::to_owned).collect();
         let (name, faults) = (name.to_owned(), faults.to_owned());
-        let on = format!("(std::env::var({FLAW:?}).as_deref() == Ok({name:?}))");
+        let on = switch(&name);
         let patches = patches.into_iter().map(|patch| patch.with("$on", &on)).collect();
         Some(Flaw { name, story: story(head)?, checkers, faults, patches })
     }
+}
+
+/// The question whether it is the turn of the one of this name, as an expression.
+pub(crate) fn switch(name: &str) -> String {
+    format!("(std::env::var({FLAW:?}).as_deref() == Ok({name:?}))")
 }
 
 /// All of them, by name.

@@ -41,13 +41,10 @@ impl Tree {
         program: &str,
         kept: &str,
     ) -> anyhow::Result<PathBuf> {
-        let built = Command::new("cargo")
-            .args(["build", "--release", "--quiet", "-p", package])
-            .current_dir(&self.folder)
-            .env("CARGO_TARGET_DIR", self.folder.join("target"))
+        let built = self
+            .cargo(&["build", "--release", "--quiet", "-p", package])
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("RUSTFLAGS", "--cap-lints allow")
             .status()?;
         if !built.success() {
             bail!("it does not build");
@@ -57,8 +54,16 @@ impl Tree {
         Ok(kept)
     }
 
-    /// The same with bugs in the sources, which are sound again afterwards. Several may be in one
-    /// file.
+    /// A command of cargo's on the copy, with a build of its own.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.args(arguments).current_dir(&self.folder);
+        cargo.env("CARGO_TARGET_DIR", self.folder.join("target"));
+        cargo.env("RUSTFLAGS", "--cap-lints allow");
+        cargo
+    }
+
+    /// Builds a program with bugs in the sources, which are sound again afterwards.
     pub(crate) fn build_with<'p>(
         &self,
         patches: impl IntoIterator<Item = &'p Patch>,
@@ -66,6 +71,16 @@ impl Tree {
         program: &str,
         kept: &str,
     ) -> anyhow::Result<PathBuf> {
+        self.with(patches, || self.build(package, program, kept))
+    }
+
+    /// Does something while bugs are in the sources, which are sound again afterwards. Several may
+    /// be in one file.
+    pub(crate) fn with<'p, T>(
+        &self,
+        patches: impl IntoIterator<Item = &'p Patch>,
+        act: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let mut sound: BTreeMap<PathBuf, String> = BTreeMap::new();
         let mut bad: BTreeMap<PathBuf, String> = BTreeMap::new();
         for patch in patches {
@@ -84,11 +99,11 @@ impl Tree {
         for (place, text) in &bad {
             fs::write(place, text)?;
         }
-        let built = self.build(package, program, kept);
+        let outcome = act();
         for (place, text) in &sound {
             fs::write(place, text)?;
         }
-        built
+        outcome
     }
 
     /// A place in the copy that git does not know.

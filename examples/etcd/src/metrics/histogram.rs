@@ -29,6 +29,8 @@ const MILLI: u64 = 1_000_000;
 pub(crate) const DISK: Bounds = &doubling::<14>(MILLI);
 /// Ranges: 0.1 ms to 52 s.
 pub(crate) const RANGE: Bounds = &doubling::<20>(MILLI / 10);
+/// Commands that are applied, in the same.
+pub(crate) const APPLY: Bounds = RANGE;
 /// Hashes of the data: 10 ms to 164 s.
 pub(crate) const HASH: Bounds = &doubling::<15>(10 * MILLI);
 /// Copies of the data that clients take: 10 ms to 655 s.
@@ -70,10 +72,15 @@ impl Histogram {
 
     /// Something took so long.
     pub(crate) fn observe(&self, took: Duration) {
+        self.observe_many(took, 1);
+    }
+
+    /// So many things took so long each.
+    pub(crate) fn observe_many(&self, took: Duration, count: u64) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let at = self.bounds.partition_point(|&bound| bound < nanos);
-        self.counts[at].fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.counts[at].fetch_add(count, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos.saturating_mul(count), Ordering::Relaxed);
     }
 
     /// What was observed so far.
@@ -98,6 +105,16 @@ pub(crate) struct Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // A batch of a thousand commands is a thousand observations.
+    #[test]
+    fn many_observations_count_as_many() {
+        let histogram = Histogram::new(APPLY);
+        histogram.observe_many(Duration::from_millis(1), 1000);
+        let read = histogram.read();
+        assert_eq!(read.buckets.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+        assert_eq!(read.sum, Duration::from_secs(1));
+    }
 
     // An alert on a bucket is an alert on its bound.
     #[test]

@@ -1,6 +1,6 @@
 //! What was exchanged with clients, and with each other member.
 
-use drystone_raft::runtime::tcp::PeerMetrics;
+use drystone_raft::runtime::tcp::{PeerMetrics, Transfers};
 
 use super::histogram::Buckets;
 use super::page::{Kind, Page};
@@ -52,10 +52,45 @@ fn write_peers(page: &mut Page, local: &str, peers: &[PeerMetrics]) {
     let name = "etcd_network_peer_received_failures_total";
     let help = "Connections from members that broke.";
     each(name, help, Counter, &["From"], |peer| peer.broken);
+    let (name, help) = ("etcd_network_snapshot_send_success", "States that a member has fetched.");
+    each(name, help, Counter, &["To"], |peer| peer.snapshots_sent.done);
+    let (name, help) = ("etcd_network_snapshot_send_failures", "States that were not sent whole.");
+    each(name, help, Counter, &["To"], |peer| peer.snapshots_sent.failed);
+    let name = "etcd_network_snapshot_send_inflights_total";
+    let help = "States on their way to a member.";
+    each(name, help, Gauge, &["To"], |peer| peer.snapshots_sent.under_way);
+    let (name, help) = ("etcd_network_snapshot_receive_success", "States fetched from a member.");
+    each(name, help, Counter, &["From"], |peer| peer.snapshots_received.done);
+    let name = "etcd_network_snapshot_receive_failures";
+    let help = "States that did not come whole.";
+    each(name, help, Counter, &["From"], |peer| peer.snapshots_received.failed);
+    let name = "etcd_network_snapshot_receive_inflights_total";
+    let help = "States on their way from a member.";
+    each(name, help, Gauge, &["From"], |peer| peer.snapshots_received.under_way);
+    let name = "etcd_network_snapshot_send_total_duration_seconds";
+    write_transfers(page, name, "To", peers, |peer| &peer.snapshots_sent);
+    let name = "etcd_network_snapshot_receive_total_duration_seconds";
+    write_transfers(page, name, "From", peers, |peer| &peer.snapshots_received);
     let name = "etcd_network_peer_round_trip_time_seconds";
     page.head(name, "How long members took to answer pings.", Kind::Histogram);
     for (peer, remote) in peers.iter().zip(&names) {
         let (buckets, sum) = (peer.round_trips.buckets().collect(), peer.round_trips.sum());
         page.buckets(name, &[("To", remote)], &Buckets { buckets, sum });
+    }
+}
+
+/// How long whole states took on their way.
+fn write_transfers(
+    page: &mut Page,
+    name: &str,
+    label: &str,
+    peers: &[PeerMetrics],
+    transfers: fn(&PeerMetrics) -> &Transfers,
+) {
+    page.head(name, "How long whole states took on their way.", Kind::Histogram);
+    for peer in peers {
+        let (remote, transfers) = (MemberId(peer.id).to_string(), transfers(peer));
+        let (buckets, sum) = (transfers.buckets().collect(), transfers.sum());
+        page.buckets(name, &[(label, &remote)], &Buckets { buckets, sum });
     }
 }

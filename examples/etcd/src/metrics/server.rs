@@ -52,6 +52,26 @@ pub(super) fn write(page: &mut Page, member: &Member, committed: u64, applied: u
     }
 }
 
+/// How long commands take to apply, and heartbeats that were late.
+pub(super) fn write_applies(page: &mut Page, member: &Member, late_heartbeats: u64) {
+    let applies = &member.metrics.applies;
+    let name = "etcd_server_apply_duration_seconds";
+    page.head(name, "How long commands took to apply, by what they do.", Kind::Histogram);
+    for (op, done, times) in applies.times() {
+        let times = times.read();
+        // As in etcd, what never happened is not listed.
+        if times.buckets.iter().any(|(_, count)| *count > 0) {
+            let success = if done { "true" } else { "false" };
+            page.buckets(name, &[("version", "v3"), ("op", op), ("success", success)], &times);
+        }
+    }
+    let (name, help) = ("etcd_server_heartbeat_send_failures_total", "Heartbeats sent too late.");
+    page.number(name, help, Kind::Counter, late_heartbeats);
+    let name = "etcd_debugging_server_lease_expired_total";
+    let help = "Leases ended here because their time was up.";
+    page.number(name, help, Kind::Counter, applies.leases_expired.value());
+}
+
 fn write_names(page: &mut Page, member: &Member) {
     let labels = [("server_version", version::SERVER)];
     page.labeled("etcd_server_version", "Which version is running.", Kind::Gauge, &labels, 1);

@@ -9,6 +9,7 @@ pub(super) fn write(page: &mut Page, member: &Member) {
     write_keys(page, member);
     write_disk(page, metrics);
     write_leases_and_watches(page, metrics);
+    write_backlog(page, member);
 }
 
 fn write_keys(page: &mut Page, member: &Member) {
@@ -26,6 +27,9 @@ fn write_keys(page: &mut Page, member: &Member) {
         page.number(&format!("etcd_mvcc_{what}_total"), help, Counter, value);
         page.number(&format!("etcd_debugging_mvcc_{what}_total"), help, Counter, value);
     }
+    let name = "etcd_debugging_mvcc_total_put_size_in_bytes";
+    let (help, bytes) = ("Bytes of keys and values put.", metrics.applies.put_bytes.value());
+    page.number(name, help, Gauge, bytes);
     let (help, bytes) = ("Bytes the store takes.", status.engine.bytes);
     page.number("etcd_mvcc_db_total_size_in_bytes", help, Gauge, bytes);
     page.number("etcd_debugging_mvcc_db_total_size_in_bytes", help, Gauge, bytes);
@@ -43,6 +47,16 @@ fn write_keys(page: &mut Page, member: &Member) {
     page.buckets(name, &[("success", "false")], &metrics.ranges_failed.read());
     let name = "etcd_mvcc_hash_rev_duration_seconds";
     page.histogram(name, "How long hashes of the data took.", &metrics.hashes);
+}
+
+/// What watchers have not been told yet.
+fn write_backlog(page: &mut Page, member: &Member) {
+    let backlog = member.kv.watch_backlog();
+    let (name, help) = ("etcd_debugging_mvcc_pending_events_total", "Events that wait to be sent.");
+    page.number(name, help, Kind::Gauge, backlog.events);
+    let name = "etcd_debugging_mvcc_slow_watcher_total";
+    let help = "Watchers that have to catch up.";
+    page.number(name, help, Kind::Gauge, backlog.lagging);
 }
 
 fn write_disk(page: &mut Page, metrics: &Metrics) {

@@ -104,10 +104,20 @@ impl maintenance_server::Maintenance for Shared {
         let done = self.off_thread(|member| {
             let metrics = &member.metrics;
             metrics.defragments_under_way.fetch_add(1, Ordering::Relaxed);
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), member.kv.status().engine.bytes);
+            tracing::info!(bytes = before, "starting defragment");
             let done = member.kv.defragment();
-            metrics.defragments.observe(began.elapsed());
+            let took = began.elapsed();
+            metrics.defragments.observe(took);
             metrics.defragments_under_way.fetch_sub(1, Ordering::Relaxed);
+            let (took, bytes) = (format!("{took:?}"), member.kv.status().engine.bytes);
+            match &done {
+                Ok(()) => tracing::info!(bytes_before = before, bytes, took, "finished defragment"),
+                Err(error) => {
+                    let error = error_text::chain(error);
+                    tracing::error!(took, error, "failed to defragment");
+                }
+            }
             done
         });
         let done = done.await?;

@@ -341,7 +341,7 @@ fn dropped_stream_unregisters_its_watchers() {
     assert_eq!(control.create(key("a")), Err(CreateError::Ended));
     assert!(!control.cancel(WatchId(0)) && !control.request_progress());
     control.tick_progress();
-    let nothing = Backlog { messages: 0, bytes: 0, lagging: 0, watchers: 0 };
+    let nothing = Backlog::default();
     assert_eq!(control.backlog(), nothing);
     drop(other);
     assert!(world.hub.is_idle());

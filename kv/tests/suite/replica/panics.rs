@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drystone_kv::runtime::Observer;
+use drystone_kv::runtime::{Observer, Tally};
 
 use super::*;
 
@@ -11,8 +11,8 @@ use super::*;
 struct Mine;
 
 impl Observer for Mine {
-    fn applied(&self, commands: usize, _: Duration) {
-        assert!(commands < 2, "this is what the test wants");
+    fn applied(&self, commands: &Tally, _: Duration) {
+        assert!(commands.total() < 2, "this is what the test wants");
     }
 
     fn restoring(&self, _: bool) {}

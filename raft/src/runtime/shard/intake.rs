@@ -192,6 +192,7 @@ impl<M: StateMachine> Shard<M> {
             inputs: Vec::new(),
             touched: false,
             armed: None,
+            late_heartbeats: 0,
             rank,
             told,
         };
@@ -221,6 +222,7 @@ impl<M: StateMachine> Shard<M> {
             members: Arc::new(raft.members().clone()),
             sound: raft.is_sound(),
             followers: raft.followers(),
+            late_heartbeats: seat.late_heartbeats,
         };
         // Whoever went away does not want to know.
         let _ = answer.send(status);

@@ -22,6 +22,7 @@ use crate::runtime::tcp::dialler::connect;
 use crate::runtime::tcp::frame::{self, Framed};
 use crate::runtime::tcp::handshake::Purpose;
 use crate::runtime::tcp::metrics::add;
+use crate::runtime::tcp::peer_metrics::Transfer;
 use crate::runtime::tcp::pipe::Pipe;
 use crate::runtime::tcp::refusal::Refusal;
 use crate::runtime::tcp::shared::Shared;
@@ -86,6 +87,8 @@ pub(super) async fn serve(
     }
     let Request { group, position, offset } = Request::decode(body)?;
     let (reply, mut chunks) = mpsc::channel(CHUNKS_MAX);
+    let counters = shared.peers.read().get(&from).map(|peer| Arc::clone(&peer.counters));
+    let transfer = counters.as_ref().map(|counters| counters.sending.begin());
     let inbound = Inbound::Fetch { from, group, position, offset, reply };
     shared.inbox.send(inbound).await.map_err(|_| Refusal::Closed)?;
     let mut at = offset;
@@ -97,7 +100,12 @@ pub(super) async fn serve(
                 let end = at.to_le_bytes();
                 let wrote = timeout(silence, framed.write_one(frame::END, &[&end])).await;
                 add(&shared.counters.snapshot_bytes_sent, (at - offset) as usize);
-                return wrote.unwrap_or(Err(Refusal::Silent));
+                let wrote = wrote.unwrap_or(Err(Refusal::Silent));
+                if let (Ok(()), Some(transfer)) = (&wrote, transfer) {
+                    transfer.end();
+                    tracing::info!(peer = from, %group, %position, bytes = at, "sent a snapshot");
+                }
+                return wrote;
             }
             Ok(Some(Err(error))) => {
                 tracing::warn!(peer = from, %group, %position, %error, "no snapshot to serve");
@@ -127,12 +135,18 @@ pub(super) async fn run(
     request: Request,
     chunks: mpsc::Sender<io::Result<Bytes>>,
 ) {
+    let counters = shared.peers.read().get(&from).map(|peer| Arc::clone(&peer.counters));
+    let transfer = counters.as_ref().map(|counters| counters.receiving.begin());
     let end = tokio::select! {
         () = shared.closed() => Err(Refusal::Closed),
         () = chunks.closed() => return,
         end = pull(&shared, from, request, &chunks) => end,
     };
-    if let Err(refusal) = end {
+    if end.is_ok() && !chunks.is_closed() {
+        let Request { group, position, .. } = request;
+        tracing::info!(peer = from, %group, %position, "received a snapshot");
+        transfer.into_iter().for_each(Transfer::end);
+    } else if let Err(refusal) = end {
         shared.counters.refused(&refusal);
         tracing::warn!(peer = from, group = %request.group, %refusal, "a snapshot was cut");
         let _ = chunks.send(Err(refusal.into_io())).await;

@@ -19,6 +19,14 @@ const OF_PEERS: &[(&str, &str, &[&str])] = &[
     ("etcd_network_peer_round_trip_time_seconds", "histogram", &["To"]),
     ("etcd_network_peer_sent_bytes_total", "counter", &["To"]),
     ("etcd_network_peer_sent_failures_total", "counter", &["To"]),
+    ("etcd_network_snapshot_receive_failures", "counter", &["From"]),
+    ("etcd_network_snapshot_receive_inflights_total", "gauge", &["From"]),
+    ("etcd_network_snapshot_receive_success", "counter", &["From"]),
+    ("etcd_network_snapshot_receive_total_duration_seconds", "histogram", &["From"]),
+    ("etcd_network_snapshot_send_failures", "counter", &["To"]),
+    ("etcd_network_snapshot_send_inflights_total", "gauge", &["To"]),
+    ("etcd_network_snapshot_send_success", "counter", &["To"]),
+    ("etcd_network_snapshot_send_total_duration_seconds", "histogram", &["To"]),
 ];
 
 fn page(fleet: &Fleet, number: usize) -> Page {
@@ -63,6 +71,24 @@ fn a_member_that_stands_still_shows_in_the_numbers_of_the_leader() {
     let back = back.expect("one that answers is active");
     let late = wait(|| Some(page(&fleet, leader)).filter(|page| trips(page) > trips(&lost)));
     assert!(late.is_some(), "{back:?}");
+}
+
+/// Elections for which nobody finds a reason are mostly of a leader that could not say a word.
+#[test]
+fn a_leader_that_stood_still_counts_its_late_heartbeats() {
+    let test = "a_leader_that_stood_still_counts_its_late_heartbeats";
+    let Some(fleet) = Fleet::start_with(test, 3, &QUICK) else { return };
+    let (old, other) = (fleet.leader(), fleet.follower());
+    let number = |at: usize, name: &str| page(&fleet, at).number(name, &[]);
+    let (late, changes) =
+        ("etcd_server_heartbeat_send_failures_total", "etcd_server_leader_changes_seen_total");
+    let (before, seen) = (number(old, late), number(other, changes));
+    fleet.signal(old, Signal::STOP);
+    let moved = wait(|| (number(other, changes) > seen).then_some(()));
+    fleet.signal(old, Signal::CONT);
+    assert!(moved.is_some(), "somebody else leads");
+    let counted = wait(|| (number(old, late) > before).then_some(()));
+    assert!(counted.is_some(), "a heartbeat was due long ago");
 }
 
 /// Alerts on leaders and on proposals look at these.

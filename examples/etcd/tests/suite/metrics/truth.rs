@@ -2,13 +2,16 @@
 
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::{
-    DefragmentRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest, SnapshotRequest,
+    CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RangeRequest, SnapshotRequest, WatchCreateRequest,
 };
 
 use super::page::{Page, get};
+use crate::cluster::fleet::wait;
 use crate::support::calls::in_a_runtime;
 use crate::support::programs;
 use crate::support::server::{Server, free_port};
+use crate::support::watch::Watch;
 
 const PUT: [(&str, &str); 1] = [("grpc_method", "Put")];
 
@@ -76,12 +79,68 @@ fn counters_count_what_was_done() {
     assert!(grew("etcd_disk_backend_commit_duration_seconds_count", &[]) >= 1.0, "it was saved");
     let served = [("success", "true")];
     assert_eq!(grew("etcd_server_range_duration_seconds_count", &served), 1.0);
+    let applied = |success: &str| {
+        let labels = [("op", "Put"), ("success", success), ("version", "v3")];
+        grew("etcd_server_apply_duration_seconds_count", &labels)
+    };
+    assert_eq!((applied("true"), applied("false")), (puts, 1.0));
+    // k0 to k9, k10 to k39, and a byte each.
+    let bytes = 10.0 * 3.0 + 30.0 * 4.0;
+    assert_eq!(grew("etcd_debugging_mvcc_total_put_size_in_bytes", &[]), bytes);
     let page = &after;
     let committed = page.number("etcd_server_proposals_committed_total", &[]);
     assert!(committed >= page.number("etcd_server_proposals_applied_total", &[]));
     assert_eq!(page.number("etcd_server_has_leader", &[]), 1.0);
     assert_eq!(page.number("etcd_server_is_leader", &[]), 1.0);
     assert_eq!(page.number("etcd_disk_defrag_inflight", &[]), 0.0);
+}
+
+/// Leases that end by themselves take keys with them that nobody deleted: this is where it shows.
+#[test]
+fn a_lease_that_runs_out_is_counted_and_one_that_is_revoked_is_not() {
+    let server = Server::start(&programs::ours(), &[]);
+    in_a_runtime(async {
+        let client = client(&server).await;
+        for (id, ttl) in [(1, 1), (2, 1000)] {
+            let grant = LeaseGrantRequest { id, ttl };
+            client.lease().lease_grant(grant).await.expect("a lease is granted");
+        }
+        client.lease().lease_revoke(LeaseRevokeRequest { id: 2 }).await.expect("it is there");
+    });
+    let expired = || {
+        let page = Page::fetch(&server.client_address());
+        page.number("etcd_debugging_server_lease_expired_total", &[])
+    };
+    assert!(wait(|| (expired() >= 1.0).then_some(())).is_some(), "its time is up");
+    assert_eq!(expired(), 1.0);
+}
+
+/// A watcher that does not read is the reason for much that looks like a slow server.
+#[test]
+fn a_watcher_that_does_not_read_shows_until_it_goes() {
+    const VALUES: usize = 400;
+    let server = Server::start(&programs::ours(), &[]);
+    let behind = || {
+        let page = Page::fetch(&server.client_address());
+        let pending = page.number("etcd_debugging_mvcc_pending_events_total", &[]);
+        (pending, page.number("etcd_debugging_mvcc_slow_watcher_total", &[]))
+    };
+    assert_eq!(behind(), (0.0, 0.0));
+    in_a_runtime(async {
+        let reader = client(&server).await;
+        let all = WatchCreateRequest { key: "k".into(), ..Default::default() };
+        let (watch, _) = Watch::open(&reader, all).await.expect("it is there");
+        let writer = client(&server).await;
+        for _ in 0..VALUES {
+            let value = vec![b'v'; 64 << 10].into();
+            let put = PutRequest { key: "k".into(), value, ..Default::default() };
+            writer.kv().put(put).await.expect("a put is done");
+        }
+        let (pending, slow) = behind();
+        assert!(pending > 0.0 || slow > 0.0, "what is not read waits: {pending}, {slow}");
+        drop((watch, reader));
+    });
+    assert!(wait(|| (behind() == (0.0, 0.0)).then_some(())).is_some(), "nobody is behind");
 }
 
 /// Times of calls cost a page of buckets a method, which is for those who ask for it.
@@ -109,6 +168,32 @@ fn metrics_urls_answer_what_monitoring_asks_and_nothing_else() {
     drop(server);
 }
 
+/// Operators read the log for who leads, and for what took the disk or the processor.
+#[test]
+fn leaders_defragmentations_and_compactions_are_logged_in_etcds_words() {
+    let server = Server::start(&programs::ours(), &[]);
+    in_a_runtime(async {
+        let client = client(&server).await;
+        put(&client, "k".to_owned()).await;
+        put(&client, "k".to_owned()).await;
+        let compact = CompactionRequest { revision: 3, physical: true };
+        client.kv().compact(compact).await.expect("it is compacted");
+        client.maintenance().defragment(DefragmentRequest::default()).await.expect("done");
+    });
+    let log = server.whole_log();
+    let lines = [
+        " became leader at term ",
+        " elected leader ",
+        "\"compact-revision\":3,\"took\":",
+        "\"msg\":\"finished scheduled compaction\"",
+        "\"msg\":\"starting defragment\"",
+        "\"msg\":\"finished defragment\"",
+    ];
+    for line in lines {
+        assert!(log.contains(line), "{line} is not in {log}");
+    }
+}
+
 /// Tools look for these lines when something is slow.
 #[test]
 fn what_is_slow_is_logged_in_etcds_words() {
@@ -120,7 +205,9 @@ fn what_is_slow_is_logged_in_etcds_words() {
     let slow_call = line("\"msg\":\"request stats\"").expect("a slow call is logged");
     assert!(slow_call.contains("\"level\":\"warn\""), "{slow_call}");
     assert!(log.contains("/etcdserverpb.KV/Put"), "{log}");
-    assert!(line("\"msg\":\"apply request took too long\"").is_some(), "{log}");
+    let slow_apply = line("\"msg\":\"apply request took too long\"").expect("so is this");
+    assert!(slow_apply.contains("\"request\":\"1 "), "it says what it was: {slow_apply}");
+    assert!(log.contains("\"request\":\"1 Put\""), "{log}");
     let page = Page::fetch(&server.client_address());
     assert!(page.number("etcd_server_slow_apply_total", &[]) >= 1.0);
 }

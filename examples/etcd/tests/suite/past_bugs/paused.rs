@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::{QUICK, read_to};
 use crate::cluster::fleet::{Fleet, PATIENCE, wait};
+use crate::metrics::page::Page;
 use crate::support::calls::{self, in_a_runtime};
 use crate::support::watch::Watch;
 
@@ -112,5 +113,9 @@ fn watch_does_not_go_back_when_its_member_is_sent_the_state() {
     let pointer = fleet.data(late).join("replica/ENGINE");
     let sent = wait(|| std::fs::read_to_string(&pointer).ok());
     assert!(sent.is_some(), "it was sent the state\n{}", fleet.log(late));
+    let page = |number| Page::fetch(fleet.url(number).trim_start_matches("http://"));
+    assert!(page(late).total("etcd_network_snapshot_receive_success") >= 1.0, "and counts it");
+    let sent = |number| page(number).total("etcd_network_snapshot_send_success");
+    assert!(fleet.running().into_iter().map(sent).sum::<f64>() >= 1.0, "as does who sent it");
     super::agree(&fleet);
 }

@@ -118,31 +118,48 @@ fn position_on(disk: &SimVfs, kind: EngineKind) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_twice_after_a_crash_in_a_defragmentation() {
     const COUNTS: u64 = 5;
+    let live = async |one: &Replica| {
+        set(one, "count", "0").await;
+        for count in 0..COUNTS {
+            one.propose(count_on(count)).await.expect("it is sound");
+        }
+    };
+    let check = async |one: &Replica, cut: &str| {
+        assert_eq!(get(one, "count"), Some(COUNTS.to_string()), "{cut}");
+        assert_eq!(get(one, "missed"), None, "{cut}");
+    };
+    cut_everywhere(live, Replica::defragment, check).await;
+}
+
+/// Lives a life, and cuts the power in its `end`, once at each call to the disk and on each engine,
+/// until the end is lived to the last. Each time the revision must be on the disk, and what `check`
+/// asks for; it is told which cut it was.
+async fn cut_everywhere(
+    live: impl AsyncFn(&Replica),
+    end: fn(&Replica) -> Result<(), Error>,
+    check: impl AsyncFn(&Replica, &str),
+) {
     for (tune, kind) in ALONE.into_iter().zip(EngineKind::ALL) {
         let mut ended = false;
         for cut in 0..CALLS_MAX {
             let disk = SimVfs::new(cut);
             let party = alone(&disk, tune).await;
             let one = party.at(1);
-            set(&one, "count", "0").await;
-            for count in 0..COUNTS {
-                one.propose(count_on(count)).await.expect("it is sound");
-            }
+            live(&one).await;
             let revision = one.revision();
             disk.power_cut_after(cut);
-            ended = one.defragment().is_ok();
+            ended = end(&one).is_ok();
             party.kill(1).await;
             let party = alone(&disk.crash(), tune).await;
-            let one = party.at(1);
-            assert_eq!(one.revision(), revision, "{kind}: cut {cut}");
-            assert_eq!(get(&one, "count"), Some(COUNTS.to_string()), "{kind}: cut {cut}");
-            assert_eq!(get(&one, "missed"), None, "{kind}: cut {cut}");
+            let (one, cut) = (party.at(1), format!("{kind}: cut {cut}"));
+            assert_eq!(one.revision(), revision, "{cut}");
+            check(&one, &cut).await;
             party.kill(1).await;
             if ended {
                 break;
             }
         }
-        assert!(ended, "the defragmentation never comes to its end");
+        assert!(ended, "{kind}: it never comes to its end");
     }
 }
 
@@ -153,31 +170,18 @@ async fn nothing_is_done_twice_after_a_crash_in_a_defragmentation() {
 /// read off the records, it would be lower after that, and the next write would come too early.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revision_never_goes_back_after_a_crash_in_a_compaction() {
-    for (tune, kind) in ALONE.into_iter().zip(EngineKind::ALL) {
-        let mut ended = false;
-        for cut in 0..CALLS_MAX {
-            let disk = SimVfs::new(cut);
-            let party = alone(&disk, tune).await;
-            let one = party.at(1);
-            set(&one, "stays", "1").await;
-            set(&one, "goes", "1").await;
-            one.propose(delete("goes")).await.expect("it is sound");
-            let revision = one.revision();
-            one.propose(Command::Compact(Compact { revision })).await.expect("it is sound");
-            disk.power_cut_after(cut);
-            ended = sweep_and_save(&one).is_ok();
-            party.kill(1).await;
-            let party = alone(&disk.crash(), tune).await;
-            let one = party.at(1);
-            assert_eq!(one.revision(), revision, "{kind}: cut {cut}");
-            assert_eq!(set(&one, "next", "1").await, revision + 1, "{kind}: cut {cut}");
-            party.kill(1).await;
-            if ended {
-                break;
-            }
-        }
-        assert!(ended, "the compaction never comes to its end");
-    }
+    let live = async |one: &Replica| {
+        set(one, "stays", "1").await;
+        set(one, "goes", "1").await;
+        one.propose(delete("goes")).await.expect("it is sound");
+        let revision = one.revision();
+        one.propose(Command::Compact(Compact { revision })).await.expect("it is sound");
+    };
+    let check = async |one: &Replica, cut: &str| {
+        let revision = one.revision();
+        assert_eq!(set(one, "next", "1").await, revision + 1, "{cut}");
+    };
+    cut_everywhere(live, sweep_and_save, check).await;
 }
 
 fn sweep_and_save(replica: &Replica) -> Result<(), Error> {

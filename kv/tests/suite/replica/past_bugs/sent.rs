@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 
+use drystone_kv::command::{Compact, DeleteRange, LeaseGrant, LeaseRevoke};
+use drystone_kv::types::LeaseId;
 use drystone_kv::watch::{StreamOptions, WatchId, WatchMessage, WatchRequest, WatchStream};
 
 use super::*;
@@ -62,7 +64,8 @@ fn check(seen: &[u64], start: u64, end: u64) {
 /// of the first, so that it missed revisions or could not start again. Here a member is cut off
 /// until it needs a state, again and again, with no time to settle in between, and then killed and
 /// started again. Were the second state not put in the place of the first whole and for good, the
-/// watcher would miss events, the hashes would differ, or the member would come back older.
+/// watcher would miss events, the hashes would differ, or the member would come back older. Were
+/// anything left of the first, a key and a lease that ended in between would be there again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn states_that_are_sent_in_a_row_leave_one_history() {
     for engine in EngineKind::ALL {
@@ -93,10 +96,41 @@ async fn states_that_are_sent_in_a_row_leave_one_history() {
         assert!(replica.revision() > middle, "{engine}: it stands on the second state");
         party.agree().await;
         assert_eq!(get(&replica, "last").as_deref(), Some("1"), "{engine}");
-        // And one more, which takes the place where the first was.
-        send_state(&party, late).await;
-        party.agree().await;
+        one_after_the_other(&party, late).await;
     }
+}
+
+/// Sends two states more. What the first still has and the second does not must be gone.
+async fn one_after_the_other(party: &Party, late: NodeId) {
+    let leader = party.at(party.leader().await);
+    let lease = LeaseId(7);
+    let granted = leader.propose(Command::LeaseGrant(LeaseGrant { id: lease, ttl: 10_000 })).await;
+    granted.expect("there is none of that name");
+    set(&leader, "ends", "1").await;
+    party.agree().await;
+    send_state(party, late).await;
+    let range = KeyRange::single("ends");
+    let ended = [
+        Command::LeaseRevoke(LeaseRevoke { id: lease }),
+        Command::DeleteRange(DeleteRange { range, prev_kv: false }),
+    ];
+    for command in ended {
+        leader.propose(command).await.expect("it is there");
+    }
+    // Of the compacted revision everything stays: the deletion must lie below.
+    let revision = set(&leader, "later", "1").await;
+    leader.propose(Command::Compact(Compact { revision })).await.expect("it is new");
+    leader.swept(revision).await;
+    send_state(party, late).await;
+    send_state(party, late).await;
+    let end = set(&party.at(party.leader().await), "end", "1").await;
+    let late = party.at(late);
+    while late.revision() < end {
+        pause().await;
+    }
+    assert_eq!(get(&late, "ends"), None, "what was deleted between two states is gone");
+    assert_eq!(late.status().leases, 0, "and so is the lease that was revoked");
+    party.agree().await;
 }
 
 /// etcd's issue 20221: a watch that was to begin in the future began at once when its member was
