@@ -9,8 +9,8 @@
 //!
 //! The doors (`proxy.rs`) can delay bytes on any kernel; what TCP does when packets are lost or
 //! come out of order, only packets can show. Netem holds up all that a member sends and is sent,
-//! what clients ask included. A kernel without the module `sch_netem` says so when it is asked, and then
-//! the doors do what they can.
+//! what clients ask included. A kernel without the module `sch_netem` says so when it is asked, and
+//! then the doors do what they can.
 
 use anyhow::{Context as _, Result};
 use parking_lot::Mutex;
