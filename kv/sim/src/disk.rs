@@ -11,7 +11,8 @@ use drystone_kv::members::Member as Entry;
 use drystone_kv::runtime::parts::Folder;
 use drystone_raft::Configuration;
 use drystone_raft::store::{self as log, GroupId, Store as Log};
-use drystone_vfs::{Call, SimClock, SimVfs, TapVfs, Vfs};
+use drystone_sim::Rng;
+use drystone_vfs::{Call, Fault, Harm, Op, SimClock, SimVfs, TapVfs, Vfs};
 use drystone_wal::Writer;
 
 use crate::flaw::Flaw;
@@ -31,9 +32,24 @@ pub(crate) struct Disk {
     pub(crate) founders: Vec<u64>,
     pub(crate) starts: u64,
     pub(crate) seed: u64,
+    /// Calls of it fail, or it is full, while the power is on: a process that ends for that leaves
+    /// what it has written in the kernel's cache.
+    pub(crate) failing: bool,
     /// The power fails at this sync, if syncs are counted.
     pub(crate) cut_at_sync: Option<u64>,
     pub(crate) syncs: Arc<AtomicU64>,
+}
+
+/// Has calls to a disk fail, a few of one kind or all that want room.
+pub(crate) fn spoil(vfs: &SimVfs, rng: &mut Rng) {
+    if rng.below(4) == 0 {
+        let taken = vfs.files().iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+        return vfs.set_capacity_bytes(Some(taken + rng.below(20_000)));
+    }
+    let harms = [Harm::Error, Harm::NoSpace, Harm::Torn, Harm::Drops, Harm::Forgets];
+    let ops = [Op::Write, Op::Sync, Op::Sync, Op::SyncDir, Op::Create, Op::Rename, Op::Read];
+    let fault = Fault::new(*rng.pick(&ops), *rng.pick(&harms)).after(rng.below(20));
+    vfs.fail(fault.times(1 + rng.below(3)));
 }
 
 impl Disk {

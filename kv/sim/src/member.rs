@@ -34,7 +34,7 @@ use drystone_sim::{self as sim, NodeId, OutboxOf, Process, Rng};
 use drystone_vfs::{Clock as _, SimClock};
 use drystone_wal::Commit;
 
-use crate::disk::{Disk, GROUP};
+use crate::disk::{Disk, GROUP, spoil};
 use crate::flaw::Flaw;
 
 pub(crate) type Out<'a> = OutboxOf<'a, Member>;
@@ -290,7 +290,9 @@ impl Process for Member {
 
     fn crash(mut self, rng: &mut Rng) -> Disk {
         let kind = rng.below(4);
-        let killed = (kind == 0 && !self.refused).then(|| self.disk.vfs.kill_copy());
+        let ends_itself = self.refused && self.disk.failing;
+        let killed = (kind == 0 && !self.refused || kind < 2 && ends_itself)
+            .then(|| self.disk.vfs.kill_copy());
         if kind > 1 && !self.refused {
             self.disk.vfs.power_cut_after(rng.below(6));
             let at = usize::try_from(rng.below(self.orders.len() as u64 + 1)).unwrap_or(0);
@@ -305,7 +307,8 @@ impl Process for Member {
         // What these write as they go, they write to a disk that nobody will see.
         drop((orders, log, store, folder));
         disk.vfs = left;
-        disk.cut_at_sync = None;
+        disk.vfs.set_capacity_bytes(None);
+        (disk.cut_at_sync, disk.failing) = (None, false);
         if rng.below(4) == 0 {
             disk.vfs.power_cut_after(rng.below(30));
             let opened = disk.open(&Arc::default());
@@ -406,6 +409,19 @@ impl Member {
     /// Which of its lives this is.
     pub(crate) fn life(&self) -> u64 {
         self.disk.starts
+    }
+
+    /// Some calls to the disk fail from now on, or it takes hardly anything more.
+    pub(crate) fn spoil(&mut self, rng: &mut Rng) {
+        self.disk.failing = true;
+        spoil(&self.disk.vfs, rng);
+    }
+
+    /// The disk is as good as new.
+    pub(crate) fn mend(&mut self) {
+        self.disk.failing = false;
+        self.disk.vfs.heal();
+        self.disk.vfs.set_capacity_bytes(None);
     }
 
     /// The power fails after so many more calls.

@@ -35,6 +35,8 @@ pub struct Plan {
     pub operate: u64,
     /// Ticks between two moments at which a disk is told to lose its power soon; 0 for none.
     pub cut: u64,
+    /// Ticks between two moments at which a disk begins to fail, or is full; 0 for none.
+    pub fail: u64,
     /// Member 1 loses its power at this sync, counted from 1.
     pub cut_at_sync: Option<u64>,
     /// A bug to be planted.
@@ -105,6 +107,7 @@ impl Plan {
             watchers: 3,
             operate: *rng.pick(&[0, 2 * ELECTION, 5 * ELECTION]),
             cut: *rng.pick(&[0, 6 * ELECTION, 20 * ELECTION]),
+            fail: *rng.pick(&[0, 6 * ELECTION, 20 * ELECTION]),
             cut_at_sync: None,
             flaw: None,
             ways,
@@ -118,7 +121,7 @@ impl Plan {
     pub fn calm(mut self) -> Plan {
         self.profile = Profile::calm();
         self.link = Link::stream(1..4);
-        (self.operations, self.cut, self.operate) = (150, 0, 0);
+        (self.operations, self.cut, self.fail, self.operate) = (150, 0, 0, 0);
         self
     }
 }

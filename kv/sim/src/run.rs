@@ -45,6 +45,8 @@ pub struct Report {
     pub expired: u64,
     /// Members that came or went.
     pub changes: u64,
+    /// Disks that began to fail.
+    pub spoiled: u64,
     /// Whether the power failed at the sync that was asked for.
     pub cut: bool,
     /// A number that stands for all that happened.
@@ -63,6 +65,7 @@ impl Report {
         self.events += other.events;
         self.expired += other.expired;
         self.changes += other.changes;
+        self.spoiled += other.spoiled;
     }
 }
 
@@ -71,7 +74,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} steps, {} entries, {} leaders, {} restarts, {} states taken over, {} answers, \
-             {} events, {} leases expired, {} changes of members",
+             {} events, {} leases expired, {} changes of members, {} bad disks",
             self.steps,
             self.applied,
             self.leaders,
@@ -80,7 +83,8 @@ impl fmt::Display for Report {
             self.answered,
             self.events,
             self.expired,
-            self.changes
+            self.changes,
+            self.spoiled
         )
     }
 }
@@ -130,6 +134,9 @@ struct Run<'a> {
     armed: BTreeSet<NodeId>,
     restarts: Vec<(u64, NodeId)>,
     cut_at: u64,
+    fail_at: u64,
+    /// When disks that fail are mended.
+    mends: Vec<(u64, NodeId)>,
     /// Syncs of member 1, if they are counted.
     syncs: Arc<AtomicU64>,
     operate_at: u64,
@@ -152,6 +159,7 @@ impl<'a> Run<'a> {
                 flaw: plan.flaw,
                 founders: if id <= plan.founders { founders.clone() } else { Vec::new() },
                 starts: 0,
+                failing: false,
                 seed: rng.draw(),
                 cut_at_sync: plan.cut_at_sync.filter(|_| id == 1),
                 syncs: if id == 1 { Arc::clone(&syncs) } else { Arc::default() },
@@ -179,6 +187,8 @@ impl<'a> Run<'a> {
             armed: if first_dies { ids.into_iter().take(1).collect() } else { BTreeSet::new() },
             restarts: Vec::new(),
             cut_at: never(plan.cut),
+            fail_at: never(plan.fail),
+            mends: Vec::new(),
             syncs,
             operate_at: never(plan.operate),
             report: Report::default(),
@@ -198,7 +208,9 @@ impl<'a> Run<'a> {
         let client = self.clients.iter().map(|client| client.at).min().unwrap_or(u64::MAX);
         let watcher = self.watchers.iter().map(|watcher| watcher.at).min().unwrap_or(u64::MAX);
         let restart = self.restarts.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
-        let own = client.min(watcher).min(restart).min(self.cut_at).min(self.operate_at);
+        let mend = self.mends.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
+        let disks = self.cut_at.min(self.fail_at).min(mend);
+        let own = client.min(watcher).min(restart).min(disks).min(self.operate_at);
         let next = own.min(self.trouble.next_at()).min(limit);
         if let Some(happened) = self.world.step_until(next) {
             return self.look(happened.node);
@@ -222,6 +234,14 @@ impl<'a> Run<'a> {
                 member.cut_after(calls);
                 self.armed.insert(id);
             }
+        } else if now >= self.fail_at {
+            self.fail_at = now + self.rng.range(1..2 * self.plan.fail);
+            self.spoil();
+        } else if now >= mend {
+            let due: Vec<_> = self.mends.extract_if(.., |(at, _)| *at <= now).collect();
+            for (_, id) in due {
+                self.mend(id);
+            }
         } else if now >= self.operate_at {
             self.operate_at = now + self.rng.range(1..2 * self.plan.operate);
             self.operate();
@@ -229,6 +249,25 @@ impl<'a> Run<'a> {
             self.ask();
         } else if now >= watcher {
             self.poll();
+        }
+    }
+
+    /// A disk begins to fail, for a while.
+    fn spoil(&mut self) {
+        let ids: Vec<NodeId> = self.world.ids().collect();
+        let id = *self.rng.pick(&ids);
+        let until = self.world.now() + self.rng.range(1..8 * ELECTION);
+        if let Some(member) = self.world.process_mut(id) {
+            member.spoil(&mut self.rng);
+            self.armed.insert(id);
+            self.mends.push((until, id));
+            self.report.spoiled += 1;
+        }
+    }
+
+    fn mend(&mut self, id: NodeId) {
+        if let Some(member) = self.world.process_mut(id) {
+            member.mend();
         }
     }
 
@@ -289,8 +328,12 @@ impl<'a> Run<'a> {
 
     /// Nothing goes wrong any more, and all must come to be of one mind.
     fn calm(&mut self) {
-        (self.cut_at, self.operate_at) = (u64::MAX, u64::MAX);
+        (self.cut_at, self.fail_at, self.operate_at) = (u64::MAX, u64::MAX, u64::MAX);
         let all: Vec<NodeId> = self.world.ids().collect();
+        self.mends.clear();
+        for id in &all {
+            self.mend(*id);
+        }
         for id in &all {
             // A sync that is counted may come as late as it likes.
             if self.plan.cut_at_sync.is_none()
