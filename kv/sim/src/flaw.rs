@@ -15,6 +15,8 @@ pub enum Flaw {
     SaveLies,
     /// The engine is saved, or replaced, before the log is durable up to there.
     SaveOutrunsLog,
+    /// What could not be synced counts as durable.
+    DeafToDisk,
     /// The log is shortened up to what is applied, not up to what is saved.
     ShortenTooFar,
     /// A message of a watch comes twice.
@@ -27,12 +29,13 @@ pub enum Flaw {
 
 impl Flaw {
     /// Those that a few seeds are enough for: all but [`Flaw::SaveOutrunsLog`].
-    pub const ALL: [Flaw; 9] = [
+    pub const ALL: [Flaw; 10] = [
         Flaw::ApplyTwice,
         Flaw::DropCommand,
         Flaw::EarlyAnswer,
         Flaw::LocalRead,
         Flaw::SaveLies,
+        Flaw::DeafToDisk,
         Flaw::ShortenTooFar,
         Flaw::WatchTwice,
         Flaw::WatchGap,

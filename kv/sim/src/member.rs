@@ -223,7 +223,7 @@ impl Process for Member {
         }
         let found = Found::on(&mut disk, &clock).unwrap_or_else(|error| {
             let told = hurried || disk.cut_at_sync.is_some();
-            assert!(told, "{id}: what a crash leaves cannot be opened: {error}");
+            assert!(told, "{id}: what a crash leaves cannot be opened: {}", chain(&*error));
             disk.cut_at_sync = None;
             disk.vfs = disk.vfs.crash();
             Found::on(&mut disk, &clock).expect("what a second crash leaves can be opened")
@@ -428,6 +428,12 @@ impl Member {
     pub(crate) fn cut_after(&self, calls: u64) {
         self.disk.vfs.power_cut_after(calls);
     }
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A member's node.

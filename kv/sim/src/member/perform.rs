@@ -8,6 +8,7 @@ use drystone_raft::{
 };
 
 use crate::disk::GROUP;
+use crate::flaw::Flaw;
 use crate::member::{Event, Job, Member, Order, Out, Parcel, Saving, Told, Waiting, node};
 
 /// How long a member waits for a state that it has asked for, in ticks.
@@ -180,7 +181,7 @@ impl Member {
     /// The oldest of what was ordered is durable.
     fn stored(&mut self, now: u64, out: &mut Out<'_>) {
         let Some(order) = self.orders.pop_front() else { return };
-        if order.commit.wait().is_err() {
+        if order.commit.wait().is_err() && self.disk.flaw != Some(Flaw::DeafToDisk) {
             self.refused = true;
             return;
         }

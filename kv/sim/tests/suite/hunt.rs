@@ -15,6 +15,7 @@ fn cry(flaw: Flaw) -> &'static [&'static str] {
         Flaw::EarlyAnswer => &["is lost", "where", "answered wrongly", "went before"],
         Flaw::LocalRead => &[" saw revision "],
         Flaw::SaveLies | Flaw::ShortenTooFar => &["and the log begins behind"],
+        Flaw::DeafToDisk => &["had acknowledged", "is lost", "two entries"],
         Flaw::SaveOutrunsLog => &["starts with a wrong entry", "differs from what"],
         Flaw::WatchTwice | Flaw::WatchGap => &["a watch shows", "a watch tells"],
         Flaw::EarlyExpiry => &["and was to live to"],
