@@ -132,6 +132,9 @@ struct Run<'a> {
     shown: BTreeMap<NodeId, (u64, u64)>,
     /// Nodes whose disk was told to lose its power.
     armed: BTreeSet<NodeId>,
+    /// Nodes whose disk has failed since their last start: an engine that could not be saved may
+    /// refuse what is written long after.
+    spoiled: BTreeSet<NodeId>,
     restarts: Vec<(u64, NodeId)>,
     cut_at: u64,
     fail_at: u64,
@@ -185,6 +188,7 @@ impl<'a> Run<'a> {
             leaders: BTreeMap::new(),
             shown: BTreeMap::new(),
             armed: if first_dies { ids.into_iter().take(1).collect() } else { BTreeSet::new() },
+            spoiled: BTreeSet::new(),
             restarts: Vec::new(),
             cut_at: never(plan.cut),
             fail_at: never(plan.fail),
@@ -259,7 +263,7 @@ impl<'a> Run<'a> {
         let until = self.world.now() + self.rng.range(1..8 * ELECTION);
         if let Some(member) = self.world.process_mut(id) {
             member.spoil(&mut self.rng);
-            self.armed.insert(id);
+            self.spoiled.insert(id);
             self.mends.push((until, id));
             self.report.spoiled += 1;
         }
@@ -314,10 +318,8 @@ impl<'a> Run<'a> {
             self.calls.retain(|_, asked| asked.node != id || asked.life == life);
         }
         if member.refused {
-            assert!(
-                self.armed.remove(&id),
-                "{id}: the disk refused, and nothing was wrong with it"
-            );
+            let told = self.armed.remove(&id) | self.spoiled.remove(&id);
+            assert!(told, "{id}: the disk refused, and nothing was wrong with it");
             self.world.crash(id);
             self.restarts.push((now + self.rng.range(1..2 * ELECTION), id));
         }
