@@ -172,8 +172,8 @@ mod tests {
     use crate::engine::{Batch, Engine as _, Space};
 
     /// A power cut may bring back a file whose removal no sync has made durable. A list of tables
-    /// that comes back is taken for a newer one than the list that was made in its place; the tables
-    /// it names are gone.
+    /// that comes back is taken for a newer one than the list that was made in its place; the
+    /// tables it names are gone.
     #[test]
     fn engine_that_was_cleared_does_not_come_back() {
         for kind in EngineKind::ALL {
