@@ -103,6 +103,17 @@ fn replace(fleet: &mut Fleet, number: usize, at: usize) {
     assert!(put.is_some(), "{}", fleet.log(number));
 }
 
+/// Kills all three where they stand, and starts them again.
+fn restart_all(fleet: &mut Fleet) {
+    for number in 0..3 {
+        fleet.kill(number);
+    }
+    for number in 0..3 {
+        fleet.launch(number);
+    }
+    fleet.wait_for_all();
+}
+
 /// What a member has saved may be older than what it once knew: in it, others are still who they
 /// were. All of them were replaced since, at the same addresses; then the power fails. Had the
 /// members gone by what they find, none would have been heard by another again.
@@ -114,17 +125,15 @@ fn old_states_do_not_hide_who_is_where() {
     replace(&mut fleet, 1, 0);
     fleet.ctl_ok(&[1], &["defrag"]);
     replace(&mut fleet, 2, 0);
-    let known = wait(|| (0..3).all(|number| fleet.get(number, "replaced") == "v").then_some(()));
-    assert!(known.is_some(), "all have heard of it");
-    // What a member has heard it has written down a moment later.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    for number in 0..3 {
-        fleet.kill(number);
-    }
-    for number in 0..3 {
-        fleet.launch(number);
-    }
-    fleet.wait_for_all();
+    let ids = [0, 1, 2].map(|number| format!("{:016x} ", fleet.id(number)));
+    let noted = wait(|| {
+        let lists =
+            [0, 1, 2].map(|number| std::fs::read_to_string(fleet.data(number).join("peers")));
+        let has_all = |list: &String| ids.iter().all(|id| list.contains(id));
+        lists.iter().flatten().filter(|list| has_all(list)).nth(2).map(drop)
+    });
+    assert!(noted.is_some(), "all have written down who is there");
+    restart_all(&mut fleet);
     for number in 0..3 {
         assert!(wait(|| fleet.ctl(&[number], &["put", "k", "w"]).worked.then_some(())).is_some());
     }
@@ -161,13 +170,7 @@ fn member_is_reached_at_any_of_its_addresses() {
         let urls = format!("--peer-urls=http://127.0.0.1:{nowhere},{there}");
         fleet.ctl_ok(&[number], &["member", "update", &id, &urls]);
     }
-    for number in 0..3 {
-        fleet.kill(number);
-    }
-    for number in 0..3 {
-        fleet.launch(number);
-    }
-    fleet.wait_for_all();
+    restart_all(&mut fleet);
     for number in 0..3 {
         let key = format!("k{number}");
         let handed_on = wait(|| fleet.ctl(&[number], &["put", &key, "v"]).worked.then_some(()));
