@@ -300,8 +300,16 @@ impl<M: StateMachine> Applier<M> {
         }
         let member = meta.configuration.member(me);
         if member.is_none_or(|member| member.suffrage != Suffrage::Witness) {
-            let reader = store.snapshots().read(bench.group, meta.last);
-            bench.machine.restore(&mut reader.map_err(io::Error::other)?)?;
+            let mut reader = match store.snapshots().read(bench.group, meta.last) {
+                Ok(reader) => reader,
+                // Another came while this one waited here, and it is not needed any more: the log
+                // begins behind that one, which is the next to be put in place.
+                Err(_) if store.base(bench.group).is_some_and(|base| base.last > meta.last) => {
+                    return Ok(());
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            };
+            bench.machine.restore(&mut reader)?;
         }
         bench.applied = meta.last.index;
         bench.weights = Weights::new(bench.applied);

@@ -78,6 +78,56 @@ async fn follower_that_was_away_gets_a_snapshot() {
     cluster.applied(away, count + 1).await;
 }
 
+/// The state machine of a follower is busy while one snapshot comes and then another. The first
+/// goes from the disk then, before it was read: what stands in the second is enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn snapshot_that_was_overtaken_is_not_missed() {
+    let cluster = Cluster::new(&[1, 2, 3], often).await;
+    cluster.put("first=1").await;
+    let leader = cluster.leader().await;
+    let slow = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.applied(slow, 1).await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let state = Arc::clone(&cluster.map(slow).state);
+    let (holds, is_held) = tokio::sync::oneshot::channel();
+    let busy = std::thread::spawn(move || {
+        let _state = state.lock();
+        holds.send(()).unwrap();
+        let _ = held.recv();
+    });
+    is_held.await.unwrap();
+    cluster.put("second=1").await;
+    let base = async |id| cluster.group(id).status().await.unwrap().base.index.0;
+    let mut count = 2;
+    for _ in 0..2 {
+        let before = base(slow).await;
+        for id in 1..=3 {
+            cluster.channels.cut(slow, id);
+            cluster.channels.cut(id, slow);
+        }
+        while base(cluster.leader().await).await < before + 100 {
+            cluster.put(&format!("k{count}=v")).await;
+            count += 1;
+        }
+        cluster.channels.heal();
+        while base(slow).await < before + 60 {
+            tick().await;
+        }
+    }
+    let names = || cluster.disks[&slow].list(&Path::new(DIR).join("snapshots")).unwrap();
+    while names().len() > 1 {
+        tick().await;
+    }
+    release.send(()).unwrap();
+    busy.join().unwrap();
+    cluster.put("last=1").await;
+    let read = cluster.group(slow).read(ReadMode::Index).await;
+    read.expect("its state machine goes on");
+    assert_eq!(cluster.map(slow).state.lock().applied, count + 1);
+    let whole = cluster.map(cluster.leader().await).state.lock().map.clone();
+    assert_eq!(cluster.map(slow).state.lock().map, whole);
+}
+
 /// A network that cuts every transfer of a snapshot after its first piece.
 #[derive(Debug)]
 struct Cutting {

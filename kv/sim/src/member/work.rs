@@ -158,7 +158,9 @@ impl Member {
             return;
         }
         let Ok(mut reader) = self.log.snapshots().read(GROUP, meta.last) else {
-            self.refused = true;
+            // Another came while this one waited, and is the next to be taken over.
+            let overtaken = self.log.base(GROUP).is_some_and(|base| base.last > meta.last);
+            self.refused |= !overtaken;
             return;
         };
         match take_over(&self.store, &self.folder, &mut reader) {
