@@ -88,6 +88,14 @@ impl SimVfs {
         self.disk.lock().calls_left = Some(calls);
     }
 
+    /// Whether a changing call can still get through. Where a program ignores that one failed, this
+    /// tells that the power is gone.
+    #[must_use]
+    pub fn has_power(&self) -> bool {
+        let disk = self.disk.lock();
+        disk.check_alive().is_ok() && disk.calls_left != Some(0)
+    }
+
     /// Orders a failure, on top of those already ordered.
     pub fn fail(&self, fault: Fault) {
         self.disk.lock().faults.push(fault);

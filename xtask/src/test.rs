@@ -90,12 +90,13 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
     steps.push(loom(target_dir));
     // Each run is the same seeds from the first on, as many as the time allows.
-    let simulate = Step::new("simulate", "cargo run --release -p drystone-raft-sim --");
+    let simulate = "cargo run --profile quick -p drystone-raft-sim --";
+    let stored = Step::new("simulate store", simulate).arg("--store");
+    let simulate = Step::new("simulate", simulate);
     steps.push(match pace {
         Pace::Slow => simulate.arg("--steps").arg("1000000000"),
         _ => simulate.arg("--seconds").arg("270"),
     });
-    let stored = Step::new("simulate store", "cargo run --release -p drystone-raft-sim -- --store");
     steps.push(stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" }));
     let faults = Step::program("faults", judge).needs("build").arg("--server").arg(server);
     let faults = faults.arg("--members").arg("3").arg("--seconds");
@@ -114,7 +115,7 @@ const MODELLED: [&str; 3] = ["drystone-wal", "drystone-btree", "drystone-lsm"];
 ///
 /// The flag changes how all dependencies are built, hence the folder of its own.
 pub(crate) fn loom(target_dir: &Path) -> Step {
-    let mut step = Step::new("loom", "cargo test --release --lib");
+    let mut step = Step::new("loom", "cargo test --profile quick --lib");
     for name in MODELLED {
         step = step.arg("-p").arg(name);
     }

@@ -205,8 +205,8 @@ pub(crate) struct Member {
     pub(crate) news: Vec<Entry>,
     /// States of others that took the place of its own.
     pub(crate) taken_over: u64,
-    /// Its disk has refused something: it has to start anew.
-    pub(crate) refused: bool,
+    /// What its disk has refused: it has to start anew.
+    pub(crate) refused: Option<String>,
 }
 
 impl Process for Member {
@@ -221,7 +221,11 @@ impl Process for Member {
         if hurried {
             disk.vfs.power_cut_after(out.rng().below(60));
         }
-        let found = Found::on(&mut disk, &clock).unwrap_or_else(|error| {
+        let found = Found::on(&mut disk, &clock).and_then(|found| {
+            // It may have failed where nothing depends on it: at a file that is not needed.
+            disk.vfs.has_power().then_some(found).ok_or_else(|| "the power failed".into())
+        });
+        let found = found.unwrap_or_else(|error| {
             let told = hurried || disk.cut_at_sync.is_some();
             assert!(told, "{id}: what a crash leaves cannot be opened: {}", chain(&*error));
             disk.cut_at_sync = None;
@@ -266,7 +270,7 @@ impl Process for Member {
             answers: Vec::new(),
             news: Vec::new(),
             taken_over: u64::from(restored),
-            refused: false,
+            refused: None,
             disk,
         }
     }
@@ -274,7 +278,7 @@ impl Process for Member {
     fn step(&mut self, now: u64, input: sim::InputOf<Self>, out: &mut Out<'_>) {
         let time = Duration::from_millis(now * 10);
         self.clock.advance(time.saturating_sub(self.clock.monotonic()));
-        if self.refused {
+        if self.refused.is_some() {
             return;
         }
         match input {
@@ -285,15 +289,15 @@ impl Process for Member {
     }
 
     fn deadline(&self) -> Option<u64> {
-        if self.refused { None } else { self.raft.deadline() }
+        if self.refused.is_some() { None } else { self.raft.deadline() }
     }
 
     fn crash(mut self, rng: &mut Rng) -> Disk {
         let kind = rng.below(4);
-        let ends_itself = self.refused && self.disk.failing;
-        let killed = (kind == 0 && !self.refused || kind < 2 && ends_itself)
+        let ends_itself = self.refused.is_some() && self.disk.failing;
+        let killed = (kind == 0 && self.refused.is_none() || kind < 2 && ends_itself)
             .then(|| self.disk.vfs.kill_copy());
-        if kind > 1 && !self.refused {
+        if kind > 1 && self.refused.is_none() {
             self.disk.vfs.power_cut_after(rng.below(6));
             let at = usize::try_from(rng.below(self.orders.len() as u64 + 1)).unwrap_or(0);
             // Whether it comes to an end is for the power to say.
@@ -386,8 +390,18 @@ impl Member {
             Err(drystone_kv::Error::Refused(why)) => {
                 self.answers.push((call, Told::Read(Err(why))));
             }
-            Err(_) => self.refused = true,
+            Err(error) => self.refuse("read", &error),
         }
+    }
+
+    /// Its disk has refused something.
+    fn refuse(&mut self, what: &str, why: &dyn std::error::Error) {
+        self.refused.get_or_insert_with(|| format!("{what}: {}", chain(why)));
+    }
+
+    /// What a disk has given, or notes what it has refused.
+    fn heed<T, E: std::error::Error>(&mut self, what: &str, given: Result<T, E>) -> Option<T> {
+        given.map_err(|error| self.refuse(what, &error)).ok()
     }
 
     /// Its log and its table agree on who the members are.
@@ -422,6 +436,11 @@ impl Member {
         self.disk.failing = false;
         self.disk.vfs.heal();
         self.disk.vfs.set_capacity_bytes(None);
+    }
+
+    /// Whether the power has not failed.
+    pub(crate) fn has_power(&self) -> bool {
+        self.disk.vfs.has_power()
     }
 
     /// The power fails after so many more calls.

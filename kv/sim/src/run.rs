@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         for entry in news {
             self.oracle.note(entry, now);
         }
-        if changed && !member.refused {
+        if changed && member.refused.is_none() {
             let (applied, revision) = (member.applied(), member.store.revision());
             let right = self.oracle.revision_at(applied);
             assert_eq!(revision, right, "{id}: the revision once {applied} is applied");
@@ -317,9 +317,9 @@ impl<'a> Run<'a> {
             // Who asked a member that has crashed since never hears of it.
             self.calls.retain(|_, asked| asked.node != id || asked.life == life);
         }
-        if member.refused {
+        if let Some(what) = &member.refused {
             let told = self.armed.remove(&id) | self.spoiled.remove(&id);
-            assert!(told, "{id}: the disk refused, and nothing was wrong with it");
+            assert!(told, "{id}: the disk refused, and nothing was wrong with it: {what}");
             self.world.crash(id);
             self.restarts.push((now + self.rng.range(1..2 * ELECTION), id));
         }
@@ -340,6 +340,7 @@ impl<'a> Run<'a> {
             // A sync that is counted may come as late as it likes.
             if self.plan.cut_at_sync.is_none()
                 && let Some(member) = self.world.process(*id)
+                && member.has_power()
                 && self.armed.remove(id)
             {
                 member.cut_after(u64::MAX);
@@ -365,7 +366,7 @@ impl<'a> Run<'a> {
         let done = |id: u64| {
             let member = self.world.process(node(id));
             member.is_some_and(|member| {
-                member.applied() == last && member.is_settled() && !member.refused
+                member.applied() == last && member.is_settled() && member.refused.is_none()
             })
         };
         table.id.is_some() && table.members.iter().all(|member| done(member.id))

@@ -42,15 +42,14 @@ impl Tree {
         kept: &str,
     ) -> anyhow::Result<PathBuf> {
         let built = self
-            .cargo(&["build", "--release", "--quiet", "-p", package])
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .cargo(&["build", "--profile", "quick", "--quiet", "-p", package])
+            .env("CARGO_PROFILE_QUICK_DEBUG", "false")
             .status()?;
         if !built.success() {
             bail!("it does not build");
         }
         let kept = self.folder.join(kept);
-        fs::copy(self.folder.join("target/release").join(program), &kept)?;
+        fs::copy(self.folder.join("target/quick").join(program), &kept)?;
         Ok(kept)
     }
 

@@ -22,9 +22,10 @@ impl Member {
         out.later(PERIOD, Event::Duty);
         self.clear();
         let swept = self.store.sweep_step();
-        self.refused |= swept.is_err();
+        self.heed("sweep", swept);
         if out.rng().below(100) == 0 {
-            self.refused |= self.store.maintain(std::time::Duration::from_millis(5)).is_err();
+            let maintained = self.store.maintain(std::time::Duration::from_millis(5));
+            self.heed("maintain", maintained);
         }
         match self.office() {
             None => self.lessor.lay_down(None),

@@ -68,7 +68,7 @@ impl Member {
                         out.later(delay, Event::Stored);
                     }
                     Ok(None) => {}
-                    Err(_) => self.refused = true,
+                    Err(error) => self.refuse("compact", &error),
                 }
             }
             // It gets a snapshot.
@@ -93,10 +93,8 @@ impl Member {
         let entries: Vec<Entry> = entries.cloned().collect();
         let mut batch = self.log.batch();
         batch.put(GROUP, write, &entries).expect("the group is there");
-        let Ok(commit) = batch.commit() else {
-            self.refused = true;
-            return;
-        };
+        let committed = batch.commit();
+        let Some(commit) = self.heed("write", committed) else { return };
         let commit = commit.expect("there is a head at least");
         let base = write.snapshot.as_ref().map(|meta| meta.last.index);
         self.orders.push_back(Order { write: Some(write.id), commit, base });
@@ -134,7 +132,7 @@ impl Member {
             Event::Load { to, after, through, bytes_max } => {
                 match self.log.answer_load(GROUP, to, after, through, bytes_max) {
                     Ok(input) => self.feed(now, Some(input), out),
-                    Err(_) => self.refused = true,
+                    Err(error) => self.refuse("load for another", &error),
                 }
             }
             Event::Work => self.work(now, out),
@@ -181,8 +179,8 @@ impl Member {
     /// The oldest of what was ordered is durable.
     fn stored(&mut self, now: u64, out: &mut Out<'_>) {
         let Some(order) = self.orders.pop_front() else { return };
-        if order.commit.wait().is_err() && self.disk.flaw != Some(Flaw::DeafToDisk) {
-            self.refused = true;
+        let durable = order.commit.wait();
+        if self.disk.flaw != Some(Flaw::DeafToDisk) && self.heed("sync", durable).is_none() {
             return;
         }
         if order.base.is_some() {

@@ -19,7 +19,7 @@ impl Member {
     pub(super) fn work(&mut self, now: u64, out: &mut Out<'_>) {
         let mut jobs = self.take_jobs();
         while let Some(job) = jobs.pop_front() {
-            if self.refused {
+            if self.refused.is_some() {
                 return;
             }
             if self.must_wait(&job) {
@@ -51,7 +51,7 @@ impl Member {
 
     /// Applies what is there to be applied, as far as it can be read.
     fn apply_stalled(&mut self, now: u64, out: &mut Out<'_>) {
-        while !self.refused
+        while self.refused.is_none()
             && let Some(job) = self.stalled.pop_front()
         {
             let Job::Apply { entries, through, replies } = job else { continue };
@@ -82,9 +82,9 @@ impl Member {
             match self.log.load(GROUP, self.applied, first.prev(), LOAD_BYTES) {
                 Ok(Some(loaded)) => self.take(loaded, &mut replies, out),
                 Ok(None) => return Some(Job::Apply { entries, through, replies }),
-                Err(_) => self.refused = true,
+                Err(error) => self.refuse("load", &error),
             }
-            if self.refused {
+            if self.refused.is_some() {
                 return None;
             }
         }
@@ -128,10 +128,8 @@ impl Member {
         }
         let given: Vec<(Index, &Bytes)> = commands.iter().map(|(at, data)| (*at, data)).collect();
         let log = self.folder.log();
-        let Ok(ran) = run(&self.store, &self.lessor, self.disk.id, &log, &given) else {
-            self.refused = true;
-            return;
-        };
+        let ran = run(&self.store, &self.lessor, self.disk.id, &log, &given);
+        let Some(ran) = self.heed("apply", ran) else { return };
         let told = |at: usize| {
             let outcome = ran.outcomes[at].clone().map_err(|error| match error {
                 Error::Refused(why) => why,
@@ -157,11 +155,11 @@ impl Member {
             // Only the log was behind it.
             return;
         }
-        let Ok(mut reader) = self.log.snapshots().read(GROUP, meta.last) else {
+        let mut reader = match self.log.snapshots().read(GROUP, meta.last) {
+            Ok(reader) => reader,
             // Another came while this one waited, and is the next to be taken over.
-            let overtaken = self.log.base(GROUP).is_some_and(|base| base.last > meta.last);
-            self.refused |= !overtaken;
-            return;
+            Err(_) if self.log.base(GROUP).is_some_and(|base| base.last > meta.last) => return,
+            Err(error) => return self.refuse("open a snapshot", &error),
         };
         match take_over(&self.store, &self.folder, &mut reader) {
             Ok((_, old)) => {
@@ -170,7 +168,7 @@ impl Member {
                 (self.unsaved, self.pressed) = (0, false);
                 self.taken_over += 1;
             }
-            Err(_) => self.refused = true,
+            Err(error) => self.refuse("take over", &error),
         }
     }
 
@@ -179,7 +177,8 @@ impl Member {
         let gone = |engine: &Weak<_>| engine.strong_count() == 0;
         if !self.leaving.is_empty() && self.leaving.iter().all(gone) {
             self.leaving.clear();
-            self.refused |= self.folder.clear_other().is_err();
+            let cleared = self.folder.clear_other();
+            self.heed("clear", cleared);
         }
     }
 
