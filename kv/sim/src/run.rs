@@ -320,12 +320,17 @@ impl<'a> Run<'a> {
         if let Some(what) = &member.refused {
             let told = self.armed.remove(&id) | self.spoiled.remove(&id);
             assert!(told, "{id}: the disk refused, and nothing was wrong with it: {what}");
-            self.world.crash(id);
-            self.restarts.push((now + self.rng.range(1..2 * ELECTION), id));
+            self.crash(id);
         }
         for (call, told) in answers {
             self.answered(call, told);
         }
+    }
+
+    /// A process ends, and another starts soon.
+    fn crash(&mut self, id: NodeId) {
+        self.world.crash(id);
+        self.restarts.push((self.world.now() + self.rng.range(1..2 * ELECTION), id));
     }
 
     /// Nothing goes wrong any more, and all must come to be of one mind.
@@ -338,12 +343,16 @@ impl<'a> Run<'a> {
         }
         for id in &all {
             // A sync that is counted may come as late as it likes.
-            if self.plan.cut_at_sync.is_none()
-                && let Some(member) = self.world.process(*id)
-                && member.has_power()
-                && self.armed.remove(id)
-            {
+            let counts = self.plan.cut_at_sync.is_some();
+            let Some(member) = self.world.process(*id) else { continue };
+            if counts || !self.armed.remove(id) {
+                continue;
+            }
+            if member.has_power() {
                 member.cut_after(u64::MAX);
+            } else {
+                // It has failed already, and nobody has noticed yet.
+                self.crash(*id);
             }
         }
         self.trouble.heal(&mut self.world, &all, Rest::Well);
