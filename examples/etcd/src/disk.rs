@@ -18,12 +18,15 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::path::{Component, Path};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use drystone_vfs::{File, Lock, OpenMode, OsVfs, Vfs};
 
 use crate::metrics::Counter;
 use crate::metrics::histogram::{DISK, Histogram};
+
+/// A sync of the log that takes longer is written down: nothing is acknowledged meanwhile.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
 
 /// How long the disk took.
 #[derive(Debug)]
@@ -164,7 +167,14 @@ impl File for TimedFile {
         let began = Instant::now();
         self.file.sync_data()?;
         match self.part {
-            Part::Log => self.times.log_syncs.observe(began.elapsed()),
+            Part::Log => {
+                let took = began.elapsed();
+                self.times.log_syncs.observe(took);
+                if took > SLOW_SYNC {
+                    let (took, expected) = (format!("{took:?}"), format!("{SLOW_SYNC:?}"));
+                    tracing::warn!(took, expected_duration = expected, "slow fdatasync");
+                }
+            }
             Part::Engine => self.times.engine_syncs.observe(began.elapsed()),
             Part::State => self.times.state_syncs.observe(began.elapsed()),
             Part::Other => {}

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::runtime::replica::Core;
 use crate::runtime::steps;
+use crate::runtime::tally::CommandKind;
 
 /// The store as the state machine of a group.
 pub(crate) struct Machine {
@@ -30,6 +31,9 @@ impl Machine {
         let began = core.clock.monotonic();
         let ran = steps::run(&core.store, &core.lessor, core.options.id, &log, commands)?;
         core.options.observer.applied(&ran.tally, core.clock.monotonic() - began);
+        if ran.tally.has(CommandKind::Alarm) {
+            core.options.observer.alarms(&core.store.status().alarms);
+        }
         if ran.of_members {
             core.roster_changed.notify_one();
         }
@@ -74,6 +78,7 @@ impl StateMachine for Machine {
         core.options.observer.restoring(false);
         let (applied, old) = taken?;
         tracing::info!(applied, "the state of another member took the place of this one's");
+        core.options.observer.alarms(&core.store.status().alarms);
         core.house.clear_when_gone(old);
         core.roster_changed.notify_one();
         Ok(())

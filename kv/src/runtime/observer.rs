@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::reply::Alarm;
 use crate::runtime::tally::Tally;
 
 /// Told by a replica how long things took, where no status can tell it. It is called on the way, by
@@ -13,6 +14,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
     /// This member, which leads, has ended a lease whose time was up.
     fn lease_expired(&self) {}
+
+    /// These alarms are raised, which others may have been until now.
+    fn alarms(&self, _: &[Alarm]) {}
 
     /// The state of another member begins to take the place of this one's, or that has ended.
     fn restoring(&self, under_way: bool);

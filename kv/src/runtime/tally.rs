@@ -97,6 +97,12 @@ impl Tally {
         self.counts.iter().flatten().sum()
     }
 
+    /// Whether there was one of this kind.
+    #[must_use]
+    pub fn has(&self, kind: CommandKind) -> bool {
+        self.counts[kind as usize] != [0, 0]
+    }
+
     /// The kinds that there were: whether they were done, else refused, and how many.
     pub fn iter(&self) -> impl Iterator<Item = (CommandKind, bool, u32)> {
         let kinds = CommandKind::ALL.into_iter().zip(&self.counts);

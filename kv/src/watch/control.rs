@@ -63,7 +63,7 @@ impl WatchControl {
         let mut table = self.hub.lock();
         let mut state = self.stream.lock();
         let id = state.admit(request.id, &self.stream.options)?;
-        let current = newest.max(table.notified);
+        let current = state.tell(newest.max(table.notified));
         let start = request.start.unwrap_or(current + 1);
         // A watcher "from now on" is up to date as soon as the hub has reached `current`; one that
         // names its start, not before the hub has reached that.

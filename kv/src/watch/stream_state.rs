@@ -57,8 +57,8 @@ pub(crate) struct Member {
 ///   stand in line;
 /// - `unready` names members, each with its `ready_from`;
 /// - once `closed`, the outbox is empty and stays so;
-/// - `told` is the newest revision given to any message but `Created`. The messages of one watcher,
-///   and progress of the whole stream, have revisions that never go back.
+/// - `told` is the newest revision given to any message, and none has an older one than those before
+///   it. `Created` may be ahead of the hub: then what follows is too, and progress waits for it.
 #[derive(Default)]
 pub(crate) struct StreamState {
     outbox: Outbox,
@@ -250,8 +250,9 @@ impl StreamState {
         if self.ended {
             return true;
         }
-        if self.outbox.push_live(watcher, revision, changes, options) {
-            self.told = self.told.max(revision);
+        let told = self.told.max(revision);
+        if self.outbox.push_live(watcher, told, changes, options) {
+            self.told = told;
             return true;
         }
         self.lag(watcher, revision);

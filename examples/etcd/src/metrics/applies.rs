@@ -3,10 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use drystone_kv::reply::Alarm;
 use drystone_kv::runtime::{CommandKind, Observer, Tally};
+use parking_lot::Mutex;
 
-use super::Counter;
 use super::histogram::{APPLY, Histogram};
+use super::{Counter, alarm_name};
+use crate::identity::MemberId;
 
 /// How long it takes to apply what was agreed on. Commands are applied in batches; every command of
 /// a batch that took long was answered late.
@@ -21,6 +24,8 @@ pub(crate) struct Applies {
     pub(crate) leases_expired: Counter,
     /// By kind of command: how long those took that were refused, and those that were done.
     times: [[Histogram; 2]; CommandKind::ALL.len()],
+    /// The alarms that the log knows of.
+    alarms: Mutex<Vec<Alarm>>,
     restoring: AtomicBool,
 }
 
@@ -33,6 +38,7 @@ impl Applies {
             put_bytes: Counter::default(),
             leases_expired: Counter::default(),
             times: std::array::from_fn(|_| [Histogram::new(APPLY), Histogram::new(APPLY)]),
+            alarms: Mutex::default(),
             restoring: AtomicBool::new(false),
         }
     }
@@ -98,6 +104,19 @@ impl Observer for Applies {
 
     fn lease_expired(&self) {
         self.leases_expired.add(1);
+    }
+
+    fn alarms(&self, raised: &[Alarm]) {
+        let mut known = self.alarms.lock();
+        for alarm in raised.iter().filter(|alarm| !known.contains(alarm)) {
+            let (kind, member) = (alarm_name(alarm.kind), MemberId(alarm.member));
+            tracing::warn!(alarm = kind, from = %member, "alarm raised");
+        }
+        for alarm in known.iter().filter(|alarm| !raised.contains(alarm)) {
+            let (kind, member) = (alarm_name(alarm.kind), MemberId(alarm.member));
+            tracing::warn!(alarm = kind, from = %member, "alarm disarmed");
+        }
+        raised.clone_into(&mut known);
     }
 
     fn restoring(&self, under_way: bool) {

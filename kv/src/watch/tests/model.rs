@@ -379,12 +379,13 @@ impl Client {
                 let view = self.view(id);
                 assert!(!view.created, "created once");
                 view.created = true;
+                view.tell(revision);
                 if view.request.start.is_none() {
                     assert_eq!(revision + 1, view.start, "from now on");
                 }
             }
             WatchMessage::Events { id, revision, events, more_fragments } => {
-                assert!(revision <= world.hub.notified());
+                assert!(revision <= oracle.newest());
                 let options = self.options;
                 self.view(id).tell(revision);
                 self.view(id).see(oracle, revision, &events, more_fragments, &options);

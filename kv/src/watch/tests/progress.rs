@@ -49,6 +49,27 @@ fn progress_waits_until_the_hub_has_reached_what_created_said() {
     expect(&mut stream, &["0 created 2", "progress 2"]);
 }
 
+// The same of events that were there before, and of the next ones.
+#[test]
+fn events_do_not_go_behind_what_created_said() {
+    let world = World::new();
+    world.write([put("a", "1")]);
+    let published = world.oracle.publish([put("a", "2"), put("b", "1")]);
+    let later = world.oracle.publish([put("b", "2")]);
+    let mut stream = world.stream();
+    stream.control().create(WatchRequest { start: Some(2), ..key("a") }).unwrap();
+    stream.control().create(WatchRequest { start: Some(3), ..key("b") }).unwrap();
+    expect(&mut stream, &["0 created 4", "1 created 4", "0 [4] a@2=1"]);
+    world.hub.notify(&published);
+    expect(&mut stream, &["0 [4] a@3=2", "1 [4] b@3=1"]);
+    assert!(!stream.control().request_progress());
+    assert!(stream.control().cancel(WatchId(0)));
+    expect(&mut stream, &["0 canceled"]);
+    world.hub.notify(&later);
+    assert!(stream.control().request_progress());
+    expect(&mut stream, &["1 [4] b@4=2", "progress 4"]);
+}
+
 // While a revision is being told, some watchers have heard of it and others have not.
 #[test]
 fn progress_is_silent_while_a_revision_is_being_told() {

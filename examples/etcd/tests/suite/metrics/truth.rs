@@ -1,9 +1,11 @@
 //! Numbers that follow what is done.
 
 use drystone_etcd_api::client::{Client, Config, connect};
+use drystone_etcd_api::etcdserverpb::alarm_request::AlarmAction;
 use drystone_etcd_api::etcdserverpb::{
-    CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
-    LeaseRevokeRequest, PutRequest, RangeRequest, SnapshotRequest, WatchCreateRequest,
+    AlarmRequest, AlarmType, CompactionRequest, DefragmentRequest, DeleteRangeRequest,
+    HashKvRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RangeRequest,
+    SnapshotRequest, WatchCreateRequest,
 };
 
 use super::page::{Page, get};
@@ -210,4 +212,30 @@ fn what_is_slow_is_logged_in_etcds_words() {
     assert!(log.contains("\"request\":\"1 Put\""), "{log}");
     let page = Page::fetch(&server.client_address());
     assert!(page.number("etcd_server_slow_apply_total", &[]) >= 1.0);
+}
+
+/// An alarm stops all writes: whoever reads the log of any member must find when it came and went.
+#[test]
+fn alarms_are_logged_in_etcds_words() {
+    let server = Server::start(&programs::ours(), &[]);
+    let alarm = |action: AlarmAction| AlarmRequest {
+        action: action.into(),
+        alarm: AlarmType::Nospace.into(),
+        member_id: 0xabc,
+    };
+    in_a_runtime(async {
+        let mut client = client(&server).await.maintenance();
+        for action in [AlarmAction::Activate, AlarmAction::Activate, AlarmAction::Deactivate] {
+            client.alarm(alarm(action)).await.expect("an alarm is changed");
+        }
+    });
+    let log = server.whole_log();
+    for text in ["\"msg\":\"alarm raised\"", "\"msg\":\"alarm disarmed\""] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(text)).collect();
+        let [line] = lines[..] else { panic!("once {text}: {log}") };
+        assert!(
+            line.contains("\"alarm\":\"NOSPACE\"") && line.contains("\"from\":\"abc\""),
+            "{line}"
+        );
+    }
 }
