@@ -26,8 +26,9 @@ pub(crate) struct Oracle {
     /// All that was applied, the first at index 1, and where the store stood after each.
     log: Vec<(Entry, Moment)>,
     replies: BTreeMap<Index, Result<Reply, Refusal>>,
-    /// Each lease that was ever granted. Nobody grants a name twice.
-    leases: BTreeMap<LeaseId, LeaseLife>,
+    /// Each lease that was ever granted. No client grants a name twice, but the network may double a
+    /// grant and deliver it again when the lease is gone.
+    leases: BTreeMap<LeaseId, Vec<LeaseLife>>,
     /// Until when each lease lives at least, in the world's time.
     promises: BTreeMap<LeaseId, u64>,
     /// When leases ended by themselves.
@@ -95,12 +96,11 @@ impl Oracle {
         match (&command, &outcome) {
             (Command::LeaseGrant(grant), Ok(_)) => {
                 let life = LeaseLife { ttl: grant.ttl, granted: index, ended: None };
-                let before = self.leases.insert(grant.id, life);
-                assert!(before.is_none(), "clients give each lease a name of its own");
+                self.leases.entry(grant.id).or_default().push(life);
             }
             (Command::LeaseRevoke(revoke), Ok(_)) => {
-                let life = self.leases.get_mut(&revoke.id);
-                life.expect("the model knows it").ended = Some(index);
+                let lives = self.leases.get_mut(&revoke.id).expect("the model knows it");
+                lives.last_mut().expect("it was granted").ended = Some(index);
             }
             _ => {}
         }
@@ -152,20 +152,22 @@ impl Oracle {
 
     /// A lease as it stood once everything up to `at` was applied.
     fn lease(&self, id: LeaseId, at: Index, then: Moment) -> Option<Lease> {
-        let life = self.leases.get(&id)?;
-        let stood = life.granted <= at && life.ended.is_none_or(|ended| at < ended);
+        let stood =
+            |life: &&LeaseLife| life.granted <= at && life.ended.is_none_or(|ended| at < ended);
+        let life = self.leases.get(&id)?.iter().find(stood)?;
         let keys = self.model.keys_then(id, then.revision);
-        stood.then(|| Lease { ttl: life.ttl, keys: keys.into_iter().collect() })
+        Some(Lease { ttl: life.ttl, keys: keys.into_iter().collect() })
     }
 
     /// A client that knew everything up to `known` when it asked was told that a lease lives for
     /// so many seconds more, or that there is none.
     pub(crate) fn check_kept_alive(&self, id: LeaseId, told: Option<i64>, known: Index) {
-        let life = self.leases.get(&id);
-        match (told, life) {
-            (None, life) => {
-                let gone = life.is_none_or(|life| life.ended.is_some());
-                assert!(gone, "lease {id} is said to be gone, and stands");
+        let lives = self.leases.get(&id);
+        match (told, lives.and_then(|lives| lives.last())) {
+            (None, _) => {
+                let mut lives = lives.into_iter().flatten();
+                let stands = lives.next().is_some_and(|life| life.ended.is_none());
+                assert!(!stands, "lease {id} is said to be gone, and stands");
             }
             (Some(ttl), Some(life)) => {
                 assert_eq!(ttl, life.ttl, "lease {id} was granted another time");

@@ -1,6 +1,7 @@
 //! One seed: a group is built, hurt, healed, and must have kept every promise.
 
 mod client;
+mod exile;
 mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::member::{Call, Event, Member, node};
 use crate::oracle::Oracle;
 use crate::plan::{ELECTION, Plan};
 use client::{Asked, Client, Unproven};
+use exile::Exile;
 use watcher::Watcher;
 
 /// Within how many ticks all must be well once nothing goes wrong any more.
@@ -144,6 +146,7 @@ struct Run<'a> {
     /// Syncs of member 1, if they are counted.
     syncs: Arc<AtomicU64>,
     operate_at: u64,
+    exile: Exile,
     report: Report,
 }
 
@@ -196,6 +199,7 @@ impl<'a> Run<'a> {
             mends: Vec::new(),
             syncs,
             operate_at: never(plan.operate),
+            exile: Exile::new(plan.exile),
             report: Report::default(),
         }
     }
@@ -215,7 +219,8 @@ impl<'a> Run<'a> {
         let restart = self.restarts.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
         let mend = self.mends.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
         let disks = self.cut_at.min(self.fail_at).min(mend);
-        let own = client.min(watcher).min(restart).min(disks).min(self.operate_at);
+        let acts = self.operate_at.min(self.exile.next_at());
+        let own = client.min(watcher).min(restart).min(disks).min(acts);
         let next = own.min(self.trouble.next_at()).min(limit);
         if let Some(happened) = self.world.step_until(next) {
             return self.look(happened.node);
@@ -250,6 +255,8 @@ impl<'a> Run<'a> {
         } else if now >= self.operate_at {
             self.operate_at = now + self.rng.range(1..2 * self.plan.operate);
             self.operate();
+        } else if now >= self.exile.next_at() {
+            self.exile();
         } else if now >= client {
             self.ask();
         } else if now >= watcher {
@@ -293,7 +300,8 @@ impl<'a> Run<'a> {
         }
         let (news, answers) =
             (std::mem::take(&mut member.news), std::mem::take(&mut member.answers));
-        self.report.taken_over += std::mem::take(&mut member.taken_over);
+        let taken_over = std::mem::take(&mut member.taken_over);
+        self.report.taken_over += taken_over;
         let life = member.life();
         let newer = self.shown.get(&id).is_none_or(|(of, _)| *of != life);
         let changed = !news.is_empty() || newer;
@@ -327,11 +335,15 @@ impl<'a> Run<'a> {
         for (call, told) in answers {
             self.answered(call, told);
         }
+        if taken_over > 0 && !newer && self.world.is_up(id) {
+            self.strike(id);
+        }
     }
 
     /// Nothing goes wrong any more, and all must come to be of one mind.
     fn calm(&mut self) {
         (self.cut_at, self.fail_at, self.operate_at) = (u64::MAX, u64::MAX, u64::MAX);
+        self.end_exiles();
         let all: Vec<NodeId> = self.world.ids().collect();
         self.mends.clear();
         for id in &all {

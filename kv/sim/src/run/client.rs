@@ -32,6 +32,11 @@ impl Client {
     pub(crate) fn new(node: NodeId) -> Client {
         Client { at: 0, node, waits_for: None }
     }
+
+    /// Gives up what it waits for, and asks this one from now on.
+    pub(crate) fn turn_to(&mut self, node: NodeId) {
+        (self.node, self.waits_for) = (node, None);
+    }
 }
 
 /// What somebody knows to be done.
