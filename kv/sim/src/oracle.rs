@@ -26,8 +26,8 @@ pub(crate) struct Oracle {
     /// All that was applied, the first at index 1, and where the store stood after each.
     log: Vec<(Entry, Moment)>,
     replies: BTreeMap<Index, Result<Reply, Refusal>>,
-    /// Each lease that was ever granted. No client grants a name twice, but the network may double a
-    /// grant and deliver it again when the lease is gone.
+    /// Each lease that was ever granted. No client grants a name twice, but the network may double
+    /// a grant and deliver it again when the lease is gone.
     leases: BTreeMap<LeaseId, Vec<LeaseLife>>,
     /// Until when each lease lives at least, in the world's time.
     promises: BTreeMap<LeaseId, u64>,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use drystone_raft_sim::DRIFT_PPM;
 
-/// Runs `raft-sim`; what it says of the seed that failed, and the arguments that it wants next time.
+/// Runs `raft-sim`; what it says of the seed that failed, and the arguments that replay it.
 fn fail(arguments: &[String]) -> (String, Vec<String>) {
     let run = Command::new(env!("CARGO_BIN_EXE_raft-sim")).args(arguments).output();
     let run = run.expect("it was built for this test");
