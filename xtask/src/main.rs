@@ -34,6 +34,9 @@ chores:
                  protocol bugs put into the consensus core on purpose, each hunted by the simulator
                  for ten minutes at most; TEXT,TEXT choose by name, `unfound` those
                  that were not found the last time
+  mutants --kv-sim [TEXT] [--seconds N]
+                 bugs put into the store and the log beneath it on purpose, each hunted by the
+                 store's simulator for three minutes at most
   mutants --server [TEXT] [--seconds N]
                  bugs put into the server on purpose, each hunted by a cluster of processes under
                  faults (etcd-faults) for three minutes at most
@@ -47,6 +50,7 @@ enum Chore {
     Loom,
     Fuzz { target: &'static str, seconds: u32 },
     Mutants { filter: String, seconds: u64 },
+    StoreMutants { filter: String, seconds: u64 },
     ServerMutants { filter: String, seconds: u64 },
     PastBugs { filter: String },
     Help,
@@ -61,6 +65,10 @@ fn parse(words: &[&str]) -> Option<Chore> {
         ["fuzz", name] => Chore::Fuzz { target: fuzz_target(name)?, seconds: fuzz::SECONDS },
         ["fuzz", name, "--seconds", count] => {
             Chore::Fuzz { target: fuzz_target(name)?, seconds: count.parse().ok()? }
+        }
+        ["mutants", "--kv-sim", rest @ ..] => {
+            let (filter, seconds) = parse_hunt(rest, mutants::kv_sim::SECONDS)?;
+            Chore::StoreMutants { filter, seconds }
         }
         ["mutants", "--server", rest @ ..] => {
             let (filter, seconds) = parse_hunt(rest, mutants::server::SECONDS)?;
@@ -102,6 +110,8 @@ fn main() -> ExitCode {
         Some(Chore::Fuzz { target, seconds }) => fuzz::run(target, seconds),
         Some(Chore::Mutants { filter, seconds }) => test::target_dir()
             .and_then(|target| mutants::run(&test::root(), &target, &filter, seconds)),
+        Some(Chore::StoreMutants { filter, seconds }) => test::target_dir()
+            .and_then(|target| mutants::kv_sim::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::ServerMutants { filter, seconds }) => test::target_dir()
             .and_then(|target| mutants::server::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::PastBugs { filter }) => test::target_dir()
@@ -143,6 +153,8 @@ mod tests {
         let (filter, seconds) = ("watch".to_owned(), 60);
         let hunt = ["mutants", "--server", "watch", "--seconds", "60"];
         assert_eq!(parse(&hunt), Some(Chore::ServerMutants { filter, seconds }));
+        let (filter, seconds) = (String::new(), mutants::kv_sim::SECONDS);
+        assert_eq!(parse(&["mutants", "--kv-sim"]), Some(Chore::StoreMutants { filter, seconds }));
         assert_eq!(parse(&["mutants", "--sever"]), None);
         let filter = "14370".to_owned();
         assert_eq!(parse(&["mutants", "--past", "14370"]), Some(Chore::PastBugs { filter }));

@@ -7,8 +7,8 @@
 //!     raft/sim/MUTANTS.md ◄── time, steps, what was seen ◄── does it fail without the bug too? no
 //! ```
 //!
-//! Those of the server are hunted by other means, in [`server`]; those that etcd has had by tests,
-//! in [`past`].
+//! Those of the store are hunted by its own simulator, in [`kv_sim`]; those of the server by other
+//! means, in [`server`]; those that etcd has had by tests, in [`past`].
 //!
 //! The bugs are kept as texts to be replaced ([`Mutant`]), not as flags in the code: the core stays
 //! readable. The copy keeps its build, so that a bug costs the building of the core and the
@@ -16,6 +16,7 @@
 //! well finds nothing, and the hunt goes on behind it.
 
 mod flaw;
+pub(crate) mod kv_sim;
 mod mutant;
 pub(crate) mod past;
 mod patch;

@@ -46,6 +46,15 @@ pub struct Fact {
     pub after: Option<KeyValue>,
 }
 
+/// Where a store stood: what a read of the past depends on beside the past itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The newest main revision.
+    pub revision: u64,
+    /// The oldest readable main revision.
+    pub compacted: Option<u64>,
+}
+
 /// The model: all there is to know about a store.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -166,8 +175,14 @@ impl Model {
     /// The keys that hang on a lease: those whose newest put says so.
     #[must_use]
     pub fn keys_of(&self, lease: LeaseId) -> Vec<Bytes> {
+        self.keys_then(lease, u64::MAX)
+    }
+
+    /// The keys that hung on a lease after all changes of main revision `at`.
+    #[must_use]
+    pub fn keys_then(&self, lease: LeaseId, at: u64) -> Vec<Bytes> {
         let hangs = |kv: &&KeyValue| lease.0 != 0 && kv.lease == lease;
-        self.present.values().filter(hangs).map(|kv| kv.key.clone()).collect()
+        self.world(at).values().filter(hangs).map(|kv| kv.key.clone()).collect()
     }
 
     /// The newest revision that the next operation of the present command sees.
@@ -225,31 +240,32 @@ impl Model {
         }
     }
 
+    /// Where it stands now.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { revision: self.revision, compacted: self.compacted }
+    }
+
     /// A read outside of any command.
     ///
     /// # Errors
     /// The refusal that the store must give.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Refusal> {
         self.refuse_if_corrupt()?;
-        self.check_revision(request)?;
-        Ok(self.read(request))
+        self.range_then(request, self.moment())
     }
 
-    fn check_revision(&self, request: &RangeRequest) -> Result<(), Refusal> {
-        let at = request.revision.unwrap_or(self.revision);
-        if at > self.revision {
-            return Err(Refusal::FutureRevision { newest: self.revision });
-        }
-        match self.compacted {
-            Some(compacted) if at < compacted => Err(Refusal::Compacted { compacted }),
-            _ => Ok(()),
-        }
+    /// A read as a store answers that stood where this one did at `then`. Alarms are not looked at.
+    ///
+    /// # Errors
+    /// The refusal that the store must give.
+    pub fn range_then(&self, request: &RangeRequest, then: Moment) -> Result<RangeReply, Refusal> {
+        check_revision(request, then)?;
+        Ok(self.read(request, then.revision))
     }
 
-    /// A read at a revision that has been, whether or not it is compacted since.
-    #[must_use]
-    pub fn read(&self, request: &RangeRequest) -> RangeReply {
-        let newest = self.newest();
+    /// A read of what is readable, when `newest` was the newest revision.
+    fn read(&self, request: &RangeRequest, newest: u64) -> RangeReply {
         let mut kvs = self.alive(&request.range, request.revision.unwrap_or(newest));
         let count = kvs.len() as u64;
         if request.count_only {
@@ -336,6 +352,17 @@ impl Model {
         }
         let alarms = if change.raise || stood { vec![alarm] } else { Vec::new() };
         AlarmReply { revision: self.revision, alarms }
+    }
+}
+
+fn check_revision(request: &RangeRequest, then: Moment) -> Result<(), Refusal> {
+    let at = request.revision.unwrap_or(then.revision);
+    if at > then.revision {
+        return Err(Refusal::FutureRevision { newest: then.revision });
+    }
+    match then.compacted {
+        Some(compacted) if at < compacted => Err(Refusal::Compacted { compacted }),
+        _ => Ok(()),
     }
 }
 

@@ -28,13 +28,14 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    /// Those that a few seeds are enough for: all but [`Flaw::SaveOutrunsLog`].
-    pub const ALL: [Flaw; 10] = [
+    /// All of them.
+    pub const ALL: [Flaw; 11] = [
         Flaw::ApplyTwice,
         Flaw::DropCommand,
         Flaw::EarlyAnswer,
         Flaw::LocalRead,
         Flaw::SaveLies,
+        Flaw::SaveOutrunsLog,
         Flaw::DeafToDisk,
         Flaw::ShortenTooFar,
         Flaw::WatchTwice,

@@ -9,6 +9,7 @@ mod flaw;
 mod member;
 mod oracle;
 mod plan;
+mod requests;
 mod run;
 
 pub use changes::Changes;

@@ -21,9 +21,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drystone_kv::command::RangeRequest;
+use drystone_kv::command::{RangeRequest, Txn};
 use drystone_kv::engines::AnyEngine;
-use drystone_kv::reply::{RangeReply, Reply};
+use drystone_kv::lease::Lease;
+use drystone_kv::reply::{RangeReply, Reply, TxnReply};
 use drystone_kv::runtime::parts::{Folder, Lessor, Origin, seal, take_over};
 use drystone_kv::{Checkpoint, LeaseId, Refusal, Store};
 use drystone_raft::store::Store as Log;
@@ -59,9 +60,28 @@ pub(crate) enum Parcel {
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
     Command(Bytes),
-    Linear(RangeRequest),
-    Serial(RangeRequest),
+    /// A read that a quorum confirms.
+    Linear(Look),
+    /// A read of what the member happens to have.
+    Serial(Look),
     KeepAlive(LeaseId),
+}
+
+/// What a read is of.
+#[derive(Debug, Clone)]
+pub(crate) enum Look {
+    Range(RangeRequest),
+    /// One that only reads.
+    Txn(Txn),
+    Lease(LeaseId),
+}
+
+/// What a read has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Range(RangeReply),
+    Txn(TxnReply),
+    Lease(Option<Lease>),
 }
 
 /// What a client is told.
@@ -69,7 +89,8 @@ pub(crate) enum Ask {
 pub(crate) enum Told {
     /// What became of a command, and where it stands in the log.
     Applied(Index, Result<Reply, Refusal>),
-    Read(Result<RangeReply, Refusal>),
+    /// What a read has found once everything up to there was applied.
+    Read(Index, Result<Seen, Refusal>),
     KeptAlive(Option<i64>),
     /// Certainly not done.
     NotDone,
@@ -112,7 +133,7 @@ impl fmt::Debug for Frozen {
 #[derive(Debug)]
 enum Waiting {
     Command(Call),
-    Linear(Call, RangeRequest),
+    Linear(Call, Look),
     Office(Call, NodeId, LeaseId, Term),
     TakeUp(Term),
     Revoke(LeaseId),
@@ -370,12 +391,12 @@ impl Member {
                 let sealed = seal(origin, &data);
                 out.send(node(leader), Parcel::Propose(call, sealed));
             }
-            Ask::Linear(request) if self.disk.flaw != Some(Flaw::LocalRead) => {
-                let ticket = self.ticket(Some(Waiting::Linear(call, request)));
+            Ask::Linear(look) if self.disk.flaw != Some(Flaw::LocalRead) => {
+                let ticket = self.ticket(Some(Waiting::Linear(call, look)));
                 let mode = drystone_raft::ReadMode::Index;
                 self.feed(now, Some(Input::Read { ticket, mode }), out);
             }
-            Ask::Linear(request) | Ask::Serial(request) => self.read(call, &request),
+            Ask::Linear(look) | Ask::Serial(look) => self.read(call, &look),
             Ask::KeepAlive(lease) if leads => self.keep_alive(now, call, out.me(), lease, out),
             Ask::KeepAlive(lease) => match leader {
                 Some(leader) => out.send(node(leader), Parcel::KeepAlive(call, lease)),
@@ -384,14 +405,21 @@ impl Member {
         }
     }
 
-    fn read(&mut self, call: Call, request: &RangeRequest) {
-        match self.store.range(request) {
-            Ok(reply) => self.answers.push((call, Told::Read(Ok(reply)))),
-            Err(drystone_kv::Error::Refused(why)) => {
-                self.answers.push((call, Told::Read(Err(why))));
-            }
-            Err(error) => self.refuse("read", &error),
+    fn read(&mut self, call: Call, look: &Look) {
+        if self.refused.is_some() {
+            return;
         }
+        let seen = match look {
+            Look::Range(request) => self.store.range(request).map(Seen::Range),
+            Look::Txn(txn) => self.store.read_txn(txn).map(Seen::Txn),
+            Look::Lease(id) => Ok(Seen::Lease(self.store.lease(*id))),
+        };
+        let told = match seen {
+            Ok(seen) => Ok(seen),
+            Err(drystone_kv::Error::Refused(why)) => Err(why),
+            Err(error) => return self.refuse("read", &error),
+        };
+        self.answers.push((call, Told::Read(self.applied, told)));
     }
 
     /// Its disk has refused something.

@@ -10,20 +10,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use drystone_kv::command::RangeRequest;
 use drystone_kv::engine::Engine;
-use drystone_kv::reply::{RangeReply, Reply};
+use drystone_kv::lease::Lease;
+use drystone_kv::reply::Reply;
 use drystone_kv::runtime::parts::open;
 use drystone_kv::{Command, Error, KeyRange, LeaseId, Refusal, Store};
-use drystone_kv_model::{Fact, Model};
+use drystone_kv_model::{Model, Moment};
 use drystone_raft::{Entry, Index, Payload};
 
+use crate::member::{Look, Seen};
 use crate::plan::SECOND;
 
 /// What the group has done.
 pub(crate) struct Oracle {
     pub(crate) model: Model,
-    /// All that was applied, the first at index 1, and the revision after each.
-    log: Vec<(Entry, u64)>,
+    /// All that was applied, the first at index 1, and where the store stood after each.
+    log: Vec<(Entry, Moment)>,
     replies: BTreeMap<Index, Result<Reply, Refusal>>,
+    /// Each lease that was ever granted. No client grants a name twice, but the network may double
+    /// a grant and deliver it again when the lease is gone.
+    leases: BTreeMap<LeaseId, Vec<LeaseLife>>,
     /// Until when each lease lives at least, in the world's time.
     promises: BTreeMap<LeaseId, u64>,
     /// When leases ended by themselves.
@@ -32,12 +37,20 @@ pub(crate) struct Oracle {
     pub(crate) given_up: BTreeSet<LeaseId>,
 }
 
+/// From where to where in the log a lease stood.
+struct LeaseLife {
+    ttl: i64,
+    granted: Index,
+    ended: Option<Index>,
+}
+
 impl Oracle {
     pub(crate) fn new() -> Oracle {
         Oracle {
             model: Model::new(),
             log: Vec::new(),
             replies: BTreeMap::new(),
+            leases: BTreeMap::new(),
             promises: BTreeMap::new(),
             expired: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -55,10 +68,12 @@ impl Oracle {
         self.log.get(place).map(|(entry, _)| entry.term)
     }
 
-    /// The newest revision once everything up to `index` is applied.
-    pub(crate) fn revision_at(&self, index: Index) -> u64 {
+    /// Where the store stands once everything up to `index` is applied.
+    pub(crate) fn moment(&self, index: Index) -> Moment {
+        assert!(index <= self.last(), "somebody was shown what nobody has applied");
         let place = usize::try_from(index.0).expect("logs are short here");
-        if place == 0 { 1 } else { self.log[place - 1].1 }
+        let fresh = Moment { revision: 1, compacted: None };
+        place.checked_sub(1).map_or(fresh, |place| self.log[place].1)
     }
 
     /// A member handles an entry.
@@ -72,12 +87,23 @@ impl Oracle {
         if let Payload::Data(data) = &entry.payload {
             self.apply(entry.index, data, now);
         }
-        self.log.push((entry, self.model.revision));
+        self.log.push((entry, self.model.moment()));
     }
 
     fn apply(&mut self, index: Index, data: &Bytes, now: u64) {
         let (_, command) = open(data).expect("clients send commands");
         let outcome = self.model.apply(&command);
+        match (&command, &outcome) {
+            (Command::LeaseGrant(grant), Ok(_)) => {
+                let life = LeaseLife { ttl: grant.ttl, granted: index, ended: None };
+                self.leases.entry(grant.id).or_default().push(life);
+            }
+            (Command::LeaseRevoke(revoke), Ok(_)) => {
+                let lives = self.leases.get_mut(&revoke.id).expect("the model knows it");
+                lives.last_mut().expect("it was granted").ended = Some(index);
+            }
+            _ => {}
+        }
         if let (Command::LeaseRevoke(revoke), Ok(_)) = (&command, &outcome)
             && !self.given_up.contains(&revoke.id)
         {
@@ -86,11 +112,6 @@ impl Oracle {
             assert!(now >= until, "lease {} ended at {now}, and was to live to {until}", revoke.id);
         }
         self.replies.insert(index, outcome);
-    }
-
-    /// All changes of keys, oldest first.
-    pub(crate) fn changes(&self) -> &[Fact] {
-        &self.model.history
     }
 
     /// A client was told what became of a command.
@@ -112,15 +133,49 @@ impl Oracle {
         assert_eq!(*told, self.replies[&index], "command {call} was answered wrongly");
     }
 
-    /// A client was told what stands in a range.
-    pub(crate) fn check_read(&self, request: &RangeRequest, told: &RangeReply) {
-        let newest = self.model.revision;
-        assert!(told.revision <= newest, "a read of what was never written");
-        let at = request.revision.unwrap_or(told.revision);
-        assert!(at <= told.revision, "a read of revision {at}, of {}", told.revision);
-        let right = self.model.read(&RangeRequest { revision: Some(at), ..request.clone() });
-        let right = RangeReply { revision: told.revision, ..right };
-        assert_eq!(*told, right, "a read at revision {at}: {request:?}");
+    /// A client was told what a member found that had applied everything up to `at`.
+    pub(crate) fn check_look(
+        &self,
+        call: u64,
+        look: &Look,
+        at: Index,
+        told: &Result<Seen, Refusal>,
+    ) {
+        let then = self.moment(at);
+        let right = match look {
+            Look::Range(request) => self.model.range_then(request, then).map(Seen::Range),
+            Look::Txn(txn) => self.model.read_txn_then(txn, then).map(Seen::Txn),
+            Look::Lease(id) => Ok(Seen::Lease(self.lease(*id, at, then))),
+        };
+        assert_eq!(*told, right, "read {call} at {at}, {then:?}: {look:?}");
+    }
+
+    /// A lease as it stood once everything up to `at` was applied.
+    fn lease(&self, id: LeaseId, at: Index, then: Moment) -> Option<Lease> {
+        let stood =
+            |life: &&LeaseLife| life.granted <= at && life.ended.is_none_or(|ended| at < ended);
+        let life = self.leases.get(&id)?.iter().find(stood)?;
+        let keys = self.model.keys_then(id, then.revision);
+        Some(Lease { ttl: life.ttl, keys: keys.into_iter().collect() })
+    }
+
+    /// A client that knew everything up to `known` when it asked was told that a lease lives for
+    /// so many seconds more, or that there is none.
+    pub(crate) fn check_kept_alive(&self, id: LeaseId, told: Option<i64>, known: Index) {
+        let lives = self.leases.get(&id);
+        match (told, lives.and_then(|lives| lives.last())) {
+            (None, _) => {
+                let mut lives = lives.into_iter().flatten();
+                let stands = lives.next().is_some_and(|life| life.ended.is_none());
+                assert!(!stands, "lease {id} is said to be gone, and stands");
+            }
+            (Some(ttl), Some(life)) => {
+                assert_eq!(ttl, life.ttl, "lease {id} was granted another time");
+                let ended = life.ended.filter(|ended| *ended <= known);
+                assert_eq!(ended, None, "lease {id} was known to be gone, and is kept alive");
+            }
+            (Some(_), None) => panic!("lease {id} is kept alive, and was never granted"),
+        }
     }
 
     /// A member that has applied all there is has what the model has, at every revision that can

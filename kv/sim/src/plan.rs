@@ -37,6 +37,9 @@ pub struct Plan {
     pub cut: u64,
     /// Ticks between two moments at which a disk begins to fail, or is full; 0 for none.
     pub fail: u64,
+    /// Ticks between the end of one exile of a leader and the next; 0 for none. Members then crash
+    /// where they take a state over.
+    pub exile: u64,
     /// Member 1 loses its power at this sync, counted from 1.
     pub cut_at_sync: Option<u64>,
     /// A bug to be planted.
@@ -99,7 +102,7 @@ impl Plan {
         } else {
             Link::stream(1..4)
         };
-        Plan {
+        let plan = Plan {
             founders: *rng.pick(&[3, 3, 5]),
             spares: rng.below(3),
             operations: 2_000,
@@ -108,12 +111,24 @@ impl Plan {
             operate: *rng.pick(&[0, 2 * ELECTION, 5 * ELECTION]),
             cut: *rng.pick(&[0, 6 * ELECTION, 20 * ELECTION]),
             fail: *rng.pick(&[0, 6 * ELECTION, 20 * ELECTION]),
+            exile: 0,
             cut_at_sync: None,
             flaw: None,
             ways,
             profile,
             link,
-        }
+        };
+        if rng.below(8) == 0 { plan.with_exiles() } else { plan }
+    }
+
+    /// Leaders come back from exile all the time, to others who have forgotten what they lack.
+    fn with_exiles(mut self) -> Plan {
+        self.exile = 3 * ELECTION;
+        // Who makes the network whole after a partition would end an exile, too.
+        self.profile.partition = Woe::NEVER;
+        // The log is shortened at once, and slow to be durable.
+        (self.ways.save_bytes, self.ways.kept, self.ways.slow) = (300, 0, 20);
+        self
     }
 
     /// Nothing goes wrong but what is asked for, and little is done.
@@ -122,6 +137,7 @@ impl Plan {
         self.profile = Profile::calm();
         self.link = Link::stream(1..4);
         (self.operations, self.cut, self.fail, self.operate) = (150, 0, 0, 0);
+        self.exile = 0;
         self
     }
 }

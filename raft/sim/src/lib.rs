@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
 mod disk;
 mod holdings;
 mod machine;
@@ -13,6 +14,7 @@ mod run;
 mod stored;
 mod watch;
 
+pub use choice::Choice;
 pub use disk::{Disk, Opened, Refused, Snapshot, Start, Unread};
 pub use holdings::Holdings;
 pub use machine::{KEYS, Lists, StateMachine};

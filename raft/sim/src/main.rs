@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use drystone_raft_sim::{Plan, Report, run, run_plan, run_stored};
+use drystone_raft_sim::{Choice, Report};
 use drystone_sim::Seed;
 
 /// Runs simulated groups, one seed after the other, and stops at the first broken promise.
@@ -23,12 +23,8 @@ struct Options {
     /// Stop after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Groups that read on the strength of clocks, which are off by so many parts in a million.
-    #[arg(long)]
-    clocks: Option<u32>,
-    /// Members whose disk is the real store over a file system that crashes, not a model of it.
-    #[arg(long, conflicts_with = "clocks")]
-    store: bool,
+    #[command(flatten)]
+    choice: Choice,
     /// Tell every step of every seed.
     #[arg(long)]
     verbose: bool,
@@ -48,21 +44,16 @@ fn main() {
         let seed = if options.verbose { seed.verbose() } else { seed };
         eprint!("{}", if options.verbose { format!("seed {value}\n") } else { String::new() });
         let before = std::panic::take_hook();
-        let (steps, store) = (total.steps, options.store);
+        let (steps, replay) = (total.steps, options.choice.replay(value));
         std::panic::set_hook(Box::new(move |info| {
             eprintln!("{info}");
             let time = processor_time().unwrap_or_else(|| start.elapsed()).as_secs_f64();
             eprintln!(
                 "seed {value} failed after {steps} steps and {time:.2} s of processor; to replay \
-                 it: raft-sim{} --first {value} --seeds 1 --verbose",
-                if store { " --store" } else { "" }
+                 it: {replay}"
             );
         }));
-        total.add(match options.clocks {
-            Some(ppm) => run_plan(seed.clone(), &Plan::clocks(&mut seed.rng("plan"), ppm)),
-            None if options.store => run_stored(seed),
-            None => run(seed),
-        });
+        total.add(options.choice.run(seed));
         std::panic::set_hook(before);
         seeds += 1;
         if start.elapsed() > told + Duration::from_secs(10) {

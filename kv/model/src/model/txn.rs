@@ -6,7 +6,7 @@ use drystone_kv::command::{Compare, CompareTarget, Relation, Txn, TxnOp};
 use drystone_kv::reply::{TxnOpReply, TxnReply};
 use drystone_kv::types::KeyValue;
 
-use super::Model;
+use super::{Model, Moment, check_revision};
 
 /// A transaction whose compares have all been evaluated.
 struct Decided<'t> {
@@ -33,7 +33,7 @@ impl<'t> Decided<'t> {
 impl Model {
     /// A transaction as a command.
     pub(super) fn txn(&mut self, txn: &Txn) -> Result<TxnReply, Refusal> {
-        let decided = self.decide(txn);
+        let decided = self.decide(txn, u64::MAX);
         self.check(&decided)?;
         Ok(self.run_txn(&decided))
     }
@@ -42,17 +42,36 @@ impl Model {
     ///
     /// # Errors
     /// The refusal that the store must give.
+    ///
+    /// # Panics
+    /// If it could write.
     pub fn read_txn(&self, txn: &Txn) -> Result<TxnReply, Refusal> {
         self.refuse_if_corrupt()?;
-        let decided = self.decide(txn);
-        self.check(&decided)?;
-        Ok(self.clone().run_txn(&decided))
+        self.read_txn_then(txn, self.moment())
+    }
+
+    /// A transaction that only reads, as a store answers that stood where this one did at `then`.
+    /// Alarms are not looked at.
+    ///
+    /// # Errors
+    /// The refusal that the store must give.
+    ///
+    /// # Panics
+    /// If it could write.
+    pub fn read_txn_then(&self, txn: &Txn, then: Moment) -> Result<TxnReply, Refusal> {
+        let decided = self.decide(txn, then.revision);
+        let read = |op: &TxnOp| {
+            let TxnOp::Range(request) = op else { panic!("{op:?} is no read") };
+            self.range_then(request, then).map(TxnOpReply::Range)
+        };
+        let replies = decided.ops().into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(TxnReply { revision: then.revision, succeeded: decided.succeeded, replies })
     }
 
     fn check(&self, decided: &Decided<'_>) -> Result<(), Refusal> {
         for op in decided.ops() {
             match op {
-                TxnOp::Range(request) => self.check_revision(request)?,
+                TxnOp::Range(request) => check_revision(request, self.moment())?,
                 TxnOp::Put(put) => {
                     self.check_kept(put)?;
                     self.check_lease(put)?;
@@ -63,11 +82,12 @@ impl Model {
         Ok(())
     }
 
-    fn decide<'t>(&self, txn: &'t Txn) -> Decided<'t> {
-        let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
+    /// Decides all branches by what was alive after main revision `at`.
+    fn decide<'t>(&self, txn: &'t Txn, at: u64) -> Decided<'t> {
+        let succeeded = txn.compares.iter().all(|compare| self.holds(compare, at));
         let branch = if succeeded { &txn.success } else { &txn.failure };
         let step = |op: &'t TxnOp| match op {
-            TxnOp::Txn(nested) => Step::Nested(self.decide(nested)),
+            TxnOp::Txn(nested) => Step::Nested(self.decide(nested, at)),
             op => Step::Op(op),
         };
         Decided { succeeded, steps: branch.iter().map(step).collect() }
@@ -78,7 +98,9 @@ impl Model {
         for step in &decided.steps {
             replies.push(match step {
                 Step::Nested(nested) => TxnOpReply::Txn(self.run_txn(nested)),
-                Step::Op(TxnOp::Range(request)) => TxnOpReply::Range(self.read(request)),
+                Step::Op(TxnOp::Range(request)) => {
+                    TxnOpReply::Range(self.read(request, self.newest()))
+                }
                 Step::Op(TxnOp::Put(put)) => TxnOpReply::Put(self.put(put)),
                 Step::Op(TxnOp::DeleteRange(delete)) => {
                     TxnOpReply::DeleteRange(self.delete_range(delete))
@@ -89,8 +111,8 @@ impl Model {
         TxnReply { revision: self.newest(), succeeded: decided.succeeded, replies }
     }
 
-    fn holds(&self, compare: &Compare) -> bool {
-        let kvs = self.alive(&compare.range, u64::MAX);
+    fn holds(&self, compare: &Compare, at: u64) -> bool {
+        let kvs = self.alive(&compare.range, at);
         if !kvs.is_empty() {
             return kvs.iter().all(|kv| relates(compare, kv));
         }

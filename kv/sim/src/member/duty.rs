@@ -86,7 +86,7 @@ impl Member {
     /// A quorum has confirmed, and what had to be applied is.
     pub(super) fn serve(&mut self, _now: u64, waiting: Waiting, out: &mut Out<'_>) {
         match waiting {
-            Waiting::Linear(call, request) => self.read(call, &request),
+            Waiting::Linear(call, look) => self.read(call, &look),
             Waiting::Office(call, asker, lease, term) if self.office() == Some(term) => {
                 let ttl = match self.lessor.renew(lease, term) {
                     Some(Renewal::Renewed(ttl)) => Some(ttl),

@@ -4,22 +4,17 @@
 //! read its revision. The store gives every state one revision, so it is enough that each answer is
 //! right at its place, and that its place is behind all that was answered before it was asked.
 
-use drystone_kv::command::{
-    Compact, Compare, CompareTarget, DeleteRange, LeaseGrant, LeaseRevoke, Put, RangeRequest,
-    Relation, Txn, TxnOp,
-};
 use drystone_kv::reply::Reply;
-use drystone_kv::{Command, KeyRange, LeaseId, Refusal};
+use drystone_kv::{Command, LeaseId, Refusal};
 use drystone_raft::Index;
 use drystone_sim::NodeId;
 
 use crate::disk::Disk;
-use crate::member::{Ask, Call, Event, Told};
+use crate::member::{Ask, Call, Event, Look, Told};
 use crate::plan::ELECTION;
+use crate::requests::{Kind, Requests, is_for_ever};
 use crate::run::Run;
 
-/// How many keys there are.
-pub(crate) const KEYS: u64 = 12;
 /// How long a client waits, in ticks.
 const PATIENCE: u64 = 3 * ELECTION;
 
@@ -36,6 +31,11 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(node: NodeId) -> Client {
         Client { at: 0, node, waits_for: None }
+    }
+
+    /// Gives up what it waits for, and asks this one from now on.
+    pub(crate) fn turn_to(&mut self, node: NodeId) {
+        (self.node, self.waits_for) = (node, None);
     }
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 enum What {
     Command(Command),
-    Linear(RangeRequest),
-    Serial(RangeRequest),
+    Linear(Look),
+    Serial(Look),
     KeepAlive(LeaseId),
 }
 
@@ -103,27 +103,39 @@ impl Run<'_> {
                     return;
                 }
                 self.oracle.check_reply(call, &command, index, &told);
-                let revision = self.oracle.revision_at(index);
+                let revision = self.oracle.moment(index).revision;
                 assert!(revision >= floor.revision, "command {call} went before what was read");
-                self.floor.revision = self.floor.revision.max(revision);
+                self.know(index);
             }
-            (What::Linear(request), Told::Read(Ok(reply))) => {
-                let (found, least) = (reply.revision, floor.revision);
-                assert!(found >= least, "read {call} saw revision {found}, not {least}");
-                self.floor.revision = self.floor.revision.max(found);
-                self.oracle.check_read(&request, &reply);
+            (What::Linear(look), Told::Read(at, told)) => {
+                let (found, least) = (self.oracle.moment(at).revision, floor.revision);
+                assert!(
+                    found >= least && at >= floor.index,
+                    "read {call} saw revision {found} at {at}, and {least} at {} was known",
+                    floor.index
+                );
+                self.oracle.check_look(call, &look, at, &told);
+                self.know(at);
             }
-            (What::Serial(request), Told::Read(Ok(reply))) => {
-                self.oracle.check_read(&request, &reply);
+            (What::Serial(look), Told::Read(at, told)) => {
+                self.oracle.check_look(call, &look, at, &told);
+                self.know(at);
             }
-            (What::KeepAlive(lease), Told::KeptAlive(Some(ttl))) => {
-                self.oracle.promise(lease, ttl, at);
-            }
-            (What::KeepAlive(lease), Told::KeptAlive(None)) => {
-                self.leases.retain(|other| *other != lease);
+            (What::KeepAlive(lease), Told::KeptAlive(ttl)) => {
+                self.oracle.check_kept_alive(lease, ttl, floor.index);
+                match ttl {
+                    Some(ttl) => self.oracle.promise(lease, ttl, at),
+                    None => self.leases.retain(|other| *other != lease),
+                }
             }
             _ => {}
         }
+    }
+
+    /// Everything up to `at` is known to be done: somebody was shown it.
+    fn know(&mut self, at: Index) {
+        self.floor.index = self.floor.index.max(at);
+        self.floor.revision = self.floor.revision.max(self.oracle.moment(at).revision);
     }
 
     fn any_node(&mut self) -> NodeId {
@@ -160,8 +172,8 @@ impl Run<'_> {
         let call = self.call_next;
         let ask = match &what {
             What::Command(command) => Ask::Command(encode(command)),
-            What::Linear(request) => Ask::Linear(request.clone()),
-            What::Serial(request) => Ask::Serial(request.clone()),
+            What::Linear(look) => Ask::Linear(look.clone()),
+            What::Serial(look) => Ask::Serial(look.clone()),
             What::KeepAlive(lease) => Ask::KeepAlive(*lease),
         };
         let life = self.world.process(id).map_or(0, crate::member::Member::life);
@@ -171,90 +183,33 @@ impl Run<'_> {
         call
     }
 
-    fn key(&mut self) -> String {
-        format!("k{:02}", self.rng.below(KEYS))
-    }
-
-    fn range(&mut self) -> KeyRange {
-        match self.rng.below(3) {
-            0 => KeyRange::all(),
-            1 => KeyRange { start: self.key().into(), end: Some(self.key().into()) },
-            _ => KeyRange::single(self.key()),
-        }
-    }
-
-    fn put(&mut self) -> Put {
-        let value = format!("{}{}", self.call_next + 1, "x".repeat(self.rng.below(40) as usize));
-        let mut put = Put::new(self.key(), value);
-        put.prev_kv = self.rng.below(4) == 0;
-        if self.rng.below(4) == 0 && !self.leases.is_empty() {
-            put.lease = Some(*self.rng.pick(&self.leases));
-        }
-        put
-    }
-
-    fn request(&mut self) -> RangeRequest {
-        let mut request = RangeRequest::new(self.range());
-        if request.range.start.is_empty() {
-            request.range.start = "k".into();
-        }
-        if self.rng.below(4) == 0 {
-            request.limit = 3;
-        }
-        request
-    }
-
     fn draw(&mut self) -> What {
-        match self.rng.below(40) {
-            0..14 => What::Command(Command::Put(self.put())),
-            14..17 => {
-                let range = KeyRange::single(self.key());
-                let prev_kv = self.rng.below(2) == 0;
-                What::Command(Command::DeleteRange(DeleteRange { range, prev_kv }))
-            }
-            17..24 => What::Command(Command::Txn(self.txn())),
-            24..31 => What::Linear(self.request()),
-            31..34 => What::Serial(self.request()),
-            34 => {
-                let id = LeaseId(i64::try_from(self.call_next + 1).expect("calls are few"));
-                let ttl = 1 + i64::try_from(self.rng.below(6)).expect("it is small");
-                What::Command(Command::LeaseGrant(LeaseGrant { id, ttl }))
-            }
-            35 if self.rng.below(8) == 0 && !self.leases.is_empty() => {
-                let place = self.rng.below(self.leases.len() as u64) as usize;
-                let id = self.leases.swap_remove(place);
-                self.oracle.given_up.insert(id);
-                What::Command(Command::LeaseRevoke(LeaseRevoke { id }))
-            }
-            36 if self.rng.below(4) == 0 => {
-                let revision = self.oracle.model.revision.saturating_sub(self.rng.below(60));
-                What::Command(Command::Compact(Compact { revision }))
-            }
-            _ if !self.leases.is_empty() => What::KeepAlive(*self.rng.pick(&self.leases)),
-            _ => What::Command(Command::Put(self.put())),
-        }
-    }
-
-    /// Compares one key with what somebody has seen, and writes several.
-    fn txn(&mut self) -> Txn {
-        let key = self.key();
-        let seen = self.oracle.model.present().get(key.as_bytes()).cloned();
-        let target = match (self.rng.below(3), seen) {
-            (0, Some(kv)) => CompareTarget::Value(kv.value),
-            (1, Some(kv)) => CompareTarget::Version(i64::try_from(kv.version).unwrap_or(0)),
-            (_, Some(kv)) => CompareTarget::Mod(i64::try_from(kv.mod_revision).unwrap_or(0)),
-            (_, None) => CompareTarget::Create(0),
+        let mut requests = Requests {
+            rng: &mut self.rng,
+            model: &self.oracle.model,
+            leases: &self.leases,
+            serial: self.call_next + 1,
         };
-        let range = KeyRange::single(key.clone());
-        let relation = *self.rng.pick(&[Relation::Equal, Relation::Equal, Relation::Greater]);
-        let put = |run: &mut Run<'_>, key: String| TxnOp::Put(Put { key: key.into(), ..run.put() });
-        let (one, other) = (put(self, key.clone()), put(self, "k99".to_owned()));
-        let read = TxnOp::Range(self.request());
-        Txn {
-            compares: vec![Compare { range, relation, target }],
-            success: vec![one, other, read.clone()],
-            failure: vec![read],
+        let kind = match requests.rng.below(40) {
+            0..13 => Kind::Put,
+            13..16 => Kind::Delete,
+            16..24 => Kind::Txn,
+            24..31 => return What::Linear(requests.look()),
+            31..34 => return What::Serial(requests.look()),
+            34 => Kind::Grant,
+            35 if requests.rng.below(8) == 0 => Kind::Revoke,
+            36 if requests.rng.below(4) == 0 => Kind::Compact,
+            _ if self.leases.is_empty() => Kind::Put,
+            _ => return What::KeepAlive(*requests.rng.pick(&self.leases)),
+        };
+        let command = requests.command(kind);
+        if let Command::LeaseRevoke(revoke) = &command {
+            if is_for_ever(revoke.id) {
+                return What::KeepAlive(revoke.id);
+            }
+            self.oracle.given_up.insert(revoke.id);
         }
+        What::Command(command)
     }
 
     /// The operator adds members, removes them, and has the leadership handed on.

@@ -12,7 +12,7 @@ const SEEDS: u64 = 100;
 fn cry(flaw: Flaw) -> &'static [&'static str] {
     match flaw {
         Flaw::ApplyTwice | Flaw::DropCommand => &["the revision once", "answered wrongly"],
-        Flaw::EarlyAnswer => &["is lost", "where", "answered wrongly", "went before"],
+        Flaw::EarlyAnswer => &["is lost", "where", "answered wrongly", "went before", "was known"],
         Flaw::LocalRead => &[" saw revision "],
         Flaw::SaveLies | Flaw::ShortenTooFar => &["and the log begins behind"],
         Flaw::DeafToDisk => &["had acknowledged", "is lost", "two entries"],

@@ -1,4 +1,5 @@
 //! The simulation in the test run: a few hundred seeds.
 
 mod clocks;
+mod replay;
 mod seeds;
