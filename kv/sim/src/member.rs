@@ -220,6 +220,8 @@ pub(crate) struct Member {
     leaving: Vec<Weak<AnyEngine>>,
     /// The last command, for a flaw that applies it again.
     last_command: Option<Bytes>,
+    /// When the table of members may be proposed again.
+    found_at: u64,
     /// Answers that nobody has fetched.
     pub(crate) answers: Vec<(Call, Told)>,
     /// Entries handled since somebody looked.
@@ -288,6 +290,7 @@ impl Process for Member {
             wanting: Vec::new(),
             leaving: Vec::new(),
             last_command: None,
+            found_at: 0,
             answers: Vec::new(),
             news: Vec::new(),
             taken_over: u64::from(restored),

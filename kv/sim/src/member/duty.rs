@@ -9,6 +9,7 @@ use drystone_sim::NodeId;
 use crate::disk::Disk;
 use crate::flaw::Flaw;
 use crate::member::{Call, Event, Member, Out, Parcel, Told, Waiting};
+use crate::plan::ELECTION;
 
 /// How often it looks, in ticks.
 const PERIOD: u64 = 7;
@@ -53,6 +54,11 @@ impl Member {
     fn keep_roster(&mut self, now: u64, out: &mut Out<'_>) {
         let table = self.store.cluster();
         if table.id.is_none() {
+            // What a group that cannot commit is told at every turn it has to catch up with later.
+            if now < self.found_at {
+                return;
+            }
+            self.found_at = now + ELECTION;
             let founders = self.disk.founders.iter();
             let members = founders.map(|id| Disk::entry(*id, false)).collect();
             let command = Command::ClusterInit { cluster: CLUSTER, members };
