@@ -275,8 +275,8 @@ impl<'a> GroupLog<'a> {
     /// After an error the iterator goes on with what can be read behind it; a node that runs may
     /// have let go of the old records meanwhile.
     pub fn entries(&self, from: Index, through: Index) -> impl Iterator<Item = Result<Entry>> + 'a {
-        let mut wanted =
-            self.book.extents().filter_map(move |extent| extent.part(from, through.next()));
+        let end = Index(through.0.saturating_add(1));
+        let mut wanted = self.book.extents().filter_map(move |extent| extent.part(from, end));
         let mut reader = Reader::new(self.inspection, self.group);
         let mut row = Vec::new().into_iter();
         std::iter::from_fn(move || {
