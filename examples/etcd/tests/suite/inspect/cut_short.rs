@@ -13,6 +13,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::look::{look, told};
@@ -20,6 +21,8 @@ use crate::data_dir::attempt::picture;
 use crate::data_dir::sample::{HEADER_BYTES, LOG, Sample, edit, frames_end};
 use crate::support::tree;
 
+/// More than a group of records takes here.
+const GROUP_BYTES_MAX: u64 = 4096;
 /// The kind of a record that holds entries.
 const RUN: u8 = 2;
 
@@ -56,30 +59,42 @@ fn last_run(data: &Path) -> (PathBuf, usize) {
     segments(data).iter().rev().find_map(in_file).expect("there are entries")
 }
 
-/// Looks at `data`, which has lost the end of its log at `place`: that is said, all before it is
-/// shown, and not a byte is changed.
+/// A copy of `data` that was hurt.
+fn hurt(data: &Path, hurt: impl Fn(&Path)) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let copy = folder.path().join("data");
+    tree::copy(data, &copy);
+    hurt(&copy);
+    folder
+}
+
+/// Looks at `data`, the log of which ends in `file` now, at byte `at` or a group of records sooner.
+/// That is said, all of the entries before it are shown, and not a byte is changed.
 #[track_caller]
-fn check(data: &Path, all: &[u64], place: (&Path, u64)) {
+fn check(data: &Path, all: &[u64], file: &Path, at: usize) {
     let before = picture(data);
-    let hurt = told(data, &[]);
-    assert_eq!(hurt.code, Some(1), "{}", hurt.end);
-    let damage = hurt.end["damage"].as_array().expect("a list");
-    let file = place.0.display().to_string();
+    let told = told(data, &[]);
+    assert_eq!(told.code, Some(1), "{}", told.end);
+    let damage = told.end["damage"].as_array().expect("a list");
+    let file = file.display().to_string();
     let says = |words: &str| {
-        damage.iter().any(|found| {
-            let what = found["what"].as_str().expect("a text");
-            found["file"] == file && found["offset"] == place.1 && what.contains(words)
-        })
+        let what = |found: &&Value| found["what"].as_str().is_some_and(|it| it.contains(words));
+        let found = damage.iter().find(what).unwrap_or_else(|| panic!("{words} in {damage:?}"));
+        assert_eq!(found["file"], file, "{found}");
+        found["offset"].as_u64().expect("a place is named")
     };
-    assert!(says("the log ends here with record"), "{file} at {}: {damage:?}", place.1);
-    assert!(says("but the engine has the effect of entry"), "{damage:?}");
-    let left: Vec<u64> = hurt.entries.iter().filter_map(|entry| entry["index"].as_u64()).collect();
+    let offset = says("the log ends here with record");
+    assert_eq!(says("but the engine has the effect of entry"), offset);
+    let at = at as u64;
+    assert!(offset <= at && at < offset + GROUP_BYTES_MAX, "{offset}, and not {at}");
+    let indexes = told.entries.iter().filter_map(|entry| entry["index"].as_u64());
+    let left: Vec<u64> = indexes.collect();
     assert!(!left.is_empty() && left.len() < all.len(), "{} of {}", left.len(), all.len());
     assert_eq!(left, all[..left.len()], "all before the end is shown");
-    assert_eq!(hurt.summary["log"]["last"], left[left.len() - 1]);
+    assert_eq!(told.summary["log"]["last"], left[left.len() - 1]);
     let people = look(data, &[]);
     assert_eq!(people.code, Some(1));
-    let line = format!("{file}: at byte {}: the log ends here with record", place.1);
+    let line = format!("{file}: at byte {offset}: the log ends here with record");
     assert!(people.out.contains(&line), "{line} in {}", people.out);
     assert!(people.out.contains(&format!("{} printed", left.len())), "{}", people.out);
     assert!(before == picture(data), "a look leaves no trace");
@@ -92,59 +107,36 @@ fn a_log_that_ends_before_what_was_durable_is_told_with_its_place() {
     let data = whole.path().join("data");
     let sound = told(&data, &[]);
     assert_eq!(sound.code, Some(0), "{}", sound.end);
-    let all: Vec<u64> = sound.entries.iter().filter_map(|entry| entry["index"].as_u64()).collect();
+    let indexes = sound.entries.iter().filter_map(|entry| entry["index"].as_u64());
+    let all: Vec<u64> = indexes.collect();
     assert_eq!(sound.summary["engine"]["applied"], all[all.len() - 1], "it was saved");
-    let hurt = |hurt: &dyn Fn(&Path)| {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let copy = folder.path().join("data");
-        tree::copy(&data, &copy);
-        hurt(&copy);
-        folder
-    };
-    // The last record is torn, and nothing stands behind it.
-    let torn = hurt(&|copy| {
-        let (segment, at) = last_run(copy);
-        edit(&segment, |bytes| bytes[at + 24..].fill(0));
-    });
-    let (segment, at) = last_run(&data);
-    let ends = |folder: &TempDir, segment: &Path, at: usize| {
-        let copy = folder.path().join("data");
-        let file = copy.join(segment.strip_prefix(&data).expect("it lies there"));
-        // A group of records counts only if it is whole: it may end sooner.
-        let end = told(&copy, &["log"]).end;
-        let places = end["damage"].as_array().expect("a list").iter();
-        let offsets = places.filter(|found| found["file"] == file.display().to_string());
-        let offset = offsets.filter_map(|found| found["offset"].as_u64()).min();
-        let offset = offset.unwrap_or_else(|| panic!("{} in {end}", file.display()));
-        assert!((HEADER_BYTES as u64..=at as u64).contains(&offset), "{offset}, not up to {at}");
-        (copy, file, offset)
-    };
-    let (copy, file, offset) = ends(&torn, &segment, at);
-    assert!(offset + 4096 > at as u64, "{offset} is close to {at}");
-    check(&copy, &all, (&file, offset));
-    // The file is shorter than it was made.
-    let short = hurt(&|copy| {
-        let (segment, at) = last_run(copy);
-        edit(&segment, |bytes| bytes.truncate(at));
-    });
-    let (copy, file, offset) = ends(&short, &segment, at);
-    assert!(offset + 4096 > at as u64, "{offset} is close to {at}");
-    check(&copy, &all, (&file, offset));
-    // The last file that was written to is gone, and those made behind it.
-    let gone = hurt(&|copy| {
+    // The last record with entries is torn, and nothing stands behind it; or its file ends there.
+    let tear: [fn(&mut Vec<u8>, usize); 2] =
+        [|bytes, at| bytes[at + 24..].fill(0), |bytes, at| bytes.truncate(at)];
+    for tear in tear {
+        let torn = hurt(&data, |copy| {
+            let (segment, at) = last_run(copy);
+            edit(&segment, |bytes| tear(bytes, at));
+        });
+        let copy = torn.path().join("data");
+        let (segment, at) = last_run(&data);
+        let segment = copy.join(segment.strip_prefix(&data).expect("it lies there"));
+        check(&copy, &all, &segment, at);
+    }
+    // That file is gone, and those that were made behind it.
+    let gone = hurt(&data, |copy| {
         let (segment, _) = last_run(copy);
         for file in segments(copy).into_iter().filter(|file| *file >= segment) {
             fs::remove_file(file).expect("it can be removed");
         }
     });
-    let left = segments(&gone.path().join("data"));
+    let copy = gone.path().join("data");
+    let left = segments(&copy);
     let last = left.last().expect("there are several segments");
-    let original = data.join(last.strip_prefix(gone.path().join("data")).expect("it lies there"));
-    let end = frames_end(last).0;
-    let (copy, file, offset) = ends(&gone, &original, end);
-    check(&copy, &all, (&file, offset));
+    check(&copy, &all, last, frames_end(last).0);
     // The file that should follow is named, too.
-    let damage = told(&copy, &["log"]).damage(&copy);
+    let (segment, _) = last_run(&data);
     let name = segment.strip_prefix(&data).expect("it lies there").display().to_string();
+    let damage = told(&copy, &["log"]).damage(&copy);
     assert!(damage.iter().any(|(file, _)| *file == name), "{name} in {damage:?}");
 }
