@@ -149,7 +149,7 @@ impl Salvage {
         self.cut.as_ref()
     }
 
-    /// Where what is sound ends: the last segment file with a sound frame, and the byte behind that.
+    /// Where what is sound ends: the last segment file with a sound frame, and the byte behind it.
     pub fn end(&self) -> Option<(&Path, u64)> {
         self.runs.last().map(|run| (run.path.as_path(), run.to))
     }

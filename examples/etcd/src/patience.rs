@@ -5,8 +5,8 @@
 //!                                           └─ not: nothing, and nobody looks at it any more
 //! ```
 //!
-//! A job that is given up goes on until it is done or the process ends, whichever comes first. So it
-//! must be one that may end anywhere, as it would in a crash.
+//! A job that is given up goes on until it is done or the process ends, whichever comes first. So
+//! it must be one that may end anywhere, as it would in a crash.
 
 use std::io;
 use std::sync::mpsc;

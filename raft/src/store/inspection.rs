@@ -193,8 +193,8 @@ impl Inspection {
         (self.last < self.noted).then_some((self.last, self.noted))
     }
 
-    /// Where the last sound record ends: the segment file, and the byte behind it. `None` if there is
-    /// no record.
+    /// Where the last sound record ends: the segment file, and the byte behind it. `None` if there
+    /// is no record.
     pub fn end(&self) -> Option<(&Path, u64)> {
         self.salvage.end()
     }
