@@ -211,7 +211,7 @@ pub use db::Db;
 pub use draft::{Savepoint, VALUE_BYTES_MAX};
 pub use error::{Damage, Error, Result};
 pub use forest::{NAME_BYTES_MAX, TREES_MAX};
-pub use meta::BadRecord;
+pub use meta::{BadRecord, VERSION as FORMAT_VERSION};
 pub use read::ReadTxn;
 pub use readers::Reader;
 pub use scan::{Cursor, Range};

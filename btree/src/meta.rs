@@ -61,7 +61,8 @@ use crate::types::{Extent, PageId, PagePtr, TreeRoot, TxnId};
 
 pub(crate) const MAGIC: &[u8; 8] = b"drybtree";
 const MARK_MAGIC: &[u8; 8] = b"drymark1";
-pub(crate) const VERSION: u32 = 1;
+/// The version of the file's format that this build writes, and the only one it reads.
+pub const VERSION: u32 = 1;
 
 pub(crate) const SLOT_BYTES: usize = 4096;
 pub(crate) const RECORD_BYTES: usize = 1536;

@@ -113,6 +113,20 @@ pub(crate) fn look(
     find(vfs, dir, purpose, None)
 }
 
+/// The file of the folder `dir` that says which version wrote it.
+#[cfg(feature = "runtime")]
+pub(crate) fn format_file(dir: &Path) -> PathBuf {
+    dir.join(FORMAT_FILE)
+}
+
+/// The version of a folder with this engine.
+pub(crate) fn version_of(kind: EngineKind) -> u32 {
+    match kind {
+        EngineKind::Memory => VERSION_MEMORY,
+        EngineKind::Btree | EngineKind::Lsm => VERSION_NAMED,
+    }
+}
+
 /// Whether there is no store in `dir` yet; an error if there is something else.
 #[cfg(feature = "runtime")]
 pub(crate) fn is_new(vfs: &dyn Vfs, dir: &Path) -> Result<bool, Error> {
@@ -191,9 +205,10 @@ fn read_format(vfs: &Arc<dyn Vfs>, path: &Path, purpose: Purpose) -> Result<Engi
 }
 
 fn format_line(Purpose(name): Purpose, kind: EngineKind) -> String {
+    let version = version_of(kind);
     match kind {
-        EngineKind::Memory => format!("{name} {VERSION_MEMORY}\n"),
-        EngineKind::Btree | EngineKind::Lsm => format!("{name} {VERSION_NAMED} {kind}\n"),
+        EngineKind::Memory => format!("{name} {version}\n"),
+        EngineKind::Btree | EngineKind::Lsm => format!("{name} {version} {kind}\n"),
     }
 }
 

@@ -52,7 +52,10 @@ use parking_lot::{Mutex, RwLock};
 use crate::engine::{
     Batch, Direction, Engine, EngineError, EngineStats, Progress, Records, Snapshot, Space,
 };
+use crate::engines::Visitor;
 use file::Name;
+
+pub(crate) use file::VERSION as FORMAT_VERSION;
 use trees::Trees;
 
 /// A batch with more changes than this is applied to a copy, so that readers do not wait for it.
@@ -122,7 +125,7 @@ impl Mem {
     }
 
     /// The state in the newest file of the folder `dir`, but for the records of the history, which
-    /// `visit` is shown in order; how many records there are, and the file. `None` if there is no
+    /// `visitor` is shown in order; how many records there are, and the file. `None` if there is no
     /// file. Changes nothing on disk, where another process may write meanwhile.
     ///
     /// # Errors
@@ -132,17 +135,23 @@ impl Mem {
     pub(crate) fn view(
         vfs: &dyn Vfs,
         dir: &Path,
-        visit: &mut dyn FnMut(&[u8], &[u8]),
+        mut visitor: Option<&mut dyn Visitor>,
     ) -> Result<Option<(MemSnapshot, [u64; Space::COUNT], PathBuf)>, EngineError> {
         let Some(sequence) = newest(&names(vfs, dir)?) else { return Ok(None) };
-        let mut rest = Batch::new();
-        let totals = load::scan(vfs, dir, sequence, |space, key, value| {
-            match space {
-                Space::Record => visit(key, value),
-                _ => rest.put(space, key, Bytes::copy_from_slice(value)),
+        let (totals, rest) = loop {
+            let mut rest = Batch::new();
+            let totals = load::scan(vfs, dir, sequence, |space, key, value| {
+                match (space, &mut visitor) {
+                    (Space::Record, Some(visitor)) => visitor.record(key, value),
+                    (Space::Record, None) => {}
+                    _ => rest.put(space, key, Bytes::copy_from_slice(value)),
+                }
+                Ok(())
+            })?;
+            if visitor.as_mut().is_none_or(|visitor| !visitor.again()) {
+                break (totals, rest);
             }
-            Ok(())
-        })?;
+        };
         let mut trees = Trees::empty();
         trees.apply(rest);
         let snapshot = MemSnapshot { trees: Arc::new(trees) };

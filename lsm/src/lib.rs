@@ -195,6 +195,7 @@ pub use error::{Error, Result};
 pub use ingest::IngestWriter;
 pub use key::SeqNo;
 pub use keyspace::Keyspace;
+pub use manifest::VERSION as FORMAT_VERSION;
 pub use range::{Cursor, Range};
 pub use slice::Slice;
 pub use snapshot::Snapshot;

@@ -42,6 +42,7 @@ use self::edit::{EDIT, Record, Refusal, TABLES_OUT_OF_REACH};
 use crate::error::{Error, Result};
 
 pub(crate) use self::contents::Contents;
+pub use self::edit::VERSION;
 pub(crate) use self::edit::{Change, Counters};
 
 const DIRS: [&str; 2] = ["manifest.a", "manifest.b"];

@@ -90,7 +90,9 @@ pub use error::{Error, Result};
 pub use inspection::{GroupLog, Inspection};
 pub use record::GroupId;
 pub use repair::Damage;
-pub use snapshots::{SnapshotFile, SnapshotReader, SnapshotState, SnapshotWriter, Snapshots};
+pub use snapshots::{
+    SNAPSHOT_FORMAT, SnapshotFile, SnapshotReader, SnapshotState, SnapshotWriter, Snapshots,
+};
 pub use survey::Survey;
 
 /// How a store is opened.

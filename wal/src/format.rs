@@ -55,6 +55,7 @@ use crate::types::{Lsn, SegmentId};
 pub(crate) const HEADER_BYTES: u64 = 4096;
 pub(crate) const FRAME_HEAD_BYTES: usize = 16;
 pub(crate) const ALIGN_BYTES: u64 = 8;
+/// The version of the log's files that this build writes, and the only one it reads.
 pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"drywal\r\n";

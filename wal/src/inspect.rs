@@ -16,6 +16,7 @@
 
 mod text;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,9 @@ use bytes::Bytes;
 use drystone_vfs::{File as _, OpenMode, Vfs};
 
 use crate::error::{Error, Result};
-use crate::format::{FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, u64_at};
+use crate::format::{
+    FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES, Kind, SegmentHeader, VERSION, u64_at,
+};
 use crate::found::LOCK_NAME;
 use crate::patchy::Patchy;
 use crate::recovery::{CUT_NAME, SPARE_NAME};
@@ -97,6 +100,25 @@ pub fn log_id(vfs: &dyn Vfs, dir: &Path) -> Result<Option<u64>> {
         }
     }
     Ok(None)
+}
+
+/// The versions that the segments in `dir` say that they are of, each once. A segment whose header
+/// cannot be read says nothing.
+///
+/// # Errors
+/// [`Io`](Error::Io) if the directory cannot be listed, or a segment not be opened.
+pub fn versions(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<u32>> {
+    let mut versions = BTreeSet::new();
+    for file in files(vfs, dir)? {
+        if let Role::Segment(_) = file.role {
+            match segment(vfs, &file.path)?.header {
+                Header::Sound(_) => versions.insert(VERSION),
+                Header::Unsupported { version } => versions.insert(version),
+                Header::Damaged { .. } => false,
+            };
+        }
+    }
+    Ok(versions.into_iter().collect())
 }
 
 /// One segment file, as an iterator over its parts.

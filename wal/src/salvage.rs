@@ -149,6 +149,11 @@ impl Salvage {
         self.cut.as_ref()
     }
 
+    /// Where what is sound ends: the last segment file with a sound frame, and the byte behind it.
+    pub fn end(&self) -> Option<(&Path, u64)> {
+        self.runs.last().map(|run| (run.path.as_path(), run.to))
+    }
+
     /// The records of the good prefix, oldest first.
     pub fn records(&self) -> impl Iterator<Item = Result<(Lsn, Bytes)>> + use<> {
         let runs: Vec<Run> = self.runs.iter().filter(|run| run.hole.is_none()).cloned().collect();

@@ -35,6 +35,7 @@ mod page;
 mod phrase;
 mod report;
 mod request;
+mod versions;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -47,6 +48,7 @@ use drystone_vfs::{Clock, OsClock, OsVfs};
 
 use crate::data_dir::{self, DataDirError};
 use crate::identity::Identity;
+use crate::peers::Roll;
 use line::Line;
 use options::{Options, Section};
 use report::Report;
@@ -104,7 +106,8 @@ fn complain(text: &str) -> ExitCode {
 /// Looks and prints. Says whether all is sound.
 fn tell(options: &Options, out: &mut dyn Write) -> Result<bool, Stop> {
     let mut troubles = Vec::new();
-    let identity = identity(options, &mut troubles)?;
+    let found = Found::look(options, &mut troubles)?;
+    let identity = found.identity;
     let store = options.dir.join("replica");
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
     let depth = Depth { census: options.shows(Section::Engine) };
@@ -114,7 +117,7 @@ fn tell(options: &Options, out: &mut dyn Write) -> Result<bool, Stop> {
         return Err(anyhow::anyhow!("{dir} holds no data of drystone-etcd").into());
     }
     troubles.extend(inspection.troubles());
-    let report = Report::of(options, identity, &mut inspection);
+    let report = Report::of(options, &found, &mut inspection);
     if options.json {
         Line::Summary(Box::new(report)).write(out)?;
     } else {
@@ -148,20 +151,45 @@ fn tell(options: &Options, out: &mut dyn Write) -> Result<bool, Stop> {
     Ok(sound)
 }
 
-/// Who the member in the directory is. One that does not say so is looked at all the same.
-fn identity(options: &Options, troubles: &mut Vec<Trouble>) -> Result<Option<Identity>> {
-    let dir = &options.dir;
-    let found = std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()));
-    if !found?.is_dir() {
-        bail!("{} is not a directory", dir.display());
-    }
-    match data_dir::look(dir) {
-        Ok(identity) => Ok(identity),
-        Err(error @ (DataDirError::Damaged { .. } | DataDirError::Version { .. })) => {
-            let file = data_dir::identity_file(dir);
-            troubles.push(Trouble { file, offset: None, what: error.to_string() });
-            Ok(None)
+/// What the server's own files in the directory say.
+#[derive(Debug, Default)]
+struct Found {
+    /// Who the member is. One that does not say so is looked at all the same.
+    identity: Option<Identity>,
+    /// The version of the file that says so.
+    format: Option<u32>,
+    /// That of the list of members, if there is one; nothing inside if it says none.
+    peers: Option<Option<u32>>,
+}
+
+impl Found {
+    fn look(options: &Options, troubles: &mut Vec<Trouble>) -> Result<Found> {
+        let dir = &options.dir;
+        let found = std::fs::metadata(dir);
+        let found = found.with_context(|| format!("cannot look at {}", dir.display()));
+        if !found?.is_dir() {
+            bail!("{} is not a directory", dir.display());
         }
-        Err(error) => Err(error.into()),
+        let mut trouble = |file, what| troubles.push(Trouble { file, offset: None, what });
+        let (identity, format) = match data_dir::look(dir) {
+            Ok(identity) => (identity, identity.map(|_| data_dir::FORMAT_VERSION)),
+            Err(error @ (DataDirError::Damaged { .. } | DataDirError::Version { .. })) => {
+                let version = match error {
+                    DataDirError::Version { version, .. } => Some(version),
+                    _ => None,
+                };
+                trouble(data_dir::identity_file(dir), error.to_string());
+                (None, version)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let file = Roll::file(dir);
+        let peers =
+            Roll::version(dir).with_context(|| format!("cannot read {}", file.display()))?;
+        if peers == Some(None) {
+            let what = "it does not hold the list of members that was written; it is not used";
+            trouble(file, what.to_owned());
+        }
+        Ok(Found { identity, format, peers })
     }
 }

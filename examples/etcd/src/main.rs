@@ -39,6 +39,7 @@ mod store;
 mod compactor;
 mod leaders;
 mod member;
+mod patience;
 mod place;
 mod scheduling;
 mod server;

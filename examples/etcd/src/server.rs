@@ -6,8 +6,15 @@
 //!                                                            │
 //!   wait for a signal ◄── "ready" ◄── serve clients ◄── publish: a leader has taken our word
 //!          │
-//!   hand over the leadership ──► stop accepting ──► connections finish ──► close ──► die by it
+//!   hand over the leadership ──► stop accepting ──► connections finish ──► close ──► save ──► die
 //! ```
+//!
+//! Nothing needs to be saved for a stop: what was acknowledged is in the log, and a start replays
+//! it. It is done for the start, which has then nothing to replay. Nobody should have to wait long
+//! for that, nor a supervisor lose its patience and kill: after [`SAVE_MAX`] the save is abandoned,
+//! as it would be in a crash. What it takes depends on the engine: the trees write what has changed
+//! since the last save, at most what a start would replay; memory writes everything it has, and
+//! with more than the disk takes in that time a start replays the log as it did before.
 //!
 //! Everything that can fail on its own does so before the first connection is accepted, with one
 //! line that says what and where. Whoever waits for a leader serves no clients yet, as in etcd.
@@ -35,6 +42,7 @@ use crate::leaders;
 use crate::listener::Listener;
 use crate::member::Shared;
 use crate::notify;
+use crate::patience;
 use crate::place::{self, Place};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Error, Refusal};
@@ -45,6 +53,9 @@ use crate::worker::Workers;
 const FDS_RESERVED: u64 = 150;
 /// How often the store is asked whether it could save its state.
 const SAVE_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How much longer a stop may take for the sake of the next start.
+const SAVE_MAX: Duration = Duration::from_secs(1);
 
 /// Threads of the consensus: one drives it, one applies what it agrees on.
 const CONSENSUS_THREADS: usize = 2;
@@ -103,8 +114,12 @@ pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
     join(threads);
     // Closes the listeners, which removes the socket files.
     drop(runtime);
-    if let Err(error) = consensus.block_on(member.kv.shutdown()) {
-        tracing::error!(error = error_text::chain(&error), "the store did not close cleanly");
+    match consensus.block_on(member.kv.shutdown()) {
+        Ok(()) if matches!(end, End::Signal(_)) => save(&member),
+        Ok(()) => {}
+        Err(error) => {
+            tracing::error!(error = error_text::chain(&error), "the store did not close cleanly");
+        }
     }
     consensus.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("closed etcd server");
@@ -186,6 +201,18 @@ fn wait_for_end(
             }
         }
     })
+}
+
+/// Saves the store for the next start, if that is soon done. The log is closed: nothing follows.
+fn save(member: &Shared) {
+    let replica = member.kv.clone();
+    let error = match patience::within(SAVE_MAX, move || replica.save()) {
+        Ok(Some(Ok(applied))) => return tracing::info!(applied, "saved the store"),
+        Ok(None) => format!("it is not done after {SAVE_MAX:?}"),
+        Ok(Some(Err(error))) => error_text::chain(&error),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(error, "did not save the store; the next start replays the log");
 }
 
 /// Hands the leadership to another member, if there is one that can take it.

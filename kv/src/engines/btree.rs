@@ -121,7 +121,7 @@ pub(super) fn view(
     let (bytes, bytes_in_use) = (stats.sizes.file_bytes, stats.sizes.used_bytes);
     let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records };
     let snapshot = AnySnapshot::Btree(BtreeSnapshot { txn, trees });
-    Ok(Some(EngineView { snapshot, stats, shape }))
+    Ok(Some(EngineView { snapshot, stats, format: drystone_btree::FORMAT_VERSION, shape }))
 }
 
 /// The tree of each space. Those that are not there yet are made, in memory: until something is

@@ -151,7 +151,7 @@ pub(super) fn view(
     let bytes_in_use = tally.bytes_in_use().min(bytes);
     let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records: tally.records };
     let snapshot = AnySnapshot::Lsm(LsmSnapshot { snapshot: db.snapshot(), spaces });
-    Ok(Some(EngineView { snapshot, stats, shape }))
+    Ok(Some(EngineView { snapshot, stats, format: drystone_lsm::FORMAT_VERSION, shape }))
 }
 
 /// The sum is not that of the records: one of the two is not what was written.

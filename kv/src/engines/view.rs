@@ -20,13 +20,20 @@ use drystone_vfs::{AsideVfs, Clock, OpenMode, Vfs};
 
 use super::{AnySnapshot, EngineKind, btree, lsm};
 use crate::engine::{Direction, EngineError, EngineStats, Snapshot, Space};
-use crate::mem::Mem;
+use crate::mem::{FORMAT_VERSION, Mem};
 
-/// Memory that a look may take for pages and blocks.
-pub(super) const VIEW_BYTES: usize = 64 << 20;
+/// Memory that a look may take for pages and blocks: they are read in order, and hardly twice.
+pub(super) const VIEW_BYTES: usize = 8 << 20;
 
 /// Who is shown the keys and values of records.
-pub type Visitor<'v> = &'v mut dyn FnMut(&[u8], &[u8]);
+pub trait Visitor {
+    /// A record.
+    fn record(&mut self, key: &[u8], value: &[u8]);
+
+    /// All records have been shown: says whether to show them once more, to one who cannot keep
+    /// all that matters in memory.
+    fn again(&mut self) -> bool;
+}
 
 /// What an engine has on disk.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub struct EngineView {
     pub snapshot: AnySnapshot,
     /// How much it is. [`EngineStats::persist_bytes`] is 0: that is in another's memory.
     pub stats: EngineStats,
+    /// The version of the files' format, which was read from them.
+    pub format: u32,
     /// How its files are laid out.
     pub shape: Shape,
 }
@@ -110,7 +119,7 @@ impl EngineView {
         clock: Arc<dyn Clock>,
         dir: &Path,
         kind: EngineKind,
-        visitor: Option<Visitor<'_>>,
+        visitor: Option<&mut dyn Visitor>,
     ) -> Result<Option<EngineView>, EngineError> {
         let vfs: Arc<dyn Vfs> = Arc::new(AsideVfs::over(Arc::clone(vfs)));
         let view = match kind {
@@ -119,9 +128,14 @@ impl EngineView {
             EngineKind::Lsm => lsm::view(vfs, clock, dir)?,
         };
         if let (Some(view), Some(visitor)) = (&view, visitor) {
-            for record in view.snapshot.range(Space::Record, &[], None, Direction::Forward) {
-                let (key, value) = record?;
-                visitor(&key, &value);
+            loop {
+                for record in view.snapshot.range(Space::Record, &[], None, Direction::Forward) {
+                    let (key, value) = record?;
+                    visitor.record(&key, &value);
+                }
+                if !visitor.again() {
+                    break;
+                }
             }
         }
         Ok(view)
@@ -131,16 +145,14 @@ impl EngineView {
 fn memory(
     vfs: &dyn Vfs,
     dir: &Path,
-    visitor: Option<Visitor<'_>>,
+    visitor: Option<&mut dyn Visitor>,
 ) -> Result<Option<EngineView>, EngineError> {
-    let mut nobody = |_: &[u8], _: &[u8]| {};
-    let found = Mem::view(vfs, dir, visitor.unwrap_or(&mut nobody))?;
-    let Some((snapshot, records, file)) = found else { return Ok(None) };
+    let Some((snapshot, records, file)) = Mem::view(vfs, dir, visitor)? else { return Ok(None) };
     let len = vfs.open(&file, OpenMode::Read).and_then(|file| file.len());
     let file_bytes = len.map_err(|error| EngineError::io(&file, error))?;
     // A file has nothing in it but records that count.
     let stats =
         EngineStats { bytes: file_bytes, bytes_in_use: file_bytes, persist_bytes: 0, records };
     let (snapshot, shape) = (AnySnapshot::Memory(snapshot), Shape::Memory { file, file_bytes });
-    Ok(Some(EngineView { snapshot, stats, shape }))
+    Ok(Some(EngineView { snapshot, stats, format: FORMAT_VERSION, shape }))
 }

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::{EngineError, Space};
 
 /// The version that this build writes, and the only one it reads.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"drymem\r\n";
 
 pub(super) const HEADER_BYTES: usize = 32;

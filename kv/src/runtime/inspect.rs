@@ -17,11 +17,13 @@
 //! The engine comes before the log: whatever is in the first is then in the second, or let go of.
 //! Nothing is locked. What is wrong is looked at again until it is there twice in the same words.
 
+mod formats;
 mod trouble;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,10 +51,15 @@ use crate::state::{
 };
 
 pub use crate::runtime::envelope::Origin;
+pub use formats::Format;
 pub use trouble::Trouble;
 
 /// How often one looks for a moment at which nothing changes.
 const LOOKS_MAX: usize = 10;
+
+/// Keys that are kept in mind at once when keys are counted: some 18 MB of them, and half as much
+/// again while the table grows. With more, all records are read once more for each so many.
+const COUNTED_MAX: usize = 900_000;
 
 /// What is in the folder of a replica.
 #[derive(Debug)]
@@ -88,6 +95,8 @@ pub struct SavedState {
     pub alarms: Vec<Alarm>,
     /// How much there is.
     pub stats: EngineStats,
+    /// The version of the format of the engine's files.
+    pub format: u32,
     /// How the engine's files are laid out.
     pub shape: Shape,
     /// What a look at every record tells, if that was asked for.
@@ -276,9 +285,9 @@ impl SavedState {
         let pointer = dir.join(POINTER);
         let which = read_pointer(&**vfs, &pointer)?;
         let here = dir.join(ENGINES[which]);
-        let mut counting = Counting::new();
-        let mut count = |key: &[u8], value: &[u8]| counting.take(key, value);
-        let visitor: Option<Visitor<'_>> = if depth.census { Some(&mut count) } else { None };
+        let mut counting = Counting::new(COUNTED_MAX);
+        let visitor: Option<&mut dyn Visitor> =
+            if depth.census { Some(&mut counting) } else { None };
         let view = match EngineView::open(vfs, Arc::clone(clock), &here, kind, visitor) {
             // What can be told without the records is told.
             Err(error) if depth.census => {
@@ -293,7 +302,7 @@ impl SavedState {
             // Another member's state has just taken the place of this one.
             return SavedState::read(vfs, clock, dir, kind, depth);
         }
-        let Some(EngineView { snapshot, stats, shape }) = view else { return Ok(None) };
+        let Some(EngineView { snapshot, stats, format, shape }) = view else { return Ok(None) };
         Ok(Some(SavedState {
             dir: here,
             loading: snapshot.get(Space::Meta, META_LOADING)?.is_some(),
@@ -304,30 +313,77 @@ impl SavedState {
             cluster: Cluster::load(&snapshot)?,
             alarms: load_alarms(&snapshot)?.into_iter().collect(),
             stats,
+            format,
             shape,
             census: depth.census.then(|| counting.finish()),
         }))
     }
 }
 
-/// Counts records, the oldest first. Takes some 30 bytes of memory for each key.
+/// Counts records, the oldest first.
+///
+/// A key is there if its newest record is a put, so all keys must be kept in mind. That is done for
+/// a part of them at a time, those whose hash lies in a range, so that memory is bounded: when more
+/// keys are in it than may be, the range is cut in half, and the rest is left for another pass.
+///
+/// ```text
+///     hashes   0 ├──── pass 1 ────┼──── pass 2 ────┼──────── pass 3 ────────┤ u64::MAX
+/// ```
 struct Counting {
     hashers: [RandomState; 2],
-    /// The keys that have records, and whether the newest of each is a put. Two keys with both
+    /// Keys in the range whose newest record, of those that were seen, is a put. Two keys with both
     /// hashes equal would be counted as one; nobody will see that happen.
-    keys: HashMap<[u64; 2], bool>,
+    live: HashSet<[u64; 2]>,
+    live_max: usize,
+    range: RangeInclusive<u64>,
     census: Census,
+    /// Keys of earlier passes.
+    counted: u64,
     failed: Option<Error>,
 }
 
 impl Counting {
-    fn new() -> Counting {
-        let hashers = [RandomState::new(), RandomState::new()];
-        let (keys, census) = (HashMap::new(), Census::default());
-        Counting { hashers, keys, census, failed: None }
+    fn new(live_max: usize) -> Counting {
+        Counting {
+            hashers: [RandomState::new(), RandomState::new()],
+            live: HashSet::new(),
+            live_max,
+            range: 0..=u64::MAX,
+            census: Census::default(),
+            counted: 0,
+            failed: None,
+        }
     }
 
-    fn take(&mut self, key: &[u8], value: &[u8]) {
+    fn key(&mut self, key: &[u8], is_put: bool) {
+        let hash = [0, 1].map(|at| self.hashers[at].hash_one(key));
+        if !self.range.contains(&hash[0]) {
+            return;
+        }
+        if is_put {
+            self.live.insert(hash);
+        } else {
+            self.live.remove(&hash);
+        }
+        while self.live.len() > self.live_max {
+            let (from, to) = self.range.clone().into_inner();
+            if from == to {
+                break;
+            }
+            let range = from..=from + (to - from) / 2;
+            self.live.retain(|hash| range.contains(&hash[0]));
+            self.range = range;
+        }
+    }
+
+    fn finish(mut self) -> Result<Census, Error> {
+        self.census.keys = self.counted;
+        self.failed.map_or(Ok(self.census), Err)
+    }
+}
+
+impl Visitor for Counting {
+    fn record(&mut self, key: &[u8], value: &[u8]) {
         let bytes = Bytes::copy_from_slice(value);
         let record = match revision_of(key).and_then(|revision| decode(revision, bytes)) {
             Ok(record) => record,
@@ -337,14 +393,20 @@ impl Counting {
             }
         };
         let is_put = matches!(record, Record::Put(_));
-        let count = if is_put { &mut self.census.puts } else { &mut self.census.tombstones };
-        *count += 1;
-        self.keys.insert([0, 1].map(|at| self.hashers[at].hash_one(record.key())), is_put);
+        if *self.range.start() == 0 {
+            // The first pass, and no other.
+            let count = if is_put { &mut self.census.puts } else { &mut self.census.tombstones };
+            *count += 1;
+        }
+        self.key(record.key(), is_put);
     }
 
-    fn finish(self) -> Result<Census, Error> {
-        let keys = self.keys.values().filter(|is_put| **is_put).count() as u64;
-        self.failed.map_or(Ok(Census { keys, ..self.census }), Err)
+    fn again(&mut self) -> bool {
+        self.counted += self.live.len() as u64;
+        self.live.clear();
+        let done = *self.range.end();
+        self.range = done.saturating_add(1)..=u64::MAX;
+        done < u64::MAX && self.failed.is_none()
     }
 }
 
@@ -377,4 +439,33 @@ fn settled<T>(mut look: impl FnMut() -> (T, Option<String>)) -> T {
         before = trouble;
     }
     look().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // However few keys fit into memory, each is counted in one pass: a key that two halves of a
+    // range share, or that none has, makes the count wrong.
+    #[test]
+    fn keys_are_counted_whatever_fits_into_memory() {
+        let keys: Vec<Vec<u8>> = (0..1000_u32).map(|key| key.to_be_bytes().to_vec()).collect();
+        for live_max in [1, 7, 100, 999, 1000, COUNTED_MAX] {
+            let mut counting = Counting::new(live_max);
+            let mut passes = 0;
+            loop {
+                // All are put, every third is deleted, and every ninth comes back.
+                keys.iter().for_each(|key| counting.key(key, true));
+                keys.iter().step_by(3).for_each(|key| counting.key(key, false));
+                keys.iter().step_by(9).for_each(|key| counting.key(key, true));
+                assert!(counting.live.len() <= live_max, "memory is bounded");
+                passes += 1;
+                if !counting.again() {
+                    break;
+                }
+            }
+            assert_eq!(counting.finish().unwrap().keys, 1000 - 334 + 112, "{live_max}");
+            assert_eq!(passes == 1, live_max >= 1000, "{passes} passes for {live_max}");
+        }
+    }
 }

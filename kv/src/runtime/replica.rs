@@ -345,6 +345,19 @@ impl Replica {
         Ok(())
     }
 
+    /// Makes durable in the engine all that was applied here: a restart then has nothing to replay.
+    /// Returns the position of the last command of it. It is done now and then anyway; this is for
+    /// whoever is about to stop, after [`Replica::shutdown`]. Blocks for as long as the engine
+    /// takes; nothing is lost if the process ends meanwhile.
+    ///
+    /// # Errors
+    /// When the engine fails, or has failed. Nothing is lost by it: the log stays.
+    pub fn save(&self) -> Result<u64, Error> {
+        let saved = self.store().persist();
+        self.core().note_persist(saved.as_ref().err().cloned());
+        saved
+    }
+
     /// Why the engine could not be saved the last time. Nothing is lost by it, but the log grows
     /// until it can be.
     pub fn save_error(&self) -> Option<Error> {

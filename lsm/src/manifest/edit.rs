@@ -26,8 +26,9 @@ use crate::memtable::KeyspaceId;
 use crate::table::{TableId, TableMeta};
 use drystone_wal::Lsn;
 
-/// The version of the formats of manifest, journal and tables together.
-pub(super) const VERSION: u32 = 1;
+/// The version of the formats of manifest, journal and tables together: the one that this build
+/// writes, and the only one it reads.
+pub const VERSION: u32 = 1;
 
 pub(super) const BASE: u8 = 1;
 pub(super) const EDIT: u8 = 2;

@@ -85,6 +85,8 @@ struct Bench<M: StateMachine> {
     waiting: Waiting,
     /// Entries and bytes since the last snapshot.
     unsaved: Unsaved,
+    /// What it had kept itself when it began, as long as the log was not told.
+    kept: Option<Index>,
     saving: Saving,
     /// A follower waits for a snapshot that could not be begun yet.
     wanted: bool,
@@ -224,6 +226,7 @@ impl<M: StateMachine> Applier<M> {
             applied,
             waiting: Waiting::new(),
             unsaved: NOTHING,
+            kept: Some(applied).filter(|_| M::KEEPS_ITSELF),
             saving: Saving::Nothing,
             wanted: false,
             weights: Weights::new(applied),
@@ -287,6 +290,20 @@ impl<M: StateMachine> Applier<M> {
         bench.waiting.answer(bench.applied);
         if bench.unsaved.entries >= entries || bench.unsaved.bytes >= bytes {
             self.save(slot);
+        }
+        self.tell_kept(slot);
+    }
+
+    /// The log needs not hold what the state machine had kept before it began. Nobody else says
+    /// so: one that is saved whenever it stops would be saved in no life by its size, and its log
+    /// would grow from life to life.
+    fn tell_kept(&mut self, slot: u32) {
+        let events = self.events.clone();
+        let Some(bench) = self.bench(slot) else { return };
+        if let Some(through) = bench.kept
+            && events.try_send(Event::Kept { slot, through }).is_ok()
+        {
+            bench.kept = None;
         }
     }
 

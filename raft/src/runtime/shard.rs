@@ -127,6 +127,11 @@ pub(crate) enum Event {
         through: Option<Index>,
         must: Index,
     },
+    /// A state machine came with its state durable through this entry.
+    Kept {
+        slot: u32,
+        through: Index,
+    },
     MachineFailed {
         slot: u32,
     },

@@ -10,6 +10,10 @@
 //! An extent is what is needed of a run of entries, which is one record. An index between the base
 //! and the end that is in no extent is *missing*. A book is kept by the same calls when the
 //! log is written and when it is read back, so that the two cannot come to differ.
+//!
+//! One who only looks on (`inspection.rs`) keeps a *coarse* book: there, an extent is a stretch of
+//! entries that stand in records one behind the other, so that a log of any length takes little
+//! memory. Where each of them stands is found by reading on from the first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +26,10 @@ use crate::entry::{Entry, Payload};
 use crate::store::record::{Head, RUN_MAX, Record};
 use crate::types::{Index, NodeId, Position, Term};
 
-/// Entries in a row that stand in one record.
+/// Entries of a stretch in a coarse book, at most: so many are read over to get to one of them.
+const STRETCH_MAX: u32 = 64 << 10;
+
+/// Entries in a row that stand in one record; in a coarse book, in that one and in those behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) first: Index,
@@ -57,7 +64,7 @@ impl Extent {
     }
 
     /// The part of it in `from..end`.
-    fn part(&self, from: Index, end: Index) -> Option<Extent> {
+    pub(crate) fn part(&self, from: Index, end: Index) -> Option<Extent> {
         let (first, end) = (self.first.max(from), self.end().min(end));
         // Neither is more than the record holds.
         let skip = self.skip + first.0.saturating_sub(self.first.0).min(self.count.into()) as u32;
@@ -96,9 +103,19 @@ pub(crate) struct Book {
     pub(crate) bytes: u64,
     /// Entries up to here are known to be committed.
     pub(crate) commit: Index,
+    /// Extents are stretches.
+    coarse: bool,
+    /// The last stretch goes on with the next run: nothing was cut off it, and no entry was put
+    /// into an old place since it began.
+    grows: bool,
 }
 
 impl Book {
+    /// A book for one who only looks on.
+    pub(crate) fn coarse() -> Book {
+        Book { coarse: true, ..Book::default() }
+    }
+
     /// The serial of the next record.
     pub(crate) fn next_serial(&self) -> u64 {
         self.serial.unwrap_or(1)
@@ -277,12 +294,24 @@ impl Book {
             return Err("an entry of an older term than the one before");
         }
         let run = Extent { first: index, count, skip: 0, term, lsn };
-        self.extents.push_back(run);
+        self.push(run);
         if term != self.last.term {
             self.run = index;
         }
         self.last = Position::new(term, run.end().prev());
         Ok(())
+    }
+
+    fn push(&mut self, run: Extent) {
+        let grows = self.coarse && std::mem::replace(&mut self.grows, true);
+        let fits = |back: &&mut Extent| {
+            let follows = back.term == run.term && back.end() == run.first;
+            grows && follows && back.count + run.count <= STRETCH_MAX
+        };
+        match self.extents.back_mut().filter(fits) {
+            Some(back) => back.count += run.count,
+            None => self.extents.push_back(run),
+        }
     }
 
     /// These entries are in the log now: members that they name are known.
@@ -301,6 +330,7 @@ impl Book {
         if !wanted || !self.make_room(index, term) {
             return;
         }
+        self.grows = false;
         let at = self.extents.partition_point(|extent| extent.end() <= index);
         self.extents.insert(at, Extent { first: index, count: 1, skip: 0, term, lsn });
         if let Payload::Configuration(found) = &entry.payload {
@@ -329,6 +359,7 @@ impl Book {
 
     /// Forgets the entries behind `last`, which stay a part of what the log should be.
     fn drop_after(&mut self, last: Index) {
+        self.grows = false;
         while let Some(back) = self.extents.pop_back() {
             if let Some(kept) = back.part(Index(0), last.next()) {
                 self.extents.push_back(kept);
@@ -350,8 +381,8 @@ impl Book {
 
     fn mark(&mut self, lsn: Lsn, fresh: bool, meta: &SnapshotMeta) {
         if fresh {
-            let (serial, latest, bytes) = (self.serial, self.latest, self.bytes);
-            *self = Book { serial, latest, bytes, ..Book::default() };
+            let Book { serial, latest, bytes, coarse, .. } = *self;
+            *self = Book { serial, latest, bytes, coarse, ..Book::default() };
         }
         self.compact(meta.last);
         self.mark = Some(meta.clone());

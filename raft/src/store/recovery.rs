@@ -37,9 +37,16 @@ pub(crate) struct Reading {
     pub(crate) doubtful: bool,
     /// Records whose serials are missing.
     pub(crate) lost: u64,
+    /// The books are.
+    coarse: bool,
 }
 
 impl Reading {
+    /// For one who only looks on: it takes little memory, whatever the log's length.
+    pub(crate) fn coarse() -> Reading {
+        Reading { coarse: true, ..Reading::default() }
+    }
+
     /// Takes in the next record. The error is what cannot be.
     pub(crate) fn take(&mut self, lsn: Lsn, bytes: &[u8]) -> std::result::Result<(), &'static str> {
         let (group, serial, record) = Record::decode(bytes)?;
@@ -50,7 +57,8 @@ impl Reading {
             (self.own_serial, self.own_lsn) = (Some(serial + 1), lsn);
             return Ok(());
         }
-        let book = self.books.entry(group).or_default();
+        let new = if self.coarse { Book::coarse } else { Book::default };
+        let book = self.books.entry(group).or_insert_with(new);
         self.lost += book.take(lsn, serial, &record)?;
         book.bytes += bytes.len() as u64;
         Ok(())

@@ -29,6 +29,9 @@ use crate::store::record::{GroupId, put_meta, read_meta};
 use crate::types::{Index, Position, Term};
 
 const MAGIC: &[u8; 8] = b"DRYSNAP1";
+/// The version of the format of snapshots that this build writes, and the only one it reads.
+pub const SNAPSHOT_FORMAT: u32 = 1;
+const _: () = assert!(MAGIC[7] == b'0' + SNAPSHOT_FORMAT as u8, "the magic ends with it");
 const FRAME_BYTES: usize = 256 << 10;
 const META_BYTES_MAX: usize = 16 << 20;
 

@@ -237,6 +237,40 @@ async fn log_is_shortened_behind_what_the_machine_keeps() {
     assert_eq!(trio.snapshots(), 0);
 }
 
+/// Whoever is saved whenever it stops may never be saved by its size: its log is shortened all the
+/// same, and does not grow from life to life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_is_shortened_behind_what_earlier_lives_kept() {
+    let mut trio = Trio::new(|config| config.snapshot_entries = 1_000_000).await;
+    let mut count = 0;
+    for _ in 0..20 {
+        for _ in 0..5 {
+            count += 1;
+            assert_eq!(trio.add("a").await, count);
+        }
+        for id in 1..=3 {
+            trio.counted(id, "a", count).await;
+        }
+        for id in 1..=3 {
+            let (_, tally) = &trio.nodes[&id];
+            *trio.disks[&id].1.kept.lock() = tally.now.lock().clone();
+            trio.kill(id).await;
+        }
+        for id in 1..=3 {
+            trio.start(id).await;
+        }
+    }
+    // The last start tells the log when it is first given something to apply.
+    trio.add("b").await;
+    for id in 1..=3 {
+        while trio.base(id).await < 50 {
+            tick().await;
+        }
+        assert_eq!(trio.disks[&id].1.saves.load(Ordering::Relaxed), 0);
+    }
+    assert_eq!(trio.snapshots(), 0);
+}
+
 /// The log may begin exactly behind what the state machine keeps: there is nothing to restore then,
 /// and no snapshot to be missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use drystone_kv::runtime::inspect::{Logged, Trouble};
 use super::holder::Holder;
 use super::options::{Options, Section};
 use super::phrase::{self, ids};
-use super::report::{Engine, Files, Log, Members, Report, Snapshot, Who};
+use super::report::{Engine, Files, Format, Log, Members, Report, Snapshot, Who};
 use super::request::kind;
 
 type Out<'o> = &'o mut dyn Write;
@@ -22,6 +22,9 @@ pub(crate) fn summary(report: &Report, options: &Options, out: Out<'_>) -> io::R
     writeln!(out, "data directory {}: {holder}", report.data_dir)?;
     if let Some(who) = &report.identity {
         identity(who, out)?;
+    }
+    if let Some(found) = &report.formats {
+        formats(found, out)?;
     }
     if let Some(found) = &report.cluster {
         members(found, out)?;
@@ -54,8 +57,19 @@ fn identity(who: &Who, out: Out<'_>) -> io::Result<()> {
     field("cluster id", id(who.cluster_id), out)?;
     field("member id", id(who.member_id), out)?;
     field("name", if who.name.is_empty() { "not known" } else { &who.name }, out)?;
-    field("format", format_args!("drystone-etcd {}", who.format), out)?;
     field("storage engine", who.storage_engine.unwrap_or("not known"), out)
+}
+
+/// Which versions wrote the files.
+fn formats(found: &[Format], out: Out<'_>) -> io::Result<()> {
+    writeln!(out, "\nformat versions")?;
+    for Format { what, file, versions } in found {
+        let versions: Vec<String> = versions.iter().map(u32::to_string).collect();
+        let versions = versions.join(" and ");
+        let told = if versions.is_empty() { "not known" } else { &versions };
+        field(what, format_args!("{told}, in {file}"), out)?;
+    }
+    Ok(())
 }
 
 /// Rows of cells, each column as wide as its widest cell.

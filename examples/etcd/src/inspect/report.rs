@@ -12,8 +12,7 @@ use serde::Serialize;
 
 use super::holder::{self, Holder};
 use super::options::{Options, Section};
-use crate::data_dir::FORMAT_VERSION;
-use crate::identity::Identity;
+use super::{Found, versions};
 
 /// The version of the JSON: another if a field changes its meaning.
 const SCHEMA: u32 = 1;
@@ -26,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) data_dir: String,
     pub(crate) holder: Holder,
     pub(crate) identity: Option<Who>,
+    /// Which versions wrote the files.
+    pub(crate) formats: Option<Vec<Format>>,
     pub(crate) cluster: Option<Members>,
     pub(crate) log: Option<Log>,
     pub(crate) snapshots: Option<Vec<Snapshot>>,
@@ -39,8 +40,18 @@ pub(crate) struct Who {
     pub(crate) member_id: Option<u64>,
     /// Empty if it is not known.
     pub(crate) name: String,
-    pub(crate) format: u32,
+    /// The version of the file that says so; null if it cannot be read.
+    pub(crate) format: Option<u32>,
     pub(crate) storage_engine: Option<&'static str>,
+}
+
+/// A file, or files of a kind, and the versions that they say that they are of.
+#[derive(Debug, Serialize)]
+pub(crate) struct Format {
+    pub(crate) what: &'static str,
+    pub(crate) file: String,
+    /// Each once; none if they say nothing that can be read.
+    pub(crate) versions: Vec<u32>,
 }
 
 /// The members of the cluster, in the replicated state.
@@ -185,11 +196,8 @@ pub(crate) struct LevelLine {
 
 impl Report {
     /// What was asked for, of what there is.
-    pub(crate) fn of(
-        options: &Options,
-        identity: Option<Identity>,
-        inspection: &mut Inspection,
-    ) -> Report {
+    pub(crate) fn of(options: &Options, found: &Found, inspection: &mut Inspection) -> Report {
+        let identity = found.identity;
         let me = identity.map_or(0, |identity| identity.member.0);
         let wants_members = options.shows(Section::Members) || options.shows(Section::Identity);
         let cluster = wants_members.then(|| inspection.members(me));
@@ -201,7 +209,7 @@ impl Report {
                 .as_ref()
                 .and_then(|(cluster, _)| cluster.member(me))
                 .map_or_else(String::new, |member| member.name.clone()),
-            format: FORMAT_VERSION,
+            format: found.format,
             storage_engine: kind,
         };
         let members = cluster.filter(|_| options.shows(Section::Members));
@@ -214,6 +222,9 @@ impl Report {
             data_dir: shown(&options.dir),
             holder: holder::of(&options.dir.join("replica")),
             identity: options.shows(Section::Identity).then_some(who),
+            formats: options
+                .shows(Section::Identity)
+                .then(|| versions::of(&options.dir, found, inspection)),
             cluster: members.map(|(cluster, as_of)| Members {
                 as_of,
                 cluster_id: cluster.id,

@@ -27,8 +27,10 @@ use drystone_raft::NodeId;
 
 const FILE: &str = "peers";
 const TMP: &str = "peers.tmp";
-const HEAD: &str = "drystone-etcd-peers 2";
-const HEAD_WITHOUT_POSITION: &str = "drystone-etcd-peers 1";
+const FORMAT_NAME: &str = "drystone-etcd-peers";
+/// The version that this build writes, and the one before, which it reads, too.
+const VERSION: u32 = 2;
+const VERSION_WITHOUT_POSITION: u32 = 1;
 const FOUNDING: &str = "founding";
 const AS_OF: &str = "as of ";
 
@@ -73,7 +75,7 @@ impl Roll {
     pub(crate) fn open(dir: &Path) -> io::Result<Roll> {
         let file = Roll::file(dir);
         let known = match fs::read_to_string(&file) {
-            Ok(text) => decode(&text),
+            Ok(text) => decode(&text).map(|(_, known)| known),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Known::default()),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             Err(error) => return Err(error),
@@ -82,6 +84,20 @@ impl Roll {
             tracing::warn!(file = %file.display(), "the list of members is damaged and not used");
         }
         Ok(Roll { dir: dir.to_path_buf(), known: known.unwrap_or_default() })
+    }
+
+    /// The version of the file in `dir`, for whoever only looks: nothing inside if the file is
+    /// damaged, or of a version that this build does not know; nothing at all if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn version(dir: &Path) -> io::Result<Option<Option<u32>>> {
+        match fs::read_to_string(Roll::file(dir)) {
+            Ok(text) => Ok(Some(decode(&text).map(|(version, _)| version))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(None)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where they were.
@@ -111,7 +127,7 @@ impl Roll {
 }
 
 fn encode(known: &Known) -> String {
-    let mut text = format!("{HEAD}\n");
+    let mut text = format!("{FORMAT_NAME} {VERSION}\n");
     if known.founding {
         text.push_str(&format!("{FOUNDING}\n"));
     }
@@ -123,13 +139,14 @@ fn encode(known: &Known) -> String {
     text + &format!("crc={crc:08x}\n")
 }
 
-fn decode(text: &str) -> Option<Known> {
+fn decode(text: &str) -> Option<(u32, Known)> {
     let (body, last) = text.trim_end_matches('\n').rsplit_once('\n')?;
     let crc = u32::from_str_radix(last.strip_prefix("crc=")?, 16).ok()?;
     let body = format!("{body}\n");
     let mut lines = body.lines();
-    let known_head = [HEAD, HEAD_WITHOUT_POSITION].contains(&lines.next()?);
-    if crc != crc32fast::hash(body.as_bytes()) || !known_head {
+    let version = lines.next()?.strip_prefix(FORMAT_NAME)?.strip_prefix(' ')?.parse().ok()?;
+    let is_known = [VERSION, VERSION_WITHOUT_POSITION].contains(&version);
+    if crc != crc32fast::hash(body.as_bytes()) || !is_known {
         return None;
     }
     let (mut members, mut founding, mut as_of) = (BTreeMap::new(), false, 0);
@@ -146,7 +163,7 @@ fn decode(text: &str) -> Option<Known> {
         let id = u64::from_str_radix(words.next()?, 16).ok()?;
         members.insert(id, words.filter(|url| !url.is_empty()).map(str::to_owned).collect());
     }
-    Some(Known { members, founding, as_of })
+    Some((version, Known { members, founding, as_of }))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! | [`session`], [`wire`] | whether it answers as real etcd does |
 //! | [`durability`] | whether what it acknowledged survives crashes |
 //! | [`restart`] | how soon it is back, and what its journal takes |
+//! | [`stop`] | whether a stop in good order leaves nothing to replay |
 //! | [`data_dir`] | whether it leaves data alone that it cannot use |
 //! | [`inspect`] | whether its data can be looked into, running, stopped or damaged |
 //! | [`cluster`] | whether several members are one store, whatever happens to some of them |
@@ -27,5 +28,6 @@ mod metrics;
 mod past_bugs;
 mod restart;
 mod session;
+mod stop;
 mod support;
 mod wire;

@@ -34,6 +34,11 @@ impl Trouble {
                 Trouble::new(file, Some(*offset), reason.clone())
             }
             Error::Damaged { file, reason } => Trouble::new(file, None, *reason),
+            Error::Unsupported { file, .. }
+            | Error::Engine(EngineError::Unsupported { file, .. })
+            | Error::Log(NodeError::Store(LogError::Log(WalError::Unsupported { file, .. }))) => {
+                Trouble::new(file, None, chain(error))
+            }
             Error::Log(NodeError::Store(error)) => Trouble::of_log(error, store),
             error => Trouble::new(store, None, chain(error)),
         }
@@ -84,9 +89,14 @@ impl Inspection {
     fn log_troubles(&self, log: &LogInspection, troubles: &mut Vec<Trouble>) {
         troubles.extend(log.holes().iter().map(of_hole));
         troubles.extend(log.nonsense().iter().map(|error| Trouble::of_log(error, &self.dir)));
+        let end = log.end().map(|(file, offset)| (file, Some(offset)));
+        let (file, offset) = end.unwrap_or((log.log(), None));
         if let Some((found, noted)) = log.ends_early() {
-            let what = format!("the log ends at record {found}, but record {noted} was durable");
-            troubles.push(Trouble::new(log.log(), None, what));
+            let what = format!(
+                "the log ends here with record {found}, but it went as far as record {noted} when \
+                 it was last opened or closed: what came behind is lost"
+            );
+            troubles.push(Trouble::new(file, offset, what));
         }
         for snapshot in log.snapshots() {
             if snapshot.state == SnapshotState::Damaged {
@@ -100,8 +110,11 @@ impl Inspection {
         }
         let (last, applied) = (group.last().index.0, self.applied());
         if applied > last {
-            let what = format!("the log ends at entry {last}, but the engine has {applied}");
-            troubles.push(Trouble::new(log.log(), None, what));
+            let what = format!(
+                "the log ends here with entry {last}, but the engine has the effect of entry \
+                 {applied}: the entries between are lost"
+            );
+            troubles.push(Trouble::new(file, offset, what));
         }
     }
 }

@@ -71,6 +71,7 @@ impl<M: StateMachine> Shard<M> {
                 self.jobs.push(Job::Saved { slot });
                 self.on_saved(slot, through, must);
             }
+            Event::Kept { slot, through } => self.shorten_behind(slot, through, Index(0)),
         }
     }
 
@@ -103,12 +104,19 @@ impl<M: StateMachine> Shard<M> {
         let crowds = self.crowding.contains(&slot);
         self.crowding.retain(|of| *of != slot);
         let Some(saved) = through else { return };
-        let back = |kept: u64| Index(saved.0.saturating_sub(kept));
-        let (mut through, mut must) = (saved, saved);
-        if !crowds {
-            must = back(self.config.kept_entries_max).max(heavy.min(saved));
-            through = back(self.config.kept_entries).max(must);
+        if crowds {
+            self.give(slot, Input::Compact { through: saved, must: saved });
+        } else {
+            self.shorten_behind(slot, saved, heavy);
         }
+    }
+
+    /// What was applied through `saved` survives without the log: lets go of it, but for what is
+    /// kept for those who are a little behind. Behind `heavy` the log takes no more than it may.
+    fn shorten_behind(&mut self, slot: u32, saved: Index, heavy: Index) {
+        let back = |kept: u64| Index(saved.0.saturating_sub(kept));
+        let must = back(self.config.kept_entries_max).max(heavy.min(saved));
+        let through = back(self.config.kept_entries).max(must);
         self.give(slot, Input::Compact { through, must });
     }
 

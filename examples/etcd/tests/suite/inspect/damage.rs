@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use drystone_kv::EngineKind;
 use serde_json::Value;
 
 use super::look::{Told, look, told};
@@ -175,4 +176,61 @@ fn a_damaged_identity_is_named_and_the_rest_shown() {
     assert_eq!(hurt.damage(&sample.data()), [("identity".to_owned(), None)]);
     assert!(hurt.summary["identity"]["member_id"].is_null());
     assert_eq!(indexes(&hurt), all);
+}
+
+/// A list of members that is not used any more is no reason to stop, and one to be told.
+#[test]
+fn a_damaged_list_of_members_is_named() {
+    let sample = Sample::new();
+    flip(&sample.data().join("peers"), 30);
+    let hurt = look_at(&sample.data());
+    assert_eq!(hurt.damage(&sample.data()), [("peers".to_owned(), None)]);
+    assert_eq!(versions(&hurt, "peers"), serde_json::json!([]));
+}
+
+/// The versions that a look tells of one kind of file.
+#[track_caller]
+fn versions(told: &Told, what: &str) -> Value {
+    let mut formats = told.summary["formats"].as_array().expect("a list").iter();
+    let found = formats.find(|format| format["what"] == what);
+    found.unwrap_or_else(|| panic!("no {what} in {}", told.summary["formats"]))["versions"].clone()
+}
+
+/// Whoever has to say which program can read a directory looks for versions, and most of all for
+/// those that this program does not know.
+#[test]
+fn versions_are_told_whether_or_not_they_are_known() {
+    for (kind, store) in EngineKind::ALL.map(|kind| (kind, u32::from(kind != EngineKind::Memory))) {
+        let sample = Sample::on(kind);
+        let sound = look_at(&sample.data());
+        let known = [("identity", 2), ("peers", 2), ("store", 1 + store), ("log", 2)];
+        for (what, version) in known.into_iter().chain([(kind.name(), 1)]) {
+            assert_eq!(versions(&sound, what), serde_json::json!([version]), "{what}");
+        }
+        let people = look(&sample.data(), &["identity"]).out;
+        let line = format!("{:<22}2, in ", "  log");
+        assert!(people.contains("format versions") && people.contains(&line), "{people}");
+    }
+    let check = |file: &str, what: &str, change: &dyn Fn(&mut Vec<u8>), version: u32| {
+        let sample = Sample::new();
+        edit(&sample.data().join(file), change);
+        let told = look_at(&sample.data());
+        assert_eq!(versions(&told, what), serde_json::json!([version]), "{what}");
+        let damage = told.damage(&sample.data());
+        assert!(damage.iter().any(|(found, _)| found == file), "{file} in {damage:?}");
+        let texts = told.end["damage"].to_string();
+        assert!(texts.contains(&format!("version {version}")), "{texts}");
+    };
+    let line = |text: &'static str| move |bytes: &mut Vec<u8>| *bytes = text.into();
+    check("identity", "identity", &line("drystone-etcd 7 x\n"), 7);
+    check("replica/FORMAT", "store", &line("drystone-kv-replica 9\n"), 9);
+    let segment = Sample::new().all(LOG, ".wal").remove(0);
+    let segment = segment.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    let newer = |bytes: &mut Vec<u8>| {
+        bytes[8..12].copy_from_slice(&3_u32.to_le_bytes());
+        bytes[12..16].fill(0);
+        let crc = crc32fast::hash(&bytes[..HEADER_BYTES]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    };
+    check(&format!("{LOG}/{segment}"), "log", &newer, 3);
 }

@@ -125,11 +125,17 @@ fn the_summary_has_the_fields_that_are_documented() {
         server.terminate();
         let told = told(&server.data_dir(), &[]);
         let summary = &told.summary;
-        let sections = ["cluster", "data_dir", "engine", "holder", "identity", "log", "schema"];
-        assert_eq!(fields(summary), [&sections[..], &["snapshots", "type"]].concat());
+        let sections = ["cluster", "data_dir", "engine", "formats", "holder", "identity", "log"];
+        assert_eq!(fields(summary), [&sections[..], &["schema", "snapshots", "type"]].concat());
         assert_eq!(summary["schema"], 1);
         let identity = ["cluster_id", "format", "member_id", "name", "storage_engine"];
         assert_eq!(fields(&summary["identity"]), identity);
+        let formats = summary["formats"].as_array().expect("a list");
+        for format in formats {
+            assert_eq!(fields(format), ["file", "versions", "what"]);
+        }
+        let whats: Vec<&Value> = formats.iter().map(|format| &format["what"]).collect();
+        assert_eq!(whats, ["identity", "peers", "store", "log", engine]);
         let cluster = ["as_of", "cluster_id", "members", "removed", "voting"];
         assert_eq!(fields(&summary["cluster"]), cluster);
         let member = ["ID", "clientURLs", "isLearner", "name", "peerURLs"];
