@@ -57,8 +57,8 @@ pub(crate) struct Member {
 ///   stand in line;
 /// - `unready` names members, each with its `ready_from`;
 /// - once `closed`, the outbox is empty and stays so;
-/// - `told` is the newest revision given to any message, and none has an older one than those before
-///   it. `Created` may be ahead of the hub: then what follows is too, and progress waits for it.
+/// - `told` is the newest revision given to any message, and none has an older one than those
+///   before it. `Created` may be ahead of the hub: what follows is too, then, and progress waits.
 #[derive(Default)]
 pub(crate) struct StreamState {
     outbox: Outbox,
