@@ -230,15 +230,20 @@ pub(crate) async fn publish(member: &Shared) {
 
 /// Resolves when this member has been removed from its cluster. It may not be told: from when it is
 /// removed, nobody sends it anything. So one that hears of no leader asks, and so does one whose
-/// leader came while it was away: it has never heard where that is, and cannot answer it.
+/// leader came while it was away: it has never heard where that is, and cannot answer it. Whoever
+/// leads stays until the group has let it go, or nobody could.
 pub(crate) async fn removal(member: &Shared, place: &Place) {
     let (own, cluster_id) = (member.identity.member.0, member.identity.cluster.0);
     loop {
         sleep(REMOVAL_INTERVAL).await;
-        if member.kv.cluster().is_removed(own) {
-            return;
-        }
         let leader = member.kv.rank().leader;
+        if member.kv.cluster().is_removed(own) {
+            if leader != Some(own) {
+                return;
+            }
+            // Others have to have its place before it goes.
+            continue;
+        }
         if leader.is_some_and(|leader| leader == own || place.knows(leader)) {
             continue;
         }

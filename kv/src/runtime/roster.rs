@@ -10,12 +10,13 @@
 //!   voter            ─              learner
 //!   voter            learner        voter, once it has nearly all of the log
 //!   learner          ─              learner
-//!   ─                voter|learner  removed
+//!   ─                voter|learner  removed, but not the last voter
 //! ```
 //!
 //! etcd lets a new voter count at once, though it has no data and may never be started: a group of
 //! one stands still until it does. Here a voter is a learner until it has caught up. The table, and
-//! so every answer to clients, calls it a voter all the time.
+//! so every answer to clients, calls it a voter all the time. Whoever was the only voter stays until
+//! another has its vote, although the table may not know it any more: nobody else has the data.
 
 use drystone_raft::runtime::Group;
 use drystone_raft::{Change, Configuration, Follower, Index, NodeId, Refused, Suffrage};
@@ -36,7 +37,9 @@ pub fn next_step(
     if group.is_joint() {
         return None;
     }
-    let gone = group.members().iter().find(|member| table.member(member.id).is_none());
+    let voters = group.members().iter().filter(|member| member.suffrage == Suffrage::Voter).count();
+    let mut leaving = group.members().iter().filter(|member| table.member(member.id).is_none());
+    let gone = leaving.find(|member| member.suffrage != Suffrage::Voter || voters > 1);
     if let Some(member) = gone {
         return Some(Change::new().remove(member.id));
     }

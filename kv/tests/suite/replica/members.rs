@@ -105,6 +105,24 @@ async fn dead_member_is_replaced() {
     set(&party.at(4), "a", "2").await;
 }
 
+/// The only member is told to go as soon as another is named in its place, which has not even
+/// started. It stays until that one has its data and its vote: nobody else has either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_voter_stays_until_another_has_its_vote() {
+    let mut party = Party::new(1, |_| {}).await;
+    let one = party.at(1);
+    set(&one, "a", "1").await;
+    one.change_members(add(member(2))).await.unwrap();
+    one.change_members(Command::MemberRemove { id: 1 }).await.unwrap();
+    counts_as(&one, 1, Some(Suffrage::Voter)).await;
+    let two = party.start_with(2, Vec::new()).await;
+    counts_as(&two, 2, Some(Suffrage::Voter)).await;
+    counts_as(&two, 1, None).await;
+    party.kill(1).await;
+    set(&two, "a", "2").await;
+    assert_eq!(two.cluster().members.len(), 1);
+}
+
 /// A leader may be told to remove itself: the others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leader_removes_itself() {
