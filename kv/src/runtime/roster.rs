@@ -15,8 +15,9 @@
 //!
 //! etcd lets a new voter count at once, though it has no data and may never be started: a group of
 //! one stands still until it does. Here a voter is a learner until it has caught up. The table, and
-//! so every answer to clients, calls it a voter all the time. Whoever was the only voter stays until
-//! another has its vote, although the table may not know it any more: nobody else has the data.
+//! so every answer to clients, calls it a voter all the time. Whoever was the only voter stays
+//! until another has its vote, although the table may not know it any more: nobody else has the
+//! data.
 
 use drystone_raft::runtime::Group;
 use drystone_raft::{Change, Configuration, Follower, Index, NodeId, Refused, Suffrage};

@@ -18,7 +18,8 @@ fn cry(flaw: Flaw) -> &'static [&'static str] {
         Flaw::DeafToDisk => &["had acknowledged", "is lost", "two entries"],
         Flaw::SaveOutrunsLog => &["starts with a wrong entry", "differs from what"],
         Flaw::WatchTwice | Flaw::WatchGap => &["a watch shows", "a watch tells"],
-        Flaw::EarlyExpiry => &["and was to live to"],
+        // A lease that is to end early is also said to be shorter than it was granted.
+        Flaw::EarlyExpiry => &["and was to live to", "was granted another time"],
     }
 }
 
