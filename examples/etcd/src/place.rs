@@ -234,6 +234,7 @@ pub(crate) async fn publish(member: &Shared) {
 /// leads stays until the group has let it go, or nobody could.
 pub(crate) async fn removal(member: &Shared, place: &Place) {
     let (own, cluster_id) = (member.identity.member.0, member.identity.cluster.0);
+    let mut stays = false;
     loop {
         sleep(REMOVAL_INTERVAL).await;
         let leader = member.kv.rank().leader;
@@ -241,7 +242,9 @@ pub(crate) async fn removal(member: &Shared, place: &Place) {
             if leader != Some(own) {
                 return;
             }
-            // Others have to have its place before it goes.
+            if !std::mem::replace(&mut stays, true) {
+                tracing::warn!("removed from the cluster; stays until another has its vote");
+            }
             continue;
         }
         if leader.is_some_and(|leader| leader == own || place.knows(leader)) {

@@ -1,5 +1,7 @@
 //! Members that come, change, and go.
 
+use rustix::process::Signal;
+
 use super::fleet::{Fleet, wait};
 
 /// The id in what `member add` says: `Member <id> added to cluster …`.
@@ -195,6 +197,39 @@ fn one_member_grows_to_three() {
     fleet.wait_for_exit(0);
     assert!(wait(|| fleet.ctl(&[1], &["put", "k", "w"]).worked.then_some(())).is_some());
     assert_eq!(fleet.get(2, "k"), "w");
+}
+
+/// The only member is told to go while the one that is to follow it has come, and has nothing yet:
+/// it hands over all there is before it goes.
+#[test]
+fn only_member_stays_until_another_has_its_vote() {
+    // With the check it is told that it cannot go yet.
+    let flags = ["--strict-reconfig-check=false"];
+    let Some(mut fleet) = Fleet::start_with("only_member_stays", 1, &flags) else { return };
+    fleet.ctl_ok(&[0], &["put", "k", "v"]);
+    let id = format!("{:x}", fleet.id(0));
+    let new = fleet.newcomer();
+    let (name, url) = (format!("m{new}"), format!("--peer-urls={}", fleet.peer_url(new)));
+    let told = fleet.ctl_ok(&[0], &["member", "add", &name, &url]);
+    fleet.set_cluster(new, &initial_cluster(&told), "existing");
+    fleet.launch(new);
+    let came = wait(|| fleet.data(new).join("replica").exists().then_some(()));
+    assert!(came.is_some(), "it has been told who the others are\n{}", fleet.log(new));
+    fleet.signal(new, Signal::STOP);
+    // If it was so quick as to have a vote, nothing can be changed without it.
+    let removed = fleet.ctl(&[0], &["member", "remove", &id]).worked;
+    if removed {
+        let stays = "stays until another has its vote";
+        assert!(wait(|| fleet.log(0).contains(stays).then_some(())).is_some(), "{}", fleet.log(0));
+    }
+    fleet.signal(new, Signal::CONT);
+    if !removed {
+        let removed = wait(|| fleet.ctl(&[0], &["member", "remove", &id]).worked.then_some(()));
+        assert!(removed.is_some(), "{}", fleet.log(0));
+    }
+    fleet.wait_for_exit(0);
+    assert!(wait(|| fleet.ctl(&[new], &["put", "l", "w"]).worked.then_some(())).is_some());
+    assert_eq!(fleet.get(new, "k"), "v");
 }
 
 /// A disk is gone for good: another member takes the place of the one that had it.
