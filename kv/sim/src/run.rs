@@ -240,7 +240,9 @@ impl<'a> Run<'a> {
             let ids: Vec<NodeId> = self.world.ids().collect();
             let id = *self.rng.pick(&ids);
             let calls = self.rng.below(80);
-            if let Some(member) = self.world.process(id) {
+            // Where it has failed already, and nobody has noticed yet, it does not come back.
+            let member = self.world.process(id).filter(|member| member.has_power());
+            if let Some(member) = member {
                 member.cut_after(calls);
                 self.armed.insert(id);
             }
