@@ -48,9 +48,6 @@ find them. Seconds are of one processor, without building; steps are of cores.
 /// How long one is hunted unless told otherwise.
 pub(crate) const SECONDS: u64 = 600;
 
-/// Chooses those that the table does not know to be found.
-const UNFOUND: &str = "unfound";
-
 /// The package of the simulator, and its program.
 const SIMULATOR: (&str, &str) = ("drystone-raft-sim", "raft-sim");
 
@@ -61,14 +58,9 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let bench = Bench::new(root, target.join("mutants"))?;
     let path = root.join("raft/sim/MUTANTS.md");
     let mut table = Table::read(&path, HEAD);
-    table.keep(|name| all.iter().any(|mutant| mutant.name == name));
     let (mut hunted, mut found) = (0, 0);
     let mut scenarios: BTreeMap<&str, bool> = BTreeMap::new();
-    let chosen = |mutant: &&Mutant| match filter {
-        UNFOUND => !table.has_found(&mutant.name),
-        _ => filter.split(',').any(|part| mutant.name.contains(part)),
-    };
-    for mutant in all.iter().filter(chosen).collect::<Vec<_>>() {
+    for mutant in table.choose(&all, |mutant| &mutant.name, filter) {
         let find = bench.hunt(mutant, Duration::from_secs(seconds))?;
         hunted += 1;
         found += u64::from(find.is_some());

@@ -85,14 +85,7 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str) -> anyhow::Result<bo
     let all = read_all(&folder)?;
     let path = folder.join("MUTANTS.md");
     let mut table = Table::read(&path, HEAD);
-    table.keep(|name| all.iter().any(|bug| bug.name == name));
-    let chosen: Vec<&Bug> = all
-        .iter()
-        .filter(|bug| match filter {
-            super::UNFOUND => !table.has_found(&bug.name),
-            _ => filter.split(',').any(|part| bug.name.contains(part)),
-        })
-        .collect();
+    let chosen = table.choose(&all, |bug| &bug.name, filter);
     let tree = Tree::copy(root, target.join("mutants"))?;
     let mut found = 0;
     tree.with(all.iter().flat_map(|bug| &bug.patches), || {

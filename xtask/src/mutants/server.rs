@@ -53,14 +53,7 @@ pub(crate) fn run(root: &Path, target: &Path, filter: &str, seconds: u64) -> any
     let all = flaw::read_all(&folder.join("mutants"))?;
     let path = folder.join("MUTANTS.md");
     let mut table = Table::read(&path, HEAD);
-    table.keep(|name| all.iter().any(|flaw| flaw.name == name));
-    let chosen: Vec<&Flaw> = all
-        .iter()
-        .filter(|flaw| match filter {
-            super::UNFOUND => !table.has_found(&flaw.name),
-            _ => filter.split(',').any(|part| flaw.name.contains(part)),
-        })
-        .collect();
+    let chosen = table.choose(&all, |flaw| &flaw.name, filter);
     let bench = Bench::new(root, target.join("mutants"), &all)?;
     let mut found = 0;
     for flaw in &chosen {

@@ -5,6 +5,9 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+/// Chooses those that the table does not know to be found.
+const UNFOUND: &str = "unfound";
+
 /// One line of it.
 pub(crate) struct Row {
     name: String,
@@ -43,9 +46,20 @@ impl Table {
         Table { head, rows: rows.collect() }
     }
 
-    /// Forgets rows of mutants that are no more.
-    pub(crate) fn keep(&mut self, known: impl Fn(&str) -> bool) {
-        self.rows.retain(|name, _| known(name));
+    /// Those whose names contain one of the texts in `filter`, or that were not found the last time
+    /// if it is [`UNFOUND`]. Rows of mutants that are no more are forgotten.
+    pub(crate) fn choose<'m, M>(
+        &mut self,
+        all: &'m [M],
+        name: impl Fn(&M) -> &str,
+        filter: &str,
+    ) -> Vec<&'m M> {
+        self.rows.retain(|row, _| all.iter().any(|mutant| name(mutant) == row));
+        let is_meant = |mutant: &&M| match filter {
+            UNFOUND => !self.has_found(name(mutant)),
+            _ => filter.split(',').any(|part| name(mutant).contains(part)),
+        };
+        all.iter().filter(is_meant).collect()
     }
 
     /// Whether the mutant of this name was found when it was last hunted.
