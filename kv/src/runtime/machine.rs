@@ -21,6 +21,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(core: Arc<Core>) -> Machine {
+        core.options.observer.alarms(&core.store.status().alarms);
         Machine { core }
     }
 

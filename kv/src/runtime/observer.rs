@@ -7,7 +7,7 @@ use crate::reply::Alarm;
 use crate::runtime::tally::Tally;
 
 /// Told by a replica how long things took, where no status can tell it. It is called on the way, by
-/// the task that did the work: a few atomics, no lock, no waiting.
+/// the task that did the work: a few atomics, and nothing that waits.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A batch of these commands was applied to the store.
     fn applied(&self, commands: &Tally, took: Duration);
@@ -15,7 +15,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// This member, which leads, has ended a lease whose time was up.
     fn lease_expired(&self) {}
 
-    /// These alarms are raised, which others may have been until now.
+    /// These alarms are raised: at a start, and whenever they may have changed.
     fn alarms(&self, _: &[Alarm]) {}
 
     /// The state of another member begins to take the place of this one's, or that has ended.
