@@ -8,6 +8,7 @@
 //! ```
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -90,7 +91,7 @@ impl Member {
     ///
     /// The caller may go away while it waits; the command is done all the same.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Status> {
-        let result = relayed(self.kv.propose(command)).await;
+        let result = relayed(pin!(self.kv.propose(command))).await;
         if result.is_err() {
             self.metrics.proposals_failed.add(1);
         }
@@ -128,7 +129,7 @@ impl Member {
     /// Waits until a read shows every write that was acknowledged before this call.
     pub(crate) async fn linearize(&self) -> Result<(), Status> {
         let began = Instant::now();
-        let confirmed = relayed(self.kv.linearize()).await;
+        let confirmed = relayed(pin!(self.kv.linearize())).await;
         if began.elapsed() > SLOW_READ_INDEX {
             self.metrics.read_indexes_slow.add(1);
         }

@@ -15,10 +15,10 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
 thread_local! {
@@ -90,14 +90,15 @@ pub(crate) fn install() {
 }
 
 /// Awaits `future`, which is woken from another thread, through the worker's relay. On a thread
-/// without one it is simply awaited.
-pub(crate) async fn relayed<F: Future>(future: F) -> F::Output {
-    let Some(relay) = RELAY.with_borrow(Clone::clone) else { return future.await };
-    let mut future = pin!(future);
+/// without one it is simply awaited. The future is the caller's to pin: taken by value, it would
+/// be held twice, as it was given and as it is polled.
+pub(crate) async fn relayed<F: Future + Unpin>(mut future: F) -> F::Output {
+    let relay = RELAY.with_borrow(Clone::clone);
     poll_fn(|context| {
+        let Some(relay) = &relay else { return future.poll_unpin(context) };
         let left = Left { relay: relay.clone(), waker: context.waker().clone() };
         let waker = Arc::new(left).into();
-        future.as_mut().poll(&mut Context::from_waker(&waker))
+        future.poll_unpin(&mut Context::from_waker(&waker))
     })
     .await
 }
@@ -105,6 +106,7 @@ pub(crate) async fn relayed<F: Future>(future: F) -> F::Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use tokio::sync::oneshot;
 
     // A lost wake is a client that waits for ever.
@@ -137,6 +139,6 @@ mod tests {
     #[test]
     fn a_thread_without_a_relay_just_waits() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_eq!(runtime.block_on(relayed(async { 7 })), 7);
+        assert_eq!(runtime.block_on(relayed(pin!(async { 7 }))), 7);
     }
 }

@@ -17,6 +17,7 @@ use std::future::Future;
 use bytes::Bytes;
 use drystone_raft::runtime::Rank;
 use drystone_raft::{NodeId, ReadMode, Refused, Role};
+use futures_util::FutureExt as _;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::command::{AlarmChange, AlarmKind, Command};
@@ -44,15 +45,23 @@ impl Replica {
     pub async fn propose(&self, command: Command) -> Result<Reply, Error> {
         let options = &self.core().options.store;
         options.limits.check(&command)?;
-        self.check_quota(&command).await?;
-        self.drive(&command).await
+        if self.outgrows_quota(&command) {
+            // Rare, so it gets no room in the future of every call.
+            return Err(Box::pin(self.raise_no_space()).await);
+        }
+        self.drive(&command)?.await
     }
 
-    async fn drive(&self, command: &Command) -> Result<Reply, Error> {
+    /// What remains of a command is its bytes: there are as many of these futures as callers.
+    fn drive(
+        &self,
+        command: &Command,
+    ) -> Result<impl Future<Output = Result<Reply, Error>>, Error> {
         let bytes = self.core().encode(command);
         self.core().options.store.limits.check_bytes(bytes.len())?;
-        let _place = self.core().pending.enter(bytes.len())?;
-        self.in_time(self.drive_bytes(bytes)).await
+        let place = self.core().pending.enter(bytes.len())?;
+        let driven = self.in_time(self.drive_bytes(bytes));
+        Ok(driven.inspect(move |_| drop(place)))
     }
 
     /// Has it done where the leader is, wherever that is.
@@ -74,7 +83,8 @@ impl Replica {
                 }
                 None => {}
             }
-            self.rank_after(rank).await?;
+            // Seldom: it gets no room in the future of every call.
+            Box::pin(self.rank_after(rank)).await?;
         }
     }
 
@@ -374,22 +384,26 @@ impl Replica {
         }
     }
 
-    /// Refuses what would outgrow the quota, and raises the alarm that then stands until an
-    /// operator clears it.
-    async fn check_quota(&self, command: &Command) -> Result<(), Error> {
+    /// Whether the quota has no room for it.
+    fn outgrows_quota(&self, command: &Command) -> bool {
         let core = self.core();
-        let Some(quota) = core.options.store.quota_bytes else { return Ok(()) };
+        let Some(quota) = core.options.store.quota_bytes else { return false };
         let cost = crate::quota::cost(command);
-        if cost == 0 || core.store.engine().stats().bytes_in_use + cost <= quota {
-            return Ok(());
-        }
+        cost > 0 && core.store.engine().stats().bytes_in_use + cost > quota
+    }
+
+    /// Raises the alarm that then stands until an operator clears it, and says why.
+    async fn raise_no_space(&self) -> Error {
+        let core = self.core();
         if core.store.refuses(true).is_none() {
             let kind = AlarmKind::NoSpace;
             let change = AlarmChange { raise: true, member: core.options.id, kind };
             // The client is refused whether or not the alarm came through.
-            drop(self.drive(&Command::Alarm(change)).await);
+            if let Ok(raised) = self.drive(&Command::Alarm(change)) {
+                drop(raised.await);
+            }
         }
-        Err(Refusal::NoSpace.into())
+        Refusal::NoSpace.into()
     }
 
     /// Refuses to show what may be half of a change.
@@ -417,9 +431,13 @@ impl Replica {
         }
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// An `async fn` would hold the call twice: as it was given, and as it is awaited.
+    fn in_time<T, F>(&self, call: F) -> impl Future<Output = Result<T, Error>> + use<T, F>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let limit = self.core().options.request_timeout;
-        timeout(limit, call).await.unwrap_or(Err(Error::TimedOut))
+        timeout(limit, call).map(|outcome| outcome.unwrap_or(Err(Error::TimedOut)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! Whether it is wise is for the leader to say, who knows who is in touch: with strict checks, a
 //! change that could cost the quorum is refused.
 
+use std::pin::pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use drystone_etcd_api::etcdserverpb::{self as pb, cluster_server};
@@ -105,13 +106,13 @@ impl Shared {
     }
 
     async fn change_members(&self, command: Command) -> Result<Vec<pb::Member>, Status> {
-        let changed = relayed(self.kv.change_members(command)).await;
+        let changed = relayed(pin!(self.kv.change_members(command))).await;
         let reply = changed.map_err(|error| self.failed(&error))?;
         Ok(listed(&member::cluster_reply(reply).cluster))
     }
 
     async fn progress(&self) -> Result<GroupProgress, Status> {
-        relayed(self.kv.progress()).await.map_err(|error| self.failed(&error))
+        relayed(pin!(self.kv.progress())).await.map_err(|error| self.failed(&error))
     }
 
     /// Whether one more voter, which may never come, leaves a quorum of those who are there.

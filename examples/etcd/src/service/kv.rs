@@ -50,24 +50,20 @@ impl Shared {
         let (member, max) = (self.clone(), self.message_bytes_max());
         Ok(match name {
             "Put" => {
-                Box::pin(
-                    async move { unary::serve(request, call, max, |put| member.put(put)).await },
-                )
+                Box::pin(unary::serve(request, call, max, async move |put| member.put(put).await))
             }
-            "Range" => Box::pin(async move {
-                unary::serve(request, call, max, |range| member.range(range)).await
-            }),
+            "Range" => Box::pin(unary::serve(request, call, max, async move |range| {
+                member.range(range).await
+            })),
             "Txn" => {
-                Box::pin(
-                    async move { unary::serve(request, call, max, |txn| member.txn(txn)).await },
-                )
+                Box::pin(unary::serve(request, call, max, async move |txn| member.txn(txn).await))
             }
-            "DeleteRange" => Box::pin(async move {
-                unary::serve(request, call, max, |delete| member.delete_range(delete)).await
-            }),
-            "Compact" => Box::pin(async move {
-                unary::serve(request, call, max, |compact| member.compact(compact)).await
-            }),
+            "DeleteRange" => Box::pin(unary::serve(request, call, max, async move |delete| {
+                member.delete_range(delete).await
+            })),
+            "Compact" => Box::pin(unary::serve(request, call, max, async move |compact| {
+                member.compact(compact).await
+            })),
             _ => return Err(call),
         })
     }

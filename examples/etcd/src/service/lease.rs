@@ -3,6 +3,8 @@
 //! A lease that is not there is an error to whoever revokes it, and an answer to everybody else:
 //! keeping it alive says 0 seconds, looking at it says -1.
 
+use std::pin::pin;
+
 use drystone_etcd_api::etcdserverpb::{self as pb, lease_server};
 use drystone_kv::command::{Command, LeaseGrant, LeaseRevoke};
 use drystone_kv::types::LeaseId;
@@ -85,7 +87,7 @@ impl lease_server::Lease for Shared {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let request = request.into_inner();
-        let lease = relayed(self.kv.lease(LeaseId(request.id), request.keys)).await;
+        let lease = relayed(pin!(self.kv.lease(LeaseId(request.id), request.keys))).await;
         let lease = lease.map_err(|error| self.failed(&error))?;
         let header = Some(self.header_now());
         Ok(Response::new(match lease {
@@ -109,7 +111,7 @@ impl lease_server::Lease for Shared {
         &self,
         _: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        let leases = relayed(self.kv.leases()).await.map_err(|error| self.failed(&error))?;
+        let leases = relayed(pin!(self.kv.leases())).await.map_err(|error| self.failed(&error))?;
         let leases = leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.header_now()), leases }))
     }
@@ -118,7 +120,7 @@ impl lease_server::Lease for Shared {
 /// The header is taken before the renewal: what a client concludes from it was true then.
 async fn keep_alive(member: &Shared, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
     let header = Some(member.header_now());
-    let ttl = relayed(member.kv.keep_alive(LeaseId(id))).await;
+    let ttl = relayed(pin!(member.kv.keep_alive(LeaseId(id)))).await;
     let ttl = ttl.map_err(|error| member.failed(&error))?;
     if ttl.is_some() {
         member.metrics.leases_renewed.add(1);

@@ -1,5 +1,6 @@
 //! Maintenance: status, alarms, hashes.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -53,7 +54,8 @@ impl maintenance_server::Maintenance for Shared {
         _: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let (status, rank) = (self.kv.status(), self.kv.rank());
-        let group = relayed(self.kv.group_status()).await.map_err(|error| self.failed(&error))?;
+        let group =
+            relayed(pin!(self.kv.group_status())).await.map_err(|error| self.failed(&error))?;
         let mut errors: Vec<String> = status.alarms.iter().map(alarm_text).collect();
         if rank.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
@@ -147,7 +149,7 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        let moved = relayed(self.kv.move_leader(request.into_inner().target_id)).await;
+        let moved = relayed(pin!(self.kv.move_leader(request.into_inner().target_id))).await;
         moved.map_err(|error| self.failed(&error))?;
         Ok(Response::new(pb::MoveLeaderResponse::default()))
     }
