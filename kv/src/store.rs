@@ -333,14 +333,20 @@ impl<E: Engine> Store<E> {
 
     /// Takes the garbage of a few keys out of the index and the engine.
     pub fn sweep_step(&self) -> Result<Progress, Error> {
+        self.sweep_step_noting(|_| ())
+    }
+
+    /// The same; `ended` is told the revision of a compaction whose garbage is all gone with it.
+    pub(crate) fn sweep_step_noting(&self, ended: impl FnOnce(u64)) -> Result<Progress, Error> {
         let mut sweep = self.sweep.lock();
         let mut held = self.held.write();
         self.check_usable()?;
         let Held { state, engine, pins } = &mut *held;
-        let Some(batch) = sweep.step(state, pins) else { return Ok(Progress::Done) };
+        let Some(step) = sweep.step(state, pins) else { return Ok(Progress::Done) };
         let engine = Arc::clone(engine);
         drop(held);
-        engine.write(batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        engine.write(step.batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        step.ends.map(ended);
         Ok(Progress::More)
     }
 

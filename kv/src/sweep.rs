@@ -24,10 +24,18 @@ pub(crate) struct Sweep {
     pass: Option<(u64, Option<Vec<u8>>)>,
 }
 
+/// What one step does.
+pub(crate) struct Step {
+    /// What the engine has to forget.
+    pub(crate) batch: Batch,
+    /// The compaction whose garbage is all gone with it.
+    pub(crate) ends: Option<u64>,
+}
+
 impl Sweep {
     /// Takes the garbage of the next few keys out of the index, and returns what the engine has to
     /// forget; `None` when there is nothing to sweep. The caller writes the batch.
-    pub(crate) fn step(&mut self, state: &mut State, pins: &Pins) -> Option<Batch> {
+    pub(crate) fn step(&mut self, state: &mut State, pins: &Pins) -> Option<Step> {
         let compacted = state.compacted?;
         let (target, cursor) = match self.pass.take() {
             Some(pass) => pass,
@@ -49,13 +57,12 @@ impl Sweep {
         for revision in removed {
             batch.delete(Space::Record, &revision.to_bytes());
         }
-        match cursor {
-            Some(cursor) => self.pass = Some((target, Some(cursor))),
-            None => {
-                state.swept = Some(target);
-                State::save_swept(target, &mut batch);
-            }
+        if let Some(cursor) = cursor {
+            self.pass = Some((target, Some(cursor)));
+            return Some(Step { batch, ends: None });
         }
-        Some(batch)
+        state.swept = Some(target);
+        State::save_swept(target, &mut batch);
+        Some(Step { batch, ends: Some(target) })
     }
 }

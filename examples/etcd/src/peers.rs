@@ -13,6 +13,7 @@
 //! Everything here runs on the runtime of the consensus node, apart from the threads that serve
 //! clients.
 
+mod contact;
 mod desk;
 mod line;
 mod office;
@@ -20,6 +21,7 @@ mod port;
 mod roll;
 mod wire;
 
+pub(crate) use contact::follow as follow_contact;
 pub(crate) use desk::Desk;
 pub(crate) use line::members_at;
 pub(crate) use office::Office;

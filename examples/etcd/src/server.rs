@@ -43,6 +43,7 @@ use crate::listener::Listener;
 use crate::member::Shared;
 use crate::notify;
 use crate::patience;
+use crate::peers::follow_contact;
 use crate::place::{self, Place};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Error, Refusal};
@@ -175,6 +176,7 @@ fn keep_house(member: &Shared, stop: &Shutdown) {
     }
     tokio::spawn(report_save_errors(member.clone(), stop.clone()));
     tokio::spawn(leaders::follow(member.clone()));
+    tokio::spawn(follow_contact(member.clone(), stop.clone()));
 }
 
 /// Waits for a signal, the end of the storage, or the removal of the member. The handlers stand

@@ -18,6 +18,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// These alarms are raised: at a start, and whenever they may have changed.
     fn alarms(&self, _: &[Alarm]) {}
 
+    /// The garbage of a compaction at this revision is gone here, so long after the first of it.
+    fn swept(&self, _revision: u64, _took: Duration) {}
+
     /// The state of another member begins to take the place of this one's, or that has ended.
     fn restoring(&self, under_way: bool);
 }

@@ -65,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) lessor: Lessor,
     pub(crate) pending: Pending,
     pub(crate) house: House,
+    /// When the sweep that is under way began.
+    sweep_began: Mutex<Option<Duration>>,
     /// A command may have changed the members.
     pub(crate) roster_changed: Arc<Notify>,
     /// The term in which it has led with all of its log applied; 0 at first.
@@ -114,9 +116,19 @@ impl Core {
     }
 
     pub(crate) fn sweep_step(&self) -> Result<Progress, Error> {
-        let progress = self.store.sweep_step()?;
+        let mut sweep_began = self.sweep_began.lock();
+        let began = *sweep_began.get_or_insert_with(|| self.clock.monotonic());
+        let mut ended = None;
+        let progress = self.store.sweep_step_noting(|revision| ended = Some(revision))?;
+        if let Some(revision) = ended {
+            let took = self.clock.monotonic().saturating_sub(began);
+            self.options.observer.swept(revision, took);
+        }
         if progress == Progress::Done {
             self.lessor.bell.ring();
+        }
+        if ended.is_some() || progress == Progress::Done {
+            *sweep_began = None;
         }
         Ok(progress)
     }
@@ -162,6 +174,7 @@ impl Replica {
             pending,
             options,
             house: House::default(),
+            sweep_began: Mutex::default(),
             roster_changed: Arc::default(),
             caught_up: AtomicU64::new(0),
             save_error: Mutex::default(),

@@ -119,6 +119,11 @@ impl Observer for Applies {
         raised.clone_into(&mut known);
     }
 
+    fn swept(&self, compact_revision: u64, took: Duration) {
+        let took = format!("{took:?}");
+        tracing::info!(compact_revision, took, "finished scheduled compaction");
+    }
+
     fn restoring(&self, under_way: bool) {
         self.restoring.store(under_way, Ordering::Relaxed);
     }

@@ -133,22 +133,12 @@ impl Shared {
             return Err(Status::out_of_range(error_text::COMPACTED));
         };
         let reply = member::compact_reply(self.propose(Command::Compact(compact)).await?);
-        let swept = tokio::spawn(note_swept(self.clone(), compact.revision));
         if physical {
-            // It ends early only with the server.
-            drop(swept.await);
+            self.kv.swept(compact.revision).await;
         }
         let header = Some(self.header(reply.revision));
         Ok(Reply::message(&pb::CompactionResponse { header }))
     }
-}
-
-/// Waits until the garbage of a compaction is gone here, and says how long that took.
-async fn note_swept(member: Shared, compact_revision: u64) {
-    let began = Instant::now();
-    member.kv.swept(compact_revision).await;
-    let took = format!("{:?}", began.elapsed());
-    tracing::info!(compact_revision, took, "finished scheduled compaction");
 }
 
 /// Whether a transaction that only reads may be answered with what is here: all its reads say so.

@@ -71,6 +71,16 @@ fn a_member_that_stands_still_shows_in_the_numbers_of_the_leader() {
     let back = back.expect("one that answers is active");
     let late = wait(|| Some(page(&fleet, leader)).filter(|page| trips(page) > trips(&lost)));
     assert!(late.is_some(), "{back:?}");
+    // The log says the same, of that member, in this order.
+    let named = format!("\"remote-peer-id\":\"{to}\"");
+    let told = || {
+        let log = fleet.log(leader);
+        let of_it = log.lines().filter(|line| line.contains(&named));
+        let turns = of_it.filter_map(|line| line.split("\"peer became ").nth(1));
+        turns.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let whole = ["active", "inactive", "active"].map(str::to_owned);
+    assert!(wait(|| told().ends_with(&whole).then_some(())).is_some(), "{:?}", told());
 }
 
 /// Elections for which nobody finds a reason are mostly of a leader that could not say a word.
@@ -89,6 +99,30 @@ fn a_leader_that_stood_still_counts_its_late_heartbeats() {
     assert!(moved.is_some(), "somebody else leads");
     let counted = wait(|| (number(old, late) > before).then_some(()));
     assert!(counted.is_some(), "a heartbeat was due long ago");
+    let line = "\"msg\":\"leader failed to send out heartbeat on time\"";
+    assert!(wait(|| fleet.log(old).contains(line).then_some(())).is_some(), "{}", fleet.log(old));
+}
+
+/// Each member gives back its own space: whose log is read depends on whose disk is full.
+#[test]
+fn a_compaction_is_logged_by_all_members() {
+    let test = "a_compaction_is_logged_by_all_members";
+    let Some(fleet) = Fleet::start(test, 3) else { return };
+    for value in ["v", "w", "x"] {
+        fleet.ctl_ok(&[0], &["put", "k", value]);
+    }
+    fleet.ctl_ok(&[1], &["compact", "3"]);
+    for number in fleet.running() {
+        let line = |log: &str| {
+            let mut lines = log.lines();
+            lines.any(|line| {
+                line.contains("\"msg\":\"finished scheduled compaction\"")
+                    && line.contains("\"compact-revision\":3,")
+            })
+        };
+        let told = wait(|| line(&fleet.log(number)).then_some(()));
+        assert!(told.is_some(), "member {number}: {}", fleet.log(number));
+    }
 }
 
 /// Alerts on leaders and on proposals look at these.

@@ -214,6 +214,27 @@ fn what_is_slow_is_logged_in_etcds_words() {
     assert!(page.number("etcd_server_slow_apply_total", &[]) >= 1.0);
 }
 
+/// It is the first thing that whoever restarts a server that refuses writes looks for.
+#[test]
+fn an_alarm_is_logged_again_after_a_restart() {
+    let mut server = Server::start(&programs::ours(), &[]);
+    let alarm = AlarmRequest {
+        action: AlarmAction::Activate.into(),
+        alarm: AlarmType::Nospace.into(),
+        member_id: 0xabc,
+    };
+    in_a_runtime(async {
+        client(&server).await.maintenance().alarm(alarm).await.expect("an alarm is raised");
+    });
+    server.restart();
+    let log = server.whole_log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("\"alarm raised\"")).collect();
+    let [before, after] = lines[..] else { panic!("once a life: {log}") };
+    for line in [before, after] {
+        assert!(line.contains("\"alarm\":\"NOSPACE\"") && line.contains("\"from\":\"abc\""));
+    }
+}
+
 /// An alarm stops all writes: whoever reads the log of any member must find when it came and went.
 #[test]
 fn alarms_are_logged_in_etcds_words() {
