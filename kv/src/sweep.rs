@@ -14,8 +14,9 @@ use crate::engine::{Batch, Space};
 use crate::pins::Pins;
 use crate::state::State;
 
-/// How many keys one step looks at, which bounds how long it holds the store's lock.
-pub(crate) const SWEEP_KEYS_MAX: usize = 256;
+/// How many keys one step looks at, which bounds how long it holds the store's lock, and how long a
+/// write waits for it in the engine.
+pub(crate) const SWEEP_KEYS_MAX: usize = 32;
 
 /// Where a sweep stands.
 #[derive(Debug, Default)]

@@ -259,6 +259,8 @@ impl TableBuilder {
         let offset = self.written + self.buffer.len() as u64;
         let len = self.seal.wrap(&mut self.packer, offset, &self.raw, &mut self.buffer);
         self.index.block(offset, u32::try_from(len).expect("a block is smaller than 4 GiB"));
+        // A merge is long, and whoever waits for a core meanwhile mostly wants it for microseconds.
+        std::thread::yield_now();
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
