@@ -346,7 +346,9 @@ impl<E: Engine> Store<E> {
         let engine = Arc::clone(engine);
         drop(held);
         engine.write(step.batch).inspect_err(|_| self.broken.store(true, Ordering::Release))?;
-        step.ends.map(ended);
+        if let Some(revision) = step.ends {
+            ended(revision);
+        }
         Ok(Progress::More)
     }
 
