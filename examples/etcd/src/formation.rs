@@ -7,18 +7,25 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use drystone_kv::members::Member;
-use tokio::time::timeout;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, Founder};
 use crate::identity::{ClusterId, Identity, MemberId};
-use crate::peers::{Known, members_at};
+use crate::peers::{Heard, Known, members_at};
 
 /// How long one of the others may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a newcomer waits for an answer that a quorum confirms.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two rounds of asking.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who this member is, and who else there is.
 #[derive(Debug)]
@@ -98,23 +105,52 @@ fn comes_back(config: &Config, identity: Identity, known: &Known) -> Formation {
     Formation { identity, founders, known: known.clone() }
 }
 
-/// Asks the others which number this member was given.
+/// Asks the others which number this member was given. One of them may have been away when it was,
+/// and know the cluster as it used to be, even another member at the same addresses: what no quorum
+/// confirms is believed only if nothing better comes for a while.
 async fn join(config: &Config) -> Result<Formation> {
+    let started = Instant::now();
+    loop {
+        let heard = ask_others(config).await?;
+        let place = newcomer(config, &heard.cluster, heard.as_of);
+        if heard.confirmed || started.elapsed() > JOIN_PATIENCE {
+            return place;
+        }
+        let found = place.map_or_else(|error| error.to_string(), |_| "a place".to_owned());
+        tracing::info!(found, "asking again: no quorum confirms who is in the cluster");
+        sleep(ASK_INTERVAL).await;
+    }
+}
+
+/// Asks all others at once who is in the cluster, and takes the first confirmed answer, or else the
+/// newest.
+async fn ask_others(config: &Config) -> Result<Heard> {
     let others = config.founders.iter().filter(|founder| founder.name != config.name);
-    let mut failures = Vec::new();
-    for url in others.flat_map(|founder| &founder.peer_urls) {
-        let answer = timeout(ASK_TIMEOUT, members_at(url)).await;
+    let ask = async |url: &String| {
+        let answer = timeout(ASK_TIMEOUT, members_at(url, true)).await;
+        (url.clone(), answer)
+    };
+    let urls = others.flat_map(|founder| &founder.peer_urls);
+    let mut asked: FuturesUnordered<_> = urls.map(&ask).collect();
+    let (mut newest, mut failures) = (None::<Heard>, Vec::new());
+    while let Some((url, answer)) = asked.next().await {
         match answer {
-            Ok(Ok((cluster, as_of))) => return newcomer(config, &cluster, as_of),
+            Ok(Ok(heard)) if heard.confirmed => return Ok(heard),
+            Ok(Ok(heard)) if newest.as_ref().is_none_or(|newest| newest.as_of < heard.as_of) => {
+                newest = Some(heard);
+            }
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => failures.push(format!("{url}: {error:#}")),
             Err(_) => failures.push(format!("{url}: no answer")),
         }
     }
-    bail!(
-        "cannot fetch cluster info from peer urls: could not retrieve cluster information from \
-         the given URLs ({})",
-        failures.join("; ")
-    )
+    newest.ok_or_else(|| {
+        anyhow!(
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information \
+             from the given URLs ({})",
+            failures.join("; ")
+        )
+    })
 }
 
 /// The place of this member among those that the others know.

@@ -23,7 +23,7 @@ mod wire;
 
 pub(crate) use contact::follow as follow_contact;
 pub(crate) use desk::Desk;
-pub(crate) use line::members_at;
+pub(crate) use line::{Heard, members_at};
 pub(crate) use office::Office;
 pub(crate) use port::Port;
 pub(crate) use roll::{Known, Roll};

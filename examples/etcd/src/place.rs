@@ -28,7 +28,7 @@ use crate::formation::{self, Formation};
 use crate::identity::Identity;
 use crate::member::Shared;
 use crate::metrics::Applies;
-use crate::peers::{Desk, Known, Office, Port, Roll, members_at};
+use crate::peers::{Desk, Heard, Known, Office, Port, Roll, members_at};
 use crate::store::{Error, Limits, Options, Replica, ReplicaOptions};
 
 /// How often it is looked whether the members have changed.
@@ -252,8 +252,8 @@ pub(crate) async fn removal(member: &Shared, place: &Place) {
         }
         // One that was restarted may know of no members before a leader has told it.
         for url in member.office.urls() {
-            let asked = tokio::time::timeout(REMOVAL_INTERVAL, members_at(&url)).await;
-            let Ok(Ok((cluster, as_of))) = asked else { continue };
+            let asked = tokio::time::timeout(REMOVAL_INTERVAL, members_at(&url, false)).await;
+            let Ok(Ok(Heard { cluster, as_of, .. })) = asked else { continue };
             if cluster.is_removed(own) {
                 return;
             }

@@ -3,11 +3,13 @@
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use drystone_kv::runtime::{Replica, Told};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{pb, wire};
@@ -17,6 +19,8 @@ use pb::peer_server;
 const UNDER_WAY_MAX: usize = 50_000;
 /// Answers in one message.
 const ANSWERS_MAX: usize = 4096;
+/// How long a quorum has to confirm who is in the cluster.
+const CONFIRM_MAX: Duration = Duration::from_secs(2);
 
 /// Answers the questions of other members, once there is somebody to ask.
 #[derive(Default)]
@@ -57,15 +61,17 @@ impl peer_server::Peer for std::sync::Arc<Desk> {
 
     async fn members(
         &self,
-        _: Request<pb::MembersRequest>,
+        request: Request<pb::MembersRequest>,
     ) -> Result<Response<pb::MembersResponse>, Status> {
         let replica = self.answering()?;
+        let confirmed = request.into_inner().confirm
+            && timeout(CONFIRM_MAX, replica.linearize()).await.is_ok_and(|read| read.is_ok());
         // In this order: the members may be newer than what is said of them, and not older.
         let (as_of, cluster) = (replica.applied(), replica.cluster());
         if cluster.id.is_none() {
             return Err(Status::unavailable("drystone-etcd: there is no cluster yet"));
         }
-        Ok(Response::new(wire::members(&cluster, as_of)))
+        Ok(Response::new(wire::members(&cluster, as_of, confirmed)))
     }
 }
 

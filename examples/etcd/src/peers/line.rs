@@ -178,16 +178,27 @@ async fn connect(url: &str) -> Result<PeerClient<Channel>, tonic::transport::Err
     Ok(client.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX))
 }
 
-/// Asks the member at `url` who is in the cluster, and as of which position in the log it says so.
+/// What a member says of who is in the cluster.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) cluster: Cluster,
+    /// The position in the log up to which it had applied it.
+    pub(crate) as_of: u64,
+    /// A quorum was asked: nothing done before the question is missing.
+    pub(crate) confirmed: bool,
+}
+
+/// Asks the member at `url` who is in the cluster; with `confirm`, it asks a quorum first if there
+/// is one.
 ///
 /// # Errors
 ///
 /// If it does not answer, or is in none.
-pub(crate) async fn members_at(url: &str) -> anyhow::Result<(Cluster, u64)> {
-    let members = connect(url).await?.members(pb::MembersRequest {}).await;
+pub(crate) async fn members_at(url: &str, confirm: bool) -> anyhow::Result<Heard> {
+    let members = connect(url).await?.members(pb::MembersRequest { confirm }).await;
     let members = members.map_err(|status| anyhow!("{}", status.message()))?.into_inner();
-    let as_of = members.as_of;
-    Ok((wire::cluster(members), as_of))
+    let (as_of, confirmed) = (members.as_of, members.confirmed);
+    Ok(Heard { cluster: wire::cluster(members), as_of, confirmed })
 }
 
 /// Keeps one connection for as long as it holds.

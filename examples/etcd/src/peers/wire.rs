@@ -91,7 +91,7 @@ fn lease(info: Option<LeaseInfo>) -> pb::LeaseAnswer {
     })
 }
 
-pub(super) fn members(cluster: &Cluster, as_of: u64) -> pb::MembersResponse {
+pub(super) fn members(cluster: &Cluster, as_of: u64, confirmed: bool) -> pb::MembersResponse {
     let member = |member: &Member| pb::Member {
         id: member.id,
         name: member.name.clone(),
@@ -104,6 +104,7 @@ pub(super) fn members(cluster: &Cluster, as_of: u64) -> pb::MembersResponse {
         members: cluster.members.iter().map(member).collect(),
         removed: cluster.removed.iter().copied().collect(),
         as_of,
+        confirmed,
     }
 }
 

@@ -67,7 +67,8 @@ impl Fleet {
         Some(fleet)
     }
 
-    fn initial_cluster(&self) -> String {
+    /// Who all are, as `--initial-cluster` has it.
+    pub(crate) fn initial_cluster(&self) -> String {
         let one = |member: &Process| format!("{}={}", member.name, member.peer_url());
         self.members.iter().map(one).collect::<Vec<_>>().join(",")
     }

@@ -53,7 +53,7 @@ fn member_learns_votes_moves_and_goes() {
         said.worked.then_some(said.out)
     });
     let promoted = promoted.expect("a learner that has all data can be promoted");
-    assert!(promoted.contains(&format!("Member {id} promoted in cluster")), "{promoted}");
+    assert!(promoted.contains(&format!("Member {id:>16} promoted in cluster")), "{promoted}");
     assert!(wait(|| fleet.ctl(&[new], &["put", "k", "w"]).worked.then_some(())).is_some());
     assert_eq!(fleet.get(0, "k"), "w");
 
@@ -62,14 +62,14 @@ fn member_learns_votes_moves_and_goes() {
     fleet.move_peer(new);
     let url = format!("--peer-urls={}", fleet.peer_url(new));
     let told = fleet.ctl_ok(&[0], &["member", "update", &id, &url]);
-    assert!(told.contains(&format!("Member {id} updated in cluster")), "{told}");
+    assert!(told.contains(&format!("Member {id:>16} updated in cluster")), "{told}");
     fleet.launch(new);
     fleet.wait_for(new);
     fleet.ctl_ok(&[1], &["put", "k", "x"]);
     assert_eq!(fleet.get(new, "k"), "x");
 
     let told = fleet.ctl_ok(&[0], &["member", "remove", &id]);
-    assert!(told.contains(&format!("Member {id} removed from cluster")), "{told}");
+    assert!(told.contains(&format!("Member {id:>16} removed from cluster")), "{told}");
     fleet.wait_for_exit(new);
     assert!(fleet.log(new).contains("removed from the cluster"), "{}", fleet.log(new));
     assert_eq!(fleet.ctl_ok(&[0], &["member", "list"]).lines().count(), 3);
@@ -254,6 +254,42 @@ fn dead_member_is_replaced() {
     fleet.kill(0);
     assert!(wait(|| fleet.ctl(&[dead], &["put", "k", "w"]).worked.then_some(())).is_some());
     assert_eq!(fleet.get(1, "k"), "w");
+}
+
+/// The one that a newcomer asks first was away when it was added, and has nobody who could tell it:
+/// it does not turn the newcomer away for good.
+#[test]
+fn newcomer_asks_again_who_has_not_heard_of_it() {
+    // With the check nobody is added while another is away.
+    let flags = ["--strict-reconfig-check=false"];
+    let Some(mut fleet) = Fleet::start_with("newcomer_asks_again", 3, &flags) else { return };
+    let before = fleet.initial_cluster();
+    // So that it knows, when it is back, whom there was.
+    fleet.ctl_ok(&[0], &["defrag"]);
+    fleet.kill(0);
+    let new = fleet.newcomer();
+    let url = fleet.peer_url(new);
+    let add = ["member", "add", "m3", &format!("--peer-urls={url}")];
+    let added = wait(|| {
+        let said = fleet.ctl(&[1], &add);
+        // If the one that was killed led, the first attempt may have done it unheard.
+        (said.worked || said.err.contains("already exists")).then_some(())
+    });
+    assert!(added.is_some(), "{}", fleet.log(1));
+    fleet.signal(1, Signal::STOP);
+    fleet.signal(2, Signal::STOP);
+    fleet.launch(0);
+    let twice = |log: String| (log.matches("serving peer traffic").count() == 2).then_some(());
+    assert!(wait(|| twice(fleet.log(0))).is_some(), "{}", fleet.log(0));
+    fleet.set_cluster(new, &format!("{before},m3={url}"), "existing");
+    fleet.launch(new);
+    let asks_again = wait(|| fleet.log(new).contains("asking again").then_some(()));
+    assert!(asks_again.is_some(), "{}", fleet.log(new));
+    assert!(fleet.log(new).contains("member count is unequal"), "{}", fleet.log(new));
+    fleet.signal(1, Signal::CONT);
+    fleet.signal(2, Signal::CONT);
+    fleet.wait_for(new);
+    assert!(wait(|| fleet.ctl(&[new], &["put", "k", "v"]).worked.then_some(())).is_some());
 }
 
 /// Whoever is not expected, or expects others, must not get in.
