@@ -6,7 +6,7 @@ pub(crate) use drystone_kv::{
     limits::Limits,
     runtime::{Replica, ReplicaOptions},
     watch::{
-        CancelReason, CreateError, Event, EventKind, StreamOptions, WatchId, WatchMessage,
-        WatchRequest, WatchStream,
+        CancelReason, CreateError, Event, EventKind, StreamOptions, Unreadable, WatchId,
+        WatchMessage, WatchRequest, WatchStream,
     },
 };

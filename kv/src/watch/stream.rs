@@ -41,6 +41,10 @@ pub struct WatchStream {
     speaking: Option<Speech>,
     slice: Option<Slice>,
     live_in_a_row: u32,
+    /// See [`WatchStream::rest`].
+    rests: bool,
+    is_behind: bool,
+    revisions_read: u64,
     failed: bool,
 }
 
@@ -65,7 +69,32 @@ enum Step {
 
 impl WatchStream {
     pub(crate) fn new(control: WatchControl) -> WatchStream {
-        WatchStream { control, speaking: None, slice: None, live_in_a_row: 0, failed: false }
+        WatchStream {
+            control,
+            speaking: None,
+            slice: None,
+            live_in_a_row: 0,
+            rests: false,
+            is_behind: false,
+            revisions_read: 0,
+            failed: false,
+        }
+    }
+
+    /// Whether some watcher was behind when the stream was last read: reading is catching up then.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// How many revisions of history were read for watchers that were behind, so far.
+    pub fn revisions_read(&self) -> u64 {
+        self.revisions_read
+    }
+
+    /// While it rests, no history is read for those who are behind; all else goes on. Whoever ends
+    /// the rest reads the stream again: it wakes nobody for that.
+    pub fn rest(&mut self, rests: bool) {
+        self.rests = rests;
     }
 
     /// The side for requests.
@@ -124,7 +153,8 @@ impl WatchStream {
             return self.speak();
         }
         let mut state = self.control.stream.lock();
-        let behind = !state.has_ended() && (self.slice.is_some() || state.has_turn());
+        self.is_behind = !state.has_ended() && (self.slice.is_some() || state.has_turn());
+        let behind = self.is_behind && !self.rests;
         let live_first = !behind || self.live_in_a_row < LIVE_IN_A_ROW_MAX;
         if live_first && let Some(entry) = state.outbox().pop() {
             drop(state);
@@ -164,12 +194,15 @@ impl WatchStream {
     fn read(&mut self, turn: Vec<InHand>) -> Result<(), Unreadable> {
         let WatchControl { hub, stream, history } = &self.control;
         let limits = stream.options.read_limits();
+        let from = turn.iter().map(|in_hand| in_hand.cursor).min();
         let reading = Slice::read(history.as_ref(), turn, hub.notified(), limits);
         let Reading { slice, unreached, compacted } = match reading {
             Ok(reading) => reading,
             Err(HistoryError::Unreadable(unreadable)) => return Err(unreadable),
             Err(HistoryError::Compacted { .. }) => unreachable!("a slice answers for compaction"),
         };
+        let read = slice.as_ref().zip(from).map_or(0, |(slice, from)| slice.next() - from);
+        self.revisions_read += read;
         self.slice = slice;
         if !unreached.is_empty() {
             let mut state = stream.lock();

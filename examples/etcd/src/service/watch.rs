@@ -10,7 +10,10 @@
 //!
 //! Nothing is buffered here beyond one refusal: what a client does not read stays in the store's
 //! stream, which bounds it and falls back to history. A client that does not read is not read from
-//! either, since the connection then does not poll.
+//! either, since the connection then does not poll. How fast one that is behind may read, [`pace`]
+//! says.
+
+mod pace;
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -26,13 +29,15 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::pace::Pace;
 use crate::convert;
 use crate::dispatch::wants_leader;
 use crate::error_text;
 use crate::member::Shared;
 use crate::shutdown::Fired;
 use crate::store::{
-    CancelReason, CreateError, StreamOptions, WatchId, WatchMessage, WatchRequest, WatchStream,
+    CancelReason, CreateError, StreamOptions, Unreadable, WatchId, WatchMessage, WatchRequest,
+    WatchStream,
 };
 
 /// What stands for a watcher in an answer that is about none.
@@ -64,6 +69,7 @@ pub(crate) struct Session {
     watches: WatchStream,
     /// A refused request's answer, to be sent next.
     refusal: Option<pb::WatchResponse>,
+    pace: Pace,
     /// Runs once a watcher has asked for progress.
     ticks: Option<Interval>,
     shutdown: Fired,
@@ -88,6 +94,7 @@ impl Session {
             member,
             requests: Some(requests),
             refusal: None,
+            pace: Pace::default(),
             ticks: None,
             watchers: 0,
             ended: false,
@@ -111,7 +118,7 @@ impl Session {
             if let Some(refusal) = self.refusal.take() {
                 return Poll::Ready(Ok(refusal));
             }
-            if let Poll::Ready(message) = self.watches.poll_next(cx) {
+            if let Poll::Ready(message) = self.poll_watches(cx) {
                 let Some(message) = message else {
                     return Poll::Ready(Err(error_text::stopped()));
                 };
@@ -119,12 +126,29 @@ impl Session {
                     tracing::error!(error = %error_text::chain(&error), "watch failed");
                     error_text::stopped()
                 })?;
-                return Poll::Ready(Ok(self.answer(message)));
+                return Poll::Ready(Ok(message));
             }
             if !asked && !self.poll_tick(cx) {
                 ready!(self.shutdown.poll(cx));
             }
         }
+    }
+
+    /// The next answer of the watchers, at the pace of those who are behind.
+    fn poll_watches(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<pb::WatchResponse, Unreadable>>> {
+        let rests = self.pace.poll_rest(cx).is_pending();
+        self.watches.rest(rests);
+        let started = (self.watches.is_behind() && !rests).then(Instant::now);
+        let polled = self.watches.poll_next(cx);
+        let polled = polled.map(|next| next.map(|next| next.map(|message| self.answer(message))));
+        if let Some(started) = started {
+            let (read, written) = (self.watches.revisions_read(), self.member.kv.revision());
+            self.pace.worked(started.elapsed(), read, written);
+        }
+        polled
     }
 
     /// Takes one request, if there is one.

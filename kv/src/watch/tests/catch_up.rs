@@ -147,6 +147,27 @@ fn busy_watcher_does_not_starve_a_lagging_one() {
     assert!(control.backlog().messages > 0);
 }
 
+// A stream that spares the machine may keep back what is old, but nothing that is new.
+#[test]
+fn a_stream_at_rest_tells_what_is_new_and_reads_nothing_old() {
+    let world = World::new();
+    world.write_many("a", 30);
+    let options = StreamOptions { scan_revisions_max: 10, ..StreamOptions::default() };
+    let mut stream = world.stream_with(options);
+    stream.control().create(WatchRequest { start: Some(2), ..prefix("a") }).unwrap();
+    stream.control().create(key("b")).unwrap();
+    stream.rest(true);
+    world.write([put("b", "1")]);
+    expect(&mut stream, &["0 created 31", "1 created 31", "1 [32] b@32=1"]);
+    assert!(stream.is_behind());
+    assert_eq!(stream.revisions_read(), 0);
+    stream.rest(false);
+    let messages = lines(&drain(&mut stream));
+    assert_eq!(messages.iter().map(|line| line.matches("a@").count()).sum::<usize>(), 30);
+    assert!(!stream.is_behind());
+    assert_eq!(stream.revisions_read(), 31, "{messages:?}");
+}
+
 // What is gone cannot be delivered; the client has to know, and to list anew.
 #[test]
 fn lagging_watcher_overtaken_by_compaction_is_canceled() {

@@ -88,6 +88,9 @@ struct Client {
     waker: Waker,
     /// The last poll found nothing to do.
     parked: bool,
+    polls: u64,
+    /// Catching up is not done while it rests: at every third poll.
+    rests: bool,
     /// By name; the first stands, the others have been created behind its cancel.
     views: BTreeMap<WatchId, VecDeque<View>>,
 }
@@ -223,7 +226,16 @@ impl Model {
         let stream = self.world.stream_with(options);
         let (bell, waker) = Bell::new();
         let views = BTreeMap::new();
-        self.clients.push(Client { stream, options, bell, waker, parked: false, views });
+        self.clients.push(Client {
+            stream,
+            options,
+            bell,
+            waker,
+            parked: false,
+            polls: 0,
+            rests: false,
+            views,
+        });
     }
 
     fn range(&mut self) -> KeyRange {
@@ -355,16 +367,20 @@ impl Client {
     /// Polls once; whether there was anything to do.
     fn poll(&mut self, world: &World, totals: &mut Totals) -> bool {
         let rang = self.bell.rang();
+        // A rest that ends wakes nobody: whoever rested may have something to read.
+        let rested = std::mem::replace(&mut self.rests, self.polls % 3 == 2);
+        self.polls += 1;
+        self.stream.rest(self.rests);
         let polled = self.stream.poll_next(&mut Context::from_waker(&self.waker));
         let woke_itself = polled.is_pending() && self.bell.rang();
         let busy = polled.is_ready() || woke_itself;
-        assert!(rang || !self.parked || !busy, "there is news, and nobody was woken");
+        assert!(rang || rested || !self.parked || !busy, "there is news, and nobody was woken");
         self.parked = !busy;
         match polled {
             Poll::Ready(message) => self.hear(world, message.unwrap().unwrap(), totals),
             Poll::Pending => {}
         }
-        busy
+        busy || self.rests && self.stream.is_behind()
     }
 
     fn view(&mut self, id: WatchId) -> &mut View {
