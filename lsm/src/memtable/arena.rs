@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A place is half as wide as a pointer, and one counter is all the bookkeeping there is. The block
-//! comes zeroed from the system, which maps a page only when it is touched: an empty arena of
-//! 64 MiB costs nothing.
+//! comes zeroed from the system itself, which maps a page only when it is touched: an empty arena of
+//! 64 MiB costs nothing. An allocator would give the block of an earlier memtable again, and write
+//! zeros over all of it first, for milliseconds, while every writer waits for the new memtable.
 //!
 //! **Who may touch what.** Bytes of a node are written by the thread that allocated it, before it
 //! publishes the node through a link, and never again. Links are atomics from first to last. That
@@ -18,9 +19,11 @@
 //! reader that comes before the writer is done.
 #![expect(unsafe_code, reason = "memory that many threads build one list in, without a lock")]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
+
+use memmap2::MmapMut;
 
 use crate::sync::AtomicU64;
 
@@ -30,9 +33,12 @@ pub(super) const ALIGN: u32 = 8;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Arena {
+    /// Where the block begins.
     base: NonNull<u8>,
     capacity: u32,
     used: AtomicU64,
+    /// Unmapped with the arena.
+    _block: MmapMut,
     #[cfg(loom)]
     shadow: shadow::Shadow,
 }
@@ -47,13 +53,14 @@ impl Arena {
     /// An arena of `capacity` bytes, all zero; at least 64, and rounded up to a multiple of 8.
     pub(super) fn new(capacity: u32) -> Arena {
         let capacity = capacity.clamp(64, u32::MAX - ALIGN).next_multiple_of(ALIGN);
-        let layout = Arena::layout(capacity);
-        // SAFETY: the layout's size is not zero.
-        let base = unsafe { alloc_zeroed(layout) };
-        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        let Ok(mut block) = MmapMut::map_anon(capacity as usize) else {
+            handle_alloc_error(Arena::layout(capacity))
+        };
+        let base = NonNull::new(block.as_mut_ptr()).expect("a block does not begin at zero");
         Arena {
             base,
             capacity,
+            _block: block,
             // Place 0 is no place.
             used: AtomicU64::new(u64::from(ALIGN)),
             #[cfg(loom)]
@@ -155,13 +162,6 @@ impl Arena {
     #[cfg(loom)]
     pub(super) fn reads_node(&self, at: u32) {
         self.shadow.read_node(at);
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`, and nobody has a reference any more.
-        unsafe { dealloc(self.base.as_ptr(), Arena::layout(self.capacity)) }
     }
 }
 
