@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::grpc_head::Head;
 use crate::grpc_method::{Method, MethodId};
 use crate::member::Shared;
 use crate::unary;
@@ -79,29 +80,21 @@ impl Drop for Call {
 /// many bytes.
 #[derive(Debug, Default)]
 struct Messages {
-    head: [u8; Messages::HEAD_BYTES],
-    filled: usize,
+    head: Head,
     left: u64,
 }
 
 impl Messages {
-    const HEAD_BYTES: usize = 5;
-
     /// Takes the next bytes. How many messages end in them, and how many bytes of messages there
     /// are, heads not counted.
     fn take(&mut self, mut bytes: &[u8]) -> (u64, u64) {
         let (mut ended, mut count) = (0, 0);
         while !bytes.is_empty() {
-            if self.filled < Messages::HEAD_BYTES {
-                let part = bytes.len().min(Messages::HEAD_BYTES - self.filled);
-                self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
-                self.filled += part;
-                bytes = &bytes[part..];
-                if self.filled < Messages::HEAD_BYTES {
+            if !self.head.is_whole() {
+                if !self.head.fill(&mut bytes) {
                     return (ended, count);
                 }
-                let [_, length @ ..] = self.head;
-                self.left = u64::from(u32::from_be_bytes(length));
+                self.left = u64::from(self.head.length());
             }
             let part = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
             bytes = &bytes[part..];
@@ -109,7 +102,7 @@ impl Messages {
             count += part as u64;
             if self.left == 0 {
                 ended += 1;
-                self.filled = 0;
+                self.head = Head::default();
             }
         }
         (ended, count)

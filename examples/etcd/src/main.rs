@@ -24,7 +24,6 @@
 mod config;
 mod dev;
 mod logging;
-mod unary;
 mod version;
 
 mod data_dir;
@@ -53,9 +52,11 @@ mod worker;
 
 mod call;
 mod dispatch;
+mod grpc_head;
 mod grpc_method;
 mod http_routes;
 mod metrics;
+mod unary;
 
 mod convert;
 mod error_text;

@@ -19,7 +19,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::{Body as _, Frame};
@@ -29,10 +29,9 @@ use tonic::{Code, Status};
 
 use crate::call::{Call, CountedBody};
 use crate::error_text;
+use crate::grpc_head::Head;
 use crate::service::large;
 
-/// A flag and a length stand before each message.
-const HEAD_BYTES: usize = 5;
 /// Room that is made for a message before any of it is there: its length is only a claim.
 const CLAIM_BYTES_MAX: usize = 64 << 10;
 /// How a message is compressed, if it is.
@@ -50,7 +49,7 @@ impl Reply {
     /// An answer of one message.
     pub(crate) fn message(message: &impl Message) -> Reply {
         let length = message.encoded_len();
-        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + length);
+        let mut bytes = BytesMut::with_capacity(Head::BYTES + length);
         bytes.put_u8(0);
         match u32::try_from(length) {
             Ok(length) => bytes.put_u32(length),
@@ -126,8 +125,7 @@ async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Sta
 /// What has come of a message.
 #[derive(Debug, Default)]
 struct Inbox {
-    head: [u8; HEAD_BYTES],
-    filled: usize,
+    head: Head,
     /// How long the message says it is, once its head is there.
     length: usize,
     message: BytesMut,
@@ -135,12 +133,8 @@ struct Inbox {
 
 impl Inbox {
     fn take(&mut self, mut data: Bytes, bytes_max: usize) -> Result<(), Status> {
-        if self.filled < HEAD_BYTES {
-            let part = data.len().min(HEAD_BYTES - self.filled);
-            self.head[self.filled..self.filled + part].copy_from_slice(&data[..part]);
-            self.filled += part;
-            data.advance(part);
-            if self.filled < HEAD_BYTES {
+        if !self.head.is_whole() {
+            if !self.head.fill(&mut data) {
                 return Ok(());
             }
             self.begin(bytes_max)?;
@@ -154,11 +148,10 @@ impl Inbox {
 
     /// The head is complete.
     fn begin(&mut self, bytes_max: usize) -> Result<(), Status> {
-        let [flag, length @ ..] = self.head;
-        if flag != 0 {
-            return Err(error_text::payload_format(flag));
+        if self.head.flag() != 0 {
+            return Err(error_text::payload_format(self.head.flag()));
         }
-        self.length = usize::try_from(u32::from_be_bytes(length)).expect("usize has 32 bits");
+        self.length = usize::try_from(self.head.length()).expect("usize has 32 bits");
         if self.length > bytes_max {
             return Err(error_text::received_too_large(self.length, bytes_max));
         }
@@ -167,7 +160,7 @@ impl Inbox {
     }
 
     fn finish(self) -> Result<Bytes, Status> {
-        if self.filled < HEAD_BYTES || self.message.len() < self.length {
+        if !self.head.is_whole() || self.message.len() < self.length {
             return Err(error_text::cut_short());
         }
         Ok(self.message.freeze())

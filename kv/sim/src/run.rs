@@ -2,6 +2,7 @@
 
 mod client;
 mod exile;
+mod view;
 mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,38 +1,34 @@
 //! The watchers: each must see every change of its keys once, in order, wherever it looks.
 //!
-//! A watcher looks for a while at one member, then at another, or at the same after a crash, and
-//! goes on behind the last revision that it has seen whole. Now and then it begins something else:
-//! other keys, other filters, from an old revision, from a future one, or from now on.
+//! A watcher is a client with one stream and a few [watches](View) on it. It looks for a while at one
+//! member, then at another, or at the same after a crash, and goes on behind the last revision that
+//! it has seen whole. Now and then it cancels a watch, and begins another: other keys, other
+//! filters, from an old revision, from a future one, or from now on. What is said of a watch after
+//! its end is said to nobody, and is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use drystone_kv::watch::{
-    CancelReason, Event, EventKind, StreamOptions, WatchMessage, WatchRequest, WatchStream,
-};
-use drystone_kv::{KeyRange, KeyValue};
-use drystone_kv_model::{Fact, Model, is_inside};
+use drystone_kv::watch::{StreamOptions, WatchId, WatchMessage, WatchStream};
+use drystone_kv_model::Model;
 use drystone_sim::{NodeId, Rng};
 
+use super::view::View;
 use crate::flaw::Flaw;
 use crate::member::Member;
 use crate::requests::Requests;
 use crate::run::Run;
 
+/// How many watches a watcher has at most.
+const VIEWS_MAX: usize = 4;
+
 /// A watcher.
 pub(crate) struct Watcher {
     /// When it looks next.
     pub(crate) at: u64,
-    request: WatchRequest,
-    /// The first revision that it has not seen whole; `None` if it wants what comes from now on,
-    /// and has not been told when that is.
-    next: Option<u64>,
-    /// The next of all changes that it has not seen, or passed by.
-    cursor: usize,
+    views: Vec<View>,
     stream: Option<Stream>,
-    /// Up to where it was told progress last.
-    told: u64,
 }
 
 /// Where it looks.
@@ -40,17 +36,12 @@ struct Stream {
     node: NodeId,
     life: u64,
     messages: WatchStream,
-    /// From where it was asked to tell.
-    start: Option<u64>,
-    /// The newest revision of the member when it began to look.
-    opened: u64,
 }
 
 impl Default for Watcher {
     /// One that wants to see everything.
     fn default() -> Watcher {
-        let request = WatchRequest::new(KeyRange::prefix("k"));
-        Watcher { at: 0, request, next: Some(1), cursor: 0, stream: None, told: 0 }
+        Watcher { at: 0, views: vec![View::default()], stream: None }
     }
 }
 
@@ -65,104 +56,56 @@ impl Wake for Woken {
 }
 
 impl Watcher {
-    /// Wants something else from here on.
-    fn begin(&mut self, requests: &mut Requests<'_>) {
-        self.request = requests.watch();
-        let model = requests.model;
-        let next = match requests.rng.below(8) {
-            0 | 1 => None,
-            2 => Some(model.compacted.unwrap_or(0)),
-            3 => Some(model.revision + requests.rng.below(4)),
-            _ => Some(requests.rng.below(model.revision + 1)),
-        };
+    /// Looks nowhere any more.
+    fn leave(&mut self) {
         self.stream = None;
-        self.go_to(next, model);
+        self.views.iter_mut().for_each(View::end);
     }
 
-    /// Goes on at a revision.
-    fn go_to(&mut self, next: Option<u64>, model: &Model) {
-        self.next = next;
-        self.cursor = next.map_or(0, |next| model.history.partition_point(|fact| fact.main < next));
-    }
-
-    fn wants(&self, fact: &Fact) -> bool {
-        let skipped =
-            if fact.after.is_some() { self.request.skip_puts } else { self.request.skip_deletes };
-        !skipped && is_inside(&fact.key, &self.request.range)
-    }
-
-    /// The next change that it has to see.
-    fn expected<'m>(&mut self, model: &'m Model) -> Option<&'m Fact> {
-        let next = self.next?;
-        // What was in the future when it began may have come since.
-        while let Some(fact) = model.history.get(self.cursor)
-            && (fact.main < next || !self.wants(fact))
-        {
-            self.cursor += 1;
+    /// Begins those watches that are not on its stream.
+    fn join(&mut self, member: &Member, model: &Model) {
+        let Some(stream) = &self.stream else { return };
+        for view in self.views.iter_mut().filter(|view| view.here.is_none()) {
+            let opened = member.store.revision();
+            let id = stream.messages.control().create(view.ask(model));
+            view.begun(id.expect("there is room, and the range has some"), opened);
         }
-        model.history.get(self.cursor)
     }
 
-    /// Sees a change, on a member that has compacted up to `compacted`.
-    fn see(&mut self, event: &Event, model: &Model, compacted: Option<u64>) {
-        let expected = self.expected(model);
-        let fact = expected.unwrap_or_else(|| panic!("a watch shows what never was: {event:?}"));
-        let (kind, kv) = match &fact.after {
-            Some(kv) => (EventKind::Put, kv.clone()),
-            None => {
-                let (key, mod_revision) = (fact.key.clone(), fact.main);
-                (EventKind::Delete, KeyValue { key, mod_revision, ..KeyValue::default() })
-            }
-        };
-        // Of a key that was not there, and where the revision before is gone, there is none.
-        let before = fact.main - 1;
-        let creates = kind == EventKind::Put && kv.create_revision == fact.main;
-        let readable = compacted.is_none_or(|compacted| before >= compacted);
-        let told = self.request.prev_kv && !creates && readable;
-        let prev = model.world(before).get(&fact.key).filter(|_| told).cloned();
-        let right = Event { kind, kv, prev };
-        assert_eq!(*event, right, "a watch shows another event than the next");
-        self.cursor += 1;
+    /// Has the watch that is `place`th end.
+    fn cancel(&mut self, place: usize) {
+        let (Some(stream), Some(view)) = (&self.stream, self.views.get_mut(place)) else { return };
+        if let Some(here) = &mut view.here
+            && !here.leaves
+        {
+            // If not, a compaction has ended it, and that is to be told.
+            here.leaves = stream.messages.control().cancel(here.id);
+        }
     }
 
     /// Takes a message from a member that has compacted up to `compacted`; how many events it has.
     fn take(&mut self, message: WatchMessage, model: &Model, compacted: Option<u64>) -> u64 {
-        match message {
-            WatchMessage::Created { revision, .. } => {
-                let opened = self.stream.as_ref().map(|stream| stream.opened);
-                assert_eq!(Some(revision), opened, "a watch begins elsewhere than at the newest");
-                if self.next.is_none() {
-                    self.go_to(Some(revision + 1), model);
-                }
-                0
-            }
-            WatchMessage::Events { events, revision, more_fragments, .. } => {
-                events.iter().for_each(|event| self.see(event, model, compacted));
-                let last = events.last().expect("a message has events").kv.mod_revision;
-                assert!(last <= revision, "a watch shows events beyond revision {revision}");
-                let rest = self.expected(model).is_some_and(|next| next.main == last);
-                assert_eq!(rest, more_fragments, "a watch shows a part of revision {last}");
-                assert!(!rest || self.request.fragment, "a watch cuts a revision in two");
-                self.next = Some(if rest { last } else { last + 1 });
-                events.len() as u64
-            }
-            WatchMessage::Progress { id, revision } => {
-                assert!(id.is_none() || self.request.progress, "a watch tells progress unasked");
-                let missed = self.expected(model).filter(|next| next.main <= revision);
-                assert_eq!(missed, None, "a watch tells of progress to {revision}, and is behind");
-                self.next = self.next.max(Some(revision + 1));
-                self.told = revision;
-                0
-            }
-            WatchMessage::Canceled { reason: CancelReason::Compacted { compacted }, .. } => {
-                let behind = self.next.is_some_and(|next| next < compacted);
-                assert!(behind, "a watch is canceled that can go on at {:?}", self.next);
-                self.go_to(Some(compacted), model);
-                self.stream = None;
-                0
-            }
-            message => panic!("a watch says what nobody asked for: {message:?}"),
+        if let WatchMessage::Progress { id: None, revision } = message {
+            let all = self.views.iter_mut().filter(|view| view.stands());
+            all.for_each(|view| view.progress(revision, model));
+            return 0;
         }
+        let id = name(&message).expect("only progress is told to all");
+        let is_its = |view: &&mut View| view.here.as_ref().is_some_and(|here| here.id == id);
+        let view = self.views.iter_mut().find(is_its);
+        let view =
+            view.unwrap_or_else(|| panic!("a watch shows that it has not ended: {message:?}"));
+        view.take(message, model, compacted)
+    }
+}
+
+/// Of whom a message speaks.
+fn name(message: &WatchMessage) -> Option<WatchId> {
+    match message {
+        WatchMessage::Created { id, .. }
+        | WatchMessage::Events { id, .. }
+        | WatchMessage::Canceled { id, .. } => Some(*id),
+        WatchMessage::Progress { id, .. } => *id,
     }
 }
 
@@ -186,12 +129,13 @@ impl Run<'_> {
         let place = self.watchers.iter().position(|watcher| watcher.at <= now).expect("one is due");
         self.watchers[place].at = now + self.rng.range(1..60);
         if self.rng.below(30) == 0 {
-            self.watchers[place].stream = None;
-            if self.rng.below(4) == 0 {
-                self.begin(place);
-            }
+            self.watchers[place].leave();
         }
-        self.poll_one(place);
+        if self.rng.below(30) == 0 {
+            self.change(place);
+        }
+        let rests = self.rng.below(6) == 0;
+        self.poll_one(place, rests);
         if let Some(stream) = &self.watchers[place].stream {
             let control = stream.messages.control();
             match self.rng.below(8) {
@@ -202,18 +146,28 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&mut self, place: usize) {
+    /// A watcher wants something else: one more watch, or another in the place of one.
+    fn change(&mut self, place: usize) {
         let mut requests = Requests {
             rng: &mut self.rng,
             model: &self.oracle.model,
             leases: &self.leases,
             serial: self.call_next,
         };
-        self.watchers[place].begin(&mut requests);
+        let new = View::draw(&mut requests);
+        let watcher = &mut self.watchers[place];
+        let old = self.rng.below(VIEWS_MAX as u64) as usize;
+        let goes_on = self.rng.below(3) == 0;
+        let Some(view) = watcher.views.get_mut(old) else { return watcher.views.push(new) };
+        view.then = (!goes_on).then(|| Box::new(new));
+        match view.here {
+            Some(_) => watcher.cancel(old),
+            None => view.end(),
+        }
     }
 
     /// Looks at a member, at another one if that has crashed, until it has nothing to say.
-    fn poll_one(&mut self, place: usize) {
+    fn poll_one(&mut self, place: usize, rests: bool) {
         let life = |id| self.world.process(id).map(Member::life);
         let here = self.watchers[place].stream.as_ref();
         if here.is_none_or(|stream| life(stream.node) != Some(stream.life)) {
@@ -222,6 +176,11 @@ impl Run<'_> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let watcher = &mut self.watchers[place];
+        if let Some(stream) = &mut watcher.stream {
+            stream.messages.rest(rests);
+            let member = self.world.process(stream.node).expect("it is up");
+            watcher.join(member, &self.oracle.model);
+        }
         while let Some(stream) = &mut watcher.stream {
             let member = self.world.process(stream.node).expect("it is up");
             let message = match stream.messages.poll_next(&mut Context::from_waker(&waker)) {
@@ -229,7 +188,7 @@ impl Run<'_> {
                 Poll::Pending if woken.0.swap(false, Ordering::Relaxed) => continue,
                 Poll::Pending => break,
                 Poll::Ready(_) => {
-                    watcher.stream = None;
+                    watcher.leave();
                     break;
                 }
             };
@@ -248,17 +207,12 @@ impl Run<'_> {
     /// Begins to look at any member that is up.
     fn open(&mut self, place: usize) {
         let watcher = &mut self.watchers[place];
-        watcher.stream = None;
+        watcher.leave();
         let ids: Vec<NodeId> = self.world.ids().collect();
         let node = *self.rng.pick(&ids);
         let Some(member) = self.world.process(node) else { return };
-        // The rest of a revision that was seen in part comes again.
-        watcher.go_to(watcher.next, &self.oracle.model);
-        let request = WatchRequest { start: watcher.next, ..watcher.request.clone() };
         let messages = member.store.watch(options(&mut self.rng));
-        messages.control().create(request).expect("it is the only one, of a range with room");
-        let (life, opened) = (member.life(), member.store.revision());
-        watcher.stream = Some(Stream { node, life, messages, start: watcher.next, opened });
+        watcher.stream = Some(Stream { node, life: member.life(), messages });
     }
 
     /// In the end every watcher sees all there is, and is told that it has.
@@ -268,23 +222,31 @@ impl Run<'_> {
             let table = self.oracle.model.cluster.clone();
             let whole = |node: NodeId| table.member(u64::from(node.0)).is_some();
             for _ in 0..200 {
-                self.poll_one(place);
+                self.poll_one(place, false);
                 let watcher = &mut self.watchers[place];
-                watcher.stream.take_if(|stream| !whole(stream.node));
-                if watcher.stream.is_some() && watcher.expected(&self.oracle.model).is_none() {
+                if watcher.stream.as_ref().is_some_and(|stream| !whole(stream.node)) {
+                    watcher.leave();
+                }
+                let model = &self.oracle.model;
+                if watcher.views.iter_mut().all(|v| v.stands() && v.expected(model).is_none()) {
                     break;
                 }
             }
             let watcher = &mut self.watchers[place];
-            let left = watcher.expected(&self.oracle.model);
-            assert_eq!(left, None, "a watch does not show all there is");
+            for view in &mut watcher.views {
+                let left = view.expected(&self.oracle.model);
+                assert_eq!(left, None, "a watch shows less than there is");
+                assert!(view.stands(), "a watch tells nothing of its beginning or end");
+            }
             let stream = watcher.stream.as_ref().expect("members of the table are up");
-            // One that waits for the future makes no progress.
-            if stream.start.is_none_or(|start| start <= newest) {
+            // One that waits for the future makes no progress, nor do the others then.
+            if !watcher.views.iter().any(|view| view.waits_beyond(newest)) {
                 assert!(stream.messages.control().request_progress(), "a watch lags for ever");
-                self.poll_one(place);
-                let told = self.watchers[place].told;
-                assert_eq!(told, newest, "a watch that has seen all tells of no progress");
+                self.poll_one(place, false);
+                for view in &self.watchers[place].views {
+                    let told = view.told;
+                    assert_eq!(told, newest, "a watch that has seen all tells of no progress");
+                }
             }
         }
     }

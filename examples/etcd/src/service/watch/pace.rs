@@ -7,7 +7,7 @@
 //! So a stream rests between two stretches of history:
 //!
 //! ```text
-//!   reads ██         ██         ██          a twenty-fifth of one core
+//!   reads ██         ██         ██          a fortieth of one core
 //!   rests   ─────────  ─────────
 //! ```
 //!
@@ -22,7 +22,7 @@ use tokio::time::{Sleep, sleep};
 
 /// The rest is so many times the work. What the connection then does with it, and the client, is a
 /// few times as much again: of two cores that all share, a watcher takes a twentieth at this pace.
-const RESTS: u32 = 24;
+const RESTS: u32 = 39;
 /// The timer knows nothing shorter than a millisecond; work is added up until it has earned two.
 const REST_MIN: Duration = Duration::from_millis(2);
 /// One long read, of a disk that is slow, earns no more than this.
@@ -83,10 +83,10 @@ mod tests {
     fn it_rests_for_the_sake_of_those_who_write() {
         let mut pace = Pace::default();
         pace.earn(MS, 1000, 500_000);
-        assert_eq!(pace.earn(MS, 2000, 500_100), Some(24 * MS));
+        assert_eq!(pace.earn(MS, 2000, 500_100), Some(39 * MS));
         assert_eq!(pace.earn(MS, 3000, 500_100), None, "nobody has written");
         assert_eq!(pace.earn(MS, 4000, 500_601), None, "it would not catch up");
-        assert_eq!(pace.earn(MS, 5000, 501_100), Some(24 * MS), "and now they are not");
+        assert_eq!(pace.earn(MS, 5000, 501_100), Some(39 * MS), "and now they are not");
         assert_eq!(pace.earn(100 * MS, 6000, 501_200), Some(REST_MAX));
     }
 
@@ -96,7 +96,7 @@ mod tests {
         let mut pace = Pace::default();
         let rests: Vec<Duration> =
             (1..=100).filter_map(|i| pace.earn(MS / 100, 100 * i, i)).collect();
-        assert_eq!(rests.len(), 11, "every nine");
+        assert_eq!(rests.len(), 16, "every six");
         assert!(rests.iter().all(|rest| (REST_MIN..REST_MIN + MS).contains(rest)), "{rests:?}");
     }
 }
