@@ -7,22 +7,39 @@
 //!
 //! A lease that is due stays due: it cannot be renewed any more, so a holder that was answered
 //! "renewed" can rely on it.
+//!
+//! **Renewals are many, deaths are few.** So a renewal only writes down the new deadline, and the
+//! lease keeps its place in the queue, at a deadline that it once had. Whoever finds it in front
+//! there puts it back where it belongs:
+//!
+//! ```text
+//!   queue      A at 10     B at 12     C at 15          front first
+//!   deadline   A 40        B 12        C 33
+//!                └─ at time 12: back into the queue, at 40; then B is due
+//! ```
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::types::LeaseId;
 
+/// How many leases that are not due [`Expiry::take_due`] puts back at a time; bounds how long others
+/// wait for it.
+const PUT_BACK_MAX: usize = 1024;
+
 /// The deadlines of all leases, on a monotonic clock whose readings the caller passes in.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
     leases: HashMap<LeaseId, Countdown>,
+    /// Each lease once, unless it is dying, where [`Countdown::queued`] says.
     queue: BTreeSet<(Duration, LeaseId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Countdown {
     deadline: Duration,
+    /// Where it stands in the queue: not behind its deadline.
+    queued: Duration,
     ttl: Duration,
     /// Due, and handed out by [`Expiry::take_due`]: its revocation is on the way.
     dying: bool,
@@ -45,14 +62,14 @@ impl Expiry {
         let ttl = Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0));
         self.revoke(id);
         let deadline = now.saturating_add(ttl);
-        self.leases.insert(id, Countdown { deadline, ttl, dying: false });
+        self.leases.insert(id, Countdown { deadline, queued: deadline, ttl, dying: false });
         self.queue.insert((deadline, id));
     }
 
     /// Forgets a lease that was revoked.
     pub(crate) fn revoke(&mut self, id: LeaseId) {
         if let Some(countdown) = self.leases.remove(&id) {
-            self.queue.remove(&(countdown.deadline, id));
+            self.queue.remove(&(countdown.queued, id));
         }
     }
 
@@ -62,9 +79,7 @@ impl Expiry {
         if countdown.dying || countdown.deadline <= now {
             return Renewal::Dying;
         }
-        self.queue.remove(&(countdown.deadline, id));
         countdown.deadline = now.saturating_add(countdown.ttl);
-        self.queue.insert((countdown.deadline, id));
         Renewal::Renewed(i64::try_from(countdown.ttl.as_secs()).unwrap_or(i64::MAX))
     }
 
@@ -86,17 +101,25 @@ impl Expiry {
     }
 
     /// Up to `count_max` leases that are due and not yet handed out. Each is handed out once; if
-    /// its revocation fails, [`Expiry::retry`] puts it back.
+    /// its revocation fails, [`Expiry::retry`] puts it back. If none is handed out, some may still
+    /// be due: [`Expiry::next_deadline`] says when to ask again.
     pub(crate) fn take_due(&mut self, now: Duration, count_max: usize) -> Vec<LeaseId> {
-        let mut due = Vec::new();
-        while due.len() < count_max {
-            let Some(&(deadline, id)) = self.queue.first() else { break };
-            if deadline > now {
+        let (mut due, mut put_back) = (Vec::new(), 0);
+        while due.len() < count_max && put_back < PUT_BACK_MAX {
+            let Some(&(queued, id)) = self.queue.first() else { break };
+            if queued > now {
                 break;
             }
             self.queue.pop_first();
-            self.leases.get_mut(&id).expect("queued leases stand").dying = true;
-            due.push(id);
+            let countdown = self.leases.get_mut(&id).expect("queued leases stand");
+            if countdown.deadline > now {
+                countdown.queued = countdown.deadline;
+                self.queue.insert((countdown.queued, id));
+                put_back += 1;
+            } else {
+                countdown.dying = true;
+                due.push(id);
+            }
         }
         due
     }
@@ -104,13 +127,14 @@ impl Expiry {
     /// Puts a lease back whose revocation did not come about.
     pub(crate) fn retry(&mut self, id: LeaseId) {
         if let Some(countdown) = self.leases.get_mut(&id) {
-            self.queue.insert((countdown.deadline, id));
+            countdown.queued = countdown.deadline;
+            self.queue.insert((countdown.queued, id));
         }
     }
 
-    /// When the next lease is due.
+    /// When a lease may be due next, and not later than one is.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.queue.first().map(|&(deadline, _)| deadline)
+        self.queue.first().map(|&(queued, _)| queued)
     }
 }
 
@@ -147,6 +171,25 @@ mod tests {
         assert_eq!(expiry.renew(A, at(19)), Renewal::Dying);
         expiry.revoke(A);
         assert_eq!(expiry.renew(A, at(19)), Renewal::Missing);
+    }
+
+    // A renewal leaves the lease where it was in the queue; those behind it must not wait for that,
+    // nor may it be handed out, nor stay when it is revoked.
+    #[test]
+    fn renewed_leases_in_front_keep_nobody_alive() {
+        let mut expiry = Expiry::default();
+        let crowd = PUT_BACK_MAX as i64 + 1;
+        (1..=crowd).for_each(|id| expiry.grant(LeaseId(id), 10, at(0)));
+        expiry.grant(LeaseId(crowd + 1), 11, at(0));
+        for id in 1..=crowd {
+            assert_eq!(expiry.renew(LeaseId(id), at(9)), Renewal::Renewed(10));
+        }
+        assert_eq!(expiry.take_due(at(12), 9), [], "so many are put back in one go");
+        assert_eq!(expiry.next_deadline(), Some(at(10)), "and there is more to do");
+        assert_eq!(expiry.take_due(at(12), 9), [LeaseId(crowd + 1)]);
+        assert_eq!(expiry.next_deadline(), Some(at(19)));
+        (1..=crowd).for_each(|id| expiry.revoke(LeaseId(id)));
+        assert_eq!(expiry.next_deadline(), None);
     }
 
     // A revocation can fail (a full queue); the lease must come up again.
