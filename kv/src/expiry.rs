@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use crate::types::LeaseId;
 
-/// How many leases that are not due [`Expiry::take_due`] puts back at a time; bounds how long others
-/// wait for it.
+/// How many leases that are not due [`Expiry::take_due`] puts back at a time; bounds how long
+/// others wait for it.
 const PUT_BACK_MAX: usize = 1024;
 
 /// The deadlines of all leases, on a monotonic clock whose readings the caller passes in.

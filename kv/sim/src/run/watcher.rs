@@ -1,8 +1,8 @@
 //! The watchers: each must see every change of its keys once, in order, wherever it looks.
 //!
-//! A watcher is a client with one stream and a few [watches](View) on it. It looks for a while at one
-//! member, then at another, or at the same after a crash, and goes on behind the last revision that
-//! it has seen whole. Now and then it cancels a watch, and begins another: other keys, other
+//! A watcher is a client with one stream and a few [watches](View) on it. It looks for a while at
+//! one member, then at another, or at the same after a crash, and goes on behind the last revision
+//! that it has seen whole. Now and then it cancels a watch, and begins another: other keys, other
 //! filters, from an old revision, from a future one, or from now on. What is said of a watch after
 //! its end is said to nobody, and is wrong.
 
