@@ -9,8 +9,8 @@
 //!
 //! A place is half as wide as a pointer, and one counter is all the bookkeeping there is. The block
 //! comes zeroed from the system itself, which maps a page only when it is touched: an empty arena
-//! of 64 MiB costs nothing. An allocator would give the block of an earlier memtable again, and write
-//! zeros over all of it first, for milliseconds, while every writer waits for the new memtable.
+//! of 64 MiB costs nothing. An allocator would give the block of an earlier memtable again, and
+//! write zeros over all of it first, for milliseconds, while every writer waits for the new one.
 //!
 //! **Who may touch what.** Bytes of a node are written by the thread that allocated it, before it
 //! publishes the node through a link, and never again. Links are atomics from first to last. That
