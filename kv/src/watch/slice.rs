@@ -26,6 +26,8 @@ pub(crate) struct Slice {
     changes: Vec<Arc<Change>>,
     /// Indexes into `changes`, ordered by key.
     by_key: Vec<u32>,
+    /// The first main revision that was read.
+    from: u64,
     /// The main revision to go on with.
     next: u64,
     /// Not served yet; no cursor lies beyond `next`.
@@ -78,13 +80,18 @@ impl Slice {
         let count = u32::try_from(changes.len()).expect("a slice is bounded far below 2^32");
         let mut by_key: Vec<u32> = (0..count).collect();
         by_key.sort_by(|a, b| changes[*a as usize].key().cmp(changes[*b as usize].key()));
-        let slice = Slice { changes, by_key, next, waiting: turn.into() };
+        let slice = Slice { changes, by_key, from, next, waiting: turn.into() };
         Ok(Reading { slice: Some(slice), unreached, compacted: None })
     }
 
     /// The main revision to go on with after this slice.
     pub(crate) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// How many main revisions were read.
+    pub(crate) fn revisions(&self) -> u64 {
+        self.next - self.from
     }
 
     /// Whether nobody waits for this slice any more.

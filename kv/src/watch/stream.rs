@@ -194,15 +194,13 @@ impl WatchStream {
     fn read(&mut self, turn: Vec<InHand>) -> Result<(), Unreadable> {
         let WatchControl { hub, stream, history } = &self.control;
         let limits = stream.options.read_limits();
-        let from = turn.iter().map(|in_hand| in_hand.cursor).min();
         let reading = Slice::read(history.as_ref(), turn, hub.notified(), limits);
         let Reading { slice, unreached, compacted } = match reading {
             Ok(reading) => reading,
             Err(HistoryError::Unreadable(unreadable)) => return Err(unreadable),
             Err(HistoryError::Compacted { .. }) => unreachable!("a slice answers for compaction"),
         };
-        let read = slice.as_ref().zip(from).map_or(0, |(slice, from)| slice.next() - from);
-        self.revisions_read += read;
+        self.revisions_read += slice.as_ref().map_or(0, Slice::revisions);
         self.slice = slice;
         if !unreached.is_empty() {
             let mut state = stream.lock();

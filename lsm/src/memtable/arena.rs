@@ -54,7 +54,8 @@ impl Arena {
     pub(super) fn new(capacity: u32) -> Arena {
         let capacity = capacity.clamp(64, u32::MAX - ALIGN).next_multiple_of(ALIGN);
         let Ok(mut block) = MmapMut::map_anon(capacity as usize) else {
-            handle_alloc_error(Arena::layout(capacity))
+            let layout = Layout::from_size_align(capacity as usize, ALIGN as usize);
+            handle_alloc_error(layout.expect("a capacity below 4 GiB and a small power of two"))
         };
         let base = NonNull::new(block.as_mut_ptr()).expect("a block does not begin at zero");
         Arena {
@@ -66,11 +67,6 @@ impl Arena {
             #[cfg(loom)]
             shadow: shadow::Shadow::new(capacity),
         }
-    }
-
-    fn layout(capacity: u32) -> Layout {
-        Layout::from_size_align(capacity as usize, ALIGN as usize)
-            .expect("a capacity below 4 GiB and a small power of two")
     }
 
     pub(super) fn capacity(&self) -> u32 {
