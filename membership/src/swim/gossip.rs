@@ -1,0 +1,216 @@
+//! News on their way: what goes into a packet, and the rounds that carry what no probe does.
+//!
+//! Every packet has news as far as there is room (SWIM §4.1). When there are some, rounds of gossip
+//! begin: every `gossip_period` a packet to `gossip_fanout` members by chance, until all was told
+//! often enough. The first round after a silence does not wait, so that a single word crosses the
+//! cluster as fast as packets do; those that follow keep the distance.
+
+use super::packets::{BROADCASTS, CHANGES, WORDS};
+use super::{ME, Phase, Swim};
+use crate::clock::micros;
+use crate::effect::Effect;
+use crate::lane::{Lane, Offer, Parcels, Taken, UNTOLD};
+use crate::message::Message;
+use crate::packet::Envelope;
+use crate::types::State;
+use crate::wire::varint_bytes;
+
+/// The most bytes of the messages that news go behind.
+pub(super) const HEAD_BYTES: usize = 192;
+/// How long news wait for company before the first round.
+const COMPANY: u64 = 10_000;
+
+impl Swim {
+    /// How often news are told: often enough that with a third of all packets lost, not one member
+    /// of one cluster in a thousand is left without.
+    pub(super) fn tell_limit(&self) -> u8 {
+        let bits = (self.peers.members() as u64 + 1).next_power_of_two().ilog2();
+        (self.config.transmissions * bits + 8).min(200) as u8
+    }
+
+    /// There is a word to tell about a peer.
+    pub(super) fn tell(&mut self, slot: u32) {
+        self.peers.at_mut(slot).told = 0;
+        self.words.push(slot);
+        self.gossip_soon();
+    }
+
+    /// There is a word to tell about us.
+    pub(super) fn tell_me(&mut self) {
+        self.me.told = 0;
+        self.words.push(ME);
+        self.gossip_soon();
+    }
+
+    /// Makes sure that there will be a round.
+    pub(super) fn gossip_soon(&mut self) {
+        if self.gossip_at.is_none() {
+            let earliest = self.gossiped_at + micros(self.config.gossip_period);
+            let company = self.now() + self.rng.below(COMPANY);
+            self.gossip_at = Some(company.max(earliest));
+        }
+    }
+
+    /// A round of gossip.
+    pub(super) fn gossip(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now();
+        (self.gossip_at, self.gossiped_at) = (None, now);
+        let targets = self.peers.draw(self.config.gossip_fanout, &mut self.rng, |_| true);
+        for slot in targets {
+            if !self.has_news() {
+                break;
+            }
+            let to = self.peers.at(slot).addr();
+            self.send(to, &Message::Gossip, None, out);
+        }
+        if self.has_news() {
+            self.gossip_at = Some(now + micros(self.config.gossip_period));
+        }
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        !(self.words.is_empty() && self.broadcasts.is_empty() && self.changes.is_empty())
+    }
+
+    /// Fills a packet with news: about one member first, if that is asked for. Words may fill half of
+    /// the room, broadcasts three quarters of it with them, metadata all. Then broadcasts and words
+    /// may take what is left.
+    pub(super) fn put_news(&mut self, packet: &mut Vec<u8>, about: Option<u32>) {
+        let end = self.config.mtu - (Envelope::bytes(&self.keyring) - self.head_bytes());
+        let mut section = Section::begin(packet, WORDS, end);
+        if let Some(slot) = about {
+            section.add(|out| self.word(slot, false).write(out));
+        }
+        if !self.has_news() {
+            section.finish();
+            return;
+        }
+        let room = end.saturating_sub(section.out.len());
+        let quarters_left = |quarters: usize| end - room / 4 * quarters;
+        let [mut words, mut broadcasts, mut changes] = [(); 3].map(|()| Taken::default());
+        section.end = quarters_left(2);
+        self.put_words(&mut section, &mut words, about);
+        section.finish();
+        for (lane, left) in [(BROADCASTS, 1), (CHANGES, 0), (BROADCASTS, 0), (WORDS, 0)] {
+            let mut section = Section::begin(packet, lane, quarters_left(left));
+            match lane {
+                WORDS => self.put_words(&mut section, &mut words, about),
+                BROADCASTS => put_parcels(&mut self.broadcasts, &mut broadcasts, &mut section),
+                _ => put_parcels(&mut self.changes, &mut changes, &mut section),
+            }
+            section.finish();
+        }
+        let limit = self.tell_limit();
+        self.words.settle(words, limit);
+        self.broadcasts.settle(broadcasts, limit);
+        self.changes.settle(changes, limit);
+    }
+
+    fn head_bytes(&self) -> usize {
+        Envelope::head_bytes(&self.keyring)
+    }
+
+    fn put_words(&mut self, section: &mut Section<'_>, taken: &mut Taken, about: Option<u32>) {
+        let limit = self.tell_limit();
+        let mut lane: Lane = std::mem::take(&mut self.words);
+        lane.draw(taken, |slot, told| {
+            let stands = if slot == ME { self.me.told } else { self.peers.at(slot).told };
+            if stands != told {
+                return Offer::Stale;
+            }
+            let added = Some(slot) == about
+                || section.add(|out| {
+                    if slot == ME {
+                        self.my_word().write(out);
+                    } else {
+                        self.word(slot, false).write(out);
+                    }
+                });
+            if !added {
+                return Offer::Full;
+            }
+            let told = if told + 1 >= limit { UNTOLD } else { told + 1 };
+            if slot == ME {
+                self.me.told = told;
+            } else {
+                self.peers.at_mut(slot).told = told;
+            }
+            Offer::Taken
+        });
+        self.words = lane;
+    }
+
+    /// Tells our own news to some members right away: an accusation is running.
+    pub(super) fn speak_up(&mut self, out: &mut Vec<Effect>) {
+        self.tell_me();
+        let targets = self
+            .peers
+            .draw(self.config.gossip_fanout, &mut self.rng, |peer| peer.state == State::Alive);
+        for slot in targets {
+            let to = self.peers.at(slot).addr();
+            self.send(to, &Message::Gossip, None, out);
+        }
+    }
+
+    /// Begins to leave.
+    pub(super) fn leave(&mut self, out: &mut Vec<Effect>) {
+        if self.me.phase != Phase::Member {
+            self.me.phase = Phase::Gone;
+            let id = self.me.node.id;
+            self.event(crate::effect::Event::Left(id), out);
+            return;
+        }
+        let until = self.now() + micros(self.config.leave_timeout);
+        self.change_me(|me| {
+            me.phase = Phase::Leaving { until };
+        });
+        self.tell_me();
+        self.gossip(out);
+    }
+}
+
+fn put_parcels(parcels: &mut Parcels, taken: &mut Taken, section: &mut Section<'_>) {
+    parcels.draw(taken, |bytes| section.add(|out| out.extend_from_slice(bytes)));
+}
+
+/// A section of a packet that is being written.
+struct Section<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where it begins.
+    at: usize,
+    /// Where it must end.
+    end: usize,
+    count: usize,
+}
+
+impl<'a> Section<'a> {
+    fn begin(out: &'a mut Vec<u8>, lane: u8, end: usize) -> Section<'a> {
+        let at = out.len();
+        out.extend_from_slice(&[lane, 0]);
+        Section { out, at, end, count: 0 }
+    }
+
+    /// Adds an entry if it fits.
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let before = self.out.len();
+        // A count below 128 has one byte; few packets have more entries.
+        if varint_bytes(self.count as u64 + 1) > 1 {
+            return false;
+        }
+        write(self.out);
+        if self.out.len() > self.end {
+            self.out.truncate(before);
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
+    fn finish(self) {
+        if self.count == 0 {
+            self.out.truncate(self.at);
+        } else {
+            self.out[self.at + 1] = self.count as u8;
+        }
+    }
+}
