@@ -134,6 +134,12 @@ mod network;
 mod shape;
 mod timeline;
 
+mod cuts;
+mod links;
+mod pairs;
+mod sides;
+mod turns;
+
 pub mod history;
 pub mod linear;
 
@@ -149,7 +155,7 @@ mod types;
 pub use clock::{CLOCK_ERROR_PPM_MAX, Clock};
 pub use error::{Error, Result};
 pub use link::Link;
-pub use network::{Envelope, Fate, IN_FLIGHT_MAX, Network, Traffic};
+pub use network::{Envelope, Fate, IN_FLIGHT_MAX, IN_FLIGHT_NODE_MAX, Network, Traffic};
 pub use process::{Input, InputOf, Outbox, OutboxOf, Process};
 pub use profile::{Profile, Woe};
 pub use rate::Rate;

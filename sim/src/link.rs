@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::rate::Rate;
+use crate::rng::Rng;
 
 /// How one directed link treats messages. Times are in the world's ticks.
 ///
@@ -64,6 +65,16 @@ impl Link {
             late_by,
             ..Link::datagrams(delay)
         }
+    }
+
+    /// How long a message is under way that may overtake.
+    #[inline]
+    pub(crate) fn draw_delay(&self, rng: &mut Rng) -> u64 {
+        let delay = rng.range(self.delay.start..self.delay.end);
+        if !rng.chance(self.late) {
+            return delay;
+        }
+        delay + rng.range(self.late_by.start..self.late_by.end)
     }
 
     /// Asserts that every range has something to draw.

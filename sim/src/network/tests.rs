@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rate::Rate;
+use crate::shape::Shape;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -123,4 +124,48 @@ fn messages_are_withdrawn_and_posted_by_hand() {
     let traffic = network.traffic();
     let arrivals = traffic.delivered + traffic.lost + traffic.cut;
     assert_eq!(traffic.sent + traffic.duplicated, arrivals);
+}
+
+// A table of all links of ten thousand nodes would take gigabytes, and a test of them hours.
+#[test]
+fn ten_thousand_nodes_are_parted_and_joined_in_no_time() {
+    let mut network = Network::<u64>::new(0, Rng::new(7));
+    let ids: Vec<NodeId> = (0..10_000).flat_map(|_| network.add(1)).collect();
+    let (left, right) = ids.split_at(5_000);
+    network.set_all(Link::stream(5..6));
+    for round in 0..20_u32 {
+        network.partition(&Shape::Groups(vec![left.to_vec(), right.to_vec()]));
+        assert!(network.is_cut(left[0], right[0]) && !network.is_cut(left[0], left[4_999]));
+        network.mend_among(&[left[7], right[7]]);
+        assert!(!network.is_cut(right[7], left[7]) && network.is_cut(left[7], right[8]));
+        network.worsen(left, Link { loss: Rate::ALWAYS, ..Link::default() });
+        assert_eq!(network.send(0, left[0], left[1], 1), Fate::Sent);
+        network.heal();
+        assert_eq!(network.send(0, left[0], right[1], 1), Fate::Lost);
+        network.restore(&[]);
+        assert_eq!(network.send(0, left[0], right[1], 1), Fate::Sent);
+        network.partition(&Shape::Mute(ids[round as usize]));
+    }
+}
+
+// Single links, a spell of bad ones and those that it spares must each be what was said last.
+#[test]
+fn a_spell_of_bad_links_spares_whom_it_must_and_ends() {
+    let mut network = Network::<u64>::new(4, Rng::new(7));
+    let [a, b, c, d] = [1, 2, 3, 4].map(NodeId);
+    let bad = Link::hostile(1..5);
+    network.set_link(a, c, Link::stream(7..8));
+    network.worsen(&[a, b], bad.clone());
+    assert_eq!(network.link(a, b), network.usual());
+    assert_eq!((network.link(a, c), network.link(d, b)), (&bad, &bad));
+    let new = network.add(1).next().unwrap();
+    assert_eq!(network.link(c, new), network.usual());
+    network.set_link(c, d, Link::default());
+    assert_eq!((network.link(c, d), network.link(d, c)), (&Link::default(), &bad));
+    network.restore_among(&[c, d, a]);
+    assert_eq!((network.link(d, c), network.link(b, c)), (network.usual(), &bad));
+    network.restore(&[]);
+    for from in network.ids() {
+        assert!(network.ids().all(|to| network.link(from, to) == network.usual()));
+    }
 }
