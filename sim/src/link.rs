@@ -10,6 +10,9 @@ use crate::rng::Rng;
 /// ```text
 ///     sent ─► lost? ─► doubled? ─► delay, sometimes late ─► overtakes, or waits its turn ─► there
 /// ```
+///
+/// That is what happens to a datagram ([`Outbox::send`](crate::Outbox::send)). On a stream
+/// ([`Outbox::stream`](crate::Outbox::stream)) a loss is a delay, and all wait their turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// How long a message is under way. Each draws its own time.
@@ -65,6 +68,12 @@ impl Link {
             late_by,
             ..Link::datagrams(delay)
         }
+    }
+
+    /// How long the sender of a stream waits for an answer before it sends again: the longest way
+    /// there and back, lateness left aside.
+    pub fn retransmit_after(&self) -> u64 {
+        2 * (self.delay.end - 1)
     }
 
     /// How long a message is under way that may overtake.

@@ -42,6 +42,9 @@ pub const IN_FLIGHT_MAX: usize = 1 << 20;
 /// The most messages for each node that may be under way in a network of many.
 pub const IN_FLIGHT_NODE_MAX: usize = 1 << 10;
 
+/// How often a message of a stream is sent before its connection counts as broken.
+pub const STREAM_TRIES_MAX: u32 = 8;
+
 /// A message that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope<M> {
@@ -60,7 +63,7 @@ pub enum Fate {
     Sent,
     /// It is under way, twice.
     Doubled,
-    /// It is lost: the link is bad.
+    /// It is lost: the link is bad. A stream is broken then: none of its tries got through.
     Lost,
     /// It is lost: the link is cut, or nobody is there.
     Cut,
@@ -70,16 +73,33 @@ pub enum Fate {
 /// still under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Messages that nodes have sent.
+    /// Messages that nodes have sent, those of streams among them. What is held at a blocked node
+    /// is not sent yet.
     pub sent: u64,
     /// Copies that the network has added to them.
     pub duplicated: u64,
     /// Messages that have arrived.
     pub delivered: u64,
-    /// Messages that a bad link has lost.
+    /// Messages that a bad link has lost, or whose receiver was not there.
     pub lost: u64,
     /// Messages that were lost to a cut, at either end of their way.
     pub cut: u64,
+}
+
+/// A message under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel<M> {
+    pub(crate) envelope: Envelope<M>,
+    way: Way,
+}
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Datagram,
+    Stream,
+    /// It is there and was held: no cut takes it any more.
+    Held,
 }
 
 /// The links between nodes 1 to n, and what is under way on them.
@@ -89,8 +109,12 @@ pub struct Network<M> {
     links: Links,
     cuts: Cuts,
     turns: Turns,
-    in_flight: Timeline<Envelope<M>>,
+    /// Turns among the messages of streams, which do not wait for others.
+    stream_turns: Turns,
+    in_flight: Timeline<Parcel<M>>,
     rng: Rng,
+    /// The luck of streams. Datagrams have the same with and without them.
+    stream_rng: Rng,
     traffic: Traffic,
 }
 
@@ -102,7 +126,9 @@ impl<M: Clone> Network<M> {
             links: Links::default(),
             cuts: Cuts::default(),
             turns: Turns::new(),
+            stream_turns: Turns::new(),
             in_flight: Timeline::new(),
+            stream_rng: rng.fork("streams"),
             rng,
             traffic: Traffic::default(),
         }
@@ -168,14 +194,53 @@ impl<M: Clone> Network<M> {
         if doubled { Fate::Doubled } else { Fate::Sent }
     }
 
+    /// Sends `message` on the stream from `from` to `to`, and says what has become of it: see
+    /// [`Outbox::stream`](crate::Outbox::stream).
+    ///
+    /// # Panics
+    ///
+    /// If [`in_flight_max`](Network::in_flight_max) messages are under way.
+    pub fn stream(&mut self, now: u64, from: NodeId, to: NodeId, message: M) -> Fate {
+        self.traffic.sent += 1;
+        if self.is_cut(from, to) {
+            self.traffic.cut += 1;
+            return Fate::Cut;
+        }
+        let (mut at, rng) = (now, &mut self.stream_rng);
+        if from != to {
+            let link = self.links.get(from, to);
+            let Some(losses) = (0..STREAM_TRIES_MAX).find(|_| !rng.chance(link.loss)) else {
+                self.traffic.lost += 1;
+                return Fate::Lost;
+            };
+            at += link.draw_delay(rng) + u64::from(losses) * link.retransmit_after();
+        }
+        let at = self.stream_turns.take(Pair::new(from, to), now, at);
+        let envelope = Envelope { from, to, message };
+        self.guard();
+        self.in_flight.push(at, Parcel { envelope, way: Way::Stream });
+        Fate::Sent
+    }
+
+    /// Counts a message as sent and lost that did not even leave.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.traffic.sent += 1;
+        self.traffic.lost += 1;
+    }
+
     #[inline]
     fn launch(&mut self, at: u64, envelope: Envelope<M>) {
+        self.guard();
+        self.in_flight.push(at, Parcel { envelope, way: Way::Datagram });
+    }
+
+    #[inline]
+    fn guard(&self) {
         let most = self.in_flight_max();
         assert!(
             self.in_flight.len() < most,
             "{most} messages are under way: the protocol floods its network"
         );
-        self.in_flight.push(at, envelope);
     }
 
     /// When the next message arrives, or is lost on arrival.
@@ -186,21 +251,44 @@ impl<M: Clone> Network<M> {
 
     /// Takes the next message off the wire. If its link is cut now it is lost, and the answer is
     /// `Err` with its time.
-    #[inline]
     pub fn arrive(&mut self) -> Option<Result<(u64, Envelope<M>), u64>> {
-        let (at, envelope) = self.in_flight.pop()?;
-        if envelope.from != envelope.to && self.is_cut(envelope.from, envelope.to) {
+        Some(self.unload()?.map(|(at, parcel)| (at, parcel.envelope)))
+    }
+
+    /// The same, with how the message came.
+    #[inline]
+    pub(crate) fn unload(&mut self) -> Option<Result<(u64, Parcel<M>), u64>> {
+        let (at, parcel) = self.in_flight.pop()?;
+        let Envelope { from, to, .. } = parcel.envelope;
+        if from != to && parcel.way != Way::Held && self.is_cut(from, to) {
             self.traffic.cut += 1;
             return Some(Err(at));
         }
         self.traffic.delivered += 1;
-        Some(Ok((at, envelope)))
+        Some(Ok((at, parcel)))
     }
 
-    /// Puts a message that had arrived back on the wire, to arrive (again) at `at`.
-    pub(crate) fn put_back(&mut self, at: u64, envelope: Envelope<M>) {
-        self.traffic.delivered -= 1;
-        self.launch(at, envelope);
+    /// Puts messages that had arrived at a paused node back on the wire, to arrive (again) at `at`.
+    /// Those of streams come before all that are due then: the next of their stream may be.
+    pub(crate) fn put_back(&mut self, at: u64, parcels: Vec<Parcel<M>>) {
+        self.traffic.delivered -= parcels.len() as u64;
+        let (streams, others): (Vec<_>, Vec<_>) =
+            parcels.into_iter().partition(|parcel| parcel.way != Way::Datagram);
+        for parcel in streams.into_iter().rev() {
+            self.in_flight.push_front(at, parcel);
+        }
+        for parcel in others {
+            self.in_flight.push(at, parcel);
+        }
+    }
+
+    /// Hands on messages that had arrived at a blocked node, at `at` and before all that are due
+    /// then, whatever is cut now.
+    pub(crate) fn hand_on(&mut self, at: u64, parcels: Vec<Parcel<M>>) {
+        self.traffic.delivered -= parcels.len() as u64;
+        for parcel in parcels.into_iter().rev() {
+            self.in_flight.push_front(at, Parcel { way: Way::Held, ..parcel });
+        }
     }
 
     /// Counts a message that had arrived as lost after all: its receiver was not there.
@@ -211,10 +299,10 @@ impl<M: Clone> Network<M> {
 
     /// Takes messages off the wire, in the order in which they would have arrived. They count as
     /// lost. With [`post`](Network::post) a test arranges an order that no seed has to find.
-    pub fn withdraw(&mut self, which: impl FnMut(&Envelope<M>) -> bool) -> Vec<Envelope<M>> {
-        let withdrawn = self.in_flight.extract(which);
+    pub fn withdraw(&mut self, mut which: impl FnMut(&Envelope<M>) -> bool) -> Vec<Envelope<M>> {
+        let withdrawn = self.in_flight.extract(|parcel| which(&parcel.envelope));
         self.traffic.lost += withdrawn.len() as u64;
-        withdrawn
+        withdrawn.into_iter().map(|parcel| parcel.envelope).collect()
     }
 
     /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its
@@ -226,7 +314,7 @@ impl<M: Clone> Network<M> {
 
     /// The messages under way, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = &Envelope<M>> {
-        self.in_flight.iter()
+        self.in_flight.iter().map(|parcel| &parcel.envelope)
     }
 
     /// How many messages may be under way: the larger of [`IN_FLIGHT_MAX`], and

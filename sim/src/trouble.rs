@@ -203,6 +203,7 @@ impl Trouble {
             if well || rest == Rest::Cut || rest == Rest::Deaf {
                 world.restart(id);
                 world.resume(id);
+                world.unblock(id);
                 world.set_clock_error(id, 0);
             } else if rest == Rest::Down {
                 world.crash(id);

@@ -169,3 +169,62 @@ fn a_spell_of_bad_links_spares_whom_it_must_and_ends() {
         assert!(network.ids().all(|to| network.link(from, to) == network.usual()));
     }
 }
+
+// What is TCP to the protocol must be TCP to its test: late, but whole and in order.
+#[test]
+fn a_stream_on_a_bad_link_is_late_whole_and_in_order() {
+    let mut network = network(Link { loss: Rate::percent(20), ..Link::hostile(3..11) });
+    for now in 0..COUNT {
+        assert_eq!(network.stream(now, A, B, now), Fate::Sent);
+    }
+    let arrived = std::iter::from_fn(|| network.arrive()).map(|next| next.unwrap().1.message);
+    assert!(arrived.eq(0..COUNT));
+    assert_eq!(network.traffic().sent, network.traffic().delivered);
+
+    // A loss is a wait of the named length.
+    network.set_all(Link { loss: Rate::percent(50), ..Link::stream(5..6) });
+    let late: Vec<u64> = (1..100)
+        .filter_map(|round| {
+            let now = round * 1_000_000;
+            let sent = network.stream(now, A, B, 0) == Fate::Sent;
+            sent.then(|| network.arrive().unwrap().unwrap().0 - now)
+        })
+        .collect();
+    assert!(late.iter().all(|late| late % 10 == 5), "{late:?}");
+    assert!(late.contains(&5) && late.contains(&15) && late.contains(&25), "{late:?}");
+}
+
+// A connection that nothing gets through breaks; it does not wait for ever.
+#[test]
+fn a_stream_breaks_on_a_dead_link_and_is_lost_to_a_cut() {
+    let mut network = network(Link { loss: Rate::ALWAYS, ..Link::default() });
+    assert_eq!(network.stream(0, A, B, 1), Fate::Lost);
+    assert_eq!(network.stream(0, A, A, 1), Fate::Sent);
+    assert_eq!(network.arrive().unwrap().unwrap().0, 0);
+    network.set_all(Link::stream(10..11));
+    assert_eq!(network.stream(0, A, B, 2), Fate::Sent);
+    network.cut(A, B);
+    assert_eq!(network.stream(0, A, B, 3), Fate::Cut);
+    assert_eq!(network.arrive(), Some(Err(10)));
+    network.check();
+}
+
+// A test that streams one message more must not meet another run of all datagrams.
+#[test]
+fn streams_leave_the_luck_of_datagrams_alone() {
+    let run = |streams: bool| {
+        let mut network = network(Link::hostile(1..50));
+        let fates: Vec<Fate> = (0..1000)
+            .map(|now| {
+                if streams {
+                    network.stream(now, A, B, COUNT);
+                }
+                network.send(now, A, B, now)
+            })
+            .collect();
+        let all = std::iter::from_fn(|| network.arrive()).map(Result::unwrap);
+        let datagrams = all.filter(|(_, envelope)| envelope.message != COUNT);
+        (fates, datagrams.collect::<Vec<_>>())
+    };
+    assert_eq!(run(true), run(false));
+}
