@@ -36,7 +36,7 @@ pub trait Subject {
     fn can_say(&self, news: News) -> bool;
     /// Cost at rest.
     fn steady(&self, members: usize, seed: u64, seconds: u64) -> Steady;
-    /// News, with so much loss from the start.
+    /// News, with so much loss from then on.
     fn spread(&self, members: usize, seed: u64, news: News, loss: Rate) -> Spread;
     /// A death.
     fn crash(&self, members: usize, seed: u64) -> Crash;
@@ -49,7 +49,7 @@ pub trait Subject {
     /// A cluster that comes into being.
     fn bootstrap(&self, members: usize, seed: u64, seconds: u64) -> Bootstrap;
     /// Steps that members make in so many seconds of theirs, and how long it takes.
-    fn speed(&self, members: usize, seed: u64, seconds: u64) -> (u64, Duration);
+    fn speed(&self, members: usize, seed: u64, loss: Rate, seconds: u64) -> (u64, Duration);
 }
 
 /// A protocol to be compared.
@@ -83,7 +83,7 @@ impl<G: Gossiper> Subject for Candidate<G> {
     }
 
     fn spread(&self, members: usize, seed: u64, news: News, loss: Rate) -> Spread {
-        spread::<G>(&self.setup(members).with_loss(loss), seed, news)
+        spread::<G>(&self.setup(members), seed, news, loss)
     }
 
     fn crash(&self, members: usize, seed: u64) -> Crash {
@@ -106,8 +106,8 @@ impl<G: Gossiper> Subject for Candidate<G> {
         bootstrap::<G>(&self.setup(members), seed, seconds)
     }
 
-    fn speed(&self, members: usize, seed: u64, seconds: u64) -> (u64, Duration) {
-        let mut ready = speed::<G>(&self.setup(members), seed);
+    fn speed(&self, members: usize, seed: u64, loss: Rate, seconds: u64) -> (u64, Duration) {
+        let mut ready = speed::<G>(&self.setup(members), seed, loss);
         let from = Instant::now();
         let steps = ready.run(seconds);
         (steps, from.elapsed())

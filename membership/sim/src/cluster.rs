@@ -7,7 +7,6 @@
 //! the first second so that timers do not go off together, and has [`SETTLE`] to come to rest. A
 //! **cold** one is made by members that join through seeds.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -185,6 +184,12 @@ impl<G: Gossiper> Cluster<G> {
         self.tell(node, watches);
     }
 
+    /// Lets every link lose this share of its datagrams from now on.
+    pub fn set_loss(&mut self, loss: Rate) {
+        let network = self.world.network_mut();
+        network.set_all(Link { loss, ..network.usual().clone() });
+    }
+
     /// Says how a node really is.
     pub fn set_standing(&mut self, node: NodeId, standing: Standing) {
         self.truth.set(node, standing);
@@ -229,12 +234,12 @@ impl<G: Gossiper> Cluster<G> {
     /// How many of the healthy members are right about who is up: all that are, and nobody else.
     #[must_use]
     pub fn right_count(&self) -> usize {
-        let up: BTreeSet<NodeId> = self.truth.up().collect();
+        let up = self.truth.up().count();
         let right = |node: &NodeId| {
             let Some(member) = self.world.process(*node) else { return false };
             let gossiper = member.gossiper();
-            gossiper.members_count() + 1 == up.len()
-                && gossiper.members().all(|other| up.contains(&other))
+            gossiper.members_count() + 1 == up
+                && gossiper.members().all(|other| self.truth.of(other) != Standing::Gone)
         };
         self.truth.all(Standing::Healthy).filter(right).count()
     }

@@ -19,9 +19,7 @@ pub struct Loss {
 /// Lets every link of a warm cluster lose a share of its datagrams for so many seconds.
 pub fn loss<G: Gossiper>(setup: &Setup<G::Config>, seed: u64, loss: Rate, seconds: u64) -> Loss {
     let mut cluster = Cluster::<G>::warm(setup, seed);
-    let network = cluster.world_mut().network_mut();
-    let link = network.usual().clone();
-    network.set_all(drystone_sim::Link { loss, ..link });
+    cluster.set_loss(loss);
     let mut falsehood = Falsehood::default();
     let before = cluster.traffic();
     cluster.run_for(seconds * SECOND, &mut [&mut falsehood]);

@@ -1,4 +1,6 @@
-//! How much work it is to find out: what a cluster at rest keeps a processor busy with.
+//! How much work it is to find out: what a cluster keeps a processor busy with.
+
+use drystone_sim::Rate;
 
 use crate::SECOND;
 use crate::cluster::{Cluster, Setup};
@@ -10,9 +12,12 @@ pub struct Speed<G: Gossiper> {
     cluster: Cluster<G>,
 }
 
-/// Makes it ready.
-pub fn speed<G: Gossiper>(setup: &Setup<G::Config>, seed: u64) -> Speed<G> {
-    Speed { cluster: Cluster::warm(setup, seed) }
+/// Makes it ready; from now on links lose that share of their datagrams, which gives members
+/// something to talk about.
+pub fn speed<G: Gossiper>(setup: &Setup<G::Config>, seed: u64, loss: Rate) -> Speed<G> {
+    let mut cluster = Cluster::warm(setup, seed);
+    cluster.set_loss(loss);
+    Speed { cluster }
 }
 
 impl<G: Gossiper> Speed<G> {

@@ -31,7 +31,7 @@ fn news_told_to_all_takes_one_delay() {
     for streams in [false, true] {
         let pace = Pace { streams, ..PACE };
         for news in [News::Leave, News::Broadcast, News::Metadata] {
-            let found = spread::<Toy>(&Setup::new(20, pace), 2, news);
+            let found = spread::<Toy>(&Setup::new(20, pace), 2, news, Rate::NEVER);
             assert_eq!(found.knew, (19, 19), "{news:?}");
             assert!(found.first_rounds.unwrap() <= found.all_rounds.unwrap());
             assert!(found.all_rounds.unwrap() <= 0.01, "{news:?}: {found:?}");
@@ -42,8 +42,7 @@ fn news_told_to_all_takes_one_delay() {
 /// A datagram is lost for good with this toy, and then the answer must be that not all know.
 #[test]
 fn news_that_is_lost_is_not_called_known() {
-    let setup = Setup::new(20, PACE).with_loss(Rate::percent(50));
-    let found = spread::<Toy>(&setup, 2, News::Broadcast);
+    let found = spread::<Toy>(&Setup::new(20, PACE), 2, News::Broadcast, Rate::percent(50));
     assert!(found.knew.0 < 19 && found.knew.0 > 0, "{found:?}");
     assert_eq!(found.all_rounds, None);
 }
@@ -122,7 +121,7 @@ fn a_cluster_grows_from_its_seeds() {
 /// The figure is steps: a heartbeat sent and each one received.
 #[test]
 fn speed_counts_steps() {
-    let steps = speed::<Toy>(&Setup::new(10, PACE), 7).run(10);
+    let steps = speed::<Toy>(&Setup::new(10, PACE), 7, Rate::NEVER).run(10);
     let expected = 10 * 5 * 10 * (1 + 9);
     assert!(steps.abs_diff(expected) < 200, "{steps}");
 }
