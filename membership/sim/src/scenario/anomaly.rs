@@ -35,7 +35,11 @@ pub const GRID: [Cell; 7] = [
     cell(32, 16_384, 64),
 ];
 
-/// Blocks members of a warm cluster in turns, for so many seconds.
+/// How long it is watched afterwards: who is suspected when the last block ends is called dead
+/// later.
+const TAIL: u64 = 30 * SECOND;
+
+/// Blocks members of a warm cluster again and again, for so many seconds, all at the same time.
 pub fn anomaly<G: Gossiper>(
     setup: &Setup<G::Config>,
     seed: u64,
@@ -54,5 +58,6 @@ pub fn anomaly<G: Gossiper>(
         let until = end.min(cluster.now() + cell.interval_ms * MILLISECOND);
         cluster.run_until(until, &mut [&mut falsehood]);
     }
+    cluster.run_for(TAIL, &mut [&mut falsehood]);
     falsehood
 }

@@ -11,7 +11,7 @@ use crate::{MILLISECOND, SECOND};
 pub const ROUND: u64 = 200 * MILLISECOND;
 
 /// After so long nobody waits for the rest.
-const PATIENCE: u64 = 100 * ROUND;
+const PATIENCE: u64 = 50 * ROUND;
 
 /// How long a member that leaves is given to spread the news.
 const LINGER: u64 = SECOND;
@@ -32,7 +32,7 @@ pub enum News {
 pub struct Spread {
     /// Rounds until the first other member knew; `None` if none ever did.
     pub first_rounds: Option<f64>,
-    /// Rounds until the last did; `None` if some did not within a hundred.
+    /// Rounds until the last did; `None` if some did not within fifty.
     pub all_rounds: Option<f64>,
     /// How many knew at the end, and how many should.
     pub knew: (usize, usize),
