@@ -22,6 +22,7 @@
 //! | [`log`] | what a log must do to be compared, and the contenders, each with its settings |
 //! | [`storage`] | the same for storage engines, each in a process of its own |
 //! | [`raft`] | the same for consensus |
+//! | [`gossip`] | the same for membership, in a simulated network |
 //! | [`slice`](mod@slice) | one turn: threads that append and wait, or tasks that await |
 //! | [`cost`], [`syncs`] | what the process has spent |
 //! | [`rounds`], [`spread`] | the shuffled turns, and medians over them |
@@ -29,6 +30,7 @@
 
 pub mod cost;
 pub mod figures;
+pub mod gossip;
 pub mod log;
 pub mod raft;
 pub mod rounds;

@@ -1,0 +1,61 @@
+//! The questions, one a file; every answer is a row with a cell for each protocol.
+
+pub(crate) mod anomaly;
+pub(crate) mod bootstrap;
+pub(crate) mod crash;
+pub(crate) mod loss;
+pub(crate) mod rapid;
+pub(crate) mod speed;
+pub(crate) mod spread;
+pub(crate) mod steady;
+
+use drystone_versus::gossip::Subject;
+
+/// One figure of everyone.
+#[derive(Debug)]
+pub(crate) struct Row {
+    label: String,
+    cells: Vec<String>,
+}
+
+impl Row {
+    /// Asks everyone.
+    fn of(
+        label: impl Into<String>,
+        subjects: &[&dyn Subject],
+        ask: impl Fn(&dyn Subject) -> String,
+    ) -> Row {
+        Row { label: label.into(), cells: subjects.iter().map(|it| ask(*it)).collect() }
+    }
+
+    /// The cells of a table.
+    pub(crate) fn line(&self) -> Vec<String> {
+        std::iter::once(&self.label).chain(&self.cells).cloned().collect()
+    }
+}
+
+/// The mean of figures, if there are any.
+fn mean(figures: &[f64]) -> Option<f64> {
+    (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+}
+
+/// The largest of figures.
+fn most(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(0.0, f64::max)
+}
+
+/// `12.3`, or a dash.
+fn text(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.1}"))
+}
+
+/// Mean and largest of those that came to an end, and how many did not.
+fn ended(figures: &[Option<f64>]) -> String {
+    let found: Vec<f64> = figures.iter().flatten().copied().collect();
+    let Some(mean) = mean(&found) else { return "never".to_owned() };
+    let never = match figures.len() - found.len() {
+        0 => String::new(),
+        some => format!(", {some} of {} never", figures.len()),
+    };
+    format!("{mean:.2} (at most {:.2}{never})", most(&found))
+}
