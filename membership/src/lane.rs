@@ -63,6 +63,16 @@ impl Lane {
         self.len == 0
     }
 
+    /// How many keys there are, stale ones among them.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a key as if it had been told so often. Its place before that is stale then.
+    pub(crate) fn push_told(&mut self, key: u32, told: u8) {
+        self.put(key, usize::from(told));
+    }
+
     /// Offers keys to a packet until it is full. `offer` is given each with how often it was told.
     pub(crate) fn draw(&mut self, taken: &mut Taken, mut offer: impl FnMut(u32, u8) -> Offer) {
         for told in 0..self.buckets.len() {

@@ -103,7 +103,6 @@ struct Me {
     broadcasts: u32,
     /// How often our own news was told.
     told: u8,
-    zone: u8,
 }
 
 /// What a member has counted since it began.
@@ -151,6 +150,8 @@ pub struct Swim {
     joining: Joining,
     /// Words about members, by slot; [`ME`] is ourselves.
     words: Lane,
+    /// Nothing that is heard now is to be told: the others know it.
+    hushed: bool,
     broadcasts: Parcels,
     changes: Parcels,
     wants: Wants,
@@ -181,7 +182,6 @@ impl Swim {
         let mut clock = Clock::default();
         clock.tell(now, None, true);
         let mut peers = Peers::new();
-        let zone = peers.zone(&boot.node.zone);
         let incarnation = Incarnation::first(boot.life);
         let me = Me {
             node: boot.node,
@@ -191,7 +191,6 @@ impl Swim {
             metadata: Metadata::default(),
             broadcasts: 0,
             told: UNTOLD,
-            zone,
         };
         peers.toggle_sum(id, fingerprint(id, incarnation, 0));
         let probing = Probing::new(&mut rng, &config);
@@ -211,6 +210,7 @@ impl Swim {
             probing,
             joining: Joining::default(),
             words: Lane::default(),
+            hushed: false,
             wants: Wants::default(),
             gossip_at: None,
             gossiped_at: 0,

@@ -56,6 +56,8 @@ impl Swim {
             }
             self.believe_alive(slot, rumor.incarnation, &card, out);
             self.tell(slot);
+        } else if rumor.incarnation == peer.incarnation && peer.state == State::Alive {
+            self.heard_again(slot);
         }
         if rumor.incarnation >= self.peers.at(slot).incarnation {
             self.heard_of_version(slot, card.version, teller);
@@ -188,6 +190,7 @@ impl Swim {
         };
         let peer = self.peers.at(slot);
         if rumor.incarnation < peer.incarnation || !peer.state.is_member() {
+            self.heard_again(slot);
             return;
         }
         let (now, terms) = (self.now(), self.terms());
@@ -219,6 +222,7 @@ impl Swim {
         };
         let peer = self.peers.at(slot);
         if rumor.incarnation < peer.incarnation || peer.state == State::Left {
+            self.heard_again(slot);
             return;
         }
         let was_member = peer.state.is_member();

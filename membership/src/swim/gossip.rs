@@ -17,22 +17,51 @@ use crate::wire::varint_bytes;
 
 /// The most bytes of the messages that news go behind.
 pub(super) const HEAD_BYTES: usize = 192;
+/// From so many words on, what others tell needs to be told less often.
+const PRESSURE: usize = 100;
+/// How often they are told then.
+const PRESSED: u8 = 4;
 /// How long news wait for company before the first round.
 const COMPANY: u64 = 10_000;
 
 impl Swim {
     /// How often news are told: often enough that with a third of all packets lost, not one member
-    /// of one cluster in a thousand is left without.
+    /// of one cluster in a thousand is left without. Not so under pressure: where there is so much
+    /// to say that it takes seconds to say it once, most have heard it from others meanwhile, and
+    /// comparing brings the rest to those who have not at less cost.
     pub(super) fn tell_limit(&self) -> u8 {
+        if self.words.len() > PRESSURE {
+            return PRESSED;
+        }
         let bits = (self.peers.members() as u64 + 1).next_power_of_two().ilog2();
         (self.config.transmissions * bits + 8).min(200) as u8
     }
 
     /// There is a word to tell about a peer.
     pub(super) fn tell(&mut self, slot: u32) {
+        if self.hushed {
+            return;
+        }
         self.peers.at_mut(slot).told = 0;
         self.words.push(slot);
         self.gossip_soon();
+    }
+
+    /// A word that we are telling has come from another: under pressure that counts as told. With
+    /// little to say it does not, as then nothing is saved, and each copy more reaches somebody.
+    pub(super) fn heard_again(&mut self, slot: u32) {
+        if self.words.len() < PRESSURE {
+            return;
+        }
+        let limit = self.tell_limit();
+        let peer = self.peers.at_mut(slot);
+        if peer.told == UNTOLD {
+            return;
+        }
+        peer.told = if peer.told + 1 >= limit { UNTOLD } else { peer.told + 1 };
+        if peer.told != UNTOLD {
+            self.words.push_told(slot, peer.told);
+        }
     }
 
     /// There is a word to tell about us.

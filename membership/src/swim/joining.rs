@@ -180,9 +180,12 @@ impl Swim {
         }
         let first = !self.joining.admitted;
         self.joining.admitted = true;
+        // What a welcome says the others know: it is no news to tell.
+        self.hushed = true;
         for word in words.iter() {
             self.hear(&word, by, out);
         }
+        self.hushed = false;
         if first {
             self.event(Event::Admitted { by }, out);
         }
@@ -232,7 +235,7 @@ impl Swim {
     }
 
     /// A packet under our own name has come.
-    pub(super) fn from_our_name(&mut self, message: &Message<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn under_our_name(&mut self, message: &Message<'_>, out: &mut Vec<Effect>) {
         match message {
             Message::Claim { life, addr } if !self.is_me(*addr) => {
                 let ours = (self.me.born, self.me.node.addr);

@@ -62,7 +62,7 @@ impl Swim {
             super::talk::check_wants(bytes, base)?;
         }
         if sender == self.me.node.id {
-            self.from_our_name(&message, out);
+            self.under_our_name(&message, out);
             return Ok(());
         }
         self.heard(sender);
@@ -107,7 +107,12 @@ impl Swim {
                     self.introduce(from, out);
                 }
             }
-            Message::Hello { me } => self.met(me, out),
+            Message::Hello { me } => {
+                // It knows us, so others know it: this is news to us alone.
+                self.hushed = true;
+                self.met(me, out);
+                self.hushed = false;
+            }
             Message::Join { me } => self.let_in(me, out),
             Message::Welcome { words } => self.welcomed(sender, words, out),
             Message::Taken { life, addr } => self.refused_entry(*life, *addr, out),
