@@ -106,6 +106,8 @@
 //! * A process must do its part: no time but the one it is handed, no randomness but the outbox's.
 //!   A test that breaks this is told so by [`Seeds`].
 //! * A message costs no allocation. Millions of steps a second are the world's share of a run.
+//! * Ten thousand nodes are a world like any other: its size is that of its nodes, of what is under
+//!   way, and of the links of which something was said.
 //! * A verdict about a history is never a guess: beyond its limit the checker says "unknown".
 //!
 //! # What it does not do
@@ -134,6 +136,12 @@ mod network;
 mod shape;
 mod timeline;
 
+mod cuts;
+mod links;
+mod pairs;
+mod sides;
+mod turns;
+
 pub mod history;
 pub mod linear;
 
@@ -149,7 +157,9 @@ mod types;
 pub use clock::{CLOCK_ERROR_PPM_MAX, Clock};
 pub use error::{Error, Result};
 pub use link::Link;
-pub use network::{Envelope, Fate, IN_FLIGHT_MAX, Network, Traffic};
+pub use network::{
+    Envelope, Fate, IN_FLIGHT_MAX, IN_FLIGHT_NODE_MAX, Network, STREAM_TRIES_MAX, Traffic,
+};
 pub use process::{Input, InputOf, Outbox, OutboxOf, Process};
 pub use profile::{Profile, Woe};
 pub use rate::Rate;
@@ -158,4 +168,4 @@ pub use seeds::{Seed, Seeds};
 pub use shape::Shape;
 pub use trouble::{Harm, Rest, Trouble};
 pub use types::NodeId;
-pub use world::{AT_ONCE_MAX, HELD_MAX, Happened, What, World};
+pub use world::{AT_ONCE_MAX, AT_ONCE_NODE_MAX, HELD_MAX, Happened, What, World};

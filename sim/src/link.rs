@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use crate::rate::Rate;
+use crate::rng::Rng;
 
 /// How one directed link treats messages. Times are in the world's ticks.
 ///
 /// ```text
 ///     sent ─► lost? ─► doubled? ─► delay, sometimes late ─► overtakes, or waits its turn ─► there
 /// ```
+///
+/// That is what happens to a datagram ([`Outbox::send`](crate::Outbox::send)). On a stream
+/// ([`Outbox::stream`](crate::Outbox::stream)) a loss is a delay, and all wait their turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// How long a message is under way. Each draws its own time.
@@ -64,6 +68,22 @@ impl Link {
             late_by,
             ..Link::datagrams(delay)
         }
+    }
+
+    /// How long the sender of a stream waits for an answer before it sends again: the longest way
+    /// there and back, lateness left aside.
+    pub fn retransmit_after(&self) -> u64 {
+        2 * (self.delay.end - 1)
+    }
+
+    /// How long a message is under way that may overtake.
+    #[inline]
+    pub(crate) fn draw_delay(&self, rng: &mut Rng) -> u64 {
+        let delay = rng.range(self.delay.start..self.delay.end);
+        if !rng.chance(self.late) {
+            return delay;
+        }
+        delay + rng.range(self.late_by.start..self.late_by.end)
     }
 
     /// Asserts that every range has something to draw.

@@ -18,20 +18,32 @@
 //! What a node sends to itself always arrives, at once.
 //!
 //! **Cost.** A message costs a few draws and a place in a heap of small keys. Nothing is allocated
-//! but when the heap grows beyond its largest size so far.
+//! but when the heap grows beyond its largest size so far. Ten thousand nodes have a hundred
+//! million links; what is kept is the usual link, what differs from it, the sides of a partition, and whose
+//! turn it is on links that keep order and carry something.
 //!
 //! **Left out:** bandwidth, sizes and congestion: a message takes its delay however many others are
 //! under way. Content is never damaged; a protocol with checksums may do that to its own messages.
 
-use std::mem;
-
+use crate::cuts::Cuts;
 use crate::link::Link;
+use crate::links::Links;
+use crate::pairs::Pair;
 use crate::rng::Rng;
+use crate::sides::Sides;
 use crate::timeline::Timeline;
+use crate::turns::Turns;
 use crate::types::NodeId;
 
-/// The most messages that may be under way. A protocol that comes here floods its network.
+/// The most messages that may be under way, unless there are so many nodes that
+/// [`IN_FLIGHT_NODE_MAX`] allows more. A protocol that comes here floods its network.
 pub const IN_FLIGHT_MAX: usize = 1 << 20;
+
+/// The most messages for each node that may be under way in a network of many.
+pub const IN_FLIGHT_NODE_MAX: usize = 1 << 10;
+
+/// How often a message of a stream is sent before its connection counts as broken.
+pub const STREAM_TRIES_MAX: u32 = 8;
 
 /// A message that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +63,7 @@ pub enum Fate {
     Sent,
     /// It is under way, twice.
     Doubled,
-    /// It is lost: the link is bad.
+    /// It is lost: the link is bad. A stream is broken then: none of its tries got through.
     Lost,
     /// It is lost: the link is cut, or nobody is there.
     Cut,
@@ -61,51 +73,65 @@ pub enum Fate {
 /// still under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Messages that nodes have sent.
+    /// Messages that nodes have sent, those of streams among them. What is held at a blocked node
+    /// is not sent yet.
     pub sent: u64,
     /// Copies that the network has added to them.
     pub duplicated: u64,
     /// Messages that have arrived.
     pub delivered: u64,
-    /// Messages that a bad link has lost.
+    /// Messages that a bad link has lost, or whose receiver was not there.
     pub lost: u64,
     /// Messages that were lost to a cut, at either end of their way.
     pub cut: u64,
 }
 
+/// A message under way.
 #[derive(Debug, Clone)]
-struct LinkState {
-    link: Link,
-    cut: bool,
-    /// When the last message arrives of those that wait their turn.
-    last_at: u64,
+pub(crate) struct Parcel<M> {
+    pub(crate) envelope: Envelope<M>,
+    way: Way,
+}
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Datagram,
+    Stream,
+    /// It is there and was held: no cut takes it any more.
+    Held,
 }
 
 /// The links between nodes 1 to n, and what is under way on them.
 #[derive(Debug, Clone)]
 pub struct Network<M> {
     nodes: usize,
-    usual: Link,
-    /// Row by sender, column by receiver.
-    links: Vec<LinkState>,
-    in_flight: Timeline<Envelope<M>>,
+    links: Links,
+    cuts: Cuts,
+    turns: Turns,
+    /// Turns among the messages of streams, which do not wait for others.
+    stream_turns: Turns,
+    in_flight: Timeline<Parcel<M>>,
     rng: Rng,
+    /// The luck of streams. Datagrams have the same with and without them.
+    stream_rng: Rng,
     traffic: Traffic,
 }
 
 impl<M: Clone> Network<M> {
     /// A network of `nodes` nodes, every link as [`Link::default`], whose luck is `rng`'s.
     pub fn new(nodes: usize, rng: Rng) -> Network<M> {
-        let mut network = Network {
-            nodes: 0,
-            usual: Link::default(),
-            links: Vec::new(),
+        Network {
+            nodes,
+            links: Links::default(),
+            cuts: Cuts::default(),
+            turns: Turns::new(),
+            stream_turns: Turns::new(),
             in_flight: Timeline::new(),
+            stream_rng: rng.fork("streams"),
             rng,
             traffic: Traffic::default(),
-        };
-        network.grow(nodes);
-        network
+        }
     }
 
     /// The ids of all nodes.
@@ -118,51 +144,49 @@ impl<M: Clone> Network<M> {
     /// Adds nodes, their links as [`set_all`](Network::set_all) said last.
     pub fn add(&mut self, count: usize) -> impl ExactSizeIterator<Item = NodeId> + use<M> {
         let before = self.nodes;
-        self.grow(before + count);
+        self.nodes += count;
+        self.links.grow(self.nodes);
+        self.cuts.grow(self.nodes);
         self.ids().skip(before)
-    }
-
-    fn grow(&mut self, nodes: usize) {
-        let mut old = mem::take(&mut self.links).into_iter();
-        for from in 0..nodes {
-            for to in 0..nodes {
-                let kept = (from < self.nodes && to < self.nodes).then(|| old.next()).flatten();
-                let link = || LinkState { link: self.usual.clone(), cut: false, last_at: 0 };
-                self.links.push(kept.unwrap_or_else(link));
-            }
-        }
-        self.nodes = nodes;
     }
 
     /// Sends `message`, and says what has become of it. A message to nobody is [`Fate::Cut`].
     ///
     /// # Panics
     ///
-    /// If [`IN_FLIGHT_MAX`] messages are under way.
+    /// If [`in_flight_max`](Network::in_flight_max) messages are under way.
     #[inline]
     pub fn send(&mut self, now: u64, from: NodeId, to: NodeId, message: M) -> Fate {
         self.traffic.sent += 1;
-        let Some(at) = self.place(from, to) else {
+        if !self.has(from, to) {
             self.traffic.cut += 1;
             return Fate::Cut;
-        };
+        }
         if from == to {
             self.launch(now, Envelope { from, to, message });
             return Fate::Sent;
         }
-        let state = &mut self.links[at];
-        if state.cut {
+        if self.cuts.has(from, to) {
             self.traffic.cut += 1;
             return Fate::Cut;
         }
-        if self.rng.chance(state.link.loss) {
+        let link = self.links.get(from, to);
+        if self.rng.chance(link.loss) {
             self.traffic.lost += 1;
             return Fate::Lost;
         }
-        let doubled = self.rng.chance(state.link.duplicate);
-        let arrives = state.arrival(now, &mut self.rng);
+        let doubled = self.rng.chance(link.duplicate);
+        let mut arrival = || {
+            let at = now + link.draw_delay(&mut self.rng);
+            if self.rng.chance(link.reorder) {
+                return at;
+            }
+            // The timeline keeps the order of those that arrive at the same time.
+            self.turns.take(Pair::new(from, to), now, at)
+        };
+        let arrives = arrival();
         if doubled {
-            let again = state.arrival(now, &mut self.rng);
+            let again = arrival();
             self.traffic.duplicated += 1;
             self.launch(again, Envelope { from, to, message: message.clone() });
         }
@@ -170,13 +194,53 @@ impl<M: Clone> Network<M> {
         if doubled { Fate::Doubled } else { Fate::Sent }
     }
 
+    /// Sends `message` on the stream from `from` to `to`, and says what has become of it: see
+    /// [`Outbox::stream`](crate::Outbox::stream).
+    ///
+    /// # Panics
+    ///
+    /// If [`in_flight_max`](Network::in_flight_max) messages are under way.
+    pub fn stream(&mut self, now: u64, from: NodeId, to: NodeId, message: M) -> Fate {
+        self.traffic.sent += 1;
+        if self.is_cut(from, to) {
+            self.traffic.cut += 1;
+            return Fate::Cut;
+        }
+        let (mut at, rng) = (now, &mut self.stream_rng);
+        if from != to {
+            let link = self.links.get(from, to);
+            let Some(losses) = (0..STREAM_TRIES_MAX).find(|_| !rng.chance(link.loss)) else {
+                self.traffic.lost += 1;
+                return Fate::Lost;
+            };
+            at += link.draw_delay(rng) + u64::from(losses) * link.retransmit_after();
+        }
+        let at = self.stream_turns.take(Pair::new(from, to), now, at);
+        let envelope = Envelope { from, to, message };
+        self.guard();
+        self.in_flight.push(at, Parcel { envelope, way: Way::Stream });
+        Fate::Sent
+    }
+
+    /// Counts a message as sent and lost that did not even leave.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.traffic.sent += 1;
+        self.traffic.lost += 1;
+    }
+
     #[inline]
     fn launch(&mut self, at: u64, envelope: Envelope<M>) {
+        self.guard();
+        self.in_flight.push(at, Parcel { envelope, way: Way::Datagram });
+    }
+
+    #[inline]
+    fn guard(&self) {
+        let most = self.in_flight_max();
         assert!(
-            self.in_flight.len() < IN_FLIGHT_MAX,
-            "{IN_FLIGHT_MAX} messages are under way: the protocol floods its network"
+            self.in_flight.len() < most,
+            "{most} messages are under way: the protocol floods its network"
         );
-        self.in_flight.push(at, envelope);
     }
 
     /// When the next message arrives, or is lost on arrival.
@@ -187,21 +251,44 @@ impl<M: Clone> Network<M> {
 
     /// Takes the next message off the wire. If its link is cut now it is lost, and the answer is
     /// `Err` with its time.
-    #[inline]
     pub fn arrive(&mut self) -> Option<Result<(u64, Envelope<M>), u64>> {
-        let (at, envelope) = self.in_flight.pop()?;
-        if envelope.from != envelope.to && self.is_cut(envelope.from, envelope.to) {
+        Some(self.unload()?.map(|(at, parcel)| (at, parcel.envelope)))
+    }
+
+    /// The same, with how the message came.
+    #[inline]
+    pub(crate) fn unload(&mut self) -> Option<Result<(u64, Parcel<M>), u64>> {
+        let (at, parcel) = self.in_flight.pop()?;
+        let Envelope { from, to, .. } = parcel.envelope;
+        if from != to && parcel.way != Way::Held && self.is_cut(from, to) {
             self.traffic.cut += 1;
             return Some(Err(at));
         }
         self.traffic.delivered += 1;
-        Some(Ok((at, envelope)))
+        Some(Ok((at, parcel)))
     }
 
-    /// Puts a message that had arrived back on the wire, to arrive (again) at `at`.
-    pub(crate) fn put_back(&mut self, at: u64, envelope: Envelope<M>) {
-        self.traffic.delivered -= 1;
-        self.launch(at, envelope);
+    /// Puts messages that had arrived at a paused node back on the wire, to arrive (again) at `at`.
+    /// Those of streams come before all that are due then: the next of their stream may be.
+    pub(crate) fn put_back(&mut self, at: u64, parcels: Vec<Parcel<M>>) {
+        self.traffic.delivered -= parcels.len() as u64;
+        let (streams, others): (Vec<_>, Vec<_>) =
+            parcels.into_iter().partition(|parcel| parcel.way != Way::Datagram);
+        for parcel in streams.into_iter().rev() {
+            self.in_flight.push_front(at, parcel);
+        }
+        for parcel in others {
+            self.in_flight.push(at, parcel);
+        }
+    }
+
+    /// Hands on messages that had arrived at a blocked node, at `at` and before all that are due
+    /// then, whatever is cut now.
+    pub(crate) fn hand_on(&mut self, at: u64, parcels: Vec<Parcel<M>>) {
+        self.traffic.delivered -= parcels.len() as u64;
+        for parcel in parcels.into_iter().rev() {
+            self.in_flight.push_front(at, Parcel { way: Way::Held, ..parcel });
+        }
     }
 
     /// Counts a message that had arrived as lost after all: its receiver was not there.
@@ -212,10 +299,10 @@ impl<M: Clone> Network<M> {
 
     /// Takes messages off the wire, in the order in which they would have arrived. They count as
     /// lost. With [`post`](Network::post) a test arranges an order that no seed has to find.
-    pub fn withdraw(&mut self, which: impl FnMut(&Envelope<M>) -> bool) -> Vec<Envelope<M>> {
-        let withdrawn = self.in_flight.extract(which);
+    pub fn withdraw(&mut self, mut which: impl FnMut(&Envelope<M>) -> bool) -> Vec<Envelope<M>> {
+        let withdrawn = self.in_flight.extract(|parcel| which(&parcel.envelope));
         self.traffic.lost += withdrawn.len() as u64;
-        withdrawn
+        withdrawn.into_iter().map(|parcel| parcel.envelope).collect()
     }
 
     /// Puts a message on the wire, to arrive at `at` unless its link is cut then, whoever its
@@ -227,7 +314,13 @@ impl<M: Clone> Network<M> {
 
     /// The messages under way, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = &Envelope<M>> {
-        self.in_flight.iter()
+        self.in_flight.iter().map(|parcel| &parcel.envelope)
+    }
+
+    /// How many messages may be under way: the larger of [`IN_FLIGHT_MAX`], and
+    /// [`IN_FLIGHT_NODE_MAX`] for each node.
+    pub fn in_flight_max(&self) -> usize {
+        IN_FLIGHT_MAX.max(self.nodes * IN_FLIGHT_NODE_MAX)
     }
 
     /// What has happened to messages so far.
@@ -241,7 +334,8 @@ impl<M: Clone> Network<M> {
     ///
     /// If there is no such node.
     pub fn link(&self, from: NodeId, to: NodeId) -> &Link {
-        &self.links[self.known(from, to)].link
+        self.expect(from, to);
+        self.links.get(from, to)
     }
 
     /// Sets how the link from `from` to `to` treats messages sent from now on.
@@ -251,8 +345,8 @@ impl<M: Clone> Network<M> {
     /// If there is no such node, or a range of the link is empty.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         link.check();
-        let at = self.known(from, to);
-        self.links[at].link = link;
+        self.expect(from, to);
+        self.links.set(from, to, link);
     }
 
     /// Sets all links, and those of nodes to come.
@@ -262,31 +356,29 @@ impl<M: Clone> Network<M> {
     /// If a range of the link is empty.
     pub fn set_all(&mut self, link: Link) {
         link.check();
-        for state in &mut self.links {
-            state.link = link.clone();
-        }
-        self.usual = link;
+        self.links.set_all(link);
     }
 
     /// The link as [`set_all`](Network::set_all) said last.
     pub fn usual(&self) -> &Link {
-        &self.usual
+        self.links.usual()
     }
 
     /// Whether nothing gets from `from` to `to`.
     #[inline]
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.place(from, to).is_none_or(|at| self.links[at].cut)
+        !self.has(from, to) || self.cuts.has(from, to)
     }
 
-    /// Cuts the link from `from` to `to`, and not the way back.
+    /// Cuts the link from `from` to `to`, and not the way back. From a node to itself there is
+    /// none to cut.
     ///
     /// # Panics
     ///
     /// If there is no such node.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        let at = self.known(from, to);
-        self.links[at].cut = true;
+        self.expect(from, to);
+        self.cuts.set(from, to, true);
     }
 
     /// Mends the link from `from` to `to`.
@@ -295,23 +387,68 @@ impl<M: Clone> Network<M> {
     ///
     /// If there is no such node.
     pub fn mend(&mut self, from: NodeId, to: NodeId) {
-        let at = self.known(from, to);
-        self.links[at].cut = false;
+        self.expect(from, to);
+        self.cuts.set(from, to, false);
     }
 
-    /// Cuts every link of which `open` says no, and mends the others.
+    /// Cuts every link of which `open` says no, and mends the others. It asks of every link there
+    /// is, so with thousands of nodes a [`Shape`](crate::Shape) is the better way.
     pub fn connect(&mut self, open: impl Fn(NodeId, NodeId) -> bool) {
-        for from in self.ids() {
-            for to in self.ids().filter(|to| *to != from) {
-                let at = self.known(from, to);
-                self.links[at].cut = !open(from, to);
+        let ids = self.ids();
+        // Who is on good terms with the first of a side is put there, so that what is left to say
+        // of single links is little for whatever resembles a split.
+        let mut groups: Vec<Vec<NodeId>> = Vec::new();
+        for id in ids.clone() {
+            let fits = |group: &&mut Vec<NodeId>| open(group[0], id) && open(id, group[0]);
+            match groups.iter_mut().find(fits) {
+                Some(group) => group.push(id),
+                None => groups.push(vec![id]),
+            }
+        }
+        let mut sides = Sides::apart(self.nodes);
+        groups.iter().for_each(|group| sides.join(group.iter().copied()));
+        self.cuts.part((groups.len() > 1).then_some(sides));
+        for from in ids.clone() {
+            for to in ids.clone().filter(|to| *to != from) {
+                self.cuts.set(from, to, !open(from, to));
             }
         }
     }
 
     /// Mends every link that is cut. Bad links stay bad.
     pub fn heal(&mut self) {
-        self.connect(|_, _| true);
+        self.cuts.part(None);
+    }
+
+    /// Cuts every link that is not within these sides, and mends the others; `None` mends all.
+    pub(crate) fn part(&mut self, sides: Option<Sides>) {
+        self.cuts.part(sides);
+    }
+
+    /// Mends the links between two of `nodes`.
+    pub(crate) fn mend_among(&mut self, nodes: &[NodeId]) {
+        self.cuts.join(nodes);
+    }
+
+    /// Mends the links from one of `from` to one of `to`, as far as a partition has cut them.
+    pub(crate) fn mend_from(&mut self, from: &[NodeId], to: &[NodeId]) {
+        self.cuts.tell(from, to);
+    }
+
+    /// Makes the links between two of `nodes` the usual one.
+    pub(crate) fn restore_among(&mut self, nodes: &[NodeId]) {
+        self.links.join(nodes);
+    }
+
+    /// Sets all links but those between two of `spared`, and not those of nodes to come.
+    pub(crate) fn worsen(&mut self, spared: &[NodeId], link: Link) {
+        link.check();
+        self.links.begin_spell(self.nodes, spared, link);
+    }
+
+    /// Makes all links the usual one, but those between two of `spared`.
+    pub(crate) fn restore(&mut self, spared: &[NodeId]) {
+        self.links.end_spell(spared);
     }
 
     /// Asserts that no message is counted twice, or not at all.
@@ -322,30 +459,13 @@ impl<M: Clone> Network<M> {
         assert_eq!(sent + duplicated, delivered + lost + cut + under_way, "{:?}", self.traffic);
     }
 
-    fn place(&self, from: NodeId, to: NodeId) -> Option<usize> {
-        let (row, column) = (from.index(), to.index());
-        (row < self.nodes && column < self.nodes).then(|| row * self.nodes + column)
-    }
-
-    fn known(&self, from: NodeId, to: NodeId) -> usize {
-        self.place(from, to).unwrap_or_else(|| panic!("there is no link from {from} to {to}"))
-    }
-}
-
-impl LinkState {
-    /// When a message arrives that is sent at `now`.
     #[inline]
-    fn arrival(&mut self, now: u64, rng: &mut Rng) -> u64 {
-        let mut at = now + rng.range(self.link.delay.start..self.link.delay.end);
-        if rng.chance(self.link.late) {
-            at += rng.range(self.link.late_by.start..self.link.late_by.end);
-        }
-        if !rng.chance(self.link.reorder) {
-            // The heap keeps the order of those that arrive at the same time.
-            at = at.max(self.last_at);
-            self.last_at = at;
-        }
-        at
+    fn has(&self, from: NodeId, to: NodeId) -> bool {
+        from.index() < self.nodes && to.index() < self.nodes
+    }
+
+    fn expect(&self, from: NodeId, to: NodeId) {
+        assert!(self.has(from, to), "there is no link from {from} to {to}");
     }
 }
 

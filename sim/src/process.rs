@@ -35,11 +35,12 @@
 
 use std::fmt::Debug;
 
-use crate::network::{Fate, Network};
+use crate::network::{Fate, Network, Parcel};
 use crate::rng::Rng;
 use crate::timeline::Timeline;
 use crate::trace::{Mark, Trace};
 use crate::types::NodeId;
+use crate::world::HELD_MAX;
 
 /// A state machine that lives on a node.
 ///
@@ -100,6 +101,14 @@ pub(crate) struct Due<E> {
     pub(crate) event: E,
 }
 
+/// What waits at a node whose network handling stands still, both ways.
+#[derive(Debug)]
+pub(crate) struct Stuck<M> {
+    /// To whom, what, and whether on a stream.
+    pub(crate) out: Vec<(NodeId, M, bool)>,
+    pub(crate) arrived: Vec<Parcel<M>>,
+}
+
 /// How a process acts on the world.
 #[derive(Debug)]
 pub struct Outbox<'a, M, E> {
@@ -107,6 +116,8 @@ pub struct Outbox<'a, M, E> {
     pub(crate) life: u32,
     /// The world's time.
     pub(crate) now: u64,
+    /// There if the node is blocked.
+    pub(crate) stuck: Option<&'a mut Stuck<M>>,
     pub(crate) network: &'a mut Network<M>,
     pub(crate) events: &'a mut Timeline<Due<E>>,
     pub(crate) rng: &'a mut Rng,
@@ -119,11 +130,40 @@ impl<M: Clone + Debug, E: Debug> Outbox<'_, M, E> {
         self.me
     }
 
-    /// Sends a message over the network, which may lose it.
+    /// Sends a message over the network, which may lose it, as UDP does.
     #[inline]
     pub fn send(&mut self, to: NodeId, message: M) {
+        self.leave(to, message, false);
+    }
+
+    /// Sends a message over a connection, as TCP does: it is neither lost nor doubled by a bad
+    /// link, and arrives after what this node has streamed to that one before.
+    ///
+    /// It takes the delay of the link, and each time that the link's loss rate says "lost" it is
+    /// sent again after [`Link::retransmit_after`](crate::Link::retransmit_after). When
+    /// [`STREAM_TRIES_MAX`](crate::STREAM_TRIES_MAX) tries are lost the connection is broken and
+    /// the message lost; the next one makes a new connection. A link that is cut when it leaves or
+    /// arrives loses it, and so does a receiver that is down. Nobody is told of any of it.
+    #[inline]
+    pub fn stream(&mut self, to: NodeId, message: M) {
+        self.leave(to, message, true);
+    }
+
+    #[inline]
+    fn leave(&mut self, to: NodeId, message: M, stream: bool) {
         let text = self.trace.is_verbose().then(|| format!("{message:?}"));
-        let fate = self.network.send(self.now, self.me, to, message);
+        let fate = match &mut self.stuck {
+            Some(stuck) if stuck.out.len() < HELD_MAX => {
+                stuck.out.push((to, message, stream));
+                return;
+            }
+            Some(_) => {
+                self.network.drop_unsent();
+                Fate::Lost
+            }
+            None if stream => self.network.stream(self.now, self.me, to, message),
+            None => self.network.send(self.now, self.me, to, message),
+        };
         if fate == Fate::Lost || fate == Fate::Cut {
             let text = format_args!("{}", text.as_deref().unwrap_or_default());
             self.trace.tell(self.now, self.me, Mark::Unsent(to, fate), &text);

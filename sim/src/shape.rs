@@ -20,6 +20,7 @@ use std::fmt;
 
 use crate::network::Network;
 use crate::rng::Rng;
+use crate::sides::Sides;
 use crate::types::NodeId;
 
 /// Which links are open. Everything that is not named in a shape keeps to itself, except in
@@ -103,12 +104,53 @@ impl Shape {
             Shape::Star(node) => from == *node || to == *node,
         }
     }
+
+    /// The same as [`opens`](Shape::opens), for all links between so many nodes; `None` is all of
+    /// them.
+    fn sides(&self, nodes: usize) -> Option<Sides> {
+        let mut sides = match self {
+            Shape::Whole => return None,
+            Shape::Mute(_) | Shape::Deaf(_) | Shape::OneWay(..) => Sides::together(nodes),
+            _ => Sides::apart(nodes),
+        };
+        match self {
+            Shape::Whole => {}
+            Shape::Groups(groups) => {
+                groups.iter().for_each(|group| sides.join(group.iter().copied()));
+            }
+            Shape::Mute(node) => sides.mute(*node),
+            Shape::Deaf(node) => sides.deafen(*node),
+            Shape::OneWay(one, other) => {
+                let all = NodeId::first(nodes);
+                sides.mute(*one);
+                sides.tell([*one], all.filter(|id| id != other));
+            }
+            Shape::Bridge(left, bridge, right) => {
+                sides.join(left.iter().copied());
+                sides.join(right.iter().copied());
+                sides.open(*bridge);
+            }
+            Shape::Chain(list) => join_neighbours(&mut sides, list),
+            Shape::Ring(list) => {
+                join_neighbours(&mut sides, list);
+                sides.join([list.first(), list.last()].into_iter().flatten().copied());
+            }
+            Shape::Star(node) => sides.open(*node),
+        }
+        Some(sides)
+    }
+}
+
+fn join_neighbours(sides: &mut Sides, list: &[NodeId]) {
+    list.windows(2).for_each(|pair| sides.join(pair.iter().copied()));
 }
 
 impl<M: Clone> Network<M> {
-    /// Cuts and mends all links so that those of `shape` are open.
+    /// Cuts and mends all links so that those of `shape` are open. That takes the time and the room
+    /// of the nodes, not of the links.
     pub fn partition(&mut self, shape: &Shape) {
-        self.connect(|from, to| shape.opens(from, to));
+        let sides = shape.sides(self.ids().len());
+        self.part(sides);
     }
 }
 
@@ -176,6 +218,46 @@ mod tests {
         check(&Shape::Chain(vec![A, B, C, D]), 4, "1-2 2-3 3-4");
         check(&Shape::Ring(vec![A, B, C, D]), 4, "1-2 1-4 2-3 3-4");
         check(&Shape::Star(A), 4, "1-2 1-3 1-4");
+    }
+
+    // The sides of a shape are a second way to say what it opens; both must say the same, whatever
+    // strange lists somebody hands in.
+    #[test]
+    fn a_network_is_parted_as_the_shape_says_of_each_link() {
+        let mut rng = Rng::new(2);
+        let mut network = Network::<()>::new(6, Rng::new(0));
+        for round in 0..4000 {
+            let mut list = || -> Vec<NodeId> {
+                (0..rng.below(5)).map(|_| NodeId(rng.below(8) as u32)).collect()
+            };
+            let (one, other, third) = (list(), list(), list());
+            let node = NodeId(rng.below(8) as u32);
+            let shape = match round % 8 {
+                0 => Shape::Groups(vec![one, other, third]),
+                1 => Shape::Mute(node),
+                2 => Shape::Deaf(node),
+                3 => Shape::OneWay(node, NodeId(rng.below(8) as u32)),
+                4 => Shape::Bridge(one, node, other),
+                5 => Shape::Chain(one),
+                6 => Shape::Ring(one),
+                _ => Shape::Star(node),
+            };
+            network.partition(&shape);
+            let mut asked = network.clone();
+            asked.connect(|from, to| shape.opens(from, to));
+            for from in network.ids() {
+                for to in network.ids().filter(|to| *to != from) {
+                    let cut = !shape.opens(from, to);
+                    assert_eq!(network.is_cut(from, to), cut, "{shape}: {from} to {to}");
+                    assert_eq!(asked.is_cut(from, to), cut, "{shape}: {from} to {to}");
+                }
+            }
+            // Who joins later is parted from nobody.
+            let new = network.clone().add(1).next().unwrap();
+            let mut grown = network.clone();
+            grown.add(1).for_each(drop);
+            assert!(grown.ids().all(|id| !grown.is_cut(id, new) && !grown.is_cut(new, id)));
+        }
     }
 
     // A nemesis that draws the same shape again and again tests one thing.

@@ -15,6 +15,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// Numbers count up from here for things put in, and down for those put in front.
+const FIRST: u64 = 1 << 63;
+
 /// A queue by time.
 ///
 /// Invariants:
@@ -25,12 +28,20 @@ pub(crate) struct Timeline<T> {
     heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
+    /// The number of the last thing that was put in, and of the last put in front.
     pushed: u64,
+    front: u64,
 }
 
 impl<T> Timeline<T> {
     pub(crate) fn new() -> Timeline<T> {
-        Timeline { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), pushed: 0 }
+        Timeline {
+            heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            pushed: FIRST,
+            front: FIRST,
+        }
     }
 
     /// How many things are to come.
@@ -47,6 +58,18 @@ impl<T> Timeline<T> {
     /// Puts `thing` in, due at `at`, behind all that are due then.
     #[inline]
     pub(crate) fn push(&mut self, at: u64, thing: T) {
+        self.pushed += 1;
+        self.put(at, self.pushed, thing);
+    }
+
+    /// Puts `thing` in, due at `at`, before all that are due then.
+    pub(crate) fn push_front(&mut self, at: u64, thing: T) {
+        self.front -= 1;
+        self.put(at, self.front, thing);
+    }
+
+    #[inline]
+    fn put(&mut self, at: u64, number: u64, thing: T) {
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Some(thing);
             slot
@@ -54,8 +77,7 @@ impl<T> Timeline<T> {
             self.slots.push(Some(thing));
             u32::try_from(self.slots.len() - 1).expect("the users of a timeline bound it")
         };
-        self.pushed += 1;
-        self.heap.push(Reverse((at, self.pushed, slot)));
+        self.heap.push(Reverse((at, number, slot)));
     }
 
     /// Takes out the next one.
@@ -107,6 +129,19 @@ impl<T> Timeline<T> {
 mod tests {
     use super::*;
     use crate::rng::Rng;
+
+    // What was there before the others must not fall behind them when it is put back.
+    #[test]
+    fn what_is_put_in_front_comes_first_of_its_time() {
+        let mut timeline = Timeline::new();
+        timeline.push(5, 'c');
+        timeline.push_front(5, 'b');
+        timeline.push_front(6, 'e');
+        timeline.push_front(5, 'a');
+        timeline.push(5, 'd');
+        timeline.check();
+        assert!(std::iter::from_fn(|| timeline.pop()).map(|(_, thing)| thing).eq("abcde".chars()));
+    }
 
     // The order is what "same seed, same run" rests on.
     #[test]

@@ -50,6 +50,8 @@ pub(crate) enum Mark {
     Crash,
     Pause,
     Resume,
+    Block,
+    Unblock,
     Act,
     Note,
 }
@@ -102,7 +104,8 @@ impl Trace {
         let place = (self.count % self.lines_max as u64) as usize;
         self.count += 1;
         if mark != Mark::Note {
-            let word = at ^ u64::from(node.0) << 40 ^ mark.code() << 52;
+            // Turned, not shifted: the number of a node beyond 255 counts too.
+            let word = at ^ u64::from(node.0) << 40 ^ mark.code().rotate_left(52);
             self.digest = (self.digest.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         if place == self.lines.len() {
@@ -129,6 +132,8 @@ impl Mark {
             Mark::Resume => 8,
             Mark::Act => 9,
             Mark::Note => 10,
+            Mark::Block => 11,
+            Mark::Unblock => 12,
         }
     }
 }
@@ -159,6 +164,8 @@ impl fmt::Display for Line {
             Mark::Crash => "crash".to_owned(),
             Mark::Pause => "pause".to_owned(),
             Mark::Resume => "resume".to_owned(),
+            Mark::Block => "block".to_owned(),
+            Mark::Unblock => "unblock".to_owned(),
             Mark::Act => "called".to_owned(),
             Mark::Note => text.clone(),
         };

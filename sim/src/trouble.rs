@@ -187,9 +187,11 @@ impl Trouble {
         world.note(format_args!("the core is {}, the rest {rest:?}", names.join(" ")));
         self.act(world);
         self.core = core.to_vec();
+        self.core.sort_unstable();
+        let core = &self.core;
         self.reliefs.retain(|(_, relief)| match relief {
             Relief::Restart(node) | Relief::Resume(node) | Relief::RightClock(node) => {
-                rest == Rest::Troubled && !core.contains(node)
+                rest == Rest::Troubled && core.binary_search(node).is_err()
             }
             _ => rest == Rest::Troubled,
         });
@@ -197,31 +199,40 @@ impl Trouble {
             self.due = Some([u64::MAX; KINDS.len()]);
         }
         for id in world.ids() {
-            let well = rest == Rest::Well || core.contains(&id);
+            let well = rest == Rest::Well || self.in_core(id);
             if well || rest == Rest::Cut || rest == Rest::Deaf {
                 world.restart(id);
                 world.resume(id);
+                world.unblock(id);
                 world.set_clock_error(id, 0);
             } else if rest == Rest::Down {
                 world.crash(id);
             }
         }
-        let good = world.network().usual().clone();
+        self.heal_links(world, rest);
+    }
+
+    fn heal_links<P: Process>(&self, world: &mut World<P>, rest: Rest) {
+        let (inside, outside): (Vec<NodeId>, Vec<NodeId>) =
+            world.ids().partition(|id| self.in_core(*id));
         let network = world.network_mut();
-        for from in network.ids() {
-            for to in network.ids().filter(|to| *to != from) {
-                let within = core.contains(&from) && core.contains(&to);
-                if within || rest != Rest::Troubled {
-                    network.set_link(from, to, good.clone());
-                    network.mend(from, to);
-                }
-                let (sends, hears) = (core.contains(&from), core.contains(&to));
-                if (rest == Rest::Cut && sends != hears) || (rest == Rest::Deaf && sends && !hears)
-                {
-                    network.cut(from, to);
-                }
-            }
+        if rest == Rest::Troubled {
+            network.restore_among(&inside);
+            network.mend_among(&inside);
+            return;
         }
+        network.restore(&[]);
+        network.heal();
+        if rest == Rest::Cut || rest == Rest::Deaf {
+            network.partition(&Shape::Groups(vec![inside.clone(), outside.clone()]));
+        }
+        if rest == Rest::Deaf {
+            network.mend_from(&outside, &inside);
+        }
+    }
+
+    fn in_core(&self, id: NodeId) -> bool {
+        self.core.binary_search(&id).is_ok()
     }
 
     fn woe(&self, kind: Kind) -> &Woe {
@@ -256,7 +267,7 @@ impl Trouble {
         fit: impl Fn(&World<P>, NodeId) -> bool,
     ) -> Option<NodeId> {
         let victims: Vec<NodeId> =
-            world.ids().filter(|id| !self.core.contains(id) && fit(world, *id)).collect();
+            world.ids().filter(|id| !self.in_core(*id) && fit(world, *id)).collect();
         (!victims.is_empty()).then(|| *self.rng.pick(&victims))
     }
 
@@ -281,7 +292,7 @@ impl Trouble {
             Kind::Blackout => {
                 self.harm.blackouts += 1;
                 for id in world.ids() {
-                    if !self.core.contains(&id) && world.crash(id) {
+                    if !self.in_core(id) && world.crash(id) {
                         let back = world.now() + self.lasting(kind);
                         self.reliefs.push((back, Relief::Restart(id)));
                     }
@@ -324,8 +335,8 @@ impl Trouble {
 
     fn take_shape<P: Process>(&self, world: &mut World<P>, shape: &Shape) {
         world.note(format_args!("network: {shape}"));
-        let within = |from, to| self.core.contains(&from) && self.core.contains(&to);
-        world.network_mut().connect(|from, to| within(from, to) || shape.opens(from, to));
+        world.network_mut().partition(shape);
+        world.network_mut().mend_among(&self.core);
     }
 
     /// Makes all links bad, or those of a node, or one, but none within the core.
@@ -336,35 +347,26 @@ impl Trouble {
         }
         let (one, other) = (*self.rng.pick(&nodes), *self.rng.pick(&nodes));
         let how = self.rng.below(3);
-        let chosen = |from: NodeId, to: NodeId| match how {
-            0 => true,
-            1 => from == one || to == one,
-            _ => from == one && (to == other || one == other),
-        };
         self.harm.bad_links += 1;
         self.degradations += 1;
         self.reliefs.push((until, Relief::GoodLinks(self.degradations)));
         world.note(format_args!("links get bad: {}", ["all", "a node's", "one"][how as usize]));
         let bad = self.profile.bad_link.clone();
-        self.set_links(world, |from, to| chosen(from, to).then(|| bad.clone()));
-    }
-
-    /// Sets the links that are given, but none within the core.
-    fn set_links<P: Process>(
-        &self,
-        world: &mut World<P>,
-        link: impl Fn(NodeId, NodeId) -> Option<crate::link::Link>,
-    ) {
-        let ids = world.ids();
         let network = world.network_mut();
-        for from in ids.clone() {
-            for to in ids.clone().filter(|to| *to != from) {
-                if self.core.contains(&from) && self.core.contains(&to) {
-                    continue;
-                }
-                if let Some(link) = link(from, to) {
-                    network.set_link(from, to, link);
-                }
+        if how == 0 {
+            network.worsen(&self.core, bad);
+            return;
+        }
+        for id in nodes {
+            if how == 2 && id != other && one != other {
+                continue;
+            }
+            if id == one || (self.in_core(one) && self.in_core(id)) {
+                continue;
+            }
+            network.set_link(one, id, bad.clone());
+            if how == 1 {
+                network.set_link(id, one, bad.clone());
             }
         }
     }
@@ -380,8 +382,7 @@ impl Trouble {
             Relief::Whole(shape) if shape == self.shapes => self.take_shape(world, &Shape::Whole),
             Relief::GoodLinks(count) if count == self.degradations => {
                 world.note(format_args!("links are good"));
-                let good = world.network().usual().clone();
-                self.set_links(world, |_, _| Some(good.clone()));
+                world.network_mut().restore(&self.core);
             }
             Relief::RightClock(node) => world.set_clock_error(node, 0),
             Relief::Whole(_) | Relief::GoodLinks(_) => {}

@@ -19,6 +19,9 @@
 //!   disk. Messages from before a crash may reach the process after it, as on a real network.
 //! * A **pause** (SIGSTOP, a long collection, a stalled machine) stops the process and not its
 //!   clock: what arrives is held back, up to [`HELD_MAX`] messages, and when it goes on it is late.
+//! * A **block** stops a node's network and not its process: what it sends and what arrives for it
+//!   is held, up to [`HELD_MAX`] messages each way, while its timers fire and find that nobody
+//!   answers. (Dadgar et al., *Lifeguard*, 2018: a member that is starved so accuses others.)
 //! * A **clock** may run fast or slow and be set: see [`Clock`](crate::Clock).
 //!
 //! When a test panics, the world prints its seed, how to replay it, and the last lines of its
@@ -37,11 +40,16 @@ use crate::trace::{Mark, Trace};
 use crate::types::NodeId;
 use node::{Held, Node, State};
 
-/// How many messages wait at a paused node; those that come later are lost.
+/// How many messages wait at a paused node, or at a blocked one each way; those that come later are
+/// lost.
 pub const HELD_MAX: usize = 1 << 16;
 
-/// How many things may happen without time passing. A protocol that comes here spins.
+/// How many things may happen without time passing, or [`AT_ONCE_NODE_MAX`] for each node if that
+/// is more. A protocol that comes here spins.
 pub const AT_ONCE_MAX: u32 = 1 << 17;
+
+/// How many things may happen for each node of many without time passing.
+pub const AT_ONCE_NODE_MAX: u32 = 64;
 
 /// What has just happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,28 +201,34 @@ impl<P: Process> World<P> {
     fn pass(&mut self, to: u64) {
         assert!(to >= self.now, "time does not go back");
         self.at_once = if to > self.now { 0 } else { self.at_once + 1 };
+        let most = AT_ONCE_MAX.max(self.nodes.len() as u32 * AT_ONCE_NODE_MAX);
         assert!(
-            self.at_once < AT_ONCE_MAX,
-            "{AT_ONCE_MAX} things happened at time {to} and it goes on: something spins"
+            self.at_once < most,
+            "{most} things happened at time {to} and it goes on: something spins"
         );
         self.now = to;
     }
 
     /// Takes the next message off the wire.
     fn deliver(&mut self) -> Option<Happened> {
-        let (_, envelope) = self.network.arrive().expect("a message is due").ok()?;
-        let (id, from) = (envelope.to, envelope.from);
+        let (_, parcel) = self.network.unload().expect("a message is due").ok()?;
+        let (id, from) = (parcel.envelope.to, parcel.envelope.from);
         let node = &mut self.nodes[id.index()];
-        if !node.is_up() || node.held.len() >= HELD_MAX {
+        let held = node.stuck.as_ref().map_or(node.held.len(), |stuck| stuck.arrived.len());
+        if !node.is_up() || held >= HELD_MAX {
             self.network.take_back();
             self.trace.mark(self.now, id, Mark::Missed(from));
             return None;
         }
-        if node.paused {
-            node.held.push(Held::Message(envelope));
+        if let Some(stuck) = &mut node.stuck {
+            stuck.arrived.push(parcel);
             return None;
         }
-        let message = envelope.message;
+        if node.paused {
+            node.held.push(Held::Message(parcel));
+            return None;
+        }
+        let message = parcel.envelope.message;
         self.trace.tell(self.now, id, Mark::Message(from), &message);
         self.input(id, Input::Message { from, message });
         Some(Happened { at: self.now, node: id, what: What::Message(from) })
@@ -263,6 +277,7 @@ impl<P: Process> World<P> {
             me: id,
             life: node.life,
             now: self.now,
+            stuck: node.stuck.as_deref_mut(),
             network: &mut self.network,
             events: &mut self.events,
             rng: &mut self.rng,

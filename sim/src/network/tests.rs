@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rate::Rate;
+use crate::shape::Shape;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -123,4 +124,107 @@ fn messages_are_withdrawn_and_posted_by_hand() {
     let traffic = network.traffic();
     let arrivals = traffic.delivered + traffic.lost + traffic.cut;
     assert_eq!(traffic.sent + traffic.duplicated, arrivals);
+}
+
+// A table of all links of ten thousand nodes would take gigabytes, and a test of them hours.
+#[test]
+fn ten_thousand_nodes_are_parted_and_joined_in_no_time() {
+    let mut network = Network::<u64>::new(0, Rng::new(7));
+    let ids: Vec<NodeId> = (0..10_000).flat_map(|_| network.add(1)).collect();
+    let (left, right) = ids.split_at(5_000);
+    network.set_all(Link::stream(5..6));
+    for round in 0..20_u32 {
+        network.partition(&Shape::Groups(vec![left.to_vec(), right.to_vec()]));
+        assert!(network.is_cut(left[0], right[0]) && !network.is_cut(left[0], left[4_999]));
+        network.mend_among(&[left[7], right[7]]);
+        assert!(!network.is_cut(right[7], left[7]) && network.is_cut(left[7], right[8]));
+        network.worsen(left, Link { loss: Rate::ALWAYS, ..Link::default() });
+        assert_eq!(network.send(0, left[0], left[1], 1), Fate::Sent);
+        network.heal();
+        assert_eq!(network.send(0, left[0], right[1], 1), Fate::Lost);
+        network.restore(&[]);
+        assert_eq!(network.send(0, left[0], right[1], 1), Fate::Sent);
+        network.partition(&Shape::Mute(ids[round as usize]));
+    }
+}
+
+// Single links, a spell of bad ones and those that it spares must each be what was said last.
+#[test]
+fn a_spell_of_bad_links_spares_whom_it_must_and_ends() {
+    let mut network = Network::<u64>::new(4, Rng::new(7));
+    let [a, b, c, d] = [1, 2, 3, 4].map(NodeId);
+    let bad = Link::hostile(1..5);
+    network.set_link(a, c, Link::stream(7..8));
+    network.worsen(&[a, b], bad.clone());
+    assert_eq!(network.link(a, b), network.usual());
+    assert_eq!((network.link(a, c), network.link(d, b)), (&bad, &bad));
+    let new = network.add(1).next().unwrap();
+    assert_eq!(network.link(c, new), network.usual());
+    network.set_link(c, d, Link::default());
+    assert_eq!((network.link(c, d), network.link(d, c)), (&Link::default(), &bad));
+    network.restore_among(&[c, d, a]);
+    assert_eq!((network.link(d, c), network.link(b, c)), (network.usual(), &bad));
+    network.restore(&[]);
+    for from in network.ids() {
+        assert!(network.ids().all(|to| network.link(from, to) == network.usual()));
+    }
+}
+
+// What is TCP to the protocol must be TCP to its test: late, but whole and in order.
+#[test]
+fn a_stream_on_a_bad_link_is_late_whole_and_in_order() {
+    let mut network = network(Link { loss: Rate::percent(20), ..Link::hostile(3..11) });
+    for now in 0..COUNT {
+        assert_eq!(network.stream(now, A, B, now), Fate::Sent);
+    }
+    let arrived = std::iter::from_fn(|| network.arrive()).map(|next| next.unwrap().1.message);
+    assert!(arrived.eq(0..COUNT));
+    assert_eq!(network.traffic().sent, network.traffic().delivered);
+
+    // A loss is a wait of the named length.
+    network.set_all(Link { loss: Rate::percent(50), ..Link::stream(5..6) });
+    let late: Vec<u64> = (1..100)
+        .filter_map(|round| {
+            let now = round * 1_000_000;
+            let sent = network.stream(now, A, B, 0) == Fate::Sent;
+            sent.then(|| network.arrive().unwrap().unwrap().0 - now)
+        })
+        .collect();
+    assert!(late.iter().all(|late| late % 10 == 5), "{late:?}");
+    assert!(late.contains(&5) && late.contains(&15) && late.contains(&25), "{late:?}");
+}
+
+// A connection that nothing gets through breaks; it does not wait for ever.
+#[test]
+fn a_stream_breaks_on_a_dead_link_and_is_lost_to_a_cut() {
+    let mut network = network(Link { loss: Rate::ALWAYS, ..Link::default() });
+    assert_eq!(network.stream(0, A, B, 1), Fate::Lost);
+    assert_eq!(network.stream(0, A, A, 1), Fate::Sent);
+    assert_eq!(network.arrive().unwrap().unwrap().0, 0);
+    network.set_all(Link::stream(10..11));
+    assert_eq!(network.stream(0, A, B, 2), Fate::Sent);
+    network.cut(A, B);
+    assert_eq!(network.stream(0, A, B, 3), Fate::Cut);
+    assert_eq!(network.arrive(), Some(Err(10)));
+    network.check();
+}
+
+// A test that streams one message more must not meet another run of all datagrams.
+#[test]
+fn streams_leave_the_luck_of_datagrams_alone() {
+    let run = |streams: bool| {
+        let mut network = network(Link::hostile(1..50));
+        let fates: Vec<Fate> = (0..1000)
+            .map(|now| {
+                if streams {
+                    network.stream(now, A, B, COUNT);
+                }
+                network.send(now, A, B, now)
+            })
+            .collect();
+        let all = std::iter::from_fn(|| network.arrive()).map(Result::unwrap);
+        let datagrams = all.filter(|(_, envelope)| envelope.message != COUNT);
+        (fates, datagrams.collect::<Vec<_>>())
+    };
+    assert_eq!(run(true), run(false));
 }

@@ -7,7 +7,7 @@ use std::thread;
 use super::{Held, Node, State, World};
 use crate::clock::Clock;
 use crate::network::Network;
-use crate::process::{Due, Outbox, OutboxOf, Process};
+use crate::process::{Due, Outbox, OutboxOf, Process, Stuck};
 use crate::seeds::Seed;
 use crate::shape::Shape;
 use crate::trace::Mark;
@@ -51,6 +51,10 @@ impl<P: Process> World<P> {
         node.state = State::Down(process.crash(&mut self.rng));
         node.paused = false;
         node.deadline = None;
+        if let Some(stuck) = node.stuck.take() {
+            stuck.out.iter().for_each(|_| self.network.drop_unsent());
+            stuck.arrived.iter().for_each(|_| self.network.take_back());
+        }
         for held in mem::take(&mut node.held) {
             if matches!(held, Held::Message(_)) {
                 self.network.take_back();
@@ -75,6 +79,7 @@ impl<P: Process> World<P> {
             me: id,
             life: node.life,
             now: self.now,
+            stuck: None,
             network: &mut self.network,
             events: &mut self.events,
             rng: &mut self.rng,
@@ -107,13 +112,61 @@ impl<P: Process> World<P> {
         self.trace.mark(self.now, id, Mark::Resume);
         let node = &mut self.nodes[id.index()];
         node.paused = false;
+        let mut parcels = Vec::new();
         for held in mem::take(&mut node.held) {
             match held {
-                Held::Message(envelope) => self.network.put_back(self.now, envelope),
+                Held::Message(parcel) => parcels.push(parcel),
                 Held::Event(due) => self.events.push(self.now, due),
             }
         }
+        self.network.put_back(self.now, parcels);
         self.arm(id);
+        true
+    }
+
+    /// Stops the network of a node and not its process: what it sends, to itself too, and what
+    /// arrives for it is held until [`unblock`](World::unblock), while its timers and events go on.
+    /// A crash ends it and loses what is held. False if the node is down or blocked.
+    pub fn block(&mut self, id: NodeId) -> bool {
+        if !self.is_up(id) || self.is_blocked(id) {
+            return false;
+        }
+        self.trace.mark(self.now, id, Mark::Block);
+        let node = &mut self.nodes[id.index()];
+        // What a pause holds arrived before all that is to be held here, and must not fall behind.
+        let (mut arrived, mut events) = (Vec::new(), Vec::new());
+        for held in mem::take(&mut node.held) {
+            match held {
+                Held::Message(parcel) => arrived.push(parcel),
+                Held::Event(due) => events.push(Held::Event(due)),
+            }
+        }
+        node.held = events;
+        node.stuck = Some(Box::new(Stuck { out: Vec::new(), arrived }));
+        true
+    }
+
+    /// Lets the network of a blocked node go on, both ways in order: what had arrived reaches it
+    /// now, before all else that is due now and even if its link has been cut since; what it has
+    /// sent leaves now, over the links as they are now. False if it is not blocked.
+    pub fn unblock(&mut self, id: NodeId) -> bool {
+        let Some(stuck) = self.node_mut(id).stuck.take() else { return false };
+        self.trace.mark(self.now, id, Mark::Unblock);
+        let Stuck { out, arrived } = *stuck;
+        self.network.hand_on(self.now, arrived);
+        let mut outbox = Outbox::<P::Message, P::Event> {
+            me: id,
+            life: self.nodes[id.index()].life,
+            now: self.now,
+            stuck: None,
+            network: &mut self.network,
+            events: &mut self.events,
+            rng: &mut self.rng,
+            trace: &mut self.trace,
+        };
+        for (to, message, stream) in out {
+            if stream { outbox.stream(to, message) } else { outbox.send(to, message) }
+        }
         true
     }
 
@@ -235,6 +288,11 @@ impl<P: Process> World<P> {
     /// Whether the node's process is paused.
     pub fn is_paused(&self, id: NodeId) -> bool {
         self.node(id).paused
+    }
+
+    /// Whether the node's network is blocked.
+    pub fn is_blocked(&self, id: NodeId) -> bool {
+        self.node(id).stuck.is_some()
     }
 
     /// The clock of a node.

@@ -1,13 +1,13 @@
 //! One node as the world keeps it: a process or its disk, a clock, and what waits for it.
 
 use crate::clock::Clock;
-use crate::network::Envelope;
-use crate::process::{Due, Process};
+use crate::network::Parcel;
+use crate::process::{Due, Process, Stuck};
 
 /// A node.
 ///
 /// Invariants:
-/// * Only a node that is up is paused.
+/// * Only a node that is up is paused or blocked.
 /// * Nothing is held for a node that is not paused.
 #[derive(Debug)]
 pub(super) struct Node<P: Process> {
@@ -16,6 +16,8 @@ pub(super) struct Node<P: Process> {
     /// How often it was started. What was ordered in an earlier life does not come.
     pub(super) life: u32,
     pub(super) paused: bool,
+    /// There while it is blocked.
+    pub(super) stuck: Option<Box<Stuck<P::Message>>>,
     /// What has arrived during the pause, in that order.
     pub(super) held: Vec<Held<P::Message, P::Event>>,
     /// What the process said last, by its own clock.
@@ -34,7 +36,7 @@ pub(super) enum State<P, D> {
 /// Something that waits for a paused node.
 #[derive(Debug)]
 pub(super) enum Held<M, E> {
-    Message(Envelope<M>),
+    Message(Parcel<M>),
     Event(Due<E>),
 }
 
@@ -46,6 +48,7 @@ impl<P: Process> Node<P> {
             clock: Clock::RIGHT,
             life: 0,
             paused: false,
+            stuck: None,
             held: Vec::new(),
             deadline: None,
         }
@@ -55,6 +58,7 @@ impl<P: Process> Node<P> {
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert!(self.is_up() || !self.paused, "a node that is down is not paused");
+        assert!(self.is_up() || self.stuck.is_none(), "a node that is down is not blocked");
         assert!(self.paused || self.held.is_empty(), "nothing is held for a node that runs");
     }
 

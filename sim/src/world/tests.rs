@@ -153,6 +153,108 @@ fn a_pause_holds_everything_back_and_the_clock_goes_on() {
     assert_eq!((traffic.delivered, traffic.lost), (2, 1));
 }
 
+/// What a node has heard, in order, with the times.
+fn heard(world: &World<Diary>, id: NodeId) -> Vec<(u64, u64)> {
+    let lines = world.process(id).unwrap().lines.iter();
+    lines
+        .filter_map(|(at, input)| match input {
+            Input::Message { message, .. } => Some((*at, *message)),
+            _ => None,
+        })
+        .collect()
+}
+
+// Lifeguard's anomaly: the timers of a starved member fire, and nobody seems to answer.
+#[test]
+fn a_block_holds_the_network_both_ways_and_the_timers_go_on() {
+    let mut world = world(10);
+    send(&mut world, A, B, 1);
+    send(&mut world, A, B, 2);
+    world.later(B, 5, "five");
+    set_alarm(&mut world, B, 6);
+    assert!(world.block(B) && !world.block(B) && world.is_blocked(B));
+    send(&mut world, B, A, 7);
+    world.with(B, |_, _, out| out.stream(A, 8)).unwrap();
+    world.run_until(50);
+    world.check();
+    check(&world, B, &[(5, Input::Event("five")), (6, Input::Wake)]);
+    check(&world, A, &[]);
+    assert_eq!(world.network().traffic().sent, 2);
+    // What has arrived is there, whatever is cut since.
+    world.network_mut().cut(A, B);
+    assert!(world.unblock(B) && !world.unblock(B) && !world.is_blocked(B));
+    world.run_until(100);
+    world.check();
+    assert_eq!(heard(&world, B), [(50, 1), (50, 2)]);
+    assert_eq!(heard(&world, A), [(60, 7), (60, 8)]);
+    assert_eq!(world.network().traffic().delivered, 4);
+}
+
+// A node that dies takes with it what its kernel had not handed on.
+#[test]
+fn a_crash_ends_a_block_and_loses_what_it_held() {
+    let mut world = world(10);
+    send(&mut world, A, B, 1);
+    world.block(B);
+    send(&mut world, B, A, 2);
+    world.run_until(20);
+    assert!(world.crash(B) && !world.is_blocked(B) && !world.block(B));
+    world.check();
+    world.restart(B);
+    assert_eq!(world.run_until(100), 0);
+    let traffic = world.network().traffic();
+    assert_eq!((traffic.sent, traffic.delivered, traffic.lost), (2, 0, 2));
+}
+
+// However pauses and blocks overlap, a stream is a stream.
+#[test]
+fn a_stream_keeps_its_order_through_pauses_and_blocks() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let mut world = World::<Diary>::new(seed);
+        world.network_mut().set_all(Link::hostile(1..6));
+        world.add_all([0, 0]);
+        for number in 0..200 {
+            world.with(A, |_, _, out| out.stream(B, number));
+            match rng.below(6) {
+                0 => world.pause(B),
+                1 => world.resume(B),
+                2 => world.block(B),
+                3 => world.unblock(B),
+                4 => world.block(A),
+                _ => world.unblock(A),
+            };
+            let until = world.now() + rng.below(4);
+            world.run_until(until);
+            world.check();
+        }
+        world.unblock(A);
+        world.unblock(B);
+        world.resume(B);
+        world.run_until(10_000);
+        let numbers: Vec<u64> = heard(&world, B).iter().map(|(_, number)| *number).collect();
+        assert!(numbers.is_sorted_by(|one, other| one < other), "seed {seed}: {numbers:?}");
+        assert!(numbers.len() == 200, "seed {seed}: {}", numbers.len());
+    }
+}
+
+// A bound that does not hold is a test that eats the machine.
+#[test]
+fn a_blocked_node_holds_no_more_than_the_bound() {
+    let mut world = world(10);
+    world.block(B);
+    for _ in 0..=HELD_MAX {
+        world.with(B, |_, _, out| out.send(A, 1)).unwrap();
+        world.with(A, |_, _, out| out.send(B, 1)).unwrap();
+    }
+    world.run_until(20);
+    assert_eq!(world.network().traffic().lost, 2);
+    world.unblock(B);
+    world.run_until(40);
+    world.check();
+    assert_eq!(world.network().traffic().delivered, 2 * HELD_MAX as u64);
+}
+
 // Leases are measured by clocks that differ: an alarm rings by the node's own.
 #[test]
 fn an_alarm_rings_by_the_clock_of_its_node() {
