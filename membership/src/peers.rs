@@ -404,7 +404,9 @@ mod tests {
     fn a_round_probes_each_member_once() {
         let mut rng = Rng::new(2);
         let mut peers = Peers::new();
-        (0..100).for_each(|id| drop(peers.add(peer(id), &mut rng)));
+        for id in 0..100 {
+            peers.add(peer(id), &mut rng);
+        }
         for _ in 0..3 {
             let mut round: Vec<u32> = (0..100).map(|_| peers.next(&mut rng).unwrap()).collect();
             assert!(!round.is_sorted(), "the order is one of chance");
@@ -419,7 +421,9 @@ mod tests {
         let mut rng = Rng::new(3);
         for members in [5, 100] {
             let mut peers = Peers::new();
-            (0..members).for_each(|id| drop(peers.add(peer(id), &mut rng)));
+            for id in 0..members {
+                peers.add(peer(id), &mut rng);
+            }
             let mut counts = vec![0; members as usize];
             for _ in 0..10_000 {
                 let drawn = peers.draw(3, &mut rng, |peer| peer.id.0 != 2);
