@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::node::Node;
-use crate::types::NodeId;
+use crate::types::{Incarnation, NodeId};
 
 /// What is to be done. There is no order that matters, and nothing that must succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,14 @@ pub enum Event {
         /// Who accuses it.
         by: NodeId,
     },
-    /// It has defended itself, and is a member like any other.
-    Recovered(NodeId),
+    /// It has defended itself, and is a member like any other. Comes though we may not have heard
+    /// of the accusation.
+    Recovered {
+        /// Who.
+        id: NodeId,
+        /// Its incarnation from now on, which counts how often it has done so.
+        incarnation: Incarnation,
+    },
     /// We ourselves get no answer, on any way, or several members say so. It is a member still, and
     /// what to do about it is the application's: send it nothing new, move its work away, or
     /// [condemn](crate::Input::Condemn) it.

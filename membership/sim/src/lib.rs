@@ -43,7 +43,7 @@ pub use address::{address_of, node_of};
 pub use cluster::{Cluster, SETTLE, Setup};
 pub use gossiper::{Acts, Gossiper, Input, Order, Seat, What};
 pub use member::Member;
-pub use ours::Drystone;
+pub use ours::{Drystone, Stable};
 pub use packet::{Packet, Traffic};
 pub use truth::{Sighting, Standing, Truth};
 

@@ -1,5 +1,7 @@
 //! Our own protocol, `drystone-membership`, behind the trait.
 
+mod stable;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use drystone_membership::{Boot, Config, Effect, Event, Input as Core, Node, Swim
 use drystone_sim::NodeId;
 
 use crate::address::{address_of, node_of};
+pub use stable::Stable;
+
 use crate::gossiper::{Acts, Gossiper, Input, Order, Seat, What};
 
 /// The key of the metadata that an [`Order::Describe`] sets.
@@ -18,6 +22,8 @@ const KEY: &str = "n";
 pub struct Drystone {
     swim: Swim,
     effects: Vec<Effect>,
+    /// What the core has told and nobody has taken yet.
+    events: Vec<Event>,
 }
 
 /// The id of the member on a node: the node's number.
@@ -48,16 +54,55 @@ impl Drystone {
         &self.swim
     }
 
-    /// Hands something to the core, and does what it wants done.
-    pub fn hand(&mut self, now: u64, input: Core<'_>, acts: &mut Acts) {
+    /// Hands something to the core, and does what it wants done. Its events are kept.
+    fn hand(&mut self, now: u64, input: Core<'_>, acts: &mut Acts) {
         // What was wrong with a packet is counted by the core.
         let _ = self.swim.handle(Duration::from_micros(now), input, &mut self.effects);
         for effect in self.effects.drain(..) {
             match effect {
                 Effect::Datagram { to, bytes } => acts.datagram(at(to), bytes.into()),
                 Effect::Stream { to, bytes } => acts.stream(at(to), bytes.into()),
-                Effect::Event(event) => tell(&event, &self.swim, acts),
+                Effect::Event(event) => self.events.push(event),
                 Effect::Persist => {}
+            }
+        }
+    }
+
+    /// Takes the events that have come.
+    fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Handles an input, and keeps the events.
+    fn handle_quietly(&mut self, now: u64, input: Input<'_>, acts: &mut Acts) {
+        match input {
+            Input::Datagram { from, bytes } => {
+                let from = address_of(from).into();
+                self.hand(now, Core::Datagram { from, bytes }, acts);
+            }
+            Input::Stream { bytes, .. } => self.hand(now, Core::Stream { bytes }, acts),
+            Input::Wake => self.hand(now, Core::Tick, acts),
+            Input::Order(order) => self.obey(now, order, acts),
+        }
+    }
+
+    fn obey(&mut self, now: u64, order: &Order, acts: &mut Acts) {
+        match order {
+            Order::Know(nodes) => {
+                self.swim.assume(nodes.iter().map(|node| (member(*node), 0)));
+            }
+            Order::Join(nodes) => {
+                let seeds = nodes.iter().map(|node| address_of(*node).into()).collect();
+                self.hand(now, Core::Join(seeds), acts);
+            }
+            Order::Leave => self.hand(now, Core::Leave, acts),
+            Order::Publish(number) => {
+                let payload = &number.to_le_bytes();
+                self.hand(now, Core::Broadcast { topic: "n", payload }, acts);
+            }
+            Order::Describe(number) => {
+                let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
+                self.hand(now, Core::Set { key: KEY, value }, acts);
             }
         }
     }
@@ -95,33 +140,14 @@ impl Gossiper for Drystone {
     fn start(me: NodeId, seat: &Seat<Config>, seed: u64, now: u64, _: &mut Acts) -> Drystone {
         let boot = Boot::new(member(me), seat.lives, seed);
         let swim = Swim::new(boot, (*seat.config).clone(), Duration::from_micros(now));
-        Drystone { swim: swim.expect("the configuration holds"), effects: Vec::new() }
+        let swim = swim.expect("the configuration holds");
+        Drystone { swim, effects: Vec::new(), events: Vec::new() }
     }
 
     fn handle(&mut self, now: u64, input: Input<'_>, acts: &mut Acts) {
-        match input {
-            Input::Datagram { from, bytes } => {
-                let from = address_of(from).into();
-                self.hand(now, Core::Datagram { from, bytes }, acts);
-            }
-            Input::Stream { bytes, .. } => self.hand(now, Core::Stream { bytes }, acts),
-            Input::Wake => self.hand(now, Core::Tick, acts),
-            Input::Order(Order::Know(nodes)) => {
-                self.swim.assume(nodes.iter().map(|node| (member(*node), 0)));
-            }
-            Input::Order(Order::Join(nodes)) => {
-                let seeds = nodes.iter().map(|node| address_of(*node).into()).collect();
-                self.hand(now, Core::Join(seeds), acts);
-            }
-            Input::Order(Order::Leave) => self.hand(now, Core::Leave, acts),
-            Input::Order(Order::Publish(number)) => {
-                let payload = &number.to_le_bytes();
-                self.hand(now, Core::Broadcast { topic: "n", payload }, acts);
-            }
-            Input::Order(Order::Describe(number)) => {
-                let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
-                self.hand(now, Core::Set { key: KEY, value }, acts);
-            }
+        self.handle_quietly(now, input, acts);
+        for event in self.take_events() {
+            tell(&event, &self.swim, acts);
         }
     }
 

@@ -126,8 +126,8 @@ impl Swim {
             self.persist_soon();
         } else if restarted {
             self.event(Event::Restarted(node), out);
-        } else if was == State::Suspect {
-            self.event(Event::Recovered(id), out);
+        } else {
+            self.event(Event::Recovered { id, incarnation }, out);
         }
     }
 
