@@ -90,8 +90,8 @@ pub struct Lifeguard {
     pub contrast: bool,
     /// Time during which the process did not run does not count.
     pub own_time: bool,
-    /// A word that a member has failed, from others, counts as an accusation to those who thought
-    /// that it was well.
+    /// Nobody is convicted on what others say alone. Whoever thought that a member was well takes a
+    /// word of its failure for an accusation, and whose suspicion has run out probes once more.
     pub second_opinion: bool,
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Suspicion {
     pub(crate) accusers: Accusers,
     pub(crate) since: Micros,
     pub(crate) until: Micros,
+    /// When our own last probe of it failed.
+    pub(crate) seen_at: Option<Micros>,
     /// Whether the application was told that the member is unreachable.
     pub(crate) told: bool,
 }
@@ -117,7 +119,8 @@ impl Suspicions {
         }
         let accusers = Accusers::of(accuser);
         let until = now + terms.lasting(1);
-        self.by_slot.insert(slot, Suspicion { accusers, since: now, until, told: false });
+        self.by_slot
+            .insert(slot, Suspicion { accusers, since: now, until, seen_at: None, told: false });
         self.ends.push(Reverse((until, slot)));
         Accused::New
     }

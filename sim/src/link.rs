@@ -28,6 +28,9 @@ pub struct Link {
     pub late: Rate,
     /// What is added to the delay of those. On a stream everything behind them waits too.
     pub late_by: Range<u64>,
+    /// How long the sender of a stream message waits for an answer before it sends again, the first
+    /// time; then twice as long each time (RFC 6298 §5). As a rule the longest way there and back.
+    pub resend_after: u64,
 }
 
 impl Link {
@@ -39,12 +42,13 @@ impl Link {
     pub fn stream(delay: Range<u64>) -> Link {
         assert!(!delay.is_empty(), "a delay is drawn from a range that has some");
         Link {
-            delay,
             loss: Rate::NEVER,
             duplicate: Rate::NEVER,
             reorder: Rate::NEVER,
             late: Rate::NEVER,
             late_by: 0..1,
+            resend_after: 2 * (delay.end - 1),
+            delay,
         }
     }
 
@@ -68,12 +72,6 @@ impl Link {
             late_by,
             ..Link::datagrams(delay)
         }
-    }
-
-    /// How long the sender of a stream waits for an answer before it sends again: the longest way
-    /// there and back, lateness left aside.
-    pub fn retransmit_after(&self) -> u64 {
-        2 * (self.delay.end - 1)
     }
 
     /// How long a message is under way that may overtake.

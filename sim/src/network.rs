@@ -213,7 +213,7 @@ impl<M: Clone> Network<M> {
                 self.traffic.lost += 1;
                 return Fate::Lost;
             };
-            at += link.draw_delay(rng) + u64::from(losses) * link.retransmit_after();
+            at += link.draw_delay(rng) + link.resend_after * ((1 << losses) - 1);
         }
         let at = self.stream_turns.take(Pair::new(from, to), now, at);
         let envelope = Envelope { from, to, message };

@@ -140,7 +140,7 @@ impl<M: Clone + Debug, E: Debug> Outbox<'_, M, E> {
     /// link, and arrives after what this node has streamed to that one before.
     ///
     /// It takes the delay of the link, and each time that the link's loss rate says "lost" it is
-    /// sent again after [`Link::retransmit_after`](crate::Link::retransmit_after). When
+    /// sent again after [`Link::resend_after`](crate::Link::resend_after). When
     /// [`STREAM_TRIES_MAX`](crate::STREAM_TRIES_MAX) tries are lost the connection is broken and
     /// the message lost; the next one makes a new connection. A link that is cut when it leaves or
     /// arrives loses it, and so does a receiver that is down. Nobody is told of any of it.

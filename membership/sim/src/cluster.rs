@@ -22,6 +22,9 @@ use crate::{MILLISECOND, SECOND};
 /// How long a warm cluster is left alone.
 pub const SETTLE: u64 = 10 * SECOND;
 
+/// What TCP waits before it sends the first packet of a connection again (RFC 6298 §2.1).
+const RESEND: u64 = SECOND;
+
 /// Within this time the members of a warm cluster start.
 const START: u64 = SECOND;
 
@@ -52,7 +55,8 @@ impl<C> Setup<C> {
     }
 
     fn link(&self) -> Link {
-        Link { loss: self.loss, ..Link::datagrams(self.delay.clone()) }
+        let (loss, resend_after) = (self.loss, RESEND);
+        Link { loss, resend_after, ..Link::datagrams(self.delay.clone()) }
     }
 }
 

@@ -258,6 +258,12 @@ impl Swim {
             self.suspicions.postpone(slot, now + rest);
             return;
         }
+        if self.config.lifeguard.second_opinion && !self.has_seen_for_itself(slot) {
+            self.look_at(slot, out);
+            let rest = self.stretch(micros(self.config.probe_period));
+            self.suspicions.postpone(slot, now + rest);
+            return;
+        }
         if self.config.verdict == crate::config::Verdict::Application {
             let id = self.peers.at(slot).id;
             let suspicion = self.suspicions.of_mut(slot).expect("it has run out");
@@ -269,6 +275,14 @@ impl Swim {
             return;
         }
         self.fail(slot, out);
+    }
+
+    /// Whether our own probe of a suspect has failed, and not long ago. Nobody is convicted on what
+    /// others say alone: a look of our own costs a second, and only where a defence was lost.
+    fn has_seen_for_itself(&self, slot: u32) -> bool {
+        let recent = self.terms().min + 2 * micros(self.config.probe_period);
+        let seen = self.suspicions.of(slot).and_then(|suspicion| suspicion.seen_at);
+        seen.is_some_and(|at| self.now() - at <= recent)
     }
 
     /// A word about us.

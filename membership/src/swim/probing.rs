@@ -140,7 +140,7 @@ impl Swim {
             && !self.probing.heard_other(id, self.now().saturating_sub(patience))
     }
 
-    fn stretch(&self, time: Micros) -> Micros {
+    pub(super) fn stretch(&self, time: Micros) -> Micros {
         if self.config.lifeguard.slow_probes { self.health.stretch(time) } else { time }
     }
 
@@ -263,6 +263,10 @@ impl Swim {
             return;
         }
         self.accuse(probe.slot, self.me.node.id, out);
+        let now = self.now();
+        if let Some(suspicion) = self.suspicions.of_mut(probe.slot) {
+            suspicion.seen_at = Some(now);
+        }
     }
 
     /// A suspicion has come by news: some of those who hear it look for themselves.
@@ -323,6 +327,7 @@ impl Swim {
         let Some(place) = self.probing.probes.iter().position(|it| it.seq == seq) else { return };
         let probe = self.probing.probes.swap_remove(place);
         self.health.better();
+        self.answered(&probe);
         if probe.step == Step::Pinged
             && datagram
             && probe.id == sender
@@ -331,6 +336,20 @@ impl Swim {
             let took = self.now() - probe.began;
             let zone = self.peers.at(probe.slot).zone;
             self.trips.add(zone, took);
+        }
+    }
+
+    /// A member that answers is not convicted yet, though its defence has not come.
+    fn answered(&mut self, probe: &Probe) {
+        if !self.config.lifeguard.second_opinion || !self.peers.holds(probe.slot, probe.id) {
+            return;
+        }
+        let until = self.now() + self.terms().min;
+        if let Some(suspicion) = self.suspicions.of_mut(probe.slot) {
+            suspicion.seen_at = None;
+            if suspicion.until < until {
+                self.suspicions.postpone(probe.slot, until);
+            }
         }
     }
 
