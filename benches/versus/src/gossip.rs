@@ -11,8 +11,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`foca`] | the peer, as its own example runs it |
+//! | [`ours`] | ours, with parts of it turned off where a row asks what they are for |
 
 pub mod foca;
+pub mod ours;
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,8 @@ use drystone_sim::Rate;
 pub trait Subject {
     /// What the tables call it.
     fn name(&self) -> &str;
+    /// Whether it is asked this row, such as `g4`.
+    fn takes(&self, row: &str) -> bool;
     /// Whether this can be said with it.
     fn can_say(&self, news: News) -> bool;
     /// Cost at rest.
@@ -61,6 +65,8 @@ pub struct Candidate<G: Gossiper> {
     pub config: fn(usize) -> G::Config,
     /// What can be said with it.
     pub says: &'static [News],
+    /// The rows it is asked; all if there are none.
+    pub rows: &'static [&'static str],
 }
 
 impl<G: Gossiper> Candidate<G> {
@@ -72,6 +78,10 @@ impl<G: Gossiper> Candidate<G> {
 impl<G: Gossiper> Subject for Candidate<G> {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn takes(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.contains(&row)
     }
 
     fn can_say(&self, news: News) -> bool {

@@ -36,7 +36,7 @@ use super::Candidate;
 
 /// With its defaults for a LAN.
 pub const LAN: Candidate<Agent> =
-    Candidate { name: "foca", config: |_| (), says: &[News::Leave, News::Broadcast] };
+    Candidate { name: "foca", config: |_| (), says: &[News::Leave, News::Broadcast], rows: &[] };
 
 /// Who a member is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

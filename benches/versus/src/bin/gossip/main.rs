@@ -33,7 +33,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use drystone_versus::gossip::{Subject, foca};
+use drystone_versus::gossip::{Subject, foca, ours};
 use drystone_versus::machine::Machine;
 use drystone_versus::table::table;
 
@@ -102,7 +102,8 @@ impl Options {
 }
 
 /// Who takes part, in the order of the columns.
-const EVERYONE: [&dyn Subject; 1] = [&foca::LAN];
+const EVERYONE: [&dyn Subject; 5] =
+    [&ours::LAN, &ours::DATAGRAMS, &ours::SWIM, &ours::STABLE, &foca::LAN];
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -115,7 +116,6 @@ fn main() -> Result<()> {
     if options.markdown {
         println!("{}\n", heading(&options));
     }
-    type Ask = fn(&Options, &[&dyn Subject]) -> Vec<Row>;
     let questions: [(Question, Ask); 8] = [
         (Question::G1, rows::speed::rows),
         (Question::G2, rows::spread::rows),
@@ -129,7 +129,7 @@ fn main() -> Result<()> {
     let mut all = Vec::new();
     for (question, ask) in questions {
         if options.asks(question) {
-            let found = ask(&options, &subjects);
+            let found = ask_those_who_take(question, ask, &options, &subjects);
             // A whole run takes long; who watches sees each answer as it comes.
             eprintln!("{}", table_of(&found, &subjects));
             all.extend(found);
@@ -137,6 +137,22 @@ fn main() -> Result<()> {
     }
     println!("{}", table_of(&all, &subjects));
     Ok(())
+}
+
+type Ask = fn(&Options, &[&dyn Subject]) -> Vec<Row>;
+
+/// Asks those who take part in a row; the others have dashes.
+fn ask_those_who_take(
+    question: Question,
+    ask: Ask,
+    options: &Options,
+    subjects: &[&dyn Subject],
+) -> Vec<Row> {
+    let name = format!("{question:?}").to_lowercase();
+    let takes: Vec<bool> = subjects.iter().map(|it| it.takes(&name)).collect();
+    let taking: Vec<&dyn Subject> =
+        subjects.iter().zip(&takes).filter(|(_, takes)| **takes).map(|(it, _)| *it).collect();
+    ask(options, &taking).into_iter().map(|row| row.spread_over(&takes)).collect()
 }
 
 fn table_of(rows: &[Row], subjects: &[&dyn Subject]) -> String {

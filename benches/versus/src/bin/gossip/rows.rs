@@ -28,6 +28,14 @@ impl Row {
         Row { label: label.into(), cells: subjects.iter().map(|it| ask(*it)).collect() }
     }
 
+    /// The same row with dashes for those who do not take part.
+    pub(crate) fn spread_over(self, takes: &[bool]) -> Row {
+        let mut cells = self.cells.into_iter();
+        let dash = || "-".to_owned();
+        let spread = takes.iter().map(|takes| if *takes { cells.next() } else { None });
+        Row { label: self.label, cells: spread.map(|it| it.unwrap_or_else(dash)).collect() }
+    }
+
     /// The cells of a table.
     pub(crate) fn line(&self) -> Vec<String> {
         std::iter::once(&self.label).chain(&self.cells).cloned().collect()
