@@ -31,8 +31,8 @@ pub struct Config {
     /// times more: `docs/decisions` says why this many.
     pub transmissions: u32,
 
-    /// α: how many times as long as news need to reach everyone a suspect has at least, before it is
-    /// declared failed. Twice is there and back.
+    /// α: how many times as long as news need to reach everyone a suspect has at least, before it
+    /// is declared failed. Twice is there and back.
     pub suspicion_factor: u32,
     /// β: how many times longer it is while a single member accuses it (Lifeguard §IV-B).
     pub suspicion_spread: u32,

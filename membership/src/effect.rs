@@ -26,8 +26,8 @@ pub enum Effect {
     },
     /// Tell the application.
     Event(Event),
-    /// Who is there has changed: save [`Swim::snapshot`](crate::Swim::snapshot) if a total outage is
-    /// to be survived without seeds. Comes every ten seconds at most.
+    /// Who is there has changed: save [`Swim::snapshot`](crate::Swim::snapshot) if a total outage
+    /// is to be survived without seeds. Comes every ten seconds at most.
     Persist,
 }
 

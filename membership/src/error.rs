@@ -43,7 +43,7 @@ pub enum Error {
     #[error("keys not changed: {0}")]
     Keys(&'static str),
     /// A change of keys that would lock members out.
-    #[error("keys not changed: {} members do not hold the primary key yet, {} among them", .0.len(), .0[0])]
+    #[error("keys not changed: {} members do not hold this ring yet, {} is one", .0.len(), .0[0])]
     KeysBehind(Vec<NodeId>),
     /// A saved snapshot that cannot be read.
     #[error("not a snapshot at byte {offset}: {what}")]

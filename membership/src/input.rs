@@ -20,8 +20,8 @@ pub enum Input<'a> {
         /// Its content.
         bytes: &'a [u8],
     },
-    /// A message has arrived by stream. Streams carry whole messages, however large; who sent one is
-    /// in it.
+    /// A message has arrived by stream. Streams carry whole messages, however large; who sent one
+    /// is in it.
     Stream {
         /// Its content.
         bytes: &'a [u8],

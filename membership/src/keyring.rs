@@ -1,8 +1,8 @@
 //! Keys: one that seals, and others that still open.
 //!
 //! A key cannot be changed everywhere at once, so it is changed in three steps, each of which any
-//! member takes for the whole cluster: **add** the new key (now all can open what it seals), **use**
-//! it (now all seal with it), **remove** the old one.
+//! member takes for the whole cluster: **add** the new key (now all can open what it seals),
+//! **use** it (now all seal with it), **remove** the old one.
 //!
 //! ```text
 //!     ring 1   A*          ring 2   A* B         ring 3   A B*         ring 4   B*

@@ -10,10 +10,10 @@
 //! newest then; whether it is to be sent at all is asked then, too, so that taking news back costs
 //! nothing here.
 //!
-//! There are three lanes (`swim/gossip.rs`), so that none starves another: words about members, user
-//! broadcasts, metadata. Each has a share of every packet that the others cannot take, and what it
-//! leaves is theirs. In a library with one queue a cluster whose members come and go delivers no
-//! broadcasts for as long as they do.
+//! There are three lanes (`swim/gossip.rs`), so that none starves another: words about members,
+//! user broadcasts, metadata. Each has a share of every packet that the others cannot take, and
+//! what it leaves is theirs. In a library with one queue a cluster whose members come and go
+//! delivers no broadcasts for as long as they do.
 
 use std::collections::VecDeque;
 

@@ -6,10 +6,10 @@
 //!      datagrams                                 streams
 //!      1 Ping    seq 4, to 4                     10 Join     card of the newcomer as a word
 //!      2 Ack     seq 4                           11 Welcome  words
-//!      3 Nack    seq 4                           12 Taken    life 4, address: the name has an owner
+//!      3 Nack    seq 4                           12 Taken    life 4, address of the owner
 //!      4 Ask     seq 4, id 8, address            13 Buckets  256 sums of 4
 //!      5 Gossip                                  14 Words    mask 32, reply 1, words
-//!      6 Digest  sum 8, word about the sender    15 Want     id 8, life 4, version varint; again
+//!      6 Digest  sum 8, word about the sender    15 Want     (id 8, life 4, version varint)*
 //!      7 Who                                     16 Give     deltas: see metadata.rs
 //!      8 Hello   word about the sender           17 Keys     a ring of keys: see keyring.rs
 //!                                                18 Claim    life 4, address

@@ -3,8 +3,8 @@
 //! The events of SWIM are about one member each, and as fast as they can be. For some uses that is
 //! too restless: whoever moves shards, elects or counts quorums by them moves, elects and counts
 //! again and again while a rack comes up, and for every turn of a member that is half reachable.
-//! Rapid (Suresh et al. 2018) showed what such uses want instead: a *view* that holds still until it
-//! is clear what has changed, and then changes in one cut.
+//! Rapid (Suresh et al. 2018) showed what such uses want instead: a *view* that holds still until
+//! it is clear what has changed, and then changes in one cut.
 //!
 //! ```text
 //!     events ─► Joined ──────────────► arrived, waits ─┐
@@ -15,14 +15,14 @@
 //!     in the last minute            noise    unstable   out
 //! ```
 //!
-//! * A member with **H** reports (9) from different members within a minute is out, however often it
-//!   has defended itself. One with fewer than **L** (3) is as well as any. In between it is
+//! * A member with **H** reports (9) from different members within a minute is out, however often
+//!   it has defended itself. One with fewer than **L** (3) is as well as any. In between it is
 //!   *unstable*: something is wrong, and the next view waits until it is clear with whom (Rapid
 //!   §4.2), but no longer than `patience`.
 //! * Rapid lets each member be watched by K fixed observers, which takes K rings of everyone. Here
-//!   probes go around by chance, so within a minute a member is probed by some sixty others, and any
-//!   of them can report it. What a member had to defend itself against but we have not heard of is
-//!   in its incarnation, and counts as reports, too: that number is the same for everyone.
+//!   probes go around by chance, so within a minute a member is probed by some sixty others, and
+//!   any of them can report it. What a member had to defend itself against but we have not heard of
+//!   is in its incarnation, and counts as reports, too: that number is the same for everyone.
 //! * Who is out stays out until it was left in peace for a while (`probation`), and comes in with
 //!   the next view.
 //! * An arrival waits until no other has come for `quiet`. A thousand members that start together

@@ -101,9 +101,9 @@ impl Swim {
         !(self.words.is_empty() && self.broadcasts.is_empty() && self.changes.is_empty())
     }
 
-    /// Fills a packet with news: about one member first, if that is asked for. Words may fill half of
-    /// the room, broadcasts three quarters of it with them, metadata all. Then broadcasts and words
-    /// may take what is left.
+    /// Fills a packet with news: about one member first, if that is asked for. Words may fill half
+    /// of the room, broadcasts three quarters of it with them, metadata all. Then broadcasts and
+    /// words may take what is left.
     pub(super) fn put_news(&mut self, packet: &mut Vec<u8>, about: Option<u32>) {
         let end = self.config.mtu - (Envelope::bytes(&self.keyring) - self.head_bytes());
         let mut section = Section::begin(packet, WORDS, end);

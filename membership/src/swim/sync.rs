@@ -17,7 +17,8 @@
 //! too, so that both sides of a healed partition hear what the other thinks of them, and object.
 //!
 //! **Finding the lost.** Members that have failed, and seeds that are no members, are sent a digest
-//! from time to time. When a partition heals, the first of these that gets through starts the merge.
+//! from time to time. When a partition heals, the first of these that gets through starts the
+//! merge.
 
 use std::net::SocketAddr;
 

@@ -1,10 +1,10 @@
 //! What members have to say for themselves: metadata, broadcasts, keys.
 //!
 //! **Metadata** travels in three ways. A change that fits goes into the third lane of packets, with
-//! what it builds on. One that does not is announced by the version on our card, and fetched: whoever
-//! hears of a version that it lacks asks the one who told (*Want*), and is given what has changed
-//! since its own (*Give*), by stream. And versions are part of the sums that members compare, so
-//! what was missed is found.
+//! what it builds on. One that does not is announced by the version on our card, and fetched:
+//! whoever hears of a version that it lacks asks the one who told (*Want*), and is given what has
+//! changed since its own (*Give*), by stream. And versions are part of the sums that members
+//! compare, so what was missed is found.
 //!
 //! **Keys** travel like metadata of the cluster: *Keys* by stream to some members when the ring has
 //! turned, from each who hears it for the first time to some others, and to whoever comes in.

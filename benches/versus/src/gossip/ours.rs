@@ -14,7 +14,7 @@ pub const LAN: Candidate<Drystone> =
 
 /// Without probes by stream.
 pub const DATAGRAMS: Candidate<Drystone> = Candidate {
-    name: "drystone, datagrams only",
+    name: "drystone (datagrams)",
     config: |_| Config { stream_probes: false, ..Config::lan() },
     says: ALL,
     rows: &["g4"],
@@ -22,7 +22,7 @@ pub const DATAGRAMS: Candidate<Drystone> = Candidate {
 
 /// Plain SWIM.
 pub const SWIM: Candidate<Drystone> = Candidate {
-    name: "drystone, Lifeguard off",
+    name: "drystone (plain SWIM)",
     config: |_| Config { lifeguard: Lifeguard::OFF, ..Config::lan() },
     says: ALL,
     rows: &["g5", "g6"],
@@ -30,7 +30,7 @@ pub const SWIM: Candidate<Drystone> = Candidate {
 
 /// Its stable view.
 pub const STABLE: Candidate<Stable> = Candidate {
-    name: "drystone, stable view",
+    name: "drystone (stable view)",
     config: |_| Config::lan(),
     says: ALL,
     rows: &["g7", "g8"],
