@@ -173,9 +173,14 @@ impl Swim {
         words: &Words<'_>,
         out: &mut Vec<Effect>,
     ) {
+        // Whoever learns of more members than it knows is new itself: the others know them, and it
+        // would take a newcomer a minute to tell them all again.
+        let strangers = words.iter().filter(|word| self.peers.find(word.id).is_none()).count();
+        self.hushed = strangers > self.peers.members();
         for word in words.iter() {
             self.hear(&word, sender, out);
         }
+        self.hushed = false;
         if reply
             && self.me.phase == Phase::Member
             && let Some(slot) = self.peers.find(sender)

@@ -4,6 +4,9 @@ use crate::SECOND;
 use crate::cluster::{Cluster, Setup};
 use crate::gossiper::Gossiper;
 
+/// How much longer than others this waits for the cluster to come to rest.
+const REST: u64 = 60 * SECOND;
+
 /// What members send while nothing happens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steady {
@@ -22,6 +25,8 @@ pub struct Steady {
 /// Watches a warm cluster for so many seconds.
 pub fn steady<G: Gossiper>(setup: &Setup<G::Config>, seed: u64, seconds: u64) -> Steady {
     let mut cluster = Cluster::<G>::warm(setup, seed);
+    // In a large one those who started last have heard much in one second, and pass it on.
+    cluster.run_for(REST, &mut []);
     let before = cluster.traffic();
     cluster.run_for(seconds * SECOND, &mut []);
     let sent = cluster.traffic().since(&before);
