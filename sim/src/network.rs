@@ -18,9 +18,9 @@
 //! What a node sends to itself always arrives, at once.
 //!
 //! **Cost.** A message costs a few draws and a place in a heap of small keys. Nothing is allocated
-//! but when the heap grows beyond its largest size so far. Ten thousand nodes have a hundred million
-//! links; what is kept is the usual link, what differs from it, the sides of a partition, and whose
-//! turn it is on links that keep order and carry something.
+//! but when the heap grows beyond its largest size so far. Ten thousand nodes have a hundred
+//! million links; what is kept is the usual link, what differs from it, the sides of a partition,
+//! and whose turn it is on links that keep order and carry something.
 //!
 //! **Left out:** bandwidth, sizes and congestion: a message takes its delay however many others are
 //! under way. Content is never damaged; a protocol with checksums may do that to its own messages.

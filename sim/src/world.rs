@@ -19,9 +19,9 @@
 //!   disk. Messages from before a crash may reach the process after it, as on a real network.
 //! * A **pause** (SIGSTOP, a long collection, a stalled machine) stops the process and not its
 //!   clock: what arrives is held back, up to [`HELD_MAX`] messages, and when it goes on it is late.
-//! * A **block** stops a node's network and not its process: what it sends and what arrives for it is
-//!   held, up to [`HELD_MAX`] messages each way, while its timers fire and find that nobody answers.
-//!   (Dadgar et al., *Lifeguard*, 2018: a member that is starved so accuses others.)
+//! * A **block** stops a node's network and not its process: what it sends and what arrives for it
+//!   is held, up to [`HELD_MAX`] messages each way, while its timers fire and find that nobody
+//!   answers. (Dadgar et al., *Lifeguard*, 2018: a member that is starved so accuses others.)
 //! * A **clock** may run fast or slow and be set: see [`Clock`](crate::Clock).
 //!
 //! When a test panics, the world prints its seed, how to replay it, and the last lines of its
@@ -44,8 +44,8 @@ use node::{Held, Node, State};
 /// lost.
 pub const HELD_MAX: usize = 1 << 16;
 
-/// How many things may happen without time passing, or [`AT_ONCE_NODE_MAX`] for each node if that is
-/// more. A protocol that comes here spins.
+/// How many things may happen without time passing, or [`AT_ONCE_NODE_MAX`] for each node if that
+/// is more. A protocol that comes here spins.
 pub const AT_ONCE_MAX: u32 = 1 << 17;
 
 /// How many things may happen for each node of many without time passing.

@@ -171,17 +171,18 @@ impl<G: Gossiper> Cluster<G> {
         }
     }
 
-    /// Holds up all that a member sends and receives; its timers go on. It counts as troubled from
-    /// now on, until [`set_standing`](Cluster::set_standing) says otherwise.
+    /// Blocks a member: all that it sends and receives waits for the end of the block, and its
+    /// timers go off as ever. This is the anomaly of the Lifeguard paper (§II), a process that runs
+    /// and is not heard. It counts as troubled from now on, until
+    /// [`set_standing`](Cluster::set_standing) says otherwise.
     pub fn block(&mut self, node: NodeId) {
         self.truth.set(node, Standing::Troubled);
-        self.world.with(node, |member, _, _| member.block());
+        self.world.block(node);
     }
 
-    /// Lets go what was held up.
-    pub fn unblock(&mut self, node: NodeId, watches: &mut [&mut dyn Watch]) {
-        self.world.with(node, Member::unblock);
-        self.tell(node, watches);
+    /// Ends a block: what had come for the member reaches it at once, what it has sent leaves now.
+    pub fn unblock(&mut self, node: NodeId) {
+        self.world.unblock(node);
     }
 
     /// Lets every link lose this share of its datagrams from now on.

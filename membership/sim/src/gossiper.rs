@@ -123,7 +123,8 @@ impl Acts {
         self.sent.push((to, false, bytes));
     }
 
-    /// Sends a message over a connection: never lost while both ends can be reached.
+    /// Sends a message over a connection: late on a lossy link, and lost only if that is very bad
+    /// or cut, or the other is down. Nobody is told.
     pub fn stream(&mut self, to: NodeId, bytes: Bytes) {
         self.sent.push((to, true, bytes));
     }

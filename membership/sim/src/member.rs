@@ -1,14 +1,9 @@
-//! A member on its node: the protocol, and around it what counts, and what can be held up.
+//! A member on its node: the protocol, and around it what counts.
 //!
 //! ```text
-//!     network ──► held? ──► G::handle ──► acts ──► held? ──► network
-//!                              │            └─► counted, seen
-//!                              └── its timers are never held
+//!     network ──► G::handle ──► acts ──► counted ──► network
+//!                                 └────► seen, until somebody drains it
 //! ```
-//!
-//! While a member is *blocked* all that it sends and receives waits for the end of the block, and
-//! its timers go off as ever: the anomaly of the Lifeguard paper (§II), a process that runs and is
-//! not heard. What it has sent leaves first then, and what has come for it reaches it at once.
 
 use drystone_sim::{Input as Happening, InputOf, NodeId, OutboxOf, Process, Rng};
 
@@ -24,9 +19,6 @@ pub struct Member<G: Gossiper> {
     /// What was seen and is not drained yet.
     seen: Vec<(NodeId, What)>,
     traffic: Traffic,
-    blocked: bool,
-    held_in: Vec<(NodeId, Packet)>,
-    held_out: Vec<(NodeId, Packet)>,
 }
 
 impl<G: Gossiper> Member<G> {
@@ -38,23 +30,6 @@ impl<G: Gossiper> Member<G> {
     /// What it has sent in this life.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
-    }
-
-    /// Holds up all that it sends and receives.
-    pub(crate) fn block(&mut self) {
-        self.blocked = true;
-    }
-
-    /// Lets go what was held up.
-    pub(crate) fn unblock(&mut self, now: u64, out: &mut OutboxOf<'_, Self>) {
-        self.blocked = false;
-        for (to, packet) in std::mem::take(&mut self.held_out) {
-            send::<G>(out, to, packet);
-        }
-        for (from, packet) in std::mem::take(&mut self.held_in) {
-            self.receive(now, from, &packet);
-            self.flush(out);
-        }
     }
 
     /// Takes out what was seen since the last time.
@@ -81,20 +56,11 @@ impl<G: Gossiper> Member<G> {
         for (to, stream, bytes) in self.acts.sent.drain(..) {
             let packet = Packet { stream, bytes };
             self.traffic.count(&packet);
-            if self.blocked {
-                self.held_out.push((to, packet));
-            } else {
-                send::<G>(out, to, packet);
+            match stream {
+                true => out.stream(to, packet),
+                false => out.send(to, packet),
             }
         }
-    }
-}
-
-fn send<G: Gossiper>(out: &mut OutboxOf<'_, Member<G>>, to: NodeId, packet: Packet) {
-    if packet.stream {
-        out.stream(to, packet);
-    } else {
-        out.send(to, packet);
     }
 }
 
@@ -112,9 +78,6 @@ impl<G: Gossiper> Process for Member<G> {
             acts,
             seen: Vec::new(),
             traffic: Traffic::default(),
-            blocked: false,
-            held_in: Vec::new(),
-            held_out: Vec::new(),
         };
         member.flush(out);
         member
@@ -122,9 +85,6 @@ impl<G: Gossiper> Process for Member<G> {
 
     fn step(&mut self, now: u64, input: InputOf<Self>, out: &mut OutboxOf<'_, Self>) {
         match input {
-            Happening::Message { from, message } if self.blocked => {
-                self.held_in.push((from, message));
-            }
             Happening::Message { from, message } => self.receive(now, from, &message),
             Happening::Event(order) => {
                 self.gossiper.handle(now, Input::Order(&order), &mut self.acts);

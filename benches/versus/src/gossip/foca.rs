@@ -292,4 +292,12 @@ mod tests {
         assert!(LAN.bootstrap(16, 1, 60).all_after.is_some());
         assert_eq!(LAN.loss(16, 1, drystone_sim::Rate::NEVER, 60).false_downs, 0);
     }
+    /// A figure of foca that nobody can repeat is none.
+    #[test]
+    fn a_seed_is_one_run_of_foca() {
+        let loss = drystone_sim::Rate::percent(30);
+        let run = |seed| LAN.loss(16, seed, loss, 120);
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
 }

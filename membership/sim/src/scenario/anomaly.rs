@@ -54,7 +54,7 @@ pub fn anomaly<G: Gossiper>(
         slow.iter().for_each(|node| cluster.block(*node));
         let until = end.min(cluster.now() + cell.duration_ms * MILLISECOND);
         cluster.run_until(until, &mut [&mut falsehood]);
-        slow.iter().for_each(|node| cluster.unblock(*node, &mut [&mut falsehood]));
+        slow.iter().for_each(|node| cluster.unblock(*node));
         let until = end.min(cluster.now() + cell.interval_ms * MILLISECOND);
         cluster.run_until(until, &mut [&mut falsehood]);
     }

@@ -37,8 +37,10 @@ pub struct Rapid {
     pub flaps_per_minute: f64,
     /// The most that any healthy member reported of any faulty one in the whole run.
     pub flaps_most: u64,
-    /// Reports that a healthy member is down.
+    /// Reports that a healthy member is down, by anybody.
     pub healthy_removed: u64,
+    /// Those of them that healthy members made.
+    pub healthy_removed_by_healthy: u64,
 }
 
 /// Hurts a hundredth of a warm cluster for so many seconds.
@@ -77,6 +79,7 @@ pub fn rapid<G: Gossiper>(
         flaps_per_minute: flaps.per_minute(&victims, observers, seconds as f64 / 60.0),
         flaps_most: flaps.most(&victims),
         healthy_removed: falsehood.about_healthy,
+        healthy_removed_by_healthy: falsehood.at_healthy,
     }
 }
 

@@ -45,6 +45,11 @@ fn news_that_is_lost_is_not_called_known() {
     let found = spread::<Toy>(&Setup::new(20, PACE), 2, News::Broadcast, Rate::percent(50));
     assert!(found.knew.0 < 19 && found.knew.0 > 0, "{found:?}");
     assert_eq!(found.all_rounds, None);
+    // Over connections the same news is late, and known.
+    let setup = Setup::new(20, Pace { streams: true, ..PACE });
+    let found = spread::<Toy>(&setup, 2, News::Broadcast, Rate::percent(50));
+    assert_eq!(found.knew, (19, 19));
+    assert!(found.all_rounds.unwrap() > 0.01, "{found:?}");
 }
 
 /// Silence is found between one second after the last heartbeat and a heartbeat later.
@@ -93,6 +98,7 @@ fn who_is_deaf_is_not_removed_by_a_protocol_of_heartbeats() {
     assert_eq!(deaf.flaps_most, 0, "{deaf:?}");
     // The victim calls each of the 19 others dead, once in each of two spells.
     assert_eq!(deaf.healthy_removed, 2 * 19, "{deaf:?}");
+    assert_eq!(deaf.healthy_removed_by_healthy, 0, "{deaf:?}");
 }
 
 /// Loss on the way out makes the same member come and go, and each change must be counted.

@@ -7,7 +7,7 @@
 //! # Method
 //! Every protocol is put into the same simulated network (datagrams take 0.1 to 2 ms, and are lost
 //! only where a row says so) and asked the same: `membership/sim`. All rows but `g1` are figures
-//! of simulated time, and a seed gives the same on every machine; `g1` is timed in rounds, in turns.
+//! of simulated time, and a seed gives the same everywhere; `g1` is timed in rounds, in turns.
 //!
 //! | row | question |
 //! |---|---|
@@ -54,9 +54,13 @@ struct Options {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// So many seeds a figure, whatever the scale; 50 of what is short, 3 of what is long.
+    /// So many seeds a figure, whatever the scale. Else 50 of what is short, 5 or 20 of what is
+    /// long.
     #[arg(long)]
     seeds: Option<u64>,
+    /// Clusters of so many members, in the rows that ask it of more than one size.
+    #[arg(long, value_delimiter = ',')]
+    members: Vec<usize>,
     /// Say where, when and how, too, for a README.
     #[arg(long)]
     markdown: bool,
@@ -85,6 +89,11 @@ impl Options {
     /// So many seeds.
     fn seeds(&self, full: u64) -> std::ops::Range<u64> {
         self.seed..self.seed + self.seeds.unwrap_or(self.scaled(full))
+    }
+
+    /// These sizes, if no others were asked for.
+    fn members<'a>(&'a self, usual: &'a [usize]) -> &'a [usize] {
+        if self.members.is_empty() { usual } else { &self.members }
     }
 
     fn asks(&self, question: Question) -> bool {

@@ -8,7 +8,9 @@ use crate::Options;
 
 const MEMBERS: usize = 128;
 const SECONDS: u64 = 120;
-const SEEDS: u64 = 3;
+
+/// The counts of single seeds differ by half.
+const SEEDS: u64 = 20;
 
 pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
     let seeds = options.seeds(SEEDS);

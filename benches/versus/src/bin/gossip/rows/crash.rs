@@ -10,7 +10,7 @@ const SEEDS: u64 = 50;
 
 pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for members in MEMBERS {
+    for &members in options.members(&MEMBERS) {
         let found: Vec<Vec<_>> = subjects
             .iter()
             .map(|it| options.seeds(SEEDS).map(|seed| it.crash(members, seed)).collect())

@@ -8,7 +8,7 @@ use crate::Options;
 
 const MEMBERS: usize = 128;
 const SECONDS: u64 = 600;
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 5;
 
 pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
     let row = |percent: u32| {

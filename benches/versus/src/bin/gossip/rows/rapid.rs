@@ -30,7 +30,10 @@ pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
             found.iter().map(|it| format!("{:.2} ({})", it.flaps_per_minute, it.flaps_most));
         let flaps = flaps.collect();
         row("transitions a minute, observer and victim (most)", flaps);
-        row("healthy removed", found.iter().map(|it| it.healthy_removed.to_string()).collect());
+        let removed = found
+            .iter()
+            .map(|it| format!("{} ({})", it.healthy_removed, it.healthy_removed_by_healthy));
+        row("healthy called down (by healthy)", removed.collect());
     }
     rows
 }

@@ -17,8 +17,13 @@ const SECONDS: u64 = 60;
 const ROUNDS: usize = 3;
 
 pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
-    let cases = LOSS_PERCENT.iter().flat_map(|percent| MEMBERS.map(|members| (members, *percent)));
-    cases.map(|(members, percent)| row(options, subjects, members, percent)).collect()
+    let mut rows = Vec::new();
+    for percent in LOSS_PERCENT {
+        for members in options.members(&MEMBERS) {
+            rows.push(row(options, subjects, *members, percent));
+        }
+    }
+    rows
 }
 
 /// All take turns, so that a busy minute of the machine hits everyone; the best round counts.

@@ -20,7 +20,7 @@ pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
         (News::Metadata, "new metadata"),
     ] {
         for (percent, seeds) in SEEDS {
-            for members in MEMBERS {
+            for &members in options.members(&MEMBERS) {
                 let label = format!("G2 rounds until all know {name}, {members}, {percent} % loss");
                 let ask = |subject: &dyn Subject| {
                     if !subject.can_say(news) {

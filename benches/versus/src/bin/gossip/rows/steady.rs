@@ -17,5 +17,5 @@ pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
             format!("{:.1} ({:.0}){wrong}", found.bytes, found.bytes_on_wire)
         })
     };
-    MEMBERS.iter().map(row).collect()
+    options.members(&MEMBERS).iter().map(row).collect()
 }
