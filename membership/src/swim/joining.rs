@@ -192,6 +192,16 @@ impl Swim {
         self.sync_eagerly();
     }
 
+    /// A member that we know probes us, so it counts us as one: we are in, though our welcome was
+    /// lost.
+    pub(super) fn counted_in(&mut self, by: NodeId, out: &mut Vec<Effect>) {
+        if !self.joining.admitted && !self.joining.seeds.is_empty() {
+            (self.joining.at, self.joining.admitted) = (None, true);
+            self.event(Event::Admitted { by }, out);
+            self.sync_eagerly();
+        }
+    }
+
     /// Our name has an owner.
     pub(super) fn refused_entry(&mut self, _: u32, owner: SocketAddr, out: &mut Vec<Effect>) {
         if owner == self.me.node.addr {
