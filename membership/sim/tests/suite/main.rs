@@ -2,6 +2,8 @@
 
 mod forge;
 mod lab;
+mod leaving;
+mod partition;
 mod refutation;
 mod scenarios;
 mod toy;
