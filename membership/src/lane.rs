@@ -143,6 +143,11 @@ impl Parcels {
         self.lane.is_empty()
     }
 
+    /// How many there are, and places in the lane of some that are no more.
+    pub(crate) fn len(&self) -> usize {
+        self.lane.len()
+    }
+
     /// Adds a parcel, in the place of the one with the same subject. The oldest make room.
     pub(crate) fn put(&mut self, subject: u64, bytes: Bytes) {
         self.forget(subject);

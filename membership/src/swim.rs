@@ -391,6 +391,11 @@ impl Swim {
         Stats { dropped, ..self.stats }
     }
 
+    /// How many news wait to be told, ours and those of others.
+    pub fn waiting(&self) -> usize {
+        self.words.len() + self.broadcasts.len() + self.changes.len()
+    }
+
     /// How many bytes all that is known of others takes.
     pub fn memory(&self) -> usize {
         self.peers.memory()

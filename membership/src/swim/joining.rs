@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use super::{Phase, Swim};
 use crate::clock::{Micros, micros};
 use crate::effect::{Effect, Event};
-use crate::message::{Message, Words, WordsOut};
+use crate::message::{BUCKETS, Message, Words, WordsOut};
 use crate::packet::Envelope;
 use crate::rumor::Rumor;
 use crate::types::{NodeId, State};
@@ -192,6 +192,16 @@ impl Swim {
         self.sync_eagerly();
     }
 
+    /// A member that we know probes us, so it counts us as one: we are in, though our welcome was
+    /// lost.
+    pub(super) fn counted_in(&mut self, by: NodeId, out: &mut Vec<Effect>) {
+        if !self.joining.admitted && !self.joining.seeds.is_empty() {
+            (self.joining.at, self.joining.admitted) = (None, true);
+            self.event(Event::Admitted { by }, out);
+            self.sync_eagerly();
+        }
+    }
+
     /// Our name has an owner.
     pub(super) fn refused_entry(&mut self, _: u32, owner: SocketAddr, out: &mut Vec<Effect>) {
         if owner == self.me.node.addr {
@@ -267,6 +277,17 @@ impl Swim {
             && let Some(card) = word.card
         {
             self.send(card.addr, &Message::Gossip, Some(slot), out);
+        }
+        // So should one whose death is all that we know of it.
+        if self.peers.find(word.id).is_none()
+            && let Some(incarnation) = self.peers.tomb(word.id)
+            && let Some(card) = word.card
+        {
+            let (id, state) = (word.id, State::Failed);
+            let mut words = WordsOut::default();
+            words.push(&Rumor { id, incarnation, state, card: None, accusers: Default::default() });
+            let (mask, words) = ([0; BUCKETS / 8], words.as_words());
+            self.stream(card.addr, &Message::Words { mask, reply: false, words }, out);
         }
     }
 }

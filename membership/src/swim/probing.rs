@@ -297,6 +297,9 @@ impl Swim {
             return;
         }
         let known = self.peers.find(sender);
+        if known.is_some() {
+            self.counted_in(sender, out);
+        }
         let Some(from) = from else {
             if let Some(slot) = known {
                 let back = self.peers.at(slot).addr();

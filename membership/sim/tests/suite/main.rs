@@ -1,5 +1,10 @@
-//! The harness against a protocol of which everything is known.
+//! The harness against a protocol of which everything is known, and ours in twenty scenarios.
 
+mod forge;
+mod lab;
+mod leaving;
+mod partition;
+mod refutation;
 mod scenarios;
 mod toy;
 mod watches;
