@@ -167,6 +167,9 @@ mod stable;
 
 mod rng;
 
+#[cfg(feature = "runtime")]
+pub mod runtime;
+
 pub use broadcast::TOPIC_BYTES_MAX;
 pub use config::{Config, Lifeguard, MTU_MAX, MTU_MIN, Verdict};
 pub use effect::{Effect, Event};
