@@ -27,8 +27,8 @@ pub struct Config {
     pub gossip_period: Duration,
     /// To how many at a time.
     pub gossip_fanout: usize,
-    /// News are sent `transmissions * log2(members)` times by each member that has them, and eight
-    /// times more: `docs/decisions` says why this many.
+    /// News are sent `transmissions * log2(members)` times by each member that has them, and 18
+    /// times more: see `swim/gossip.rs`.
     pub transmissions: u32,
 
     /// α: how many times as long as news need to reach everyone a suspect has at least, before it

@@ -173,7 +173,11 @@ impl Swim {
             self.peers.change(slot, State::Suspect, now, &mut self.rng, |_| {});
         }
         self.event(Event::Suspected { id, by: accuser }, out);
-        self.tell(slot);
+        match accused {
+            Accused::New => self.tell(slot),
+            // One accuser more makes the time shorter where it is heard, and that is all.
+            _ => self.tell_a_few(slot),
+        }
         let suspicion = self.suspicions.of_mut(slot).expect("it was just accused");
         let sure = accuser == self.me.node.id
             || (terms.confirmations > 0 && suspicion.accusers.len() > terms.confirmations);
