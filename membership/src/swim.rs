@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::broadcast::{BROADCAST_FRAME_BYTES, TOPIC_BYTES_MAX};
+use crate::broadcast::BROADCAST_FRAME_BYTES;
 use crate::clock::{Clock, Micros, micros};
 use crate::config::Config;
 use crate::effect::{Effect, Event};
@@ -355,8 +355,13 @@ impl Swim {
 
     /// The most bytes of topic and payload together that a broadcast may have.
     pub fn broadcast_bytes_max(&self) -> usize {
+        self.share_bytes() - BROADCAST_FRAME_BYTES
+    }
+
+    /// The bytes of news that a lane has room for in every packet, whatever the others have to say.
+    fn share_bytes(&self) -> usize {
         let room = self.config.mtu - Envelope::bytes(&self.keyring) - gossip::HEAD_BYTES;
-        room / 4 - BROADCAST_FRAME_BYTES - TOPIC_BYTES_MAX.min(8)
+        room / 4 - gossip::SECTION_BYTES
     }
 
     /// How long the local health multiplier stretches patience: 0 is well, 8 is worst.

@@ -17,6 +17,8 @@ use crate::wire::varint_bytes;
 
 /// The most bytes of the messages that news go behind.
 pub(super) const HEAD_BYTES: usize = 192;
+/// What a section has before its entries, and what its share loses to rounding.
+pub(super) const SECTION_BYTES: usize = 8;
 /// From so many words on, what others tell needs to be told less often.
 const PRESSURE: usize = 100;
 /// How often they are told then.

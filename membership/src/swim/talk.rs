@@ -35,8 +35,6 @@ const WANTS_MAX: usize = 256;
 const WANT_REST: Micros = 50_000;
 /// The most bytes of metadata in one message.
 const GIVE_BYTES_MAX: usize = 1 << 18;
-/// What a change may take of a packet.
-const CHANGE_SHARE: usize = 4;
 
 /// What we lack of others' metadata, and who has it.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +57,7 @@ impl Swim {
         self.change_me(|me| me.metadata = next);
         let (id, life) = (self.me.node.id, self.me.incarnation.life);
         let delta = self.me.metadata.delta(id, life, before);
-        if delta.len() <= self.config.mtu / CHANGE_SHARE {
+        if delta.len() <= self.share_bytes() {
             self.changes.put(mix(id.0).wrapping_add(self.me.metadata.version), delta.into());
             self.gossip_soon();
         } else {
