@@ -74,8 +74,8 @@ impl Drystone {
     }
 
     /// Handles an input, and keeps the events.
-    fn handle_quietly(&mut self, now: u64, input: Input<'_>, acts: &mut Acts) {
-        match input {
+    fn handle_quietly(&mut self, now: u64, input: &Input<'_>, acts: &mut Acts) {
+        match *input {
             Input::Datagram { from, bytes } => {
                 let from = address_of(from).into();
                 self.hand(now, Core::Datagram { from, bytes }, acts);
@@ -145,7 +145,7 @@ impl Gossiper for Drystone {
     }
 
     fn handle(&mut self, now: u64, input: Input<'_>, acts: &mut Acts) {
-        self.handle_quietly(now, input, acts);
+        self.handle_quietly(now, &input, acts);
         for event in self.take_events() {
             tell(&event, &self.swim, acts);
         }

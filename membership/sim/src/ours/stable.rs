@@ -41,7 +41,7 @@ impl Gossiper for Stable {
         if let Input::Order(Order::Know(nodes)) = &input {
             nodes.iter().for_each(|node| self.view.assume(id_of(*node)));
         }
-        self.inner.handle_quietly(now, input, acts);
+        self.inner.handle_quietly(now, &input, acts);
         self.look(now, acts);
     }
 
