@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use drystone_sim::{Link, NodeId, Rate, Rng, World};
+use drystone_sim::{Link, NodeId, Rate, Rng, Seed, World};
 
 use crate::gossiper::{Gossiper, Order, Seat};
 use crate::member::Member;
@@ -72,7 +72,7 @@ pub struct Cluster<G: Gossiper> {
 
 impl<G: Gossiper> Cluster<G> {
     /// A cluster in which all know all, at rest.
-    pub fn warm(setup: &Setup<G::Config>, seed: u64) -> Cluster<G> {
+    pub fn warm(setup: &Setup<G::Config>, seed: impl Into<Seed>) -> Cluster<G> {
         let mut cluster = Cluster::strangers(setup, seed);
         let all: Arc<[NodeId]> = NodeId::first(setup.members).collect();
         for node in NodeId::first(setup.members) {
@@ -85,7 +85,12 @@ impl<G: Gossiper> Cluster<G> {
 
     /// A cluster of `seeds` members that know each other; all others join through them, each at a
     /// moment of its own within `within` microseconds from now.
-    pub fn cold(setup: &Setup<G::Config>, seed: u64, seeds: usize, within: u64) -> Cluster<G> {
+    pub fn cold(
+        setup: &Setup<G::Config>,
+        seed: impl Into<Seed>,
+        seeds: usize,
+        within: u64,
+    ) -> Cluster<G> {
         let mut cluster = Cluster::strangers(setup, seed);
         let first: Arc<[NodeId]> = NodeId::first(seeds).collect();
         for node in NodeId::first(setup.members) {
@@ -100,7 +105,7 @@ impl<G: Gossiper> Cluster<G> {
     }
 
     /// Members that know nobody.
-    pub fn strangers(setup: &Setup<G::Config>, seed: u64) -> Cluster<G> {
+    pub fn strangers(setup: &Setup<G::Config>, seed: impl Into<Seed>) -> Cluster<G> {
         let mut world = World::new(seed);
         let rng = world.seed().rng("cluster");
         world.network_mut().set_all(setup.link());

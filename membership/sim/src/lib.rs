@@ -19,7 +19,8 @@
 //!
 //! # Where to read
 //!
-//! `gossiper.rs` is what a protocol must do, `cluster.rs` what can be done to it, `watch.rs` how
+//! `gossiper.rs` is what a protocol must do, `cluster.rs` what can be done to it, `nemesis.rs` all
+//! of that at once, `watch.rs` how
 //! figures are made of sightings, and each file of `scenario/` asks one question. The toy in
 //! `tests/suite/toy.rs` is the smallest protocol that works.
 
@@ -33,6 +34,8 @@ mod truth;
 
 mod cluster;
 mod member;
+
+pub mod nemesis;
 
 mod ours;
 

@@ -75,9 +75,9 @@ impl Drystone {
 
     /// Handles an input, and keeps the events.
     fn handle_quietly(&mut self, now: u64, input: &Input<'_>, acts: &mut Acts) {
-        match input {
+        match *input {
             Input::Datagram { from, bytes } => {
-                let from = address_of(*from).into();
+                let from = address_of(from).into();
                 self.hand(now, Core::Datagram { from, bytes }, acts);
             }
             Input::Stream { bytes, .. } => self.hand(now, Core::Stream { bytes }, acts),

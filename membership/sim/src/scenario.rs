@@ -8,6 +8,7 @@
 //! | [`loss`](mod@loss) | how many are called dead because a network loses datagrams? |
 //! | [`anomaly`](mod@anomaly) | how many because others are slow? |
 //! | [`rapid`] | what becomes of members that are half reachable? |
+//! | [`chaos`](mod@chaos) | does it come to itself after everything has gone wrong? |
 //! | [`bootstrap`](mod@bootstrap) | how does a large cluster come into being? |
 //! | [`speed`](mod@speed) | how much work is it to find out? |
 //!
@@ -15,6 +16,7 @@
 
 pub mod anomaly;
 pub mod bootstrap;
+pub mod chaos;
 pub mod crash;
 pub mod loss;
 pub mod rapid;

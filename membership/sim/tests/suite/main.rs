@@ -1,5 +1,6 @@
 //! The harness against a protocol of which everything is known, and ours in twenty scenarios.
 
+mod chaos;
 mod faulty;
 mod forge;
 mod lab;
