@@ -59,9 +59,9 @@ fn suspect_and_alive_of_one_incarnation_come_to_the_same_in_both_orders() {
             }
             lab.run_for(30 * SECOND);
             let events: Vec<&Event> = lab.events(A).collect();
-            let (suspected, recovered) =
-                (Event::Suspected { id: id(B), by: Id(77) }, Event::Recovered(id(B)));
-            assert_eq!(events, [&suspected, &recovered]);
+            let suspected = Event::Suspected { id: id(B), by: Id(77) };
+            let recovered = |count| Event::Recovered { id: id(B), incarnation: incarnation(count) };
+            assert_eq!(events, [&recovered(3), &suspected, &recovered(4)]);
         }
     });
 }
