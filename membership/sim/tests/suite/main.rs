@@ -2,6 +2,7 @@
 
 mod faulty;
 mod forge;
+mod keys;
 mod lab;
 mod leaving;
 mod partition;
