@@ -309,7 +309,10 @@ impl Swim {
     /// the key that it has. Only where it is known to be, as the key may be known to others.
     pub(super) fn catch_up(&mut self, sender: NodeId, key: u32, out: &mut Vec<Effect>) {
         let now = self.now();
-        if key == self.keyring.primary() || self.me.phase != Phase::Member || self.keys_told_at > now {
+        if key == self.keyring.primary()
+            || self.me.phase != Phase::Member
+            || self.keys_told_at > now
+        {
             return;
         }
         if let Some(slot) = self.peers.find(sender) {
