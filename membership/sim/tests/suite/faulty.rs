@@ -38,7 +38,10 @@ mod raw {
             let setup = Setup::new(MEMBERS, Config::lan());
             let found = rapid::<Drystone>(&setup, seed.value(), Fault::FlipFlop, 300);
             assert_eq!(found.healthy_removed, 0);
-            assert!(found.removed_after.unwrap() <= 20.0, "it is gone before it is back: {found:?}");
+            assert!(
+                found.removed_after.unwrap() <= 20.0,
+                "it is gone before it is back: {found:?}"
+            );
             assert!(found.flaps_most <= 300 / 20, "it turns as often as the fault: {found:?}");
         });
     }

@@ -89,9 +89,8 @@ fn keys_rotate_while_some_are_cut_off_and_lock_nobody_out() {
 fn assert_old_key_opens_nothing(lab: &mut Lab, all: &[NodeId]) {
     let stranger = lab.next();
     lab.add(home(Boot::new(whole(stranger), 0, 0), 1));
-    let refused = |lab: &Lab| -> u64 {
-        all.iter().map(|node| lab.swim(*node).stats().refused).sum()
-    };
+    let refused =
+        |lab: &Lab| -> u64 { all.iter().map(|node| lab.swim(*node).stats().refused).sum() };
     let before = refused(lab);
     lab.join(stranger, all);
     lab.run_for(60 * SECOND);

@@ -147,7 +147,8 @@ fn newcomer_of_whom_a_dead_seed_has_told_comes_in_without_it() {
         lab.add(Home::new(Boot::new(whole(newcomer), 0, 0), &config));
         lab.join(newcomer, &[A]);
         lab.world.network_mut().cut(A, newcomer);
-        let told = |lab: &Lab| (2..=15).any(|node| lab.swim(NodeId(node)).of(id(newcomer)).is_some());
+        let told =
+            |lab: &Lab| (2..=15).any(|node| lab.swim(NodeId(node)).of(id(newcomer)).is_some());
         while !told(&lab) {
             lab.world.step();
         }
