@@ -13,7 +13,8 @@
 //! sealed by the ring before. Every member tells in its metadata which ring it holds, so that a
 //! step that would lock somebody out is refused, with the names of those who are behind: `use`
 //! until all members can open the new key, and `remove` until all members that are known, failed
-//! ones too, have the primary. A member that was cut off finds its key still good when it is back.
+//! ones too, have the primary. A member that was cut off finds its key still good when it is back:
+//! whoever opens a packet of its sends it the ring, sealed with the key that it still has.
 //!
 //! ```text
 //!     bytes of a ring    number 8, count 1, place of the primary 1, keys of 32 each
@@ -184,14 +185,16 @@ impl Keyring {
         nonce
     }
 
-    /// Encrypts in place, and returns the tag.
+    /// Encrypts in place with a key of the ring, and returns the tag.
     pub(crate) fn seal(
         &self,
+        fingerprint: u32,
         nonce: &[u8; NONCE_BYTES],
         authenticated: &[u8],
         body: &mut [u8],
     ) -> [u8; TAG_BYTES] {
-        let cipher = XChaCha20Poly1305::new(&self.keys[self.primary].1.0.into());
+        let place = self.place(fingerprint).expect("only keys of the ring seal");
+        let cipher = XChaCha20Poly1305::new(&self.keys[place].1.0.into());
         let tag = cipher.encrypt_inout_detached(&XNonce::from(*nonce), authenticated, body.into());
         tag.expect("a packet is shorter than the cipher's limit").into()
     }

@@ -58,8 +58,21 @@ impl Envelope {
         packet
     }
 
+    /// The fingerprint of the key that a packet names, if it is a sealed one.
+    pub(crate) fn key(packet: &[u8]) -> Option<u32> {
+        match packet {
+            [SEALED, a, b, c, d, ..] => Some(u32::from_le_bytes([*a, *b, *c, *d])),
+            _ => None,
+        }
+    }
+
     /// Closes the envelope.
-    pub(crate) fn close(&self, keyring: &mut Keyring, mut packet: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn close(&self, keyring: &mut Keyring, packet: Vec<u8>) -> Vec<u8> {
+        self.close_by(keyring.primary(), keyring, packet)
+    }
+
+    /// Closes it with one key of the ring.
+    pub(crate) fn close_by(&self, key: u32, keyring: &mut Keyring, mut packet: Vec<u8>) -> Vec<u8> {
         if keyring.is_empty() {
             packet[0] = OPEN;
             let check = xxh3_64_with_seed(&packet[OPEN_BYTES..], self.label_sum);
@@ -68,10 +81,10 @@ impl Envelope {
         }
         let nonce = keyring.nonce();
         packet[0] = SEALED;
-        packet[1..5].copy_from_slice(&keyring.primary().to_le_bytes());
+        packet[1..5].copy_from_slice(&key.to_le_bytes());
         packet[5..SEALED_BYTES].copy_from_slice(&nonce);
         let (head, body) = packet.split_at_mut(SEALED_BYTES);
-        let tag = keyring.seal(&nonce, &self.authenticated(&head[1..5]), body);
+        let tag = keyring.seal(key, &nonce, &self.authenticated(&head[1..5]), body);
         packet.extend_from_slice(&tag);
         packet
     }

@@ -167,6 +167,8 @@ pub struct Swim {
     heard_at: Micros,
     envelope: Envelope,
     keyring: Keyring,
+    /// Until when nobody else who seals with an older key is sent the ring.
+    keys_told_at: Micros,
     stats: Stats,
 }
 
@@ -220,6 +222,7 @@ impl Swim {
             heard_at: 0,
             envelope,
             keyring,
+            keys_told_at: 0,
             stats: Stats::default(),
         };
         swim.sync_at = swim.rng.below(swim.sync_rest);

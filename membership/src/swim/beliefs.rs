@@ -54,6 +54,9 @@ impl Swim {
                 self.dispute(slot, card.addr, out);
                 return;
             }
+            if !peer.state.is_member() && self.is_full() {
+                return;
+            }
             self.believe_alive(slot, rumor.incarnation, &card, out);
             self.tell(slot);
         } else if rumor.incarnation == peer.incarnation && peer.state == State::Alive {
@@ -66,7 +69,7 @@ impl Swim {
 
     /// A member that was not known.
     fn add(&mut self, rumor: &Rumor<'_>, card: &Card<'_>, teller: NodeId, out: &mut Vec<Effect>) {
-        if self.peers.members() + 1 >= self.config.members_max || self.is_me(card.addr) {
+        if self.is_full() || self.is_me(card.addr) {
             return;
         }
         let mut peer = Peer::new(rumor.id, card.addr);
@@ -78,6 +81,10 @@ impl Swim {
         self.event(Event::Joined(node), out);
         self.persist_soon();
         self.heard_of_version(slot, card.version, teller);
+    }
+
+    fn is_full(&self) -> bool {
+        self.peers.members() + 1 >= self.config.members_max
     }
 
     fn adopt_card(&mut self, peer: &mut Peer, card: &Card<'_>) {

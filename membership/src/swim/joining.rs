@@ -204,7 +204,12 @@ impl Swim {
 
     /// Our name has an owner.
     pub(super) fn refused_entry(&mut self, _: u32, owner: SocketAddr, out: &mut Vec<Effect>) {
-        if owner == self.me.node.addr {
+        if owner == self.me.node.addr || self.me.phase != Phase::Member {
+            return;
+        }
+        if self.joining.at.is_none() {
+            // We are in, so this is old, or from a cluster that ours meets: the owner shall say.
+            self.claim(owner, out);
             return;
         }
         self.step_back(owner, out);

@@ -66,6 +66,9 @@ impl Swim {
             return Ok(());
         }
         self.heard(sender);
+        if let Some(key) = Envelope::key(bytes) {
+            self.catch_up(sender, key, out);
+        }
         if self.me.phase == Phase::Ousted && !matches!(message, Message::Welcome { .. }) {
             return Ok(());
         }
@@ -191,7 +194,17 @@ impl Swim {
     }
 
     pub(super) fn post_stream(&mut self, to: SocketAddr, packet: Vec<u8>, out: &mut Vec<Effect>) {
-        let bytes = self.envelope.close(&mut self.keyring, packet);
+        self.post_stream_by(self.keyring.primary(), to, packet, out);
+    }
+
+    pub(super) fn post_stream_by(
+        &mut self,
+        key: u32,
+        to: SocketAddr,
+        packet: Vec<u8>,
+        out: &mut Vec<Effect>,
+    ) {
+        let bytes = self.envelope.close_by(key, &mut self.keyring, packet);
         self.stats.streams += 1;
         self.stats.stream_bytes += bytes.len() as u64;
         out.push(Effect::Stream { to, bytes });

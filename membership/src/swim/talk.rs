@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::{Phase, Swim};
 use crate::broadcast::{Broadcast, TOPIC_BYTES_MAX, Window};
-use crate::clock::Micros;
+use crate::clock::{Micros, micros};
 use crate::effect::{Effect, Event};
 use crate::error::{Error, Result};
 use crate::keyring::KeyStep;
@@ -299,11 +299,32 @@ impl Swim {
     }
 
     pub(super) fn send_keys(&mut self, to: std::net::SocketAddr, out: &mut Vec<Effect>) {
+        self.send_keys_by(self.keyring.primary(), to, out);
+    }
+
+    /// A packet of somebody's was sealed with this key. If it is not the one that seals, its sender
+    /// has probably missed a step, and opens nothing that we seal: it is sent the ring, sealed with
+    /// the key that it has. Only where it is known to be, as the key may be known to others.
+    pub(super) fn catch_up(&mut self, sender: NodeId, key: u32, out: &mut Vec<Effect>) {
+        let now = self.now();
+        if key == self.keyring.primary()
+            || self.me.phase != Phase::Member
+            || self.keys_told_at > now
+        {
+            return;
+        }
+        if let Some(slot) = self.peers.find(sender) {
+            self.keys_told_at = now + micros(self.config.gossip_period);
+            let to = self.peers.at(slot).addr();
+            self.send_keys_by(key, to, out);
+        }
+    }
+
+    fn send_keys_by(&mut self, key: u32, to: std::net::SocketAddr, out: &mut Vec<Effect>) {
         let mut packet = Envelope::begin(&self.keyring);
         let ring = self.keyring.write();
         Message::Keys { bytes: &ring }.write(self.me.node.id, &mut packet);
-        // A member that has missed a step opens what the ring before it sealed.
-        self.post_stream(to, packet, out);
+        self.post_stream_by(key, to, packet, out);
     }
 
     pub(super) fn hear_keys(&mut self, bytes: &[u8], out: &mut Vec<Effect>) -> Result<()> {

@@ -45,9 +45,7 @@ pub(crate) struct Machine {
     /// What its application was told, and when by its own clock.
     pub(crate) events: Vec<(u64, Event)>,
     /// What it has sent, if that is kept.
-    pub(crate) tape: Vec<(NodeId, Packet)>,
-    /// The longest datagram.
-    pub(crate) datagram_bytes_max: usize,
+    tape: Vec<(NodeId, Packet)>,
 }
 
 impl Machine {
@@ -56,7 +54,6 @@ impl Machine {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Datagram { to, bytes } => {
-                    self.datagram_bytes_max = self.datagram_bytes_max.max(bytes.len());
                     self.send(to, Packet { stream: false, bytes: bytes.into() }, out);
                 }
                 Effect::Stream { to, bytes } => {
@@ -100,7 +97,7 @@ impl Process for Machine {
         let mut swim = Swim::new(home.boot.clone(), (*home.config).clone(), now).unwrap();
         swim.assume(home.known.iter().cloned());
         let (effects, events, tape) = (Vec::new(), Vec::new(), Vec::new());
-        Machine { home, swim, effects, events, tape, datagram_bytes_max: 0 }
+        Machine { home, swim, effects, events, tape }
     }
 
     fn step(&mut self, now: u64, input: InputOf<Self>, out: &mut OutboxOf<'_, Self>) {
@@ -200,6 +197,11 @@ impl Lab {
         for node in self.up() {
             self.world.process_mut(node).unwrap().events.clear();
         }
+    }
+
+    /// Takes out what a member has sent since the last time, if that is kept.
+    pub(crate) fn take_tape(&mut self, node: NodeId) -> Vec<(NodeId, Packet)> {
+        std::mem::take(&mut self.world.process_mut(node).unwrap().tape)
     }
 
     /// The nodes with a process.

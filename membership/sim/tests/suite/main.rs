@@ -1,10 +1,14 @@
 //! The harness against a protocol of which everything is known, and ours in twenty scenarios.
 
 mod chaos;
+mod crowding;
 mod faulty;
 mod forge;
+mod keys;
 mod lab;
+mod large;
 mod leaving;
+mod packets;
 mod partition;
 mod refutation;
 mod scenarios;
