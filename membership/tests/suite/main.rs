@@ -1,0 +1,4 @@
+//! Members as programs use them.
+
+#[cfg(feature = "runtime")]
+mod runtime;
