@@ -27,7 +27,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use crate::tidy;
 
 /// The order of the crates. A new crate must be given a place here before its tests pass.
-const RANKS: [(&str, u32); 23] = [
+const RANKS: [(&str, u32); 24] = [
     ("drystone-vfs", 0),
     ("drystone-sim", SIDE),
     ("drystone-wal", 10),
@@ -37,6 +37,7 @@ const RANKS: [(&str, u32); 23] = [
     ("drystone-raft", 20),
     ("drystone-raft-sim", TOOLS),
     ("drystone-membership", 10),
+    ("drystone-membership-cli", EXAMPLES),
     ("drystone-membership-sim", TOOLS),
     ("drystone-lsm", 20),
     ("drystone-lsm-cli", 21),

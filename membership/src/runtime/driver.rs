@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::datagrams::{DATAGRAM_BYTES_MAX, Datagrams};
@@ -33,12 +33,15 @@ pub(super) struct Driver {
     datagrams: Datagrams,
     outgoing: Outgoing,
     frames: mpsc::Receiver<Frame>,
-    listening: JoinHandle<()>,
+    /// Ends with this.
+    listening: JoinSet<()>,
     requests: mpsc::Receiver<Request>,
     events: broadcast::Sender<Event>,
     admission: watch::Sender<Admission>,
     saver: Option<Saver>,
+    /// Who waits for the end, and whether it is wanted now.
     leavers: Vec<oneshot::Sender<()>>,
+    stop: bool,
     effects: Vec<Effect>,
     buf: Vec<u8>,
 }
@@ -61,7 +64,8 @@ impl Driver {
     pub(super) fn new(parts: Parts) -> Driver {
         let counters = &parts.shared.counters;
         let (inbox, frames) = mpsc::channel(FRAMES_MAX);
-        let listening = incoming::run(parts.listener, inbox, Arc::clone(counters));
+        let mut listening = JoinSet::new();
+        listening.spawn(incoming::run(parts.listener, inbox, Arc::clone(counters)));
         let id = parts.shared.swim.lock().me().id;
         Driver {
             id,
@@ -70,12 +74,13 @@ impl Driver {
             began: parts.began,
             datagrams: parts.datagrams,
             frames,
-            listening: tokio::spawn(listening),
+            listening,
             requests: parts.requests,
             events: parts.events,
             admission: parts.admission,
             saver: parts.saver,
             leavers: Vec::new(),
+            stop: false,
             effects: parts.effects,
             buf: vec![0; DATAGRAM_BYTES_MAX],
         }
@@ -99,6 +104,9 @@ impl Driver {
             }
             let more = self.turn(frame, request);
             self.perform();
+            if self.stop {
+                break;
+            }
             if more {
                 // Whoever floods us must not keep the others from their turn.
                 tokio::task::yield_now().await;
@@ -165,6 +173,11 @@ impl Driver {
                 self.leavers.push(answer);
                 return;
             }
+            Request::Stop(answer) => {
+                self.leavers.push(answer);
+                self.stop = true;
+                return;
+            }
         };
         let result = match &wish {
             Wish::Join(seeds) => swim.handle(now, Input::Join(seeds.clone()), out),
@@ -216,16 +229,13 @@ impl Driver {
         if let Some(saver) = self.saver.take() {
             saver.finish().await;
         }
-        for leaver in self.leavers.drain(..) {
+        // Whoever waits may want the port.
+        self.listening.shutdown().await;
+        drop(self.datagrams);
+        for leaver in self.leavers {
             // Who wanted to wait may have gone.
             let _ = leaver.send(());
         }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.listening.abort();
     }
 }
 

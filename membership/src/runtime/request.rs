@@ -18,6 +18,8 @@ pub(super) enum Request {
     Do(Wish, oneshot::Sender<crate::Result<()>>),
     /// Answered when it has left.
     Leave(oneshot::Sender<()>),
+    /// Answered when it has stopped.
+    Stop(oneshot::Sender<()>),
 }
 
 /// An [`Input`](crate::Input) that owns what it needs.
