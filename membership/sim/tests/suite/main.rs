@@ -1,5 +1,7 @@
 //! The harness against a protocol of which everything is known, and ours in twenty scenarios.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod chaos;
 mod crowding;
 mod faulty;
