@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The file is the old one or the new one at any moment. That it cannot be written is logged and
-//! counted, and no reason to leave a cluster; that it cannot be read is said before anything begins,
-//! and the file is left as it is: whoever removes it knows what is lost.
+//! counted, and no reason to leave a cluster; that it cannot be read is said before anything
+//! begins, and the file is left as it is: whoever removes it knows what is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use drystone_membership::runtime::{Error, Membership};
-use drystone_membership::{Config, NodeId};
+use drystone_membership::{Config, NodeId, Swim};
 
 use super::{PATIENCE, here, member, until};
 
@@ -19,7 +19,7 @@ async fn a_total_outage_is_survived_without_seeds() {
     until("all know all", || all.iter().all(|it| it.members().len() == 3)).await;
     let mut addrs = Vec::new();
     for member in &all {
-        addrs.push((member.me().name, member.addr(), member.look(|swim| swim.incarnation())));
+        addrs.push((member.me().name, member.addr(), member.look(Swim::incarnation)));
         member.stop().await.unwrap();
         assert_eq!(member.metrics().snapshots, 1);
     }
@@ -27,7 +27,7 @@ async fn a_total_outage_is_survived_without_seeds() {
     for (name, addr, before) in addrs {
         let builder = Membership::bind(addr).name(&name).config(Config::local());
         let member = builder.snapshot(path(&name)).start().await.unwrap();
-        assert!(member.look(|swim| swim.incarnation()) > before, "a new life of the old name");
+        assert!(member.look(Swim::incarnation) > before, "a new life of the old name");
         again.push(member);
     }
     until("all are back", || again.iter().all(|it| it.members().len() == 3)).await;

@@ -37,7 +37,7 @@ async fn members_find_each_other_speak_and_leave() {
 #[tokio::test]
 async fn large_metadata_goes_by_stream() {
     let config = Config { metadata_bytes_max: 1 << 20, ..Config::local() };
-    let large: Bytes = (0..700_000_u64).map(|it| (it * it >> 8) as u8).collect();
+    let large: Bytes = (0..700_000_u64).map(|it| ((it * it) >> 8) as u8).collect();
     let a = member("a").config(config.clone()).start().await.unwrap();
     let b = member("b").config(config.clone()).join([a.addr()]).await.unwrap();
     b.set_meta("map", Some(large.clone())).await.unwrap();
