@@ -10,6 +10,7 @@ mod keys;
 mod lab;
 mod large;
 mod leaving;
+mod lifeguard;
 mod packets;
 mod partition;
 mod refutation;
