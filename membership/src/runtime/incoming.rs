@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Anyone can connect, so a guest gets what it has paid for: memory as its bytes arrive, not as it
-//! announces them; a seat for [`SILENCE`] while it says nothing, and for [`SLOWNESS`] while it is in
-//! the middle of a message. When all seats are taken, the guest that was silent the longest gives
-//! way to the newcomer. A message that the core refuses is its sender's last.
+//! announces them; a seat for [`SILENCE`] while it says nothing, and for [`SLOWNESS`] while it is
+//! in the middle of a message. When all seats are taken, the guest that was silent the longest
+//! gives way to the newcomer. A message that the core refuses is its sender's last.
 
 use std::collections::BTreeMap;
 use std::io;
