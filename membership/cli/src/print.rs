@@ -100,7 +100,7 @@ impl Printer {
                 let fields = json!({ "name": id, "by": by });
                 self.line("suspected", &format!("{id} by {by}"), fields)
             }
-            Event::Recovered(id) => about("recovered", *id),
+            Event::Recovered { id, .. } => about("recovered", *id),
             Event::Unreachable(id) => about("unreachable", *id),
             Event::Failed(id) => about("failed", *id),
             Event::Left(id) => about("left", *id),
