@@ -43,7 +43,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Another member has answered for the first time: we are in.
+    /// Another member has let us in: for the first time, or again after our name was another's.
     Admitted {
         /// Who let us in.
         by: NodeId,

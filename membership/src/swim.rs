@@ -162,7 +162,8 @@ pub struct Swim {
     sync_rest: Micros,
     sweep_at: Micros,
     persist_at: Option<Micros>,
-    persisted_at: Micros,
+    /// No snapshot before this: they have some time between them.
+    persist_from: Micros,
     /// When a packet of another member last came.
     heard_at: Micros,
     envelope: Envelope,
@@ -218,7 +219,7 @@ impl Swim {
             gossiped_at: 0,
             sweep_at: SWEEP,
             persist_at: None,
-            persisted_at: 0,
+            persist_from: 0,
             heard_at: 0,
             envelope,
             keyring,
@@ -452,8 +453,8 @@ impl Swim {
 
     /// Who is there has changed: it is worth saving.
     fn persist_soon(&mut self) {
-        let earliest = self.persisted_at + PERSIST_REST;
-        self.persist_at.get_or_insert(earliest.max(self.now()));
+        let at = self.persist_from.max(self.now());
+        self.persist_at.get_or_insert(at);
     }
 
     /// Changes our own incarnation, and the sum with it.

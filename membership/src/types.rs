@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 ///
 /// Updates name members by these eight bytes, so that a long name is sent once, when its member is
 /// introduced, and not with every word about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
@@ -21,6 +21,12 @@ impl NodeId {
     /// Half of it, which is enough to notice that a packet was meant for another.
     pub(crate) fn half(self) -> u32 {
         (self.0 ^ (self.0 >> 32)) as u32
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeId({self})")
     }
 }
 

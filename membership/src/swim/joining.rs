@@ -51,6 +51,8 @@ pub(super) struct Joining {
     /// When the next of those who are lost is tried.
     pub(super) reconnect_at: Micros,
     admitted: bool,
+    /// How often we have asked to be let in.
+    knocks: u32,
     disputes: VecDeque<(NodeId, SocketAddr)>,
 }
 
@@ -94,6 +96,7 @@ impl Swim {
 
     /// Asks to be let in.
     fn knock(&mut self, to: SocketAddr, out: &mut Vec<Effect>) {
+        self.joining.knocks += 1;
         let mut packet = Envelope::begin(&self.keyring);
         Message::Join { me: self.my_word() }.write(self.me.node.id, &mut packet);
         self.post_stream(to, packet, out);
@@ -186,6 +189,14 @@ impl Swim {
             self.hear(&word, by, out);
         }
         self.hushed = false;
+        // Nobody but the one who lets us in can have heard of us: it is a life before ours that it
+        // knows, with our number, and with metadata that is not ours.
+        let id = self.me.node.id;
+        let ours = self.me.incarnation;
+        let known = words.iter().find(|word| word.id == id && word.state.is_member());
+        if first && self.joining.knocks == 1 && known.is_some_and(|it| it.incarnation == ours) {
+            self.begin_life(ours.life, out);
+        }
         if first {
             self.event(Event::Admitted { by }, out);
         }
@@ -221,6 +232,7 @@ impl Swim {
             return;
         }
         self.change_me(|me| me.phase = Phase::Ousted);
+        self.joining.admitted = false;
         let (id, claimant) = (self.me.node.id, self.me.node.addr);
         self.event(Event::Conflict { id, owner, claimant }, out);
         self.joining.rest = RETRY_MIN;

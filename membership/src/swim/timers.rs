@@ -47,7 +47,7 @@ impl Swim {
             self.sweep();
         }
         if self.persist_at.is_some_and(|at| at <= now) {
-            (self.persist_at, self.persisted_at) = (None, now + PERSIST_REST);
+            (self.persist_at, self.persist_from) = (None, now + PERSIST_REST);
             out.push(Effect::Persist);
         }
         self.finish_leaving(out);
