@@ -31,8 +31,8 @@ fn main() {
         let took = begin.elapsed().as_secs_f64();
         let memory = cluster.world().processes().map(|(_, it)| it.gossiper().swim().memory());
         println!(
-            "seed {seed}: {} of {members} know all after {} s; {took:.1} s of the machine, {} steps; \
-             a member has sent {} bytes and remembers {}",
+            "seed {seed}: {} of {members} know all after {} s; {took:.1} s of the machine, \
+             {} steps; each has sent {} bytes and remembers {}",
             cluster.right_count(),
             cluster.now() / SECOND,
             cluster.world().steps(),

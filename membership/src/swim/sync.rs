@@ -90,6 +90,7 @@ impl Swim {
         out: &mut Vec<Effect>,
     ) {
         self.met(word, out);
+        self.offer_ring(sender, out);
         if self.me.phase != Phase::Member || sum == self.peers.sum() {
             return;
         }

@@ -7,7 +7,8 @@
 //! compare, so what was missed is found.
 //!
 //! **Keys** travel like metadata of the cluster: *Keys* by stream to some members when the ring has
-//! turned, from each who hears it for the first time to some others, and to whoever comes in.
+//! turned, from each who hears it for the first time to some others, and to whoever comes in, or
+//! compares itself with us and has missed it.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +23,9 @@ use crate::keyring::KeyStep;
 use crate::message::Message;
 use crate::metadata::Delta;
 use crate::packet::Envelope;
+use crate::peer::Peer;
 use crate::rng::mix;
-use crate::types::NodeId;
+use crate::types::{NodeId, State};
 use crate::wire::{Put, Reader};
 
 /// The key of our metadata that says which ring of keys we hold.
@@ -267,14 +269,22 @@ impl Swim {
         // Before a key is removed, those who have failed count, too: they may come back.
         let gone = matches!(step, KeyStep::Remove(_)).then(|| self.peers.gone());
         let all = self.peers.roster().iter().chain(gone.into_iter().flatten());
-        let behind = all.map(|slot| self.peers.at(*slot)).filter(|peer| {
-            let metadata = peer.more.as_ref().map(|more| &more.metadata);
-            let holds = metadata.and_then(|it| it.get(RING_KEY)).is_some_and(|bytes| {
-                <[u8; 8]>::try_from(&bytes[..]).is_ok_and(|it| u64::from_le_bytes(it) >= number)
-            });
-            peer.state != crate::types::State::Left && !holds
-        });
+        let behind = all.map(|slot| self.peers.at(*slot));
+        let behind = behind.filter(|peer| peer.state != State::Left && !holds(peer, number));
         behind.map(|peer| peer.id).collect()
+    }
+
+    /// A member compares itself with us. If it has missed a step, as far as we know, it is told.
+    pub(super) fn offer_ring(&mut self, sender: NodeId, out: &mut Vec<Effect>) {
+        if self.keyring.is_empty() || self.me.phase != Phase::Member {
+            return;
+        }
+        if let Some(slot) = self.peers.find(sender)
+            && !holds(self.peers.at(slot), self.keyring.number())
+        {
+            let to = self.peers.at(slot).addr();
+            self.send_keys(to, out);
+        }
     }
 
     fn ring_turned(&mut self, out: &mut Vec<Effect>) {
@@ -333,6 +343,14 @@ impl Swim {
         }
         Ok(())
     }
+}
+
+/// Whether a member has told that it holds this ring, or one after it.
+fn holds(peer: &Peer, number: u64) -> bool {
+    let metadata = peer.more.as_ref().map(|more| &more.metadata);
+    metadata.and_then(|it| it.get(RING_KEY)).is_some_and(|bytes| {
+        <[u8; 8]>::try_from(&bytes[..]).is_ok_and(|it| u64::from_le_bytes(it) >= number)
+    })
 }
 
 /// What a broadcast is called in its lane.
