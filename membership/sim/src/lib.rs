@@ -42,6 +42,9 @@ mod ours;
 pub mod scenario;
 pub mod watch;
 
+pub mod chronicle;
+pub mod picture;
+
 pub use address::{address_of, node_of};
 pub use cluster::{Cluster, SETTLE, Setup};
 pub use gossiper::{Acts, Gossiper, Input, Order, Seat, What};

@@ -13,8 +13,8 @@
 //! must join, they leave and come back, they are blocked, they are deaf by turns, and the whole
 //! network loses more or takes longer for a while.
 //!
-//! [`SEEDS`] nodes are the ones that others join through. They fall like any other, but they are
-//! always there in the end, as the addresses in a configuration would be.
+//! Five nodes, the seeds, are those that others join through. They fall like any other, but they
+//! are always there in the end, as the addresses in a configuration would be.
 
 use std::sync::Arc;
 

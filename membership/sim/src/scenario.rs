@@ -10,6 +10,7 @@
 //! | [`rapid`] | what becomes of members that are half reachable? |
 //! | [`chaos`](mod@chaos) | does it come to itself after everything has gone wrong? |
 //! | [`bootstrap`](mod@bootstrap) | how does a large cluster come into being? |
+//! | [`story`](mod@story) | what does it look like? |
 //! | [`speed`](mod@speed) | how much work is it to find out? |
 //!
 //! All but `bootstrap` begin warm: everybody knows everybody, and has had ten seconds to settle.
@@ -23,3 +24,4 @@ pub mod rapid;
 pub mod speed;
 pub mod spread;
 pub mod steady;
+pub mod story;
