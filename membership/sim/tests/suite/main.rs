@@ -12,7 +12,6 @@
 //! | 18 | very many at once | `large.rs` |
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
-
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod chaos;

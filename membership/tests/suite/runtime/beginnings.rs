@@ -21,7 +21,7 @@ async fn a_total_outage_is_survived_without_seeds() {
     for member in &all {
         addrs.push((member.me().name, member.addr(), member.look(Swim::incarnation)));
         member.stop().await.unwrap();
-        assert_eq!(member.metrics().snapshots, 1);
+        assert!(member.metrics().snapshots >= 2, "when the others came, and at the stop");
     }
     let mut again = Vec::new();
     for (name, addr, before) in addrs {
