@@ -107,6 +107,20 @@ fn link_that_is_cut_one_way_accuses_nobody() {
     });
 }
 
+/// Runs until this member suspects another, by letting nobody hear some of them for a while. They
+/// are heard again at once.
+fn let_suspect(lab: &mut Lab, node: NodeId) {
+    let others: Vec<NodeId> = lab.up().into_iter().filter(|other| *other != node).collect();
+    others.iter().take(4).for_each(|other| {
+        lab.world.block(*other);
+    });
+    let suspects = |lab: &Lab| lab.swim(node).others().any(|it| it.state == State::Suspect);
+    assert!(lab.wait(60 * SECOND, suspects).is_some(), "it suspects somebody");
+    others.iter().take(4).for_each(|other| {
+        lab.world.unblock(*other);
+    });
+}
+
 // A virtual machine that moves to another host stands still for a minute. When it goes on, all of
 // its timers have gone off: it must blame itself, and not the others.
 #[test]
@@ -116,6 +130,8 @@ fn who_was_paused_for_a_minute_calls_nobody_dead() {
         let mut lab = Lab::warm(seed, 16, &Config::lan());
         lab.run_for(10 * SECOND + rng.below(2 * SECOND));
         let node = NodeId(1 + rng.below(16) as u32);
+        // The verdict of a suspicion is due meanwhile.
+        let_suspect(&mut lab, node);
         lab.world.pause(node);
         lab.run_for(60 * SECOND);
         for other in lab.up().into_iter().filter(|other| *other != node) {
@@ -150,6 +166,7 @@ fn clocks_that_jump_by_an_hour_change_nothing() {
             let node = NodeId(1 + rng.below(16) as u32);
             let forward = lab.world.local(node) < 2 * HOUR || rng.below(2) == 0;
             let ticks = if forward { HOUR as i64 } else { -(HOUR as i64) };
+            let_suspect(&mut lab, node);
             lab.world.step_clock(node, ticks);
             lab.run_for(rng.below(5 * SECOND));
         }
