@@ -11,7 +11,6 @@
 //! | 14, 20 | packets of nobody's, or of an hour ago | `packets.rs` |
 //! | 18 | very many at once | `large.rs` |
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod chaos;
