@@ -224,6 +224,7 @@ impl Swim {
         self.event(Event::Failed(id), out);
         self.persist_soon();
         self.tell(slot);
+        self.sweep_if_many();
     }
 
     fn hear_left(&mut self, rumor: &Rumor<'_>, out: &mut Vec<Effect>) {
@@ -248,6 +249,7 @@ impl Swim {
             self.event(Event::Left(id), out);
             self.persist_soon();
         }
+        self.sweep_if_many();
     }
 
     /// The application says that a member has failed.

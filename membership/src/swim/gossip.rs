@@ -121,27 +121,37 @@ impl Swim {
         !(self.words.is_empty() && self.broadcasts.is_empty() && self.changes.is_empty())
     }
 
-    /// Fills a packet with news: about one member first, if that is asked for. Words may fill half
-    /// of the room, broadcasts three quarters of it with them, metadata all. Then broadcasts and
-    /// words may take what is left.
+    /// Fills a packet with news: about one member first, if that is asked for. Then each lane has
+    /// its share:
+    ///
+    /// ```text
+    ///     broadcasts    go on until they have a quarter of the packet; one has less than that, so
+    ///                   they have half at most
+    ///     metadata      to three quarters, in which at least one change has room
+    ///     words         the rest; then whoever has more to say
+    /// ```
     pub(super) fn put_news(&mut self, packet: &mut Vec<u8>, about: Option<u32>) {
         let end = self.config.mtu - (Envelope::bytes(&self.keyring) - self.head_bytes());
-        let mut section = Section::begin(packet, WORDS, end);
         if let Some(slot) = about {
+            let mut section = Section::begin(packet, WORDS, end);
             section.add(|out| self.word(slot, false).write(out));
+            section.finish();
         }
         if !self.has_news() {
-            section.finish();
             return;
         }
-        let room = end.saturating_sub(section.out.len());
-        let quarters_left = |quarters: usize| end - room / 4 * quarters;
+        let begin = packet.len();
+        let quarter = end.saturating_sub(begin) / 4;
         let [mut words, mut broadcasts, mut changes] = [(); 3].map(|()| Taken::default());
-        section.end = quarters_left(2);
-        self.put_words(&mut section, &mut words, about);
-        section.finish();
-        for (lane, left) in [(BROADCASTS, 1), (CHANGES, 0), (BROADCASTS, 0), (WORDS, 0)] {
-            let mut section = Section::begin(packet, lane, quarters_left(left));
+        let turns = [
+            (BROADCASTS, begin + self.config.mtu.div_ceil(4), end),
+            (CHANGES, end, begin + 3 * quarter),
+            (WORDS, end, end),
+            (BROADCASTS, end, end),
+            (CHANGES, end, end),
+        ];
+        for (lane, enough, end) in turns {
+            let mut section = Section { enough, ..Section::begin(packet, lane, end) };
             match lane {
                 WORDS => self.put_words(&mut section, &mut words, about),
                 BROADCASTS => put_parcels(&mut self.broadcasts, &mut broadcasts, &mut section),
@@ -227,6 +237,8 @@ struct Section<'a> {
     out: &'a mut Vec<u8>,
     /// Where it begins.
     at: usize,
+    /// From here on nothing is added any more.
+    enough: usize,
     /// Where it must end.
     end: usize,
     count: usize,
@@ -236,14 +248,14 @@ impl<'a> Section<'a> {
     fn begin(out: &'a mut Vec<u8>, lane: u8, end: usize) -> Section<'a> {
         let at = out.len();
         out.extend_from_slice(&[lane, 0]);
-        Section { out, at, end, count: 0 }
+        Section { out, at, enough: end, end, count: 0 }
     }
 
     /// Adds an entry if it fits.
     fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let before = self.out.len();
         // A count below 128 has one byte; few packets have more entries.
-        if varint_bytes(self.count as u64 + 1) > 1 {
+        if before >= self.enough || varint_bytes(self.count as u64 + 1) > 1 {
             return false;
         }
         write(self.out);

@@ -203,12 +203,24 @@ impl Swim {
         }
     }
 
+    /// How many that are gone are kept.
+    fn gone_max(&self) -> usize {
+        2 * self.peers.members() + GONE_SPARE
+    }
+
+    /// Does not wait for the next sweep when there are too many: whoever sends words without end
+    /// must not fill our memory in between.
+    pub(super) fn sweep_if_many(&mut self) {
+        if self.peers.gone().len() > self.gone_max() + GONE_SPARE {
+            self.sweep();
+        }
+    }
+
     /// Buries those who have been gone for long, or are too many.
     pub(super) fn sweep(&mut self) {
         let now = self.now();
         let reap_after = self.config.reap_after.as_secs();
-        let many = 2 * self.peers.members() + GONE_SPARE;
-        let mut too_many = self.peers.gone().len().saturating_sub(many);
+        let mut too_many = self.peers.gone().len().saturating_sub(self.gone_max());
         let mut gone: Vec<u32> = self.peers.gone().to_vec();
         gone.sort_unstable_by_key(|slot| self.peers.at(*slot).since);
         for slot in gone {
