@@ -55,12 +55,12 @@ fn check(part: &str, without: u64, with: u64, factor: u64) {
 
 /// **LHA-Probe (§IV-A).** A member keeps a score of its own health: it is worse off with each probe
 /// that is not answered and each accusation that it must refute, better with each answer. The worse
-/// it is, the longer it waits for answers, and the more rarely it asks. Where two thirds of all
+/// it is, the longer it waits for answers, and the more rarely it asks. Where seven in ten
 /// packets are lost most probes fail by chance, and one who waits longer gets more answers.
 #[test]
 fn slow_probes_give_a_bad_network_time_to_answer() {
-    let without = lossy(Lifeguard { slow_probes: false, ..Lifeguard::ON }, 65);
-    let with = lossy(Lifeguard::ON, 65);
+    let without = lossy(Lifeguard { slow_probes: false, ..Lifeguard::ON }, 70);
+    let with = lossy(Lifeguard::ON, 70);
     check("slow probes, loss", without, with, 5);
     // Alone it helps against the blocked as well, who are slow to accuse then.
     let alone = Lifeguard { slow_probes: true, ..Lifeguard::OFF };
@@ -73,9 +73,9 @@ fn slow_probes_give_a_bad_network_time_to_answer() {
 /// says is lost; one who is dead is accused by many, and is found as fast as before.
 #[test]
 fn an_accusation_by_one_alone_is_given_time() {
-    let without = lossy(Lifeguard::OFF, 50);
+    let without = lossy(Lifeguard::OFF, 65);
     let alone = Lifeguard { confirmed_suspicions: true, ..Lifeguard::OFF };
-    check("confirmed suspicions, loss", without, lossy(alone, 50), 4);
+    check("confirmed suspicions, loss", without, lossy(alone, 65), 4);
     // The price would be a death that is found late. There is none: all who look confirm it.
     let seconds = |lifeguard| {
         let all = |seed| crash::<Drystone>(&setup(lifeguard), seed).all.expect("all know");
@@ -91,8 +91,8 @@ fn an_accusation_by_one_alone_is_given_time() {
 /// in the same packet. What is lost of gossip is made up for by whoever probes next.
 #[test]
 fn a_suspect_that_is_probed_hears_of_the_suspicion() {
-    let without = lossy(Lifeguard::OFF, 50);
-    let with = lossy(Lifeguard { buddies: true, ..Lifeguard::OFF }, 50);
+    let without = lossy(Lifeguard::OFF, 65);
+    let with = lossy(Lifeguard { buddies: true, ..Lifeguard::OFF }, 65);
     check("buddies", without, with, 3);
 }
 
