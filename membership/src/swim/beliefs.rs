@@ -182,6 +182,8 @@ impl Swim {
         self.event(Event::Suspected { id, by: accuser }, out);
         match accused {
             Accused::New => self.tell(slot),
+            // Somebody counts accusers.
+            _ if terms.accusers_max > terms.confirmations + 1 => self.tell(slot),
             // One accuser more makes the time shorter where it is heard, and that is all.
             _ => self.tell_a_few(slot),
         }

@@ -271,7 +271,7 @@ impl Swim {
 
     /// A suspicion has come by news: some of those who hear it look for themselves.
     pub(super) fn check_for_ourselves(&mut self, slot: u32, out: &mut Vec<Effect>) {
-        let wanted = self.terms().confirmations as u64 + 1;
+        let wanted = self.terms().accusers_max as u64;
         if self.config.lifeguard.contrast
             && self.config.lifeguard.confirmed_suspicions
             && self.rng.below(self.peers.members() as u64) < wanted

@@ -1,5 +1,6 @@
 //! Our own protocol, asked for its stable view instead of its events.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_membership::{Config, StableConfig, StableView};
@@ -33,8 +34,12 @@ impl Gossiper for Stable {
     type Config = Config;
 
     fn start(me: NodeId, seat: &Seat<Config>, seed: u64, now: u64, acts: &mut Acts) -> Stable {
-        let view = StableView::new(id_of(me), StableConfig::default());
-        Stable { inner: Drystone::start(me, seat, seed, now, acts), view }
+        let stable = StableConfig::default();
+        let accusers_max = seat.config.accusers_max.max(stable.high + 1);
+        let config = Config { accusers_max, ..(*seat.config).clone() };
+        let seat = Seat { config: Arc::new(config), ..seat.clone() };
+        let view = StableView::new(id_of(me), stable);
+        Stable { inner: Drystone::start(me, &seat, seed, now, acts), view }
     }
 
     fn handle(&mut self, now: u64, input: Input<'_>, acts: &mut Acts) {
