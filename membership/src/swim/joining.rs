@@ -152,7 +152,13 @@ impl Swim {
             let peer = self.peers.at(slot);
             if peer.state.is_member() && peer.addr() != card.addr {
                 let (life, addr) = (peer.incarnation.life, peer.addr());
-                self.dispute(slot, card.addr, out);
+                // One of an older life may be a packet of long ago: no reason to alarm anybody, and
+                // reason enough to look whether the owner is there.
+                if word.incarnation.life >= life {
+                    self.dispute(slot, card.addr, out);
+                } else {
+                    self.look_at(slot, out);
+                }
                 self.stream(card.addr, &Message::Taken { life, addr }, out);
                 return;
             }
