@@ -95,6 +95,12 @@ impl Metadata {
         Ok(true)
     }
 
+    /// Those of all keys and values.
+    fn count_bytes(&self) -> usize {
+        let costs = self.entries.iter();
+        costs.map(|(key, it)| key.len() + it.value.as_ref().map_or(0, Bytes::len)).sum()
+    }
+
     fn forget_tombstones(&mut self) {
         let removed = self.entries.iter().filter(|(_, entry)| entry.value.is_none());
         let mut versions: Vec<u64> = removed.map(|(_, entry)| entry.version).collect();
@@ -105,9 +111,7 @@ impl Metadata {
         let last = versions[versions.len() - TOMBSTONES_MAX - 1];
         self.floor = self.floor.max(last);
         self.entries.retain(|_, entry| entry.value.is_some() || entry.version > last);
-        let costs = self.entries.iter();
-        let costs = costs.map(|(key, it)| key.len() + it.value.as_ref().map_or(0, Bytes::len));
-        self.bytes = costs.sum();
+        self.bytes = self.count_bytes();
     }
 
     /// What somebody lacks who has this version.
@@ -148,9 +152,7 @@ impl Metadata {
         }
         next.version = delta.version;
         next.forget_tombstones();
-        let costs = next.entries.iter();
-        let costs = costs.map(|(key, it)| key.len() + it.value.as_ref().map_or(0, Bytes::len));
-        next.bytes = costs.sum();
+        next.bytes = next.count_bytes();
         if next.bytes > bytes_max {
             return None;
         }

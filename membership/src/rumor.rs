@@ -60,13 +60,6 @@ pub(crate) struct Accusers {
     count: u8,
 }
 
-impl Default for NodeId {
-    /// Nobody's.
-    fn default() -> NodeId {
-        NodeId(0)
-    }
-}
-
 impl Accusers {
     pub(crate) fn of(id: NodeId) -> Accusers {
         let mut accusers = Accusers::default();

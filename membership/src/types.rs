@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 ///
 /// Updates name members by these eight bytes, so that a long name is sent once, when its member is
 /// introduced, and not with every word about it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId(pub u64);
 
 impl NodeId {

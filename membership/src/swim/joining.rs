@@ -220,7 +220,7 @@ impl Swim {
     }
 
     /// Our name has an owner.
-    pub(super) fn refused_entry(&mut self, _: u32, owner: SocketAddr, out: &mut Vec<Effect>) {
+    pub(super) fn refused_entry(&mut self, owner: SocketAddr, out: &mut Vec<Effect>) {
         if owner == self.me.node.addr || self.me.phase != Phase::Member {
             return;
         }

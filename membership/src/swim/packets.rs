@@ -101,7 +101,7 @@ impl Swim {
         match message {
             Message::Ping { seq, to } => self.pinged(sender, from, *seq, *to, out),
             Message::Ack { seq } => self.acked(sender, *seq, from.is_some(), out),
-            Message::Nack { seq } => self.nacked(sender, *seq),
+            Message::Nack { seq } => self.nacked(*seq),
             Message::Ask { seq, id, addr } => self.asked(from, *seq, *id, *addr, out),
             Message::Gossip => self.greet(sender, from, out),
             Message::Digest { sum, me } => self.compare(sender, *sum, me, out),
@@ -118,7 +118,7 @@ impl Swim {
             }
             Message::Join { me } => self.let_in(me, out),
             Message::Welcome { words } => self.welcomed(sender, words, out),
-            Message::Taken { life, addr } => self.refused_entry(*life, *addr, out),
+            Message::Taken { addr, .. } => self.refused_entry(*addr, out),
             Message::Buckets { sums } => self.compare_buckets(sender, *sums, out),
             Message::Words { mask, reply, words } => {
                 self.merge(sender, mask, *reply, words, out);

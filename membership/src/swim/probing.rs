@@ -356,7 +356,7 @@ impl Swim {
         }
     }
 
-    pub(super) fn nacked(&mut self, _: NodeId, seq: u32) {
+    pub(super) fn nacked(&mut self, seq: u32) {
         if let Some(probe) = self.probing.probes.iter_mut().find(|it| it.seq == seq) {
             probe.nacked = (probe.nacked + 1).min(probe.asked);
         }

@@ -101,7 +101,6 @@ impl Swim {
             return;
         }
         let sums: Vec<u8> = self.peers.sums().iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        let _ = sender;
         self.stream(card.addr, &Message::Buckets { sums: Sums(&sums) }, out);
     }
 
