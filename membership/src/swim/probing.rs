@@ -21,9 +21,10 @@
 //! `isolation_max` does it believe that all others are gone.
 //!
 //! **A second look.** Whoever hears for the first time that a member is suspected may probe it at
-//! once; as many do, by chance, as it takes to confirm a suspicion. So a dead member has its
-//! accusers within a second or two, however large the cluster is, and one that lives is told of the
-//! suspicion by each of those probes (the Buddy System, Lifeguard §IV-C), and defends itself.
+//! once; as many do, by chance, as it takes to confirm a suspicion, and twice as many where accusers
+//! are counted. So a dead member has its accusers within a second or two, however large the cluster
+//! is, and one that lives is told of the suspicion by each of those probes (the Buddy System,
+//! Lifeguard §IV-C), and defends itself.
 
 use std::net::SocketAddr;
 
@@ -271,7 +272,11 @@ impl Swim {
 
     /// A suspicion has come by news: some of those who hear it look for themselves.
     pub(super) fn check_for_ourselves(&mut self, slot: u32, out: &mut Vec<Effect>) {
-        let wanted = self.terms().accusers_max as u64;
+        let terms = self.terms();
+        // Somebody counts accusers: also of members that are half there, and answer every other
+        // probe.
+        let half_there = if terms.accusers_max > terms.confirmations + 1 { 2 } else { 1 };
+        let wanted = half_there * terms.accusers_max as u64;
         if self.config.lifeguard.contrast
             && self.config.lifeguard.confirmed_suspicions
             && self.rng.below(self.peers.members() as u64) < wanted
