@@ -152,6 +152,7 @@ mod suspicion;
 mod lane;
 mod peer;
 mod peers;
+mod sums;
 
 mod broadcast;
 mod metadata;

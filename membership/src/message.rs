@@ -7,14 +7,16 @@
 //!      1 Ping    seq 4, to 4                     10 Join     card of the newcomer as a word
 //!      2 Ack     seq 4                           11 Welcome  words
 //!      3 Nack    seq 4                           12 Taken    life 4, address of the owner
-//!      4 Ask     seq 4, id 8, address            13 Buckets  256 sums of 4
-//!      5 Gossip                                  14 Words    mask 32, reply 1, words
-//!      6 Digest  sum 8, word about the sender    15 Want     (id 8, life 4, version varint)*
+//!      4 Ask     seq 4, id 8, address            13 Buckets  sums
+//!      5 Gossip                                  14 Words    a mask, or 0; words
+//!      6 Digest  sum 8, bits 1, word about it    15 Want     (id 8, life 4, version varint)*
 //!      7 Who                                     16 Give     deltas: see metadata.rs
 //!      8 Hello   word about the sender           17 Keys     a ring of keys: see keyring.rs
 //!                                                18 Claim    life 4, address
 //!
 //!     words     count varint, then each as rumor.rs draws it
+//!     sums      bits 1, then 4 for each of 2^bits buckets
+//!     mask      bits 1, then a bit for each of 2^bits buckets
 //! ```
 //!
 //! Behind a datagram's message stand sections of news until its end, each `lane 1, count varint`
@@ -25,11 +27,9 @@ use std::net::SocketAddr;
 
 use crate::error::Result;
 use crate::rumor::{RUMOR_BYTES_MIN, Rumor};
+use crate::sums::{Mask, Sums, read_bits};
 use crate::types::NodeId;
 use crate::wire::{Put, Reader};
-
-/// How many sums two members compare.
-pub(crate) const BUCKETS: usize = 256;
 
 /// What a packet is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,9 @@ pub(crate) enum Message<'a> {
     Ask { seq: u32, id: NodeId, addr: SocketAddr },
     /// Nothing but news.
     Gossip,
-    /// This is the sum of what I know; if yours is another, let us compare.
-    Digest { sum: u64, me: Rumor<'a> },
+    /// This is the sum of what I know; if yours is another, let us compare, in `1 << bits` buckets
+    /// at least.
+    Digest { sum: u64, bits: u8, me: Rumor<'a> },
     /// I do not know you.
     Who,
     /// This is me.
@@ -57,9 +58,9 @@ pub(crate) enum Message<'a> {
     /// Your name has an owner, and it lives here.
     Taken { life: u32, addr: SocketAddr },
     /// The sums of what I know, by bucket.
-    Buckets { sums: Sums<'a> },
-    /// What I know in the buckets of the mask. Tell me yours, if `reply`.
-    Words { mask: Mask, reply: bool, words: Words<'a> },
+    Buckets { sums: Sums },
+    /// What I know, and in which buckets you are to tell me what you know beside it, if in any.
+    Words { answer: Option<Mask>, words: Words<'a> },
     /// Metadata of these members that is newer than what I have: see `swim/talk.rs`.
     Want { bytes: &'a [u8] },
     /// Here it is.
@@ -68,20 +69,6 @@ pub(crate) enum Message<'a> {
     Keys { bytes: &'a [u8] },
     /// This name is mine, since this life.
     Claim { life: u32, addr: SocketAddr },
-}
-
-/// Which buckets.
-pub(crate) type Mask = [u8; BUCKETS / 8];
-
-/// The sums of all buckets, as bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sums<'a>(pub(crate) &'a [u8]);
-
-impl Sums<'_> {
-    pub(crate) fn of(self, bucket: usize) -> u32 {
-        let bytes = &self.0[4 * bucket..4 * bucket + 4];
-        u32::from_le_bytes(bytes.try_into().expect("four bytes"))
-    }
 }
 
 /// Words that were checked to be sound.
@@ -101,6 +88,10 @@ impl<'a> Words<'a> {
         }
         let bytes = reader.take(reader.left() - ahead.left())?;
         Ok(Words { bytes, count })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Rumor<'a>> + use<'a> {
@@ -127,8 +118,9 @@ impl<'a> Message<'a> {
                 out.put_addr(*addr);
             }
             Message::Gossip | Message::Who => {}
-            Message::Digest { sum, me } => {
+            Message::Digest { sum, bits, me } => {
                 out.put_u64(*sum);
+                out.push(*bits);
                 me.write(out);
             }
             Message::Hello { me } | Message::Join { me } => me.write(out),
@@ -137,10 +129,12 @@ impl<'a> Message<'a> {
                 out.put_u32(*life);
                 out.put_addr(*addr);
             }
-            Message::Buckets { sums } => out.extend_from_slice(sums.0),
-            Message::Words { mask, reply, words } => {
-                out.extend_from_slice(mask);
-                out.push(u8::from(*reply));
+            Message::Buckets { sums } => sums.write(out),
+            Message::Words { answer, words } => {
+                match answer {
+                    Some(mask) => mask.write(out),
+                    None => out.push(0),
+                }
                 words.write(out);
             }
             Message::Want { bytes } | Message::Give { bytes } | Message::Keys { bytes } => {
@@ -159,17 +153,25 @@ impl<'a> Message<'a> {
             3 => Message::Nack { seq: reader.u32()? },
             4 => Message::Ask { seq: reader.u32()?, id: reader.id()?, addr: reader.addr()? },
             5 => Message::Gossip,
-            6 => Message::Digest { sum: reader.u64()?, me: introduction(reader, from)? },
+            6 => {
+                let (sum, bits) = (reader.u64()?, read_bits(reader)?);
+                Message::Digest { sum, bits, me: introduction(reader, from)? }
+            }
             7 => Message::Who,
             8 => Message::Hello { me: introduction(reader, from)? },
             10 => Message::Join { me: introduction(reader, from)? },
             11 => Message::Welcome { words: Words::read(reader)? },
             12 => Message::Taken { life: reader.u32()?, addr: reader.addr()? },
-            13 => Message::Buckets { sums: Sums(reader.take(4 * BUCKETS)?) },
+            13 => Message::Buckets { sums: Sums::read(reader)? },
             14 => {
-                let mask = reader.take(BUCKETS / 8)?.try_into().expect("so many were taken");
-                let reply = reader.byte()? == 1;
-                Message::Words { mask, reply, words: Words::read(reader)? }
+                let mut ahead = reader.clone();
+                let answer = if ahead.byte()? == 0 {
+                    *reader = ahead;
+                    None
+                } else {
+                    Some(Mask::read(reader)?)
+                };
+                Message::Words { answer, words: Words::read(reader)? }
             }
             15 => Message::Want { bytes: reader.take(reader.left())? },
             16 => Message::Give { bytes: reader.take(reader.left())? },

@@ -14,8 +14,9 @@
 //! again in another. A newcomer takes a place of chance in what is left of the round. So no member
 //! waits longer than two rounds, and who probes whom is as good as random.
 //!
-//! **Sums.** The members are summed up in 256 buckets by their ids. When two sums differ, what the
-//! two members know differs, and in which of the 256; nothing else needs to be compared.
+//! **Sums.** The members are summed up, ourselves among them, in about as many buckets as there
+//! are. When two sums differ, what the two members know differs, and nothing else needs to be
+//! compared: see `sums.rs`.
 
 use std::collections::VecDeque;
 
@@ -23,9 +24,9 @@ use hashbrown::HashTable;
 
 use crate::clock::Micros;
 use crate::lane::UNTOLD;
-use crate::message::BUCKETS;
 use crate::peer::{Peer, fingerprint};
 use crate::rng::{Rng, mix};
+use crate::sums::{BITS_MAX, BITS_MIN, Sums};
 use crate::types::{Incarnation, NodeId, State};
 
 /// How many buried members are remembered.
@@ -37,7 +38,7 @@ const ZONES_MAX: usize = 256;
 ///
 /// * Every peer has a seat: in the roster if it is a member, else among those who are gone.
 /// * `cursor` is a place of the roster or its end.
-/// * Bucket `b` is the XOR of the fingerprints of the members with that bucket.
+/// * The sums are those of the members, and of our own fingerprint.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
     slots: Vec<Peer>,
@@ -47,8 +48,10 @@ pub(crate) struct Peers {
     cursor: usize,
     gone: Vec<u32>,
     zones: Vec<Box<str>>,
-    sums: Box<[u32; BUCKETS]>,
+    sums: Sums,
     sum: u64,
+    /// What we add to the sums ourselves: 0 if nothing.
+    own: (NodeId, u64),
     tombs: Tombs,
 }
 
@@ -63,10 +66,6 @@ fn hash(id: NodeId) -> u64 {
     mix(id.0)
 }
 
-pub(crate) fn bucket(id: NodeId) -> usize {
-    hash(id) as usize % BUCKETS
-}
-
 impl Peers {
     pub(crate) fn new() -> Peers {
         Peers {
@@ -77,8 +76,9 @@ impl Peers {
             cursor: 0,
             gone: Vec::new(),
             zones: vec!["".into()],
-            sums: Box::new([0; BUCKETS]),
+            sums: Sums::new(BITS_MIN),
             sum: 0,
+            own: (NodeId(0), 0),
             tombs: Tombs::default(),
         }
     }
@@ -124,6 +124,10 @@ impl Peers {
             self.slots[slot as usize] = peer;
             slot
         } else {
+            // Room for twice as many would be the larger part of it all.
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(self.slots.len() / 4 + 8);
+            }
             self.slots.push(peer);
             self.slots.len() as u32 - 1
         };
@@ -131,6 +135,9 @@ impl Peers {
         self.index.insert_unique(hash(id), slot, |slot| hash(slots[*slot as usize].id));
         self.sit(slot, rng);
         self.toggle(slot);
+        if self.roster.len() >> self.sums.bits() > 0 {
+            self.sum_up_finer();
+        }
         slot
     }
 
@@ -287,10 +294,30 @@ impl Peers {
         &self.zones[usize::from(zone)]
     }
 
-    /// Adds a fingerprint to the sums, or takes it out: it is the same.
-    pub(crate) fn toggle_sum(&mut self, id: NodeId, fingerprint: u64) {
+    /// What we add to the sums ourselves from now on.
+    pub(crate) fn set_own(&mut self, id: NodeId, fingerprint: u64) {
+        let (before, old) = std::mem::replace(&mut self.own, (id, fingerprint));
+        self.toggle_sum(before, old);
+        self.toggle_sum(id, fingerprint);
+    }
+
+    fn toggle_sum(&mut self, id: NodeId, fingerprint: u64) {
         self.sum ^= fingerprint;
-        self.sums[bucket(id)] ^= fingerprint as u32;
+        self.sums.toggle(id, fingerprint);
+    }
+
+    /// There are as many members as buckets: from now on there are twice as many buckets.
+    fn sum_up_finer(&mut self) {
+        if self.sums.bits() == BITS_MAX {
+            return;
+        }
+        self.sums = Sums::new(self.sums.bits() + 1);
+        self.sum = 0;
+        let (id, fingerprint) = self.own;
+        self.toggle_sum(id, fingerprint);
+        for place in 0..self.roster.len() {
+            self.toggle(self.roster[place]);
+        }
     }
 
     fn toggle(&mut self, slot: u32) {
@@ -304,7 +331,7 @@ impl Peers {
         self.sum
     }
 
-    pub(crate) fn sums(&self) -> &[u32; BUCKETS] {
+    pub(crate) fn sums(&self) -> &Sums {
         &self.sums
     }
 
@@ -317,6 +344,7 @@ impl Peers {
             + (self.free.capacity() + self.roster.capacity() + self.gone.capacity()) * 4
             + self.tombs.index.allocation_size()
             + self.tombs.order.capacity() * 8
+            + self.sums.memory()
             + more.sum::<usize>()
     }
 
@@ -337,8 +365,7 @@ impl Peers {
             }
         }
         assert_eq!(sum, self.sum, "the sum is that of the members");
-        let buckets = self.sums.iter().fold(0, |sum, bucket| sum ^ bucket);
-        assert_eq!(buckets, self.sum as u32, "the buckets add up to the sum");
+        assert_eq!(self.sums.total(), self.sum as u32, "the buckets add up to the sum");
         assert!(self.tombs.order.len() <= TOMBS_MAX);
     }
 }

@@ -195,7 +195,7 @@ impl Swim {
             broadcasts: 0,
             told: UNTOLD,
         };
-        peers.toggle_sum(id, fingerprint(id, incarnation, 0));
+        peers.set_own(id, fingerprint(id, incarnation, 0));
         let probing = Probing::new(&mut rng, &config);
         let mut swim = Swim {
             broadcasts: Parcels::new(config.broadcast_bytes_max),
@@ -459,14 +459,11 @@ impl Swim {
 
     /// Changes our own incarnation, and the sum with it.
     fn change_me(&mut self, change: impl FnOnce(&mut Me)) {
-        let print = |me: &Me| {
-            let counts = matches!(me.phase, Phase::Member);
-            if counts { fingerprint(me.node.id, me.incarnation, me.metadata.version) } else { 0 }
-        };
-        let id = self.me.node.id;
-        self.peers.toggle_sum(id, print(&self.me));
         change(&mut self.me);
-        self.peers.toggle_sum(id, print(&self.me));
+        let Me { node, incarnation, phase, metadata, .. } = &self.me;
+        let counts = matches!(phase, Phase::Member);
+        let print = if counts { fingerprint(node.id, *incarnation, metadata.version) } else { 0 };
+        self.peers.set_own(node.id, print);
     }
 
     fn is_me(&self, addr: SocketAddr) -> bool {

@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use super::{Phase, Swim};
 use crate::clock::{Micros, micros};
 use crate::effect::{Effect, Event};
-use crate::message::{BUCKETS, Message, Words, WordsOut};
+use crate::message::{Message, Words, WordsOut};
 use crate::packet::Envelope;
 use crate::rumor::Rumor;
 use crate::types::{NodeId, State};
@@ -309,8 +309,8 @@ impl Swim {
             let (id, state) = (word.id, State::Failed);
             let mut words = WordsOut::default();
             words.push(&Rumor { id, incarnation, state, card: None, accusers: Default::default() });
-            let (mask, words) = ([0; BUCKETS / 8], words.as_words());
-            self.stream(card.addr, &Message::Words { mask, reply: false, words }, out);
+            let words = words.as_words();
+            self.stream(card.addr, &Message::Words { answer: None, words }, out);
         }
     }
 }

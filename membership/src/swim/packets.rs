@@ -104,7 +104,7 @@ impl Swim {
             Message::Nack { seq } => self.nacked(*seq),
             Message::Ask { seq, id, addr } => self.asked(from, *seq, *id, *addr, out),
             Message::Gossip => self.greet(sender, from, out),
-            Message::Digest { sum, me } => self.compare(sender, *sum, me, out),
+            Message::Digest { sum, bits, me } => self.compare(sender, *sum, *bits, me, out),
             Message::Who => {
                 if let Some(from) = from {
                     self.introduce(from, out);
@@ -119,10 +119,8 @@ impl Swim {
             Message::Join { me } => self.let_in(me, out),
             Message::Welcome { words } => self.welcomed(sender, words, out),
             Message::Taken { addr, .. } => self.refused_entry(*addr, out),
-            Message::Buckets { sums } => self.compare_buckets(sender, *sums, out),
-            Message::Words { mask, reply, words } => {
-                self.merge(sender, mask, *reply, words, out);
-            }
+            Message::Buckets { sums } => self.compare_buckets(sender, sums, out),
+            Message::Words { answer, words } => self.merge(sender, answer.as_ref(), words, out),
             Message::Want { bytes } => self.give(sender, bytes, out),
             Message::Give { bytes } => self.given(sender, bytes, base, out)?,
             Message::Keys { bytes } => self.hear_keys(bytes, out)?,

@@ -8,10 +8,13 @@
 //!
 //! ```text
 //!     A ── Digest: the sum of all, a word about A ──► B     equal: that was it
-//!     A ◄── Buckets: 256 sums ───────────────────── B     else, by stream
+//!     A ◄── Buckets: sums of parts, see sums.rs ──── B     else, by stream
 //!     A ── Words: all of the buckets that differ ──► B
-//!     A ◄── Words: the same of B ────────────────── B
+//!     A ◄── Words: what B knows beside them ───────── B
 //! ```
+//!
+//! Where a few differ, few buckets tell which. Whoever is new asks for more of them, and so does
+//! whoever has found that it differs in much.
 //!
 //! The words are believed by the same rules as any others. A member that has failed is in them,
 //! too, so that both sides of a healed partition hear what the other thinks of them, and object.
@@ -25,19 +28,39 @@ use std::net::SocketAddr;
 use super::{Phase, Swim};
 use crate::clock::{Micros, micros};
 use crate::effect::Effect;
-use crate::message::{BUCKETS, Mask, Message, Sums, Words, WordsOut};
+use crate::message::{Message, Words, WordsOut};
 use crate::packet::Envelope;
-use crate::peers::bucket;
 use crate::rumor::Rumor;
+use crate::sums::{BITS_MIN, Mask, Sums, bucket};
 use crate::suspicion::log2;
 use crate::types::{NodeId, State};
 
 /// With fewer members than this, all their words are less than the sums.
 const FEW: usize = 40;
 /// The most bytes of words in one message; more messages follow.
-const WORDS_BYTES_MAX: usize = 60_000;
+const WORDS_BYTES_MAX: usize = 1 << 18;
+/// Who differs from another in more buckets than this probably differs from all.
+const MANY: usize = 32;
 /// The shortest time between two comparisons of a member that has found differences.
 const EAGER: Micros = 1_000_000;
+
+/// Peers of whom the other knows what we know, by slot.
+#[derive(Debug, Default)]
+struct Known(Vec<u64>);
+
+impl Known {
+    fn add(&mut self, slot: u32) {
+        let word = slot as usize / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (slot % 64);
+    }
+
+    fn has(&self, slot: u32) -> bool {
+        self.0.get(slot as usize / 64).is_some_and(|word| word & 1 << (slot % 64) != 0)
+    }
+}
 
 impl Swim {
     /// How often this cluster compares: more rarely the larger it is.
@@ -54,19 +77,24 @@ impl Swim {
     }
 
     pub(super) fn sync(&mut self, out: &mut Vec<Effect>) {
+        if self.me.phase == Phase::Member {
+            let drawn = self.peers.draw(1, &mut self.rng, |peer| peer.state == State::Alive);
+            if let Some(slot) = drawn.first() {
+                let to = self.peers.at(*slot).addr();
+                self.send_digest(to, None, out);
+            }
+        }
         let period = self.sync_period();
         // Not all at once, whatever has started all at once.
         let rest = self.sync_rest.min(period);
         self.sync_at = self.now() + rest / 2 + self.rng.below(rest);
         self.sync_rest = (2 * rest).min(period);
-        if self.me.phase != Phase::Member {
-            return;
-        }
-        let drawn = self.peers.draw(1, &mut self.rng, |peer| peer.state == State::Alive);
-        if let Some(slot) = drawn.first() {
-            let to = self.peers.at(*slot).addr();
-            self.send_digest(to, None, out);
-        }
+    }
+
+    /// In how many buckets we want to compare: in many while there is probably much to learn.
+    fn sums_bits(&self) -> u8 {
+        let eager = self.sync_rest < self.sync_period();
+        if eager { self.peers.sums().bits() } else { BITS_MIN }
     }
 
     pub(super) fn send_digest(
@@ -76,7 +104,8 @@ impl Swim {
         out: &mut Vec<Effect>,
     ) {
         let mut packet = Envelope::begin(&self.keyring);
-        let message = Message::Digest { sum: self.peers.sum(), me: self.my_word() };
+        let (sum, bits) = (self.peers.sum(), self.sums_bits());
+        let message = Message::Digest { sum, bits, me: self.my_word() };
         message.write(self.me.node.id, &mut packet);
         self.post(to, packet, about, out);
     }
@@ -86,6 +115,7 @@ impl Swim {
         &mut self,
         sender: NodeId,
         sum: u64,
+        bits: u8,
         word: &Rumor<'_>,
         out: &mut Vec<Effect>,
     ) {
@@ -96,98 +126,103 @@ impl Swim {
         }
         let Some(card) = word.card else { return };
         if self.peers.members() < FEW {
-            let mask = [u8::MAX; BUCKETS / 8];
-            self.send_words(card.addr, &mask, true, out);
+            self.send_words(card.addr, &Mask::all(), true, &Known::default(), out);
             return;
         }
-        let sums: Vec<u8> = self.peers.sums().iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        self.stream(card.addr, &Message::Buckets { sums: Sums(&sums) }, out);
+        let sums = self.peers.sums().folded(bits.max(self.sums_bits()));
+        self.stream(card.addr, &Message::Buckets { sums }, out);
     }
 
     /// Another has told its sums.
-    pub(super) fn compare_buckets(
+    pub(super) fn compare_buckets(&mut self, sender: NodeId, sums: &Sums, out: &mut Vec<Effect>) {
+        let Some(slot) = self.peers.find(sender) else { return };
+        let (mask, count) = self.peers.sums().differing(sums);
+        if count > 0 && self.me.phase == Phase::Member {
+            if count > MANY {
+                // Where much is different, others probably know more still.
+                self.sync_eagerly();
+            }
+            let to = self.peers.at(slot).addr();
+            self.send_words(to, &mask, true, &Known::default(), out);
+        }
+    }
+
+    /// Sends the words of these buckets, but for those that are known. If it `asks`, the other is
+    /// to tell what it knows beside them, part by part: what it knows of a bucket once all words of
+    /// this have gone.
+    fn send_words(
         &mut self,
-        sender: NodeId,
-        sums: Sums<'_>,
+        to: SocketAddr,
+        mask: &Mask,
+        asks: bool,
+        known: &Known,
         out: &mut Vec<Effect>,
     ) {
-        let Some(slot) = self.peers.find(sender) else { return };
-        let mut mask: Mask = [0; BUCKETS / 8];
-        let mut differ = 0;
-        for (place, sum) in self.peers.sums().iter().enumerate() {
-            if *sum != sums.of(place) {
-                mask[place / 8] |= 1 << (place % 8);
-                differ += 1;
+        let all = self.peers.roster().iter().chain(self.peers.gone()).copied();
+        let all = all.filter(|slot| !known.has(*slot));
+        let all = all.map(|slot| (bucket(self.peers.at(slot).id, mask.bits()), slot));
+        let mut told: Vec<(usize, u32)> = all.filter(|(bucket, _)| mask.has(*bucket)).collect();
+        told.sort_unstable();
+        let mut words = WordsOut::default();
+        if mask.has(bucket(self.me.node.id, mask.bits())) {
+            words.push(&self.my_word());
+        }
+        let mut from = 0;
+        for (bucket, slot) in told {
+            if words.bytes.len() > WORDS_BYTES_MAX {
+                let part = asks.then(|| mask.part(from, bucket));
+                from = bucket;
+                let words = std::mem::take(&mut words);
+                self.stream(to, &Message::Words { answer: part, words: words.as_words() }, out);
             }
+            let member = self.peers.at(slot).state.is_member();
+            words.push(&self.word(slot, member));
         }
-        if differ > 0 && self.me.phase == Phase::Member {
-            self.sync_eagerly_if(differ);
-            let to = self.peers.at(slot).addr();
-            self.send_words(to, &mask, true, out);
-        }
-    }
-
-    /// Where much is different, others probably know more still.
-    fn sync_eagerly_if(&mut self, differ: usize) {
-        if differ > BUCKETS / 8 {
-            self.sync_eagerly();
-        }
-    }
-
-    /// Sends all words of these buckets.
-    fn send_words(&mut self, to: SocketAddr, mask: &Mask, reply: bool, out: &mut Vec<Effect>) {
-        let wanted = |id: NodeId| {
-            let bucket = bucket(id);
-            mask[bucket / 8] & 1 << (bucket % 8) != 0
-        };
-        let mut messages = vec![WordsOut::default()];
-        if wanted(self.me.node.id) {
-            messages[0].push(&self.my_word());
-        }
-        for slot in self.peers.roster().iter().chain(self.peers.gone()) {
-            if !wanted(self.peers.at(*slot).id) {
-                continue;
-            }
-            let member = self.peers.at(*slot).state.is_member();
-            let last = messages.last_mut().expect("there is one");
-            last.push(&self.word(*slot, member));
-            if last.bytes.len() > WORDS_BYTES_MAX {
-                messages.push(WordsOut::default());
-            }
-        }
-        let count = messages.len();
-        for (place, words) in messages.iter().enumerate() {
-            // The answer covers all, so it is asked for once.
-            let reply = reply && place + 1 == count;
-            let message = Message::Words { mask: *mask, reply, words: words.as_words() };
-            self.stream(to, &message, out);
-        }
+        let part = asks.then(|| mask.part(from, 1 << mask.bits()));
+        self.stream(to, &Message::Words { answer: part, words: words.as_words() }, out);
     }
 
     /// Words of another member have come.
     pub(super) fn merge(
         &mut self,
         sender: NodeId,
-        mask: &Mask,
-        reply: bool,
+        answer: Option<&Mask>,
         words: &Words<'_>,
         out: &mut Vec<Effect>,
     ) {
         // Whoever learns of more members than it knows is new itself: the others know them, and it
         // would take a newcomer a minute to tell them all again.
-        let strangers = words.iter().filter(|word| self.peers.find(word.id).is_none()).count();
-        self.hushed = strangers > self.peers.members();
+        let members = self.peers.members();
+        self.hushed = words.len() > members
+            && words.iter().filter(|word| self.peers.find(word.id).is_none()).count() > members;
+        let mut known = Known::default();
         for word in words.iter() {
             self.hear(&word, sender, out);
+            if let Some(slot) = self.peers.find(word.id)
+                && answer.is_some()
+                && self.says_nothing_new(slot, &word)
+            {
+                known.add(slot);
+            }
         }
         self.hushed = false;
-        if reply
+        if let Some(mask) = answer
             && self.me.phase == Phase::Member
             && let Some(slot) = self.peers.find(sender)
         {
             let to = self.peers.at(slot).addr();
-            self.send_words(to, mask, false, out);
+            self.send_words(to, mask, false, &known, out);
         }
+    }
+
+    /// Whether our own word about a peer would tell nothing to whoever has told us this one.
+    fn says_nothing_new(&self, slot: u32, theirs: &Rumor<'_>) -> bool {
+        let ours = self.peers.at(slot);
+        // Of a suspect there may be accusers to tell.
+        ours.state != State::Suspect
+            && ours.state == theirs.state
+            && ours.incarnation == theirs.incarnation
+            && theirs.card.is_none_or(|card| card.version >= ours.version())
     }
 
     /// Tries to reach one of those who are lost.
