@@ -77,8 +77,11 @@ impl Swim {
         }
     }
 
-    /// Asks the next seeds.
+    /// Asks the next seeds, unless we are about to leave.
     fn try_seeds(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.me.phase, Phase::Leaving { .. }) {
+            return;
+        }
         let count = self.joining.seeds.len();
         for _ in 0..SEEDS_AT_ONCE.min(count) {
             let seed = self.joining.seeds[self.joining.place % count];

@@ -103,7 +103,8 @@ impl Swim {
             Message::Gossip => self.greet(sender, from, out),
             Message::Digest { sum, me } => self.compare(sender, *sum, me, out),
             Message::Who => {
-                if let Some(from) = from {
+                // Who leaves has no more to say to somebody who does not know it.
+                if let Some(from) = from.filter(|_| self.is_member()) {
                     self.introduce(from, out);
                 }
             }
