@@ -204,7 +204,7 @@ impl Swim {
         let ours = self.me.incarnation;
         let known = words.iter().find(|word| word.id == id && word.state.is_member());
         if first && self.joining.knocks == 1 && known.is_some_and(|it| it.incarnation == ours) {
-            self.begin_life(ours.life, out);
+            self.begin_life(ours, out);
         }
         if first {
             self.event(Event::Admitted { by }, out);

@@ -79,7 +79,9 @@ impl<'a> Script<'a> {
     pub(crate) fn id(&mut self) -> Option<NodeId> {
         let byte = self.byte()?;
         Some(match byte {
-            0..240 => NodeId(u64::from(byte % POOL) + 1),
+            // Much of what is worth hearing is about the one who hears it.
+            0..32 => NodeId(1),
+            32..240 => NodeId(u64::from(byte % POOL) + 1),
             _ => NodeId(self.large()?),
         })
     }
