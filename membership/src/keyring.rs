@@ -34,6 +34,11 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// The most keys of a ring.
 pub const KEYS_MAX: usize = 8;
 
+/// What stands before the keys of a ring.
+const RING_HEAD_BYTES: usize = 10;
+/// A ring with a higher number is nobody's: after the last that can be told there would be none.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// A key of 32 bytes, which are nobody's business.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; 32]);
@@ -121,6 +126,9 @@ impl Keyring {
         if self.is_empty() {
             return Err(Error::Keys("a cluster without keys cannot get its first while it runs"));
         }
+        if self.number >= NUMBER_MAX {
+            return Err(Error::Keys("there is no ring after this one"));
+        }
         match step {
             KeyStep::Add(key) => {
                 let name = key.fingerprint();
@@ -153,26 +161,34 @@ impl Keyring {
         bytes
     }
 
-    /// Takes a ring from another member, if it is newer. Of two with one number, made at once by
-    /// two operators, the one with the larger bytes stays.
-    pub(crate) fn adopt(&mut self, bytes: &[u8]) -> Result<bool> {
-        let wrong = |offset, what| Err(Error::Packet { offset, what });
-        if self.is_empty() || bytes.len() < 10 {
+    /// Says what is wrong with a ring from another member, whose bytes begin at `base` of a packet.
+    pub(crate) fn check(&self, bytes: &[u8], base: usize) -> Result<()> {
+        let wrong = |offset, what| Err(Error::Packet { offset: base + offset, what });
+        if self.is_empty() || bytes.len() < RING_HEAD_BYTES {
             return wrong(0, "a ring of keys that is none");
         }
-        let number = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+        if number_of(bytes) > NUMBER_MAX {
+            return wrong(0, "a ring's number out of bounds");
+        }
         let (count, primary) = (usize::from(bytes[8]), usize::from(bytes[9]));
-        if count > KEYS_MAX || primary >= count || bytes.len() != 10 + 32 * count {
+        if count > KEYS_MAX || primary >= count || bytes.len() != RING_HEAD_BYTES + 32 * count {
             return wrong(8, "a ring of keys that is none");
         }
+        Ok(())
+    }
+
+    /// Takes a ring that was [checked](Keyring::check), if it is newer. Of two with one number,
+    /// made at once by two operators, the one with the larger bytes stays.
+    pub(crate) fn adopt(&mut self, bytes: &[u8]) -> bool {
+        let (number, primary) = (number_of(bytes), usize::from(bytes[9]));
         if (number, bytes) <= (self.number, &self.write()[..]) {
-            return Ok(false);
+            return false;
         }
-        let keys = bytes[10..].chunks_exact(32);
+        let keys = bytes[RING_HEAD_BYTES..].chunks_exact(32);
         let keys = keys.map(|key| Key(key.try_into().expect("a chunk has 32 bytes")));
         self.keys = keys.map(|key| (key.fingerprint(), key)).collect();
         (self.number, self.primary) = (number, primary);
-        Ok(true)
+        true
     }
 
     /// A number that no other packet has.
@@ -215,5 +231,32 @@ impl Keyring {
             let (nonce, tag) = (XNonce::from(nonce), Tag::from(tag));
             cipher.decrypt_inout_detached(&nonce, authenticated, body.into(), &tag).is_ok()
         })
+    }
+}
+
+/// The number of a ring.
+fn number_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Whoever has the key can say which ring comes next. If it names the last number that there
+    // is, a step after it must not bring anybody down, nor go round to a ring that all call old.
+    #[test]
+    fn no_ring_has_a_number_that_none_comes_after() {
+        let mut ring = Keyring::new(vec![Key::new([1; 32])], NodeId(1), 1).unwrap();
+        let mut bytes = ring.write();
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let what = "a ring's number out of bounds";
+        assert_eq!(ring.check(&bytes, 9), Err(Error::Packet { offset: 9, what }));
+        bytes[..8].copy_from_slice(&NUMBER_MAX.to_le_bytes());
+        assert_eq!(ring.check(&bytes, 9), Ok(()));
+        assert!(ring.adopt(&bytes) && !ring.adopt(&bytes));
+        let refused = ring.turn(KeyStep::Add(Key::new([2; 32])));
+        assert_eq!(refused, Err(Error::Keys("there is no ring after this one")));
+        assert_eq!(ring.number(), NUMBER_MAX);
     }
 }

@@ -15,12 +15,15 @@
 //! what it leaves is theirs. In a library with one queue a cluster whose members come and go
 //! delivers no broadcasts for as long as they do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 /// Not in the lane.
 pub(crate) const UNTOLD: u8 = u8::MAX;
+
+/// So many stale places are not worth a look.
+const SPARE: usize = 64;
 
 /// What came of a key that a packet was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +42,14 @@ pub(crate) enum Offer {
 pub(crate) struct Taken(Vec<(u32, usize)>);
 
 /// Keys by how often they were told.
+///
+/// * After each [`prune`](Lane::prune) about half of the places are stale at most, and [`SPARE`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
     buckets: Vec<VecDeque<u32>>,
     len: usize,
+    /// How many places were left when it was looked for stale ones the last time.
+    pruned: usize,
 }
 
 impl Lane {
@@ -71,6 +78,28 @@ impl Lane {
     /// Adds a key as if it had been told so often. Its place before that is stale then.
     pub(crate) fn push_told(&mut self, key: u32, told: u8) {
         self.put(key, usize::from(told));
+    }
+
+    /// Takes stale places out when they may be many: what comes again and again must not pile up
+    /// while no packet is sent. `stands` says how often a key was told, [`UNTOLD`] if it is not to
+    /// be told. Costs little, as it looks only when there are twice as many as the last time.
+    pub(crate) fn prune(&mut self, stands: impl Fn(u32) -> u8) {
+        if self.len <= 2 * self.pruned + SPARE {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for (told, bucket) in self.buckets.iter_mut().enumerate() {
+            // The last of several places is the one that a slot has which was used again.
+            let mut sound = VecDeque::new();
+            for key in std::mem::take(bucket).into_iter().rev() {
+                if usize::from(stands(key)) == told && seen.insert(key) {
+                    sound.push_front(key);
+                }
+            }
+            *bucket = sound;
+        }
+        self.len = self.buckets.iter().map(VecDeque::len).sum();
+        self.pruned = self.len;
     }
 
     /// Offers keys to a packet until it is full. `offer` is given each with how often it was told.
@@ -169,6 +198,13 @@ impl Parcels {
                 self.dropped += 1;
                 self.clear(slot);
             }
+        }
+        let slots = &self.slots;
+        self.lane.prune(|slot| slots[slot as usize].as_ref().map_or(UNTOLD, |parcel| parcel.told));
+        if self.order.len() > 2 * slots.len() + SPARE {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(slot, serial)| self.holds(*slot, *serial));
+            self.order = order;
         }
     }
 
@@ -281,6 +317,28 @@ mod tests {
         assert_eq!(packets(&mut lane, 2, 10), [[1, 2], [1, 2]]);
     }
 
+    // A member that comes and goes all the time is one member, however long no packet is sent.
+    #[test]
+    fn what_comes_again_and_again_has_one_place() {
+        let (mut lane, stands) = (Lane::default(), |key| [0, 1, UNTOLD][key as usize]);
+        lane.push_told(1, 1);
+        for _ in 0..1000 {
+            (0..3).for_each(|key| lane.push(key));
+            lane.prune(stands);
+            assert!(lane.len() <= SPARE + 4, "{} places", lane.len());
+        }
+        lane.pruned = 0;
+        (0..SPARE).for_each(|_| lane.push(0));
+        lane.prune(stands);
+        assert_eq!(lane.buckets, [[0], [1]]);
+        let mut parcels = Parcels::new(100);
+        parcels.put(0, Bytes::from_static(b"stays"));
+        (0..1000).for_each(|number| parcels.put(1 + number % 2, Bytes::from_static(b"goes")));
+        let most = 2 * parcels.slots.len() + SPARE;
+        assert!(parcels.order.len() <= most && parcels.len() <= most, "{}", parcels.order.len());
+        assert_eq!(told(&mut parcels, 1), [&b"stays"[..], b"goes", b"goes"]);
+    }
+
     // A broadcast that fell out must not leave its memory behind.
     #[test]
     fn parcels_are_bounded_and_the_oldest_fall_out() {
@@ -289,7 +347,9 @@ mod tests {
             parcels.put(subject, Bytes::from(vec![subject as u8; 10]));
         }
         assert_eq!((parcels.bytes, parcels.dropped, parcels.slots.len()), (100, 990, 11));
-        let told: Vec<u8> = told(&mut parcels, 1).iter().map(|bytes| bytes[0]).collect();
+        let mut told: Vec<u8> = told(&mut parcels, 1).iter().map(|bytes| bytes[0]).collect();
+        // Those that nobody has heard are told in any order: a slot may keep its former place.
+        told.sort_unstable();
         assert_eq!(told, (990..1000).map(|subject| subject as u8).collect::<Vec<_>>());
         assert_eq!((parcels.bytes, parcels.is_empty(), parcels.order.len()), (0, true, 0));
     }

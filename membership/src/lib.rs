@@ -168,6 +168,9 @@ mod stable;
 
 mod rng;
 
+#[cfg(any(test, fuzzing))]
+pub mod spelling;
+
 #[cfg(feature = "runtime")]
 pub mod runtime;
 

@@ -7,7 +7,7 @@
 //! ```text
 //!     member 8, life 4, since varint, version varint, count varint, then for each entry
 //!         key      varint, bytes
-//!         version  varint
+//!         version  varint            1 or more
 //!         value    0 if it was removed; else 1, varint, bytes
 //! ```
 //!
@@ -184,6 +184,10 @@ impl<'a> Delta<'a> {
         for _ in 0..count {
             let key = reader.text(KEY_BYTES_MAX, "a key of too many bytes")?;
             let entry_version = reader.number(version, "an entry newer than its delta")?;
+            // No copy would have it, so that some would know it and others never.
+            if entry_version == 0 {
+                return reader.wrong("an entry of no version");
+            }
             let value = match reader.byte()? {
                 0 => None,
                 1 => Some(reader.slice(1 << 20, "a value of too many bytes")?),
@@ -263,6 +267,20 @@ mod tests {
         assert!(from.entries.len() == TOMBSTONES_MAX + 1 && from.floor > since);
         assert_eq!(catch_up(&from, &mut to, since).unwrap().len(), TOMBSTONES_MAX + 10);
         assert!(same(&from, &to));
+    }
+
+    // An entry that no copy of a copy would have splits the cluster for good: sums are the same.
+    #[test]
+    fn an_entry_without_a_version_is_refused() {
+        let mut from = Metadata::default();
+        from.set("a", value("1"), MAX).unwrap();
+        let mut bytes = from.delta(NodeId(1), 2, 0);
+        assert!(Delta::read(&mut Reader::new(&bytes, 0)).is_ok());
+        let place = bytes.len() - 4;
+        assert_eq!(std::mem::take(&mut bytes[place]), 1);
+        let what = "an entry of no version";
+        let refused = Delta::read(&mut Reader::new(&bytes, 0));
+        assert_eq!(refused, Err(Error::Packet { offset: place + 1, what }));
     }
 
     // What a member may write is bounded, and so is what it may make others keep.

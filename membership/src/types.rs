@@ -55,12 +55,18 @@ impl Incarnation {
         Incarnation { life, count: 0 }
     }
 
-    /// The lowest that is higher than this one.
+    /// The lowest that is higher than this one; the last stays what it is.
     pub(crate) fn next(self) -> Incarnation {
-        match self.count.checked_add(1) {
-            Some(count) => Incarnation { count, ..self },
-            None => Incarnation::first(self.life.saturating_add(1)),
+        match (self.count.checked_add(1), self.life.checked_add(1)) {
+            (Some(count), _) => Incarnation { count, ..self },
+            (None, Some(life)) => Incarnation::first(life),
+            (None, None) => self,
         }
+    }
+
+    /// The first of the life after this one; in the last life, the next.
+    pub(crate) fn next_life(self) -> Incarnation {
+        self.life.checked_add(1).map_or_else(|| self.next(), Incarnation::first)
     }
 }
 

@@ -1,11 +1,12 @@
-//! The decoders of a storage crate under libFuzzer, for as long as one likes.
+//! The decoders of a crate under libFuzzer, for as long as one likes.
 //!
 //! libFuzzer keeps the inputs that reach code no input has reached before, and mutates those. It
 //! learns what is reached from counters that the compiler puts into our code; the flags for that
 //! are [`COVERAGE`], and work on a stable toolchain because no sanitizer is asked for. All is built
 //! below `<target>/fuzz`, apart from everything else, for the flags change every dependency.
 //!
-//! What is fuzzed, and what must hold, is in each crate's `fuzz` and `tests/suite/fuzz`.
+//! What is fuzzed, and what must hold, is in each crate's `fuzz` and the `tests/suite/fuzz` that it
+//! names.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +28,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Ccodegen-units=1 --cfg fuzzing";
 
 /// The crates with a fuzzer, which lies in a workspace of its own below each.
-pub(crate) const TARGETS: [&str; 4] = ["wal", "btree", "lsm", "raft"];
+pub(crate) const TARGETS: [&str; 5] = ["wal", "btree", "lsm", "raft", "membership"];
 
 /// Inputs, in bytes: a log of a few small segments. Seconds for one of them; MiB for all.
 const LIMITS: &str = "-max_len=65536 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1";

@@ -6,9 +6,9 @@
 //! the ones after it, so that one run tells everything that is wrong; a step that cannot run here
 //! says so by name and is never counted as passed.
 //!
-//! Two more are for those who touch storage: [`loom`](test::loom) tries out every order of its
-//! threads and is a step of the tests as well, [`fuzz`] throws bytes at its decoders for as long
-//! as you like.
+//! Two more are for those who touch storage and protocols: [`loom`](test::loom) tries out every
+//! order of threads and is a step of the tests as well, [`fuzz`] throws bytes at decoders for as
+//! long as you like.
 //!
 //! Deliberately absent: caching, parallel steps, configuration. Cargo has the first two, and the
 //! list is short enough to be read.
@@ -28,8 +28,9 @@ chores:
   test --fast    format, clippy and every test against the dev build; no docs, no deny
   test --slow    as test, and the slow tests too (SLOW=1)
   loom           the models of what threads share, alone
-  fuzz wal|btree|lsm [--seconds N]
-                 a store's decoders under libFuzzer, for ten minutes unless told otherwise
+  fuzz wal|btree|lsm|raft|membership [--seconds N]
+                 what a crate is handed from outside under libFuzzer, for ten minutes unless told
+                 otherwise
   mutants [TEXT] [--seconds N]
                  protocol bugs put into the consensus core on purpose, each hunted by the simulator
                  for ten minutes at most; TEXT,TEXT choose by name, `unfound` those

@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// How far the others are away
     #[arg(long, value_enum, default_value = "lan")]
     profile: Profile,
+    /// Probe by datagrams alone, where streams cannot be had
+    #[arg(long)]
+    no_stream_probes: bool,
     /// Print a JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -62,16 +65,19 @@ enum Profile {
 }
 
 impl Arguments {
-    /// The member that is wanted.
-    pub(crate) async fn builder(self) -> anyhow::Result<Builder> {
-        let mut config = match self.profile {
+    fn config(&self) -> Config {
+        let profile = match self.profile {
             Profile::Local => Config::local(),
             Profile::Lan => Config::lan(),
             Profile::Wan => Config::wan(),
         };
-        config.label = self.label;
+        Config { label: self.label.clone(), stream_probes: !self.no_stream_probes, ..profile }
+    }
+
+    /// The member that is wanted.
+    pub(crate) async fn builder(self) -> anyhow::Result<Builder> {
         let mut builder = Membership::bind(self.bind).name(&self.name).zone(&self.zone);
-        builder = builder.config(config);
+        builder = builder.config(self.config());
         if let Some(addr) = self.advertise {
             builder = builder.advertise(addr);
         }
@@ -124,6 +130,18 @@ fn key(line: &str) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Who turns streams off has a reason, and who does not needs them.
+    #[test]
+    fn streams_probe_unless_they_are_turned_off() {
+        let config = |more: &[&str]| {
+            let words = [&["drystone-membership", "--name", "a"], more].concat();
+            Arguments::try_parse_from(words).unwrap().config()
+        };
+        assert_eq!(config(&[]), Config::lan());
+        let local = Config { stream_probes: false, ..Config::local() };
+        assert_eq!(config(&["--no-stream-probes", "--profile", "local"]), local);
+    }
 
     // A key that was read wrongly locks its member out, and one that is guessed lets anyone in.
     #[test]

@@ -177,7 +177,7 @@ impl Builder {
             effects,
         });
         tokio::spawn(driver.run());
-        Ok((Membership { shared, requests }, Watch { events: Some(first) }))
+        Ok((Membership { shared, requests }, Watch::new(Some(first))))
     }
 
     /// Starts it, and waits until one of these has let it in. If none does, it is stopped again.

@@ -134,7 +134,7 @@ impl Membership {
     /// Events from now on.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch { events: self.shared.events.upgrade().map(|events| events.subscribe()) }
+        Watch::new(self.shared.events.upgrade().map(|events| events.subscribe()))
     }
 
     /// What the sockets and the file have seen.

@@ -317,17 +317,17 @@ impl Swim {
             if card.addr != self.me.node.addr {
                 self.claim(card.addr, out);
             }
-            self.begin_life(rumor.incarnation.life, out);
+            self.begin_life(rumor.incarnation, out);
         } else if rumor.incarnation == ours && card.version > self.me.metadata.version {
             // A process of our name before us had the same life, and metadata that is not ours.
-            self.begin_life(ours.life, out);
+            self.begin_life(ours, out);
         }
     }
 
     /// Refutes an accusation for this incarnation of ours.
     pub(super) fn defend(&mut self, accused: Incarnation, out: &mut Vec<Effect>) {
         if accused.life > self.me.incarnation.life {
-            self.begin_life(accused.life, out);
+            self.begin_life(accused, out);
             return;
         }
         self.stats.accused += 1;
@@ -339,8 +339,8 @@ impl Swim {
     }
 
     /// The cluster knows of a life of our name that was not ours: ours comes after it.
-    pub(super) fn begin_life(&mut self, after: u32, out: &mut Vec<Effect>) {
-        self.change_me(|me| me.incarnation = Incarnation::first(after.saturating_add(1)));
+    pub(super) fn begin_life(&mut self, after: Incarnation, out: &mut Vec<Effect>) {
+        self.change_me(|me| me.incarnation = after.next_life().max(me.incarnation));
         self.speak_up(out);
     }
 }

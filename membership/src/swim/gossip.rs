@@ -52,6 +52,7 @@ impl Swim {
         }
         self.peers.at_mut(slot).told = 0;
         self.words.push(slot);
+        self.prune_words();
         self.gossip_soon();
     }
 
@@ -63,6 +64,7 @@ impl Swim {
         if peer.told > told && !self.hushed {
             peer.told = told;
             self.words.push_told(slot, told);
+            self.prune_words();
             self.gossip_soon();
         }
     }
@@ -81,13 +83,21 @@ impl Swim {
         peer.told = if peer.told + 1 >= limit { UNTOLD } else { peer.told + 1 };
         if peer.told != UNTOLD {
             self.words.push_told(slot, peer.told);
+            self.prune_words();
         }
+    }
+
+    /// Keeps the lane of words from growing with what is told again before it was told.
+    fn prune_words(&mut self) {
+        let (me, peers) = (&self.me, &self.peers);
+        self.words.prune(|slot| if slot == ME { me.told } else { peers.at(slot).told });
     }
 
     /// There is a word to tell about us.
     pub(super) fn tell_me(&mut self) {
         self.me.told = 0;
         self.words.push(ME);
+        self.prune_words();
         self.gossip_soon();
     }
 

@@ -77,8 +77,11 @@ impl Swim {
         }
     }
 
-    /// Asks the next seeds.
+    /// Asks the next seeds, unless we are about to leave.
     fn try_seeds(&mut self, out: &mut Vec<Effect>) {
+        if matches!(self.me.phase, Phase::Leaving { .. }) {
+            return;
+        }
         let count = self.joining.seeds.len();
         for _ in 0..SEEDS_AT_ONCE.min(count) {
             let seed = self.joining.seeds[self.joining.place % count];
@@ -201,7 +204,7 @@ impl Swim {
         let ours = self.me.incarnation;
         let known = words.iter().find(|word| word.id == id && word.state.is_member());
         if first && self.joining.knocks == 1 && known.is_some_and(|it| it.incarnation == ours) {
-            self.begin_life(ours.life, out);
+            self.begin_life(ours, out);
         }
         if first {
             self.event(Event::Admitted { by }, out);

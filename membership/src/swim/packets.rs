@@ -58,9 +58,7 @@ impl Swim {
             read_news(&mut reader, |_| {})?;
         }
         reader.end()?;
-        if let Message::Want { bytes } = &message {
-            super::talk::check_wants(bytes, base)?;
-        }
+        self.check_rest(&message, reader.offset())?;
         if sender == self.me.node.id {
             self.under_our_name(&message, out);
             return Ok(());
@@ -72,7 +70,7 @@ impl Swim {
         if self.me.phase == Phase::Ousted && !matches!(message, Message::Welcome { .. }) {
             return Ok(());
         }
-        self.obey(sender, from, &message, base, out)?;
+        self.obey(sender, from, &message, out);
         if from.is_some() {
             let mut all = Vec::new();
             read_news(&mut news, |piece| all.push(piece)).expect("it was read before");
@@ -95,9 +93,8 @@ impl Swim {
         sender: NodeId,
         from: Option<SocketAddr>,
         message: &Message<'_>,
-        base: usize,
         out: &mut Vec<Effect>,
-    ) -> Result<()> {
+    ) {
         match message {
             Message::Ping { seq, to } => self.pinged(sender, from, *seq, *to, out),
             Message::Ack { seq } => self.acked(sender, *seq, from.is_some(), out),
@@ -106,7 +103,8 @@ impl Swim {
             Message::Gossip => self.greet(sender, from, out),
             Message::Digest { sum, bits, me } => self.compare(sender, *sum, *bits, me, out),
             Message::Who => {
-                if let Some(from) = from {
+                // Who leaves has no more to say to somebody who does not know it.
+                if let Some(from) = from.filter(|_| self.is_member()) {
                     self.introduce(from, out);
                 }
             }
@@ -122,12 +120,21 @@ impl Swim {
             Message::Buckets { sums } => self.compare_buckets(sender, sums, out),
             Message::Words { answer, words } => self.merge(sender, answer.as_ref(), words, out),
             Message::Want { bytes } => self.give(sender, bytes, out),
-            Message::Give { bytes } => self.given(sender, bytes, base, out)?,
-            Message::Keys { bytes } => self.hear_keys(bytes, out)?,
+            Message::Give { bytes } => self.given(sender, bytes, out),
+            Message::Keys { bytes } => self.hear_keys(bytes, out),
             // From another name it means nothing.
             Message::Claim { .. } => {}
         }
-        Ok(())
+    }
+
+    /// Says what is wrong with what a message has up to its end, which is in the packet at `end`.
+    fn check_rest(&self, message: &Message<'_>, end: usize) -> Result<()> {
+        match message {
+            Message::Want { bytes } => super::talk::check_wants(bytes, end - bytes.len()),
+            Message::Give { bytes } => read_deltas(bytes, end - bytes.len()).map(drop),
+            Message::Keys { bytes } => self.keyring.check(bytes, end - bytes.len()),
+            _ => Ok(()),
+        }
     }
 
     /// Somebody who is not known, or counts as gone, talks to us: it should know, or be known.
@@ -248,6 +255,16 @@ impl Swim {
             accusers: suspicion.map(|suspicion| suspicion.accusers).unwrap_or_default(),
         }
     }
+}
+
+/// Reads changes of metadata to the end.
+pub(super) fn read_deltas(bytes: &[u8], base: usize) -> Result<Vec<Delta<'_>>> {
+    let mut reader = Reader::new(bytes, base);
+    let mut deltas = Vec::new();
+    while reader.left() > 0 {
+        deltas.push(Delta::read(&mut reader)?);
+    }
+    Ok(deltas)
 }
 
 /// Reads sections of news to the end.

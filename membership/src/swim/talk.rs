@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::packets::read_deltas;
 use super::{Phase, Swim};
 use crate::broadcast::{Broadcast, TOPIC_BYTES_MAX, Window};
 use crate::clock::{Micros, micros};
@@ -142,22 +143,10 @@ impl Swim {
     }
 
     /// What we lacked has come.
-    pub(super) fn given(
-        &mut self,
-        sender: NodeId,
-        bytes: &[u8],
-        base: usize,
-        out: &mut Vec<Effect>,
-    ) -> Result<()> {
-        let mut reader = Reader::new(bytes, base);
-        let mut deltas = Vec::new();
-        while reader.left() > 0 {
-            deltas.push(Delta::read(&mut reader)?);
-        }
-        for delta in deltas {
+    pub(super) fn given(&mut self, sender: NodeId, bytes: &[u8], out: &mut Vec<Effect>) {
+        for delta in read_deltas(bytes, 0).expect("they were checked") {
             self.hear_change(&delta, None, sender, out);
         }
-        Ok(())
     }
 
     /// A change of somebody's metadata. `bytes` are the delta's own, to be told on.
@@ -337,11 +326,10 @@ impl Swim {
         self.post_stream_by(key, to, packet, out);
     }
 
-    pub(super) fn hear_keys(&mut self, bytes: &[u8], out: &mut Vec<Effect>) -> Result<()> {
-        if self.keyring.adopt(bytes)? {
+    pub(super) fn hear_keys(&mut self, bytes: &[u8], out: &mut Vec<Effect>) {
+        if self.keyring.adopt(bytes) {
             self.ring_turned(out);
         }
-        Ok(())
     }
 }
 

@@ -23,6 +23,27 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+/// A hundred cards, from which one is drawn for each datagram, and when all are, anew: what is lost
+/// is chance, and how much is not.
+struct Deck {
+    rng: ChaCha8Rng,
+    cards: Vec<u32>,
+}
+
+impl Deck {
+    fn new(seed: u64) -> Deck {
+        Deck { rng: ChaCha8Rng::seed_from_u64(seed), cards: Vec::new() }
+    }
+
+    fn draw(&mut self) -> u32 {
+        if self.cards.is_empty() {
+            self.cards.extend(0..100);
+        }
+        let place = self.rng.next_u32() as usize % self.cards.len();
+        self.cards.swap_remove(place)
+    }
+}
+
 /// One door.
 struct Door {
     udp: UdpSocket,
@@ -35,11 +56,11 @@ struct Door {
 struct Shared {
     doors: Vec<Door>,
     by_ip: BTreeMap<IpAddr, usize>,
-    /// Of a thousand datagrams.
+    /// Of a hundred datagrams.
     lost: AtomicU32,
     /// Who has a lower number than this is cut off from those who have not. 0 cuts nobody off.
     cut_at: AtomicU32,
-    chance: Mutex<ChaCha8Rng>,
+    chance: Mutex<Deck>,
     /// Datagrams that came, and that were lost by chance.
     came: AtomicU32,
     gone: AtomicU32,
@@ -71,7 +92,7 @@ impl Doors {
             by_ip,
             lost: AtomicU32::new(0),
             cut_at: AtomicU32::new(0),
-            chance: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            chance: Mutex::new(Deck::new(seed)),
             came: AtomicU32::new(0),
             gone: AtomicU32::new(0),
             streams: Mutex::default(),
@@ -94,10 +115,10 @@ impl Doors {
         self.shared.doors[number].local.set(local).unwrap();
     }
 
-    /// Loses so many of a thousand datagrams from now on. Says how many came since this was said
+    /// Loses so many of a hundred datagrams from now on. Says how many came since this was said
     /// last, and how many of them were lost.
-    pub(crate) fn lose(&self, permille: u32) -> (u32, u32) {
-        self.shared.lost.store(permille, Ordering::SeqCst);
+    pub(crate) fn lose(&self, percent: u32) -> (u32, u32) {
+        self.shared.lost.store(percent, Ordering::SeqCst);
         let since = |counter: &AtomicU32| counter.swap(0, Ordering::SeqCst);
         (since(&self.shared.came), since(&self.shared.gone))
     }
@@ -131,7 +152,7 @@ impl Shared {
 
     fn loses(&self) -> bool {
         let lost = self.lost.load(Ordering::SeqCst);
-        let loses = lost > 0 && self.chance.lock().unwrap().next_u32() % 1000 < lost;
+        let loses = lost > 0 && self.chance.lock().unwrap().draw() < lost;
         self.came.fetch_add(1, Ordering::SeqCst);
         self.gone.fetch_add(u32::from(loses), Ordering::SeqCst);
         loses

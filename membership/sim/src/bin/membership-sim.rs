@@ -45,7 +45,7 @@ struct Draw {
     nodes: usize,
     /// What is done to them.
     #[arg(long)]
-    scenario: Scenario,
+    scenario: Plot,
     /// The seed that decides everything.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -88,31 +88,6 @@ enum Switch {
     Off,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scenario {
-    Bootstrap,
-    Crash,
-    Partition,
-    Loss,
-    Anomaly,
-    FlipFlop,
-    Chaos,
-}
-
-impl Scenario {
-    fn plot(self) -> Plot {
-        match self {
-            Scenario::Bootstrap => Plot::Bootstrap,
-            Scenario::Crash => Plot::Crash,
-            Scenario::Partition => Plot::Partition,
-            Scenario::Loss => Plot::Loss,
-            Scenario::Anomaly => Plot::Anomaly,
-            Scenario::FlipFlop => Plot::FlipFlop,
-            Scenario::Chaos => Plot::Chaos,
-        }
-    }
-}
-
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Draw(task) => draw(&task),
@@ -128,10 +103,9 @@ fn config(lifeguard: Switch) -> Config {
 #[expect(clippy::disallowed_methods, reason = "a picture goes into a file of the user's")]
 fn draw(task: &Draw) -> anyhow::Result<()> {
     let setup = Setup::new(task.nodes, config(task.lifeguard));
-    let plot = task.scenario.plot();
     let told = match task.stable {
-        true => story::<Stable>(&setup, task.seed, plot, task.seconds),
-        false => story::<Drystone>(&setup, task.seed, plot, task.seconds),
+        true => story::<Stable>(&setup, task.seed, task.scenario, task.seconds),
+        false => story::<Drystone>(&setup, task.seed, task.scenario, task.seconds),
     };
     let svg = picture(task, &told).svg();
     let out = task.out.display();

@@ -14,8 +14,8 @@ use crate::truth::Standing;
 use crate::watch::Watch;
 use crate::{MILLISECOND, SECOND};
 
-/// What is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is told; `membership-sim draw --scenario` knows each by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plot {
     /// All join at once, through three seeds.
     Bootstrap,
@@ -214,6 +214,7 @@ fn count(number: usize, one: &str, more: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
     use drystone_membership::Config;
 
     use super::*;
@@ -239,9 +240,8 @@ mod tests {
     // Each plot begins well and ends well, or what is drawn is a bug and not a story.
     #[test]
     fn every_story_ends_well() {
-        use Plot::{Anomaly, Bootstrap, Chaos, FlipFlop, Loss, Partition};
-        for plot in [Bootstrap, Partition, Loss, Anomaly, FlipFlop, Chaos] {
-            let told = told(plot);
+        for plot in Plot::value_variants() {
+            let told = told(*plot);
             let last = told.convergence().samples().last().map(|(_, share)| *share);
             assert_eq!(last, Some(1.0), "{plot:?}");
             assert!(!told.marks().is_empty(), "{plot:?}");

@@ -138,3 +138,30 @@ fn no_datagram_is_longer_than_allowed_whatever_waits() {
         }
     }
 }
+
+// News may come faster than packets carry them away, for as long as somebody likes. What waits is
+// one word about each member and what broadcasts are allowed, however often all of it is replaced.
+#[test]
+fn news_that_are_replaced_before_they_are_told_do_not_pile_up() {
+    const MEMBERS: u32 = 100;
+    let now = Duration::from_secs(1);
+    let mut swim = Swim::new(Boot::new(whole(NodeId(1)), 0, 7), Config::lan(), now).unwrap();
+    swim.assume((2..2 + MEMBERS).map(|node| (whole(NodeId(node)), 0)));
+    let mut out = Vec::new();
+    for count in 1..100 {
+        let word = |number| {
+            let node = whole(NodeId(number));
+            word(Says::Alive, node.id, count, Some(node.addr), Id(0))
+        };
+        let words: Vec<Vec<u8>> = (2..2 + MEMBERS).map(word).collect();
+        let (from, bytes) = (whole(NodeId(2)).addr, &gossip(whole(NodeId(2)).id, &words));
+        swim.handle(now, Input::Datagram { from, bytes }, &mut out).unwrap();
+    }
+    let waiting = swim.waiting();
+    assert!((100..=328).contains(&waiting), "{waiting} words about {MEMBERS} members");
+    for _ in 0..20_000 {
+        swim.handle(now, Input::Broadcast { topic: "", payload: &[] }, &mut out).unwrap();
+    }
+    let (waiting, parcels) = (swim.waiting() - waiting, Config::lan().broadcast_bytes_max / 15);
+    assert!(waiting <= 2 * parcels + 128, "{waiting} places for {parcels} broadcasts at most");
+}

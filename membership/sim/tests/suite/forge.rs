@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use drystone_membership::NodeId;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::fuzz::envelope::Envelope;
 
 /// The kind of a datagram that is nothing but news.
 const GOSSIP: u8 = 5;
@@ -22,8 +23,7 @@ pub(crate) enum Says {
 
 /// Puts a body into an open envelope.
 pub(crate) fn close(label: &str, body: &[u8]) -> Vec<u8> {
-    let check = xxh3_64_with_seed(body, xxh3_64(label.as_bytes()));
-    [&[0x10], &check.to_le_bytes()[..], body].concat()
+    Envelope { label, key: None }.close(body)
 }
 
 /// A datagram with words.

@@ -1,9 +1,12 @@
 //! Many who go, and many who come and go (scenarios 3 and 13).
 
-use drystone_membership::{Boot, Config, Input, State};
+use std::time::Duration;
+
+use drystone_membership::{Boot, Config, Effect, Input, State, Swim};
 use drystone_membership_sim::SECOND;
 use drystone_sim::{NodeId, Rng};
 
+use crate::forge;
 use crate::lab::{Home, Lab, seeds, whole};
 
 /// Datagrams in a second, over some.
@@ -114,4 +117,39 @@ fn one_comes(lab: &mut Lab, rng: &mut Rng, config: &Config) -> NodeId {
     lab.join(newcomer, &[seed]);
     // Who is asked stays until it has answered.
     *rng.pick(&members.into_iter().filter(|node| *node != seed).collect::<Vec<_>>())
+}
+
+// Who leaves has one thing to say, and little time. A packet that introduces it as somebody who has
+// left is refused by all, and the news in it are lost.
+#[test]
+fn who_leaves_sends_nothing_that_is_refused() {
+    let begin = |number| {
+        let boot = Boot::new(whole(NodeId(number)), 0, 7);
+        Swim::new(boot, Config::lan(), Duration::ZERO).unwrap()
+    };
+    let (mut swim, mut listener) = (begin(1), begin(2));
+    let (mut now, mut out) = (Duration::from_secs(1), Vec::new());
+    let seed = || Input::Join(vec![whole(NodeId(2)).addr]);
+    swim.assume((2..9).map(|number| (whole(NodeId(number)), 0)));
+    swim.handle(now, seed(), &mut out).unwrap();
+    swim.handle(now, Input::Leave, &mut out).unwrap();
+    // "I do not know you", says one, and its application wants to come in again after all.
+    let who = forge::close("", &[&2_u64.to_le_bytes()[..], &[7]].concat());
+    let from = whole(NodeId(2)).addr;
+    swim.handle(now, Input::Datagram { from, bytes: &who }, &mut out).unwrap();
+    swim.handle(now, seed(), &mut out).unwrap();
+    while let Some(due) = swim.deadline() {
+        now = due;
+        swim.handle(now, Input::Tick, &mut out).unwrap();
+    }
+    let from = swim.me().addr;
+    for effect in out {
+        let input = match &effect {
+            Effect::Datagram { bytes, .. } => Input::Datagram { from, bytes },
+            Effect::Stream { bytes, .. } => Input::Stream { bytes },
+            _ => continue,
+        };
+        listener.handle(now, input, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(listener.of(swim.me().id).unwrap().state, State::Left);
 }

@@ -8,7 +8,7 @@
 //! | 7, 8, 9, 10, 15 | members that are half there | `faulty.rs` |
 //! | 11 | keys that turn while some are cut off | `keys.rs` |
 //! | 12 | more to say than a packet holds | `crowding.rs` |
-//! | 14, 20 | packets of nobody's, or of an hour ago | `packets.rs` |
+//! | 14, 20 | packets of nobody's, or of an hour ago | `packets.rs`; anything at all: `fuzz.rs` |
 //! | 18 | very many at once | `large.rs` |
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
@@ -17,6 +17,7 @@ mod chaos;
 mod crowding;
 mod faulty;
 mod forge;
+mod fuzz;
 mod keys;
 mod lab;
 mod large;

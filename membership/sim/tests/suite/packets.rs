@@ -9,6 +9,7 @@ use drystone_membership_sim::{Packet, SECOND, address_of};
 use drystone_sim::{NodeId, Rng, Seed};
 
 use crate::forge;
+use crate::fuzz::envelope::Envelope;
 use crate::lab::{Home, Lab, id, seeds, whole};
 
 /// Where the envelope of an open packet ends.
@@ -191,6 +192,29 @@ fn packets_of_foreign_labels_and_keys_change_nothing() {
     }
     assert_eq!(all_of(&target.swim), before);
     assert!(sealed_packets.iter().all(|it| Target::new(&sealed).hand(it.stream, &it.bytes)));
+}
+
+// A sender whose memory rots sends packets that are sound up to somewhere. What is read of one
+// before that must not count, nor may its sender count as heard.
+#[test]
+fn message_that_is_wrong_at_its_end_changes_nothing() {
+    let (lab, _) = capture(1, &[Key::new([1; 32])]);
+    let (open, _) = capture(1, &[]);
+    let envelope = |key| Envelope { label: "", key };
+    let body = |kind: u8, rest: &[u8]| [&2_u64.to_le_bytes()[..], &[kind], rest].concat();
+    let (want, give, keys) = (15, 16, 17);
+    for (lab, envelope) in [(lab, envelope(Some([1; 32]))), (open, envelope(None))] {
+        let mut target = Target::new(&lab);
+        let before = all_of(&target.swim);
+        for kind in [want, give, keys] {
+            // No number of a version in it, and no ring of keys: nobody's primary.
+            for rest in [&[3; 12][..], &[0; 5], &[0; 10]] {
+                target.expect_refusal(true, &envelope.close(&body(kind, rest)));
+            }
+        }
+        assert_eq!(all_of(&target.swim), before);
+        assert!(target.hand(true, &envelope.close(&body(give, &[]))), "it is not the sender");
+    }
 }
 
 /// How many rounds each seed makes of a hundred thousand packets: ten seeds make ten million, and

@@ -1,6 +1,10 @@
 //! Who is right about a member: it itself, once it has heard what is said (scenarios 1, 2, 4, 17).
 
-use drystone_membership::{Boot, Config, Event, Incarnation, Input, Node, NodeId as Id, State};
+use std::time::Duration;
+
+use drystone_membership::{
+    Boot, Config, Event, Incarnation, Input, Node, NodeId as Id, State, Swim,
+};
 use drystone_membership_sim::{MILLISECOND, SECOND, address_of};
 use drystone_sim::{NodeId, Seed};
 
@@ -104,7 +108,7 @@ fn restart_below_a_failed_incarnation_is_alive_everywhere_within_two_comparisons
 #[test]
 fn restart_below_a_buried_incarnation_is_alive_everywhere_within_two_comparisons() {
     seeds("restart_below", 10).run(|seed| {
-        let config = Config { reap_after: std::time::Duration::from_secs(5), ..Config::lan() };
+        let config = Config { reap_after: Duration::from_secs(5), ..Config::lan() };
         let (mut lab, victim) = with_one_failed(seed, &config);
         lab.run_for(15 * SECOND);
         for node in lab.up() {
@@ -207,4 +211,35 @@ fn who_leaves_and_is_back_at_once_stays() {
             assert!(sound, "{other} was told {turns:?}");
         }
     });
+}
+
+// Whoever is believed can name any number, the last ones too. A member that goes back to a lower
+// incarnation then is refuted by its own words of before, and cannot defend itself any more.
+#[test]
+fn own_incarnation_does_not_go_back_where_numbers_end() {
+    let now = Duration::from_secs(1);
+    let boot = Boot::new(whole(NodeId(1)), 0, 7);
+    let mut swim = Swim::new(boot, Config::lan(), now).unwrap();
+    swim.assume([(whole(NodeId(2)), 0)]);
+    let me = swim.me().clone();
+    for (says, life, count) in [
+        (Says::Alive, u32::MAX - 1, 1),
+        (Says::Suspect, u32::MAX, 0),
+        (Says::Suspect, u32::MAX, 7),
+        (Says::Alive, u32::MAX, 100),
+        (Says::Suspect, u32::MAX, 120),
+        (Says::Alive, u32::MAX, 0),
+    ] {
+        let before = swim.incarnation();
+        let addr = matches!(says, Says::Alive).then_some(me.addr);
+        let mut word = word(says, me.id, count, addr, id(NodeId(2)));
+        word[9..13].copy_from_slice(&life.to_le_bytes());
+        let (from, bytes) = (whole(NodeId(2)).addr, &gossip(id(NodeId(2)), &[word]));
+        swim.handle(now, Input::Datagram { from, bytes }, &mut Vec::new()).unwrap();
+        let known = Incarnation { life, count: count.into() };
+        assert!(swim.incarnation() >= before, "back from {before}");
+        if matches!(says, Says::Suspect) {
+            assert!(swim.incarnation() > known, "{known} is refuted");
+        }
+    }
 }

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use drystone_membership::runtime::{EVENTS_MAX, Lagged, Membership};
 use drystone_membership::{Config, Event, Key, KeyStep};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::timeout;
 
-use super::{member, until, wait};
+use super::{PATIENCE, member, until, wait};
 
 // The whole of it as an application sees it: come in, speak, and go in peace.
 #[tokio::test]
@@ -31,6 +33,33 @@ async fn members_find_each_other_speak_and_leave() {
     assert!(c.leave().await.is_err() && c.broadcast("t", "t").await.is_err());
     let gone = |it: &Event| matches!(it, Event::Left(who) | Event::Failed(who) if *who == id);
     assert_eq!(wait(&mut watch, "c is gone", gone).await, Event::Left(id));
+}
+
+// Programs merge their streams and wait for whichever comes first, so most of their looks at one of
+// them are given up. No event may be lost by that, and the stream must end with the member.
+#[tokio::test]
+async fn a_watch_is_a_stream_that_loses_nothing_when_it_is_given_up() {
+    let a = member("a").start().await.unwrap();
+    let mut watch = a.watch();
+    assert_eq!(StreamExt::next(&mut watch).now_or_never(), None, "nothing has happened");
+    assert_eq!(watch.next().now_or_never(), None, "nor now");
+    let b = member("b").join([a.addr()]).await.unwrap();
+    let joined = Some(Ok(Event::Joined(b.me())));
+    assert_eq!(watch.next().await, joined, "it comes to whoever asks next");
+    for text in ["one", "two", "three"] {
+        b.broadcast("topic", text).await.unwrap();
+    }
+    let texts = watch.by_ref().filter_map(async |event| match event {
+        Ok(Event::Broadcast { payload, .. }) => Some(payload),
+        _ => None,
+    });
+    let mut heard: Vec<Bytes> = timeout(PATIENCE, texts.take(3).collect()).await.unwrap();
+    heard.sort();
+    assert_eq!(heard, ["one", "three", "two"]);
+    a.stop().await.unwrap();
+    let rest: Vec<_> = timeout(PATIENCE, watch.by_ref().collect()).await.unwrap();
+    assert!(rest.iter().all(Result::is_ok), "{rest:?}");
+    assert_eq!(watch.next().await, None, "it is over, and stays so");
 }
 
 // Metadata that no datagram holds must arrive all the same, byte for byte, and at a newcomer too.
