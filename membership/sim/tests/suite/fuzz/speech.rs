@@ -123,6 +123,7 @@ fn message(
         }
         6 => {
             put_u64(out, script.large()?);
+            out.push(buckets(script)?);
             word(script, Some(sender), out)?;
         }
         8 | 10 => word(script, Some(sender), out)?,
@@ -131,10 +132,15 @@ fn message(
             put_u32(out, script.number()?);
             addr(script, out)?;
         }
-        13 => out.extend(std::iter::repeat_n(script.byte()?, 4 * 256)),
+        13 => {
+            let bits = buckets(script)?;
+            out.push(bits);
+            out.extend(std::iter::repeat_n(script.byte()?, 4 << bits.min(10)));
+        }
         14 => {
-            out.extend(std::iter::repeat_n(script.byte()?, 32));
-            out.push(script.below(2)?);
+            let bits = if script.once_in(2)? { 0 } else { buckets(script)? };
+            out.push(bits);
+            out.extend(std::iter::repeat_n(script.byte()?, (1 << bits.min(10)) / 8));
             words(script, out)?;
         }
         15 => {
@@ -153,6 +159,11 @@ fn message(
         _ => {}
     }
     Some(())
+}
+
+/// A number of buckets, as a power of two: 256, 512 or 1024, and now and then one out of bounds.
+fn buckets(script: &mut Script<'_>) -> Option<u8> {
+    if script.once_in(16)? { script.byte() } else { Some(8 + script.below(3)?) }
 }
 
 fn words(script: &mut Script<'_>, out: &mut Vec<u8>) -> Option<()> {
