@@ -153,7 +153,7 @@ mod tests {
 
     fn of(bits: u8, ids: impl Iterator<Item = u64>) -> Sums {
         let mut sums = Sums::new(bits);
-        ids.for_each(|id| sums.toggle(NodeId(id), mix(id ^ 77)));
+        ids.for_each(|id| sums.toggle(NodeId(id), mix(id + 1)));
         sums
     }
 
