@@ -236,6 +236,13 @@ impl<M: Clone> Network<M> {
 
     #[inline]
     fn guard(&self) {
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            self.expect_no_flood();
+        }
+    }
+
+    #[cold]
+    fn expect_no_flood(&self) {
         let most = self.in_flight_max();
         assert!(
             self.in_flight.len() < most,
