@@ -130,11 +130,12 @@ impl<G: Gossiper> Cluster<G> {
     fn tell(&mut self, observer: NodeId, watches: &mut [&mut dyn Watch]) {
         let at = self.world.now();
         let Some(member) = self.world.process_mut(observer) else { return };
-        if !member.has_seen() {
+        let seen = member.take_seen();
+        if seen.is_empty() {
             return;
         }
         let view = member.gossiper().members_count() + 1;
-        for (about, what) in member.drain() {
+        for (about, what) in seen {
             let sighting = Sighting { at, observer, about, what, view };
             for watch in &mut *watches {
                 watch.saw(&self.truth, &sighting);

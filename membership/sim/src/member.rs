@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!     network ──► G::handle ──► acts ──► counted ──► network
-//!                                 └────► seen, until somebody drains it
+//!                                 └────► seen, until somebody takes it
 //! ```
+
+use std::mem;
 
 use drystone_sim::{Input as Happening, InputOf, NodeId, OutboxOf, Process, Rng};
 
@@ -15,9 +17,8 @@ use crate::packet::{Packet, Traffic};
 pub struct Member<G: Gossiper> {
     gossiper: G,
     seat: Seat<G::Config>,
+    /// With what was seen and is not taken yet.
     acts: Acts,
-    /// What was seen and is not drained yet.
-    seen: Vec<(NodeId, What)>,
     traffic: Traffic,
 }
 
@@ -32,13 +33,10 @@ impl<G: Gossiper> Member<G> {
         &self.traffic
     }
 
-    /// Takes out what was seen since the last time.
-    pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, (NodeId, What)> {
-        self.seen.drain(..)
-    }
-
-    pub(crate) fn has_seen(&self) -> bool {
-        !self.seen.is_empty()
+    /// Takes out what was seen since the last time. The list goes too: a newcomer sees thousands
+    /// at once, and ten thousand members that keep room for that are gigabytes.
+    pub(crate) fn take_seen(&mut self) -> Vec<(NodeId, What)> {
+        mem::take(&mut self.acts.seen)
     }
 
     fn receive(&mut self, now: u64, from: NodeId, packet: &Packet) {
@@ -52,7 +50,6 @@ impl<G: Gossiper> Member<G> {
 
     /// Counts what the protocol sends, and sends it.
     fn flush(&mut self, out: &mut OutboxOf<'_, Self>) {
-        self.seen.append(&mut self.acts.seen);
         for (to, stream, bytes) in self.acts.sent.drain(..) {
             let packet = Packet { stream, bytes };
             self.traffic.count(&packet);
@@ -76,7 +73,6 @@ impl<G: Gossiper> Process for Member<G> {
             gossiper: G::start(me, &seat, seed, now, &mut acts),
             seat,
             acts,
-            seen: Vec::new(),
             traffic: Traffic::default(),
         };
         member.flush(out);
