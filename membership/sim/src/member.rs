@@ -5,12 +5,14 @@
 //!                                 └────► seen, until somebody takes it
 //! ```
 
+use std::cell::Cell;
 use std::mem;
 
 use drystone_sim::{Input as Happening, InputOf, NodeId, OutboxOf, Process, Rng};
 
 use crate::gossiper::{Acts, Gossiper, Input, Order, Seat, What};
 use crate::packet::{Packet, Traffic};
+use crate::truth::{Standing, Truth};
 
 /// A protocol on a node of a [`World`](drystone_sim::World).
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct Member<G: Gossiper> {
     /// With what was seen and is not taken yet.
     acts: Acts,
     traffic: Traffic,
+    /// What [`is_right`](Member::is_right) has found, and of which state of the truth, unless
+    /// something may have changed here since.
+    verdict: Cell<Option<(u64, bool)>>,
 }
 
 impl<G: Gossiper> Member<G> {
@@ -37,6 +42,22 @@ impl<G: Gossiper> Member<G> {
     /// at once, and ten thousand members that keep room for that are gigabytes.
     pub(crate) fn take_seen(&mut self) -> Vec<(NodeId, What)> {
         mem::take(&mut self.acts.seen)
+    }
+
+    /// Whether it takes for members all that are up, `up` in number with itself, and nobody else.
+    /// It is asked for all that it believes only if that may be another thing than the last time:
+    /// who asks each second of thousands who know thousands pays for little else.
+    pub(crate) fn is_right(&self, truth: &Truth, up: usize) -> bool {
+        let known = self.verdict.get().filter(|(of, _)| *of == truth.changes());
+        let right = known.map_or_else(|| self.look(truth, up), |(_, right)| right);
+        debug_assert_eq!(right, self.look(truth, up), "what changes its members it also says");
+        self.verdict.set(Some((truth.changes(), right)));
+        right
+    }
+
+    fn look(&self, truth: &Truth, up: usize) -> bool {
+        self.gossiper.members_count() + 1 == up
+            && self.gossiper.members().all(|other| truth.of(other) != Standing::Gone)
     }
 
     fn receive(&mut self, now: u64, from: NodeId, packet: &Packet) {
@@ -74,18 +95,23 @@ impl<G: Gossiper> Process for Member<G> {
             seat,
             acts,
             traffic: Traffic::default(),
+            verdict: Cell::new(None),
         };
         member.flush(out);
         member
     }
 
     fn step(&mut self, now: u64, input: InputOf<Self>, out: &mut OutboxOf<'_, Self>) {
+        let ordered = matches!(input, Happening::Event(_));
         match input {
             Happening::Message { from, message } => self.receive(now, from, &message),
             Happening::Event(order) => {
                 self.gossiper.handle(now, Input::Order(&order), &mut self.acts);
             }
             Happening::Wake => self.gossiper.handle(now, Input::Wake, &mut self.acts),
+        }
+        if ordered || !self.acts.seen.is_empty() {
+            self.verdict.set(None);
         }
         self.flush(out);
     }
