@@ -222,7 +222,7 @@ impl<P: Process> World<P> {
 
     /// Takes the next message off the wire.
     fn deliver(&mut self) -> Option<Happened> {
-        let (_, parcel) = self.network.unload().expect("a message is due").ok()?;
+        let parcel = self.network.unload()?;
         let (id, from) = (parcel.envelope.to, parcel.envelope.from);
         let node = &mut self.nodes[id.index()];
         let held = node.stuck.as_ref().map_or(node.held.len(), |stuck| stuck.arrived.len());

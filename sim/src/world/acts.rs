@@ -261,7 +261,7 @@ impl<P: Process> World<P> {
 
     /// All processes that are up, paused or not, in the order of their nodes.
     pub fn processes(&self) -> impl Iterator<Item = (NodeId, &P)> {
-        self.nodes.iter().zip(self.ids()).filter_map(|(node, id)| match &node.state {
+        self.nodes.iter().zip((1..).map(NodeId)).filter_map(|(node, id)| match &node.state {
             State::Up(process) => Some((id, process)),
             _ => None,
         })
