@@ -10,46 +10,63 @@ use std::collections::BinaryHeap;
 /// One alarm for each node, by its place.
 ///
 /// Invariants:
-/// * `queued[i]` is the time of the one valid entry of node i in the heap, if it has one.
-/// * If node i has an alarm, it has an entry, and that comes no later than the alarm.
+/// * `queued` is the time of the one valid entry of a node in the heap, if it has one.
+/// * If a node has an alarm, it has an entry, and that comes no later than the alarm.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Alarms {
-    alarms: Vec<Option<u64>>,
-    queued: Vec<Option<u64>>,
+    nodes: Vec<Alarm>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Alarm {
+    at: Option<u64>,
+    queued: Option<u64>,
 }
 
 impl Alarms {
     /// Makes room for one node more.
     pub(crate) fn add(&mut self) {
-        self.alarms.push(None);
-        self.queued.push(None);
+        self.nodes.push(Alarm::default());
     }
 
     /// Sets or removes the alarm of `node`.
     #[inline]
     pub(crate) fn set(&mut self, node: usize, at: Option<u64>) {
-        self.alarms[node] = at;
+        let alarm = &mut self.nodes[node];
+        alarm.at = at;
         let Some(at) = at else { return };
-        if self.queued[node].is_none_or(|queued| at < queued) {
-            self.queued[node] = Some(at);
+        if alarm.queued.is_none_or(|queued| at < queued) {
+            alarm.queued = Some(at);
             self.heap.push(Reverse((at, node)));
         }
     }
 
-    /// The alarm that comes first, and whose it is; of two at once that of the lower node.
+    /// The alarm that comes first, and whose it is, if it comes no later than `limit`; of two at
+    /// once that of the lower node.
     #[inline]
-    pub(crate) fn peek(&mut self) -> Option<(u64, usize)> {
+    pub(crate) fn peek(&mut self, limit: u64) -> Option<(u64, usize)> {
+        let Reverse((at, _)) = self.heap.peek()?;
+        if *at > limit { None } else { self.find(limit) }
+    }
+
+    /// The same, once there is an entry that comes no later.
+    fn find(&mut self, limit: u64) -> Option<(u64, usize)> {
         loop {
             let Reverse((at, node)) = *self.heap.peek()?;
-            let valid = self.queued[node] == Some(at);
-            if valid && self.alarms[node] == Some(at) {
+            if at > limit {
+                return None;
+            }
+            let alarm = &mut self.nodes[node];
+            let valid = alarm.queued == Some(at);
+            if valid && alarm.at == Some(at) {
                 return Some((at, node));
             }
             self.heap.pop();
             if valid {
-                self.queued[node] = None;
-                self.set(node, self.alarms[node]);
+                alarm.queued = None;
+                let later = alarm.at;
+                self.set(node, later);
             }
         }
     }
@@ -57,18 +74,18 @@ impl Alarms {
     /// The alarm of `node`.
     #[cfg(test)]
     pub(crate) fn of(&self, node: usize) -> Option<u64> {
-        self.alarms[node]
+        self.nodes[node].at
     }
 
     /// Asserts the invariants above.
     #[cfg(test)]
     fn check(&self) {
-        for node in 0..self.alarms.len() {
-            let entry = self.queued[node].map(|at| Reverse((at, node)));
+        for (alarm, node) in self.nodes.iter().zip(0..) {
+            let entry = alarm.queued.map(|at| Reverse((at, node)));
             let found = entry.is_none_or(|entry| self.heap.iter().any(|other| *other == entry));
             assert!(found, "what is queued is in the heap");
-            let kept = self.alarms[node].is_none_or(|at| self.queued[node] <= Some(at));
-            assert!(kept && self.queued[node].is_some() >= self.alarms[node].is_some());
+            let kept = alarm.at.is_none_or(|at| alarm.queued <= Some(at));
+            assert!(kept && alarm.queued.is_some() >= alarm.at.is_some());
         }
     }
 }
@@ -93,8 +110,14 @@ mod tests {
             alarms.check();
             if rng.below(3) == 0 {
                 let first = model.iter().zip(0..).filter_map(|(at, node)| Some(((*at)?, node)));
-                assert_eq!(alarms.peek(), first.min());
+                let first = first.min();
+                assert_eq!(alarms.peek(u64::MAX), first);
                 alarms.check();
+                if let Some((at, node)) = first {
+                    assert_eq!(alarms.peek(at), first);
+                    let before = at.checked_sub(1).and_then(|before| alarms.peek(before));
+                    assert_eq!(before, None, "before {node}'s at {at} there is none");
+                }
             }
         }
     }

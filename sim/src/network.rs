@@ -176,22 +176,21 @@ impl<M: Clone> Network<M> {
             return Fate::Lost;
         }
         let doubled = self.rng.chance(link.duplicate);
-        let mut arrival = || {
-            let at = now + link.draw_delay(&mut self.rng);
-            if self.rng.chance(link.reorder) {
-                return at;
-            }
-            // The timeline keeps the order of those that arrive at the same time.
-            self.turns.take(Pair::new(from, to), now, at)
-        };
-        let arrives = arrival();
+        let arrives = arrival(link, now, Pair::new(from, to), &mut self.rng, &mut self.turns);
         if doubled {
-            let again = arrival();
-            self.traffic.duplicated += 1;
-            self.launch(again, Envelope { from, to, message: message.clone() });
+            self.double(now, from, to, message.clone());
         }
         self.launch(arrives, Envelope { from, to, message });
         if doubled { Fate::Doubled } else { Fate::Sent }
+    }
+
+    /// Sends the copy that the network makes of a message.
+    #[cold]
+    fn double(&mut self, now: u64, from: NodeId, to: NodeId, message: M) {
+        let link = self.links.get(from, to);
+        let again = arrival(link, now, Pair::new(from, to), &mut self.rng, &mut self.turns);
+        self.traffic.duplicated += 1;
+        self.launch(again, Envelope { from, to, message });
     }
 
     /// Sends `message` on the stream from `from` to `to`, and says what has become of it: see
@@ -236,6 +235,13 @@ impl<M: Clone> Network<M> {
 
     #[inline]
     fn guard(&self) {
+        if self.in_flight.len() >= IN_FLIGHT_MAX {
+            self.expect_no_flood();
+        }
+    }
+
+    #[cold]
+    fn expect_no_flood(&self) {
         let most = self.in_flight_max();
         assert!(
             self.in_flight.len() < most,
@@ -252,20 +258,25 @@ impl<M: Clone> Network<M> {
     /// Takes the next message off the wire. If its link is cut now it is lost, and the answer is
     /// `Err` with its time.
     pub fn arrive(&mut self) -> Option<Result<(u64, Envelope<M>), u64>> {
-        Some(self.unload()?.map(|(at, parcel)| (at, parcel.envelope)))
+        let at = self.next_at()?;
+        Some(self.unload().map(|parcel| (at, parcel.envelope)).ok_or(at))
     }
 
-    /// The same, with how the message came.
+    /// Takes the next message off the wire, and with it how it came; `None` if its link is cut now.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
     #[inline]
-    pub(crate) fn unload(&mut self) -> Option<Result<(u64, Parcel<M>), u64>> {
-        let (at, parcel) = self.in_flight.pop()?;
+    pub(crate) fn unload(&mut self) -> Option<Parcel<M>> {
+        let (_, parcel) = self.in_flight.pop().expect("a message is due");
         let Envelope { from, to, .. } = parcel.envelope;
         if from != to && parcel.way != Way::Held && self.is_cut(from, to) {
             self.traffic.cut += 1;
-            return Some(Err(at));
+            return None;
         }
         self.traffic.delivered += 1;
-        Some(Ok((at, parcel)))
+        Some(parcel)
     }
 
     /// Puts messages that had arrived at a paused node back on the wire, to arrive (again) at `at`.
@@ -467,6 +478,17 @@ impl<M: Clone> Network<M> {
     fn expect(&self, from: NodeId, to: NodeId) {
         assert!(self.has(from, to), "there is no link from {from} to {to}");
     }
+}
+
+/// When a datagram of `pair` arrives that is sent at `now`.
+#[inline]
+fn arrival(link: &Link, now: u64, pair: Pair, rng: &mut Rng, turns: &mut Turns) -> u64 {
+    let at = now + link.draw_delay(rng);
+    if rng.chance(link.reorder) {
+        return at;
+    }
+    // The timeline keeps the order of those that arrive at the same time.
+    turns.take(pair, now, at)
 }
 
 #[cfg(test)]

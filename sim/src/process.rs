@@ -151,6 +151,21 @@ impl<M: Clone + Debug, E: Debug> Outbox<'_, M, E> {
 
     #[inline]
     fn leave(&mut self, to: NodeId, message: M, stream: bool) {
+        if self.stuck.is_some() || self.trace.is_verbose() {
+            return self.leave_watched(to, message, stream);
+        }
+        let fate = match stream {
+            true => self.network.stream(self.now, self.me, to, message),
+            false => self.network.send(self.now, self.me, to, message),
+        };
+        if fate == Fate::Lost || fate == Fate::Cut {
+            self.trace.mark(self.now, self.me, Mark::Unsent(to, fate));
+        }
+    }
+
+    /// The same for a node that is blocked, or if somebody will read what was lost.
+    #[cold]
+    fn leave_watched(&mut self, to: NodeId, message: M, stream: bool) {
         let text = self.trace.is_verbose().then(|| format!("{message:?}"));
         let fate = match &mut self.stuck {
             Some(stuck) if stuck.out.len() < HELD_MAX => {

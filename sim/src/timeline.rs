@@ -12,7 +12,7 @@
 //! the heap has grown to its largest nothing is allocated. Of things due at the same time the one
 //! that was put in first comes first.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// Numbers count up from here for things put in, and down for those put in front.
@@ -25,12 +25,21 @@ const FIRST: u64 = 1 << 63;
 /// * Every empty slot is in `free`.
 #[derive(Debug, Clone)]
 pub(crate) struct Timeline<T> {
-    heap: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    heap: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
     /// The number of the last thing that was put in, and of the last put in front.
     pushed: u64,
     front: u64,
+}
+
+/// When something comes, and where it is.
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    at: u64,
+    /// No two keys have the same.
+    number: u64,
+    slot: u32,
 }
 
 impl<T> Timeline<T> {
@@ -52,7 +61,7 @@ impl<T> Timeline<T> {
     /// When the next one comes.
     #[inline]
     pub(crate) fn next_at(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+        self.heap.peek().map(|Reverse(key)| key.at)
     }
 
     /// Puts `thing` in, due at `at`, behind all that are due then.
@@ -77,13 +86,13 @@ impl<T> Timeline<T> {
             self.slots.push(Some(thing));
             u32::try_from(self.slots.len() - 1).expect("the users of a timeline bound it")
         };
-        self.heap.push(Reverse((at, number, slot)));
+        self.heap.push(Reverse(Key { at, number, slot }));
     }
 
     /// Takes out the next one.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
-        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let Reverse(Key { at, slot, .. }) = self.heap.pop()?;
         let thing = self.slots[slot as usize].take().expect("a key names a full slot");
         self.free.push(slot);
         Some((at, thing))
@@ -95,7 +104,7 @@ impl<T> Timeline<T> {
         // The first to come is the largest, as the keys stand reversed.
         keys.sort_unstable_by(|one, other| other.cmp(one));
         let mut out = Vec::new();
-        keys.retain(|Reverse((_, _, slot))| {
+        keys.retain(|Reverse(Key { slot, .. })| {
             let place = &mut self.slots[*slot as usize];
             let taken = place.take_if(|thing| which(thing));
             let kept = taken.is_none();
@@ -117,13 +126,44 @@ impl<T> Timeline<T> {
     /// Asserts the invariants above.
     #[cfg(test)]
     fn check(&self) {
-        let mut named: Vec<u32> = self.heap.iter().map(|Reverse((_, _, slot))| *slot).collect();
+        let mut named: Vec<u32> = self.heap.iter().map(|Reverse(key)| key.slot).collect();
         named.sort_unstable();
         let full = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_some());
         assert!(full.map(|slot| slot as u32).eq(named), "full slots are named once");
         assert_eq!(self.free.len() + self.heap.len(), self.slots.len(), "empty slots are free");
     }
 }
+
+impl Key {
+    /// Both words as one number, which the processor compares without a jump.
+    #[inline]
+    fn order(self) -> u128 {
+        u128::from(self.at) << 64 | u128::from(self.number)
+    }
+}
+
+impl Ord for Key {
+    #[inline]
+    fn cmp(&self, other: &Key) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Key {
+    #[inline]
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Key) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Key {}
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,8 @@ pub(crate) struct Trace {
     verbose: bool,
     lines_max: usize,
     lines: Vec<Line>,
-    count: u64,
+    /// Where the next line goes: the oldest is there, once there are as many as are kept.
+    next: usize,
     digest: u64,
 }
 
@@ -70,7 +71,7 @@ impl Trace {
         let lines_max =
             if verbose { asked().unwrap_or(VERBOSE_LINES_MAX) } else { BRIEF_LINES_MAX };
         let (lines, lines_max) = (Vec::new(), lines_max.max(1));
-        Trace { verbose, lines_max, lines, count: 0, digest: 0xcbf2_9ce4_8422_2325 }
+        Trace { verbose, lines_max, lines, next: 0, digest: 0xcbf2_9ce4_8422_2325 }
     }
 
     /// Whether messages and notes are written down as well.
@@ -101,8 +102,8 @@ impl Trace {
 
     #[inline]
     fn line(&mut self, at: u64, node: NodeId, mark: Mark) -> &mut Line {
-        let place = (self.count % self.lines_max as u64) as usize;
-        self.count += 1;
+        let place = self.next;
+        self.next = if place + 1 == self.lines_max { 0 } else { place + 1 };
         if mark != Mark::Note {
             // Turned, not shifted: the number of a node beyond 255 counts too.
             let word = at ^ u64::from(node.0) << 40 ^ mark.code().rotate_left(52);
@@ -140,8 +141,7 @@ impl Mark {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let oldest = (self.count % self.lines_max as u64) as usize;
-        let (newer, older) = self.lines.split_at(oldest.min(self.lines.len()));
+        let (newer, older) = self.lines.split_at(self.next.min(self.lines.len()));
         for line in older.iter().chain(newer) {
             writeln!(f, "{line}")?;
         }

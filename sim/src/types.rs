@@ -17,10 +17,12 @@ impl NodeId {
 
     /// Where this node stands in a list of all nodes. Node 0 does not exist, and has a place that
     /// no list reaches.
+    #[inline]
     pub(crate) fn index(self) -> usize {
         (self.0 as usize).wrapping_sub(1)
     }
 
+    #[inline]
     pub(crate) fn at(index: usize) -> NodeId {
         NodeId(u32::try_from(index + 1).expect("there are fewer than 2^32 nodes"))
     }

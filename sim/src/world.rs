@@ -177,41 +177,52 @@ impl<P: Process> World<P> {
     /// The earliest of what is due, no later than `limit`.
     #[inline]
     fn next_source(&mut self, limit: u64) -> Option<(u64, Source)> {
-        let mut first: Option<(u64, Source)> = None;
-        let queues = [
-            (self.network.next_at(), Source::Message),
-            (self.events.next_at(), Source::Event),
-            (self.alarms.peek().map(|(at, _)| at), Source::Alarm),
-        ];
-        for (at, source) in queues {
-            let Some(at) = at.filter(|at| *at <= limit) else { continue };
-            let sooner = match first {
-                None => true,
-                Some((other, _)) if at == other => self.ties.draw() >> 63 == 1,
-                Some((other, _)) => at < other,
-            };
-            if sooner {
-                first = Some((at, source));
-            }
-        }
+        let message = self.network.next_at().filter(|at| *at <= limit);
+        let mut first = message.map(|at| (at, Source::Message));
+        let event = self.events.next_at().filter(|at| *at <= limit);
+        self.place(&mut first, event, Source::Event);
+        // Whose alarm is the next is looked up only if one may come before the others.
+        let alarm = self.alarms.peek(first.map_or(limit, |(at, _)| at));
+        self.place(&mut first, alarm.map(|(at, _)| at), Source::Alarm);
         first
+    }
+
+    /// Puts what is due at `at` in the place of `first` if it comes before that.
+    #[inline]
+    fn place(&mut self, first: &mut Option<(u64, Source)>, at: Option<u64>, source: Source) {
+        let Some(at) = at else { return };
+        let sooner = match *first {
+            None => true,
+            Some((other, _)) if at == other => self.ties.draw() >> 63 == 1,
+            Some((other, _)) => at < other,
+        };
+        if sooner {
+            *first = Some((at, source));
+        }
     }
 
     #[inline]
     fn pass(&mut self, to: u64) {
         assert!(to >= self.now, "time does not go back");
         self.at_once = if to > self.now { 0 } else { self.at_once + 1 };
+        if self.at_once >= AT_ONCE_MAX {
+            self.expect_no_spin(to);
+        }
+        self.now = to;
+    }
+
+    #[cold]
+    fn expect_no_spin(&self, to: u64) {
         let most = AT_ONCE_MAX.max(self.nodes.len() as u32 * AT_ONCE_NODE_MAX);
         assert!(
             self.at_once < most,
             "{most} things happened at time {to} and it goes on: something spins"
         );
-        self.now = to;
     }
 
     /// Takes the next message off the wire.
     fn deliver(&mut self) -> Option<Happened> {
-        let (_, parcel) = self.network.unload().expect("a message is due").ok()?;
+        let parcel = self.network.unload()?;
         let (id, from) = (parcel.envelope.to, parcel.envelope.from);
         let node = &mut self.nodes[id.index()];
         let held = node.stuck.as_ref().map_or(node.held.len(), |stuck| stuck.arrived.len());
@@ -253,7 +264,7 @@ impl<P: Process> World<P> {
 
     /// Wakes the node whose alarm is the next.
     fn wake(&mut self) -> Option<Happened> {
-        let (_, index) = self.alarms.peek().expect("an alarm is due");
+        let (_, index) = self.alarms.peek(self.now).expect("an alarm is due");
         let id = NodeId::at(index);
         self.trace.mark(self.now, id, Mark::Wake);
         self.input(id, Input::Wake);
@@ -290,13 +301,13 @@ impl<P: Process> World<P> {
         // An alarm that stays where it is costs nothing, unless it has just gone off.
         if deadline != node.deadline || deadline.is_some_and(|deadline| deadline <= local) {
             node.deadline = deadline;
-            self.arm(id);
+            let at = deadline.map(|deadline| node.clock.world_of(deadline).max(self.now));
+            self.alarms.set(id.index(), at);
         }
         answer
     }
 
-    /// Sets the alarm of a node to its deadline.
-    #[inline]
+    /// Sets the alarm of a node to its deadline, if it is awake.
     fn arm(&mut self, id: NodeId) {
         let node = &self.nodes[id.index()];
         let awake = node.is_up() && !node.paused;

@@ -130,11 +130,12 @@ impl<G: Gossiper> Cluster<G> {
     fn tell(&mut self, observer: NodeId, watches: &mut [&mut dyn Watch]) {
         let at = self.world.now();
         let Some(member) = self.world.process_mut(observer) else { return };
-        if !member.has_seen() {
+        let seen = member.take_seen();
+        if seen.is_empty() {
             return;
         }
         let view = member.gossiper().members_count() + 1;
-        for (about, what) in member.drain() {
+        for (about, what) in seen {
             let sighting = Sighting { at, observer, about, what, view };
             for watch in &mut *watches {
                 watch.saw(&self.truth, &sighting);
@@ -244,19 +245,22 @@ impl<G: Gossiper> Cluster<G> {
     /// How many of the healthy members are right about who is up: all that are, and nobody else.
     #[must_use]
     pub fn right_count(&self) -> usize {
+        self.verdicts().filter(|right| *right).count()
+    }
+
+    /// Of each healthy member, whether it is right.
+    fn verdicts(&self) -> impl Iterator<Item = bool> {
         let up = self.truth.up().count();
-        let right = |node: &NodeId| {
-            let Some(member) = self.world.process(*node) else { return false };
-            let gossiper = member.gossiper();
-            gossiper.members_count() + 1 == up
-                && gossiper.members().all(|other| self.truth.of(other) != Standing::Gone)
+        let right = move |node| {
+            let member = self.world.process(node);
+            member.is_some_and(|member| member.is_right(&self.truth, up))
         };
-        self.truth.all(Standing::Healthy).filter(right).count()
+        self.truth.all(Standing::Healthy).map(right)
     }
 
     /// Whether every healthy member is right.
     #[must_use]
     pub fn is_right(&self) -> bool {
-        self.right_count() == self.truth.all(Standing::Healthy).count()
+        self.verdicts().all(|right| right)
     }
 }

@@ -39,7 +39,8 @@ pub trait Gossiper: Sized {
     /// call that saw something, so it must be cheap.
     fn members_count(&self) -> usize;
 
-    /// Those others, in any order.
+    /// Those others, in any order. They change only in a call that [saw](Acts::saw) something or
+    /// that was handed an [`Order`]: who counts those that are right relies on it.
     fn members(&self) -> impl Iterator<Item = NodeId>;
 }
 

@@ -17,6 +17,11 @@ use crate::gossiper::{Acts, Gossiper, Input, Order, Seat, What};
 /// The key of the metadata that an [`Order::Describe`] sets.
 const KEY: &str = "n";
 
+/// A member keeps room for so many effects between two calls. What a newcomer is told at once is
+/// an effect for each member there is, and ten thousand members that keep room for as many each
+/// are gigabytes.
+const EFFECTS_KEPT_MAX: usize = 64;
+
 /// A member that runs [`Swim`].
 #[derive(Debug)]
 pub struct Drystone {
@@ -65,6 +70,9 @@ impl Drystone {
                 Effect::Event(event) => self.events.push(event),
                 Effect::Persist => {}
             }
+        }
+        if self.effects.capacity() > EFFECTS_KEPT_MAX {
+            self.effects = Vec::new();
         }
     }
 

@@ -34,11 +34,13 @@ pub enum Standing {
 #[derive(Debug, Clone)]
 pub struct Truth {
     standings: Vec<Standing>,
+    /// How often it has changed.
+    changes: u64,
 }
 
 impl Truth {
     pub(crate) fn new(members: usize) -> Truth {
-        Truth { standings: vec![Standing::Healthy; members] }
+        Truth { standings: vec![Standing::Healthy; members], changes: 0 }
     }
 
     /// How a node is. One that does not exist is gone.
@@ -50,6 +52,12 @@ impl Truth {
 
     pub(crate) fn set(&mut self, node: NodeId, standing: Standing) {
         self.standings[node.0 as usize - 1] = standing;
+        self.changes += 1;
+    }
+
+    /// A number that is another one when anything has been [`set`](Truth::set) since.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// All nodes of one standing, in order.

@@ -261,7 +261,10 @@ impl<P: Process> World<P> {
 
     /// All processes that are up, paused or not, in the order of their nodes.
     pub fn processes(&self) -> impl Iterator<Item = (NodeId, &P)> {
-        self.ids().filter_map(|id| Some((id, self.process(id)?)))
+        self.nodes.iter().zip((1..).map(NodeId)).filter_map(|(node, id)| match &node.state {
+            State::Up(process) => Some((id, process)),
+            _ => None,
+        })
     }
 
     /// The disk of a node that is down; `None` if it is up.

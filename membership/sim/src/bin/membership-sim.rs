@@ -220,7 +220,7 @@ fn run(task: &Run) -> anyhow::Result<()> {
         let now = cluster.traffic();
         let bytes = now.since(&traffic).bytes() / task.nodes as u64;
         traffic = now;
-        // To ask ten thousand members for ten thousand others takes longer than to run them.
+        // A line a second at first; later little changes.
         if second <= 10 || second % 10 == 0 || second == task.seconds {
             right = cluster.right_count();
             let rate = made as f64 / took;
