@@ -3,7 +3,8 @@
 //! | watch | question |
 //! |---|---|
 //! | [`Spread`] | who was the first to know, who the last? |
-//! | [`Falsehood`] | how many members were called dead that were alive? |
+//! | [`Falsehood`] | how often was a member called dead that was alive? |
+//! | [`Victims`] | how many members were those? |
 //! | [`Flaps`] | how often does one member say something new of another? |
 //! | [`Sizes`] | how many different sizes of the cluster were believed in? |
 //! | [`Convergence`] | when was everybody right? |
@@ -13,12 +14,14 @@ mod falsehood;
 mod flaps;
 mod sizes;
 mod spread;
+mod victims;
 
 pub use convergence::Convergence;
 pub use falsehood::Falsehood;
 pub use flaps::Flaps;
 pub use sizes::Sizes;
 pub use spread::Spread;
+pub use victims::Victims;
 
 use crate::truth::{Sighting, Truth};
 

@@ -295,7 +295,9 @@ impl Swim {
     /// Whether our own probe of a suspect has failed, and not long ago. Nobody is convicted on what
     /// others say alone: a look of our own costs a second, and only where a defence was lost.
     fn has_seen_for_itself(&self, slot: u32) -> bool {
-        let recent = self.terms().min + 2 * micros(self.config.probe_period);
+        // A probe may be under way that began before the look was asked for, and it takes as long
+        // as our health stretches it.
+        let recent = self.terms().min + 2 * self.stretch(micros(self.config.probe_period));
         let seen = self.suspicions.of(slot).and_then(|suspicion| suspicion.seen_at);
         seen.is_some_and(|at| self.now() - at <= recent)
     }
