@@ -221,7 +221,7 @@ mod tests {
     use crate::ours::Drystone;
 
     fn told(plot: Plot) -> Chronicle {
-        story::<Drystone>(&Setup::new(16, Config::lan()), 1, plot, 60)
+        story::<Drystone>(&Setup::new(16, Config::lan()), 1, plot, 90)
     }
 
     // A picture that leaves out what was done, or what came of it, explains nothing.
