@@ -21,10 +21,10 @@
 //! `isolation_max` does it believe that all others are gone.
 //!
 //! **A second look.** Whoever hears for the first time that a member is suspected may probe it at
-//! once; as many do, by chance, as it takes to confirm a suspicion, and twice as many where accusers
-//! are counted. So a dead member has its accusers within a second or two, however large the cluster
-//! is, and one that lives is told of the suspicion by each of those probes (the Buddy System,
-//! Lifeguard §IV-C), and defends itself.
+//! once; as many do, by chance, as it takes to confirm a suspicion, and twice as many where
+//! accusers are counted. So a dead member has its accusers within a second or two, however large
+//! the cluster is, and one that lives is told of the suspicion by each of those probes (the Buddy
+//! System, Lifeguard §IV-C), and defends itself.
 
 use std::net::SocketAddr;
 
