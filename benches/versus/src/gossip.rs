@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use drystone_membership_sim::scenario::anomaly::{Cell, anomaly};
 use drystone_membership_sim::scenario::bootstrap::{Bootstrap, bootstrap};
-use drystone_membership_sim::scenario::crash::{Crash, crash};
+use drystone_membership_sim::scenario::crash::{Crash, Crashes, crash, crashes};
 use drystone_membership_sim::scenario::loss::{Loss, loss};
 use drystone_membership_sim::scenario::rapid::{Fault, Rapid, rapid};
 use drystone_membership_sim::scenario::speed::speed;
-use drystone_membership_sim::scenario::spread::{News, Spread, spread};
+use drystone_membership_sim::scenario::spread::{News, Spread, spread, spreads};
 use drystone_membership_sim::scenario::steady::{Steady, steady};
 use drystone_membership_sim::watch::Falsehood;
 use drystone_membership_sim::{Gossiper, Setup};
@@ -42,8 +42,13 @@ pub trait Subject {
     fn steady(&self, members: usize, seed: u64, seconds: u64) -> Steady;
     /// News, with so much loss from then on.
     fn spread(&self, members: usize, seed: u64, news: News, loss: Rate) -> Spread;
+    /// The same from so many speakers of one cluster.
+    fn spreads(&self, members: usize, seed: u64, news: News, loss: Rate, times: u64)
+    -> Vec<Spread>;
     /// A death.
     fn crash(&self, members: usize, seed: u64) -> Crash;
+    /// So many deaths at once, watched for so many seconds.
+    fn crashes(&self, members: usize, seed: u64, count: usize, seconds: u64) -> Crashes;
     /// A lossy network.
     fn loss(&self, members: usize, seed: u64, loss: Rate, seconds: u64) -> Loss;
     /// Slow members.
@@ -96,8 +101,23 @@ impl<G: Gossiper> Subject for Candidate<G> {
         spread::<G>(&self.setup(members), seed, news, loss)
     }
 
+    fn spreads(
+        &self,
+        members: usize,
+        seed: u64,
+        news: News,
+        loss: Rate,
+        times: u64,
+    ) -> Vec<Spread> {
+        spreads::<G>(&self.setup(members), seed, news, loss, times)
+    }
+
     fn crash(&self, members: usize, seed: u64) -> Crash {
         crash::<G>(&self.setup(members), seed)
+    }
+
+    fn crashes(&self, members: usize, seed: u64, count: usize, seconds: u64) -> Crashes {
+        crashes::<G>(&self.setup(members), seed, count, seconds)
     }
 
     fn loss(&self, members: usize, seed: u64, rate: Rate, seconds: u64) -> Loss {

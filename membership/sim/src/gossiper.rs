@@ -42,6 +42,11 @@ pub trait Gossiper: Sized {
     /// Those others, in any order. They change only in a call that [saw](Acts::saw) something or
     /// that was handed an [`Order`]: who counts those that are right relies on it.
     fn members(&self) -> impl Iterator<Item = NodeId>;
+
+    /// The bytes that all that is known of others takes, if it can tell.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The place that a member starts in.

@@ -170,4 +170,8 @@ impl Gossiper for Drystone {
     fn members(&self) -> impl Iterator<Item = NodeId> {
         self.swim.other_ids().map(of_id)
     }
+
+    fn memory(&self) -> Option<usize> {
+        Some(self.swim.memory())
+    }
 }

@@ -25,6 +25,10 @@ pub struct Bootstrap {
     pub convergence: Convergence,
     /// Content sent until then, by member, in bytes.
     pub bytes: f64,
+    /// The longest datagram. There is more to tell than one can hold.
+    pub datagram_bytes_max: u64,
+    /// What a member keeps about another in the end, in bytes, if the protocol tells.
+    pub peer_bytes: Option<f64>,
 }
 
 /// Starts a cold cluster, and waits until it is whole, at most so many seconds.
@@ -39,10 +43,15 @@ pub fn bootstrap<G: Gossiper>(setup: &Setup<G::Config>, seed: u64, seconds: u64)
             break;
         }
     }
+    let kept = cluster.world().processes().map(|(_, member)| member.gossiper().memory());
+    let kept = kept.sum::<Option<usize>>();
+    let pairs = setup.members * (setup.members - 1).max(1);
     Bootstrap {
         all_after: convergence.reached().map(|at| at as f64 / SECOND as f64),
         sizes: sizes.distinct(),
         convergence,
         bytes: cluster.traffic().bytes() as f64 / setup.members as f64,
+        datagram_bytes_max: cluster.traffic().datagram_bytes_max,
+        peer_bytes: kept.map(|bytes| bytes as f64 / pairs as f64),
     }
 }

@@ -17,6 +17,39 @@ pub struct Crash {
     pub all: Option<f64>,
 }
 
+/// What it costs that some die at once, and until when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crashes {
+    /// Seconds until all who are left were right about all; `None` if that was not so in the time.
+    pub all: Option<f64>,
+    /// Bytes that each of them has sent a second, with the heads of IPv4 and UDP.
+    pub bytes_on_wire: f64,
+}
+
+/// Crashes so many members of a warm cluster at once, and watches the others for so many seconds:
+/// what figure 8 and table 2 of the Rapid paper (§7) ask, with ten of a thousand.
+pub fn crashes<G: Gossiper>(
+    setup: &Setup<G::Config>,
+    seed: u64,
+    count: usize,
+    seconds: u64,
+) -> Crashes {
+    let mut cluster = Cluster::<G>::warm(setup, seed);
+    let victims = cluster.some(count);
+    let before = cluster.traffic();
+    victims.iter().for_each(|node| cluster.crash(*node));
+    let mut all = None;
+    for second in 1..=seconds {
+        cluster.run_for(SECOND, &mut []);
+        if all.is_none() && cluster.is_right() {
+            all = Some(second as f64);
+        }
+    }
+    let sent = cluster.traffic().since(&before).bytes_on_wire();
+    let by = ((setup.members - count) as u64 * seconds) as f64;
+    Crashes { all, bytes_on_wire: sent as f64 / by }
+}
+
 /// Crashes one member of a warm cluster.
 pub fn crash<G: Gossiper>(setup: &Setup<G::Config>, seed: u64) -> Crash {
     let mut cluster = Cluster::<G>::warm(setup, seed);

@@ -11,6 +11,15 @@ pub(crate) mod steady;
 
 use drystone_versus::gossip::Subject;
 
+use crate::goals::Goal;
+
+/// What came of a question.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) goals: Vec<Goal>,
+}
+
 /// One figure of everyone.
 #[derive(Debug)]
 pub(crate) struct Row {

@@ -3,8 +3,9 @@
 use drystone_membership_sim::scenario::anomaly::GRID;
 use drystone_versus::gossip::Subject;
 
-use super::Row;
+use super::{Answer, Row};
 use crate::Options;
+use crate::goals::{FOCA, Goal, OURS, SWIM, of};
 
 const MEMBERS: usize = 128;
 const SECONDS: u64 = 120;
@@ -12,7 +13,7 @@ const SECONDS: u64 = 120;
 /// The counts of single seeds differ by half.
 const SEEDS: u64 = 20;
 
-pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
+pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Answer {
     let seeds = options.seeds(SEEDS);
     let count = (seeds.end - seeds.start) as f64;
     let mut sums = vec![(0.0, 0.0); subjects.len()];
@@ -37,5 +38,19 @@ pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Vec<Row> {
     }
     let cells = sums.iter().map(|(about, at)| format!("{about:.0} / {at:.0}")).collect();
     rows.push(Row { label: "G5 FP / FP-, sum".to_owned(), cells });
-    rows
+    Answer { rows, goals: goals(subjects, &sums) }
+}
+
+fn goals(subjects: &[&dyn Subject], sums: &[(f64, f64)]) -> Vec<Goal> {
+    let Some(ours) = of(OURS, subjects, sums) else { return Vec::new() };
+    let mut goals = Vec::new();
+    for (peer, name) in [(FOCA, "foca's"), (SWIM, "our own plain SWIM's")] {
+        if let Some(theirs) = of(peer, subjects, sums) {
+            for (what, ours, theirs) in [("FP", ours.0, theirs.0), ("FP-", ours.1, theirs.1)] {
+                let asked = format!("G5 sum of {what}: at most 2 % of {name}");
+                goals.push(Goal::at_most(asked, ours / theirs, 0.02));
+            }
+        }
+    }
+    goals
 }
