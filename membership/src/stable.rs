@@ -23,8 +23,8 @@
 //!   probes go around by chance, so within a minute a member is probed by some sixty others, and
 //!   any of them can report it. What a member had to defend itself against but we have not heard of
 //!   is in its incarnation, and counts as reports, too: that number is the same for everyone. With
-//!   [`Config::accusers_max`](crate::Config::accusers_max) above H as many look at a suspect for
-//!   themselves, and it is clear sooner.
+//!   [`Config::accusers_max`](crate::Config::accusers_max) above H, which is for whoever has a
+//!   stable view, twice as many look at a suspect for themselves, and it is clear sooner.
 //! * Who is out stays out until it was left in peace for a while (`probation`), and comes in with
 //!   the next view.
 //! * An arrival waits until no other has come for `quiet`. A thousand members that start together
