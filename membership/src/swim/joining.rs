@@ -26,8 +26,8 @@ use crate::clock::{Micros, micros};
 use crate::effect::{Effect, Event};
 use crate::message::{Message, Words, WordsOut};
 use crate::packet::Envelope;
-use crate::rumor::Rumor;
-use crate::types::{NodeId, State};
+use crate::rumor::{Accusers, Rumor};
+use crate::types::{Incarnation, NodeId, State};
 
 /// How many members a welcome names at most.
 const WELCOME_MAX: usize = 1024;
@@ -36,6 +36,8 @@ const SEEDS_AT_ONCE: usize = 8;
 /// The shortest and the longest wait between two attempts.
 const RETRY_MIN: Micros = 1_000_000;
 const RETRY_MAX: Micros = 10_000_000;
+/// How long a newcomer is one.
+const NEW: Micros = 5_000_000;
 /// How many disputes about names are remembered, to tell of each once.
 const DISPUTES_MAX: usize = 64;
 
@@ -51,9 +53,13 @@ pub(super) struct Joining {
     /// When the next of those who are lost is tried.
     pub(super) reconnect_at: Micros,
     admitted: bool,
+    /// Until then we are new, and what we learn is no news to the others.
+    new_until: Micros,
     /// How often we have asked to be let in.
     knocks: u32,
     disputes: VecDeque<(NodeId, SocketAddr)>,
+    /// Until when no further death is doubted.
+    doubted_at: Micros,
 }
 
 impl Joining {
@@ -207,6 +213,7 @@ impl Swim {
             self.begin_life(ours, out);
         }
         if first {
+            self.joining.new_until = self.now() + NEW;
             self.event(Event::Admitted { by }, out);
         }
         self.sync_eagerly();
@@ -217,9 +224,15 @@ impl Swim {
     pub(super) fn counted_in(&mut self, by: NodeId, out: &mut Vec<Effect>) {
         if !self.joining.admitted && !self.joining.seeds.is_empty() {
             (self.joining.at, self.joining.admitted) = (None, true);
+            self.joining.new_until = self.now() + NEW;
             self.event(Event::Admitted { by }, out);
             self.sync_eagerly();
         }
+    }
+
+    /// Whether we have come in just now.
+    pub(super) fn is_new(&self) -> bool {
+        self.now() < self.joining.new_until
     }
 
     /// Our name has an owner.
@@ -309,11 +322,37 @@ impl Swim {
             && let Some(incarnation) = self.peers.tomb(word.id)
             && let Some(card) = word.card
         {
-            let (id, state) = (word.id, State::Failed);
-            let mut words = WordsOut::default();
-            words.push(&Rumor { id, incarnation, state, card: None, accusers: Default::default() });
-            let words = words.as_words();
-            self.stream(card.addr, &Message::Words { answer: None, words }, out);
+            self.tell_of_tomb(word.id, incarnation, card.addr, out);
         }
+    }
+
+    /// Somebody else says that one is alive whose death is all that we know of it. If that is so it
+    /// should hear of it, and defend itself: to wait until it happens to talk to us takes longer
+    /// the more members there are. One a second is enough, as all hear of its defence.
+    pub(super) fn doubt_tomb(
+        &mut self,
+        id: NodeId,
+        incarnation: Incarnation,
+        at: SocketAddr,
+        out: &mut Vec<Effect>,
+    ) {
+        let now = self.now();
+        if self.joining.doubted_at <= now && self.me.phase == Phase::Member {
+            self.joining.doubted_at = now + micros(self.config.probe_period);
+            self.tell_of_tomb(id, incarnation, at, out);
+        }
+    }
+
+    fn tell_of_tomb(
+        &mut self,
+        id: NodeId,
+        incarnation: Incarnation,
+        at: SocketAddr,
+        out: &mut Vec<Effect>,
+    ) {
+        let (state, accusers) = (State::Failed, Accusers::default());
+        let mut words = WordsOut::default();
+        words.push(&Rumor { id, incarnation, state, card: None, accusers });
+        self.stream(at, &Message::Words { answer: None, words: words.as_words() }, out);
     }
 }

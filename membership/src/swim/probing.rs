@@ -380,9 +380,9 @@ impl Swim {
         if self.me.phase != Phase::Member || self.probing.errands.len() >= ERRANDS_MAX {
             return;
         }
-        // We may know better where it is.
+        // Where the other believes it to be, even if we know better: an answer from elsewhere would
+        // let the other go on believing that it is there.
         let known = self.peers.find(id);
-        let addr = known.map_or(addr, |slot| self.peers.at(slot).addr());
         let seq = self.probing.draw_seq();
         let now = self.now();
         let nack_at = now + micros(self.config.probe_timeout) / 2;

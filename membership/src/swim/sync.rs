@@ -190,10 +190,12 @@ impl Swim {
         words: &Words<'_>,
         out: &mut Vec<Effect>,
     ) {
-        // Whoever learns of more members than it knows is new itself: the others know them, and it
-        // would take a newcomer a minute to tell them all again.
+        // A newcomer that learns of more members than it knows learns what the others know, and it
+        // would take it a minute to tell them all again. For one that is not new it is another
+        // cluster, from behind a partition that has healed, and that is news to all.
         let members = self.peers.members();
-        self.hushed = words.len() > members
+        self.hushed = self.is_new()
+            && words.len() > members
             && words.iter().filter(|word| self.peers.find(word.id).is_none()).count() > members;
         let mut known = Known::default();
         for word in words.iter() {

@@ -53,7 +53,7 @@ fn halves_that_were_apart_for_ten_minutes_know_all_after_two_comparisons() {
 // dead, in a life that is over.
 #[test]
 fn side_that_restarts_while_apart_is_known_after_two_comparisons() {
-    seeds("side_that_restarts", 12).run(|seed| {
+    seeds("side_that_restarts", 24).run(|seed| {
         let config = Config::lan();
         // A clock that tells lives apart or not, and seeds of both sides or of one.
         let (life, both) = ((seed.value() % 2) as u32, seed.value() % 4 < 2);
@@ -215,7 +215,7 @@ fn one_address_of_a_snapshot_that_still_holds_is_enough() {
 // others where they are no more: dead, or members still if they are back at once.
 #[test]
 fn members_that_move_are_found_by_one_that_has_stayed() {
-    seeds("members_that_move", 6).run(|seed| {
+    seeds("members_that_move", 20).run(|seed| {
         let config = Config::lan();
         let at_once = seed.value() % 2 == 0;
         let mut lab = Lab::warm(seed, 16, &config);
