@@ -43,8 +43,11 @@ impl Swim {
     pub(super) fn hear_alive(&mut self, rumor: &Rumor<'_>, teller: NodeId, out: &mut Vec<Effect>) {
         let Some(card) = rumor.card else { return };
         let Some(slot) = self.peers.find(rumor.id) else {
-            if self.peers.tomb(rumor.id).is_none_or(|tomb| tomb < rumor.incarnation) {
-                self.add(rumor, &card, teller, out);
+            match self.peers.tomb(rumor.id) {
+                Some(tomb) if tomb >= rumor.incarnation => {
+                    self.doubt_tomb(rumor.id, tomb, card.addr, out);
+                }
+                _ => self.add(rumor, &card, teller, out),
             }
             return;
         };
@@ -202,6 +205,12 @@ impl Swim {
             return;
         };
         let peer = self.peers.at(slot);
+        if rumor.incarnation == peer.incarnation && peer.state == State::Failed {
+            // All have known of the suspicion, and it ends for all at about the same time: who did
+            // not hear that it has ended finds out by itself, so this needs to be told less often.
+            self.count_as_told(slot);
+            return;
+        }
         if rumor.incarnation < peer.incarnation || !peer.state.is_member() {
             self.heard_again(slot);
             return;

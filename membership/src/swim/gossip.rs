@@ -24,7 +24,7 @@ const PRESSURE: usize = 100;
 /// How often they are told then.
 const PRESSED: u8 = 4;
 /// How often a change is told that does not matter to all.
-const FEW_TIMES: u8 = 6;
+const FEW_TIMES: u8 = 4;
 /// How long news wait for company before the first round.
 const COMPANY: u64 = 10_000;
 
@@ -72,9 +72,13 @@ impl Swim {
     /// A word that we are telling has come from another: under pressure that counts as told. With
     /// little to say it does not, as then nothing is saved, and each copy more reaches somebody.
     pub(super) fn heard_again(&mut self, slot: u32) {
-        if self.words.len() < PRESSURE {
-            return;
+        if self.words.len() >= PRESSURE {
+            self.count_as_told(slot);
         }
+    }
+
+    /// Counts what another has told as if we had.
+    pub(super) fn count_as_told(&mut self, slot: u32) {
         let limit = self.tell_limit();
         let peer = self.peers.at_mut(slot);
         if peer.told == UNTOLD {
