@@ -90,6 +90,7 @@ fn an_hour_of_churn_leaves_nothing_behind() {
         // Two every five seconds are news, told for three seconds.
         assert!(waiting_max <= 16, "{waiting_max} news wait");
         lab.run_for(60 * SECOND);
+        end_who_have_left(&mut lab);
         assert!(lab.is_whole(), "and all are right when it is over");
         assert_eq!(waiting(&lab), 0, "all is told");
     });
@@ -100,14 +101,18 @@ fn waiting(lab: &Lab) -> usize {
     lab.up().into_iter().map(|node| lab.swim(node).waiting()).max().unwrap_or(0)
 }
 
-/// A new member joins through another. One of the others, which will go, is returned.
-fn one_comes(lab: &mut Lab, rng: &mut Rng, config: &Config) -> NodeId {
-    // Processes that are done leaving end.
+/// Processes that are done leaving end, with whatever they have not told any more.
+fn end_who_have_left(lab: &mut Lab) {
     for node in lab.up() {
         if lab.swim(node).deadline().is_none() {
             lab.world.crash(node);
         }
     }
+}
+
+/// A new member joins through another. One of the others, which will go, is returned.
+fn one_comes(lab: &mut Lab, rng: &mut Rng, config: &Config) -> NodeId {
+    end_who_have_left(lab);
     let members: Vec<NodeId> =
         lab.up().into_iter().filter(|node| lab.swim(*node).is_member()).collect();
     let newcomer = lab.next();
