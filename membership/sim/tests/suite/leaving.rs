@@ -87,8 +87,8 @@ fn an_hour_of_churn_leaves_nothing_behind() {
             }
             lab.check();
         }
-        // Two every five seconds are news, told for three seconds; a quarter of the members would be
-        // a queue that grows.
+        // Two every five seconds are news, told for three seconds; a quarter of the members would
+        // be a queue that grows.
         assert!(waiting_max <= MEMBERS / 4, "{waiting_max} news wait");
         lab.run_for(60 * SECOND);
         end_who_have_left(&mut lab);
