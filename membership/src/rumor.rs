@@ -88,6 +88,12 @@ impl Accusers {
 }
 
 impl<'a> Rumor<'a> {
+    /// The word that a member has failed of whom nothing else is known.
+    pub(crate) fn failed(id: NodeId, incarnation: Incarnation) -> Rumor<'static> {
+        let (state, accusers) = (State::Failed, Accusers::default());
+        Rumor { id, incarnation, state, card: None, accusers }
+    }
+
     /// Reads one.
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Rumor<'a>> {
         let place = reader.clone();

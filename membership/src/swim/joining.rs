@@ -26,8 +26,8 @@ use crate::clock::{Micros, micros};
 use crate::effect::{Effect, Event};
 use crate::message::{Message, Words, WordsOut};
 use crate::packet::Envelope;
-use crate::rumor::{Accusers, Rumor};
-use crate::types::{Incarnation, NodeId, State};
+use crate::rumor::Rumor;
+use crate::types::{Incarnation, NodeId};
 
 /// How many members a welcome names at most.
 const WELCOME_MAX: usize = 1024;
@@ -176,8 +176,7 @@ impl Swim {
         if let Some(slot) = known {
             words.push(&self.word(slot, self.peers.at(slot).state.is_member()));
         } else if let Some(incarnation) = self.peers.tomb(word.id) {
-            let (id, state) = (word.id, State::Failed);
-            words.push(&Rumor { id, incarnation, state, card: None, accusers: Default::default() });
+            words.push(&Rumor::failed(word.id, incarnation));
         }
         self.hear(word, word.id, out);
         words.push(&self.my_word());
@@ -350,9 +349,8 @@ impl Swim {
         at: SocketAddr,
         out: &mut Vec<Effect>,
     ) {
-        let (state, accusers) = (State::Failed, Accusers::default());
         let mut words = WordsOut::default();
-        words.push(&Rumor { id, incarnation, state, card: None, accusers });
+        words.push(&Rumor::failed(id, incarnation));
         self.stream(at, &Message::Words { answer: None, words: words.as_words() }, out);
     }
 }
