@@ -101,8 +101,7 @@ impl<'a> Words<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Appends the sender and the message. Words are appended by the caller: see
-    /// [`put_words`](Message::put_words).
+    /// Appends the sender and the message.
     pub(crate) fn write(&self, from: NodeId, out: &mut Vec<u8>) {
         out.put_id(from);
         out.push(self.kind());

@@ -34,7 +34,8 @@ impl Swim {
     /// probability e^-c, if c copies come to it; with L tellings and 30 % loss that is 0.7 L, and
     /// N e^-0.7L stays below 10^-5 with L = log2 N + 18.
     ///
-    /// Not so under pressure: where there is so much to say that it takes seconds to say it once,
+    /// A failure needs less, as whoever suspects finds out by itself: see `hear_failed`. And not so
+    /// under pressure: where there is so much to say that it takes seconds to say it once,
     /// most have heard it from others meanwhile, and comparing brings the rest to those who have
     /// not at less cost.
     pub(super) fn tell_limit(&self) -> u8 {
