@@ -13,7 +13,10 @@ const MEMBERS: [usize; 3] = [32, 128, 512];
 /// Seeds, without loss and with it: then most of foca's runs last until patience ends.
 const SEEDS: [(u32, u64); 2] = [(0, 50), (30, 20)];
 
-/// The sizes for which bounds are asked, of ours alone: it would take the others days.
+/// Above so many members there are bounds for ours, and no row: it would take the others days.
+const LARGEST_ROW: usize = 1024;
+
+/// The sizes for which bounds are asked, of ours alone.
 const BOUNDED: [usize; 5] = [32, 128, 512, 2048, 8192];
 const BOUNDED_SEEDS: u64 = 200;
 
@@ -28,7 +31,8 @@ pub(crate) fn rows(options: &Options, subjects: &[&dyn Subject]) -> Answer {
         (News::Metadata, "new metadata"),
     ] {
         for (percent, seeds) in SEEDS {
-            for &members in options.members(&MEMBERS) {
+            let sizes = options.members(&MEMBERS).iter().filter(|&&it| it <= LARGEST_ROW);
+            for &members in sizes {
                 let label = format!("G2 rounds until all know {name}, {members}, {percent} % loss");
                 let ask = |subject: &dyn Subject| {
                     if !subject.can_say(news) {
