@@ -1,0 +1,3 @@
+//! What mason does on a machine: images, containers, logs.
+
+#![forbid(unsafe_code)]
