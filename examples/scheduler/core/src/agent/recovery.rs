@@ -1,0 +1,117 @@
+//! The first minute of an agent: what its journal, its disk and the store say about runs of old.
+//!
+//! | journal | keeper | then |
+//! |---|---|---|
+//! | claimed, this boot | answers | adopted |
+//! | claimed, this boot | left how it ended | told to the store |
+//! | claimed, this boot | gone without a word | unknown; what is left is killed |
+//! | claimed, this boot | never was | goes on: it cannot have been started |
+//! | claimed, earlier boot | whatever | unknown, unless how it ended is on the disk |
+//! | nothing | whatever | unknown if the store says that it was claimed: the journal was lost |
+
+use std::collections::BTreeMap;
+
+use super::local::{Local, Stage};
+use super::{Agent, Now};
+use crate::record::{Exit, Reason};
+use crate::types::{Ms, RunId};
+
+/// A line of the agent's journal.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Note {
+    /// A run is about to be claimed.
+    Claim {
+        /// Which.
+        run: RunId,
+        /// At which start of the machine.
+        boot: Box<str>,
+    },
+    /// Nothing is left of a run.
+    Gone {
+        /// Which.
+        run: RunId,
+    },
+}
+
+/// A folder of a run that lies on this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Which.
+    pub run: RunId,
+    /// What its keeper says.
+    pub keeper: Keeper,
+}
+
+/// What the keeper of a run says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Keeper {
+    /// It answers, and the container runs.
+    Answers,
+    /// It left word how the container ended.
+    Left(Exit),
+    /// It is gone, and left no word.
+    Gone,
+}
+
+impl Agent {
+    /// Takes up what an earlier start of this agent left. Call it before anything else.
+    ///
+    /// `claimed` are the runs that the store has as claimed by this node, `fence` is what keepers
+    /// were told last.
+    pub fn recover(&mut self, notes: &[Note], found: Vec<Found>, claimed: &[RunId], now: Now) {
+        let mut boots: BTreeMap<&RunId, &str> = BTreeMap::new();
+        for note in notes {
+            match note {
+                Note::Claim { run, boot } => drop(boots.insert(run, boot)),
+                Note::Gone { run } => drop(boots.remove(run)),
+            }
+        }
+        for (&run, &boot) in &boots {
+            let local = self.runs.entry(run.clone()).or_default();
+            if boot == &*self.boot {
+                local.stage = Stage::Noted;
+            } else {
+                local.end(unknown("the machine was restarted", now));
+            }
+        }
+        for Found { run, keeper } in found {
+            let is_noted = boots.get(&run).is_some_and(|boot| **boot == *self.boot);
+            let local = self.runs.entry(run).or_default();
+            match keeper {
+                Keeper::Left(exit) => {
+                    local.stage = Stage::Running;
+                    local.end(exit);
+                }
+                Keeper::Answers if is_noted => {
+                    local.stage = Stage::Running;
+                    local.is_adopted = true;
+                    local.started(now.wall);
+                }
+                Keeper::Answers | Keeper::Gone => {
+                    if !local.stage.is_over() {
+                        local.end(unknown("its keeper is gone", now));
+                    }
+                }
+            }
+        }
+        for run in claimed {
+            if !self.runs.contains_key(run) {
+                let local = self.runs.entry(run.clone()).or_default();
+                local.end(unknown("the agent's journal does not know it", now));
+            }
+        }
+    }
+}
+
+fn unknown(message: &str, now: Now) -> Exit {
+    Exit {
+        reason: Reason::Unknown,
+        code: None,
+        signal: None,
+        message: message.to_owned(),
+        started_at: None,
+        finished_at: now.wall,
+        outputs: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,3 @@
+//! What each kind of work needs.
+
+pub mod retry;

@@ -1,0 +1,509 @@
+//! Jobs: what becomes of one when something about it has changed.
+//!
+//! ```text
+//!            ┌─► waiting ─► active ─┬──────────────► succeeded
+//!   no state ┤      │        ▲ │    └─► stopping ─► failed
+//!            │      ▼        │ ▼           ▲
+//!            │   skipped   suspended ──────┘
+//! ```
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+
+use super::flights::Flight;
+use super::memory::Memory;
+use super::{Leader, Rank};
+use crate::keys::Key;
+use crate::mirror::{self, Entry, Job, Mirror};
+use crate::protocol;
+use crate::record::{
+    self, Counts, JobRecord, MARKS_CHUNK, Mark, Phase, Progress, Reason, RunRecord, StateRecord,
+    TaskWait, Wish,
+};
+use crate::spec::{self, DependencyMode, DependencyWhen, Work};
+use crate::txn::{Compare, Txn};
+use crate::types::{JobKey, SpecHash, UnixMs};
+
+/// The name of a template: the hash of its bytes.
+pub(super) fn spec_hash(task: &spec::Task) -> SpecHash {
+    let hash = Sha256::digest(record::encode(task));
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.into()
+}
+
+/// What a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Closed,
+    /// It will never open.
+    Walled,
+}
+
+impl Leader {
+    pub(super) fn look_at_jobs(&mut self, mirror: &Mirror, now: UnixMs) {
+        for key in std::mem::take(&mut self.dirty) {
+            if !self.has_wings() {
+                self.dirty.insert(key);
+                continue;
+            }
+            self.look_at_job(mirror, &key, now);
+        }
+    }
+
+    fn look_at_job(&mut self, mirror: &Mirror, key: &JobKey, now: UnixMs) {
+        let job = mirror.job(key);
+        let Some((job, record)) = job.and_then(|job| Some((job, job.record.as_ref()?))) else {
+            self.forget(key);
+            return;
+        };
+        // Looked at again when it lands.
+        if !self.flights.is_free(&Key::State(key.clone())) {
+            return;
+        }
+        self.remember(key, job, record);
+        if record.value.deleted || self.is_orphan(mirror, &record.value) {
+            self.remove(mirror, key, job, record, now);
+            return;
+        }
+        match (&record.value.work, &job.state) {
+            (Work::Job(spec), None) => self.start_job(mirror, key, record, spec, now),
+            (Work::Job(spec), Some(state)) => {
+                let sight = Sight { key, job, record, spec, state };
+                self.advance_job(mirror, &sight, now);
+            }
+            // Their controllers come to the leader one by one.
+            (Work::Service(_) | Work::Cron(_) | Work::Workflow(_), _) => {}
+        }
+    }
+
+    /// What made it is gone, or about to be.
+    fn is_orphan(&self, mirror: &Mirror, record: &JobRecord) -> bool {
+        let Some(owner) = &record.owner else { return false };
+        let owner = mirror.job(owner).and_then(|it| it.record.as_ref());
+        owner.is_none_or(|owner| owner.value.deleted)
+    }
+
+    /// Builds what is remembered, if it is of another job of that name or of none.
+    fn remember(&mut self, key: &JobKey, job: &Job, record: &Entry<JobRecord>) {
+        if self.jobs.get(key).is_some_and(|memory| memory.made == record.made) {
+            return;
+        }
+        self.forget(key);
+        let (count, gated, depends) = match &record.value.work {
+            Work::Job(spec) => {
+                let gated = spec.depends_on.iter().any(|it| it.mode == DependencyMode::Index);
+                (spec.count, gated, &spec.depends_on[..])
+            }
+            _ => (0, false, &[][..]),
+        };
+        for dependency in depends {
+            let on = JobKey::new(&key.namespace, &dependency.job);
+            self.waiting_on.entry(on).or_default().insert(key.clone());
+        }
+        self.jobs.insert(key.clone(), Memory::new(record.made, count, gated, job));
+    }
+
+    fn forget(&mut self, key: &JobKey) {
+        if self.jobs.remove(key).is_none() {
+            return;
+        }
+        self.queue.retain(|rank| rank.job != *key);
+        self.stuck.retain(|rank| rank.job != *key);
+        self.waiting_on.retain(|_, waiting| {
+            waiting.remove(key);
+            !waiting.is_empty()
+        });
+    }
+
+    fn start_job(
+        &mut self,
+        mirror: &Mirror,
+        key: &JobKey,
+        record: &Entry<JobRecord>,
+        spec: &spec::Job,
+        now: UnixMs,
+    ) {
+        let hash = spec_hash(&spec.task);
+        let state = StateRecord {
+            uid: record.value.uid.clone(),
+            generation: record.value.generation,
+            phase: Phase::Waiting,
+            since: now,
+            message: String::new(),
+            conditions: Vec::new(),
+            progress: Progress::Job { counts: Counts::default(), spec: hash.clone(), retries: 0 },
+        };
+        let template = Key::Spec(hash.clone());
+        let mut txn = self.state_txn(key, record.made, 0, &state);
+        let mut flight = Flight::of(Key::State(key.clone()));
+        if mirror.spec(&hash).is_none() {
+            if !self.flights.is_free(&template) {
+                // Somebody else writes the same template; when that lands, it is there.
+                self.dirty.insert(key.clone());
+                return;
+            }
+            txn = txn.put(self.keys.path(&template), record::encode(&spec.task));
+            flight.locks.push(template);
+        }
+        self.send(txn, flight);
+    }
+
+    /// A transaction that says how far a job is.
+    pub(super) fn state_txn(
+        &self,
+        key: &JobKey,
+        job_made: i64,
+        state_changed: i64,
+        state: &StateRecord,
+    ) -> Txn {
+        let path = self.keys.path(&Key::State(key.clone()));
+        Txn::new()
+            .when(self.office.fence())
+            .when(Compare::Made(self.keys.path(&Key::Job(key.clone())), job_made))
+            .when(Compare::Changed(path.clone(), state_changed))
+            .put(path, record::encode(state))
+    }
+
+    fn advance_job(&mut self, mirror: &Mirror, sight: &Sight<'_>, now: UnixMs) {
+        let Sight { key, job, record, spec, state } = *sight;
+        if state.value.phase.is_final() {
+            self.after_the_end(mirror, sight, now);
+            return;
+        }
+        let gate = gate(mirror, key, spec);
+        let memory = self.jobs.get(key).expect("remembered above");
+        let is_over = job.tasks.is_empty() && memory.is_still();
+        let (phase, message) = next_phase(sight, gate, is_over, now);
+        if phase != state.value.phase {
+            let new = StateRecord {
+                phase,
+                since: now,
+                message,
+                generation: record.value.generation,
+                progress: with_counts(&state.value.progress, job.counts),
+                ..state.value.clone()
+            };
+            let txn = self.state_txn(key, record.made, state.changed, &new);
+            self.send(txn, Flight::of(Key::State(key.clone())));
+            return;
+        }
+        self.carry_on(mirror, sight, now);
+    }
+
+    /// What a job in this phase needs.
+    fn carry_on(&mut self, mirror: &Mirror, sight: &Sight<'_>, now: UnixMs) {
+        let Sight { key, job, spec, state, record, .. } = *sight;
+        if let Some(deadline) = spec.deadline {
+            self.set_alarm_after(record.value.created_at.saturating_add(deadline), now, key);
+        }
+        let memory = self.jobs.get_mut(key).expect("remembered above");
+        match state.value.phase {
+            Phase::Active => {
+                memory.go_on();
+                let due = memory.next_due();
+                self.open_gates(mirror, sight);
+                self.enqueue(sight);
+                if let Some(due) = due {
+                    self.set_alarm_after(due, now, key);
+                }
+            }
+            Phase::Stopping | Phase::Suspended => {
+                memory.stop(Reason::Stopped, job);
+                self.stop_runs(mirror, key, job);
+                if state.value.phase == Phase::Stopping {
+                    self.cancel_due(key, job);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn set_alarm_after(&mut self, at: UnixMs, now: UnixMs, key: &JobKey) {
+        if at > now {
+            self.set_alarm(at, key);
+        }
+    }
+
+    fn enqueue(&mut self, sight: &Sight<'_>) {
+        let rank = Rank {
+            order: -i64::from(sight.spec.priority),
+            created_at: sight.record.value.created_at,
+            job: sight.key.clone(),
+        };
+        if !self.stuck.contains(&rank) {
+            self.queue.insert(rank);
+        }
+    }
+
+    /// Tells runs that they shall end, as many as one transaction takes.
+    pub(super) fn stop_runs(&mut self, mirror: &Mirror, key: &JobKey, job: &Job) {
+        let memory = self.jobs.get_mut(key).expect("remembered above");
+        let Some(why) = memory.stopping else { return };
+        let (mut txn, mut flight) = (Txn::new(), Flight::default());
+        for index in memory.to_stop.clone() {
+            let Some((bound, run)) = bound_run(mirror, key, job, index) else {
+                memory.to_stop.remove(&index);
+                continue;
+            };
+            let lock = Key::Run(bound.node.clone(), bound.run.clone());
+            if run.wish != Wish::Run {
+                memory.to_stop.remove(&index);
+            } else if self.flights.is_free(&lock) {
+                let told = RunRecord { wish: Wish::Stop { grace: None, why }, ..run.clone() };
+                txn.merge(protocol::wish(&self.keys, &self.office, &bound, &told));
+                flight.locks.push(lock);
+                memory.to_stop.remove(&index);
+            }
+            if flight.locks.len() == self.config.binds_max {
+                break;
+            }
+        }
+        let more = !memory.to_stop.is_empty();
+        if !flight.locks.is_empty() {
+            self.send(txn, flight);
+        }
+        if more {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    /// Tasks that wait for an attempt will have none: they are over.
+    fn cancel_due(&mut self, key: &JobKey, job: &Job) {
+        let due = job.tasks.iter().filter(|(_, it)| matches!(it.value.wait, TaskWait::Due { .. }));
+        let Some(chunk) = due.clone().map(|(index, _)| index / MARKS_CHUNK).next() else { return };
+        let lock = Key::Marks(key.clone(), chunk);
+        if !self.flights.is_free(&lock) {
+            return;
+        }
+        let mut marks = job.marks.get(&chunk).map(|it| it.value.clone()).unwrap_or_default();
+        let path = self.keys.path(&lock);
+        let changed = mirror::changed(job.marks.get(&chunk));
+        let mut txn =
+            Txn::new().when(self.office.fence()).when(Compare::Changed(path.clone(), changed));
+        let mut flight = Flight::of(lock);
+        for (&index, task) in due.filter(|(index, _)| *index / MARKS_CHUNK == chunk) {
+            let lock = Key::Task(key.task(index));
+            if !self.flights.is_free(&lock) || flight.locks.len() >= self.config.binds_max {
+                continue;
+            }
+            let path = self.keys.path(&lock);
+            txn = txn.when(Compare::Changed(path.clone(), task.changed)).delete(path);
+            marks.set(index % MARKS_CHUNK, Mark::Cancelled);
+            flight.locks.push(lock);
+        }
+        if flight.locks.len() > 1 {
+            let txn = txn.put(path, record::encode(&marks));
+            self.send(txn, flight);
+        }
+    }
+
+    /// Of a job that waits index by index: looks which may begin.
+    fn open_gates(&mut self, mirror: &Mirror, sight: &Sight<'_>) {
+        let Sight { key, job, spec, .. } = *sight;
+        let memory = self.jobs.get_mut(key).expect("remembered above");
+        if !memory.gated || memory.is_opened {
+            return;
+        }
+        memory.is_opened = true;
+        for index in 0..spec.count {
+            if index_gate(mirror, key, spec, index) == Gate::Open {
+                memory.open(index, job);
+            }
+        }
+    }
+
+    /// Tasks of a chunk of this job have ended: those that wait for just them may begin.
+    pub(super) fn heard_marks(&mut self, mirror: &Mirror, on: &JobKey, chunk: u32) {
+        let Some(waiting) = self.waiting_on.get(on) else { return };
+        for key in waiting.iter().cloned().collect::<BTreeSet<_>>() {
+            self.dirty.insert(key.clone());
+            let Some(memory) = self.jobs.get_mut(&key).filter(|it| it.gated) else { continue };
+            let Some(job) = mirror.job(&key) else { continue };
+            let Some(Work::Job(spec)) = job.record.as_ref().map(|it| &it.value.work) else {
+                continue;
+            };
+            let first = chunk * MARKS_CHUNK;
+            for index in first..spec.count.min(first + MARKS_CHUNK) {
+                if index_gate(mirror, &key, spec, index) == Gate::Open {
+                    memory.open(index, job);
+                }
+            }
+        }
+    }
+
+    fn after_the_end(&mut self, mirror: &Mirror, sight: &Sight<'_>, now: UnixMs) {
+        let Sight { key, record, spec, state, .. } = *sight;
+        let Progress::Job { retries, .. } = state.value.progress else { return };
+        if record.value.retries > retries {
+            self.reopen(sight, now);
+            return;
+        }
+        let ttl = match state.value.phase {
+            Phase::Succeeded => spec.ttl.succeeded,
+            _ => spec.ttl.failed,
+        };
+        if let Some(ttl) = ttl {
+            match state.value.since.saturating_add(ttl) {
+                at if at <= now => self.remove(mirror, key, sight.job, record, now),
+                at => self.set_alarm(at, key),
+            }
+        }
+    }
+
+    /// Somebody asked to try again what has failed: its marks go, chunk by chunk, then it is active.
+    fn reopen(&mut self, sight: &Sight<'_>, now: UnixMs) {
+        let Sight { key, job, record, state, .. } = *sight;
+        let failed = job.marks.iter().find(|(_, marks)| has_failed(&marks.value));
+        let Some((&chunk, marks)) = failed else {
+            let Progress::Job { spec, .. } = &state.value.progress else { return };
+            let new = StateRecord {
+                phase: Phase::Waiting,
+                since: now,
+                message: String::new(),
+                progress: Progress::Job {
+                    counts: job.counts,
+                    spec: spec.clone(),
+                    retries: record.value.retries,
+                },
+                ..state.value.clone()
+            };
+            let txn = self.state_txn(key, record.made, state.changed, &new);
+            self.jobs.remove(key);
+            self.send(txn, Flight::of(Key::State(key.clone())));
+            return;
+        };
+        let lock = Key::Marks(key.clone(), chunk);
+        if self.flights.is_free(&lock) {
+            let path = self.keys.path(&lock);
+            let mut new = marks.value.clone();
+            for place in 0..MARKS_CHUNK {
+                if matches!(new.get(place), Mark::Failed | Mark::Cancelled) {
+                    new.set(place, Mark::None);
+                }
+            }
+            let txn = Txn::new()
+                .when(self.office.fence())
+                .when(Compare::Changed(path.clone(), marks.changed))
+                .put(path, record::encode(&new));
+            self.send(txn, Flight::of(lock));
+        }
+    }
+}
+
+/// A job, as one looks at it.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub(super) key: &'a JobKey,
+    pub(super) job: &'a Job,
+    pub(super) record: &'a Entry<JobRecord>,
+    pub(super) spec: &'a spec::Job,
+    pub(super) state: &'a Entry<StateRecord>,
+}
+
+/// The phase that it should be in, and why.
+fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Phase, String) {
+    let Sight { job, record, spec, state, .. } = *sight;
+    let phase = state.value.phase;
+    let counts = job.counts;
+    let ended = counts.succeeded + counts.failed + counts.cancelled;
+    if phase == Phase::Stopping {
+        let message = state.value.message.clone();
+        return if is_over { (Phase::Failed, message) } else { (phase, message) };
+    }
+    let late = spec.deadline.is_some_and(|it| record.value.created_at.saturating_add(it) <= now);
+    if counts.failed > spec.failures_max {
+        let message = format!("{} of {} tasks failed", counts.failed, spec.count);
+        return (Phase::Stopping, message);
+    }
+    if ended == spec.count && is_over {
+        return match counts.cancelled {
+            0 => (Phase::Succeeded, String::new()),
+            some => (Phase::Failed, format!("{some} of {} tasks were cancelled", spec.count)),
+        };
+    }
+    if late {
+        return (Phase::Stopping, "it is over its deadline".to_owned());
+    }
+    if spec.suspend {
+        return (Phase::Suspended, "somebody suspended it".to_owned());
+    }
+    match gate {
+        Gate::Open => (Phase::Active, String::new()),
+        Gate::Closed => (Phase::Waiting, "it waits for other jobs".to_owned()),
+        Gate::Walled if phase == Phase::Active => (phase, String::new()),
+        Gate::Walled => (Phase::Skipped, "what it waited for ended in another way".to_owned()),
+    }
+}
+
+fn with_counts(progress: &Progress, counts: Counts) -> Progress {
+    match progress {
+        Progress::Job { spec, retries, .. } => {
+            Progress::Job { counts, spec: spec.clone(), retries: *retries }
+        }
+        other => other.clone(),
+    }
+}
+
+fn has_failed(marks: &record::MarksRecord) -> bool {
+    (0..MARKS_CHUNK).any(|place| matches!(marks.get(place), Mark::Failed | Mark::Cancelled))
+}
+
+/// Whether a job may begin, as far as whole jobs are concerned.
+fn gate(mirror: &Mirror, key: &JobKey, spec: &spec::Job) -> Gate {
+    let mut all = Gate::Open;
+    for dependency in spec.depends_on.iter().filter(|it| it.mode == DependencyMode::Whole) {
+        let on = mirror.job(&JobKey::new(&key.namespace, &dependency.job));
+        let phase = on.and_then(|job| job.state.as_ref()).map(|state| state.value.phase);
+        let gate = match (phase, dependency.when) {
+            (Some(Phase::Succeeded), DependencyWhen::Succeeded | DependencyWhen::Finished)
+            | (Some(Phase::Failed), DependencyWhen::Failed | DependencyWhen::Finished)
+            | (Some(Phase::Skipped), DependencyWhen::Finished) => Gate::Open,
+            (Some(phase), _) if phase.is_final() => Gate::Walled,
+            _ => Gate::Closed,
+        };
+        all = match (all, gate) {
+            (Gate::Walled, _) | (_, Gate::Walled) => Gate::Walled,
+            (Gate::Closed, _) | (_, Gate::Closed) => Gate::Closed,
+            (Gate::Open, Gate::Open) => Gate::Open,
+        };
+    }
+    all
+}
+
+/// Whether one task may begin, as far as those of the same index are concerned.
+fn index_gate(mirror: &Mirror, key: &JobKey, spec: &spec::Job, index: u32) -> Gate {
+    for dependency in spec.depends_on.iter().filter(|it| it.mode == DependencyMode::Index) {
+        let on = mirror.job(&JobKey::new(&key.namespace, &dependency.job));
+        let mark = on.map_or(Mark::None, |job| job.mark(index));
+        match (mark, dependency.when) {
+            (Mark::Succeeded, DependencyWhen::Succeeded | DependencyWhen::Finished)
+            | (Mark::Failed, DependencyWhen::Failed | DependencyWhen::Finished)
+            | (Mark::Cancelled, DependencyWhen::Finished) => {}
+            (Mark::None, _) => return Gate::Closed,
+            _ => return Gate::Walled,
+        }
+    }
+    Gate::Open
+}
+
+/// The run that a task is bound to, with all revisions.
+pub(super) fn bound_run<'a>(
+    mirror: &'a Mirror,
+    key: &JobKey,
+    job: &Job,
+    index: u32,
+) -> Option<(protocol::Bound, &'a RunRecord)> {
+    let task = job.tasks.get(&index)?;
+    let TaskWait::Bound { node, run } = &task.value.wait else { return None };
+    let (_, entry) = mirror.run(run)?.record.as_ref()?;
+    let bound = protocol::Bound {
+        task: key.task(index),
+        task_changed: task.changed,
+        node: node.clone(),
+        run: run.clone(),
+        run_made: entry.made,
+    };
+    Some((bound, &entry.value))
+}

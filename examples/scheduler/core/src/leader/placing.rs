@@ -1,0 +1,167 @@
+//! Binds: the most important job's next slot gets a place, and so on, as many as fit into flights.
+//!
+//! A job that finds no place steps aside ([`Leader::stuck`](super::Leader)) so that smaller ones
+//! behind it are not held up, and comes back when anything about the nodes has changed.
+
+use super::flights::{Binding, Flight};
+use super::{Leader, Rank};
+use crate::keys::Key;
+use crate::mirror::{self, Job, Mirror};
+use crate::protocol::{self, Bind};
+use crate::record::{Phase, Progress, RunRecord, TaskRecord, TaskWait, Wish};
+use crate::spec::{self, Work};
+use crate::txn::{OPS_MAX, Txn};
+use crate::types::{JobKey, RunId, SpecHash, UnixMs};
+
+/// Binds that wait to be sent together.
+#[derive(Default)]
+struct Batch {
+    txn: Txn,
+    flight: Flight,
+}
+
+impl Batch {
+    /// Whether another bind fits, with all that it may compare and change.
+    fn has_room(&self, binds_max: usize) -> bool {
+        let Txn { when, then } = &self.txn;
+        self.flight.binds.len() < binds_max
+            && when.len() + 4 <= OPS_MAX
+            && then.len() + 2 <= OPS_MAX
+    }
+}
+
+/// What became of a job's turn.
+enum Turn {
+    /// It has no slot that wants a place now.
+    Content,
+    /// There is none for it.
+    Stuck,
+    /// The batch is full.
+    Full,
+}
+
+impl Leader {
+    pub(super) fn place(&mut self, mirror: &Mirror, now: UnixMs) {
+        if std::mem::take(&mut self.room) {
+            let stuck = std::mem::take(&mut self.stuck);
+            self.queue.extend(stuck);
+        }
+        let mut batch = Batch::default();
+        while self.has_wings() {
+            let Some(rank) = self.queue.first().cloned() else { break };
+            match self.place_job(mirror, &rank.job, &mut batch, now) {
+                Turn::Content => drop(self.queue.remove(&rank)),
+                Turn::Stuck => {
+                    self.queue.remove(&rank);
+                    self.stuck.insert(rank);
+                }
+                Turn::Full => self.send_batch(&mut batch),
+            }
+        }
+        self.send_batch(&mut batch);
+    }
+
+    fn send_batch(&mut self, batch: &mut Batch) {
+        let Batch { txn, flight } = std::mem::take(batch);
+        if !flight.binds.is_empty() {
+            self.send(txn, flight);
+        }
+    }
+
+    fn place_job(&mut self, mirror: &Mirror, key: &JobKey, batch: &mut Batch, now: UnixMs) -> Turn {
+        let Some(job) = mirror.job(key) else { return Turn::Content };
+        let Some(record) = &job.record else { return Turn::Content };
+        let Some(state) = job.state.as_ref().filter(|it| it.value.phase == Phase::Active) else {
+            return Turn::Content;
+        };
+        let (Work::Job(spec), Progress::Job { spec: hash, .. }) =
+            (&record.value.work, &state.value.progress)
+        else {
+            return Turn::Content;
+        };
+        if record.value.deleted || spec.suspend {
+            return Turn::Content;
+        }
+        loop {
+            if !batch.has_room(self.config.binds_max) {
+                return Turn::Full;
+            }
+            let memory = self.jobs.get(key).expect("a job in the queue is remembered");
+            let most = if spec.parallelism == 0 { spec.count } else { spec.parallelism };
+            if memory.running(job) >= most as usize {
+                return Turn::Content;
+            }
+            let Some(index) = memory.next(now) else { return Turn::Content };
+            let task_lock = Key::Task(key.task(index));
+            if !self.flights.is_free(&task_lock) {
+                // When it lands, the job is looked at again.
+                return Turn::Content;
+            }
+            let run = RunId::new(self.term, self.runs_named);
+            let memory_bytes = job.tasks.get(&index).and_then(|it| it.value.memory);
+            let Some(node) = self.places.place(&run, &spec.task, memory_bytes) else {
+                return Turn::Stuck;
+            };
+            self.runs_named += 1;
+            let slot = Slot { key, job, spec, hash, index };
+            let bind = bind_of(&slot, record.made, node, run.clone(), now);
+            batch.txn.merge(protocol::bind(&self.keys, &self.office, &bind));
+            batch.flight.locks.push(task_lock);
+            batch.flight.binds.push(Binding { task: bind.task, run });
+            self.jobs.get_mut(key).expect("it was there").fly(index);
+        }
+    }
+
+    /// Jobs that wait for a place, the first first.
+    pub fn waiting(&self) -> impl Iterator<Item = &JobKey> {
+        self.queue.iter().chain(&self.stuck).map(|Rank { job, .. }| job)
+    }
+}
+
+struct Slot<'a> {
+    key: &'a JobKey,
+    job: &'a Job,
+    spec: &'a spec::Job,
+    hash: &'a SpecHash,
+    index: u32,
+}
+
+fn bind_of(
+    slot: &Slot<'_>,
+    job_made: i64,
+    node: crate::types::NodeId,
+    run: RunId,
+    now: UnixMs,
+) -> Bind {
+    let Slot { key, job, spec, hash, index } = *slot;
+    let task = job.tasks.get(&index);
+    let record = job.record.as_ref().expect("a job that is placed was asked for");
+    let uid = &record.value.uid;
+    let wait = TaskWait::Bound { node: node.clone(), run: run.clone() };
+    let bound = match task {
+        Some(task) => TaskRecord { wait, ..task.value.clone() },
+        None => TaskRecord {
+            uid: uid.clone(),
+            attempt: 1,
+            counted: 0,
+            spec: hash.clone(),
+            wait,
+            memory: None,
+            last: None,
+        },
+    };
+    let record = RunRecord {
+        task: key.task(index),
+        uid: uid.clone(),
+        attempt: bound.attempt,
+        spec: bound.spec.clone(),
+        wish: Wish::Run,
+        concurrency: spec.concurrency,
+        count: spec.count,
+        partition: None,
+        memory: bound.memory,
+        bound_at: now,
+    };
+    let (task, task_changed) = (key.task(index), mirror::changed(task));
+    Bind { task, task_changed, job_made, node, run, bound, record }
+}
