@@ -185,7 +185,8 @@ impl Leader {
         &self.office
     }
 
-    /// The copy shows another value of this key.
+    /// The copy shows another value of this key. Call it when *all* changes up to a revision are in
+    /// the copy: a transaction's changes come one by one, and only together do they mean something.
     pub fn heard(&mut self, mirror: &Mirror, key: &Key) {
         match key {
             Key::Job(job) | Key::State(job) => {

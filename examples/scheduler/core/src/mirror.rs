@@ -15,6 +15,7 @@
 //! key stops nothing but itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -22,13 +23,14 @@ use serde::de::DeserializeOwned;
 use crate::keys::{Key, Keys};
 use crate::record::{
     self, AliveRecord, ConfigRecord, Counts, JobRecord, MARKS_CHUNK, Mark, MarksRecord, NodeRecord,
-    PastRecord, ResultRecord, RunRecord, SecretRecord, SeenRecord, StateRecord, TaskRecord,
+    PastRecord, Progress, ResultRecord, RunRecord, SecretRecord, SeenRecord, StateRecord,
+    TaskRecord,
 };
 use crate::spec::Task;
 use crate::types::{JobKey, NodeId, Revision, RunId, SpecHash};
 
 /// A key as the store has it now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     /// Which.
     pub path: String,
@@ -38,6 +40,14 @@ pub struct Change {
     pub made: Revision,
     /// When it was last changed.
     pub changed: Revision,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value.as_deref().map(String::from_utf8_lossy);
+        let value = value.as_deref().unwrap_or("gone");
+        write!(f, "{} @{}..{} = {value}", self.path, self.made, self.changed)
+    }
 }
 
 /// A value with its revisions.
@@ -120,6 +130,8 @@ pub struct Mirror {
     runs: HashMap<RunId, Run>,
     nodes: BTreeMap<NodeId, Node>,
     specs: BTreeMap<SpecHash, Entry<Arc<Task>>>,
+    /// How many jobs are made of each template.
+    spec_users: BTreeMap<SpecHash, u32>,
     configs: BTreeMap<JobKey, Entry<ConfigRecord>>,
     secrets: BTreeMap<JobKey, Entry<SecretRecord>>,
     leads: BTreeMap<Box<str>, Revision>,
@@ -136,6 +148,7 @@ impl Mirror {
             runs: HashMap::new(),
             nodes: BTreeMap::new(),
             specs: BTreeMap::new(),
+            spec_users: BTreeMap::new(),
             configs: BTreeMap::new(),
             secrets: BTreeMap::new(),
             leads: BTreeMap::new(),
@@ -194,8 +207,11 @@ impl Mirror {
                 self.job_mut(job, |it| it.record = entry);
             }
             Key::State(job) => {
-                let entry = entry(change)?;
+                let entry: Option<Entry<StateRecord>> = entry(change)?;
+                let old = self.job(job).and_then(|it| spec_of(it.state.as_ref())).cloned();
+                let new = spec_of(entry.as_ref()).cloned();
                 self.job_mut(job, |it| it.state = entry);
+                self.count_users(old, new);
             }
             Key::Marks(job, chunk) => {
                 let entry = entry(change)?;
@@ -253,6 +269,19 @@ impl Mirror {
         }
     }
 
+    fn count_users(&mut self, old: Option<SpecHash>, new: Option<SpecHash>) {
+        if let Some(new) = new {
+            *self.spec_users.entry(new).or_default() += 1;
+        }
+        if let Some(old) = old {
+            let users = self.spec_users.get_mut(&old).expect("it was counted");
+            *users -= 1;
+            if *users == 0 {
+                self.spec_users.remove(&old);
+            }
+        }
+    }
+
     fn run_mut(&mut self, run: &RunId, edit: impl FnOnce(&mut Run)) {
         let it = self.runs.entry(run.clone()).or_default();
         edit(it);
@@ -304,6 +333,11 @@ impl Mirror {
         self.specs.get(hash)
     }
 
+    /// How many jobs are made of a template.
+    pub fn users_of(&self, hash: &SpecHash) -> u32 {
+        self.spec_users.get(hash).copied().unwrap_or(0)
+    }
+
     /// All templates.
     pub fn specs(&self) -> impl Iterator<Item = (&SpecHash, &Entry<Arc<Task>>)> {
         self.specs.iter()
@@ -325,9 +359,21 @@ impl Mirror {
         oldest.map(|(lease, _)| &**lease)
     }
 
+    /// When a candidate's key was made.
+    pub fn lead(&self, lease: &str) -> Option<Revision> {
+        self.leads.get(lease).copied()
+    }
+
     /// Keys whose values do not read, and why.
     pub fn bad(&self) -> &BTreeMap<String, String> {
         &self.bad
+    }
+}
+
+fn spec_of(state: Option<&Entry<StateRecord>>) -> Option<&SpecHash> {
+    match &state?.value.progress {
+        Progress::Job { spec, .. } => Some(spec),
+        Progress::Service(_) | Progress::Cron(_) | Progress::Workflow(_) => None,
     }
 }
 

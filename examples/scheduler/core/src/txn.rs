@@ -6,6 +6,8 @@
 //! There is no `else`: a transaction whose comparisons fail changes nothing and says so, and who
 //! sent it looks at the store again.
 
+use std::fmt;
+
 use crate::types::Revision;
 
 /// Operations, and comparisons, of one transaction at most: etcd refuses more by default.
@@ -57,7 +59,7 @@ impl Compare {
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Writes a value.
     Put {
@@ -70,6 +72,17 @@ pub enum Op {
     },
     /// Removes one key, if it is there.
     Delete(String),
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Put { key, value, .. } => {
+                write!(f, "put {key} = {}", String::from_utf8_lossy(value))
+            }
+            Op::Delete(key) => write!(f, "delete {key}"),
+        }
+    }
 }
 
 impl Op {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::local::{Local, Stage};
+use super::local::Stage;
 use super::{Agent, Now};
 use crate::record::{Exit, Reason};
 use crate::types::{Ms, RunId};
@@ -59,7 +59,14 @@ impl Agent {
     ///
     /// `claimed` are the runs that the store has as claimed by this node, `fence` is what keepers
     /// were told last.
-    pub fn recover(&mut self, notes: &[Note], found: Vec<Found>, claimed: &[RunId], now: Now) {
+    pub fn recover(
+        &mut self,
+        notes: &[Note],
+        found: Vec<Found>,
+        (claimed, fence): (&[RunId], Ms),
+        now: Now,
+    ) {
+        self.fence = fence;
         let mut boots: BTreeMap<&RunId, &str> = BTreeMap::new();
         for note in notes {
             match note {

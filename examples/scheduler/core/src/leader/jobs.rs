@@ -68,7 +68,7 @@ impl Leader {
             return;
         }
         match (&record.value.work, &job.state) {
-            (Work::Job(spec), None) => self.start_job(mirror, key, record, spec, now),
+            (Work::Job(spec), None) => self.start_job(key, record, spec, now),
             (Work::Job(spec), Some(state)) => {
                 let sight = Sight { key, job, record, spec, state };
                 self.advance_job(mirror, &sight, now);
@@ -119,7 +119,6 @@ impl Leader {
 
     fn start_job(
         &mut self,
-        mirror: &Mirror,
         key: &JobKey,
         record: &Entry<JobRecord>,
         spec: &spec::Job,
@@ -135,19 +134,11 @@ impl Leader {
             conditions: Vec::new(),
             progress: Progress::Job { counts: Counts::default(), spec: hash.clone(), retries: 0 },
         };
-        let template = Key::Spec(hash.clone());
-        let mut txn = self.state_txn(key, record.made, 0, &state);
-        let mut flight = Flight::of(Key::State(key.clone()));
-        if mirror.spec(&hash).is_none() {
-            if !self.flights.is_free(&template) {
-                // Somebody else writes the same template; when that lands, it is there.
-                self.dirty.insert(key.clone());
-                return;
-            }
-            txn = txn.put(self.keys.path(&template), record::encode(&spec.task));
-            flight.locks.push(template);
-        }
-        self.send(txn, flight);
+        // Written even if it is there: whoever is about to remove it sees that it has changed.
+        let template = self.keys.path(&Key::Spec(hash));
+        let txn = self.state_txn(key, record.made, 0, &state);
+        let txn = txn.put(template, record::encode(&spec.task));
+        self.send(txn, Flight::of(Key::State(key.clone())));
     }
 
     /// A transaction that says how far a job is.
@@ -202,6 +193,7 @@ impl Leader {
         match state.value.phase {
             Phase::Active => {
                 memory.go_on();
+                memory.bound_due(now.saturating_add(longest_pause(&spec.retry)));
                 let due = memory.next_due();
                 self.open_gates(mirror, sight);
                 self.enqueue(sight);
@@ -290,6 +282,7 @@ impl Leader {
             }
             let path = self.keys.path(&lock);
             txn = txn.when(Compare::Changed(path.clone(), task.changed)).delete(path);
+            marks.uid = Some(task.value.uid.clone());
             marks.set(index % MARKS_CHUNK, Mark::Cancelled);
             flight.locks.push(lock);
         }
@@ -429,12 +422,22 @@ fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Pha
     if spec.suspend {
         return (Phase::Suspended, "somebody suspended it".to_owned());
     }
-    match gate {
-        Gate::Open => (Phase::Active, String::new()),
-        Gate::Closed => (Phase::Waiting, "it waits for other jobs".to_owned()),
-        Gate::Walled if phase == Phase::Active => (phase, String::new()),
-        Gate::Walled => (Phase::Skipped, "what it waited for ended in another way".to_owned()),
+    // What it waited for is asked once: it may be forgotten by the time that this one is suspended,
+    // or is tried again.
+    let has_begun = ended > 0 || !job.tasks.is_empty();
+    match (phase, gate) {
+        (Phase::Active, _) => (phase, String::new()),
+        _ if has_begun => (Phase::Active, String::new()),
+        (_, Gate::Open) => (Phase::Active, String::new()),
+        (_, Gate::Closed) => (Phase::Waiting, "it waits for other jobs".to_owned()),
+        (_, Gate::Walled) => (Phase::Skipped, "what it waited for ended in another way".to_owned()),
     }
+}
+
+/// The longest that the next attempt can be away.
+fn longest_pause(retry: &spec::Retry) -> u64 {
+    let max = retry.backoff.max.max(retry.backoff.initial);
+    max.saturating_mul(2)
 }
 
 fn with_counts(progress: &Progress, counts: Counts) -> Progress {

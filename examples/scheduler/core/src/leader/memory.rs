@@ -115,6 +115,16 @@ impl Memory {
         self.due.first().map(|(at, _)| *at)
     }
 
+    /// No task waits longer than until then. Only a clock that was set makes one wait longer: the
+    /// leader's that wrote down the time, or this one's.
+    pub(super) fn bound_due(&mut self, latest: UnixMs) {
+        let late = self.due.split_off(&(latest + 1, 0));
+        for (_, index) in late {
+            self.due.insert((latest, index));
+            self.due_at.insert(index, latest);
+        }
+    }
+
     /// A bind of this slot is under way.
     pub(super) fn fly(&mut self, index: u32) {
         match self.due_at.remove(&index) {

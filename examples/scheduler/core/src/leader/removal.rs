@@ -9,7 +9,7 @@ use crate::keys::Key;
 use crate::mirror::{Entry, Job, Mirror};
 use crate::record::{JobRecord, Progress, Reason, TaskWait};
 use crate::txn::{Compare, Txn};
-use crate::types::{JobKey, SpecHash, UnixMs};
+use crate::types::{JobKey, UnixMs};
 
 /// Keys that are removed by one transaction.
 const REMOVED_MAX: usize = 100;
@@ -55,26 +55,19 @@ impl Leader {
             .when(Compare::Made(path.clone(), record.made))
             .delete(path)
             .delete(self.keys.path(&lock));
-        let mut flight = Flight::of(lock);
-        if let Some(hash) = self.last_user_of(mirror, key, job) {
-            let template = Key::Spec(hash);
-            txn = txn.delete(self.keys.path(&template));
-            flight.locks.push(template);
+        if let Some((template, changed)) = self.last_user_of(mirror, job) {
+            // Another job that begins with it writes it once more, and then it stays.
+            txn = txn.when(Compare::Changed(template.clone(), changed)).delete(template);
         }
-        self.send(txn, flight);
+        self.send(txn, Flight::of(lock));
     }
 
-    /// The job's template, if nobody else's tasks are made of it.
-    fn last_user_of(&self, mirror: &Mirror, key: &JobKey, job: &Job) -> Option<SpecHash> {
+    /// The job's template, if nobody else's tasks are made of it, and when it was last written.
+    fn last_user_of(&self, mirror: &Mirror, job: &Job) -> Option<(String, i64)> {
         let Progress::Job { spec, .. } = &job.state.as_ref()?.value.progress else { return None };
-        let used = mirror.jobs().any(|(other, it)| {
-            let state = it.state.as_ref().map(|state| &state.value.progress);
-            other != key && matches!(state, Some(Progress::Job { spec: it, .. }) if it == spec)
-        });
-        let free = self.flights.is_free(&Key::Spec(spec.clone()));
-        // One that has just begun has written its state and the template in one transaction, so it
-        // is in the copy, or that transaction holds the template's lock.
-        (!used && free).then(|| spec.clone())
+        let template = mirror.spec(spec)?;
+        let path = self.keys.path(&Key::Spec(spec.clone()));
+        (mirror.users_of(spec) == 1).then_some((path, template.changed))
     }
 }
 
