@@ -132,6 +132,8 @@ pub struct Leader {
     dirty_nodes: BTreeSet<NodeId>,
     /// Nodes to look at then.
     node_alarms: BTreeSet<(UnixMs, NodeId)>,
+    /// The time at the last step.
+    last_step: UnixMs,
     orders: Vec<Order>,
 }
 
@@ -167,6 +169,7 @@ impl Leader {
             ended: BTreeMap::new(),
             dirty_nodes: BTreeSet::new(),
             node_alarms: BTreeSet::new(),
+            last_step: 0,
             orders: Vec::new(),
         };
         for (node, it) in mirror.nodes() {
@@ -271,6 +274,10 @@ impl Leader {
 
     /// Decides what can be decided now. What it says must be sent, in any order.
     pub fn step(&mut self, mirror: &Mirror, now: UnixMs) -> Vec<Order> {
+        if now < self.last_step {
+            self.clock_went_back(mirror, now);
+        }
+        self.last_step = now;
         for flight in self.flights.settle(mirror.revision(), now) {
             self.settle(flight, mirror);
         }
@@ -283,6 +290,15 @@ impl Leader {
         self.finish(mirror, now);
         self.place(mirror, now);
         std::mem::take(&mut self.orders)
+    }
+
+    /// Somebody set the clock: what was to happen at a time of the old clock is looked at now.
+    fn clock_went_back(&mut self, mirror: &Mirror, now: UnixMs) {
+        self.alarms.clear();
+        self.node_alarms.clear();
+        self.flights.rest_until(now + self.config.refused_pause);
+        self.dirty.extend(mirror.jobs().map(|(key, _)| key.clone()));
+        self.dirty_nodes.extend(mirror.nodes().map(|(node, _)| node.clone()));
     }
 
     /// What a flight was about can be decided again.

@@ -103,7 +103,11 @@ impl Server {
                 }
             }
             (About::Renewal(lease), Response::Renewed(true)) => {
-                self.seat = Seat::Candidate { lease, renew_at: now + RENEW };
+                // One that leaves goes on leaving: an office is held once, for what was sent under
+                // it can still arrive.
+                if matches!(self.seat, Seat::Candidate { .. }) {
+                    self.seat = Seat::Candidate { lease, renew_at: now + RENEW };
+                }
             }
             (About::Renewal(_), Response::Renewed(false)) | (About::End, Response::Revoked) => {
                 self.leader = None;

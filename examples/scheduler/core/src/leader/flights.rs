@@ -106,6 +106,13 @@ impl Flights {
         settled
     }
 
+    /// No pause lasts longer than until then.
+    pub(super) fn rest_until(&mut self, latest: UnixMs) {
+        for landed in &mut self.landed {
+            landed.give_up = landed.give_up.map(|at| at.min(latest));
+        }
+    }
+
     /// When a pause is over.
     pub(super) fn wake_at(&self) -> Option<UnixMs> {
         self.landed.iter().filter_map(|landed| landed.give_up).min()
