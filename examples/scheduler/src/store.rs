@@ -102,6 +102,11 @@ impl Store {
         &self.keys
     }
 
+    /// The endpoint in use: the last that has not failed.
+    pub fn endpoint(&self) -> String {
+        self.calls.choose().url
+    }
+
     /// Its limits.
     pub fn settings(&self) -> &Settings {
         self.calls.settings()
