@@ -1,6 +1,6 @@
 //! Elections: one leader, and nobody else writes.
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mason::store::{Election, Session, Store, StoreError};
@@ -8,6 +8,7 @@ use mason_core::protocol::{self, Bind, Office};
 use mason_core::record::{self, RunRecord, TaskRecord, TaskWait, Wish};
 use mason_core::spec::Concurrency;
 use mason_core::types::{JobKey, NodeId, RunId};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Kind, Solo, process, put, skip, until};
 
@@ -207,6 +208,17 @@ async fn standing_twice_is_standing_once(kind: Kind) {
     assert!(campaign(&store, &a, "a").await.made > first.made);
 }
 
+/// A program that ends with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The recipe is etcd's own: an operator's tools, and other programs, take part.
 async fn etcdctl_sees_the_leader_and_waits_behind_it(kind: Kind) {
     let etcdctl = match process::real_etcdctl() {
@@ -217,37 +229,33 @@ async fn etcdctl_sees_the_leader_and_waits_behind_it(kind: Kind) {
     let store = solo.store().await;
     let a = session(&store).await;
     let office = campaign(&store, &a, "mason at n01").await;
-    let name = "/t/lead";
-    let mut other = std::process::Command::new(etcdctl)
-        .args(["--endpoints", &solo.url(), "elect", name, "somebody"])
-        .env("ETCDCTL_API", "3")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut elect = Command::new(etcdctl);
+    elect.args(["--endpoints", &solo.url(), "elect", "/t/lead", "somebody"]);
+    elect.env("ETCDCTL_API", "3").stdin(Stdio::null()).stdout(printed.reopen().unwrap());
+    let mut other = Program(elect.spawn().unwrap());
     until(async || (candidates(&store).await == 2).then_some(())).await;
     assert_eq!(leader(&store.election()).await.as_deref(), Some("mason at n01"));
-    assert!(other.try_wait().unwrap().is_none(), "it waits");
+    assert!(other.0.try_wait().unwrap().is_none(), "it waits");
     store.election().resign(&office).await.unwrap();
     let mut observer = store.election().observe();
-    let won = async {
-        loop {
-            if let Some(leader) = observer.next().await.unwrap()
-                && leader.name == "somebody"
-            {
-                break leader.office;
-            }
+    let theirs = loop {
+        if let Some(leader) = observer.next().await.unwrap()
+            && leader.name == "somebody"
+        {
+            break leader.office;
         }
     };
-    let theirs = won.await;
+    until(async || {
+        let printed = std::fs::read_to_string(printed.path()).unwrap();
+        (printed.contains(&theirs.key) && printed.contains("somebody")).then_some(())
+    })
+    .await;
     // We stand again, behind it; it steps down when it is told to end.
     let stop = async {
         until(async || (candidates(&store).await == 2).then_some(())).await;
-        let pid = rustix::process::Pid::from_child(&other);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        kill_process(Pid::from_child(&other.0), Signal::INT).unwrap();
     };
     let (again, ()) = tokio::join!(campaign(&store, &a, "mason at n01"), stop);
     assert!(again.made > theirs.made);
-    other.wait().unwrap();
-    let printed = std::io::read_to_string(other.stdout.take().unwrap()).unwrap();
-    assert!(printed.contains(&theirs.key) && printed.contains("somebody"), "{printed}");
 }

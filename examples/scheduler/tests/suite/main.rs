@@ -14,6 +14,8 @@
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 #[macro_use]
 mod support;
 

@@ -109,7 +109,7 @@ async fn a_watch_survives_the_death_of_the_server(kind: Kind) {
     let read = async {
         let (mut seen, mut told) = (Vec::new(), 0);
         // One that was put twice, as its first outcome was unknown, is there twice.
-        while !seen.last().is_some_and(|(key, _)| key == "/t/0060") {
+        while seen.last().is_none_or(|(key, _)| key != "/t/0060") {
             match watch.next().await.unwrap() {
                 WatchEvent::Batch(batch) => {
                     for change in batch.changes {
