@@ -8,6 +8,7 @@
 //! The first two steps fail with exit status 2, as Go's flag package does; broken rules with 1.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ pub(crate) struct Config {
     pub(crate) listen_metrics: Vec<ListenAddress>,
     /// What clients are told to connect to.
     pub(crate) client_urls: Vec<String>,
+    /// Members and clients are told the ports that were bound, whatever the URLs say: whoever embeds
+    /// a member may leave the choice of a port to the system.
+    pub(crate) advertise_bound: bool,
     /// Where other members connect.
     pub(crate) listen_peer: Vec<ListenAddress>,
     /// What other members are told to connect to.
@@ -200,6 +204,7 @@ impl Config {
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
             client_urls: nonempty(advertised_urls(advertised)?, "--advertise-client-urls")?,
+            advertise_bound: false,
             force_new_cluster: flags.force_new_cluster,
             listen_peer: listen_urls(&flags.listen_peer_urls)?,
             founders,
@@ -231,6 +236,22 @@ impl Config {
                 outputs: url::split_list(&flags.log_outputs),
             },
         })
+    }
+
+    /// Takes note of where clients reach this member.
+    pub(crate) fn learn_client_urls(&mut self, bound: &[String]) {
+        if self.advertise_bound {
+            self.client_urls = bound.to_vec();
+        }
+    }
+
+    /// Takes note of where other members reach this one.
+    pub(crate) fn learn_peer_addresses(&mut self, bound: impl Iterator<Item = SocketAddr>) {
+        if self.advertise_bound {
+            self.peer_urls = bound.map(|address| format!("http://{address}")).collect();
+            let own = self.founders.iter_mut().filter(|founder| founder.name == self.name);
+            own.for_each(|founder| founder.peer_urls.clone_from(&self.peer_urls));
+        }
     }
 
     /// The shortest life of a lease, whole seconds: one that an election cannot outlast.

@@ -64,10 +64,12 @@ pub(crate) struct Place {
 /// # Errors
 ///
 /// If the data cannot be opened, a port cannot be had, or the others do not know this member.
-pub(crate) async fn take(config: &Config, mut data_dir: DataDir) -> Result<Place> {
+pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<Place> {
     let mut roll = Roll::open(data_dir.path())
         .with_context(|| format!("cannot read {}", Roll::file(data_dir.path()).display()))?;
     let ports = bind_all(&config.listen_peer)?;
+    config.learn_peer_addresses(ports.iter().map(Port::address));
+    let config = &*config;
     let formation = formation::form(config, data_dir.identity(), roll.known()).await?;
     let Formation { identity, founders, known } = formation;
     data_dir.make()?;

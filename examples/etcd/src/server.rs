@@ -4,22 +4,26 @@
 //! ```text
 //!   open data dir ──► who am I ──► bind ports ──► open store, join the others
 //!                                                            │
-//!   wait for a signal ◄── "ready" ◄── serve clients ◄── publish: a leader has taken our word
+//!   wait for the host ◄── "ready" ◄── serve clients ◄── publish: a leader has taken our word
 //!          │
 //!   hand over the leadership ──► stop accepting ──► connections finish ──► close ──► save ──► die
 //! ```
 //!
 //! Nothing needs to be saved for a stop: what was acknowledged is in the log, and a start replays
 //! it. It is done for the start, which has then nothing to replay. Nobody should have to wait long
-//! for that, nor a supervisor lose its patience and kill: after [`SAVE_MAX`] the save is abandoned,
+//! for that, nor a supervisor lose its patience and kill: after what the host allows the save is abandoned,
 //! as it would be in a crash. What it takes depends on the engine: the trees write what has changed
 //! since the last save, at most what a start would replay; memory writes everything it has, and
 //! with more than the disk takes in that time a start replays the log as it did before.
 //!
 //! Everything that can fail on its own does so before the first connection is accepted, with one
 //! line that says what and where. Whoever waits for a leader serves no clients yet, as in etcd.
+//!
+//! What concerns the process and not the member is its [`Host`]'s: the program of this package
+//! (`signalled.rs`), or another that has a member inside (`embed.rs`).
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,9 +32,8 @@ use anyhow::{Context, Result, bail};
 use drystone_kv::command::{Command, Compact};
 use drystone_raft::Role;
 use drystone_vfs::{Clock, OsClock};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::compactor::Compactor;
@@ -41,13 +44,11 @@ use crate::error_text;
 use crate::leaders;
 use crate::listener::Listener;
 use crate::member::Shared;
-use crate::notify;
 use crate::patience;
 use crate::peers::follow_contact;
 use crate::place::{self, Place};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{Error, Refusal};
-use crate::version;
 use crate::worker::Workers;
 
 /// File descriptors kept back for the store's files and the odd pipe, as etcd does.
@@ -55,19 +56,57 @@ const FDS_RESERVED: u64 = 150;
 /// How often the store is asked whether it could save its state.
 const SAVE_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How much longer a stop may take for the sake of the next start.
-const SAVE_MAX: Duration = Duration::from_secs(1);
-
 /// Threads of the consensus: one drives it, one applies what it agrees on.
 const CONSENSUS_THREADS: usize = 2;
 
-/// Serves until a signal comes, or the member is removed; returns the signal.
+/// Whose process the member lives in.
+pub(crate) trait Host {
+    /// How many files and connections may be open at once, after it has seen to it that this is
+    /// enough.
+    fn fds(&self) -> u64;
+
+    /// Resolves when the member shall end, with the reason. Called once, on the runtime that polls
+    /// it; what it listens to it hears from when this returns, before the future is polled.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen.
+    fn end(&mut self) -> io::Result<impl Future<Output = End> + use<Self>>;
+
+    /// The member serves its clients.
+    fn serves(&mut self, serving: &Serving<'_>);
+
+    /// How much longer a stop may take for the sake of the next start; `None` is as long as it
+    /// takes.
+    fn save_max(&self) -> Option<Duration>;
+}
+
+/// What can be said of a member that serves its clients.
+pub(crate) struct Serving<'a> {
+    /// Where its data is.
+    pub(crate) data_dir: &'a Path,
+    /// Where clients reach it, with the real ports.
+    pub(crate) urls: &'a [String],
+}
+
+/// Why the member ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// The process was told to.
+    Signal(Signal),
+    /// The host stops it.
+    Asked,
+    /// It is no member any more.
+    Removed,
+}
+
+/// Serves until the host ends it, or the member is removed.
 ///
 /// # Errors
 ///
-/// If the data cannot be opened, or a port cannot be bound.
-pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
-    let fds = raise_fd_limit();
+/// If the data cannot be opened, a port cannot be bound, or the storage fails.
+pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
+    let fds = host.fds();
     let data_dir = DataDir::open(&config.data_dir)?;
     let data_path = data_dir.path().to_path_buf();
     let consensus = tokio::runtime::Builder::new_multi_thread()
@@ -75,30 +114,28 @@ pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
         .thread_name("consensus")
         .enable_all()
         .build()?;
-    let place = consensus.block_on(place::take(config, data_dir))?;
+    let place = consensus.block_on(place::take(&mut config, data_dir))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (trigger, stop) = shutdown::channel();
-    let member = Shared::new(&place, config.clone(), stop.clone());
-    let served = runtime.block_on(async {
+    let (clients, monitors) = runtime.block_on(async {
         let clients = bind_all(&config.listen_client)?;
-        let monitors = bind_all(&config.listen_metrics)?;
-        let (workers, threads) = Workers::start(config, &stop)?;
-        let urls: Vec<String> = clients.iter().map(Listener::url).collect();
-        let room = usize::try_from(fds.saturating_sub(FDS_RESERVED).max(1)).unwrap_or(usize::MAX);
-        let floor = Floor {
-            member: member.clone(),
-            workers: Arc::new(workers),
-            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
-            stop: stop.clone(),
-        };
+        Ok::<_, anyhow::Error>((clients, bind_all(&config.listen_metrics)?))
+    })?;
+    let urls: Vec<String> = clients.iter().map(Listener::url).collect();
+    config.learn_client_urls(&urls);
+    let member = Shared::new(&place, config, stop.clone());
+    let served = runtime.block_on(async {
+        let (workers, threads) = Workers::start(&member.config, &stop)?;
+        let floor = Floor::new(&member, workers, fds, &stop);
         floor.open(monitors, Scope::Metrics);
-        let mut end = std::pin::pin!(wait_for_end(&member, &place)?);
+        let mut end = std::pin::pin!(wait_for_end(&member, &place, host.end()?));
         let end = tokio::select! {
             end = &mut end => end,
             () = place::publish(&member) => {
                 floor.open(clients, Scope::Clients);
                 keep_house(&member, &stop);
                 announce(&data_path, &member, &urls);
+                host.serves(&Serving { data_dir: &data_path, urls: &urls });
                 end.await
             }
         };
@@ -116,7 +153,7 @@ pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
     // Closes the listeners, which removes the socket files.
     drop(runtime);
     match consensus.block_on(member.kv.shutdown()) {
-        Ok(()) if matches!(end, End::Signal(_)) => save(&member),
+        Ok(()) if !matches!(end, End::Removed) => save(&member, host.save_max()),
         Ok(()) => {}
         Err(error) => {
             tracing::error!(error = error_text::chain(&error), "the store did not close cleanly");
@@ -124,14 +161,7 @@ pub(crate) fn run(config: &Config) -> Result<Option<Signal>> {
     }
     consensus.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("closed etcd server");
-    Ok(end.signal())
-}
-
-/// Why the member ends.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Signal(Signal),
-    Removed,
+    Ok(end)
 }
 
 impl End {
@@ -139,14 +169,8 @@ impl End {
         match self {
             End::Signal(Signal::INT) => "interrupt",
             End::Signal(_) => "terminated",
+            End::Asked => "stopped by its host",
             End::Removed => "removed from the cluster",
-        }
-    }
-
-    fn signal(self) -> Option<Signal> {
-        match self {
-            End::Signal(signal) => Some(signal),
-            End::Removed => None,
         }
     }
 }
@@ -160,6 +184,16 @@ struct Floor {
 }
 
 impl Floor {
+    fn new(member: &Shared, workers: Workers, fds: u64, stop: &Shutdown) -> Floor {
+        let room = usize::try_from(fds.saturating_sub(FDS_RESERVED).max(1)).unwrap_or(usize::MAX);
+        Floor {
+            member: member.clone(),
+            workers: Arc::new(workers),
+            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            stop: stop.clone(),
+        }
+    }
+
     fn open(&self, listeners: Vec<Listener>, scope: Scope) {
         for listener in listeners {
             let dispatch = Dispatch::new(self.member.clone(), scope);
@@ -179,17 +213,16 @@ fn keep_house(member: &Shared, stop: &Shutdown) {
     tokio::spawn(follow_contact(member.clone(), stop.clone()));
 }
 
-/// Waits for a signal, the end of the storage, or the removal of the member. The handlers stand
-/// when this returns, before the future is polled.
+/// Waits for the host, the end of the storage, or the removal of the member.
 fn wait_for_end(
     member: &Shared,
     place: &Place,
-) -> io::Result<impl Future<Output = Result<End>> + use<>> {
-    let signals = wait_for_signal()?;
+    host: impl Future<Output = End>,
+) -> impl Future<Output = Result<End>> {
     let (member, place) = (member.clone(), place.clone());
-    Ok(async move {
+    async move {
         tokio::select! {
-            signal = signals => Ok(End::Signal(signal)),
+            end = host => Ok(end),
             error = member.kv.failed() => {
                 // What the disk holds now, only a restart can tell: end, as etcd does.
                 bail!("storage failed: {}", error_text::chain(&error));
@@ -202,15 +235,19 @@ fn wait_for_end(
                 Ok(End::Removed)
             }
         }
-    })
+    }
 }
 
 /// Saves the store for the next start, if that is soon done. The log is closed: nothing follows.
-fn save(member: &Shared) {
+fn save(member: &Shared, limit: Option<Duration>) {
     let replica = member.kv.clone();
-    let error = match patience::within(SAVE_MAX, move || replica.save()) {
+    let saved = match limit {
+        Some(limit) => patience::within(limit, move || replica.save()),
+        None => Ok(Some(replica.save())),
+    };
+    let error = match saved {
         Ok(Some(Ok(applied))) => return tracing::info!(applied, "saved the store"),
-        Ok(None) => format!("it is not done after {SAVE_MAX:?}"),
+        Ok(None) => format!("it is not done after {limit:?}"),
         Ok(Some(Err(error))) => error_text::chain(&error),
         Err(error) => error.to_string(),
     };
@@ -240,18 +277,10 @@ fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
     addresses.iter().map(bind).collect()
 }
 
-/// Tells people on standard output, tools in the log, and systemd where it is.
-fn announce(data_dir: &std::path::Path, member: &Shared, urls: &[String]) {
+/// Tells tools, in the log.
+fn announce(data_dir: &Path, member: &Shared, urls: &[String]) {
     let dir = data_dir.display();
     let serving = urls.join(", ");
-    let (own, like) = (version::OWN, version::SERVER);
-    // Nobody may be reading; that is no reason not to serve.
-    let _ = io::Write::write_fmt(
-        &mut io::stdout(),
-        format_args!(
-            "drystone-etcd {own} (speaks etcd {like}) serves {serving} with its data in {dir}\n"
-        ),
-    );
     for url in urls {
         let traffic = "serving client traffic insecurely; this is strongly discouraged!";
         tracing::info!(address = address_of(url), "{traffic}");
@@ -259,23 +288,10 @@ fn announce(data_dir: &std::path::Path, member: &Shared, urls: &[String]) {
     let engine = member.kv.engine_kind().name();
     let ready = "ready to serve client requests";
     tracing::info!(address = serving, data_dir = %dir, storage_engine = engine, "{ready}");
-    notify::ready();
 }
 
 fn address_of(url: &str) -> &str {
     url.strip_prefix("http://").unwrap_or(url)
-}
-
-/// Waits for SIGTERM or SIGINT; the handlers stand when this returns, before the future is polled.
-fn wait_for_signal() -> io::Result<impl Future<Output = Signal>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => Signal::TERM,
-            _ = interrupt.recv() => Signal::INT,
-        }
-    })
 }
 
 /// etcd's rule: of several members the leader compacts.
@@ -329,19 +345,4 @@ fn join(threads: Vec<JoinHandle<()>>) {
             tracing::error!("a worker has panicked");
         }
     }
-}
-
-/// Raises the limit on file descriptors as far as we may; returns where it stands.
-fn raise_fd_limit() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let now = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => raised.current,
-        Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit on open files");
-            limit.current
-        }
-    };
-    // No limit at all is written as none.
-    now.unwrap_or(u64::MAX)
 }

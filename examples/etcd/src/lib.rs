@@ -1,0 +1,69 @@
+//! An etcd v3 server, alone or as a member of a cluster, assembled from drystone crates.
+//!
+//! **The problem.** Programs that speak etcd v3 exist by the hundred, and what they rely on is not
+//! written down in one place: codes, texts, headers, the order of checks, what a flag means.
+//!
+//! **The idea.** [`drystone_kv`] is the store: revisions, transactions, leases, watches, replicated
+//! by consensus. This program is the skin that makes it etcd. It adds no state and no semantics of
+//! its own.
+//!
+//! ```text
+//!   TCP, Unix ──► listener ──► worker (one a core) ──► connection (HTTP/1, HTTP/2)
+//!                                                         │
+//!                        http_routes ◄── dispatch ────────┤ gRPC
+//!                                                         ▼
+//!         error_text ◄── service::{kv, watch, lease, …} ──► convert ──► drystone_kv
+//!                                                                           │
+//!   other members ◄──────────────────── peers ◄── consensus, questions ─────┘
+//! ```
+//!
+//! Start reading at `server` for its life, at `dispatch` for the life of a request, at `place` for
+//! its place among the others. `README.md` says what is there and what is not.
+//!
+//! Two doors lead in: [`program`] is what the command line does; [`embed`] starts a member inside
+//! another program.
+
+pub mod embed;
+pub mod program;
+
+mod config;
+mod dev;
+mod logging;
+mod version;
+
+mod data_dir;
+mod disk;
+mod formation;
+mod identity;
+mod inspect;
+mod peers;
+mod restore;
+mod store;
+
+mod compactor;
+mod leaders;
+mod member;
+mod patience;
+mod place;
+mod scheduling;
+mod server;
+mod shutdown;
+mod signalled;
+
+mod connection;
+mod listener;
+mod notify;
+mod relay;
+mod worker;
+
+mod call;
+mod dispatch;
+mod grpc_head;
+mod grpc_method;
+mod http_routes;
+mod metrics;
+mod unary;
+
+mod convert;
+mod error_text;
+mod service;

@@ -1,0 +1,87 @@
+//! What the command line does.
+//!
+//! ```text
+//!   words ──┬── dev … ────────► `dev`: processes of this program, a cluster to try things on
+//!           ├── snapshot … ───► `restore`: a data directory
+//!           ├── inspect … ────► `inspect`: what a data directory or a member holds
+//!           └── flags ────────► log, scheduling policy, signals ──► `server`: a member
+//! ```
+//!
+//! All that concerns the whole process is done here, and not in the member: one that is embedded
+//! ([`crate::embed`]) leaves it to its host. What cannot be undone, the memory allocator, is in
+//! `main.rs`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use rustix::process::{Signal, getpid};
+
+use crate::config::{self, Config, Start};
+use crate::server::{self, End};
+use crate::signalled::Process;
+use crate::{dev, inspect, logging, restore, scheduling};
+
+/// Does what the command line says: `words` are what follows the program's name, `env` is where
+/// flags that it does not have are looked for. Returns when all is done, or dies by the signal that
+/// ended it.
+pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
+    if words.first().is_some_and(|word| word == "dev") {
+        return dev::run(&words);
+    }
+    if words.first().is_some_and(|word| word == "snapshot") {
+        return restore::run(&words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "inspect") {
+        return inspect::run(&words);
+    }
+    match config::read(words, env) {
+        Start::Print(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Start::Refuse(error, status) => {
+            eprintln!("{error}");
+            ExitCode::from(status)
+        }
+        Start::Serve(config, warnings) => serve(&config, &warnings),
+    }
+}
+
+fn serve(config: &Config, warnings: &[String]) -> ExitCode {
+    if let Err(error) = logging::start(&config.log) {
+        eprintln!("cannot open the log: {error}");
+        return ExitCode::FAILURE;
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before there are other threads: they inherit it.
+    if let Err(error) = scheduling::prefer_throughput() {
+        tracing::info!(%error, "threads run under the usual scheduling policy");
+    }
+    match server::run(config.clone(), Process) {
+        Ok(End::Signal(signal)) => die_by(signal),
+        // Removed from the cluster: there is nothing left to do, and nothing to restart.
+        Ok(End::Removed | End::Asked) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, where whoever started us looks, and in the log if that is elsewhere.
+            if !config.log.is_on_stderr() {
+                tracing::error!(error = format!("{error:#}"), "failed to start etcd");
+            }
+            eprintln!("drystone-etcd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the process the way the signal would have: a supervisor sees that it was obeyed. The first
+/// process of a container cannot die by a signal, and leaves with success.
+fn die_by(signal: Signal) -> ExitCode {
+    if getpid().is_init() {
+        return ExitCode::SUCCESS;
+    }
+    match signal_hook::low_level::emulate_default_handler(signal.as_raw()) {
+        // It returns only when the signal did not kill us.
+        Ok(()) | Err(_) => ExitCode::FAILURE,
+    }
+}

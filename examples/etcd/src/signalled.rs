@@ -1,0 +1,61 @@
+//! A member that has the process to itself: it ends by signals, and tells the world on its own.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::notify;
+use crate::server::{End, Host, Serving};
+use crate::version;
+
+/// How much longer a stop may take for the sake of the next start.
+const SAVE_MAX: Duration = Duration::from_secs(1);
+
+/// The process of `drystone-etcd`.
+pub(crate) struct Process;
+
+impl Host for Process {
+    /// Raises the limit on file descriptors as far as we may; returns where it stands.
+    fn fds(&self) -> u64 {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let now = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => raised.current,
+            Err(error) => {
+                tracing::warn!(%error, "cannot raise the limit on open files");
+                limit.current
+            }
+        };
+        // No limit at all is written as none.
+        now.unwrap_or(u64::MAX)
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    fn end(&mut self) -> io::Result<impl Future<Output = End> + use<>> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => End::Signal(Signal::TERM),
+                _ = interrupt.recv() => End::Signal(Signal::INT),
+            }
+        })
+    }
+
+    /// Tells people on standard output, and systemd where it is.
+    fn serves(&mut self, serving: &Serving<'_>) {
+        let (dir, urls) = (serving.data_dir.display(), serving.urls.join(", "));
+        let (own, like) = (version::OWN, version::SERVER);
+        // Nobody may be reading; that is no reason not to serve.
+        let _ = io::stdout().write_fmt(format_args!(
+            "drystone-etcd {own} (speaks etcd {like}) serves {urls} with its data in {dir}\n"
+        ));
+        notify::ready();
+    }
+
+    fn save_max(&self) -> Option<Duration> {
+        Some(SAVE_MAX)
+    }
+}
