@@ -32,6 +32,7 @@
 //! | [`record`] | what the store holds about it, key by key |
 //! | [`keys`] | where in the store |
 //! | [`txn`] | the little language in which anything in the store is changed |
+//! | [`place`] | which node for which task, and why not the others |
 //! | [`protocol`] | bind, claim, result, lost, done: the five transactions in a run's life |
 
 #![forbid(unsafe_code)]
@@ -47,3 +48,5 @@ pub mod keys;
 pub mod txn;
 
 pub mod protocol;
+
+pub mod place;

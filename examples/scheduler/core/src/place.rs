@@ -1,0 +1,31 @@
+//! place
+mod admit;
+mod books;
+mod class;
+mod cluster;
+mod constraint;
+mod decide;
+mod domain;
+mod layout;
+mod mix;
+mod node;
+mod partition;
+mod pool;
+mod profile;
+mod rank;
+mod rejections;
+mod relation;
+mod score;
+mod shape;
+mod tally;
+mod view;
+mod views;
+
+pub use class::ClassId;
+pub use cluster::{Cluster, Placed};
+pub use constraint::{INTERRUPTIBLE, JOB, NODE};
+pub use decide::Ask;
+pub use node::NodeIx;
+pub use rejections::Rejections;
+pub use score::{Score, Term};
+pub use shape::{BadShape, PARTITIONS_MAX, Shape};
