@@ -49,10 +49,21 @@ pub(crate) struct Class {
 pub(crate) enum Plan {
     Pack,
     /// Its own tasks by domain and by node are two relations.
-    Spread { key: Key, domain_max: u32, skew_max: u32, by_domain: u32, by_node: u32 },
+    Spread {
+        key: Key,
+        domain_max: u32,
+        skew_max: u32,
+        by_domain: u32,
+        by_node: u32,
+    },
     /// The narrowest first, each with the relation that counts its own tasks by that.
-    Cluster { levels: Vec<(Key, u32)> },
-    Partition { key: Key, partitions: u32 },
+    Cluster {
+        levels: Vec<(Key, u32)>,
+    },
+    Partition {
+        key: Key,
+        partitions: u32,
+    },
 }
 
 impl Plan {

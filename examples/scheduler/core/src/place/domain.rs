@@ -48,11 +48,7 @@ impl Domains {
     }
 
     /// The key of a label; `value_of` tells a node's value of it, when the key is new.
-    pub(crate) fn key(
-        &mut self,
-        label: &str,
-        value_of: impl Fn(usize) -> Option<Box<str>>,
-    ) -> Key {
+    pub(crate) fn key(&mut self, label: &str, value_of: impl Fn(usize) -> Option<Box<str>>) -> Key {
         if let Some(&key) = self.by_label.get(label) {
             return key;
         }

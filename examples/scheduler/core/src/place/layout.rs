@@ -90,10 +90,4 @@ impl Layout {
         let width = self.keys.len();
         &self.domains[cell * width..(cell + 1) * width]
     }
-
-    /// The cell of a node that has a record.
-    pub(crate) fn cell_of(&self, node: u32) -> usize {
-        let leaf = self.leaf_of[node as usize];
-        self.blocks[self.block_of[leaf as usize] as usize].cell as usize
-    }
 }

@@ -41,8 +41,7 @@ impl Partitions {
 }
 
 fn cut_of(books: &Books, key: Key, partitions: u32) -> Vec<u32> {
-    let mut there: Vec<u32> =
-        books.nodes.known().map(|node| books.domains.of(key, node)).collect();
+    let mut there: Vec<u32> = books.nodes.known().map(|node| books.domains.of(key, node)).collect();
     there.sort_unstable();
     there.dedup();
     there.retain(|&domain| domain != MISSING);

@@ -74,10 +74,6 @@ impl<K: Hash + Eq + Clone, V> Pool<K, V> {
         held.value
     }
 
-    pub(crate) fn get(&self, id: u32) -> Option<&V> {
-        self.slots.get(id as usize)?.as_ref().map(|held| &held.value)
-    }
-
     pub(crate) fn key(&self, id: u32) -> &K {
         &self.held(id).key
     }

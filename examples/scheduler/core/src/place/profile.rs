@@ -74,9 +74,7 @@ impl Demand {
 
     /// What of the preferences about labels holds.
     pub(crate) fn preferred(&self, id: &NodeId, record: &NodeRecord) -> u32 {
-        let holds = |one: &Constraint| {
-            constraint::holds(one, &record.labels, (NODE, id.as_str()))
-        };
+        let holds = |one: &Constraint| constraint::holds(one, &record.labels, (NODE, id.as_str()));
         let met = self.prefer.iter().filter(|(_, all)| all.iter().all(holds));
         met.map(|&(weight, _)| preference(weight, self.prefer_sum)).sum()
     }

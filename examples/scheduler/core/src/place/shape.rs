@@ -162,7 +162,10 @@ mod tests {
         let near = Affinity { select: vec![few], namespaces: Vec::new(), domain: "zone".into() };
         let what = PreferenceOf::Near(near);
         check(
-            Placement { prefer: vec![Preference { weight: 5, what: what.clone() }], ..base.clone() },
+            Placement {
+                prefer: vec![Preference { weight: 5, what: what.clone() }],
+                ..base.clone()
+            },
             "placement.prefer[0].near.select[0]: there is one value, and it is a number",
         );
         check(

@@ -42,7 +42,9 @@ impl Views {
     pub(crate) fn of(&mut self, books: &mut Books, class: u32) -> (&View, &Layout) {
         self.clock += 1;
         let known = books.classes[class].view;
-        let at = match known.filter(|&(at, made)| self.all.get(at).is_some_and(|entry| entry.made == made)) {
+        let at = match known
+            .filter(|&(at, made)| self.all.get(at).is_some_and(|entry| entry.made == made))
+        {
             Some((at, _)) => at,
             None => {
                 let at = self.find(books, class);
