@@ -67,6 +67,7 @@ mod decide;
 mod domain;
 mod explain;
 mod layout;
+pub mod measure;
 mod mix;
 mod node;
 mod obstacle;
