@@ -118,6 +118,7 @@ impl Books {
             scope: Scope::default(),
             scopes: 0,
             view: None,
+            has_own_view: false,
         }
     }
 

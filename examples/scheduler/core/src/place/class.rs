@@ -42,6 +42,8 @@ pub(crate) struct Class {
     pub(crate) scopes: u64,
     /// Which view it uses, if it is known.
     pub(crate) view: Option<(usize, u64)>,
+    /// A view is kept for it alone.
+    pub(crate) has_own_view: bool,
 }
 
 /// A strategy, with labels and counts looked up.

@@ -276,7 +276,9 @@ impl Cluster {
 
     fn dismiss_if_empty(&mut self, class: u32) {
         if self.books.classes[class].places.total() == 0 {
-            self.views.drop_own(self.books.classes.serial(class));
+            if self.books.classes[class].has_own_view {
+                self.views.drop_own(self.books.classes.serial(class));
+            }
             self.books.dismiss(class);
         }
     }

@@ -26,7 +26,7 @@ mod table;
 mod workload;
 
 use super::mix::Rng;
-use super::{Ask, Cluster, NodeIx};
+use super::{Ask, ClassId, NodeIx};
 use packing::Packing;
 pub use table::Row;
 use workload::{Kind, Source, WORKLOADS, Workload};
@@ -80,7 +80,7 @@ fn run(workload: &Workload, nodes: u32, plan: Plan<'_>, clock: &mut dyn Clock) -
     let mut rng = Rng::new(plan.seed);
     let mut cluster = workload::cluster_of(workload, nodes);
     let mut source = Source::new(workload, nodes, &mut cluster);
-    let mut live: Vec<(super::ClassId, NodeIx)> = Vec::new();
+    let mut live: Vec<(ClassId, NodeIx)> = Vec::new();
     let full = workload.fill(nodes);
     let decisions = (workload.decisions(nodes) * plan.percent / 100).max(100);
     let (mut times, mut refused) = (Vec::new(), 0);
@@ -128,7 +128,7 @@ fn run(workload: &Workload, nodes: u32, plan: Plan<'_>, clock: &mut dyn Clock) -
 }
 
 /// The next task of a workload, as it is asked for.
-pub(super) type Next = (super::ClassId, Ask);
+pub(super) type Next = (ClassId, Ask);
 
 #[cfg(test)]
 mod tests {

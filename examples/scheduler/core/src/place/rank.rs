@@ -8,6 +8,7 @@ use super::mix::mix;
 use super::node::{Gate, KINDS};
 use super::profile::UNFIT;
 use super::score::{ONE, Rank, Term, evenness, health, rank};
+use super::tally::Tally;
 
 /// What a view keeps of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,43 +26,67 @@ impl Class {
     }
 }
 
-impl Books {
-    /// Looks at one node for one class.
+/// What is the same for all nodes while a class looks at them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lens<'a> {
+    books: &'a Books,
+    class: &'a Class,
+    fixed: &'a [u32],
+    /// The image's places; none if no node has it.
+    image: Option<&'a Tally>,
+    is_spread: bool,
+    is_cluster: bool,
+}
+
+impl<'a> Lens<'a> {
+    pub(crate) fn new(books: &'a Books, class: &'a Class) -> Lens<'a> {
+        let image = &books.images[class.image];
+        Lens {
+            books,
+            class,
+            fixed: &books.profiles[class.profile].points,
+            image: (image.total() > 0).then_some(image),
+            is_spread: class.plan.is_spread(),
+            is_cluster: matches!(class.plan, Plan::Cluster { .. }),
+        }
+    }
+
+    /// Looks at one node.
     #[inline]
-    pub(crate) fn leaf(&self, class: &Class, node: u32) -> Leaf {
+    pub(crate) fn leaf(&self, node: u32) -> Leaf {
+        let Lens { books, class, fixed, image, is_spread, is_cluster } = *self;
         let at = node as usize;
-        let slot = &self.nodes.slots[at];
-        let fixed = self.profiles[class.profile].points[at];
+        let (slot, fixed) = (&books.nodes.slots[at], fixed[at]);
         if slot.gate != Gate::Open || fixed == UNFIT {
             return Leaf::default();
         }
-        let is_spread = class.plan.is_spread();
         let extra = u32::from(is_spread);
-        let fits = (0..KINDS).all(|kind| class.need[kind] <= slot.free[kind]);
-        if !fits {
+        // All are compared whatever the first says: that is cheaper than to guess.
+        let lacks =
+            (0..KINDS).fold(false, |lacks, kind| lacks | (class.need[kind] > slot.free[kind]));
+        if lacks {
             return Leaf { rank: 0, extra };
         }
         let (fit, balance) = slot.suits(&class.request, is_spread);
-        let image = self.images[class.image].at(node);
-        let mut points = fixed
-            + Term::Fit.points(fit)
-            + Term::Balance.points(balance)
-            + Term::Image.points(image);
+        let mut points = fixed + Term::Fit.points(fit) + Term::Balance.points(balance);
+        if let Some(image) = image {
+            points += Term::Image.points(image.at(node));
+        }
         if class.scope.personal {
-            match self.personal(class, node) {
+            match books.personal(class, node) {
                 Some(more) => points += more,
                 None => return Leaf { rank: 0, extra },
             }
         } else {
             points += Term::Health.points(ONE);
         }
-        let rank = rank(points, self.nodes.ties[at]);
-        match class.plan {
-            Plan::Cluster { .. } => Leaf { rank, extra: self.room(class, node) },
-            _ => Leaf { rank, extra },
-        }
+        let rank = rank(points, books.nodes.ties[at]);
+        let extra = if is_cluster { books.room(class, node) } else { extra };
+        Leaf { rank, extra }
     }
+}
 
+impl Books {
     /// What the class asks about the node's other tasks, and what it remembers of it.
     fn personal(&self, class: &Class, node: u32) -> Option<u32> {
         let relations = &self.relations.all;

@@ -11,7 +11,7 @@ use super::books::Books;
 use super::class::Class;
 use super::domain::Key;
 use super::layout::{Layout, NOWHERE};
-use super::rank::Leaf;
+use super::rank::{Leaf, Lens};
 use super::score::Rank;
 
 /// What a view is of: all that a node's rank depends on, besides the node.
@@ -65,10 +65,11 @@ impl View {
         let few = usize::try_from(behind).is_ok_and(|few| few * SCAN_FACTOR <= layout.nodes.len());
         match books.changed_since(self.seen).filter(|_| same && few) {
             Some(changed) => {
+                let lens = Lens::new(books, class);
                 for node in changed {
                     let leaf = layout.leaf_of[node as usize];
                     if leaf != NOWHERE {
-                        self.set(layout, leaf, books.leaf(class, node));
+                        self.set(layout, leaf, lens.leaf(node));
                     }
                 }
             }
@@ -80,7 +81,7 @@ impl View {
 
     /// Looks at all nodes.
     fn fill(&mut self, books: &Books, layout: &Layout, class: &Class) {
-        let extras = class.wants_extras();
+        let (lens, extras) = (Lens::new(books, class), class.wants_extras());
         self.leaves.clear();
         self.extras.clear();
         self.blocks.clear();
@@ -91,7 +92,7 @@ impl View {
         for block in &layout.blocks {
             let (mut best, mut sum) = (0, 0);
             for &node in &layout.nodes[block.first as usize..block.end as usize] {
-                let leaf = books.leaf(class, node);
+                let leaf = lens.leaf(node);
                 self.leaves.push(leaf.rank);
                 best = best.max(leaf.rank);
                 if extras {
@@ -146,11 +147,9 @@ impl View {
         layout.nodes[leaf]
     }
 
-    /// Without ranks, and with its memory.
-    pub(crate) fn emptied(mut self) -> View {
+    /// Forgets all, but keeps the memory for it.
+    pub(crate) fn empty(&mut self) {
         (self.seen, self.version) = (0, 0);
-        self.leaves.clear();
-        self
     }
 
     /// Asserts that it shows what is in the books.

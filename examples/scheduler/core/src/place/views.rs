@@ -21,6 +21,10 @@ const VIEWS_COUNT: std::ops::RangeInclusive<usize> = 8..=4096;
 pub(crate) struct Views {
     by_key: HashMap<ViewKey, usize>,
     all: Vec<Entry>,
+    /// By entry, when it was used last: apart from them, as all are compared.
+    used: Vec<u64>,
+    /// For who asks for the first time: many never ask again, and their ranks need not be kept.
+    scratch: View,
     layouts: Vec<Layout>,
     by_keys: HashMap<Vec<Key>, usize>,
     /// Counts the uses.
@@ -32,7 +36,7 @@ struct Entry {
     key: ViewKey,
     view: View,
     layout: usize,
-    used: u64,
+    is_new: bool,
     /// Tells this entry from an earlier one in the same place.
     made: u64,
 }
@@ -42,9 +46,8 @@ impl Views {
     pub(crate) fn of(&mut self, books: &mut Books, class: u32) -> (&View, &Layout) {
         self.clock += 1;
         let known = books.classes[class].view;
-        let at = match known
-            .filter(|&(at, made)| self.all.get(at).is_some_and(|entry| entry.made == made))
-        {
+        let known = known.filter(|&(at, made)| self.all.get(at).is_some_and(|it| it.made == made));
+        let at = match known {
             Some((at, _)) => at,
             None => {
                 let at = self.find(books, class);
@@ -52,37 +55,52 @@ impl Views {
                 at
             }
         };
-        let Entry { view, layout, used, .. } = &mut self.all[at];
-        *used = self.clock;
-        let class = &books.classes[class];
+        self.used[at] = self.clock;
+        let Entry { view, layout, is_new, .. } = &mut self.all[at];
         let layout = &mut self.layouts[*layout];
         if layout.version != books.domains.version {
-            *layout = Layout::new(books, &class.scope.keys);
+            *layout = Layout::new(books, &books.classes[class].scope.keys);
         }
-        view.refresh(books, layout, class);
+        let view = if std::mem::replace(is_new, false) {
+            self.scratch.empty();
+            &mut self.scratch
+        } else {
+            view
+        };
+        view.refresh(books, layout, &books.classes[class]);
         (view, layout)
     }
 
-    fn find(&mut self, books: &Books, class: u32) -> usize {
+    fn find(&mut self, books: &mut Books, class: u32) -> usize {
         let key = key_of(books, class);
         if let Some(&at) = self.by_key.get(&key) {
             return at;
         }
+        if key.own.is_some() {
+            books.classes[class].has_own_view = true;
+        }
         let layout = self.layout(books, &key.keys);
-        let (view, made) = (View::default(), self.clock);
-        let entry = Entry { key: key.clone(), view, layout, used: self.clock, made };
+        let mut entry = Entry {
+            key: key.clone(),
+            view: View::default(),
+            layout,
+            is_new: true,
+            made: self.clock,
+        };
         let bytes = books.nodes.all.len() * 12 + 512;
         let count_max = (VIEWS_BYTES / bytes).clamp(*VIEWS_COUNT.start(), *VIEWS_COUNT.end());
         let at = if self.all.len() < count_max {
             self.all.push(entry);
+            self.used.push(self.clock);
             self.all.len() - 1
         } else {
-            let oldest = (0..self.all.len()).min_by_key(|&at| self.all[at].used);
+            let oldest = (0..self.all.len()).min_by_key(|&at| self.used[at]);
             let at = oldest.expect("there are some");
             self.by_key.remove(&self.all[at].key);
             // Its lists are as long as the new ones will be.
-            let old = std::mem::replace(&mut self.all[at], entry);
-            self.all[at].view = old.view.emptied();
+            std::mem::swap(&mut entry.view, &mut self.all[at].view);
+            entry.view.empty();
+            self.all[at] = entry;
             at
         };
         self.by_key.insert(key, at);
@@ -103,6 +121,7 @@ impl Views {
         for at in (0..self.all.len()).rev() {
             if self.all[at].key.own == Some(serial) {
                 let gone = self.all.swap_remove(at);
+                self.used.swap_remove(at);
                 self.by_key.remove(&gone.key);
                 if let Some(moved) = self.all.get_mut(at) {
                     // Whoever knows its old place must look it up again.
@@ -112,6 +131,12 @@ impl Views {
                 }
             }
         }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
     }
 
     /// Asserts that views that are of the latest change show what is in the books.

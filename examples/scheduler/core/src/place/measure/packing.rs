@@ -86,13 +86,19 @@ fn ours(tasks: &[Resources], nodes: usize) -> usize {
     used.len()
 }
 
+/// First-fit-decreasing, by the larger of the two parts or by their sum, whichever does better.
 fn decreasing(tasks: &[Resources]) -> usize {
-    let part = |one: &Resources| {
-        let (cpu, memory) = (f64::from(one.cpu) / f64::from(NODE.cpu), one.memory as f64);
-        cpu.max(memory / NODE.memory as f64)
+    let parts = |one: &Resources| {
+        let cpu = f64::from(one.cpu) / f64::from(NODE.cpu);
+        (cpu, one.memory as f64 / NODE.memory as f64)
     };
+    let larger = first_fit(tasks, |one| f64::max(parts(one).0, parts(one).1));
+    larger.min(first_fit(tasks, |one| parts(one).0 + parts(one).1))
+}
+
+fn first_fit(tasks: &[Resources], size: impl Fn(&Resources) -> f64) -> usize {
     let mut tasks = tasks.to_vec();
-    tasks.sort_by(|a, b| part(b).total_cmp(&part(a)));
+    tasks.sort_by(|a, b| size(b).total_cmp(&size(a)));
     let mut free: Vec<(u32, u64)> = Vec::new();
     for Resources { cpu, memory, .. } in tasks {
         match free.iter_mut().find(|node| cpu <= node.0 && memory <= node.1) {

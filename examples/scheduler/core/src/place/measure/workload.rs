@@ -95,6 +95,8 @@ impl Workload {
     pub(super) fn fill(&self, nodes: u32) -> usize {
         match self.kind {
             Kind::AntiAffinity | Kind::NamespaceAntiAffinity => nodes as usize / 2,
+            // All are in the zone of the first, which has room for 13 a node of all.
+            Kind::Affinity => nodes as usize * 10,
             _ => nodes as usize * 15,
         }
     }

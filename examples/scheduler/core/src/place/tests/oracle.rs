@@ -290,7 +290,7 @@ impl World {
             let alone = self.own_in(shape, "node", Some(&node.to_string()));
             points += weigh(Term::Node, ONE / u64::from(alone + 1));
         } else {
-            points += weigh(Term::Fit, part((cpu * cpu + memory * memory) * 0.5));
+            points += weigh(Term::Fit, part((cpu + memory) * 0.5));
         }
         let bytes = place.images.iter().find(|one| one.name == shape.image);
         let bytes = bytes.map_or(0.0, |one| one.bytes as f64);

@@ -241,3 +241,64 @@ fn the_same_calls_give_the_same_answers() {
         assert_eq!(run(), run(), "seed {seed}");
     }
 }
+
+/// Blocks, cells and the log of changes only matter with many nodes: there the oracle is too slow,
+/// but every rank can still be compared with looking at its node.
+#[test]
+fn ranks_of_many_nodes_are_kept_as_they_are_found() {
+    for seed in 0..6 {
+        println!("seed {seed}");
+        let mut rng = Rng::new(seed);
+        let mut cluster = Cluster::new(SEED);
+        for at in 0..500 {
+            cluster.set_node(&id(at), &any_node(&mut rng), true, &any_images(&mut rng));
+        }
+        let classes: Vec<ClassId> =
+            (0..12).map(|_| cluster.class(&any_shape(&mut rng)).unwrap()).collect();
+        let mut live = Vec::new();
+        for step in 0..3_000_u32 {
+            let class = rng.pick(&classes);
+            if !live.is_empty() && rng.once_in(3) {
+                let at = usize::try_from(rng.below(live.len() as u64)).unwrap();
+                let (class, node) = live.swap_remove(at);
+                assert!(cluster.release(class, node));
+            } else if let Some(placed) = cluster.try_place(class, Ask { index: step, rest: 2 }) {
+                live.push((class, placed.node));
+            }
+            if rng.once_in(50) {
+                let node = id(rng.below(500));
+                cluster.set_suspect(&node, rng.once_in(2));
+            }
+            if step % 97 == 0 {
+                cluster.check();
+            }
+        }
+        assert!(live.len() > 100, "seed {seed}: {}", live.len());
+    }
+}
+
+/// Views make room for each other: a class whose view was dropped must find the same node.
+#[test]
+fn more_classes_than_views_change_nothing() {
+    let mut cluster = Cluster::new(SEED);
+    for at in 0..40 {
+        cluster.set_node(&id(at), &super::worlds::node(64, 256, &[]), true, &[]);
+    }
+    let shapes: Vec<Shape> = (0..4_200_u32)
+        .map(|at| {
+            let mut shape = super::worlds::shape("a/many", 0, 0);
+            shape.request.memory = u64::from(at) + 1;
+            shape
+        })
+        .collect();
+    for _ in 0..3 {
+        for shape in &shapes {
+            let class = cluster.class(shape).unwrap();
+            let best = cluster.explain(class, Ask::one(0)).candidates[0].node.clone();
+            let placed = cluster.try_place(class, Ask::one(0)).unwrap();
+            assert_eq!(cluster.name(placed.node), &best);
+            assert!(cluster.release(class, placed.node));
+        }
+    }
+    assert!(cluster.views.count() < shapes.len(), "some had to make room");
+}
