@@ -32,6 +32,7 @@
 //! | [`record`] | what the store holds about it, key by key |
 //! | [`keys`] | where in the store |
 //! | [`txn`] | the little language in which anything in the store is changed |
+//! | [`place`] | which node for which task, and why not the others |
 //! | [`protocol`] | bind, claim, result, lost, done: the five transactions in a run's life |
 //! | [`mirror`] | the store in memory, typed |
 
@@ -56,3 +57,4 @@ pub mod control;
 pub mod leader;
 
 pub mod agent;
+pub mod place;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What a node must have, what it should have, and how the tasks of one job lie to each other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placement {
     /// How the tasks of the job lie to each other.
@@ -32,7 +32,7 @@ pub struct Placement {
 
 /// How the tasks of one job lie to each other. A domain is the value of a node label: all nodes
 /// with `zone=a` are one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// On as few nodes as possible.
@@ -95,7 +95,7 @@ pub enum Operator {
 }
 
 /// What makes a node better.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Preference {
     /// 1 to 100.
     pub weight: u32,
@@ -104,7 +104,7 @@ pub struct Preference {
 }
 
 /// What is preferred.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PreferenceOf {
     /// All of these hold of its labels.
