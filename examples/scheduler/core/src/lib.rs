@@ -33,6 +33,7 @@
 //! | [`keys`] | where in the store |
 //! | [`txn`] | the little language in which anything in the store is changed |
 //! | [`protocol`] | bind, claim, result, lost, done: the five transactions in a run's life |
+//! | [`control`] | retries, and what services, crons and workflows do next |
 
 #![forbid(unsafe_code)]
 
@@ -47,3 +48,5 @@ pub mod keys;
 pub mod txn;
 
 pub mod protocol;
+
+pub mod control;
