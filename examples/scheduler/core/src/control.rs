@@ -1,5 +1,5 @@
-//! What becomes of a job as things happen to it: retries, and the controllers of what recurs
-//! and depends.
+//! What becomes of a job as things happen to it: retries, and the controllers of services and
+//! crons.
 //!
 //! # Problem
 //! Each kind of work is a loop that never ends: look at what there is, compare it with what was
@@ -29,9 +29,12 @@
 //! | module | decides |
 //! |---|---|
 //! | [`retry`] | whether a task is tried again, and when |
+//! | [`service`] | which replicas there are, and of which version |
 //! | [`cron`] | which ticks become jobs |
 
 pub mod retry;
+
+pub mod service;
 
 pub mod cron;
 
