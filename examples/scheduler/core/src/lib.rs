@@ -35,6 +35,7 @@
 //! | [`place`] | which node for which task, and why not the others |
 //! | [`protocol`] | bind, claim, result, lost, done: the five transactions in a run's life |
 //! | [`mirror`] | the store in memory, typed |
+//! | [`control`] | retries, and what services, crons and workflows do next |
 
 #![forbid(unsafe_code)]
 

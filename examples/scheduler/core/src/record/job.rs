@@ -231,6 +231,9 @@ pub struct TaskRecord {
     pub counted: u32,
     /// What it runs.
     pub spec: SpecHash,
+    /// The revision of its service that this is of; 0 of any other kind.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub revision: u64,
     /// What it is doing.
     #[serde(flatten)]
     pub wait: TaskWait,
@@ -240,6 +243,11 @@ pub struct TaskRecord {
     /// How the attempt before ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<PastRecord>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// What a slot is doing.
