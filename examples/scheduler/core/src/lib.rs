@@ -29,6 +29,7 @@
 //! |---|---|
 //! | [`types`] | the names of things |
 //! | [`spec`] | what a user asks for, normalised: jobs, services, crons, workflows, tasks |
+//! | [`manifest`] | how a user's text becomes that, and that text again |
 //! | [`record`] | what the store holds about it, key by key |
 //! | [`keys`] | where in the store |
 //! | [`txn`] | the little language in which anything in the store is changed |
@@ -44,6 +45,8 @@ pub mod types;
 pub mod spec;
 
 pub mod record;
+
+pub mod manifest;
 
 pub mod keys;
 

@@ -25,6 +25,9 @@ pub struct Task {
     /// Where it starts, if not where the image says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// What it calls its host, if not its run's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Whole sources of variables; later ones win, and `env` wins over them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFrom>,
@@ -88,6 +91,7 @@ impl Task {
             command: Vec::new(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             workdir: None,
+            hostname: None,
             env_from: Vec::new(),
             env: Vec::new(),
             mounts: Vec::new(),

@@ -12,7 +12,7 @@ use super::{Placement, Retry, Task, Ttl};
 use crate::types::Ms;
 
 /// Templates, and where to begin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workflow {
     /// The template that is the whole.
     pub entrypoint: String,
