@@ -1,3 +1,7 @@
 //! What mason does on a machine: images, containers, logs.
 
 #![forbid(unsafe_code)]
+
+pub mod runtime;
+
+pub mod log;

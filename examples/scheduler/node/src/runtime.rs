@@ -1,0 +1,76 @@
+//! Containers on one machine: started once, kept through the agent's death, gone without a trace.
+//!
+//! # Problem
+//! An agent is killed, updated, and killed again; none of that may end, lose or repeat what runs on
+//! its machine. And whatever it starts must be bounded: it may not reach the machine, its
+//! neighbours or more memory than it was given, and when it is over nothing of it may be left.
+//!
+//! # Idea
+//! The agent writes down what to run and hands it to a keeper of its own (`mason-shim`), which
+//! needs no agent from then on. All that is known about a run lies in its folder, so a new agent
+//! reads the folders and knows as much as the old one:
+//!
+//! ```text
+//!   <data dir>/lock      one agent at a time
+//!              fence     until when strict runs may go on: the agent writes, every keeper reads
+//!              helpers/  mason-shim, mason-init, by the hash of what is in them
+//!              runs/<run>/   see mason_shim::settings
+//!              s/<run>       the keeper's socket
+//!              oci/<class>/<run>   what the runtime notes
+//!              net/<run>     named network namespaces, if somebody makes them
+//!   /mason/<node>/<run>  its control group, in each hierarchy
+//! ```
+//!
+//! | module | does |
+//! |---|---|
+//! | [`config`] | what this machine allows |
+//! | [`launch`] | what a caller gives for a run |
+//! | [`bundle`] | what the OCI runtime is told, made of both |
+//! | [`seccomp`] | the system calls that a container may make |
+//! | [`user`] | whom a name means, by the image's own files |
+//! | [`runner`] | start, look, stop, run something in it, forget |
+//! | [`sweep`] | finds what nobody knows any more, and removes it |
+//! | [`probe`] | asks a run whether it is well |
+//!
+//! # What is promised
+//! * A run is started at most once: its folder is made once, and its keeper makes `state` once.
+//! * Whatever is killed when, [`Runner::look`] has one answer in the end, which stays: how it
+//!   ended, or that nobody knows, or that it was never started.
+//! * After [`Runner::reap`] there is no process, mount, control group, namespace, socket or file
+//!   left of it.
+//!
+//! # What is not
+//! * `Resources::disk` and the size of an `Empty` folder on disk are not enforced: it takes
+//!   project quotas, which not every file system has. [`Bundle::notes`] says so for each.
+//! * A private network has a loopback and nothing else yet. Probes go into the container's
+//!   namespace, so a service in it can be asked; whoever wants to be reached from elsewhere needs
+//!   the agent's choice of [`Network::Host`].
+//! * A keeper that is paused (SIGSTOP) neither writes down output nor fences while it is.
+//! * There are no terminals, no user namespaces, and no 32-bit programs.
+//! * Under systemd the agent's unit needs `KillMode=process`, or systemd kills the keepers.
+
+pub mod bundle;
+pub mod config;
+pub mod launch;
+pub mod probe;
+pub mod runner;
+pub mod seccomp;
+pub mod sweep;
+pub mod user;
+
+mod error;
+mod exec;
+mod groups;
+mod helpers;
+mod keeper;
+mod settle;
+mod volumes;
+
+pub use bundle::Bundle;
+pub use config::{Class, Config, Network};
+pub use error::Error;
+pub use exec::Process;
+pub use helpers::Helpers;
+pub use launch::{Image, Launch, VolumeFile};
+pub use runner::{Ended, Runner, Running, Status};
+pub use sweep::{Leftover, LeftoverKind};
