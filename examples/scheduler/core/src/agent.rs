@@ -99,7 +99,7 @@ pub enum Event {
 /// Invariants, asserted by [`Agent::check`]:
 /// * a run is started at most once, and only after its claim was acknowledged;
 /// * a strict run is alive only before the fence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Agent {
     keys: Keys,
     node: NodeId,

@@ -13,7 +13,8 @@
 //!            when (all must hold)                               then
 //!  bind      lead made at L, job made at J, alive/node there,   task = bound to run
 //!            task changed at T (0: not there)                   run  = …
-//!  claim     run changed at R, alive/node made at A             seen = claimed
+//!  claim     run changed at R, alive/node made at A,            seen = claimed
+//!            result absent
 //!  result    run made at B, result absent                       result = how it ended
 //!  lost      lead made at L, alive/node absent, task            result = lost
 //!            changed at T, run made at B, result absent
@@ -114,7 +115,9 @@ pub fn bind(keys: &Keys, office: &Office, bind: &Bind) -> Txn {
 ///
 /// `run_changed` is the revision of the run's key that the agent acts on: a run that was told to
 /// stop meanwhile is not claimed. `alive_made` is that of the agent's own life: one that has lost
-/// its lease claims nothing.
+/// its lease claims nothing. And a run that has a result is over, though its key stays until the
+/// result is taken to account: it may have been declared lost, or its agent may have forgotten that
+/// it ran.
 pub fn claim(
     keys: &Keys,
     (node, run): (&NodeId, &RunId),
@@ -125,6 +128,7 @@ pub fn claim(
     Txn::new()
         .when(Compare::Changed(path(Key::Run(node.clone(), run.clone())), run_changed))
         .when(Compare::Made(path(Key::Alive(node.clone())), alive_made))
+        .when(Compare::Absent(path(Key::Result(run.clone()))))
         .put(path(Key::Seen(node.clone(), run.clone())), record::encode(seen))
 }
 

@@ -43,7 +43,7 @@ impl Stage {
 }
 
 /// The run's key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bound {
     record: RunRecord,
     made: Revision,
@@ -51,7 +51,7 @@ struct Bound {
 }
 
 /// One run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Local {
     bound: Option<Bound>,
     pub(super) stage: Stage,
