@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! What each kind of work needs.
-
-pub mod retry;
-=======
 //! What becomes of a job as things happen to it: retries, and the controllers of services and
 //! crons.
 //!
@@ -90,4 +85,3 @@ fn read<T: DeserializeOwned + Default>(
 fn write<T: Serialize>(progress: &T) -> serde_json::Value {
     serde_json::to_value(progress).expect("progress has no maps with keys that are not text")
 }
->>>>>>> mason-control

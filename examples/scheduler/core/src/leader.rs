@@ -340,7 +340,7 @@ impl Leader {
     }
 
     /// Asserts the invariants.
-    pub fn check(&self, mirror: &Mirror) {
+    pub fn check(&mut self, mirror: &Mirror) {
         self.places.check();
         for (key, memory) in &self.jobs {
             if let Some(job) = mirror.job(key) {

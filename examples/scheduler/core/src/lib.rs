@@ -33,10 +33,12 @@
 //! | [`record`] | what the store holds about it, key by key |
 //! | [`keys`] | where in the store |
 //! | [`txn`] | the little language in which anything in the store is changed |
-//! | [`place`] | which node for which task, and why not the others |
 //! | [`protocol`] | bind, claim, result, lost, done: the five transactions in a run's life |
 //! | [`mirror`] | the store in memory, typed |
+//! | [`place`] | which node for which task, and why not the others |
 //! | [`control`] | retries, and what services, crons and workflows do next |
+//! | [`leader`] | what a server decides in office |
+//! | [`agent`] | what an agent decides on its node |
 
 #![forbid(unsafe_code)]
 
@@ -56,9 +58,10 @@ pub mod protocol;
 
 pub mod mirror;
 
+pub mod place;
+
 pub mod control;
 
 pub mod leader;
 
 pub mod agent;
-pub mod place;

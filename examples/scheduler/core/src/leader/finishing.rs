@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Leader;
 use super::flights::Flight;
 use super::jobs::bound_run;
-use crate::control::retry::{Verdict, verdict};
+use crate::control::retry::{Attempt, Verdict, verdict};
 use crate::keys::Key;
 use crate::mirror::{self, Job, Mirror};
 use crate::protocol::{self, Next};
@@ -145,7 +145,8 @@ impl Leader {
             return again(now, task.counted, task.memory);
         }
         let salt = u64::from(bound.task.index) ^ record.value.created_at;
-        match verdict(&spec.retry, task.counted, &result.exit, now, salt) {
+        let attempt = Attempt { number: task.attempt, counted: task.counted };
+        match verdict(&spec.retry, attempt, &result.exit, now, salt) {
             Verdict::Again { not_before, counted, memory_factor } => {
                 let memory = memory_factor.map_or(task.memory, |factor| {
                     Some(scaled(task.memory.unwrap_or(spec.task.request.memory), factor))

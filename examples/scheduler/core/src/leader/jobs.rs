@@ -106,8 +106,9 @@ impl Leader {
     }
 
     fn forget(&mut self, key: &JobKey) {
-        if self.jobs.remove(key).is_none() {
-            return;
+        let Some(memory) = self.jobs.remove(key) else { return };
+        if let Some((_, Some(class))) = memory.class {
+            self.places.retire(class);
         }
         self.queue.retain(|rank| rank.job != *key);
         self.stuck.retain(|rank| rank.job != *key);
@@ -363,7 +364,7 @@ impl Leader {
                 ..state.value.clone()
             };
             let txn = self.state_txn(key, record.made, state.changed, &new);
-            self.jobs.remove(key);
+            self.forget(key);
             self.send(txn, Flight::of(Key::State(key.clone())));
             return;
         };

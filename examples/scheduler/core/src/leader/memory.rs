@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mirror::Job;
+use crate::place::ClassId;
 use crate::record::{MARKS_CHUNK, Mark, Reason, TaskWait};
 use crate::types::{Revision, UnixMs};
 
@@ -18,6 +19,8 @@ use crate::types::{Revision, UnixMs};
 pub(super) struct Memory {
     /// When the key of the job that it is about was made.
     pub(super) made: Revision,
+    /// How its tasks are placed, by the generation that said so; none of one that nobody can place.
+    pub(super) class: Option<(u64, Option<ClassId>)>,
     /// How many tasks there are.
     pub(super) count: u32,
     /// From here on, none was ever begun.
@@ -150,6 +153,14 @@ impl Memory {
     pub(super) fn running(&self, job: &Job) -> usize {
         let bound = job.tasks.len().saturating_sub(self.due.len());
         bound + self.new.len()
+    }
+
+    /// How many slots want a place, now or later.
+    pub(super) fn rest(&self, job: &Job) -> u32 {
+        let counts = job.counts;
+        let ended = counts.succeeded + counts.failed + counts.cancelled;
+        let running = u32::try_from(self.running(job)).unwrap_or(u32::MAX);
+        self.count.saturating_sub(ended).saturating_sub(running).max(1)
     }
 
     /// Nothing is under way for it.

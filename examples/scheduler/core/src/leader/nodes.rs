@@ -6,11 +6,12 @@
 
 use super::Leader;
 use super::flights::Flight;
+use super::places::placement;
 use crate::keys::Key;
 use crate::mirror::{Entry, Mirror};
 use crate::protocol::{self, Bound};
 use crate::record::{Drain, Exit, NodeRecord, Reason, ResultRecord, RunRecord, TaintEffect, Wish};
-use crate::spec::{Placement, Toleration, Work};
+use crate::spec::Toleration;
 use crate::txn::Txn;
 use crate::types::{NodeId, RunId, UnixMs};
 
@@ -187,13 +188,4 @@ fn lost_result(bound: &Bound, cause: Cause, now: UnixMs) -> ResultRecord {
         outputs: std::collections::BTreeMap::new(),
     };
     ResultRecord { task: bound.task.clone(), node: bound.node.clone(), exit }
-}
-
-/// How the tasks of a job or service are placed.
-pub(super) fn placement(work: &Work) -> Option<&Placement> {
-    match work {
-        Work::Job(job) => Some(&job.placement),
-        Work::Service(service) => Some(&service.placement),
-        Work::Cron(_) | Work::Workflow(_) => None,
-    }
 }

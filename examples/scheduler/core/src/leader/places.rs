@@ -1,123 +1,131 @@
-//! Where runs are and may go: what [`Leader`](super::Leader) asks of placement.
+//! Where runs are and may go: the bridge between runs, which have names, and
+//! [`place`](crate::place), which counts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::mirror::{Job, Mirror, Node};
-use crate::record::{NodeRecord, RunRecord};
-use crate::spec::{Resources, Task};
-use crate::types::{NodeId, RunId};
+use crate::place::{Ask, ClassId, Cluster, NodeIx, Shape};
+use crate::record::RunRecord;
+use crate::spec::{Placement, Resources, Task, Work};
+use crate::types::{JobKey, NodeId, RunId};
 
 /// Nodes and what is on them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    nodes: BTreeMap<NodeId, Place>,
-    runs: HashMap<RunId, (NodeId, Resources)>,
-    suspects: BTreeSet<NodeId>,
+    cluster: Cluster,
+    runs: HashMap<RunId, (ClassId, NodeIx)>,
 }
 
-#[derive(Debug, Default)]
-struct Place {
-    node: NodeRecord,
-    alive: bool,
-    used: Resources,
-    tasks: u32,
+/// A place that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) node: NodeId,
+    pub(super) partition: Option<u32>,
 }
 
 impl Places {
+    /// What a node is, and whether it lives.
     pub(super) fn set_node(&mut self, id: &NodeId, node: &Node) {
-        let place = self.nodes.entry(id.clone()).or_default();
-        place.node = node.record.as_ref().map(|it| it.value.clone()).unwrap_or_default();
-        place.alive = node.alive.is_some() && node.record.is_some();
+        let alive = node.alive.as_ref();
+        let images = alive.map_or(&[][..], |entry| &entry.value.images);
+        match &node.record {
+            Some(record) => {
+                self.cluster.set_node(id, &record.value, alive.is_some(), images);
+            }
+            None => self.cluster.remove_node(id),
+        }
     }
 
     /// It is known no more; what still runs there stays counted.
     pub(super) fn remove_node(&mut self, id: &NodeId) {
-        if let Some(place) = self.nodes.get_mut(id) {
-            place.alive = false;
-        }
+        self.cluster.remove_node(id);
     }
 
     pub(super) fn set_suspect(&mut self, node: &NodeId, suspected: bool) {
-        match suspected {
-            true => drop(self.suspects.insert(node.clone())),
-            false => drop(self.suspects.remove(node)),
-        }
+        self.cluster.set_suspect(node, suspected);
     }
 
-    /// A run is there.
+    /// The class of a job's tasks; none if nobody could place them.
+    pub(super) fn class(
+        &mut self,
+        key: &JobKey,
+        task: &Task,
+        placement: &Placement,
+        memory: Option<u64>,
+    ) -> Option<ClassId> {
+        self.cluster.class(&shape(key, task, placement, memory)).ok()
+    }
+
+    /// No more tasks of this class will come.
+    pub(super) fn retire(&mut self, class: ClassId) {
+        self.cluster.retire(class);
+    }
+
+    /// A run is there, as the store says.
     pub(super) fn assign(
         &mut self,
         run: &RunId,
         node: &NodeId,
         record: &RunRecord,
-        _job: Option<&Job>,
+        job: Option<&Job>,
         mirror: &Mirror,
     ) {
-        let task = mirror.spec(&record.spec).map(|entry| entry.value.clone());
-        let request = task.map_or(Resources::SMALL, |task| request(&task, record.memory));
-        self.take(run, node, request);
-    }
-
-    fn take(&mut self, run: &RunId, node: &NodeId, request: Resources) {
         if self.runs.contains_key(run) {
             return;
         }
-        let place = self.nodes.entry(node.clone()).or_default();
-        place.used.cpu += request.cpu;
-        place.used.memory += request.memory;
-        place.used.disk += request.disk;
-        place.used.pids += request.pids;
-        place.tasks += 1;
-        self.runs.insert(run.clone(), (node.clone(), request));
+        let key = &record.task.job;
+        let work = job.and_then(|job| job.record.as_ref()).map(|entry| &entry.value.work);
+        let placement = work.and_then(placement).cloned().unwrap_or_default();
+        let task = mirror.spec(&record.spec).map(|entry| entry.value.clone());
+        let shape = match task {
+            Some(task) => shape(key, &task, &placement, record.memory),
+            None => Shape::new(key.clone(), Resources::SMALL),
+        };
+        // What cannot be placed was placed all the same: it is counted for what it uses.
+        let plain = Shape::new(key.clone(), shape.request);
+        let class = self.cluster.class(&shape).or_else(|_| self.cluster.class(&plain));
+        let class = class.expect("a task that asks for no particular place can be placed");
+        let at = self.cluster.node(node);
+        self.cluster.assign(class, at);
+        self.runs.insert(run.clone(), (class, at));
     }
 
+    /// It is not there any more.
     pub(super) fn release(&mut self, run: &RunId) {
-        let Some((node, request)) = self.runs.remove(run) else { return };
-        let place = self.nodes.get_mut(&node).expect("what has runs is known");
-        place.used.cpu -= request.cpu;
-        place.used.memory -= request.memory;
-        place.used.disk -= request.disk;
-        place.used.pids -= request.pids;
-        place.tasks -= 1;
+        if let Some((class, node)) = self.runs.remove(run) {
+            self.cluster.release(class, node);
+        }
     }
 
     /// Takes a place for a run, if there is one.
-    pub(super) fn place(
-        &mut self,
-        run: &RunId,
-        task: &Task,
-        memory: Option<u64>,
-    ) -> Option<NodeId> {
-        let request = request(task, memory);
-        let fits = |place: &Place| {
-            let node = &place.node;
-            place.alive
-                && !node.cordoned
-                && node.drain.is_none()
-                && !node.confirmed_dead
-                && place.used.cpu + request.cpu <= node.capacity.cpu
-                && place.used.memory + request.memory <= node.capacity.memory
-                && (node.tasks_max == 0 || place.tasks < node.tasks_max)
-        };
-        let free =
-            self.nodes.iter().filter(|(id, place)| !self.suspects.contains(*id) && fits(place));
-        let node = free.min_by_key(|(_, place)| place.tasks).map(|(id, _)| id.clone())?;
-        self.take(run, &node, request);
-        Some(node)
+    pub(super) fn place(&mut self, run: &RunId, class: ClassId, ask: Ask) -> Option<Found> {
+        let placed = self.cluster.try_place(class, ask)?;
+        self.runs.insert(run.clone(), (class, placed.node));
+        let node = self.cluster.name(placed.node).clone();
+        Some(Found { node, partition: placed.partition })
     }
 
-    pub(super) fn check(&self) {
-        let mut counts: BTreeMap<&NodeId, u32> = BTreeMap::new();
-        for (node, _) in self.runs.values() {
-            *counts.entry(node).or_default() += 1;
-        }
-        for (id, place) in &self.nodes {
-            let count = counts.get(id).copied().unwrap_or(0);
-            assert_eq!(place.tasks, count, "tasks are counted where they are: {id}");
-        }
+    pub(super) fn check(&mut self) {
+        self.cluster.check();
     }
 }
 
-fn request(task: &Task, memory: Option<u64>) -> Resources {
-    Resources { memory: memory.unwrap_or(task.request.memory), ..task.request }
+fn shape(key: &JobKey, task: &Task, placement: &Placement, memory: Option<u64>) -> Shape {
+    let request = Resources { memory: memory.unwrap_or(task.request.memory), ..task.request };
+    Shape {
+        job: key.clone(),
+        request,
+        image: task.image.clone(),
+        runtime: task.runtime.clone(),
+        placement: placement.clone(),
+    }
+}
+
+/// How the tasks of a job or service are placed.
+pub(super) fn placement(work: &Work) -> Option<&Placement> {
+    match work {
+        Work::Job(job) => Some(&job.placement),
+        Work::Service(service) => Some(&service.placement),
+        Work::Cron(_) | Work::Workflow(_) => None,
+    }
 }

@@ -4,9 +4,11 @@
 //! behind it are not held up, and comes back when anything about the nodes has changed.
 
 use super::flights::{Binding, Flight};
+use super::places::Found;
 use super::{Leader, Rank};
 use crate::keys::Key;
 use crate::mirror::{self, Job, Mirror};
+use crate::place::{Ask, ClassId};
 use crate::protocol::{self, Bind};
 use crate::record::{Phase, Progress, RunRecord, TaskRecord, TaskWait, Wish};
 use crate::spec::{self, Work};
@@ -98,18 +100,46 @@ impl Leader {
                 return Turn::Content;
             }
             let run = RunId::new(self.term, self.runs_named);
-            let memory_bytes = job.tasks.get(&index).and_then(|it| it.value.memory);
-            let Some(node) = self.places.place(&run, &spec.task, memory_bytes) else {
+            let rest = memory.rest(job);
+            let Some(class) = self.class_of(key, job, spec, index) else { return Turn::Stuck };
+            let Some(found) = self.places.place(&run, class, Ask { index, rest }) else {
                 return Turn::Stuck;
             };
             self.runs_named += 1;
             let slot = Slot { key, job, spec, hash, index };
-            let bind = bind_of(&slot, record.made, node, run.clone(), now);
+            let bind = bind_of(&slot, record.made, found, run.clone(), now);
             batch.txn.merge(protocol::bind(&self.keys, &self.office, &bind));
             batch.flight.locks.push(task_lock);
             batch.flight.binds.push(Binding { task: bind.task, run });
             self.jobs.get_mut(key).expect("it was there").fly(index);
         }
+    }
+
+    /// How a task is placed; none if nobody can.
+    fn class_of(
+        &mut self,
+        key: &JobKey,
+        job: &Job,
+        spec: &spec::Job,
+        index: u32,
+    ) -> Option<ClassId> {
+        let raised = job.tasks.get(&index).and_then(|it| it.value.memory);
+        if raised.is_some() {
+            return self.places.class(key, &spec.task, &spec.placement, raised);
+        }
+        let generation = job.record.as_ref().map_or(0, |it| it.value.generation);
+        let memory = self.jobs.get_mut(key).expect("a job in the queue is remembered");
+        if let Some((of, class)) = memory.class
+            && of == generation
+        {
+            return class;
+        }
+        if let Some((_, Some(old))) = memory.class.take() {
+            self.places.retire(old);
+        }
+        let class = self.places.class(key, &spec.task, &spec.placement, None);
+        memory.class = Some((generation, class));
+        class
     }
 
     /// Jobs that wait for a place, the first first.
@@ -126,13 +156,8 @@ struct Slot<'a> {
     index: u32,
 }
 
-fn bind_of(
-    slot: &Slot<'_>,
-    job_made: i64,
-    node: crate::types::NodeId,
-    run: RunId,
-    now: UnixMs,
-) -> Bind {
+fn bind_of(slot: &Slot<'_>, job_made: i64, found: Found, run: RunId, now: UnixMs) -> Bind {
+    let Found { node, partition } = found;
     let Slot { key, job, spec, hash, index } = *slot;
     let task = job.tasks.get(&index);
     let record = job.record.as_ref().expect("a job that is placed was asked for");
@@ -145,6 +170,7 @@ fn bind_of(
             attempt: 1,
             counted: 0,
             spec: hash.clone(),
+            revision: 0,
             wait,
             memory: None,
             last: None,
@@ -158,7 +184,7 @@ fn bind_of(
         wish: Wish::Run,
         concurrency: spec.concurrency,
         count: spec.count,
-        partition: None,
+        partition,
         memory: bound.memory,
         bound_at: now,
     };

@@ -88,8 +88,13 @@ pub(crate) struct Remains {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
     Recover(Remains),
-    Registered { made: u8, asked: u8 },
-    Renewed { asked: u8 },
+    Registered {
+        made: u8,
+        asked: u8,
+    },
+    Renewed {
+        asked: u8,
+    },
     LeaseLost,
     Heard(Heard),
     /// The watch was cut: all of its runs, anew.
@@ -144,13 +149,7 @@ impl Agents {
 
     /// The agent and its answer after it was told something in that span of its clock. Number 0 is
     /// none: one that is not there yet is told what it recovers from.
-    pub(crate) fn tell(
-        &mut self,
-        id: u32,
-        at: usize,
-        span: u8,
-        input: Input,
-    ) -> (u32, Vec<Act>) {
+    pub(crate) fn tell(&mut self, id: u32, at: usize, span: u8, input: Input) -> (u32, Vec<Act>) {
         let question = (id, at, span, input);
         if let Some(answer) = self.asked.get(&question) {
             return answer.clone();
@@ -275,8 +274,6 @@ fn act(effect: Effect) -> Option<Act> {
         Effect::Stop(run, _) => Act::Stop(at(&run)),
         Effect::Kill(run) => Act::Kill(at(&run)),
         Effect::Reap(run) => Act::Reap(at(&run)),
-        Effect::Fence(at) => {
-            Act::Fence(u8::try_from(at / SPAN).expect("few spans"))
-        }
+        Effect::Fence(at) => Act::Fence(u8::try_from(at / SPAN).expect("few spans")),
     })
 }

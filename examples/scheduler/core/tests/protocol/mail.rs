@@ -158,12 +158,13 @@ fn words(
     then: &[(KeyOf, Option<Value>)],
 ) -> String {
     let from = office.map_or_else(String::new, |(server, made)| format!(" of s{server}#{made}"));
-    let run = when.iter().chain([]).map(|it| it.0).chain(then.iter().map(|it| it.0)).find_map(
-        |key| match key {
-            KeyOf::Run(node, run) => Some(format!(" run {run} on n{node}")),
-            _ => None,
-        },
-    );
+    let run =
+        when.iter().chain([]).map(|it| it.0).chain(then.iter().map(|it| it.0)).find_map(|key| {
+            match key {
+                KeyOf::Run(node, run) => Some(format!(" run {run} on n{node}")),
+                _ => None,
+            }
+        });
     let kind = format!("{kind:?}").to_lowercase();
     let what = then.iter().find_map(|(_, value)| match value {
         Some(Value::Result(result)) => Some(format!(" ({result:?})")),

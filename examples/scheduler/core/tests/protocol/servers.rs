@@ -64,13 +64,7 @@ impl World {
         })
     }
 
-    fn bound_steps(
-        &self,
-        state: &State,
-        task: usize,
-        run: usize,
-        steps: &mut Vec<(Step, bool)>,
-    ) {
+    fn bound_steps(&self, state: &State, task: usize, run: usize, steps: &mut Vec<(Step, bool)>) {
         let store = &state.store;
         let node = usize::from(state.slots[run].node);
         let open = store.results[run] == Res::None;
@@ -113,10 +107,9 @@ impl World {
                 state.left.stops -= 1;
                 self.send_about(state, step, task);
             }
-            Step::Lost(task)
-            | Step::Buried(task)
-            | Step::Done(task)
-            | Step::DoneBlindly(task) => self.send_about(state, step, task),
+            Step::Lost(task) | Step::Buried(task) | Step::Done(task) | Step::DoneBlindly(task) => {
+                self.send_about(state, step, task)
+            }
             other => panic!("{other:?} is no server's step"),
         }
     }
@@ -167,11 +160,8 @@ impl World {
             run_made: base::RUN + 1,
         };
         let (keys, office) = (&self.keys, &office);
-        let over = ResultRecord {
-            task: task(at),
-            node: node(place),
-            exit: exit(Reason::Lost, None),
-        };
+        let over =
+            ResultRecord { task: task(at), node: node(place), exit: exit(Reason::Lost, None) };
         let (kind, txn) = match step {
             Step::Lost(_) => (Kind::Lost, protocol::lost(keys, office, &bound, &over)),
             Step::Buried(_) => {

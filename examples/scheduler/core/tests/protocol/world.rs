@@ -157,9 +157,7 @@ impl World {
         for machine in &state.machines {
             all |= self.agents.runs(machine.agent);
             for commit in machine.commits {
-                if let Commit::Sent(id) | Commit::Answered(id, _) =
-                    commit
-                {
+                if let Commit::Sent(id) | Commit::Answered(id, _) = commit {
                     all |= self.mails.read(id).runs;
                 }
             }
