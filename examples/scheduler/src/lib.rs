@@ -5,8 +5,14 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`server`] | a server: copies the store, and leads or waits to |
+//! | [`agent`] | an agent: runs on a node what the store binds to it |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 
 #![forbid(unsafe_code)]
+
+pub mod server;
+
+pub mod agent;
 
 pub mod store;

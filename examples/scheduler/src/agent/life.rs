@@ -1,0 +1,163 @@
+//! That the node lives: a lease, and the key that goes with it.
+//!
+//! ```text
+//!   session ─► read the key ─► put it under the lease, if it is as it was read ─► registered
+//!      ▲                                                                             │
+//!      └──────────────────────── the lease is gone ◄──────────── renewed, renewed … ─┘
+//! ```
+//!
+//! If the key of an earlier start is still there, its life goes on under the new lease: the key
+//! stays, and with it the revision that made it, by which claims know it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mason_core::keys::Key;
+use mason_core::protocol::fence;
+use mason_core::record::{self, AliveRecord, NodeRecord};
+use mason_core::txn::{Compare, Op, Txn};
+use mason_core::types::{Ms, NodeId};
+use tokio::sync::mpsc;
+
+use super::Made;
+use crate::server::unix_now;
+use crate::store::{Session, Store};
+
+/// How long it waits after a failure to begin anew.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What an agent tells the store of its node.
+#[derive(Clone, Debug, Default)]
+pub struct Card {
+    /// What it is. What operators have set is kept.
+    pub node: NodeRecord,
+    /// Where the agent answers: `host:port`.
+    pub address: String,
+}
+
+/// News of a life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pulse {
+    /// It began, or goes on, at the key that was made then; the lease was asked for at `asked`.
+    Registered {
+        made: Made,
+        asked: Ms,
+    },
+    Renewed {
+        asked: Ms,
+    },
+    Lost,
+}
+
+/// A life that is kept up. It ends by itself when this is dropped.
+#[derive(Debug)]
+pub(super) struct Life {
+    pulses: mpsc::Receiver<Pulse>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Life {
+    pub(super) fn begin(store: Store, node: NodeId, epoch: u64, card: Card) -> Life {
+        let (told, pulses) = mpsc::channel(16);
+        let task = tokio::spawn(async move {
+            loop {
+                if let Err(error) = live(&store, &node, epoch, &card, &told).await {
+                    tracing::warn!(%node, "cannot register: {error:#}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                if told.send(Pulse::Lost).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Life { pulses, task }
+    }
+
+    pub(super) async fn next(&mut self) -> Pulse {
+        match self.pulses.recv().await {
+            Some(pulse) => pulse,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One lease, from its grant to its end.
+async fn live(
+    store: &Store,
+    node: &NodeId,
+    epoch: u64,
+    card: &Card,
+    told: &mpsc::Sender<Pulse>,
+) -> Result<()> {
+    let (ttl, every) = (Duration::from_millis(fence::TTL), Duration::from_millis(fence::RENEW));
+    let session = Session::open(store, ttl, every).await?;
+    let made = register(store, node, epoch, card, session.lease().id).await?;
+    let mut pulse = session.pulse();
+    let asked = pulse.borrow_and_update().asked;
+    let _ = told.send(Pulse::Registered { made, asked }).await;
+    loop {
+        if pulse.changed().await.is_err() {
+            return Ok(());
+        }
+        let now = *pulse.borrow_and_update();
+        if now.lost {
+            return Ok(());
+        }
+        let _ = told.send(Pulse::Renewed { asked: now.asked }).await;
+    }
+}
+
+async fn register(
+    store: &Store,
+    node: &NodeId,
+    epoch: u64,
+    card: &Card,
+    lease: i64,
+) -> Result<Made> {
+    let keys = store.keys();
+    let (alive, of) = (keys.path(&Key::Alive(node.clone())), keys.path(&Key::Node(node.clone())));
+    let old = store.get(&alive).await?;
+    if let Some(old) = &old {
+        let there: AliveRecord = record::decode(&alive, &old.value)?;
+        ensure!(there.epoch <= epoch, "node {node} lives at {}, started later", there.address);
+    }
+    let known = store.get(&of).await?;
+    let before = known.as_ref().map(|kv| record::decode(&of, &kv.value)).transpose()?;
+    let told =
+        AliveRecord { epoch, address: card.address.clone(), since: unix_now(), images: Vec::new() };
+    let put = |key: &str, value, lease| Op::Put { key: key.to_owned(), value, lease };
+    let txn = Txn {
+        when: vec![
+            Compare::Changed(alive.clone(), old.as_ref().map_or(0, |kv| kv.changed)),
+            Compare::Changed(of.clone(), known.as_ref().map_or(0, |kv| kv.changed)),
+        ],
+        then: vec![
+            put(&alive, record::encode(&told), Some(lease)),
+            put(&of, record::encode(&merged(&card.node, before)), None),
+        ],
+    };
+    let done = store.commit(&txn).await?;
+    ensure!(done.succeeded, "somebody else changed node {node} at the same time");
+    Ok(old.map_or(done.revision, |kv| kv.made))
+}
+
+/// What the agent says, with what operators have set: taints, cordons, drains, labels with a `/`.
+fn merged(card: &NodeRecord, before: Option<NodeRecord>) -> NodeRecord {
+    let mut node = card.clone();
+    if let Some(before) = before {
+        let theirs = before.labels.into_iter().filter(|(label, _)| label.contains('/'));
+        node.labels.extend(theirs);
+        node.taints = before.taints;
+        node.cordoned = before.cordoned;
+        node.drain = before.drain;
+        // It is not dead: it speaks.
+        node.confirmed_dead = false;
+    }
+    node
+}
