@@ -29,6 +29,7 @@
 //! All that it remembers can be had again from the store: a new leader builds it in
 //! [`Leader::take_over`].
 
+mod crons;
 mod finishing;
 mod flights;
 mod jobs;
@@ -37,12 +38,15 @@ mod nodes;
 mod places;
 mod placing;
 mod removal;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::keys::{Key, Keys};
-use crate::mirror::Mirror;
+use crate::mirror::{Entry, Mirror};
 use crate::protocol::Office;
+use crate::record::JobRecord;
+use crate::spec::Work;
 use crate::txn::Txn;
 use crate::types::{JobKey, Ms, NodeId, Revision, RunId, UnixMs};
 
@@ -215,7 +219,8 @@ impl Leader {
             Key::Node(node) | Key::Alive(node) => {
                 self.dirty_nodes.insert(node.clone());
             }
-            Key::Seen(..) | Key::Past(_) | Key::Spec(_) => {}
+            Key::Seen(_, run) => self.heard_seen(mirror, run),
+            Key::Past(_) | Key::Spec(_) => {}
             Key::Config(_) | Key::Secret(_) | Key::Lead(_) => {}
         }
     }
@@ -236,8 +241,25 @@ impl Leader {
     fn heard_result(&mut self, mirror: &Mirror, run: &RunId) {
         let Some(result) = mirror.run(run).and_then(|it| it.result.as_ref()) else { return };
         let task = &result.value.task;
+        let record = mirror.job(&task.job).and_then(|job| job.record.as_ref());
+        let is_service = |it: &Entry<JobRecord>| matches!(it.value.work, Work::Service(_));
+        if record.is_some_and(|it| is_service(it) && !it.value.deleted) {
+            // Its controller says what follows.
+            self.look_at(&task.job);
+            return;
+        }
         let chunk = task.index / crate::record::MARKS_CHUNK;
         self.ended.entry((task.job.clone(), chunk)).or_default().insert(run.clone());
+    }
+
+    /// A replica has started, or its probe changed its mind.
+    fn heard_seen(&mut self, mirror: &Mirror, run: &RunId) {
+        let Some((_, entry)) = mirror.run(run).and_then(|it| it.record.as_ref()) else { return };
+        let key = &entry.value.task.job;
+        let record = mirror.job(key).and_then(|job| job.record.as_ref());
+        if record.is_some_and(|it| matches!(it.value.work, Work::Service(_))) {
+            self.look_at(key);
+        }
     }
 
     fn look_at(&mut self, job: &JobKey) {

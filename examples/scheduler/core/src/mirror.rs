@@ -23,8 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::keys::{Key, Keys};
 use crate::record::{
     self, AliveRecord, ConfigRecord, Counts, JobRecord, MARKS_CHUNK, Mark, MarksRecord, NodeRecord,
-    PastRecord, Progress, ResultRecord, RunRecord, SecretRecord, SeenRecord, StateRecord,
-    TaskRecord,
+    PastRecord, ResultRecord, RunRecord, SecretRecord, SeenRecord, StateRecord, TaskRecord,
 };
 use crate::spec::Task;
 use crate::types::{JobKey, NodeId, Revision, RunId, SpecHash};
@@ -127,6 +126,8 @@ pub struct Mirror {
     keys: Keys,
     revision: Revision,
     jobs: BTreeMap<JobKey, Job>,
+    /// Jobs with an owner, after it.
+    children: BTreeSet<(JobKey, JobKey)>,
     runs: HashMap<RunId, Run>,
     nodes: BTreeMap<NodeId, Node>,
     specs: BTreeMap<SpecHash, Entry<Arc<Task>>>,
@@ -145,6 +146,7 @@ impl Mirror {
             keys,
             revision: 0,
             jobs: BTreeMap::new(),
+            children: BTreeSet::new(),
             runs: HashMap::new(),
             nodes: BTreeMap::new(),
             specs: BTreeMap::new(),
@@ -203,13 +205,21 @@ impl Mirror {
     fn put(&mut self, key: &Key, change: &Change) -> Result<(), record::BadRecord> {
         match key {
             Key::Job(job) => {
-                let entry = entry(change)?;
+                let entry: Option<Entry<JobRecord>> = entry(change)?;
+                let old = self.job(job).and_then(|it| it.record.as_ref());
+                if let Some(owner) = old.and_then(|it| it.value.owner.clone()) {
+                    self.children.remove(&(owner, job.clone()));
+                }
+                if let Some(owner) = entry.as_ref().and_then(|it| it.value.owner.clone()) {
+                    self.children.insert((owner, job.clone()));
+                }
                 self.job_mut(job, |it| it.record = entry);
             }
             Key::State(job) => {
                 let entry: Option<Entry<StateRecord>> = entry(change)?;
-                let old = self.job(job).and_then(|it| spec_of(it.state.as_ref())).cloned();
-                let new = spec_of(entry.as_ref()).cloned();
+                let old = self.job(job).and_then(|it| it.state.as_ref());
+                let old = old.map_or_else(Vec::new, |it| it.value.progress.specs());
+                let new = entry.as_ref().map_or_else(Vec::new, |it| it.value.progress.specs());
                 self.job_mut(job, |it| it.state = entry);
                 self.count_users(old, new);
             }
@@ -269,11 +279,11 @@ impl Mirror {
         }
     }
 
-    fn count_users(&mut self, old: Option<SpecHash>, new: Option<SpecHash>) {
-        if let Some(new) = new {
+    fn count_users(&mut self, old: Vec<SpecHash>, new: Vec<SpecHash>) {
+        for new in new {
             *self.spec_users.entry(new).or_default() += 1;
         }
-        if let Some(old) = old {
+        for old in old {
             let users = self.spec_users.get_mut(&old).expect("it was counted");
             *users -= 1;
             if *users == 0 {
@@ -306,6 +316,14 @@ impl Mirror {
     /// One job.
     pub fn job(&self, key: &JobKey) -> Option<&Job> {
         self.jobs.get(key)
+    }
+
+    /// Jobs that this one made.
+    pub fn children_of(&self, owner: &JobKey) -> impl Iterator<Item = &JobKey> {
+        let from = (owner.clone(), JobKey::new("", ""));
+        let rest = self.children.range(from..);
+        let owner = owner.clone();
+        rest.take_while(move |(of, _)| *of == owner).map(|(_, child)| child)
     }
 
     /// All runs, in no order.
@@ -367,13 +385,6 @@ impl Mirror {
     /// Keys whose values do not read, and why.
     pub fn bad(&self) -> &BTreeMap<String, String> {
         &self.bad
-    }
-}
-
-fn spec_of(state: Option<&Entry<StateRecord>>) -> Option<&SpecHash> {
-    match &state?.value.progress {
-        Progress::Job { spec, .. } => Some(spec),
-        Progress::Service(_) | Progress::Cron(_) | Progress::Workflow(_) => None,
     }
 }
 

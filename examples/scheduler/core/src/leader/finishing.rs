@@ -159,7 +159,7 @@ impl Leader {
     }
 }
 
-fn past(bound: &protocol::Bound, task: &TaskRecord, exit: &Exit) -> PastRecord {
+pub(super) fn past(bound: &protocol::Bound, task: &TaskRecord, exit: &Exit) -> PastRecord {
     let (run, node) = (bound.run.clone(), bound.node.clone());
     PastRecord { run, node, attempt: task.attempt, exit: exit.clone() }
 }

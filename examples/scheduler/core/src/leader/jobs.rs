@@ -27,9 +27,12 @@ use crate::types::{JobKey, SpecHash, UnixMs};
 
 /// The name of a template: the hash of its bytes.
 pub(super) fn spec_hash(task: &spec::Task) -> SpecHash {
-    let hash = Sha256::digest(record::encode(task));
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.into()
+    hex_hash(&record::encode(task)).into()
+}
+
+/// SHA-256, in hex.
+pub(super) fn hex_hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a job waits for.
@@ -73,8 +76,11 @@ impl Leader {
                 let sight = Sight { key, job, record, spec, state };
                 self.advance_job(mirror, &sight, now);
             }
-            // Their controllers come to the leader one by one.
-            (Work::Service(_) | Work::Cron(_) | Work::Workflow(_), _) => {}
+            (Work::Service(service), _) => {
+                self.look_at_service(mirror, (key, job), record, service, now);
+            }
+            (Work::Cron(cron), _) => self.look_at_cron(mirror, (key, job), record, cron, now),
+            (Work::Workflow(_), _) => {}
         }
     }
 

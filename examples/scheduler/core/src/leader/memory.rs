@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::control::service::Start;
 use crate::mirror::Job;
 use crate::place::ClassId;
 use crate::record::{MARKS_CHUNK, Mark, Reason, TaskWait};
@@ -40,6 +41,8 @@ pub(super) struct Memory {
     pub(super) gated: bool,
     /// Of a gated job: all its slots have been looked at.
     pub(super) is_opened: bool,
+    /// Of a service: places that shall have a run, and which.
+    pub(super) starts: BTreeMap<u32, Start>,
     /// Why its runs are stopped, if they are.
     pub(super) stopping: Option<Reason>,
     /// Tasks whose runs must be told.

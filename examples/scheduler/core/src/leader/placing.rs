@@ -6,11 +6,12 @@
 use super::flights::{Binding, Flight};
 use super::places::Found;
 use super::{Leader, Rank};
+use crate::control::service::Start;
 use crate::keys::Key;
-use crate::mirror::{self, Job, Mirror};
+use crate::mirror::{self, Entry, Job, Mirror};
 use crate::place::{Ask, ClassId};
 use crate::protocol::{self, Bind};
-use crate::record::{Phase, Progress, RunRecord, TaskRecord, TaskWait, Wish};
+use crate::record::{JobRecord, Phase, Progress, RunRecord, TaskRecord, TaskWait, Wish};
 use crate::spec::{self, Work};
 use crate::txn::{OPS_MAX, Txn};
 use crate::types::{JobKey, RunId, SpecHash, UnixMs};
@@ -76,6 +77,9 @@ impl Leader {
         let Some(state) = job.state.as_ref().filter(|it| it.value.phase == Phase::Active) else {
             return Turn::Content;
         };
+        if let Work::Service(service) = &record.value.work {
+            return self.place_service(mirror, (key, job), record, service, batch, now);
+        }
         let (Work::Job(spec), Progress::Job { spec: hash, .. }) =
             (&record.value.work, &state.value.progress)
         else {
@@ -115,6 +119,44 @@ impl Leader {
         }
     }
 
+    fn place_service(
+        &mut self,
+        mirror: &Mirror,
+        (key, job): (&JobKey, &Job),
+        record: &Entry<JobRecord>,
+        service: &spec::Service,
+        batch: &mut Batch,
+        now: UnixMs,
+    ) -> Turn {
+        loop {
+            if !batch.has_room(self.config.binds_max) {
+                return Turn::Full;
+            }
+            let memory = self.jobs.get(key).expect("a job in the queue is remembered");
+            let free = |index: u32| self.flights.is_free(&Key::Task(key.task(index)));
+            let due = memory.starts.iter().find(|(at, it)| it.not_before <= now && free(**at));
+            let Some((&index, start)) = due else { return Turn::Content };
+            let start = start.clone();
+            // Its template is in the copy with the state that asks for it.
+            let Some(task) = mirror.spec(&start.spec).map(|it| it.value.clone()) else {
+                return Turn::Content;
+            };
+            let class = self.places.class(key, &task, &service.placement, None);
+            let run = RunId::new(self.term, self.runs_named);
+            let rest = u32::try_from(memory.starts.len()).unwrap_or(u32::MAX);
+            let found = class.and_then(|it| self.places.place(&run, it, Ask { index, rest }));
+            let Some(found) = found else { return Turn::Stuck };
+            self.runs_named += 1;
+            let bind = bind_of_start(key, job, record, (service, &start, index), found, &run, now);
+            batch.txn.merge(protocol::bind(&self.keys, &self.office, &bind));
+            batch.flight.locks.push(Key::Task(key.task(index)));
+            batch.flight.binds.push(Binding { task: bind.task, run });
+            let memory = self.jobs.get_mut(key).expect("it was there");
+            memory.starts.remove(&index);
+            memory.fly(index);
+        }
+    }
+
     /// How a task is placed; none if nobody can.
     fn class_of(
         &mut self,
@@ -146,6 +188,45 @@ impl Leader {
     pub fn waiting(&self) -> impl Iterator<Item = &JobKey> {
         self.queue.iter().chain(&self.stuck).map(|Rank { job, .. }| job)
     }
+}
+
+fn bind_of_start(
+    key: &JobKey,
+    job: &Job,
+    record: &Entry<JobRecord>,
+    (service, start, index): (&spec::Service, &Start, u32),
+    found: Found,
+    run: &RunId,
+    now: UnixMs,
+) -> Bind {
+    let Found { node, partition } = found;
+    let task = job.tasks.get(&index);
+    let uid = record.value.uid.clone();
+    let bound = TaskRecord {
+        uid: uid.clone(),
+        attempt: start.attempt,
+        counted: start.counted,
+        spec: start.spec.clone(),
+        revision: start.revision,
+        wait: TaskWait::Bound { node: node.clone(), run: run.clone() },
+        memory: None,
+        last: task.and_then(|it| it.value.last.clone()),
+    };
+    let job_made = record.made;
+    let record = RunRecord {
+        task: key.task(index),
+        uid,
+        attempt: start.attempt,
+        spec: start.spec.clone(),
+        wish: Wish::Run,
+        concurrency: service.concurrency,
+        count: service.replicas,
+        partition,
+        memory: None,
+        bound_at: now,
+    };
+    let (task, task_changed) = (key.task(index), mirror::changed(task));
+    Bind { task, task_changed, job_made, node, run: run.clone(), bound, record }
 }
 
 struct Slot<'a> {

@@ -7,7 +7,7 @@ use super::Leader;
 use super::flights::Flight;
 use crate::keys::Key;
 use crate::mirror::{Entry, Job, Mirror};
-use crate::record::{JobRecord, Progress, Reason, TaskWait};
+use crate::record::{JobRecord, Reason, TaskWait};
 use crate::txn::{Compare, Txn};
 use crate::types::{JobKey, UnixMs};
 
@@ -29,7 +29,15 @@ impl Leader {
             return;
         }
         memory.stop(Reason::Stopped, job);
+        memory.starts.clear();
         self.stop_runs(mirror, key, job);
+        // Those of a service were its controller's to judge; now they are all the same.
+        for run in job.tasks.values().filter_map(|it| match &it.value.wait {
+            TaskWait::Bound { run, .. } => Some(run),
+            TaskWait::Due { .. } => None,
+        }) {
+            self.heard_result(mirror, run);
+        }
         let runs = job.tasks.values().any(|it| matches!(it.value.wait, TaskWait::Bound { .. }));
         let mut parts = parts(key, job);
         parts.retain(|part| self.flights.is_free(part));
@@ -55,19 +63,14 @@ impl Leader {
             .when(Compare::Made(path.clone(), record.made))
             .delete(path)
             .delete(self.keys.path(&lock));
-        if let Some((template, changed)) = self.last_user_of(mirror, job) {
+        let specs = job.state.as_ref().map_or_else(Vec::new, |it| it.value.progress.specs());
+        for hash in specs.into_iter().filter(|hash| mirror.users_of(hash) == 1) {
             // Another job that begins with it writes it once more, and then it stays.
-            txn = txn.when(Compare::Changed(template.clone(), changed)).delete(template);
+            let Some(template) = mirror.spec(&hash) else { continue };
+            let path = self.keys.path(&Key::Spec(hash));
+            txn = txn.when(Compare::Changed(path.clone(), template.changed)).delete(path);
         }
         self.send(txn, Flight::of(lock));
-    }
-
-    /// The job's template, if nobody else's tasks are made of it, and when it was last written.
-    fn last_user_of(&self, mirror: &Mirror, job: &Job) -> Option<(String, i64)> {
-        let Progress::Job { spec, .. } = &job.state.as_ref()?.value.progress else { return None };
-        let template = mirror.spec(spec)?;
-        let path = self.keys.path(&Key::Spec(spec.clone()));
-        (mirror.users_of(spec) == 1).then_some((path, template.changed))
     }
 }
 
