@@ -189,6 +189,10 @@ impl Agent {
     pub fn outcome(&mut self, run: &RunId, outcome: Option<Outcome>) {
         let Some(local) = self.runs.get_mut(run) else { return };
         local.commit_is_open = false;
+        if outcome.is_none() {
+            // The store may not have heard it.
+            local.told = None;
+        }
         match (local.stage, outcome) {
             (Stage::Claiming { alive }, Some(Outcome::Done(_))) => {
                 local.claimed_under = Some(alive);

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use drystone_sim::{
     Harm, Link, NodeId as Place, Profile, Rest as Outside, Rng, Seed, Trouble, Woe, World,
 };
+use mason_core::control::service::ServiceProgress;
 use mason_core::keys::{Key, Keys};
 use mason_core::mirror::Mirror;
-use mason_core::record::{self, JobRecord, NodeRecord};
+use mason_core::record::{self, JobRecord, NodeRecord, Progress, TaskWait};
 use mason_core::spec::{self, Concurrency, Resources, Task, Work};
 use mason_core::txn::{Compare, Op, Txn};
 use mason_core::types::JobKey;
@@ -111,8 +112,13 @@ pub fn live(seed: Seed) -> Report {
     // Gossip refutes what it suspected.
     places.iter().for_each(|&it| world.later(it, 0, Event::Suspect("n1".into(), false)));
     let until = world.now() + plan.patience;
-    while !writes.is_empty() || !is_done(&world, &wishes) {
+    let mut ends_asked = false;
+    while !writes.is_empty() || !ends_asked || !is_done(&world) {
         assert!(world.now() < until, "I7: {}", undone(&world, &wishes));
+        if writes.is_empty() && !ends_asked && is_whole(&world) {
+            ends_asked = true;
+            end_endless(&world, &mut writes);
+        }
         let pause = (world.now() + 1_000).min(until);
         write_due(&mut world, store, &mut writes);
         trouble.run(&mut world, pause, |world, _| checks.look(world));
@@ -218,7 +224,85 @@ fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
         }
         wishes.push(key);
     }
+    for number in 0..rng.below(3) {
+        let key = JobKey::new("a", &format!("service-{number}"));
+        let path = keys.path(&Key::Job(key.clone()));
+        let mut service = service(rng);
+        let mut at = rng.below(plan.trouble / 2);
+        let put = |generation: u64, work: Work| {
+            let mut record = job(u32::try_from(100 + number).expect("small"), &mut Rng::new(1));
+            (record.generation, record.work) = (generation, work);
+            Op::Put { key: path.clone(), value: record::encode(&record), lease: None }
+        };
+        let when = vec![Compare::Absent(path.clone())];
+        later(at, Txn { when, then: vec![put(1, Work::Service(service.clone()))] });
+        for generation in 2..2 + rng.below(4) {
+            at += rng.below(plan.trouble / 3);
+            match rng.below(3) {
+                0 => service.replicas = u32::try_from(rng.below(5)).expect("small"),
+                1 => service.suspend = !service.suspend,
+                _ => service.task.args = vec![format!("version {}", rng.below(1000))],
+            }
+            if generation > 4 {
+                service.suspend = false;
+            }
+            let when = vec![Compare::Present(path.clone())];
+            later(at, Txn { when, then: vec![put(generation, Work::Service(service.clone()))] });
+        }
+        service.suspend = false;
+        let when = vec![Compare::Present(path.clone())];
+        later(plan.trouble, Txn { when, then: vec![put(9, Work::Service(service.clone()))] });
+        wishes.push(key);
+    }
+    if rng.below(3) == 0 {
+        let key = JobKey::new("a", "cron");
+        let path = keys.path(&Key::Job(key.clone()));
+        let mut record = job(200, rng);
+        let Work::Job(each) = record.work else { unreachable!("it is a job") };
+        record.work = Work::Cron(cron(each, rng));
+        let put = Op::Put { key: path.clone(), value: record::encode(&record), lease: None };
+        let when = vec![Compare::Absent(path)];
+        later(rng.below(plan.trouble), Txn { when, then: vec![put] });
+        wishes.push(key);
+    }
     (wishes, writes)
+}
+
+fn service(rng: &mut Rng) -> spec::Service {
+    let mut task = Task::new("image", &[]);
+    task.request.cpu = 100;
+    let surge_max = u32::try_from(rng.below(3)).expect("small");
+    spec::Service {
+        task,
+        replicas: u32::try_from(rng.below(4)).expect("small"),
+        update: spec::Update {
+            surge_max,
+            unavailable_max: u32::from(surge_max == 0),
+            ready_min: rng.below(3_000),
+            progress_deadline: 60_000,
+            ..spec::Update::default()
+        },
+        restart: spec::Retry::default(),
+        concurrency: *rng.pick(&[Concurrency::Strict, Concurrency::Available]),
+        placement: spec::Placement::default(),
+        priority: 0,
+        suspend: false,
+        paused: false,
+    }
+}
+
+fn cron(each: spec::Job, rng: &mut Rng) -> spec::Cron {
+    spec::Cron {
+        schedule: "* * * * *".to_owned(),
+        timezone: "UTC".to_owned(),
+        catchup: *rng.pick(&[spec::Catchup::None, spec::Catchup::Last, spec::Catchup::All]),
+        overlap: *rng.pick(&[spec::Overlap::Allow, spec::Overlap::Forbid, spec::Overlap::Replace]),
+        start_deadline: None,
+        keep_succeeded: 2,
+        keep_failed: 2,
+        suspend: false,
+        each: spec::CronWork::Job(Box::new(each)),
+    }
 }
 
 fn job(number: u32, rng: &mut Rng) -> JobRecord {
@@ -276,14 +360,52 @@ fn mirror(world: &World<Node>) -> Option<Mirror> {
     })
 }
 
-/// Whether every job is at its end or gone, and nothing is left of any run anywhere.
-fn is_done(world: &World<Node>, wishes: &[JobKey]) -> bool {
+/// Whether every service has all its replicas, ready, and is not about to change any of them.
+fn is_whole(world: &World<Node>) -> bool {
     let Some(mirror) = mirror(world) else { return false };
-    let over = wishes.iter().all(|key| {
-        mirror.job(key).is_none_or(|job| {
-            let is_final = job.state.as_ref().is_some_and(|it| it.value.phase.is_final());
-            (is_final || waits_in_vain(&mirror, key)) && job.tasks.is_empty()
-        })
+    mirror.jobs().all(|(_, job)| {
+        let Some(record) = job.record.as_ref() else { return false };
+        let Work::Service(service) = &record.value.work else { return true };
+        let Some(state) = &job.state else { return false };
+        let Progress::Service(progress) = &state.value.progress else { return false };
+        let progress = ServiceProgress::read(progress).expect("progress reads");
+        let ready = job.tasks.values().filter(|task| match &task.value.wait {
+            TaskWait::Bound { run, .. } => mirror.run(run).is_some_and(|run| {
+                run.result.is_none() && run.seen.as_ref().is_some_and(|seen| seen.value.ready)
+            }),
+            TaskWait::Due { .. } => false,
+        });
+        let all = ready.count() == service.replicas as usize;
+        // No update of a service of none ends before there are some.
+        let settled = progress.rollout.is_none() || service.replicas == 0;
+        let settled = settled && job.tasks.len() == service.replicas as usize;
+        record.value.deleted || all && settled
+    })
+}
+
+/// What never ends by itself is deleted.
+fn end_endless(world: &World<Node>, writes: &mut Writes) {
+    let Some(mirror) = mirror(world) else { return };
+    for (key, job) in mirror.jobs() {
+        let Some(entry) = &job.record else { continue };
+        if !matches!(entry.value.work, Work::Service(_) | Work::Cron(_)) {
+            continue;
+        }
+        let path = mirror.keys().path(&Key::Job(key.clone()));
+        let gone = JobRecord { deleted: true, ..entry.value.clone() };
+        let when = vec![Compare::Present(path.clone())];
+        let put = Op::Put { key: path, value: record::encode(&gone), lease: None };
+        let count = writes.len();
+        writes.insert((0, count), Txn { when, then: vec![put] });
+    }
+}
+
+/// Whether every job is at its end or gone, and nothing is left of any run anywhere.
+fn is_done(world: &World<Node>) -> bool {
+    let Some(mirror) = mirror(world) else { return false };
+    let over = mirror.jobs().all(|(key, job)| {
+        let is_final = job.state.as_ref().is_some_and(|it| it.value.phase.is_final());
+        (is_final || waits_in_vain(&mirror, key)) && job.tasks.is_empty()
     });
     let left = world.processes().any(|(_, node)| match &node.part {
         Part::Host(host) => host.machine().folders().next().is_some(),
@@ -295,7 +417,7 @@ fn is_done(world: &World<Node>, wishes: &[JobKey]) -> bool {
 /// Whether a job waits for one that is not there: somebody deleted it, and may make it again.
 fn waits_in_vain(mirror: &Mirror, key: &JobKey) -> bool {
     let Some(record) = mirror.job(key).and_then(|job| job.record.as_ref()) else { return true };
-    let Work::Job(job) = &record.value.work else { return false };
+    let Work::Job(job) = &record.value.work else { return record.value.deleted };
     job.depends_on.iter().any(|it| {
         let on = JobKey::new(&key.namespace, &it.job);
         let phase = mirror.job(&on).and_then(|on| on.state.as_ref()).map(|it| it.value.phase);
@@ -311,15 +433,25 @@ fn undone(world: &World<Node>, wishes: &[JobKey]) -> String {
             let phase = job.state.as_ref().map(|it| it.value.phase);
             let tasks: Vec<_> = job.tasks.iter().map(|(at, it)| (at, &it.value.wait)).collect();
             text += &format!("{key} {phase:?} {:?} {tasks:?}\n", job.counts);
+            if key.name.starts_with("service") {
+                text += &format!("  {:?}\n", job.state.as_ref().map(|state| &state.value));
+                text += &format!("  {:?}\n", job.record.as_ref().map(|it| &it.value.work));
+            }
         }
     }
     for (id, node) in mirror.nodes() {
-        text += &format!("{id} alive {} runs {:?}\n", node.alive.is_some(), node.runs);
+        text += &format!("{id} alive {}\n", node.alive.is_some());
+        for run in &node.runs {
+            text += &format!("  {run} {:?}\n", mirror.run(run).and_then(|it| it.seen.as_ref()));
+        }
     }
     for (_, node) in world.processes() {
         if let Part::Host(host) = &node.part {
             let left: Vec<_> = host.machine().folders().map(|(run, it)| (run, &it.state)).collect();
             text += &format!("on {}: {left:?}\n", host.node());
+            for (run, _, seen) in host.agent().into_iter().flat_map(|agent| agent.runs()) {
+                text += &format!("  agent: {run} {seen:?}\n");
+            }
         }
     }
     text

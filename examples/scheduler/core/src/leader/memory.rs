@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::services::Heard;
 use crate::control::service::Start;
 use crate::mirror::Job;
 use crate::place::ClassId;
@@ -43,6 +44,8 @@ pub(super) struct Memory {
     pub(super) is_opened: bool,
     /// Of a service: places that shall have a run, and which.
     pub(super) starts: BTreeMap<u32, Start>,
+    /// Of a service: when it was heard how its runs are.
+    pub(super) heard: Heard,
     /// Why its runs are stopped, if they are.
     pub(super) stopping: Option<Reason>,
     /// Tasks whose runs must be told.

@@ -20,7 +20,7 @@ use crate::control::service::{
     self, Act, ServiceProgress, ServiceStep, SlotSeen, SlotState, Start, Wanted,
 };
 use crate::keys::Key;
-use crate::mirror::{Entry, Job, Mirror};
+use crate::mirror::{Entry, Job, Mirror, Run};
 use crate::protocol::{self, Next};
 use crate::record::{
     self, JobRecord, Phase, Progress, Reason, RunPhase, RunRecord, StateRecord, TaskRecord,
@@ -28,7 +28,7 @@ use crate::record::{
 };
 use crate::spec::Service;
 use crate::txn::{Compare, Txn};
-use crate::types::{JobKey, SpecHash, UnixMs};
+use crate::types::{JobKey, RunId, SpecHash, UnixMs};
 
 /// A service, as one looks at it.
 struct Sight<'a> {
@@ -80,7 +80,8 @@ impl Leader {
             restarts: record.value.restarts,
             rollback_to: record.value.rollback_to,
         };
-        let slots = slots(mirror, key, job);
+        let heard = &mut self.jobs.get_mut(key).expect("it is looked at").heard;
+        let slots = slots(mirror, (key, job), heard, now);
         let salt = record.value.created_at;
         let step = service::step(service, &wanted, &progress, &slots, now, salt);
         let same = step.progress == progress
@@ -147,7 +148,11 @@ impl Leader {
                 return;
             }
             match &wish.act {
-                Act::Keep => {}
+                Act::Keep => {
+                    // One that is due waits for its time, then for a place.
+                    let due = job.tasks.get(&wish.index).and_then(due_start);
+                    starts.extend(due.map(|start| (wish.index, start)));
+                }
                 Act::Stop(why) => self.stop_place(mirror, sight, wish.index, *why, now),
                 Act::Start(start) => {
                     if !self.end_place(mirror, sight, wish.index, Some(start)) {
@@ -251,38 +256,73 @@ impl Leader {
     }
 }
 
+/// What a place that is due waits for.
+fn due_start(entry: &Entry<TaskRecord>) -> Option<Start> {
+    let task = &entry.value;
+    let TaskWait::Due { not_before } = task.wait else { return None };
+    let (spec, revision) = (task.spec.clone(), task.revision);
+    Some(Start { spec, revision, attempt: task.attempt, counted: task.counted, not_before })
+}
+
+/// When the leader heard that a run is ready, and that it is over, by its own clock: an agent's may
+/// be an hour off, and an hour is long for a replica that waits.
+pub(super) type Heard = BTreeMap<RunId, (Option<UnixMs>, Option<UnixMs>)>;
+
 /// All places of a service.
-fn slots(mirror: &Mirror, key: &JobKey, job: &Job) -> Vec<SlotSeen> {
+fn slots(
+    mirror: &Mirror,
+    (key, job): (&JobKey, &Job),
+    heard: &mut Heard,
+    now: UnixMs,
+) -> Vec<SlotSeen> {
+    let mut still = Heard::new();
     let slots = job.tasks.iter().map(|(&index, entry)| {
         let task = &entry.value;
+        let state = match bound_run(mirror, key, job, index) {
+            None => SlotState::Due,
+            Some((bound, record)) => {
+                let times = still.entry(bound.run.clone()).or_default();
+                *times = heard.get(&bound.run).copied().unwrap_or_default();
+                state_of(mirror.run(&bound.run), record, times, now)
+            }
+        };
         SlotSeen {
             index,
             spec: task.spec.clone(),
             revision: task.revision,
             attempt: task.attempt,
             counted: task.counted,
-            state: state_of(mirror, key, job, index),
+            state,
         }
     });
-    slots.collect()
+    let slots = slots.collect();
+    *heard = still;
+    slots
 }
 
-fn state_of(mirror: &Mirror, key: &JobKey, job: &Job, index: u32) -> SlotState {
-    let Some((bound, record)) = bound_run(mirror, key, job, index) else { return SlotState::Due };
-    let Some(run) = mirror.run(&bound.run) else { return SlotState::Bound };
+fn state_of(
+    run: Option<&Run>,
+    record: &RunRecord,
+    (ready_at, over_at): &mut (Option<UnixMs>, Option<UnixMs>),
+    now: UnixMs,
+) -> SlotState {
+    let Some(run) = run else { return SlotState::Bound };
     if let Some(result) = &run.result {
-        return SlotState::Ended(result.value.exit.clone());
+        let over = *over_at.get_or_insert(now);
+        let mut exit = result.value.exit.clone();
+        let lasted = exit.started_at.map(|at| exit.finished_at.saturating_sub(at));
+        exit.started_at = lasted.map(|lasted| over.saturating_sub(lasted));
+        exit.finished_at = over;
+        return SlotState::Ended(exit);
     }
     if record.wish != Wish::Run {
         return SlotState::Stopping;
     }
     match &run.seen {
         Some(seen) if seen.value.phase == RunPhase::Running => {
-            let seen = &seen.value;
-            SlotState::Running {
-                started_at: seen.started_at.unwrap_or(seen.since),
-                ready_since: seen.ready.then_some(seen.since),
-            }
+            *ready_at = seen.value.ready.then(|| ready_at.unwrap_or(now).min(now));
+            let started_at = seen.value.started_at.unwrap_or(seen.value.since).min(now);
+            SlotState::Running { started_at, ready_since: *ready_at }
         }
         Some(seen) if seen.value.phase == RunPhase::Stopping => SlotState::Stopping,
         _ => SlotState::Bound,
