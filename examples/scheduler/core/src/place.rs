@@ -28,6 +28,27 @@
 //! decision costs a few hundred nanoseconds however many nodes there are; a class that was never
 //! asked about costs one look at each node.
 //!
+//! ```
+//! use mason_core::place::{Ask, Cluster, Shape};
+//! use mason_core::record::NodeRecord;
+//! use mason_core::spec::Resources;
+//! use mason_core::types::{JobKey, NodeId};
+//!
+//! let capacity = Resources { cpu: 4000, memory: 8 << 30, disk: 0, pids: 0 };
+//! let record = NodeRecord { capacity, ..NodeRecord::default() };
+//! let mut cluster = Cluster::new(1);
+//! cluster.set_node(&NodeId::from("n1"), &record, true, &[]);
+//!
+//! let request = Resources { cpu: 3000, memory: 1 << 30, disk: 0, pids: 0 };
+//! let class = cluster.class(&Shape::new(JobKey::new("ml", "train"), request))?;
+//! let placed = cluster.place(class, Ask::one(0)).expect("it fits");
+//! assert_eq!(cluster.name(placed.node).as_str(), "n1");
+//!
+//! let why = cluster.explain(class, Ask::one(1)).to_string();
+//! assert!(why.contains("1  cpu short by 2"), "{why}");
+//! # Ok::<(), mason_core::place::BadShape>(())
+//! ```
+//!
 //! # Promises
 //! * The node found is *the* best: nothing is sampled, and nothing is approximated but this: the
 //!   room of a domain for a whole job (cluster) counts what each node has room for, and not that its
