@@ -6,11 +6,11 @@
 //! more?
 //!
 //! # Method
-//! Nodes have the shape of those in the performance tests of Kubernetes' scheduler: 4 cores, 32 GiB,
-//! 110 tasks; three zones, racks of 40. A workload fills the cluster to about a half and then, so
-//! that it stays there, releases a random task for each that it places. Time is that of all of it,
-//! releases and the making of classes included; a percentile is over the single decisions, with the
-//! making of its class if it has one of its own.
+//! Nodes have the shape of those in the performance tests of Kubernetes' scheduler: 4 cores, 32
+//! GiB, 110 tasks; three zones, racks of 40. A workload fills the cluster to about a half and then,
+//! so that it stays there, releases a random task for each that it places. Time is that of all of
+//! it, releases and the making of classes included; a percentile is over the single decisions, with
+//! the making of its class if it has one of its own.
 //!
 //! Decisions a second are counted by processor time and by the clock. The goal is held against the
 //! first: on a machine that is shared the second measures the neighbours. Percentiles are by the
@@ -18,9 +18,9 @@
 //! away in the middle of one in a hundred, so these are by processor time too, and marked so.
 //!
 //! # Sketch
-//! A decision looks at one changed node (three lines of the cache, some 20 multiplications), a block
-//! of 64 ranks and a row of 80: some 200 ns, so millions a second; one of a class nobody asked about
-//! yet looks at each node, 5,000 times about 10 ns: 20,000 a second.
+//! A decision looks at one changed node (three lines of the cache, some 20 multiplications), a
+//! block of 64 ranks and a row of 80: some 200 ns, so millions a second; one of a class nobody asked
+//! about yet looks at each node, 5,000 times about 10 ns: 20,000 a second.
 
 mod packing;
 mod table;

@@ -59,11 +59,10 @@ impl Row {
 }
 
 pub(super) fn head() -> Vec<String> {
-    let name = "workload";
-    let line = format!(
-        "{name:<24} {:>6} {:>9} {:>9} {:>8} {:>8} {:<3} {:>7} {:>9} {:>7}  {:<5} published elsewhere (*)",
-        "nodes", "per cpu-s", "per s", "p50 us", "p99 us", "", "cpu us", "goal /s", "p99 us", ""
-    );
+    let [name, rate, second, p50, p99] = ["workload", "per cpu-s", "per s", "p50 us", "p99 us"];
+    let line = format!("{name:<24} {:>6} {rate:>9} {second:>9} {p50:>8} {p99:>8}", "nodes");
+    let line = format!("{line}     {:>7} {:>9} {p99:>7}", "cpu us", "goal /s");
+    let line = format!("{line}         published elsewhere (*)");
     let rule = "-".repeat(line.chars().count());
     vec![line, rule]
 }
@@ -71,9 +70,9 @@ pub(super) fn head() -> Vec<String> {
 pub(super) fn foot() -> Vec<String> {
     [
         "cpu: p50 and p99 are of processor time.",
-        "(*) In tasks a second, published of other machines, and of more than decisions: thresholds",
-        "    of Kubernetes' scheduler_perf in its CI at 5,000 nodes with API server and etcd; Nomad",
-        "    as its makers report of clusters. They say what is usual, and are no race on one machine.",
+        "(*) Tasks a second, of other machines, and of more than decisions: thresholds of the CI",
+        "    of Kubernetes' scheduler_perf at 5,000 nodes, with API server and etcd; Nomad as its",
+        "    makers report of clusters. They say what is usual, and are no race on one machine.",
     ]
     .map(str::to_owned)
     .to_vec()

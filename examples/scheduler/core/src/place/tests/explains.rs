@@ -6,8 +6,11 @@ use crate::record::{ImageAt, TaintEffect};
 use crate::spec::{Preference, PreferenceOf};
 
 fn check(found: &Explanation, expected: &str) {
-    let found = found.to_string();
     // Lines may end in blanks, which nobody sees in a test.
+    let json = crate::record::encode(found);
+    let read: Explanation = crate::record::decode("explanation", &json).unwrap();
+    assert_eq!(&read, found, "who asks over the wire is told the same");
+    let found = found.to_string();
     let found: Vec<&str> = found.lines().map(str::trim_end).collect();
     let expected: Vec<&str> = expected.trim_start_matches('\n').lines().collect();
     assert_eq!(found, expected, "\n{}", found.join("\n"));
