@@ -8,7 +8,8 @@
 //! take the best of those. What comes of that cannot be explained to whoever waits.
 //!
 //! # Idea
-//! A decision changes one node, and the next one asks nearly the same question. So answers are kept:
+//! A decision changes one node, and the next one asks nearly the same question. So answers are
+//! kept:
 //!
 //! ```text
 //!   Shape ──class()──► class: tasks that cannot be told apart share all that follows
@@ -23,28 +24,49 @@
 //!      try_place ──► best cell's best node ──► counted there at once (release undoes it)
 //! ```
 //!
-//! What a node's rank depends on alone lies in the view. What is asked of a whole domain is asked at
-//! the decision, once for each cell of nodes that agree in all labels that the class asks about. A
-//! decision costs a few hundred nanoseconds however many nodes there are; a class that was never
+//! What a node's rank depends on alone lies in the view. What is asked of a whole domain is asked
+//! at the decision, once for each cell of nodes that agree in all labels that the class asks about.
+//! A decision costs a few hundred nanoseconds however many nodes there are; a class that was never
 //! asked about costs one look at each node.
+//!
+//! ```
+//! use mason_core::place::{Ask, Cluster, Shape};
+//! use mason_core::record::NodeRecord;
+//! use mason_core::spec::Resources;
+//! use mason_core::types::{JobKey, NodeId};
+//!
+//! let capacity = Resources { cpu: 4000, memory: 8 << 30, disk: 0, pids: 0 };
+//! let record = NodeRecord { capacity, ..NodeRecord::default() };
+//! let mut cluster = Cluster::new(1);
+//! cluster.set_node(&NodeId::from("n1"), &record, true, &[]);
+//!
+//! let request = Resources { cpu: 3000, memory: 1 << 30, disk: 0, pids: 0 };
+//! let class = cluster.class(&Shape::new(JobKey::new("ml", "train"), request))?;
+//! let placed = cluster.place(class, Ask::one(0)).expect("it fits");
+//! assert_eq!(cluster.name(placed.node).as_str(), "n1");
+//!
+//! let why = cluster.explain(class, Ask::one(1)).to_string();
+//! assert!(why.contains("1  cpu short by 2"), "{why}");
+//! # Ok::<(), mason_core::place::BadShape>(())
+//! ```
 //!
 //! # Promises
 //! * The node found is *the* best: nothing is sampled, and nothing is approximated but this: the
-//!   room of a domain for a whole job (cluster) counts what each node has room for, and not that its
-//!   own tasks may keep each other out of a domain wider than a node.
+//!   room of a domain for a whole job (cluster) counts what each node has room for, and not that
+//!   its own tasks may keep each other out of a domain wider than a node.
 //! * The same calls with the same seed give the same answers. Between equally good nodes a hash of
 //!   the name and the seed decides.
 //! * A decision is in the books when it is returned, so the next one cannot use the same room.
 //! * [`Rejections`] counts each node under one reason, the first in the order of [`Obstacle`].
 //!
 //! # Rules that could have been others
-//! * A capacity of 0 is nothing, not "unknown"; a `tasks_max` of 0 is no bound. A task that asks for
-//!   nothing of something fits even where less than nothing is free.
+//! * A capacity of 0 is nothing, not "unknown"; a `tasks_max` of 0 is no bound. A task that asks
+//!   for nothing of something fits even where less than nothing is free.
 //! * An interruptible node has the taint `interruptible` (no-schedule) without being told.
-//! * Spread: the nodes that lack the label are one domain together, as they may share a fate for all
-//!   one knows. Cluster and partition: they are in none. The skew counts from the emptiest domain
-//!   with a node that lives, admits tasks, and that the task tolerates and whose labels it accepts,
-//!   full or not.
+//! * Spread: the nodes that lack the label are one domain together, as they may share a fate for
+//!   all one knows. Cluster and partition: they are in none. The skew counts from the emptiest
+//!   domain with a node that lives, admits tasks, and that the task tolerates and whose labels it
+//!   accepts, full or not.
 //! * `near` is met if such a task is in the domain; or if there is none anywhere and the task is
 //!   itself of the kind, so that a crowd can begin. `avoid` works both ways: who is avoided by a
 //!   task that is there stays away.

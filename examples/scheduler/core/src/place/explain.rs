@@ -1,5 +1,7 @@
 //! Why a task waits and what would help, or why it is where it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::{Resources, Strategy};
 use crate::types::{JobKey, NodeId};
 
@@ -12,8 +14,9 @@ use super::obstacle::{Kind, Obstacle};
 use super::rejections::{NearMiss, Rejections, SAMPLE_COUNT, Verdict, is_short};
 use super::score::{ONE, Rank, Score, Term, evenness, health, rank};
 
-/// What there is to say about where a task goes. It prints as text for people.
-#[derive(Clone, Debug, PartialEq)]
+/// What there is to say about where a task goes. It prints as text for people, and goes over the
+/// wire as JSON, so that who asks can print it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Whose task.
     pub job: JobKey,
@@ -37,7 +40,7 @@ pub struct Explanation {
 pub const CANDIDATES_COUNT: usize = 4;
 
 /// Where a task is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct At {
     /// The node.
     pub node: NodeId,
@@ -48,7 +51,7 @@ pub struct At {
 }
 
 /// A node that would take a task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Which.
     pub node: NodeId,
@@ -59,7 +62,8 @@ pub struct Candidate {
 }
 
 /// What would let a task go somewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Help {
     /// These nodes lack nothing but this.
     Without {

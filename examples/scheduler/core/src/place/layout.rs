@@ -7,8 +7,8 @@
 //! ```
 //!
 //! All nodes of a cell agree in every label that the class asks about, so what is asked about a
-//! domain is asked once a cell, and within a cell the rank of the nodes alone decides. A block is as
-//! many nodes as are compared at a stroke when its best one gets worse.
+//! domain is asked once a cell, and within a cell the rank of the nodes alone decides. A block is
+//! as many nodes as are compared at a stroke when its best one gets worse.
 
 use super::books::Books;
 use super::domain::Key;

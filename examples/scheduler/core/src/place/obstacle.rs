@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::Strategy;
 
 use super::books::Books;
@@ -13,7 +15,8 @@ use super::profile::Lack;
 
 /// Why a node does not take a task. The order is that of the filters: a node is counted under the
 /// first that holds of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Obstacle {
     /// An operator swears that it is off.
     ConfirmedDead,
@@ -53,7 +56,8 @@ pub enum Obstacle {
 }
 
 /// What a node can have too little of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Thousandths of a core.
     Cpu,
@@ -252,5 +256,72 @@ impl Books {
         if is_last {
             found.extend(barred);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program branches on, what people read, and what they are told to do.
+    #[test]
+    fn each_obstacle_has_its_words() {
+        let text = || "x".to_owned();
+        let all = [
+            (Obstacle::ConfirmedDead, "confirmed-dead | confirmed dead | -"),
+            (Obstacle::NotAlive, "not-alive | not alive | if their agents came back"),
+            (Obstacle::Draining, "draining | draining | if they were not drained"),
+            (Obstacle::Cordoned, "cordoned | cordoned | if they were uncordoned"),
+            (
+                Obstacle::Suspect,
+                "suspect | suspect: silent for a while | if they were heard of again",
+            ),
+            (Obstacle::Taint(text()), "taint | taint x not tolerated | if it tolerated x"),
+            (Obstacle::Label(text()), "label | label x does not hold | without label x"),
+            (Obstacle::Runtime(text()), "runtime | no runtime x | if they had runtime x"),
+            (Obstacle::Short(Kind::Disk), "disk | disk short | -"),
+            (Obstacle::NoDomain(text()), "no-domain | no label x | if they had a label x"),
+            (
+                Obstacle::Partition(2),
+                "partition | not of partition 2 | for tasks of other partitions",
+            ),
+            (
+                Obstacle::DomainMax(text()),
+                "domain-max | x has as many as may be | if more were allowed in one x",
+            ),
+            (
+                Obstacle::Skew(text()),
+                "skew | x too far ahead of others | if a x could be further ahead",
+            ),
+            (Obstacle::Near(text()), "near | not near x | if it need not be near x"),
+            (Obstacle::Avoid(text()), "avoid | avoids x | if it did not avoid x"),
+            (
+                Obstacle::AvoidedBy(text()),
+                "avoided-by | avoided by a task, for x | if others did not avoid x",
+            ),
+            (
+                Obstacle::Cluster(text()),
+                "cluster | free, but not all fit in one x | if its job need not be in one x",
+            ),
+        ];
+        for (obstacle, expected) in &all {
+            let remedy = obstacle.remedy().unwrap_or_else(|| "-".to_owned());
+            assert_eq!(format!("{} | {obstacle} | {remedy}", obstacle.code()), *expected);
+        }
+        assert!(all.is_sorted_by_key(|(obstacle, _)| obstacle), "in the order of the filters");
+    }
+
+    /// Numbers that are off by a unit are worse than none.
+    #[test]
+    fn amounts_are_written_in_their_units() {
+        let check = |kind: Kind, amount, expected: &str| assert_eq!(kind.text(amount), expected);
+        check(Kind::Cpu, 1_500, "1.5");
+        check(Kind::Cpu, 4_000, "4");
+        check(Kind::Cpu, 5, "0.005");
+        check(Kind::Memory, 1 << 30, "1 GiB");
+        check(Kind::Memory, (12 << 30) / 10, "1.2 GiB");
+        check(Kind::Memory, 1023, "1023 B");
+        check(Kind::Disk, 3 << 40, "3 TiB");
+        check(Kind::Tasks, 12, "12");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::NodeId;
 
 use super::books::Books;
@@ -14,7 +16,7 @@ use super::obstacle::{Kind, Obstacle};
 use super::partition::name;
 
 /// Why no node takes a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejections {
     /// How many nodes were looked at.
     pub nodes: usize,
@@ -29,7 +31,7 @@ pub struct Rejections {
 }
 
 /// Nodes that are out of the question for one reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// Why.
     pub obstacle: Obstacle,
@@ -45,7 +47,7 @@ pub struct Rejected {
 pub const SAMPLE_COUNT: usize = 8;
 
 /// A node that nearly takes the task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NearMiss {
     /// Which.
     pub node: NodeId,
@@ -56,7 +58,7 @@ pub struct NearMiss {
 }
 
 /// Too little of something on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
     /// Of what.
     pub kind: Kind,
@@ -69,7 +71,7 @@ pub struct Shortage {
 }
 
 /// Where most tasks of a job fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// The label.
     pub label: String,

@@ -1,8 +1,8 @@
 //! Relations: "such tasks, in my domain", counted as tasks come and go.
 //!
-//! `near`, `avoid` and spreading all ask how many tasks with certain labels are in a domain. To look
-//! at all tasks for it is what makes affinity slow elsewhere. Here each such question is kept once,
-//! with its answer for every domain, and a task that comes or goes changes the answers to the
+//! `near`, `avoid` and spreading all ask how many tasks with certain labels are in a domain. To
+//! look at all tasks for it is what makes affinity slow elsewhere. Here each such question is kept
+//! once, with its answer for every domain, and a task that comes or goes changes the answers to the
 //! questions that it matches: asking costs one look.
 //!
 //! Each has a second count: how many tasks in a domain *hold* it against others. A newcomer that

@@ -36,12 +36,14 @@ impl fmt::Display for Explanation {
         if let Some(at) = &self.at {
             write_at(f, at)?;
         }
-        if !self.candidates.is_empty() {
-            writeln!(f, "  {}", if self.at.is_some() { "others" } else { "best nodes" })?;
-            let here = self.at.as_ref().map(|at| &at.node);
-            for one in self.candidates.iter().filter(|one| Some(&one.node) != here) {
-                writeln!(f, "    {}", candidate(one))?;
+        let here = self.at.as_ref().map(|at| &at.node);
+        let others = self.candidates.iter().filter(|one| Some(&one.node) != here);
+        let mut head = Some(if self.at.is_some() { "others" } else { "best nodes" });
+        for one in others {
+            if let Some(head) = head.take() {
+                writeln!(f, "  {head}")?;
             }
+            writeln!(f, "    {}", candidate(one))?;
         }
         write_rejections(f, &self.rejections, self.at.is_some())?;
         if !self.helps.is_empty() {
@@ -96,7 +98,9 @@ fn candidate(one: &Candidate) -> String {
         .iter()
         .map(|&(term, value)| format!("{} {value:.2}×{}", term.name(), term.weight()))
         .collect();
-    format!("{:<12} {:>7.2}   {}", one.node.as_str(), one.score.points(), terms.join("  "))
+    // What is left out is the same for all nodes, so the sum of the rest compares them as well.
+    let sum: f64 = one.terms.iter().map(|&(term, value)| value * f64::from(term.weight())).sum();
+    format!("{:<12} {sum:>6.2}   {}", one.node.as_str(), terms.join("  "))
 }
 
 fn write_at(f: &mut fmt::Formatter<'_>, at: &At) -> fmt::Result {

@@ -19,11 +19,14 @@
 //! path adds in another order than the one that explains; whole numbers do not care, so a score is
 //! the same on every path and machine, and two nodes are equally good exactly if they say so.
 
+use serde::{Deserialize, Serialize};
+
 /// A term that is 1.
 pub(crate) const ONE: u32 = 1 << 16;
 
 /// What a score is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Term {
     /// No taint that would rather have no tasks.
     Untainted,
@@ -123,7 +126,8 @@ pub(crate) const fn raised(rank: Rank, points: u32) -> Rank {
 }
 
 /// How good a node is: a sum of terms times weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Score(pub(crate) u32);
 
 impl Score {

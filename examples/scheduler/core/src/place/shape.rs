@@ -3,7 +3,9 @@
 //! A million tasks of an array differ in their index alone. Placement asks once what they may use
 //! and where they may go, and calls what it finds a class.
 
-use crate::spec::{Affinity, Constraint, Operator, Placement, PreferenceOf, Resources, Strategy};
+use crate::spec::{
+    Affinity, Constraint, Operator, Placement, PreferenceOf, Resources, Strategy, Task,
+};
 use crate::types::JobKey;
 
 /// Everything about a task that decides where it goes, but its index.
@@ -39,6 +41,16 @@ impl Shape {
     pub fn new(job: JobKey, request: Resources) -> Shape {
         let (image, placement) = (String::new(), Placement::default());
         Shape { job, request, image, runtime: None, placement }
+    }
+
+    /// A task of this template. `memory` takes the place of what the template asks for, when a rule
+    /// of its retries has raised it. The image is named as the template does: whoever knows its
+    /// full name should put that here, or no node is seen to have it.
+    pub fn of(job: JobKey, task: &Task, placement: &Placement, memory: Option<u64>) -> Shape {
+        let mut request = task.request;
+        request.memory = memory.unwrap_or(request.memory);
+        let (image, runtime) = (task.image.clone(), task.runtime.clone());
+        Shape { job, request, image, runtime, placement: placement.clone() }
     }
 
     /// Whether it can be placed at all: whoever reads manifests refuses these with a better
@@ -138,6 +150,17 @@ mod tests {
         let mut shape = Shape::new(JobKey::new("a", "b"), Resources::SMALL);
         shape.placement = placement;
         assert_eq!(shape.check().unwrap_err().to_string(), expected);
+    }
+
+    /// A retry that may use more memory is another class of the same job.
+    #[test]
+    fn raised_memory_makes_another_shape_of_the_same_job() {
+        let (job, task) = (JobKey::new("a", "b"), Task::new("busybox", &[]));
+        let first = Shape::of(job.clone(), &task, &Placement::default(), None);
+        let second = Shape::of(job, &task, &Placement::default(), Some(1 << 30));
+        assert_eq!(first.request, task.request);
+        assert_eq!((second.request.memory, &second.job), (1 << 30, &first.job));
+        assert_eq!((second.request.cpu, second.image), (first.request.cpu, first.image));
     }
 
     /// A partition of none divides by zero, a label without a name matches by accident.

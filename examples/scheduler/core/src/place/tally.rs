@@ -1,7 +1,8 @@
 //! A number a place, most of them 0: how many tasks of a kind are in each domain.
 //!
-//! A job of three tasks counts on three of ten thousand nodes, a big array on all of them; and there
-//! are thousands of jobs. So a tally starts as a sorted list and becomes a table when it has many.
+//! A job of three tasks counts on three of ten thousand nodes, a big array on all of them; and
+//! there are thousands of jobs. So a tally starts as a sorted list and becomes a table when it has
+//! many.
 
 /// A number for each of many places, which start at 0.
 #[derive(Clone, Debug, Default)]

@@ -49,11 +49,9 @@ impl fmt::Display for Packing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Packing { ours, decreasing, water } = self;
         let (more, verdict) = (self.more(), if self.passes() { "PASS" } else { "FAIL" });
-        write!(
-            f,
-            "packing: {TASKS} tasks as they come use {ours} nodes, first-fit-decreasing {decreasing}, \
-             water {water}: {more:+.1} % (goal {MORE_MAX} %)  {verdict}"
-        )
+        write!(f, "packing: {TASKS} tasks as they come use {ours} nodes, ")?;
+        write!(f, "first-fit-decreasing {decreasing}, water {water}: ")?;
+        write!(f, "{more:+.1} % (goal {MORE_MAX} %)  {verdict}")
     }
 }
 

@@ -101,6 +101,11 @@ impl Workload {
         }
     }
 
+    /// Whether a decision takes long enough to be interrupted by others of the machine.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self.kind, Kind::Singles | Kind::Strangers)
+    }
+
     pub(super) fn decisions(&self, nodes: u32) -> u64 {
         match self.kind {
             Kind::Million => 200 * u64::from(nodes),
@@ -141,7 +146,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(workload: &Workload, _nodes: u32, cluster: &mut Cluster) -> Source {
+    pub(super) fn new(workload: &Workload, cluster: &mut Cluster) -> Source {
         let kind = workload.kind;
         let count = match kind {
             Kind::Jobs => 2_000,

@@ -1,4 +1,5 @@
-//! Placement as a list of rules, and nothing kept: every node and every task is looked at each time.
+//! Placement as a list of rules, and nothing kept: every node and every task is looked at each
+//! time.
 
 use std::collections::BTreeMap;
 
