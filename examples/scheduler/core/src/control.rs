@@ -1,5 +1,5 @@
-//! What becomes of a job as things happen to it: retries, and the controllers of services and
-//! crons.
+//! What becomes of a job as things happen to it: retries, and the controllers of services, crons
+//! and workflows.
 //!
 //! # Problem
 //! Each kind of work is a loop that never ends: look at what there is, compare it with what was
@@ -31,12 +31,15 @@
 //! | [`retry`] | whether a task is tried again, and when |
 //! | [`service`] | which replicas there are, and of which version |
 //! | [`cron`] | which ticks become jobs |
+//! | [`workflow`] | which nodes run, with which values |
 
 pub mod retry;
 
 pub mod service;
 
 pub mod cron;
+
+pub mod workflow;
 
 mod name;
 

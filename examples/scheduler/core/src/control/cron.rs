@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{self, BadProgress, Problem, name};
 use crate::record::Phase;
-use crate::spec::{Catchup, Cron, Overlap};
+use crate::spec::{Catchup, Cron, CronWork, Overlap};
 use crate::types::{Ms, UnixMs};
 use schedule::Schedule;
 
@@ -153,6 +153,11 @@ pub fn check(cron: &Cron) -> Result<(), Vec<Problem>> {
     }
     if cron.start_deadline.is_some_and(|deadline| deadline < 10_000) {
         add("start_deadline", "less than 10 s: most ticks would be left out".to_owned());
+    }
+    if let CronWork::Workflow(workflow) = &cron.each {
+        for problem in control::workflow::check(workflow) {
+            add(&format!("each.workflow.{}", problem.path), problem.message);
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
