@@ -46,6 +46,8 @@ mod name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::spec::Work;
+
 /// Progress in the store that does not read: its controller cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[error("the progress of a {kind} does not read at `{field}`")]
@@ -67,6 +69,16 @@ pub struct Problem {
     pub path: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+/// What of it no controller could carry out; to be asked before it is taken in.
+pub fn check(work: &Work) -> Vec<Problem> {
+    match work {
+        Work::Job(_) => Vec::new(),
+        Work::Service(service) => service::check(service),
+        Work::Cron(cron) => cron::check(cron).err().unwrap_or_default(),
+        Work::Workflow(workflow) => workflow::check(workflow),
+    }
 }
 
 /// Progress as its controller wrote it; nothing yet is a beginning.

@@ -10,7 +10,7 @@ use super::*;
 use crate::record::Reason;
 use crate::spec::{
     Arguments, Body, Inputs, Leaf, Node, OutputSource, Outputs, Parameter, Placement, Retry, Task,
-    Template, Ttl,
+    Template, Ttl, Workflow,
 };
 use crate::types::check_name;
 

@@ -1,8 +1,8 @@
 //! Texts with `{{…}}` in them.
 //!
 //! A tag names a value by a path, as `{{inputs.parameters.x}}`. Only tags that begin with a word of
-//! ours are tags: `{{.Names}}` in somebody's command is theirs, and stays. What a tag becomes is not
-//! looked at again, so a value cannot smuggle in another tag.
+//! ours are tags: `{{.Names}}` in somebody's command is theirs, and stays. What a tag becomes is
+//! not looked at again, so a value cannot smuggle in another tag.
 
 use serde_json::Value;
 

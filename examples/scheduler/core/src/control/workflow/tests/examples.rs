@@ -138,7 +138,7 @@ fn for_each(items: Items, node: Node) -> Node {
 /// Once for each item: texts, numbers, maps.
 #[test]
 fn loops_over_items() {
-    let list = vec![Value::from("a"), Value::from(7), serde_json::json!({"os": "debian", "v": 9})];
+    let list = [Value::from("a"), Value::from(7), serde_json::json!({"os": "debian", "v": 9})];
     let plain =
         for_each(Items::List(list[..2].to_vec()), told("p", "say", &[("text", "{{item}}")]));
     let text = [("text", "{{item.os}} {{item.v}}")];

@@ -145,3 +145,56 @@ fn random_graphs_end_as_they_should() {
         assert_eq!(world.children.len(), ran.count(), "each that runs, once");
     }
 }
+
+/// Jobs can be changed by others, and clocks be set: whatever is seen, there is an answer, and no
+/// leaf is made twice.
+#[test]
+fn any_children_have_an_answer() {
+    for seed in 0..200_u64 {
+        println!("seed {seed}: control::workflow::tests::random::any_children_have_an_answer");
+        let mut draw = Draw(seed ^ 0xbad);
+        let plan = draw_plan(&mut draw);
+        let mut inner = dag("inner", &[], nodes(&plan));
+        inner.timeout = Some(40).filter(|_| draw.below(2) == 0);
+        inner.parallelism = u32::try_from(draw.below(3)).unwrap();
+        let wait = template("wait", &[], Body::Suspend { duration: Some(30) });
+        let items = crate::spec::Items::List(vec![1.into(), 2.into()]);
+        let fan = Node { items: Some(items), ..node("f", "inner") };
+        let main = steps("m", &[], vec![vec![node("w", "wait"), fan], vec![node("i", "inner")]]);
+        let mut whole = workflow(vec![main, inner, wait, task("t", &[], &["x"])]);
+        whole.on_exit = Some("t".to_owned()).filter(|_| draw.below(2) == 0);
+        whole.deadline = Some(200).filter(|_| draw.below(3) == 0);
+        let mut world = World::new(whole);
+        for _ in 0..60 {
+            let final_before = world.look().phase.is_final();
+            world.now = (world.now + draw.below(30) as u64).saturating_sub(draw.below(20) as u64);
+            let running = world.running();
+            match draw.below(20) {
+                0 => stop(&mut world.progress),
+                1 if draw.below(4) == 0 => terminate(&mut world.progress),
+                2 => drop(resume(&mut world.progress, None)),
+                3 => world.workflow.suspend = draw.below(3) == 0,
+                4 if !world.children.is_empty() => {
+                    let at = draw.below(world.children.len());
+                    world.children.remove(at);
+                }
+                5 if !world.children.is_empty() => {
+                    let at = draw.below(world.children.len());
+                    let phases = [Phase::Skipped, Phase::Failed, Phase::Stopping, Phase::Waiting];
+                    world.children[at].phase = phases[draw.below(4)];
+                    world.children[at].tasks.clear();
+                }
+                _ if !running.is_empty() => {
+                    let path = running[draw.below(running.len())].clone();
+                    let name = child_name("wf", &path);
+                    let child = world.children.iter_mut().find(|it| it.name == name).unwrap();
+                    child.tasks.resize(1, TaskSeen::default());
+                    world.end(&path, (i32::try_from(draw.below(3)).unwrap() / 2, ""));
+                }
+                _ => {}
+            }
+            let is_final = world.look().phase.is_final();
+            assert!(is_final || !final_before || !world.running().is_empty(), "the end is the end");
+        }
+    }
+}
