@@ -1,5 +1,5 @@
-//! What becomes of a job as things happen to it: retries, and the controllers of services and
-//! crons.
+//! What becomes of a job as things happen to it: retries, and the controllers of services, crons
+//! and workflows.
 //!
 //! # Problem
 //! Each kind of work is a loop that never ends: look at what there is, compare it with what was
@@ -31,6 +31,7 @@
 //! | [`retry`] | whether a task is tried again, and when |
 //! | [`service`] | which replicas there are, and of which version |
 //! | [`cron`] | which ticks become jobs |
+//! | [`workflow`] | which nodes run, with which values |
 
 pub mod retry;
 
@@ -38,10 +39,14 @@ pub mod service;
 
 pub mod cron;
 
+pub mod workflow;
+
 mod name;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::spec::Work;
 
 /// Progress in the store that does not read: its controller cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,16 @@ pub struct Problem {
     pub path: String,
     /// What is wrong with it.
     pub message: String,
+}
+
+/// What of it no controller could carry out; to be asked before it is taken in.
+pub fn check(work: &Work) -> Vec<Problem> {
+    match work {
+        Work::Job(_) => Vec::new(),
+        Work::Service(service) => service::check(service),
+        Work::Cron(cron) => cron::check(cron).err().unwrap_or_default(),
+        Work::Workflow(workflow) => workflow::check(workflow),
+    }
 }
 
 /// Progress as its controller wrote it; nothing yet is a beginning.

@@ -2,16 +2,16 @@
 //!
 //! # Problem
 //! A schedule is by the clock on the wall, and that clock is a bad one: an hour of it is missing in
-//! spring and comes twice in autumn, an operator sets it back, and for a while nobody looks at it at
-//! all, because the leader has died. Through all that each tick shall make one job, not none and
+//! spring and comes twice in autumn, an operator sets it back, and for a while nobody looks at it
+//! at all, because the leader has died. Through all that each tick shall make one job, not none and
 //! not two.
 //!
 //! # Idea
 //! All that is remembered is how far the schedule has been dealt with, a point in time that only
 //! goes forward. What is due is what lies between it and now. So a clock that is set back makes
 //! nothing happen until it has caught up, and one that jumps ahead makes the ticks between late
-//! ones, of which the spec says what becomes. And the name of a job is made of its tick, so that two
-//! leaders that both make it make the same.
+//! ones, of which the spec says what becomes. And the name of a job is made of its tick, so that
+//! two leaders that both make it make the same.
 //!
 //! ```text
 //!   dealt with           now
@@ -22,8 +22,8 @@
 //!
 //! # Summer time
 //! The schedule is kept as people mean it. A tick at a time that does not exist (02:30 on the night
-//! when 02:00 becomes 03:00) comes at the first moment after the gap; one at a time that comes twice
-//! comes once, the first time. A schedule by the hour or minute (`*`, `*/15`) goes by elapsed time:
+//! when 02:00 becomes 03:00) comes at the first moment after the gap; one at a time that comes
+//! twice comes once, the first time. A schedule by the hour or minute (`*`, `*/15`) goes by elapsed time:
 //! none is left out and none is added, so it ticks in both of the hours that are called 02:00.
 //!
 //! # Overlap
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{self, BadProgress, Problem, name};
 use crate::record::Phase;
-use crate::spec::{Catchup, Cron, Overlap};
+use crate::spec::{Catchup, Cron, CronWork, Overlap};
 use crate::types::{Ms, UnixMs};
 use schedule::Schedule;
 
@@ -153,6 +153,11 @@ pub fn check(cron: &Cron) -> Result<(), Vec<Problem>> {
     }
     if cron.start_deadline.is_some_and(|deadline| deadline < 10_000) {
         add("start_deadline", "less than 10 s: most ticks would be left out".to_owned());
+    }
+    if let CronWork::Workflow(workflow) = &cron.each {
+        for problem in control::workflow::check(workflow) {
+            add(&format!("each.workflow.{}", problem.path), problem.message);
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }

@@ -52,8 +52,8 @@ pub enum Verdict {
 /// What follows an attempt. `salt` should differ from task to task, so that those that failed
 /// together do not come back together; the same salt gives the same answer.
 ///
-/// A [`Reason::Stopped`] attempt is due again, at once and for free: whoever stopped a task for good
-/// does not ask, and one whose job was suspended goes on later.
+/// A [`Reason::Stopped`] attempt is due again, at once and for free: whoever stopped a task for
+/// good does not ask, and one whose job was suspended goes on later.
 pub fn verdict(retry: &Retry, attempt: Attempt, exit: &Exit, now: UnixMs, salt: u64) -> Verdict {
     if exit.is_success() {
         return Verdict::Succeeded;

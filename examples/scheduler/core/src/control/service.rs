@@ -25,9 +25,9 @@
 //! # Revisions
 //! What is to run is a *revision*: a template, and how often somebody asked to start it all anew. A
 //! revision that had all its replicas answer at once is *whole*. One that makes no progress for too
-//! long has *failed*; then the last whole one takes its place, and the failed one is left alone until
-//! somebody asks for something. A rollback that fails itself is not rolled back again: there would be
-//! no end to it.
+//! long has *failed*; then the last whole one takes its place, and the failed one is left alone
+//! until somebody asks for something. A rollback that fails itself is not rolled back again: there
+//! would be no end to it.
 //!
 //! # Restarts
 //! A replica that ended is started again in its place: at once if it was no fault of its own, else

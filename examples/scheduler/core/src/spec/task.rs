@@ -245,6 +245,11 @@ pub enum MountSource {
         #[serde(default)]
         optional: bool,
     },
+    /// A file with this text: a script.
+    Text {
+        /// What is in it.
+        text: String,
+    },
     /// A folder of the node that its agent allows: `--allow-host-path`.
     Host {
         /// Where on the node.

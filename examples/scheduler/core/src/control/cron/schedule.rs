@@ -43,8 +43,8 @@ impl Schedule {
         let pattern = parser.parse(text).map_err(|error| format!("`{text}`: {error}"))?;
         let zone = zone.cloned().unwrap_or(TimeZone::UTC);
         let schedule = Schedule { pattern, zone };
-        // A calendar repeats after 400 years, but croner gives up long before a tick that is so far;
-        // any that fires at all does so within 40 years, between two leap years around 2100.
+        // Any that fires at all does so within 40 years: that far apart are two leap days that
+        // fall on the same weekday, around 2100. The library looks further than that.
         match schedule.after(0) {
             Some(_) => Ok(schedule),
             None => Err(format!("`{text}` never fires: there is no such day")),

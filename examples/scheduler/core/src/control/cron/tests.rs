@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::{CronWork, Job, Task};
+use crate::spec::{Job, Task};
 
 fn cron(schedule: &str, timezone: &str) -> Cron {
     Cron {

@@ -21,15 +21,14 @@ const STEADY: u64 = 2;
 
 /// All places go.
 pub(super) fn nothing(slots: &[SlotSeen]) -> Vec<SlotWish> {
-    let mut wishes: Vec<SlotWish> = slots
+    let wishes: BTreeMap<u32, Act> = slots
         .iter()
         .map(|slot| match slot.state {
-            SlotState::Stopping => SlotWish { index: slot.index, act: Act::Keep },
-            _ => SlotWish { index: slot.index, act: Act::Stop(Reason::Stopped) },
+            SlotState::Stopping => (slot.index, Act::Keep),
+            _ => (slot.index, Act::Stop(Reason::Stopped)),
         })
         .collect();
-    wishes.sort_by_key(|wish| wish.index);
-    wishes
+    wishes.into_iter().map(|(index, act)| SlotWish { index, act }).collect()
 }
 
 /// One place while a plan is made.

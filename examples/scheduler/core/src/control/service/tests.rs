@@ -478,3 +478,59 @@ fn random_lives_keep_the_bounds_and_come_to_rest() {
         }
     }
 }
+
+/// Records can be written by others, and a leader of another version: whatever is seen, there is an
+/// answer, within the bounds, and one wish a place.
+#[test]
+fn any_slots_have_an_answer() {
+    for seed in 0..3_000_u64 {
+        println!("seed {seed}: control::service::tests::any_slots_have_an_answer");
+        let mut state = seed ^ 0xbad;
+        let mut draw = |below: u64| {
+            state = name::mix(state);
+            state % below
+        };
+        let mut service = service(draw(6) as u32, draw(3) as u32, draw(3) as u32);
+        (service.paused, service.suspend) = (draw(5) == 0, draw(9) == 0);
+        let states = [RevisionState::Trying, RevisionState::Whole(draw(99)), RevisionState::Failed];
+        let revisions = (0..draw(5)).map(|_| Revision {
+            number: draw(6),
+            spec: ["a", "b", "c"][draw(3) as usize].into(),
+            restarts: draw(2) as u32,
+            generation: draw(9),
+            state: states[draw(3) as usize],
+        });
+        let progress = ServiceProgress {
+            revisions: revisions.collect(),
+            target: draw(7),
+            ..ServiceProgress::default()
+        };
+        let slots: Vec<SlotSeen> = (0..draw(12))
+            .map(|_| SlotSeen {
+                index: draw(9) as u32,
+                spec: "a".into(),
+                revision: draw(7),
+                attempt: [1, u32::MAX][draw(2) as usize],
+                counted: [0, u32::MAX][draw(2) as usize],
+                state: match draw(6) {
+                    0 => SlotState::Due,
+                    1 => SlotState::Bound,
+                    2 => SlotState::Stopping,
+                    3 => SlotState::Ended(exit(Reason::Exited, Some(u64::MAX), draw(200))),
+                    _ => {
+                        let ready_since = Some(draw(200)).filter(|at| at % 3 > 0);
+                        SlotState::Running { started_at: draw(200), ready_since }
+                    }
+                },
+            })
+            .collect();
+        let spec = ["a", "b", "z"][draw(3) as usize].into();
+        let rollback_to = Some(draw(7)).filter(|of| of % 2 == 0);
+        let wanted = Wanted { generation: draw(9), spec, restarts: draw(2) as u32, rollback_to };
+        let found = step(&service, &wanted, &progress, &slots, draw(200), seed);
+        let mut indexes: Vec<u32> = found.desired.iter().map(|wish| wish.index).collect();
+        indexes.dedup();
+        assert_eq!(indexes.len(), found.desired.len(), "one wish a place");
+        assert!(slots.iter().all(|slot| indexes.contains(&slot.index)), "and none is forgotten");
+    }
+}

@@ -1,0 +1,200 @@
+//! Ends that come from outside, and bounds.
+
+use serde_json::Value;
+
+use super::*;
+use crate::spec::Items;
+
+fn two_and_exit() -> World {
+    let text = [("text", "{{workflow.status}}")];
+    let main = steps("m", &[], vec![vec![node("a", "t"), node("b", "t")], vec![node("c", "t")]]);
+    let last = steps("last", &[], vec![vec![told("l", "say", &text)]]);
+    let say = task("say", &["text"], &["{{inputs.parameters.text}}"]);
+    let templates = vec![main, last, task("t", &[], &["t"]), say];
+    World::new(Workflow { on_exit: Some("last".to_owned()), ..workflow(templates) })
+}
+
+/// Stopped: what runs ends, nothing new begins, and then the handler runs.
+#[test]
+fn a_stopped_workflow_runs_its_exit_handler() {
+    let mut world = two_and_exit();
+    world.look();
+    world.end("main[0].a", (0, ""));
+    stop(&mut world.progress);
+    let step = world.look();
+    assert_eq!((step.phase, step.stop.len()), (Phase::Stopping, 1));
+    let step = world.run(&[]);
+    assert_eq!((step.phase, step.message.as_str()), (Phase::Failed, "stopped"));
+    let last = "ends main[0].b: stopped\nmake exit[0].l: Failed\nends exit[0].l: exit 0 Failed\n";
+    assert!(world.story.contains(last), "{}", world.story);
+    assert!(!world.story.contains("make main[1].c"));
+}
+
+/// Terminated: nothing runs any more, not even the handler.
+#[test]
+fn a_terminated_workflow_just_ends() {
+    let mut world = two_and_exit();
+    world.look();
+    terminate(&mut world.progress);
+    let step = world.run(&[]);
+    assert_eq!((step.phase, step.message.as_str()), (Phase::Failed, "terminated"));
+    assert!(!world.story.contains("make exit"), "{}", world.story);
+    // While the handler runs, too.
+    let mut world = two_and_exit();
+    for path in ["main[0].a", "main[0].b", "main[1].c"] {
+        world.look();
+        world.end(path, (0, ""));
+    }
+    world.look();
+    assert_eq!(world.running(), ["exit[0].l"]);
+    terminate(&mut world.progress);
+    let step = world.run(&[]);
+    assert_eq!((step.phase, step.message.as_str()), (Phase::Failed, "terminated"));
+}
+
+/// Its deadline ends it like a stop; a clock that is set back does not bring it back.
+#[test]
+fn a_workflow_past_its_deadline_is_stopped() {
+    let mut world = two_and_exit();
+    world.workflow.deadline = Some(10_000);
+    assert_eq!(world.look().wake_at, Some(START + 10_000));
+    world.now = START + 10_000;
+    assert_eq!(world.look().stop.len(), 2);
+    world.now = START;
+    let step = world.run(&[]);
+    assert_eq!((step.phase, step.message.as_str()), (Phase::Failed, "past its deadline"));
+    assert!(world.story.contains("make exit[0].l: Failed"));
+}
+
+/// A part that takes too long fails, and what is in it is stopped; the rest goes on.
+#[test]
+fn a_part_past_its_timeout_fails() {
+    let mut slow = steps("slow", &[], vec![vec![node("a", "t")], vec![node("b", "t")]]);
+    slow.timeout = Some(5_000);
+    let go = Node { continue_on_failed: true, ..node("s", "slow") };
+    let main = steps("m", &[], vec![vec![go], vec![node("c", "t")]]);
+    let mut world = World::new(workflow(vec![main, slow, task("t", &[], &["t"])]));
+    assert_eq!(world.look().wake_at, Some(START + 5_000));
+    world.now = START + 5_000;
+    world.look();
+    assert!(world.story.ends_with("stop main[0].s[0].a\n"), "{}", world.story);
+    world.now = START;
+    let step = world.run(&[]);
+    assert_eq!(step.phase, Phase::Succeeded);
+    assert!(!world.story.contains("s[1].b"), "{}", world.story);
+    assert!(step.nodes[0].children[0].message.contains("longer than 5000 ms"));
+}
+
+/// Suspended: nothing new, and what runs runs on.
+#[test]
+fn a_suspended_workflow_starts_nothing() {
+    let mut world = two_and_exit();
+    world.look();
+    world.workflow.suspend = true;
+    for path in ["main[0].a", "main[0].b"] {
+        assert_eq!(world.look().phase, Phase::Active);
+        world.end(path, (0, ""));
+    }
+    assert_eq!(world.look().phase, Phase::Suspended);
+    world.workflow.suspend = false;
+    world.look();
+    assert_eq!(world.running(), ["main[1].c"]);
+}
+
+/// A job that somebody removes is not made again: it may have done half of its work.
+#[test]
+fn a_removed_job_is_not_made_again() {
+    let mut world = two_and_exit();
+    world.look();
+    world.children.retain(|child| child.name != child_name("wf", "main[0].a"));
+    world.end("main[0].b", (0, ""));
+    let step = world.run(&[]);
+    assert_eq!(step.message, "a: its job was removed");
+}
+
+/// A value that is not there is told by its tag; a node that is not come to does not ask for it.
+#[test]
+fn a_missing_value_is_an_error_that_names_it() {
+    let flip = when("a == b", told("no", "say", &[("text", "x")]));
+    let text = [("text", "{{steps.no.outputs.result}}")];
+    let use_it = told("use", "say", &text);
+    let not = when("b == c", told("not", "say", &text));
+    let main = steps("m", &[], vec![vec![flip], vec![not, use_it]]);
+    let say = task("say", &["text"], &["{{inputs.parameters.text}}"]);
+    let mut world = World::new(workflow(vec![main, say]));
+    let step = world.run(&[]);
+    assert_eq!(step.phase, Phase::Failed);
+    let why = "use: arguments.parameters.text: `{{steps.no.outputs.result}}` has no value";
+    assert_eq!(step.message, why);
+}
+
+/// A recursion without end is stopped, on a thread with no more stack than a server gives it.
+#[test]
+fn endless_recursion_ends() {
+    let small = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
+        let again = when("a == a", node("again", "m"));
+        for body in [
+            steps("m", &[], vec![vec![again.clone()]]),
+            dag("m", &[], vec![for_item(again.clone())]),
+        ] {
+            let mut world = World::new(workflow(vec![body]));
+            let step = world.run(&[]);
+            assert_eq!(step.phase, Phase::Failed);
+            assert!(step.message.contains("nest deeper than 100"), "{}", step.message);
+            assert!(world.tree().len() > 1_000);
+        }
+    });
+    small.unwrap().join().unwrap();
+}
+
+fn for_item(node: Node) -> Node {
+    Node { items: Some(Items::List(vec![Value::from(1)])), ..node }
+}
+
+/// A tree that grows without bound is stopped, and so is what it has begun.
+#[test]
+fn too_many_nodes_end_it() {
+    let items = Items::List((0..100).map(Value::from).collect());
+    let fan = |name: &str, to: &str| Node { items: Some(items.clone()), ..node(name, to) };
+    let main = steps("m", &[], vec![vec![node("first", "t")], vec![fan("x", "inner")]]);
+    let inner = dag("inner", &[], vec![fan("y", "t")]);
+    let mut world = World::new(workflow(vec![main, inner, task("t", &[], &["t"])]));
+    world.look();
+    world.end("main[0].first", (0, ""));
+    let step = world.run(&[]);
+    assert_eq!(step.phase, Phase::Failed);
+    assert_eq!(step.message, "more than 5000 nodes");
+}
+
+/// The largest that is allowed: it is done, a transaction at a time, and its progress fits.
+#[test]
+fn a_workflow_of_thousands_fits_into_its_value() {
+    let items = |count| Items::List((0..count).map(Value::from).collect());
+    let fan = |name: &str, count| Node { items: Some(items(count)), ..node(name, "t") };
+    let main = dag("m", &[], (0..4).map(|n| fan(&format!("f{n}"), 1_000)).collect());
+    let mut world = World::new(workflow(vec![main, task("t", &[], &["t"])]));
+    let step = world.run(&[]);
+    assert_eq!((step.phase, world.children.len()), (Phase::Succeeded, 4_000));
+    let bytes = world.progress.write().to_string().len();
+    assert!((30_000..36_000).contains(&bytes), "{bytes} bytes");
+}
+
+/// The store can be written by others.
+#[test]
+fn progress_that_does_not_read_names_its_field() {
+    for (bad, field) in [
+        (serde_json::json!({"made": "AAA"}), "made"),
+        (serde_json::json!({"made": "?"}), "made"),
+        (serde_json::json!({"clocks": {"main": {"since": "x"}}}), "clocks.main.since"),
+        (serde_json::json!({"main": {"phase": "Odd", "at": 1}}), "main.phase"),
+        (serde_json::json!([]), "."),
+    ] {
+        let found = WorkflowProgress::read(&bad);
+        // A list is read as fields in order, all of which may be missing.
+        if let Err(error) = found {
+            assert_eq!(error.field, field, "{error}");
+        } else {
+            assert_eq!(field, ".");
+        }
+    }
+}
