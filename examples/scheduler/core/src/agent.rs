@@ -18,8 +18,8 @@
 //! ```
 //!
 //! * **Noted before claimed.** The claim is in the journal, synced, before the store hears of it.
-//!   After a crash, a run that is noted and whose keeper is there is adopted; one whose keeper is
-//!   gone is [`Reason::Unknown`]; one that never had a keeper goes on from where it was.
+//!   After a crash, a run whose keeper is there is adopted; one whose keeper is gone is
+//!   [`Reason::Unknown`]; one that is noted and never had a keeper is over before it began.
 //! * **The gate.** Between claim and start minutes can pass: an image is fetched. A container is
 //!   started only if the lease is still the one under which the run was claimed, and the fence has
 //!   not passed; otherwise it is claimed again, which the store refuses if the run was declared lost

@@ -5,16 +5,23 @@
 //! | claimed, this boot | answers | adopted |
 //! | claimed, this boot | left how it ended | told to the store |
 //! | claimed, this boot | gone without a word | unknown; what is left is killed |
-//! | claimed, this boot | never was | goes on: it cannot have been started |
+//! | claimed, this boot | never was | over before it began: see below |
 //! | claimed, earlier boot | whatever | unknown, unless how it ended is on the disk |
-//! | nothing | whatever | unknown if the store says that it was claimed: the journal was lost |
+//! | nothing | answers | adopted: the journal was lost |
+//! | nothing | else | unknown if the store says that it was claimed: the journal was lost |
+//!
+//! A run that was claimed and never had a keeper cannot have been started, and still must not be
+//! now: the agent before this one may have sent how it ended (its image could not be had, its fence
+//! passed), and the store may take that in at any time, after which the task runs elsewhere. Two
+//! agents that contradict each other about a run's end are harmless, for the ledger takes one word;
+//! one that says it is over and one that starts it are not.
 
 use std::collections::BTreeMap;
 
 use super::local::Stage;
 use super::{Agent, Now};
 use crate::record::{Exit, Reason};
-use crate::types::{Ms, RunId};
+use crate::types::RunId;
 
 /// A line of the agent's journal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -76,26 +83,27 @@ impl Agent {
         }
         for (&run, &boot) in &boots {
             let local = self.runs.entry(run.clone()).or_default();
-            if boot == &*self.boot {
-                local.stage = Stage::Noted;
-            } else {
+            if boot != &*self.boot {
                 local.end(unknown("the machine was restarted", now));
+            } else if !found.iter().any(|it| it.run == *run) {
+                // No fault of the task, so it does not use up an attempt.
+                let message = "its agent was restarted before it began";
+                local.end(Exit { reason: Reason::Lost, ..unknown(message, now) });
             }
         }
         for Found { run, keeper } in found {
-            let is_noted = boots.get(&run).is_some_and(|boot| **boot == *self.boot);
             let local = self.runs.entry(run).or_default();
             match keeper {
                 Keeper::Left(exit) => {
                     local.stage = Stage::Running;
                     local.end(exit);
                 }
-                Keeper::Answers if is_noted => {
+                Keeper::Answers => {
                     local.stage = Stage::Running;
                     local.is_adopted = true;
                     local.started(now.wall);
                 }
-                Keeper::Answers | Keeper::Gone => {
+                Keeper::Gone => {
                     if !local.stage.is_over() {
                         local.end(unknown("its keeper is gone", now));
                     }

@@ -3,6 +3,7 @@
 //! asked once and then remembered, so that a million states cost a few thousand questions.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use mason_core::agent::{Agent, Effect, Event, Found, Keeper, Note, Now};
 use mason_core::keys::{Key, Keys};
@@ -11,10 +12,10 @@ use mason_core::mirror::Change;
 use mason_core::protocol::fence;
 use mason_core::record::{self, Reason};
 use mason_core::spec::Concurrency;
-use mason_core::txn::Txn;
 
-use crate::mail::bits;
+use crate::mail::{Kind, Mails, bits};
 use crate::names::{exit, node, run, run_at, run_record};
+use crate::quick::Quick;
 use crate::store::{RUNS, base};
 
 /// A machine's clock in spans that are far longer than any lease: a fence is of the span in which
@@ -105,15 +106,15 @@ pub(crate) enum Input {
     Started(u8),
     Ended(u8, End),
     Reaped(u8),
-    Tick,
 }
 
 /// What it wants done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Act {
     Note(u8),
     Forget(u8),
-    Commit(u8, Txn),
+    /// To send this transaction.
+    Commit(u8, Kind, u16),
     Prepare(u8),
     Start(u8),
     Stop(u8),
@@ -129,12 +130,12 @@ pub(crate) struct Agents {
     all: Vec<(Agent, u8)>,
     index: HashMap<String, u32>,
     #[expect(clippy::type_complexity, reason = "it is looked up by all that an answer hangs on")]
-    asked: HashMap<(u32, usize, u8, Input), (u32, Vec<Act>)>,
+    asked: HashMap<(u32, usize, u8, Input), (u32, Rc<[Act]>), Quick>,
 }
 
 impl Agents {
     pub(crate) fn new(concurrency: Concurrency) -> Agents {
-        let (all, index, asked) = (Vec::new(), HashMap::new(), HashMap::new());
+        let (all, index, asked) = (Vec::new(), HashMap::new(), HashMap::default());
         Agents { keys: Keys::default(), concurrency, all, index, asked }
     }
 
@@ -149,7 +150,13 @@ impl Agents {
 
     /// The agent and its answer after it was told something in that span of its clock. Number 0 is
     /// none: one that is not there yet is told what it recovers from.
-    pub(crate) fn tell(&mut self, id: u32, at: usize, span: u8, input: Input) -> (u32, Vec<Act>) {
+    pub(crate) fn tell(
+        &mut self,
+        id: u32,
+        (at, span): (usize, u8),
+        input: Input,
+        mails: &mut Mails,
+    ) -> (u32, Rc<[Act]>) {
         let question = (id, at, span, input);
         if let Some(answer) = self.asked.get(&question) {
             return answer.clone();
@@ -166,7 +173,7 @@ impl Agents {
             _ => agent.step(now),
         };
         agent.check();
-        let acts = effects.into_iter().filter_map(act).collect();
+        let acts = effects.into_iter().map(|it| act(it, mails)).collect();
         let answer = (self.intern(agent), acts);
         self.asked.insert(question, answer.clone());
         answer
@@ -208,7 +215,6 @@ impl Agents {
                 agent.event(&run(it.into()), Event::Ended(exit_of(end)), now);
             }
             Input::Reaped(it) => agent.event(&run(it.into()), Event::Reaped, now),
-            Input::Tick => {}
         }
     }
 
@@ -263,17 +269,24 @@ fn exit_of(end: End) -> record::Exit {
     }
 }
 
-fn act(effect: Effect) -> Option<Act> {
+fn act(effect: Effect, mails: &mut Mails) -> Act {
     let at = |run: &mason_core::types::RunId| u8::try_from(run_at(run)).expect("few runs");
-    Some(match effect {
+    match effect {
         Effect::Journal(Note::Claim { run, .. }) => Act::Note(at(&run)),
         Effect::Journal(Note::Gone { run }) => Act::Forget(at(&run)),
-        Effect::Commit(run, txn) => Act::Commit(at(&run), txn),
+        Effect::Commit(run, txn) => {
+            let kind = match (txn.when.len(), txn.then[0].key().contains("/result/")) {
+                (_, true) => Kind::Result,
+                (1, false) => Kind::Report,
+                _ => Kind::Claim,
+            };
+            Act::Commit(at(&run), kind, mails.send((kind, None, None), txn))
+        }
         Effect::Prepare(run, _) => Act::Prepare(at(&run)),
         Effect::Start(run, _) => Act::Start(at(&run)),
         Effect::Stop(run, _) => Act::Stop(at(&run)),
         Effect::Kill(run) => Act::Kill(at(&run)),
         Effect::Reap(run) => Act::Reap(at(&run)),
         Effect::Fence(at) => Act::Fence(u8::try_from(at / SPAN).expect("few spans")),
-    })
+    }
 }

@@ -1,9 +1,11 @@
 //! A transaction arrives at the store: what it changes, and what it must not.
 
 use mason_core::record::Mark;
+use mason_core::txn::Compare;
 
 use crate::mail::{Kind, Mail};
-use crate::state::State;
+use crate::mutant::Mutant;
+use crate::state::{Budget, State};
 use crate::store::{KeyOf, Res, Value};
 use crate::world::{Broken, World};
 
@@ -12,7 +14,15 @@ impl World {
     pub(crate) fn execute(&mut self, state: &mut State, id: u16) -> Result<bool, Broken> {
         let mail = self.mails.read(id);
         let node_of = state.node_of();
-        if !mail.when.iter().all(|when| state.store.holds(when, node_of)) {
+        let no_gate = self.config.mutant == Some(Mutant::NoGate);
+        let holds = |when: &(KeyOf, Compare)| match when.0 {
+            // It names no life, but has one.
+            KeyOf::Alive(node) if no_gate && mail.kind == Kind::Claim => {
+                state.store.alive[node].there
+            }
+            _ => state.store.holds(when, node_of),
+        };
+        if !mail.when.iter().all(holds) {
             return Ok(false);
         }
         self.judge(state, mail)?;
@@ -42,6 +52,11 @@ impl World {
                 (KeyOf::Task(task), Some(Value::Bound(..))) if store.is_marked(task) => {
                     return Err("promise 2: a task that has its outcome has another run");
                 }
+                (KeyOf::Task(task), Some(Value::Bound(..)))
+                    if store.tasks[task].version >= self.versions_max() =>
+                {
+                    return Err("effort: a task is bound more often than faults can explain");
+                }
                 (KeyOf::Marks, Some(Value::Marks(marks))) => {
                     for (task, &mark) in marks.iter().enumerate() {
                         let old = store.marks[task];
@@ -57,6 +72,13 @@ impl World {
             }
         }
         if mail.kind == Kind::Done { self.judge_done(state, mail) } else { Ok(()) }
+    }
+
+    /// A task's key changes twice an attempt. Each fault costs two attempts at most: that which
+    /// it hits, and one that was bound to a node which nobody knew to be cut off.
+    fn versions_max(&self) -> u8 {
+        let Budget { faults, stops, .. } = self.config.budget;
+        2 * (self.config.attempts + stops + 2 * faults)
     }
 
     /// What is noted must be what the result says.

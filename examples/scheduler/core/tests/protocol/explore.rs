@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::quick::{Quick, print_of};
 use crate::state::State;
 use crate::world::{Broken, Config, Step, World};
 
@@ -29,9 +30,9 @@ struct Met {
 pub(crate) fn explore(config: Config, states_max: usize) -> Report {
     let mut world = World::new(config);
     let first = world.first();
-    let mut index: HashMap<State, u32> = HashMap::new();
+    let mut index: HashMap<u64, u32, Quick> = HashMap::default();
     let mut all = vec![Met { state: first, parent: 0, by: None, depth: 0 }];
-    index.insert(first, 0);
+    index.insert(print_of(&first), 0);
     // From whom a state can be reached without a fault.
     let mut edges: Vec<(u32, u32)> = Vec::new();
     let mut report =
@@ -53,7 +54,7 @@ pub(crate) fn explore(config: Config, states_max: usize) -> Report {
                     break;
                 }
                 Ok(next) => {
-                    let to = *index.entry(next).or_insert_with(|| {
+                    let to = *index.entry(print_of(&next)).or_insert_with(|| {
                         let by = Some(step);
                         all.push(Met { state: next, parent: at as u32, by, depth: depth + 1 });
                         (all.len() - 1) as u32

@@ -6,13 +6,12 @@
 //! to launch, to end, to reap, and every way from and to the store.
 
 use mason_core::spec::Concurrency;
-use mason_core::txn::{Compare, Txn};
 
 use crate::agents::{Act, End, Folder, Heard, Input, Noted, Remains};
 use crate::mail::Kind;
 use crate::mutant::{Forgets, Mutant};
 use crate::state::{Commit, Machine, State};
-use crate::store::{RUNS, base};
+use crate::store::RUNS;
 use crate::world::{Broken, Step, World};
 
 impl World {
@@ -82,9 +81,11 @@ impl World {
             steps.push((Step::Launch(n, r), false));
         }
         if machine.alive & 1 << r != 0 {
-            steps.push((Step::Exit(n, r, End::Well), false));
+            // Nobody may rely on a run ending by itself after it was superseded.
+            let is_luck = !state.store.runs[r].there;
+            steps.push((Step::Exit(n, r, End::Well), is_luck));
             if self.config.failures {
-                steps.push((Step::Exit(n, r, End::Badly), false));
+                steps.push((Step::Exit(n, r, End::Badly), is_luck));
             }
             if faults && machine.folders[r] == Folder::Answers {
                 steps.push((Step::CrashKeeper(n, r), true));
@@ -109,6 +110,9 @@ impl World {
                 let Commit::Sent(id) = state.machines[n].commits[r] else { panic!("it was sent") };
                 let done = self.execute(state, id)?;
                 state.machines[n].commits[r] = Commit::Answered(id, done);
+                if !self.config.chatty && self.mails.read(id).kind == Kind::Result {
+                    self.run_machine(state, Step::Answer(n, r))?;
+                }
             }
             Step::Answer(n, r) => {
                 let was = std::mem::take(&mut state.machines[n].commits[r]);
@@ -245,6 +249,8 @@ impl World {
         machine.folders[r] = Folder::Answers;
         machine.alive |= 1 << r;
         state.slots[r].starts += 1;
+        // Before its agent hears of it, and perhaps thinks better of it.
+        self.check(state)?;
         self.tell(state, n, Input::Started(r as u8))
     }
 
@@ -337,16 +343,17 @@ impl World {
     /// Tells an agent something, and does what it wants done.
     fn tell(&mut self, state: &mut State, n: usize, input: Input) -> Result<(), Broken> {
         let machine = &mut state.machines[n];
-        let (agent, acts) = self.agents.tell(machine.agent, n, machine.span, input);
+        let at = (n, machine.span);
+        let (agent, acts) = self.agents.tell(machine.agent, at, input, &mut self.mails);
         machine.agent = agent;
-        for act in acts {
+        for &act in &*acts {
             self.act(state, n, act)?;
         }
         Ok(())
     }
 
     fn act(&mut self, state: &mut State, n: usize, act: Act) -> Result<(), Broken> {
-        let missed = self.is(Mutant::MissedKill);
+        let missed = self.is(Mutant::MissedKill) || self.is(Mutant::NewestFence);
         let machine = &mut state.machines[n];
         match act {
             Act::Note(run) => {
@@ -354,7 +361,7 @@ impl World {
                 self.tell(state, n, Input::Journaled(run))?;
             }
             Act::Forget(run) => machine.notes[usize::from(run)] = Noted::No,
-            Act::Commit(run, txn) => self.commit(state, (n, run), txn)?,
+            Act::Commit(run, kind, id) => self.commit(state, (n, run), (kind, id))?,
             Act::Prepare(run) => machine.preparing |= 1 << run,
             Act::Start(run) => machine.starting[usize::from(run)] = machine.span,
             // It may end at any time; that it was told to shows nothing new.
@@ -377,6 +384,9 @@ impl World {
                 machine.ended[at] = End::None;
                 machine.folders[at] = Folder::None;
                 machine.reaped |= 1 << run;
+                if !self.config.chatty {
+                    self.run_container(state, Step::Reaped(n, at))?;
+                }
             }
             Act::Fence(span) => machine.told = span,
         }
@@ -387,25 +397,14 @@ impl World {
         &mut self,
         state: &mut State,
         (n, run): (usize, u8),
-        mut txn: Txn,
+        (kind, id): (Kind, u16),
     ) -> Result<(), Broken> {
-        let kind = match (txn.when.len(), txn.then[0].key().contains("/result/")) {
-            (_, true) => Kind::Result,
-            (1, false) => Kind::Report,
-            _ => Kind::Claim,
-        };
-        if kind == Kind::Claim && self.is(Mutant::NoGate) {
-            let made = base::ALIVE + i64::from(state.machines[n].lease);
-            txn.when[1] = Compare::Made(txn.when[1].key().to_owned(), made);
-        }
-        let id = self.mails.send(&self.keys, (kind, None, None), txn, self.config.mutant);
         if kind == Kind::Report && !self.config.chatty {
             let done = self.execute(state, id)?;
             return self.tell(state, n, Input::Outcome(run, Some(done)));
         }
-        let commit = &mut state.machines[n].commits[usize::from(run)];
         // An answer to what was asked about an earlier life of this run here is not waited for.
-        *commit = Commit::Sent(id);
+        state.machines[n].commits[usize::from(run)] = Commit::Sent(id);
         Ok(())
     }
 }

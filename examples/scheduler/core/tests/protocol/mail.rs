@@ -40,26 +40,32 @@ pub(crate) struct Mail {
 }
 
 /// All that were ever sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mails {
+    keys: Keys,
+    mutant: Option<Mutant>,
     all: Vec<Mail>,
     index: HashMap<(Kind, Txn), u16>,
 }
 
 impl Mails {
+    /// None yet. They are made weaker first, if that is what the mutant is.
+    pub(crate) fn new(mutant: Option<Mutant>) -> Mails {
+        Mails { keys: Keys::default(), mutant, all: Vec::new(), index: HashMap::new() }
+    }
+
     pub(crate) fn read(&self, id: u16) -> &Mail {
         &self.all[usize::from(id) - 1]
     }
 
-    /// The number of a transaction. It is made weaker first, if that is what the mutant is.
+    /// The number of a transaction.
     pub(crate) fn send(
         &mut self,
-        keys: &Keys,
         (kind, office, task): (Kind, Option<(usize, u8)>, Option<usize>),
         mut txn: Txn,
-        mutant: Option<Mutant>,
     ) -> u16 {
-        if let Some(mutant) = mutant {
+        let keys = &self.keys;
+        if let Some(mutant) = self.mutant {
             mutant.weaken(kind, keys, &mut txn);
         }
         let next = u16::try_from(self.all.len() + 1).expect("few transactions differ");

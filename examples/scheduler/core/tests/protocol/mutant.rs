@@ -9,6 +9,8 @@ use crate::mail::Kind;
 /// One thing that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mutant {
+    /// Nothing: what is asked of the rest of the row is weaker.
+    None,
     /// A transaction without one of its comparisons.
     Drop(Kind, Of),
     /// A transaction without two of them.

@@ -10,10 +10,23 @@ use mason_core::protocol::{self, Bind, Bound, Next, Office};
 use mason_core::record::{Mark, MarksRecord, Reason, ResultRecord, TaskWait};
 
 use crate::mail::Kind;
-use crate::names::{exit, job, node, run, run_record, task, task_record};
+use crate::names::{exit, node, run, run_record, task, task_record};
 use crate::state::{Slot, State};
-use crate::store::{NODES, RUNS, Res, SERVERS, TASKS, base};
+use crate::store::{NODES, RUNS, Res, SERVERS, TASKS, TaskKey, base};
 use crate::world::{Step, World};
+
+/// All that a leader's transaction is made of: what it does, by which office, and its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sending {
+    step: Step,
+    office: (usize, u8),
+    task: TaskKey,
+    slot: usize,
+    node: u8,
+    marks: ([u8; TASKS], u8),
+    buried: u8,
+    result: Res,
+}
 
 impl World {
     pub(crate) fn leader_steps(&self, state: &State, steps: &mut Vec<(Step, bool)>) {
@@ -50,7 +63,8 @@ impl World {
         let is_first = state.slots.iter().all(|slot| !slot.used)
             && store.tasks.iter().all(|task| task.version == 0);
         for node in 0..if is_first { 1 } else { NODES } {
-            if store.alive[node].there || self.config.sloppy {
+            let is_buried = store.buried[node] % 2 == 1;
+            if !is_buried && (store.alive[node].there || self.config.sloppy) {
                 steps.push((Step::Bind(task, node), false));
             }
         }
@@ -102,13 +116,13 @@ impl World {
                 state.store.marks_version = 0;
                 state.left.removals -= 1;
             }
-            Step::Bind(task, node) => self.send_bind(state, task, node),
+            Step::Bind(task, node) => self.send_bind(state, step, (task, node)),
             Step::Wish(task) => {
                 state.left.stops -= 1;
                 self.send_about(state, step, task);
             }
             Step::Lost(task) | Step::Buried(task) | Step::Done(task) | Step::DoneBlindly(task) => {
-                self.send_about(state, step, task)
+                self.send_about(state, step, task);
             }
             other => panic!("{other:?} is no server's step"),
         }
@@ -121,10 +135,31 @@ impl World {
         (Office { key, made: base::LEAD + i64::from(made) }, (server, made))
     }
 
-    fn send_bind(&mut self, state: &mut State, at: usize, to: usize) {
+    /// The number of what a leader sends, if it has sent the like before.
+    fn sending(&self, state: &State, step: Step, (at, slot): (usize, usize)) -> Sending {
+        let server = state.store.leader().expect("who sends leads");
+        let node = state.slots[slot].node;
+        Sending {
+            step,
+            office: (server, state.store.lead[server]),
+            task: state.store.tasks[at],
+            slot,
+            node,
+            marks: (state.store.marks, state.store.marks_version),
+            buried: state.store.buried[usize::from(node)],
+            result: state.store.results[slot],
+        }
+    }
+
+    fn send_bind(&mut self, state: &mut State, step: Step, (at, to): (usize, usize)) {
         let (office, who) = self.office(state);
         let slot = state.slots.iter().position(|slot| !slot.used).expect("a slot is free");
         state.slots[slot] = Slot { used: true, task: at as u8, node: to as u8, starts: 0 };
+        let sending = self.sending(state, step, (at, slot));
+        if let Some(&id) = self.sent.get(&sending) {
+            assert!(state.mail(id), "there was room");
+            return;
+        }
         let key = state.store.tasks[at];
         let wait = TaskWait::Bound { node: node(to), run: run(slot) };
         let bind = Bind {
@@ -137,8 +172,8 @@ impl World {
             record: run_record(at, false, self.config.concurrency),
         };
         let txn = protocol::bind(&self.keys, &office, &bind);
-        let about = (Kind::Bind, Some(who), Some(at));
-        let id = self.mails.send(&self.keys, about, txn, self.config.mutant);
+        let id = self.mails.send((Kind::Bind, Some(who), Some(at)), txn);
+        self.sent.insert(sending, id);
         assert!(state.mail(id), "there was room");
     }
 
@@ -149,8 +184,23 @@ impl World {
 
     /// Sends something about the run that a task is bound to.
     fn send_about(&mut self, state: &mut State, step: Step, at: usize) {
-        let (office, who) = self.office(state);
         let slot = usize::from(state.store.tasks[at].run.expect("it is bound"));
+        let sending = self.sending(state, step, (at, slot));
+        let id = match self.sent.get(&sending) {
+            Some(&id) => id,
+            None => {
+                let id = self.write_about(state, step, (at, slot));
+                self.sent.insert(sending, id);
+                id
+            }
+        };
+        if !state.mails.contains(&id) {
+            assert!(state.mail(id), "there was room");
+        }
+    }
+
+    fn write_about(&mut self, state: &State, step: Step, (at, slot): (usize, usize)) -> u16 {
+        let (office, who) = self.office(state);
         let place = usize::from(state.slots[slot].node);
         let bound = Bound {
             task: task(at),
@@ -182,11 +232,7 @@ impl World {
                 (Kind::Done, protocol::done(keys, office, &bound, base::RESULT + 99, &next))
             }
         };
-        let id = self.mails.send(&self.keys, (kind, Some(who), Some(at)), txn, self.config.mutant);
-        if state.mails.contains(&id) {
-            return;
-        }
-        assert!(state.mail(id), "there was room");
+        self.mails.send((kind, Some(who), Some(at)), txn)
     }
 
     /// What a result means, by the leader's view of the task and the marks.

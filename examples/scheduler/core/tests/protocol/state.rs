@@ -1,7 +1,7 @@
 //! A state: the store, the machines, what is under way between them, and what was counted.
 
 use crate::agents::{End, Folder, Noted};
-use crate::store::{NODES, RUNS, Store, TASKS};
+use crate::store::{NODES, RUNS, Res, Store, TASKS};
 
 /// Transactions under way of leaders, and of agents that do not wait for them any more.
 pub(crate) const MAILS: usize = 4;
@@ -76,6 +76,13 @@ impl Machine {
         Some((code / 3, code % 3))
     }
 
+    /// The run whose key is gone by the next change. It is no news to an agent that has no such
+    /// run.
+    pub(crate) fn next_is_gone(&self) -> Option<u8> {
+        let code = self.watch[0].checked_sub(1)?;
+        (code % 3 == 0).then_some(code / 3)
+    }
+
     /// The runs that it knows of, besides its agent.
     fn runs(&self) -> u8 {
         let mut all = self.alive | self.preparing | self.reaped;
@@ -146,7 +153,7 @@ impl State {
         for run in 0..RUNS {
             let known = self.store.runs[run].there
                 || self.store.seen[run]
-                || self.store.results[run] != crate::store::Res::None;
+                || self.store.results[run] != Res::None;
             all |= u8::from(known) << run;
         }
         for run in self.store.tasks.iter().filter_map(|task| task.run) {

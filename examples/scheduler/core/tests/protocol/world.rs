@@ -1,11 +1,15 @@
 //! What can happen next, and what is then.
 
+use std::collections::HashMap;
+
 use mason_core::keys::Keys;
 use mason_core::spec::Concurrency;
 
 use crate::agents::{Agents, End};
 use crate::mail::Mails;
 use crate::mutant::Mutant;
+use crate::quick::Quick;
+use crate::servers::Sending;
 use crate::state::{Budget, Commit, Slot, State};
 use crate::store::{NODES, RUNS, Res, SERVERS};
 
@@ -67,7 +71,8 @@ pub(crate) struct Config {
     pub(crate) sloppy: bool,
     /// A leader sends a second bind of a task while the first may still arrive.
     pub(crate) eager: bool,
-    /// Reports of progress travel as everything else does; otherwise they arrive at once.
+    /// Reports of progress travel as everything else does, and so do answers about results, and
+    /// the word that a run is reaped; otherwise they arrive at once.
     pub(crate) chatty: bool,
     /// Containers can fail.
     pub(crate) failures: bool,
@@ -84,12 +89,15 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) mails: Mails,
     pub(crate) agents: Agents,
+    /// What leaders sent, by all that it was made of.
+    pub(crate) sent: HashMap<Sending, u16, Quick>,
 }
 
 impl World {
     pub(crate) fn new(config: Config) -> World {
         let agents = Agents::new(config.concurrency);
-        World { keys: Keys::default(), config, mails: Mails::default(), agents }
+        let mails = Mails::new(config.mutant);
+        World { keys: Keys::default(), config, mails, agents, sent: HashMap::default() }
     }
 
     /// Both servers are candidates, both agents are registered, the job was made.
@@ -143,6 +151,12 @@ impl World {
             }
             other => self.run_machine(&mut state, other)?,
         }
+        for machine in &mut state.machines {
+            let known = self.agents.runs(machine.agent);
+            while machine.next_is_gone().is_some_and(|run| known & 1 << run == 0) {
+                machine.pop();
+            }
+        }
         self.forget_runs(&mut state);
         self.check(&state)?;
         Ok(state)
@@ -175,7 +189,7 @@ impl World {
     }
 
     /// What must hold in every state.
-    fn check(&self, state: &State) -> Result<(), Broken> {
+    pub(crate) fn check(&self, state: &State) -> Result<(), Broken> {
         let store = &state.store;
         for run in 0..RUNS {
             let there = store.runs[run].there;
