@@ -52,6 +52,7 @@ use crate::types::{JobKey, Ms, NodeId, Revision, RunId, UnixMs};
 
 pub use flights::FlightId;
 use flights::{Flight, Flights};
+pub use jobs::spec_hash;
 use memory::Memory;
 use places::Places;
 

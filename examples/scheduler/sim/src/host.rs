@@ -6,7 +6,7 @@ use mason_core::leader::Outcome;
 use mason_core::protocol::fence;
 use mason_core::record::{self, AliveRecord, Reason, RunRecord};
 use mason_core::txn::{Compare, Op, Txn};
-use mason_core::types::{NodeId, Revision, RunId};
+use mason_core::types::{NodeId, Revision, RunId, SpecHash};
 
 use crate::caller::{Caller, Out};
 use crate::machine::exit;
@@ -501,6 +501,11 @@ fn registration(disk: &Disk, lease: i64, changed: Option<Revision>) -> Txn {
     }
 }
 
+/// Some versions of services are bad: they end at once, whoever starts them.
+pub fn is_bad(spec: &SpecHash) -> bool {
+    matches!(spec.as_str().as_bytes().first(), Some(b'0' | b'1'))
+}
+
 fn fate(record: &RunRecord, out: &mut Out<'_>) -> Fate {
     let rng = out.rng();
     let lasts = match rng.below(10) {
@@ -509,10 +514,9 @@ fn fate(record: &RunRecord, out: &mut Out<'_>) -> Fate {
         _ => rng.range(1..2_000),
     };
     if record.task.job.name.starts_with("service") {
-        // Some versions are bad: they end at once, whoever starts them.
-        let lasts = match record.spec.as_str().as_bytes().first() {
-            Some(b'0' | b'1') => Some(rng.range(1..100)),
-            _ => (rng.below(6) == 0).then(|| rng.range(1_000..60_000)),
+        let lasts = match is_bad(&record.spec) {
+            true => Some(rng.range(1..100)),
+            false => (rng.below(6) == 0).then(|| rng.range(1_000..60_000)),
         };
         return Fate { lasts, code: 1, obeys: rng.range(1..8_000) };
     }

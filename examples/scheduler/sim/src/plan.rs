@@ -7,6 +7,7 @@ use drystone_sim::{
 };
 use mason_core::control::service::ServiceProgress;
 use mason_core::keys::{Key, Keys};
+use mason_core::leader::spec_hash;
 use mason_core::mirror::Mirror;
 use mason_core::record::{self, JobRecord, NodeRecord, Progress, TaskWait};
 use mason_core::spec::{self, Concurrency, Resources, Task, Work};
@@ -250,6 +251,10 @@ fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
             later(at, Txn { when, then: vec![put(generation, Work::Service(service.clone()))] });
         }
         service.suspend = false;
+        // The last version is a good one; what becomes of a service that has none is anyone's guess.
+        while crate::host::is_bad(&spec_hash(&service.task)) {
+            service.task.args = vec![format!("version {}", rng.below(1000))];
+        }
         let when = vec![Compare::Present(path.clone())];
         later(plan.trouble, Txn { when, then: vec![put(9, Work::Service(service.clone()))] });
         wishes.push(key);

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use super::local::Stage;
 use super::{Agent, Now};
 use crate::record::{Exit, Reason};
-use crate::types::RunId;
+use crate::types::{Ms, RunId};
 
 /// A line of the agent's journal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

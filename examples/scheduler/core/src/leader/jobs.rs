@@ -26,7 +26,7 @@ use crate::txn::{Compare, Txn};
 use crate::types::{JobKey, SpecHash, UnixMs};
 
 /// The name of a template: the hash of its bytes.
-pub(super) fn spec_hash(task: &spec::Task) -> SpecHash {
+pub fn spec_hash(task: &spec::Task) -> SpecHash {
     hex_hash(&record::encode(task)).into()
 }
 

@@ -236,7 +236,8 @@ impl Agents {
             found.extend(keeper.map(|keeper| Found { run: run(it), keeper }));
             claimed.extend((remains.claimed & 1 << it != 0).then(|| run(it)));
         }
-        agent.recover(&notes, found, &claimed, now);
+        // The page of the fence is told anew with the registration, before it decides anything.
+        agent.recover(&notes, found, (&claimed, 0), now);
         self.list(agent, at, &remains.list);
     }
 

@@ -90,6 +90,8 @@ fn mounts(task: &Task) -> Out {
                 put(&mut out, "emptyDir", Out::Map(inner));
             }
             MountSource::Host { path } => put(&mut out, "host", Out::text(path)),
+            // Of a workflow's script: controllers make it, and no manifest can.
+            MountSource::Text { text } => put(&mut out, "text", Out::text(text)),
             MountSource::Config { name, items, optional }
             | MountSource::Secret { name, items, optional } => {
                 let secret = matches!(mount.source, MountSource::Secret { .. });
