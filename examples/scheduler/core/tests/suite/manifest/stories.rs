@@ -26,11 +26,12 @@ fn play(command: &Command) -> String {
         "text" => command.input().join("\n"),
         _ => command.refuse("no such command"),
     };
-    let objects = match read(&text, &Options { lenient }) {
+    let options = Options { lenient };
+    let objects = match read(&text, &options) {
         Ok(objects) => objects,
         Err(problems) => return problems.to_string(),
     };
-    objects.iter().for_each(check_show);
+    objects.iter().for_each(|object| check_show(object, &options));
     match command.name() {
         "show" => objects.iter().map(show).collect::<Vec<_>>().join("---\n"),
         _ => objects.iter().map(told).collect(),
