@@ -197,7 +197,8 @@ fn trees(text: &str, report: &Report) -> Vec<(usize, tree::Node)> {
     if !start[1..].trim_start().starts_with('"') || start.contains("\n---") {
         return yaml::documents(text, report);
     }
-    let line = u32::try_from(error.line()).unwrap_or(0);
+    let above = text[..text.len() - start.len()].matches('\n').count();
+    let line = u32::try_from(above + error.line()).unwrap_or(0);
     report.bad(line, &Path::default(), format!("is no JSON: {error}"));
     Vec::new()
 }

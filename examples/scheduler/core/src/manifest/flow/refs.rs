@@ -26,8 +26,10 @@ pub(super) fn check(
     names: &BTreeMap<&str, &Template>,
     results: &mut BTreeSet<String>,
 ) {
-    let index: BTreeMap<&str, usize> =
-        place.nodes.iter().enumerate().map(|(at, (_, node, _))| (&*node.name, at)).collect();
+    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, (_, node, _)) in place.nodes.iter().enumerate() {
+        index.entry(&node.name).or_insert(at);
+    }
     let waits = place.nodes.iter().map(|(_, node, _)| {
         let depends = node.depends.as_deref().and_then(|text| Depends::parse(text).ok());
         let names = depends.map(|depends| depends.names().to_vec()).unwrap_or_default();

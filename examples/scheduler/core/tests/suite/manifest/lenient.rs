@@ -27,3 +27,32 @@ fn good_manifests_are_read_alike() {
         assert!(strict == lenient, "{name}");
     }
 }
+
+/// Without a template a node is nothing, and a template without a body would wait for ever: to go
+/// on without those is not what leniency is for.
+#[test]
+fn what_carries_the_rest_is_not_ignored() {
+    let workflow = |templates: &str| {
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: a}}\n\
+             spec: {{entrypoint: m, templates: [{templates}]}}\n"
+        )
+    };
+    let task = "{name: t, container: {image: x}}";
+    let lenient = |text: &str| read(text, &Options { lenient: true });
+    lenient(&workflow(&format!("{{name: m, steps: [[{{name: a, template: t}}]]}}, {task}")))
+        .unwrap();
+    for (template, path) in [
+        (
+            "{name: m, steps: [[{name: a, templateRef: {name: x, template: y}}]]}",
+            "steps[0][0].template",
+        ),
+        ("{name: m, resource: {action: create}}", "templates[0]"),
+        ("{name: m, http: {url: x}}", "templates[0]"),
+    ] {
+        let problems = lenient(&workflow(&format!("{template}, {task}"))).unwrap_err().to_string();
+        assert!(problems.contains(path), "{path} is not in {problems}");
+    }
+    assert!(lenient("{kind: Queue, name: a}").is_err(), "an object is no field");
+    assert!(lenient("{apiVersion: v1, kind: Service, metadata: {name: a}}").is_err());
+}
