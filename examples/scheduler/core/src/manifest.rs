@@ -21,10 +21,10 @@
 //! forget one. A mistake is noted and reading goes on (`problem`).
 //!
 //! # Promises
-//! - Nothing of a manifest is dropped in silence: it is in the object, or in [`Problems`], or in
-//!   [`Object::warnings`].
+//! - Nothing of a manifest is dropped in silence, but for comments and descriptions: it is in the
+//!   object, or in [`Problems`], or in [`Object::warnings`].
 //! - Text without `apiVersion` is mason's own dialect; Kubernetes' and Argo's are known by theirs,
-//!   and their defaults are those that their users know. `docs` of the modules say where not.
+//!   and their defaults are those that their users know; their modules say where they are not.
 //! - [`read()`] of what [`show()`] prints is the same work.
 //! - Time and memory are bounded by [`TEXT_BYTES_MAX`] and the limits beside it.
 //! - No message holds the value of a secret, nor any line of the text as it is.
@@ -170,37 +170,54 @@ pub fn read(text: &str, options: &Options) -> Result<Vec<Object>, Problems> {
         report.finish()?;
         return Ok(Vec::new());
     }
-    let mut objects = Vec::new();
+    let mut objects = Objects::default();
     for (document, node) in trees(text, &report) {
         report.enter(document);
         object(&Field { node: &node, path: Path::default(), report: &report }, &mut objects);
     }
-    report.finish().map(|()| objects)
+    report.finish().map(|()| objects.list)
 }
 
 fn trees(text: &str, report: &Report) -> Vec<(usize, tree::Node)> {
     let start = text.trim_start_matches('\u{feff}').trim_start();
-    if start.starts_with(['{', '[']) {
-        match json::documents(start) {
-            Ok(found) => return found,
-            // `{"` begins JSON and nothing that people write as YAML.
-            Err(error) if start[1..].trim_start().starts_with('"') && !start.contains("\n---") => {
-                let line = u32::try_from(error.line()).unwrap_or(0);
-                report.bad(line, &Path::default(), format!("is no JSON: {error}"));
-                return Vec::new();
-            }
-            Err(_) => {}
-        }
+    if !start.starts_with(['{', '[']) {
+        return yaml::documents(text, report);
     }
-    yaml::documents(text, report)
+    let error = match json::documents(start) {
+        Ok(found) => return found,
+        Err(error) => error,
+    };
+    // YAML has brackets, too, and no bounds on its numbers: there a field can be named that has one
+    // too large. If it is neither, `{"` begins JSON and nothing that people write as YAML.
+    let scratch = Report::new(false);
+    let found = yaml::documents(text, &scratch);
+    if scratch.count() == 0 {
+        return found;
+    }
+    if !start[1..].trim_start().starts_with('"') || start.contains("\n---") {
+        return yaml::documents(text, report);
+    }
+    let above = text[..text.len() - start.len()].matches('\n').count();
+    let line = u32::try_from(above + error.line()).unwrap_or(0);
+    report.bad(line, &Path::default(), format!("is no JSON: {error}"));
+    Vec::new()
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Objects {
+    list: Vec<Object>,
+    /// The kind of each, by what names it.
+    names: BTreeMap<(&'static str, Option<String>, String), &'static str>,
 }
 
 /// Reads one document, which is one object, or many in a `List`.
-fn object(field: &Field<'_>, objects: &mut Vec<Object>) {
+fn object(field: &Field<'_>, objects: &mut Objects) {
     if !field.is_map() {
         field.bad(format!("must be a map with a `kind`, not {}", field.found()));
         return;
     }
+    let known = objects.list.len();
     field.map(|map| {
         let before = field.report.count();
         let version = map.get("apiVersion").map(|version| version.text().unwrap_or_default());
@@ -222,29 +239,29 @@ fn object(field: &Field<'_>, objects: &mut Vec<Object>) {
         };
         let Some((header, body)) = read else { return };
         let Header { namespace, name: Some(name), labels } = header else { return };
-        let warnings = field.report.take_warnings();
-        let object = Object { namespace, name, labels, body, warnings };
+        let object = Object { namespace, name, labels, body, warnings: Vec::new() };
         if before == field.report.count() {
             check(map, &object, objects);
         }
-        objects.push(object);
+        objects.list.push(object);
     });
+    // Only now the cursor has said what nobody asked for.
+    if objects.list.len() > known
+        && let Some(object) = objects.list.last_mut()
+    {
+        object.warnings.extend(field.report.take_warnings());
+    }
 }
 
 /// What can be said of an object as a whole only.
-fn check(map: &Map<'_>, object: &Object, others: &[Object]) {
-    let family = |body: &Body| match body {
-        Body::Work(_) => "work",
-        other => other.kind(),
-    };
-    let twin = |other: &&Object| {
-        other.name == object.name
-            && other.namespace == object.namespace
-            && family(&other.body) == family(&object.body)
-    };
-    if let (Name::Given(name), Some(twin)) = (&object.name, others.iter().rev().find(twin)) {
-        let kind = twin.body.kind();
-        map.field().bad(format!("is called {name} as a {kind} before it; leave or rename one"));
+fn check(map: &Map<'_>, object: &Object, objects: &mut Objects) {
+    let kind = object.body.kind();
+    if let Name::Given(name) = &object.name {
+        let family = if matches!(object.body, Body::Work(_)) { "work" } else { kind };
+        let key = (family, object.namespace.clone(), name.clone());
+        if let Some(twin) = objects.names.insert(key, kind) {
+            map.field().bad(format!("is called {name} as a {twin} before it; rename one"));
+        }
     }
     let bytes = match &object.body {
         Body::Work(work) => encode(work).len(),

@@ -14,7 +14,7 @@ mod template;
 
 use super::cursor::{Field, Map};
 use super::flow::{self, Shape};
-use super::kube::{Volumes, header, history, node_placement, overlap};
+use super::kube::{Defaults, Volumes, header, history, node_placement, overlap};
 use super::problem::shown;
 use super::{Body, Header, rules};
 use crate::spec::{Catchup, Cron, CronWork, Template, Ttl, Work, Workflow};
@@ -52,11 +52,11 @@ pub(super) fn object(map: &Map<'_>, kind: &str) -> Option<(Header, Body)> {
 /// The `spec` of a workflow.
 fn workflow(map: &Map<'_>) -> Workflow {
     accepted(map);
-    let volumes = Volumes::read(map);
+    let (volumes, defaults) = (Volumes::read(map), Defaults::of_pod(map));
     let fields = map.need("templates").map(|field| field.list()).unwrap_or_default();
     let templates: Vec<Template> = fields
         .iter()
-        .filter_map(|field| field.map(|map| template::template(map, &volumes)))
+        .filter_map(|field| field.map(|map| template::template(map, &volumes, &defaults)))
         .collect();
     let arguments = map.get("arguments").and_then(|field| field.map(node::arguments));
     let mut workflow = Workflow {

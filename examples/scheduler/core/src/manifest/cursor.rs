@@ -342,9 +342,10 @@ impl<'a> Map<'a> {
         found
     }
 
-    /// The path of a key, whether it is there or not.
+    /// The value of a key, there or not, is wrong.
     pub(super) fn bad_at(&self, key: &str, message: &str) {
-        self.field.report.bad(self.field.node.line, &self.field.path.key(key), message);
+        let line = self.field.peek(key).map_or(self.field.node.line, |field| field.node.line);
+        self.field.report.bad(line, &self.field.path.key(key), message);
     }
 
     /// Every key: for maps whose keys are the user's.
@@ -365,8 +366,8 @@ impl<'a> Map<'a> {
     /// Keys that are accepted and do nothing here.
     pub(super) fn no_effect(&self, keys: &[&'static str], why: &str) {
         for &key in keys {
-            let empty = |field: &Field<'_>| matches!(&field.node.value, Value::Map(entries) if entries.is_empty());
-            if let Some(field) = self.get(key).filter(|field| !empty(field)) {
+            // `status: {}` is what generators write when they mean nothing.
+            if let Some(field) = self.get(key).filter(|field| !field.node.is_empty_map()) {
                 field.warn(&format!("is accepted and has no effect: {why}"));
             }
         }
@@ -380,7 +381,10 @@ impl<'a> Map<'a> {
         let asked = self.asked.borrow();
         for ((key, node), seen) in self.entries.iter().zip(self.seen.borrow().iter()) {
             if !seen {
-                let guess = guess(key, asked.iter().copied());
+                let guess = match self.field.report.is_full() {
+                    true => String::new(),
+                    false => guess(key, asked.iter().copied()),
+                };
                 self.child(key, node).unsupported(format!("is no field that is known here{guess}"));
             }
         }

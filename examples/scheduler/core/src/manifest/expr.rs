@@ -149,7 +149,7 @@ mod tests {
             "zone in (a,b)",
             "zone not in (a,b)",
             "cores>4",
-            "cores<-4",
+            "cores<4",
             "a.b/c_d=",
             "x in (,b)",
         ] {

@@ -34,15 +34,20 @@ const NODES_MAX: usize = 2000;
 /// What is kept of the output of a task whose result somebody asks for.
 const RESULT_BYTES: u32 = 16 << 10;
 
-/// The name of a step, or of a node of a graph.
+/// The name of a step, a node of a graph, a parameter or an output.
 pub(super) fn node_name(field: &Field<'_>) -> Option<String> {
     let name = field.text()?;
+    checked_name(&name, field).then_some(name)
+}
+
+/// Whether a key may be such a name. If not, it is reported at `field`.
+pub(super) fn checked_name(name: &str, field: &Field<'_>) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
-        field.bad(format!("{} is no name: at most 63 of a-z, A-Z, 0-9, - and _", shown(&name)));
-        return None;
+    let fits = !name.is_empty() && name.len() <= 63 && name.chars().all(plain);
+    if !fits {
+        field.bad(format!("{} is no name: at most 63 of a-z, A-Z, 0-9, - and _", shown(name)));
     }
-    Some(name)
+    fits
 }
 
 /// One template and where it stands.
@@ -61,7 +66,9 @@ pub(super) fn check(map: &Map<'_>, fields: &[Field<'_>], workflow: &mut Workflow
         return;
     }
     if fields.is_empty() {
-        map.bad_at("templates", "must have at least one template");
+        if let Some(field) = map.field().peek("templates") {
+            field.bad("must have at least one template");
+        }
         return;
     }
     let places: Vec<Place<'_, '_>> = fields
@@ -69,12 +76,10 @@ pub(super) fn check(map: &Map<'_>, fields: &[Field<'_>], workflow: &mut Workflow
         .zip(&workflow.templates)
         .map(|(field, template)| Place::new(field, template, shape))
         .collect();
-    let names: BTreeMap<&str, &Template> = workflow
-        .templates
-        .iter()
-        .filter(|template| !template.name.is_empty())
-        .map(|template| (&*template.name, template))
-        .collect();
+    let mut names: BTreeMap<&str, &Template> = BTreeMap::new();
+    for template in workflow.templates.iter().filter(|template| !template.name.is_empty()) {
+        names.entry(&template.name).or_insert(template);
+    }
     twice(places.iter().filter_map(|place| {
         place.field.peek("name").map(|field| (place.template.name.clone(), field))
     }));

@@ -1,7 +1,7 @@
 //! From JSON text to trees.
 //!
-//! Nearly all JSON is YAML, but not its escapes: an emoji that JSON writes as two halves is an error
-//! in YAML. So text that reads as JSON is read as JSON.
+//! Nearly all JSON is YAML, but not its escapes: an emoji that JSON writes as two halves is an
+//! error in YAML. So text that reads as JSON is read as JSON.
 
 use std::cell::Cell;
 use std::fmt;

@@ -137,7 +137,11 @@ pub(super) fn labels_of(map: &Map<'_>) -> BTreeMap<String, String> {
     let read = |map: &Map<'_>| {
         annotations(map);
         map.no_effect(&["name", "namespace", "creationTimestamp"], "it is that of the whole");
-        map.get("labels").map(|field| rules::labels(&field)).unwrap_or_default()
+        let Some(field) = map.get("labels") else { return BTreeMap::new() };
+        if field.peek("job").is_some() {
+            field.warn("`job` is the name of the task's job to whoever selects by it here");
+        }
+        rules::labels(&field)
     };
     map.get("metadata").and_then(|field| field.map(read)).unwrap_or_default()
 }

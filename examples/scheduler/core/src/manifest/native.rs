@@ -8,8 +8,8 @@
 //! array: 100
 //! ```
 //! What runs (image, command, env, mounts, …) lies at the top, or in `task`, or in `task.main`, as
-//! its writer likes; twice is refused. Whatever [`crate::spec`] can hold can be written down in this
-//! dialect, which is what `mason get -o yaml` prints.
+//! its writer likes; twice is refused. Whatever [`crate::spec`] can hold can be written down in
+//! this dialect, which is what `mason get -o yaml` prints.
 //!
 //! Defaults: a job is strict, packed and tried once; a service is available and spread over nodes;
 //! a cron keeps three jobs that succeeded and one that failed.

@@ -120,6 +120,11 @@ impl Report {
         std::mem::take(&mut self.warnings.borrow_mut())
     }
 
+    /// Whether what is noted now is only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= PROBLEMS_MAX || self.warnings.borrow().len() >= PROBLEMS_MAX
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.problems.borrow().len() + self.more.get()
@@ -128,8 +133,8 @@ impl Report {
     /// What was noted, if anything.
     pub(super) fn finish(self) -> Result<(), Problems> {
         let mut list = self.problems.into_inner();
-        // Checks over a whole document come after those of its fields: back into reading order.
-        list.sort_by_key(|problem| problem.document);
+        // Checks over a whole come after those of its parts: back into reading order.
+        list.sort_by_key(|problem| (problem.document, problem.line));
         match list.is_empty() {
             true => Ok(()),
             false => Err(Problems { list, more: self.more.get() }),
@@ -195,18 +200,23 @@ pub(super) fn shown(text: &str) -> String {
 
 /// The one of `known` that somebody may have meant by `word`.
 pub(super) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const CHARS_MAX: usize = 40;
+    // Both bound what a text of nothing but mistakes costs.
+    const CHARS_MAX: usize = 30;
+    const KNOWN_MAX: usize = 100;
     if word.chars().count() > CHARS_MAX {
         return None;
     }
     let lower = word.to_lowercase();
     let near = |&one: &&str| {
         let distance = distance(&lower, &one.to_lowercase());
-        (distance <= 1.max(one.chars().count() / 3).min(3)).then_some(distance)
+        // One letter is not like another, nor two like two others.
+        let alike = distance * 2 < word.chars().count().max(one.chars().count());
+        (alike && distance <= 1.max(one.chars().count() / 3).min(3)).then_some(distance)
     };
     known
         .into_iter()
-        .filter(|&one| one != word)
+        .take(KNOWN_MAX)
+        .filter(|&one| one != word && one.chars().count() <= CHARS_MAX)
         .filter_map(|one| near(&one).map(|distance| (distance, one)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, one)| one)
@@ -245,7 +255,7 @@ mod tests {
         assert_eq!(meant("comand", known), Some("command"));
         assert_eq!(meant("envfrom", known), Some("envFrom"));
         assert_eq!(meant("replica", known), Some("replicas"));
-        for far in ["lifecycle", "x", "queue", &"image".repeat(100)] {
+        for far in ["lifecycle", "x", "queue", "w", &"image".repeat(100)] {
             assert_eq!(meant(far, known), None, "{far}");
         }
     }

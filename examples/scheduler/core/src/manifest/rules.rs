@@ -89,7 +89,7 @@ pub(super) fn variable(name: &str, field: &Field<'_>) {
     let plain = |letter: char| first(letter) || letter.is_ascii_digit();
     if !name.starts_with(first) || !name.chars().all(plain) || name.len() > 253 {
         field.bad(format!(
-            "{} is no name of a variable: a-z, A-Z, 0-9, -, _ and ., and does not begin with a digit",
+            "{} is no name of a variable: a-z, A-Z, 0-9, -, _ and ., and no digit first",
             shown(name)
         ));
     }

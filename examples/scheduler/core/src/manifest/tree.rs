@@ -39,6 +39,10 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if classify(text) == Scalar::Null)
     }
 
+    pub(super) fn is_empty_map(&self) -> bool {
+        matches!(&self.value, Value::Map(entries) if entries.is_empty())
+    }
+
     /// Nodes in it, itself counted.
     pub(super) fn count(&self) -> usize {
         1 + match &self.value {

@@ -1,7 +1,7 @@
 //! From YAML text to trees, document by document, with a bound on everything.
 //!
-//! The parser and its budget are serde-saphyr's; what is done here is what serde's data model has no
-//! room for: lines, the letters of scalars, and keys that come twice. A text of a megabyte may ask
+//! The parser and its budget are serde-saphyr's; what is done here is what serde's data model has
+//! no room for: lines, the letters of scalars, and keys that come twice. A text of a megabyte may ask
 //! for much more than a megabyte by aliases of aliases, so each alias is paid for by the nodes,
 //! bytes and levels of what it stands for.
 
@@ -243,20 +243,21 @@ impl<'a> Composer<'a> {
             _ => false,
         };
         if !fits {
-            self.bad_tag(line, path, tag);
+            self.bad_tag(line, path);
         }
         plain
     }
 
     fn tag_is(&self, line: u32, path: &Path, tag: Option<&Tag>, right: &str) {
-        if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(right)) {
-            self.bad_tag(line, path, tag);
+        if tag.is_some_and(|tag| tag.core_suffix() != Some(right)) {
+            self.bad_tag(line, path);
         }
     }
 
-    fn bad_tag(&self, line: u32, path: &Path, tag: &Tag) {
-        let tag = super::problem::shown(&format!("{}{}", tag.handle(), tag.suffix()));
-        self.report.bad(line, path, format!("has the tag {tag}, which is not supported here"));
+    /// The tag is not repeated: a password that begins with `!` is one, too.
+    fn bad_tag(&self, line: u32, path: &Path) {
+        let message = "has a tag that is not supported here; text that begins with ! needs quotes";
+        self.report.bad(line, path, message);
     }
 }
 

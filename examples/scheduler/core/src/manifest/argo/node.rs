@@ -16,11 +16,8 @@ pub(super) fn node(field: &Field<'_>) -> Option<Node> {
         let (when, depends) = (map.get("when").and_then(|field| field.filled()), depends(map));
         let (items, go_on) = (items(map), map.get("continueOn").and_then(|field| field.map(go_on)));
         let name = map.need("name").and_then(|field| flow::node_name(&field));
-        let elsewhere = ["templateRef", "inline"];
-        let template = match elsewhere.iter().any(|key| map.field().peek(key).is_some()) {
-            true => map.get("template"),
-            false => map.need("template"),
-        };
+        // Without one there is no node, even for those who would go without the rest.
+        let template = map.need("template");
         Some(Node {
             name: name?,
             template: template.and_then(|field| field.text())?,
@@ -85,7 +82,7 @@ fn parameters(map: &Map<'_>) -> Vec<Parameter> {
     for field in map.get("parameters").map(|field| field.list()).unwrap_or_default() {
         field.map(|map| {
             let Some(name) = map.need("name") else { return };
-            let text = name.filled().unwrap_or_default();
+            let text = flow::node_name(&name).unwrap_or_default();
             named.push((text.clone(), name));
             map.not_yet(&["valueFrom", "globalName"]);
             // For people: what it is for.
@@ -107,7 +104,7 @@ pub(super) fn outputs(map: &Map<'_>) -> Outputs {
     for field in map.get("parameters").map(|field| field.list()).unwrap_or_default() {
         field.map(|map| {
             let Some(name) = map.need("name") else { return };
-            let text = name.filled().unwrap_or_default();
+            let text = flow::node_name(&name).unwrap_or_default();
             named.push((text.clone(), name));
             map.not_yet(&["globalName"]);
             map.get("description").and_then(|field| field.text());

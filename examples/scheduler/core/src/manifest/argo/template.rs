@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::super::cursor::{Field, Map};
+use super::super::flow;
 use super::super::kube::{Defaults, Volumes, container, labels_of, node_placement, scripted};
 use super::super::rules;
 use super::{accepted, node, retry, span};
 use crate::spec::{Body, Leaf, Task, Template};
 
-pub(super) fn template(map: &Map<'_>, volumes: &Volumes<'_>) -> Template {
+pub(super) fn template(map: &Map<'_>, volumes: &Volumes<'_>, outer: &Defaults) -> Template {
     accepted(map);
     let labels = labels_of(map);
     let volumes = Volumes::within(map, volumes);
-    let name = map.need("name").and_then(|field| rules::name(&field));
+    let name = map.need("name").and_then(|field| flow::node_name(&field));
     let deadline = map.get("activeDeadlineSeconds").and_then(|field| rules::some_seconds(&field));
-    let body = body(map, &volumes, &labels, deadline);
+    let defaults = Defaults::within(map, outer);
+    let body = body(map, &volumes, &defaults, &labels, deadline);
     let inputs = map.get("inputs").and_then(|field| field.map(node::inputs));
     let outputs = map.get("outputs").and_then(|field| field.map(node::outputs));
     let mut placement = node_placement(map);
@@ -43,26 +45,23 @@ pub(super) fn template(map: &Map<'_>, volumes: &Volumes<'_>) -> Template {
 fn body(
     map: &Map<'_>,
     volumes: &Volumes<'_>,
+    defaults: &Defaults,
     labels: &BTreeMap<String, String>,
     deadline: Option<u64>,
 ) -> Body {
     let (task, script) = (map.get("container"), map.get("script"));
     let (steps, dag, wait) = (map.get("steps"), map.get("dag"), map.get("suspend"));
     map.not_yet(&["resource", "http", "plugin", "data", "containerSet"]);
-    let defaults = Defaults::of_pod(map);
-    let later = ["resource", "http", "plugin", "data", "containerSet"];
-    let none = later.iter().all(|key| map.field().peek(key).is_none());
     match [&task, &script, &steps, &dag, &wait].into_iter().flatten().count() {
         1 => {}
-        0 if none => map.field().bad("must have one of container, script, steps, dag and suspend"),
-        0 => {}
+        0 => map.field().bad("must have one of container, script, steps, dag and suspend"),
         _ => map.field().bad("must have only one of container, script, steps, dag and suspend"),
     }
     let leaf = |field: Field<'_>, scripted_too: bool| {
         let read = |map: &Map<'_>| {
             map.get("name").and_then(|field| rules::name(&field));
             let script = if scripted_too { scripted(map) } else { None };
-            let mut task = container(map, volumes, &defaults, labels);
+            let mut task = container(map, volumes, defaults, labels);
             task.timeout = deadline;
             Leaf { task, script }
         };

@@ -70,10 +70,10 @@ mod tests {
     /// Half an expression would be a node that waits for half of what it needs.
     #[test]
     fn expressions_are_taken_apart_whole() {
-        let names = |text| Depends::parse(text).map(|depends| depends.names().join(" "));
+        let names = |text: &str| Depends::parse(text).map(|depends| depends.names().join(" "));
         assert_eq!(names("a").unwrap(), "a");
         assert_eq!(names("a && (b.Failed||!c-1.Succeeded)").unwrap(), "a b c-1");
-        assert_eq!(names(&"(".repeat(100_000)).is_err(), true);
+        assert!(names(&"(".repeat(100_000)).is_err());
         let deep = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
         assert_eq!(names(&deep).unwrap(), "a");
         for text in

@@ -26,7 +26,17 @@ pub(super) fn check(
     names: &BTreeMap<&str, &Template>,
     results: &mut BTreeSet<String>,
 ) {
-    let scope = Scope { place, workflow, names };
+    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, (_, node, _)) in place.nodes.iter().enumerate() {
+        index.entry(&node.name).or_insert(at);
+    }
+    let waits = place.nodes.iter().map(|(_, node, _)| {
+        let depends = node.depends.as_deref().and_then(|text| Depends::parse(text).ok());
+        let names = depends.map(|depends| depends.names().to_vec()).unwrap_or_default();
+        names.iter().filter_map(|name| index.get(name).copied()).collect()
+    });
+    let waits = waits.collect();
+    let scope = Scope { place, workflow, names, index, waits };
     let whole = Who { node: None, before: vec![true; place.nodes.len()] };
     match &place.template.body {
         Body::Task(_) | Body::Suspend { .. } => scope.walk(&place.field, &whole, results),
@@ -46,6 +56,10 @@ struct Scope<'s, 'w, 'a> {
     place: &'s Place<'w, 'a>,
     workflow: &'s Workflow,
     names: &'s BTreeMap<&'s str, &'s Template>,
+    /// Where each node is among its siblings.
+    index: BTreeMap<&'s str, usize>,
+    /// What each node of a graph waits for.
+    waits: Vec<Vec<usize>>,
 }
 
 /// Who refers, and which nodes have ended by then.
@@ -64,11 +78,8 @@ impl Scope<'_, '_, '_> {
         let mut before = vec![false; nodes.len()];
         let mut next = vec![index];
         while let Some(index) = next.pop() {
-            let depends = nodes[index].1.depends.as_deref().map(Depends::parse);
-            let Some(Ok(depends)) = depends else { continue };
-            for name in depends.names() {
-                let found = nodes.iter().position(|(_, node, _)| node.name == *name);
-                if let Some(other) = found.filter(|&other| !before[other]) {
+            for &other in &self.waits[index] {
+                if !before[other] {
                     before[other] = true;
                     next.push(other);
                 }
@@ -138,7 +149,7 @@ impl Scope<'_, '_, '_> {
 
     fn node(&self, name: &str, what: &[&str], who: &Who<'_>) -> Result<Option<String>, Wrong> {
         let nodes = &self.place.nodes;
-        let Some(index) = nodes.iter().position(|(_, node, _)| node.name == name) else {
+        let Some(&index) = self.index.get(name) else {
             let known = nodes.iter().map(|(_, node, _)| &*node.name);
             return find("there is no node", name, known).map(|()| None);
         };

@@ -34,6 +34,16 @@ impl Defaults {
         };
         field.map(read).unwrap_or_default()
     }
+
+    /// From the `securityContext` of something within a whole that has one, too.
+    pub(in super::super) fn within(map: &Map<'_>, outer: &Defaults) -> Defaults {
+        let own = Defaults::of_pod(map);
+        Defaults {
+            user: own.user.or(outer.user),
+            group: own.group.or(outer.group),
+            non_root: own.non_root || outer.non_root,
+        }
+    }
 }
 
 /// Reads a container, but for its name.

@@ -6,13 +6,14 @@ use super::super::cursor::{COUNT_MAX, Map};
 use super::super::native::job::each_node;
 use super::super::rules;
 use super::affinity::{must_hold, selector};
+use super::flag;
 use super::pod::{Pod, Restart, pod as pod_spec, template};
-use super::{flag, only};
 use crate::spec::{
     Backoff, Concurrency, Job, Placement, Retry, Service, Strategy, Task, Update, Work,
 };
 
-/// How a kubelet starts containers again: after ten seconds, then twice as long, up to five minutes.
+/// How a kubelet starts containers again: after ten seconds, then twice as long, up to five
+/// minutes.
 fn crash_loop() -> Backoff {
     Backoff { initial: 10_000, factor: 2.0, max: 300_000, jitter: 0.0 }
 }
@@ -72,7 +73,10 @@ fn spec(map: &Map<'_>) -> Service {
 /// How many more and how many fewer there may be during an update.
 fn strategy(map: &Map<'_>, replicas: u32) -> (u32, u32) {
     // A quarter, rounded up for more and down for fewer; and never neither, or nothing would move.
-    let usual = (replicas.div_ceil(4), replicas / 4);
+    let usual = match (replicas.div_ceil(4), replicas / 4) {
+        (0, 0) => (0, 1),
+        both => both,
+    };
     let Some(field) = map.get("strategy") else { return usual };
     let read = |map: &Map<'_>| {
         let recreate = map.get("type").and_then(|field| {
@@ -118,7 +122,6 @@ fn strategy(map: &Map<'_>, replicas: u32) -> (u32, u32) {
 /// A pod that stands alone. One that is always started again is a service of one; else it is a job
 /// of one, tried once or until it succeeds.
 pub(super) fn pod(map: &Map<'_>, labels: &BTreeMap<String, String>) -> Work {
-    only(map, "template", &[]);
     let read = |map: &Map<'_>| pod_spec(map, labels.clone(), &Strategy::Pack);
     let Some(pod) = map.need("spec").and_then(|field| field.map(read)) else {
         return Work::Job(Job::single(Task::new("", &[])));

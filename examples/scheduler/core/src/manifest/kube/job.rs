@@ -148,6 +148,11 @@ fn rule(map: &Map<'_>, container: &str) -> Option<RetryRule> {
         let read = |field: Field<'_>| field.map(|map: &Map<'_>| condition(map)).unwrap_or_default();
         field.list().into_iter().flat_map(read).collect::<Vec<Reason>>()
     });
+    let reasons = reasons.map(|mut reasons| {
+        reasons.sort();
+        reasons.dedup();
+        reasons
+    });
     let rule = RetryRule {
         exits: exits.unwrap_or_default(),
         signals: Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::cursor::{Field, Map};
+use super::super::quantity::SPAN_MAX;
 use super::super::rules;
 use super::only;
 use crate::spec::{Check, Probe};
@@ -31,7 +32,7 @@ pub(super) fn probes(
     match (read("startupProbe"), &mut live) {
         (Some((field, start)), Some((_, live))) => {
             let patience = start.every.saturating_mul(start.failures.into());
-            live.delay = live.delay.max(start.delay.saturating_add(patience));
+            live.delay = live.delay.max(start.delay.saturating_add(patience)).min(SPAN_MAX);
             field.warn("is taken as a delay of the liveness probe, of as long as it would wait");
         }
         (Some((field, _)), None) => {

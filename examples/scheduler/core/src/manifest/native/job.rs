@@ -136,7 +136,7 @@ fn update(map: &Map<'_>, replicas: u32) -> Update {
     let share = |field: &Option<Field<'_>>, round_up| {
         field.as_ref().and_then(|field| rules::share(field, replicas, round_up))
     };
-    let update = Update {
+    let mut update = Update {
         surge_max: share(&surge, true).unwrap_or(usual.surge_max),
         unavailable_max: share(&less, false).unwrap_or(usual.unavailable_max),
         ready_min: map.get("minReady").and_then(|field| span(&field)).unwrap_or(usual.ready_min),
@@ -150,6 +150,10 @@ fn update(map: &Map<'_>, replicas: u32) -> Update {
             .and_then(|field| field.u32())
             .unwrap_or(usual.revisions_max),
     };
+    if replicas == 0 && update.surge_max == 0 {
+        // Any share of nothing is nothing.
+        update.unavailable_max = update.unavailable_max.max(1);
+    }
     if update.surge_max == 0 && update.unavailable_max == 0 {
         map.field()
             .bad("maxSurge and maxUnavailable must not both be 0: nothing could be replaced");

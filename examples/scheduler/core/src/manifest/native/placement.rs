@@ -61,7 +61,12 @@ fn strategy(map: &Map<'_>, usual: Strategy) -> Strategy {
                 .get("domains")
                 .map(|field| field.list().iter().filter_map(rules::label).collect::<Vec<String>>());
             match domains {
-                Some(domains) => Strategy::Cluster { domains },
+                Some(domains) => {
+                    if domains.is_empty() {
+                        map.bad_at("domains", "must have a label");
+                    }
+                    Strategy::Cluster { domains }
+                }
                 None => Strategy::Cluster { domains: vec![domain("zone")] },
             }
         }

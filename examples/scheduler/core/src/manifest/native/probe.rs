@@ -37,7 +37,8 @@ fn probe(map: &Map<'_>, ports: &BTreeMap<String, u16>) -> Option<Probe> {
     let spans = |key, usual| map.get(key).and_then(|field| some_span(&field)).unwrap_or(usual);
     let (every, timeout) = (spans("every", 10_000), spans("timeout", 1000));
     let delay = map.get("delay").and_then(|field| span(&field)).unwrap_or(0);
-    let count = |key, usual| map.get(key).and_then(|field| field.u32_in(1, 1000)).unwrap_or(usual);
+    let count =
+        |key, usual| map.get(key).and_then(|field| field.u32_in(1, 100_000)).unwrap_or(usual);
     let (successes, failures) = (count("successes", 1), count("failures", 3));
     let check = match (http, tcp, exec) {
         (Some(http), ..) => self::http(&http, ports)?,

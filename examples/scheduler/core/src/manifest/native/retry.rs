@@ -65,20 +65,21 @@ fn backoff(map: &Map<'_>) -> Backoff {
     let usual = Backoff::default();
     let Some(field) = map.get("backoff") else { return usual };
     let read = |map: &Map<'_>| {
-        let (initial, max) = (map.get("initial"), map.get("max"));
+        let (first, max) = (map.get("initial"), map.get("max"));
+        let initial = first.as_ref().and_then(span).unwrap_or(usual.initial);
         let backoff = Backoff {
-            initial: initial.as_ref().and_then(span).unwrap_or(usual.initial),
+            initial,
             factor: map
                 .get("factor")
                 .and_then(|field| field.float(1.0, 100.0))
                 .unwrap_or(usual.factor),
-            max: max.as_ref().and_then(span).unwrap_or(usual.max),
+            max: max.as_ref().and_then(span).unwrap_or(usual.max.max(initial)),
             jitter: map
                 .get("jitter")
                 .and_then(|field| field.float(0.0, 1.0))
                 .unwrap_or(usual.jitter),
         };
-        if let Some(field) = max.or(initial)
+        if let Some(field) = max.or(first)
             && backoff.max < backoff.initial
         {
             field.bad("the longest delay must not be shorter than the first");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::cursor::{Field, Map};
+use super::super::flow::checked_name;
 use super::super::problem::shown;
 use super::super::quantity::{parse_bytes, parse_cpu};
 use super::super::{rules, twice};
@@ -28,6 +29,7 @@ pub(super) fn task(map: &Map<'_>) -> Task {
     let mut task = parts(map);
     // Only here: a template of a workflow has outputs of its own.
     for (name, field) in map.get("outputs").map(|field| field.pairs()).unwrap_or_default() {
+        checked_name(&name, &field);
         task.outputs.extend(rules::absolute(&field).map(|path| (name, path)));
     }
     task

@@ -16,8 +16,8 @@
 //!     image: busybox
 //!     command: [echo, "{{inputs.parameters.text}}"]
 //! ```
-//! A template is a task (the fields of a job's task lie in it), perhaps with a `script`; or `steps`,
-//! or a `dag`, or `suspend`.
+//! A template is a task (the fields of a job's task lie in it), perhaps with a `script`; or
+//! `steps`, or a `dag`, or `suspend`.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn template(map: &Map<'_>) -> Template {
     map.not_yet(&["hooks", "semaphore"]);
     let outputs = map.get("outputs").map(|field| outputs(&field)).unwrap_or_default();
     Template {
-        name: map.need("name").and_then(|field| rules::name(&field)).unwrap_or_default(),
+        name: map.need("name").and_then(|field| flow::node_name(&field)).unwrap_or_default(),
         inputs: map.get("inputs").map(|field| inputs(&field)).unwrap_or_default(),
         body: body(map),
         outputs,
@@ -156,11 +156,10 @@ fn arguments(field: &Field<'_>) -> Arguments {
         return Arguments { parameters: parameters(field) };
     }
     let read = |map: &Map<'_>| {
-        let one = |(name, field): (&str, Field<'_>)| Parameter {
-            name: name.to_owned(),
-            value: field.word(),
-            default: None,
-            choices: Vec::new(),
+        let one = |(name, field): (&str, Field<'_>)| {
+            flow::checked_name(name, &field);
+            let (name, value) = (name.to_owned(), field.word());
+            Parameter { name, value, default: None, choices: Vec::new() }
         };
         map.all().into_iter().map(one).collect()
     };
@@ -177,14 +176,14 @@ fn parameters(field: &Field<'_>) -> Vec<Parameter> {
     let mut parameters = Vec::new();
     for field in field.list() {
         if !field.is_map() {
-            let name = field.filled().unwrap_or_default();
+            let name = flow::node_name(&field).unwrap_or_default();
             named.push((name.clone(), field));
             parameters.push(Parameter { name, value: None, default: None, choices: Vec::new() });
             continue;
         }
         field.map(|map| {
             let Some(name) = map.need("name") else { return };
-            let text = name.filled().unwrap_or_default();
+            let text = flow::node_name(&name).unwrap_or_default();
             named.push((text.clone(), name));
             let word = |key| map.get(key).and_then(|field: Field<'_>| field.word());
             let choices = map.get("choices").map(|field| field.words()).unwrap_or_default();
@@ -200,6 +199,7 @@ fn parameters(field: &Field<'_>) -> Vec<Parameter> {
 fn outputs(field: &Field<'_>) -> Outputs {
     let mut parameters = BTreeMap::new();
     for (name, field) in field.pairs() {
+        flow::checked_name(&name, &field);
         let source = match field.is_map() {
             false => field.word().map(OutputSource::Text),
             true => field

@@ -1,0 +1,3 @@
+//! What mason decides, asked from outside.
+
+mod manifest;
