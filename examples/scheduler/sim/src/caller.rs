@@ -45,7 +45,9 @@ impl<W> Caller<W> {
 
     /// What will not be waited for any longer.
     pub(crate) fn given_up(&mut self, now: u64) -> Vec<W> {
-        self.open.extract_if(.., |_, (until, _)| *until <= now).map(|(_, (_, it))| it).collect()
+        let over = self.open.iter().filter(|(_, (until, _))| *until <= now);
+        let over: Vec<CallId> = over.map(|(call, _)| *call).collect();
+        over.into_iter().filter_map(|call| self.answered(call)).collect()
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {

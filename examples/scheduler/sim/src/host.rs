@@ -43,6 +43,10 @@ enum About {
     Run(RunId),
 }
 
+/// A lease, when it was asked for, and when the key that says that the node lives was made and last
+/// changed, if it is there.
+type Life = (i64, u64, Option<(Revision, Revision)>);
+
 /// The agent's process.
 #[derive(Debug)]
 struct Mate {
@@ -53,7 +57,7 @@ struct Mate {
     is_alive: bool,
     /// The lease that it is about to register under, when that was asked for, and what the key that
     /// says that it lives is like.
-    life: Option<(i64, u64, Option<(Revision, Revision)>)>,
+    life: Option<Life>,
     renew_at: u64,
     /// It has taken up what an earlier start left.
     is_recovered: bool,
@@ -464,7 +468,7 @@ impl Mate {
         }
         match self.lease {
             None => {
-                self.calls.ask(now, About::Lease { asked: now }, Request::Grant(fence::TTL), out)
+                self.calls.ask(now, About::Lease { asked: now }, Request::Grant(fence::TTL), out);
             }
             Some(lease) if !self.is_alive => match self.life.take().filter(|it| it.0 == lease) {
                 None => {

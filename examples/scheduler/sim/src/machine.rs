@@ -195,7 +195,7 @@ impl Folder {
 }
 
 /// How something ended.
-pub fn exit(reason: Reason, code: Option<i32>, now: UnixMs) -> Exit {
+pub(crate) fn exit(reason: Reason, code: Option<i32>, now: UnixMs) -> Exit {
     Exit {
         reason,
         code,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use drystone_sim::{
     Harm, Link, NodeId as Place, Profile, Rest as Outside, Rng, Seed, Trouble, Woe, World,
 };
+use mason_core::agent::Agent;
 use mason_core::control::service::ServiceProgress;
 use mason_core::keys::{Key, Keys};
 use mason_core::leader::spec_hash;
 use mason_core::mirror::Mirror;
-use mason_core::record::{self, JobRecord, NodeRecord, Progress, TaskWait};
+use mason_core::record::{self, JobRecord, NodeRecord, Phase, Progress, TaskWait};
 use mason_core::spec::{self, Concurrency, Resources, Task, Work};
 use mason_core::txn::{Compare, Op, Txn};
 use mason_core::types::JobKey;
@@ -86,7 +87,7 @@ pub struct Report {
 ///
 /// # Panics
 /// If a promise is broken, or something does not end.
-pub fn live(seed: Seed) -> Report {
+pub fn live(seed: &Seed) -> Report {
     let mut rng = seed.rng("plan");
     let plan = Plan::of(&mut rng);
     let mut world: World<Node> = World::new(seed.clone());
@@ -426,7 +427,7 @@ fn waits_in_vain(mirror: &Mirror, key: &JobKey) -> bool {
     job.depends_on.iter().any(|it| {
         let on = JobKey::new(&key.namespace, &it.job);
         let phase = mirror.job(&on).and_then(|on| on.state.as_ref()).map(|it| it.value.phase);
-        !phase.is_some_and(|it| it.is_final()) && waits_in_vain(mirror, &on)
+        !phase.is_some_and(Phase::is_final) && waits_in_vain(mirror, &on)
     })
 }
 
@@ -454,7 +455,7 @@ fn undone(world: &World<Node>, wishes: &[JobKey]) -> String {
         if let Part::Host(host) = &node.part {
             let left: Vec<_> = host.machine().folders().map(|(run, it)| (run, &it.state)).collect();
             text += &format!("on {}: {left:?}\n", host.node());
-            for (run, _, seen) in host.agent().into_iter().flat_map(|agent| agent.runs()) {
+            for (run, _, seen) in host.agent().into_iter().flat_map(Agent::runs) {
                 text += &format!("  agent: {run} {seen:?}\n");
             }
         }

@@ -41,6 +41,7 @@ pub(crate) fn task_record(counted: u8, wait: TaskWait) -> TaskRecord {
         attempt: 1,
         counted: u32::from(counted),
         spec: "s".into(),
+        revision: 0,
         wait,
         memory: None,
         last: None,

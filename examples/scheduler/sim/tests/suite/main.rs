@@ -8,6 +8,6 @@ use mason_sim::plan::live;
 fn every_day_ends_well() {
     let command = "cargo test -p mason-sim --test suite every_day_ends_well";
     Seeds::new(command, 1000).run(|seed| {
-        live(seed);
+        live(&seed);
     });
 }
