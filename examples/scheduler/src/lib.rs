@@ -6,7 +6,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
+//! | [`secrets`] | secrets, sealed before they are stored |
 
 #![forbid(unsafe_code)]
 
+pub mod secrets;
 pub mod store;

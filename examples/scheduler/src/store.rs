@@ -19,6 +19,27 @@
 //!     └──── Election ──────► an [`Office`](mason_core::protocol::Office), as etcdctl would win it
 //! ```
 //!
+//! ```
+//! # use drystone_etcd::embed::{Member, Options};
+//! # use mason::store::{Feed, Store};
+//! # use mason_core::{keys::Keys, txn::{Compare, Txn}};
+//! # let folder = tempfile::tempdir()?;
+//! let member = Member::start(&Options::new(folder.path()))?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let store = Store::connect(&[member.client_url().to_owned()], Keys::default()).await?;
+//! let mut follow = store.follow("/mason/");
+//! assert!(matches!(follow.next().await?, Feed::Reset(_, all) if all.is_empty()));
+//!
+//! let once = Txn::new().when(Compare::Absent("/mason/a".into())).put("/mason/a".into(), vec![1]);
+//! let first = store.commit(&once).await?;
+//! assert!(first.succeeded && !store.commit(&once).await?.succeeded);
+//! assert!(matches!(follow.next().await?, Feed::Batch(at, _) if at == first.revision));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Several endpoints
 //! One is used until it fails, then the next ([`StoreError::is_passing`] says what counts as that).
 //! A call that may be made twice is made again, until [`Settings::patience`] is over; between rounds

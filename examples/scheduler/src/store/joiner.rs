@@ -90,8 +90,9 @@ mod tests {
 
     #[track_caller]
     fn told(batch: Option<&Batch>, expected: &[Revision]) {
-        let at = batch.map(|batch| batch.changes.iter().map(Change::at).collect());
-        assert_eq!(at.unwrap_or_else(Vec::new), expected);
+        let at: Option<Vec<Revision>> =
+            batch.map(|batch| batch.changes.iter().map(Change::at).collect());
+        assert_eq!(at.unwrap_or_default(), expected);
         if let Some(batch) = batch {
             assert_eq!(Some(&batch.revision), expected.last());
         }
