@@ -8,7 +8,7 @@
 //! group of transactions. Client and server share the machine. CPU is what the kernel says of each
 //! process.
 //!
-//! **Prediction.** A bind is two values of about 250 bytes and a comparison of its own. etcd applies
+//! **Prediction.** A bind is two values of about 250 bytes and a comparison of its own. etcd takes
 //! a put in about 10 µs on one thread: 110 of them and a sync of 1 ms make 2 ms, which is 25,000
 //! binds a second at most, and less by what gRPC takes. 5,000 should be easy, 10,000 not.
 //!
@@ -40,8 +40,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The first word of the command line with which this program is our server, as the program that is
 /// one has it.
 const SERVE: &str = "serve";
-/// The same with a server inside, as `mason dev` has it: it does not give up its turn on a busy core
-/// for the sake of throughput.
+/// The same with a server inside, as `mason dev` has it: it does not give up its turn on a busy
+/// core for the sake of throughput.
 const EMBED: &str = "embed";
 /// The kernel counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);

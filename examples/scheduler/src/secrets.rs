@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Namespace and name are authenticated: whoever can write to the store cannot put one tenant's
-//! secret in another's place and have it delivered there. A nonce of 24 bytes can be random for ever
-//! (XChaCha, draft-irtf-cfrg-xchacha-03 §3.1: 2^80 messages before two meet).
+//! secret in another's place and have it delivered there. A nonce of 24 bytes can be random:
+//! after 2^80 messages two of them meet with a chance of 2^-32 (draft-irtf-cfrg-xchacha-03).
 //!
 //! # Rotation
 //! A [`Keyring`] holds several keys. The first seals; all of them unseal. To rotate: put a new file

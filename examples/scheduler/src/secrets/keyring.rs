@@ -285,8 +285,8 @@ fn check_value_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What is sealed: a JSON object of names to base64. It is written by hand, into memory that is large
-/// enough from the start: what grows leaves copies behind.
+/// What is sealed: a JSON object of names to base64. It is written by hand, into memory that is
+/// large enough from the start: what grows leaves copies behind.
 fn write(values: &BTreeMap<String, Plain>) -> Zeroizing<Vec<u8>> {
     let coded = |plain: &Plain| plain.expose().len().div_ceil(3) * 4;
     // Quotes, colon, comma; the brackets; the cipher's tag.

@@ -191,7 +191,7 @@ fn names_that_are_no_names_and_secrets_that_are_too_large_are_refused() {
     assert!(matches!(error, SecretError::TooLarge { .. }), "{error:?}");
 }
 
-/// Whatever is printed by accident, a log line or a failed assertion, shows no plaintext and no key.
+/// Whatever is printed by accident, a log line or an assertion, shows no plaintext and no key.
 #[test]
 fn nothing_that_can_be_printed_shows_plaintext() {
     let files = Files::new();

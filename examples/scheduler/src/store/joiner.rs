@@ -7,9 +7,9 @@
 //!   last fragment       8 9                           8 8 8 8 8 9
 //! ```
 //!
-//! A large message comes in fragments, and one may end within a revision. Events are in the order of
-//! their revisions, so when one of a later revision is seen, all of the earlier ones are there; what
-//! is held back is never more than one revision, which is one transaction.
+//! A large message comes in fragments, and one may end within a revision. Events are in the order
+//! of their revisions, so when one of a later revision is seen, all of the earlier ones are there;
+//! what is held back is never more than one revision, which is one transaction.
 //!
 //! A watch that is resumed may show what was shown before; that is left out.
 
