@@ -42,9 +42,9 @@
 //!
 //! # Several endpoints
 //! One is used until it fails, then the next. A call that may be made twice is made again, until
-//! [`Settings::patience`] is over; between rounds it pauses, longer each time, with a random part so
-//! that a thousand agents do not come back as one. A transaction is made again only if it is certain
-//! that it was not done.
+//! [`Settings::patience`] is over; between rounds it pauses, longer each time, with a random part
+//! so that a thousand agents do not come back as one. A transaction is made again only if it is
+//! certain that it was not done.
 //!
 //! # Bounds
 //! Each queue has a named limit in [`Settings`]; who does not read slows the server down, by the
