@@ -53,7 +53,7 @@ pub(crate) struct Config {
     pub(crate) listen_metrics: Vec<ListenAddress>,
     /// What clients are told to connect to.
     pub(crate) client_urls: Vec<String>,
-    /// Members and clients are told the ports that were bound, whatever the URLs say: whoever embeds
+    /// Members and clients are told the ports that were bound, whatever the URLs say: who embeds
     /// a member may leave the choice of a port to the system.
     pub(crate) advertise_bound: bool,
     /// Where other members connect.

@@ -15,12 +15,22 @@
 //!   Member::stop ───────► finishes what is under way, closes, saves ──► joined
 //! ```
 //!
+//! ```
+//! use drystone_etcd::embed::{Member, Options};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! let member = Member::start(&Options::new(folder.path()))?;
+//! assert!(member.client_url().starts_with("http://127.0.0.1:"));
+//! member.stop()?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Promises
 //! * [`Member::start`] returns when clients are served, and a port that was left to the system is
 //!   known. It can be called from any thread, also from one that runs asynchronous tasks, which it
 //!   blocks for a moment.
-//! * Nothing of the process is touched: no signal handlers, no log, no limits, no scheduling policy,
-//!   no allocator. Log events go where the host sends those of `tracing`.
+//! * Nothing of the process is touched: no signal handlers, no log, no limits, no scheduling
+//!   policy, no allocator. Log events go where the host sends those of `tracing`.
 //! * [`Member::stop`] returns when the data directory is free for the next.
 //!
 //! # Omissions

@@ -11,10 +11,10 @@
 //!
 //! Nothing needs to be saved for a stop: what was acknowledged is in the log, and a start replays
 //! it. It is done for the start, which has then nothing to replay. Nobody should have to wait long
-//! for that, nor a supervisor lose its patience and kill: after what the host allows the save is abandoned,
-//! as it would be in a crash. What it takes depends on the engine: the trees write what has changed
-//! since the last save, at most what a start would replay; memory writes everything it has, and
-//! with more than the disk takes in that time a start replays the log as it did before.
+//! for that, nor a supervisor lose its patience and kill: after what the host allows the save is
+//! abandoned, as it would be in a crash. What it takes depends on the engine: the trees write what
+//! has changed since the last save, at most what a start would replay; memory writes everything it
+//! has, and with more than the disk takes in that time a start replays the log as it did before.
 //!
 //! Everything that can fail on its own does so before the first connection is accepted, with one
 //! line that says what and where. Whoever waits for a leader serves no clients yet, as in etcd.

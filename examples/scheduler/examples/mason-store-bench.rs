@@ -8,7 +8,7 @@
 //! group of transactions. Client and server share the machine. CPU is what the kernel says of each
 //! process.
 //!
-//! **Prediction.** A bind is two values of about 250 bytes and a comparison of its own. etcd applies
+//! **Prediction.** A bind is two values of about 250 bytes and a comparison of its own. etcd takes
 //! a put in about 10 µs on one thread: 110 of them and a sync of 1 ms make 2 ms, which is 25,000
 //! binds a second at most, and less by what gRPC takes. 5,000 should be easy, 10,000 not.
 //!
@@ -24,6 +24,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use drystone_etcd::embed::{Member, Options};
 use mason::store::{Session, Settings, Store};
 use mason_core::keys::{Key, Keys};
 use mason_core::protocol::{self, Bind, Office};
@@ -36,16 +37,20 @@ use mason_core::types::{JobKey, NodeId, Revision, RunId};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The first word of the command line with which this program is our server.
+/// The first word of the command line with which this program is our server, as the program that is
+/// one has it.
 const SERVE: &str = "serve";
+/// The same with a server inside, as `mason dev` has it: it does not give up its turn on a busy
+/// core for the sake of throughput.
+const EMBED: &str = "embed";
 /// The kernel counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Parser)]
 #[command(about = "How many binds a second go through the store, and what one costs.")]
 struct Arguments {
-    /// Which servers: ours, etcd, or the path of one that knows etcd's flags
-    #[arg(long, default_value = "etcd,ours", value_delimiter = ',')]
+    /// Which servers: ours, embedded, etcd, or the path of one that knows etcd's flags
+    #[arg(long, default_value = "etcd,ours,embedded", value_delimiter = ',')]
     servers: Vec<String>,
     /// For how long each is measured
     #[arg(long, default_value_t = 10)]
@@ -69,6 +74,9 @@ fn main() -> ExitCode {
     if words.first().is_some_and(|word| word == SERVE) {
         return drystone_etcd::program::run(words[1..].to_vec(), []);
     }
+    if words.first().is_some_and(|word| word == EMBED) {
+        return embed(&words[1..]);
+    }
     let arguments = Arguments::parse();
     println!("server     at once    binds/s   txn p50   txn p99   CPU per bind: client   server");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -80,6 +88,18 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Runs a server inside this process until it is killed. The words are its flags, with these first:
+/// `--data-dir DIR --listen-client-urls http://ADDRESS`.
+fn embed(words: &[OsString]) -> ExitCode {
+    let mut options = Options::new(&words[1]);
+    let url = words[3].to_string_lossy().into_owned();
+    options.client = url.trim_start_matches("http://").parse().expect("it is an address");
+    let _member = Member::start(&options).expect("it starts");
+    loop {
+        std::thread::park();
+    }
 }
 
 /// A server in a folder of its own, both gone when it is dropped.
@@ -95,9 +115,9 @@ impl Server {
         let folder = dir.join(format!("mason-store-bench-{client}"));
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut command = match name {
-            "ours" => {
+            "ours" | "embedded" => {
                 let mut this = Command::new(std::env::current_exe().expect("it runs"));
-                this.arg(SERVE);
+                this.arg(if name == "ours" { SERVE } else { EMBED });
                 this
             }
             "etcd" => Command::new("/usr/bin/etcd"),

@@ -8,11 +8,14 @@
 //! | [`server`] | a server: copies the store, and leads or waits to |
 //! | [`agent`] | an agent: runs on a node what the store binds to it |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
+//! | [`secrets`] | secrets, sealed before they are stored |
 
 #![forbid(unsafe_code)]
 
 pub mod server;
 
 pub mod agent;
+
+pub mod secrets;
 
 pub mod store;

@@ -19,19 +19,40 @@
 //!     └──── Election ──────► an [`Office`](mason_core::protocol::Office), as etcdctl would win it
 //! ```
 //!
+//! ```
+//! # use drystone_etcd::embed::{Member, Options};
+//! # use mason::store::{Feed, Store};
+//! # use mason_core::{keys::Keys, txn::{Compare, Txn}};
+//! # let folder = tempfile::tempdir()?;
+//! let member = Member::start(&Options::new(folder.path()))?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let store = Store::connect(&[member.client_url().to_owned()], Keys::default()).await?;
+//! let mut follow = store.follow("/mason/");
+//! assert!(matches!(follow.next().await?, Feed::Reset(_, all) if all.is_empty()));
+//!
+//! let once = Txn::new().when(Compare::Absent("/mason/a".into())).put("/mason/a".into(), vec![1]);
+//! let first = store.commit(&once).await?;
+//! assert!(first.succeeded && !store.commit(&once).await?.succeeded);
+//! assert!(matches!(follow.next().await?, Feed::Batch(at, _) if at == first.revision));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Several endpoints
-//! One is used until it fails, then the next ([`StoreError::is_passing`] says what counts as that).
-//! A call that may be made twice is made again, until [`Settings::patience`] is over; between rounds
-//! it pauses, longer each time, with a random part so that a thousand agents do not come back as
-//! one. A transaction is made again only if it is certain that it was not done.
+//! One is used until it fails, then the next. A call that may be made twice is made again, until
+//! [`Settings::patience`] is over; between rounds it pauses, longer each time, with a random part
+//! so that a thousand agents do not come back as one. A transaction is made again only if it is
+//! certain that it was not done.
 //!
 //! # Bounds
 //! Each queue has a named limit in [`Settings`]; who does not read slows the server down, by the
 //! flow control of the connection, and nothing gathers here.
 //!
 //! # Omissions
-//! No TLS, no users. A store that was restored from a backup under its old cluster id looks like one
-//! whose revisions stand still.
+//! No TLS, no users. A store that was restored from a backup under its old cluster id looks like
+//! one whose revisions stand still.
 
 mod answer;
 mod calls;

@@ -257,7 +257,10 @@ fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
             service.task.args = vec![format!("version {}", rng.below(1000))];
         }
         let when = vec![Compare::Present(path.clone())];
-        later(plan.trouble, Txn { when, then: vec![put(9, Work::Service(service.clone()))] });
+        later(
+            at.max(plan.trouble),
+            Txn { when, then: vec![put(9, Work::Service(service.clone()))] },
+        );
         wishes.push(key);
     }
     if rng.below(3) == 0 {

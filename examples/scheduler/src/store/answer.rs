@@ -3,12 +3,16 @@
 //! ```text
 //!   never sent (no connection)           ─► not done: ask another
 //!   refused before it was taken up       ─► not done: ask another
-//!     "no leader", "not leader", "too many requests", a refused stream
+//!     "no leader", "not leader", "too many requests"
 //!   refused for good                     ─► not done, and nobody else will do it
 //!     invalid, compacted, no such lease, no space, no permission
 //!   all else: a deadline, a broken
 //!   connection, a leader that changed    ─► may have been done
 //! ```
+//!
+//! The code alone does not say which: a connection that the server closes because of too many pings
+//! ends its calls as "resource exhausted", which from a server that answers means that it refuses.
+//! What a server says has no cause; what broke here has one.
 
 use std::error::Error;
 
@@ -36,6 +40,9 @@ pub(crate) fn fate(status: &Status) -> Fate {
     let message = status.message();
     if NOT_TAKEN.contains(&message) || message.ends_with(LEARNER) || was_never_sent(status) {
         return Fate::NotDone;
+    }
+    if status.source().is_some() {
+        return Fate::Unknown;
     }
     match status.code() {
         Code::InvalidArgument
@@ -79,6 +86,9 @@ pub(crate) fn is_lease_there(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
+
     use super::*;
 
     /// A transaction that is sent again after it was done counts twice; one that is given up though
@@ -86,7 +96,10 @@ mod tests {
     #[test]
     fn only_what_was_certainly_not_done_is_asked_again() {
         let never = ConnectError("refused".into());
+        let mut broken = Status::resource_exhausted("h2 protocol error");
+        broken.set_source(Arc::new(io::Error::other("go away: too many pings")));
         let cases = [
+            (broken, Fate::Unknown),
             (Status::from_error(Box::new(never)), Fate::NotDone),
             (Status::unavailable("etcdserver: no leader"), Fate::NotDone),
             (Status::failed_precondition("etcdserver: not leader"), Fate::NotDone),

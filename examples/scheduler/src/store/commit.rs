@@ -25,8 +25,8 @@ impl Store {
     /// It is sent again only if it is certain that it was not done.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] if it may have been done: the caller looks at the store. Otherwise it
-    /// was not.
+    /// [`StoreError::Unknown`] if it may have been done: the caller looks at the store. Else it was
+    /// not.
     pub async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
         if !txn.fits() {
             let (compares, ops) = (txn.when.len(), txn.then.len());

@@ -62,8 +62,9 @@ impl Election {
     /// If the session is lost, or nobody answers. What may pass is waited for.
     pub async fn campaign(&self, session: &Session, name: &[u8]) -> Result<Office, StoreError> {
         let id = session.lease().id;
+        let named = |error| Store::lease_error(id, error);
         tokio::select! {
-            won = self.stand_and_wait(id, name) => won.map_err(|error| Store::lease_error(id, error)),
+            won = self.stand_and_wait(id, name) => won.map_err(named),
             lost = session.lost() => Err(lost),
         }
     }

@@ -7,9 +7,9 @@
 //!   last fragment       8 9                           8 8 8 8 8 9
 //! ```
 //!
-//! A large message comes in fragments, and one may end within a revision. Events are in the order of
-//! their revisions, so when one of a later revision is seen, all of the earlier ones are there; what
-//! is held back is never more than one revision, which is one transaction.
+//! A large message comes in fragments, and one may end within a revision. Events are in the order
+//! of their revisions, so when one of a later revision is seen, all of the earlier ones are there;
+//! what is held back is never more than one revision, which is one transaction.
 //!
 //! A watch that is resumed may show what was shown before; that is left out.
 
@@ -90,8 +90,9 @@ mod tests {
 
     #[track_caller]
     fn told(batch: Option<&Batch>, expected: &[Revision]) {
-        let at = batch.map(|batch| batch.changes.iter().map(Change::at).collect());
-        assert_eq!(at.unwrap_or_else(Vec::new), expected);
+        let at: Option<Vec<Revision>> =
+            batch.map(|batch| batch.changes.iter().map(Change::at).collect());
+        assert_eq!(at.unwrap_or_default(), expected);
         if let Some(batch) = batch {
             assert_eq!(Some(&batch.revision), expected.last());
         }

@@ -13,8 +13,8 @@
 //! does not count.
 //!
 //! The session is lost when the store says that the lease is gone, and not before: until then it
-//! tries to renew, at one endpoint after the other. What a holder must not do any more when it could
-//! not renew for long is its own to know, by the pulse.
+//! tries to renew, at one endpoint after the other. What a holder must not do any more when it
+//! could not renew for long is its own to know, by the pulse.
 //!
 //! One weakness is the store's: a leader of etcd before 3.4.26 or 3.5.9 that was cut off goes on
 //! granting renewals until it notices, up to its election timeout (a second) later. The margin of

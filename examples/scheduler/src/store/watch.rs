@@ -35,7 +35,7 @@ pub enum WatchEvent {
     Batch(Batch),
     /// Nothing has changed up to this revision since the last event.
     Progress(Revision),
-    /// History before this revision is gone, and with it changes that were not told. The watch ends.
+    /// History before this revision is gone, and with it changes that were not told. It ends.
     Compacted(Revision),
 }
 

@@ -152,8 +152,8 @@ async fn a_compacted_past_is_told(kind: Kind) {
     assert_eq!((batch.revision, batch.changes.len()), (late, 1));
 }
 
-/// A server that was cut off for longer than history is kept has missed things, and must forget what
-/// it believes.
+/// A server that was cut off for longer than history is kept has missed things, and must forget
+/// what it believes.
 async fn a_follower_that_was_cut_off_through_a_compaction_is_reset(kind: Kind) {
     let solo = Solo::start(kind).await;
     let near = solo.store().await;

@@ -1,7 +1,8 @@
 //! Stores whose members are processes, to be killed.
 //!
-//! Real etcd is the one in `REFERENCE_ETCD_BIN`, or Debian's, which `apt-get` is asked for once. Ours
-//! is this test program, run again: it has the server in it, and does what its command line does.
+//! Real etcd is the one in `REFERENCE_ETCD_BIN`, or Debian's, which `apt-get` is asked for once.
+//! Ours is this test program, run again: it has the server in it, and does what its command line
+//! does.
 
 use std::fs::File;
 use std::net::TcpListener;
