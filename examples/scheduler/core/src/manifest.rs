@@ -20,6 +20,19 @@
 //! (`cursor`): a key that no reader asked for is reported by the cursor itself, so no dialect can
 //! forget one. A mistake is noted and reading goes on (`problem`).
 //!
+//! ```
+//! use mason_core::manifest::{Options, read, show};
+//!
+//! let text = "{kind: Job, name: hi, image: busybox, command: [echo, hi]}";
+//! let objects = read(text, &Options::default())?;
+//! assert_eq!(read(&show(&objects[0]), &Options::default())?, objects);
+//!
+//! let problems = read(&text.replace("image", "imgae"), &Options::default()).unwrap_err();
+//! assert_eq!(problems.list.len(), 2, "one is missing, and one is not known");
+//! assert!(problems.to_string().contains("imgae: is no field that is known here; did you mean"));
+//! # Ok::<(), mason_core::manifest::Problems>(())
+//! ```
+//!
 //! # Promises
 //! - Nothing of a manifest is dropped in silence, but for comments and descriptions: it is in the
 //!   object, or in [`Problems`], or in [`Object::warnings`].
