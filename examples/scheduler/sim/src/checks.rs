@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drystone_sim::World;
 use mason_core::keys::{Key, Keys};
-use mason_core::record::{self, MARKS_CHUNK, Mark, MarksRecord, NodeRecord, RunRecord};
+use mason_core::record::{
+    self, MARKS_CHUNK, Mark, MarksRecord, NodeRecord, RunRecord, TaskRecord, TaskWait,
+};
 use mason_core::spec::Resources;
 use mason_core::types::{JobKey, NodeId, Revision, RunId, TaskKey, Uid};
 
@@ -40,6 +42,7 @@ pub struct Checks {
     used: BTreeMap<NodeId, Resources>,
     requests: BTreeMap<record_hash::Hash, Resources>,
     strays: BTreeMap<RunId, u64>,
+    tasks: BTreeMap<TaskKey, TaskRecord>,
     /// How many results were written.
     pub results_count: u64,
     /// How many containers were seen.
@@ -140,6 +143,13 @@ impl Checks {
                         self.requests.insert(hash, task.request);
                     }
                 }
+                Key::Task(task) => match value {
+                    Some(value) => {
+                        let record = record::decode(&change.path, value).expect("tasks read");
+                        self.tasks.insert(task, record);
+                    }
+                    None => drop(self.tasks.remove(&task)),
+                },
                 Key::Run(node, run) => match value {
                     Some(value) => {
                         let record = record::decode(&change.path, value).expect("runs read");
@@ -151,6 +161,16 @@ impl Checks {
             }
         }
         self.look_at_nodes();
+        self.look_at_bindings();
+    }
+
+    /// A run and its task know each other, always.
+    fn look_at_bindings(&self) {
+        for (run, (node, record)) in &self.runs {
+            let task = self.tasks.get(&record.task).map(|task| &task.wait);
+            let bound = TaskWait::Bound { node: node.clone(), run: run.clone() };
+            assert_eq!(task, Some(&bound), "{run} is what {} is bound to", record.task);
+        }
     }
 
     fn look_at_marks(&mut self, job: JobKey, chunk: u32, new: MarksRecord) {

@@ -437,7 +437,8 @@ fn waits_in_vain(mirror: &Mirror, key: &JobKey) -> bool {
 fn undone(world: &World<Node>, wishes: &[JobKey]) -> String {
     let Some(mirror) = mirror(world) else { return "there is no store".to_owned() };
     let mut text = String::from("not all has ended:\n");
-    for key in wishes {
+    let children = mirror.jobs().map(|(key, _)| key).filter(|key| !wishes.contains(key));
+    for key in wishes.iter().chain(children) {
         if let Some(job) = mirror.job(key) {
             let phase = job.state.as_ref().map(|it| it.value.phase);
             let tasks: Vec<_> = job.tasks.iter().map(|(at, it)| (at, &it.value.wait)).collect();

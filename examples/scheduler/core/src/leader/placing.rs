@@ -133,7 +133,13 @@ impl Leader {
                 return Turn::Full;
             }
             let memory = self.jobs.get(key).expect("a job in the queue is remembered");
-            let free = |index: u32| self.flights.is_free(&Key::Task(key.task(index)));
+            // What was wished for before the last bind landed may be done by now.
+            let is_bound = |index: u32| {
+                let task = job.tasks.get(&index);
+                task.is_some_and(|it| matches!(it.value.wait, TaskWait::Bound { .. }))
+            };
+            let free =
+                |index: u32| self.flights.is_free(&Key::Task(key.task(index))) && !is_bound(index);
             let due = memory.starts.iter().find(|(at, it)| it.not_before <= now && free(**at));
             let Some((&index, start)) = due else { return Turn::Content };
             let start = start.clone();
@@ -190,6 +196,12 @@ impl Leader {
     }
 }
 
+/// The transaction cannot tell: it asks that the task is as it was seen, whatever it was.
+fn assert_unbound(task: Option<&Entry<TaskRecord>>) {
+    let is_bound = task.is_some_and(|it| matches!(it.value.wait, TaskWait::Bound { .. }));
+    assert!(!is_bound, "a task that has a run is given no other");
+}
+
 fn bind_of_start(
     key: &JobKey,
     job: &Job,
@@ -201,6 +213,7 @@ fn bind_of_start(
 ) -> Bind {
     let Found { node, partition } = found;
     let task = job.tasks.get(&index);
+    assert_unbound(task);
     let uid = record.value.uid.clone();
     let bound = TaskRecord {
         uid: uid.clone(),
@@ -241,6 +254,7 @@ fn bind_of(slot: &Slot<'_>, job_made: i64, found: Found, run: RunId, now: UnixMs
     let Found { node, partition } = found;
     let Slot { key, job, spec, hash, index } = *slot;
     let task = job.tasks.get(&index);
+    assert_unbound(task);
     let record = job.record.as_ref().expect("a job that is placed was asked for");
     let uid = &record.value.uid;
     let wait = TaskWait::Bound { node: node.clone(), run: run.clone() };
