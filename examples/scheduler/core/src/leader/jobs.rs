@@ -442,7 +442,7 @@ fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Pha
 }
 
 /// The longest that the next attempt can be away.
-fn longest_pause(retry: &spec::Retry) -> u64 {
+pub(super) fn longest_pause(retry: &spec::Retry) -> u64 {
     let max = retry.backoff.max.max(retry.backoff.initial);
     max.saturating_mul(2)
 }

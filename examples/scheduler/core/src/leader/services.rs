@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use super::flights::Flight;
-use super::jobs::{bound_run, spec_hash};
+use super::jobs::{bound_run, longest_pause, spec_hash};
 use super::{Leader, Rank};
 use crate::control::service::{
     self, Act, ServiceProgress, ServiceStep, SlotSeen, SlotState, Start, Wanted,
@@ -160,6 +160,11 @@ impl Leader {
                     }
                 }
             }
+        }
+        // Only a clock that was set makes one wait longer.
+        let latest = now.saturating_add(longest_pause(&service.restart));
+        for start in starts.values_mut() {
+            start.not_before = start.not_before.min(latest);
         }
         let next = starts.values().map(|start| start.not_before).filter(|at| *at > now).min();
         if let Some(at) = next {
