@@ -48,6 +48,8 @@ pub struct Settings {
     pub run: String,
     /// The runtime and the arguments before its verb.
     pub runtime: Vec<String>,
+    /// The start of the machine that it was made in: after another, nobody knows what happened.
+    pub boot: String,
     /// Whether the container's first process writes how its child ended on [`STATUS_FD`].
     pub status: bool,
     /// Mounts that the runtime must not see: the unified hierarchy, for crun on a hybrid one.
