@@ -25,7 +25,7 @@ use mason_shim::request::{Begun, State};
 use mason_shim::settings::{LOG, Settings};
 use mason_shim::state::{Journal, Step, boot};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::clients::Client;
 use crate::container::{Process, Runtime, StatusSlot};
@@ -243,6 +243,8 @@ impl Keeper {
         for folder in &self.settings.cgroups {
             note(cgroup::remove(folder));
         }
+        // Whoever ends up as the parent of what we leave unreaped may not care for it.
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         self.drain();
     }
 

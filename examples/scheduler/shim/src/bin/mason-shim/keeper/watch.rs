@@ -9,7 +9,7 @@ use mason_shim::log::Stream;
 use mason_shim::request::{Answer, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use rustix::process::{kill_process, pidfd_send_signal, waitpid};
+use rustix::process::{kill_process, pidfd_send_signal, wait};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -151,7 +151,7 @@ impl Keeper {
     /// Reaps all that have ended; the container's end, if it is among them.
     fn reap(&mut self, container: Pid) -> Option<WaitStatus> {
         let mut ended = None;
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == container {
                 ended = Some(status);
                 continue;
