@@ -16,7 +16,6 @@
 //!              helpers/  mason-shim, mason-init, by the hash of what is in them
 //!              runs/<run>/   see mason_shim::settings
 //!              s/<run>       the keeper's socket
-//!              oci/<class>/<run>   what the runtime notes
 //!              net/<run>     named network namespaces, if somebody makes them
 //!   /mason/<node>/<run>  its control group, in each hierarchy
 //! ```

@@ -17,7 +17,7 @@ use std::path::Path;
 use mason_core::spec::{Concurrency, Resources};
 use mason_shim::init::Options;
 use mason_shim::parcel::Header;
-use mason_shim::settings::{BUNDLE, MEMORY, ROOT, STATUS_FD, Settings, VOLUMES};
+use mason_shim::settings::{BUNDLE, MEMORY, ROOT, RUNTIME, STATUS_FD, Settings, VOLUMES};
 use serde_json::{Value, json};
 
 use super::config::{Class, Config, Network, check_path};
@@ -100,14 +100,18 @@ fn file(path: String, mode: u32, owner: (u32, u32), bytes: Vec<u8>) -> (Header, 
 
 fn settings(site: &Site<'_>, launch: &Launch, class: &Class) -> Result<Settings, Error> {
     let (config, task, run) = (site.config, &launch.task, launch.run.as_str());
+    let folder = config.data_dir.join("runs").join(run);
     let mut runtime = vec![class.program.display().to_string(), "--root".to_owned()];
-    runtime.push(config.data_dir.join("oci").join(&class.name).display().to_string());
+    // Runtimes keep a copy of the bundle there, with all variables, so it is no place on a disk.
+    runtime.push(folder.join(MEMORY).join(RUNTIME).display().to_string());
     runtime.extend(class.args.iter().cloned());
     let hidden = site.groups.unified_of_hybrid().filter(|_| class.hides_unified);
     let mut outputs = BTreeMap::new();
     for (name, path) in &task.outputs {
         outputs.insert(name.clone(), output(task, name, path)?);
     }
+    let mut cgroups = site.groups.folders(&group(config, run));
+    cgroups.retain(|folder| hidden.is_none_or(|hidden| !folder.starts_with(hidden)));
     let strict = launch.concurrency == Concurrency::Strict;
     Ok(Settings {
         run: run.to_owned(),
@@ -118,7 +122,7 @@ fn settings(site: &Site<'_>, launch: &Launch, class: &Class) -> Result<Settings,
         socket: config.data_dir.join("s").join(run),
         layers: launch.layers.iter().rev().cloned().collect(),
         host: Vec::new(),
-        cgroups: site.groups.folders(&group(config, run)),
+        cgroups,
         timeout: task.timeout,
         stop_signal: task.stop.signal,
         grace: task.stop.grace,

@@ -90,7 +90,7 @@ impl Runner {
         config.data_dir = data.canonicalize().context(|| format!("find {}", data.display()))?;
         config.check()?;
         let data = &config.data_dir;
-        for (name, mode) in [("runs", 0o711), ("s", 0o700), ("oci", 0o700), ("net", 0o700)] {
+        for (name, mode) in [("runs", 0o711), ("s", 0o700), ("net", 0o700)] {
             let made = fs::DirBuilder::new().recursive(true).mode(mode).create(data.join(name));
             made.context(|| format!("make {}/{name}", data.display()))?;
         }

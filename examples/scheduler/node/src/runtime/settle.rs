@@ -151,9 +151,6 @@ fn remove_traces(runner: &Runner, run: &RunId) -> Result<(), Error> {
     for folder in folders(runner, run) {
         cgroup::remove(&folder).context(|| format!("remove {}", folder.display()))?;
     }
-    for class in &runner.config.classes {
-        remove_tree(&data.join("oci").join(&class.name).join(run.as_str()))?;
-    }
     for path in [runner.socket(run), data.join("net").join(run.as_str())] {
         remove_file(&path)?;
     }

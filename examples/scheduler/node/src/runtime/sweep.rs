@@ -1,9 +1,10 @@
 //! Finds what nobody knows any more, and removes it.
 //!
-//! Five kinds of things can be left by a run: its control groups, its keeper with its socket, what
-//! the OCI runtime notes about it, mounts, and network namespaces; and its folder. All of them have
-//! the name of the run in their path, below the node's own folder and its own control group, so two
-//! agents on one machine never sweep each other's.
+//! Five kinds of things can be left by a run: its control groups, its keeper with its socket, mounts,
+//! network namespaces with a name, and its folder. All of them have the name of the run in their
+//! path, below the node's own folder and its own control group, so two agents on one machine never
+//! sweep each other's. What the OCI runtime notes and what a keeper mounts are in the keeper's own
+//! namespace, and cannot be left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,8 +35,6 @@ pub enum LeftoverKind {
     ControlGroup,
     /// A keeper that lives, or the socket of one that does not.
     Keeper,
-    /// What the OCI runtime notes.
-    RuntimeState,
     /// A mount.
     Mount,
     /// A network namespace with a name.
@@ -88,11 +87,6 @@ impl Runner {
             let path = words.last().map(PathBuf::from).unwrap_or_default();
             if keeps && let Some(run) = run_of(&data.join("runs"), &path) {
                 add(run, LeftoverKind::Keeper, &path);
-            }
-        }
-        for class in &self.config.classes {
-            for (run, path) in names_in(&data.join("oci").join(&class.name)) {
-                add(run, LeftoverKind::RuntimeState, &path);
             }
         }
         for folder in self.groups.folders(&format!("/mason/{}", self.config.node)) {

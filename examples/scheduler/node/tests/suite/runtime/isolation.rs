@@ -49,7 +49,8 @@ fn capabilities_are_dropped_but_those_allowed_and_asked() {
 #[test]
 fn namespaces_are_its_own() {
     let Some(node) = Node::new("isolation::namespaces") else { return };
-    let script = "readlink /proc/self/ns/*; hostname; ip link | grep -c ^; ps | wc -l";
+    let script =
+        "for n in /proc/self/ns/*; do readlink $n; done; hostname; ip link | grep -c ^; ps | wc -l";
     for class in each_class(&node) {
         let mut launch = node.launch(script);
         launch.task.runtime = Some(class.name.clone());
@@ -81,7 +82,8 @@ fn the_nodes_network_is_the_agents_choice() {
 #[test]
 fn kernel_files_are_masked_or_read_only() {
     let Some(node) = Node::new("isolation::masks") else { return };
-    let script = "wc -c < /proc/kcore; echo 1 > /proc/sys/kernel/domainname || echo no1; \
+    let script = "if [ -e /proc/kcore ]; then wc -c < /proc/kcore; else echo 0; fi; \
+        echo 1 > /proc/sys/kernel/domainname || echo no1; \
         echo b > /proc/sysrq-trigger || echo no2; touch /sys/x || echo no3; \
         mknod /tmp/sda b 8 0 || echo no4; ls -A /sys/firmware /dev";
     let (_, text) = node.run(script);

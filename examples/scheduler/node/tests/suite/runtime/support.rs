@@ -227,7 +227,7 @@ impl Node {
             let group = hierarchy.path().join("mason").join(&self.config.node);
             left.extend(group.exists().then(|| group.display().to_string()));
         }
-        for name in ["runs", "s", "oci/runc", "oci/crun", "net"] {
+        for name in ["runs", "s", "net"] {
             let entries = fs::read_dir(self.data().join(name)).into_iter().flatten().flatten();
             left.extend(entries.map(|entry| entry.path().display().to_string()));
         }

@@ -8,6 +8,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use mason_shim::init::SIGNAL_MAX;
 use rustix::process::Pid;
 
 fn all_signals() -> libc::sigset_t {
@@ -49,7 +50,7 @@ pub(crate) fn signal_group(group: Pid, signal: i32) {
 }
 
 /// Lets the command run in a session of its own, with the terminal if there is one, and with no
-/// signal blocked.
+/// signal blocked or ignored.
 pub(crate) fn in_own_session(command: &mut Command) {
     let session = || {
         let mut none = MaybeUninit::uninit();
@@ -58,6 +59,10 @@ pub(crate) fn in_own_session(command: &mut Command) {
         unsafe {
             libc::sigemptyset(none.as_mut_ptr());
             libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+            // Whoever started the agent may ignore some, and that is inherited all the way.
+            for signal in 1..=SIGNAL_MAX {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             libc::setsid();
             libc::ioctl(0, libc::TIOCSCTTY, 0);
         }
