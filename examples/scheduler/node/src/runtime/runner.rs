@@ -41,6 +41,9 @@ pub struct Runner {
     _lock: File,
 }
 
+/// How often a keeper that is about to leave is looked at again, a second apart.
+const LOOKS_MAX: usize = 30;
+
 /// How a run is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
@@ -251,7 +254,7 @@ impl Runner {
     pub fn look(&self, run: &RunId) -> Result<Status, Error> {
         let folder = self.folder(run);
         let context = || format!("look at run {run}");
-        loop {
+        for _ in 0..LOOKS_MAX {
             if let Some(exit) = exit::Exit::read(&folder).context(context)? {
                 return Ok(Status::Ended(ended(exit)));
             }
@@ -278,6 +281,8 @@ impl Runner {
             }
             settle::settle(self, run)?;
         }
+        let reason = "it lives, and nobody can reach it".to_owned();
+        Err(Error::Keeper { run: run.clone(), reason })
     }
 
     /// Waits until a run is over, so long at most; none if it still runs.
