@@ -4,8 +4,8 @@
 //! difficulties, and each is told, never hidden:
 //!
 //! * The beginning may have been rotated away: [`Event::Gone`].
-//! * A disk may have damaged the middle: [`Event::Damaged`], with file and offset; the reader goes on
-//!   at the next frame that is whole.
+//! * A disk may have damaged the middle: [`Event::Damaged`], with file and offset; the reader goes
+//!   on at the next frame that is whole.
 //! * The end may not be there yet: what looks like a torn frame at the end of the newest file is
 //!   being written, until the log says that it is over.
 //!

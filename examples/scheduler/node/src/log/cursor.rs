@@ -76,7 +76,8 @@ impl Cursor {
         Cursor { folder: folder.to_owned(), offset, open: None, over: false, watch: None }
     }
 
-    /// Where the next event begins: give it to [`Reader::from`](super::Reader::from) to go on there.
+    /// Where the next event begins: give it to [`Reader::from`](super::Reader::from) to go on
+    /// there.
     pub fn offset(&self) -> u64 {
         self.offset
     }

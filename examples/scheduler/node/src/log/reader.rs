@@ -35,8 +35,8 @@ impl Reader {
         Ok(self.from(first))
     }
 
-    /// From the first output on that was read at this time or later. Clocks can be set back, so it is
-    /// the first in the order of the log.
+    /// From the first output on that was read at this time or later. Clocks can be set back, so it
+    /// is the first in the order of the log.
     ///
     /// # Errors
     /// The file system refuses.
@@ -52,9 +52,9 @@ impl Reader {
         }
     }
 
-    /// The last lines, of both streams as they were printed, and a cursor behind them. A line begins
-    /// in the middle of a piece of output often; so the first piece may be cut, and its offset is that
-    /// of the whole piece.
+    /// The last lines, of both streams as they were printed, and a cursor behind them. A line
+    /// begins in the middle of a piece of output often; so the first piece may be cut, and its
+    /// offset is that of the whole piece.
     ///
     /// # Errors
     /// The file system refuses.

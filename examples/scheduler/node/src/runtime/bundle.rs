@@ -4,12 +4,12 @@
 //! # The box
 //! Namespaces of its own for processes, mounts, IPC, the host name and the network; no capability,
 //! unless the agent allows it and the task asks; no new privileges; the system calls of
-//! [`seccomp`](super::seccomp); `/proc` and `/sys` masked as usual; a `/dev` with the eight harmless
-//! devices; limits by control group. A task has no way to ask for the node's namespaces: its spec
-//! has no word for them.
+//! [`seccomp`](super::seccomp); `/proc` and `/sys` masked as usual; a `/dev` with the eight
+//! harmless devices; limits by control group. A task has no way to ask for the node's namespaces:
+//! its spec has no word for them.
 //!
-//! With a read-only root it is given a `/tmp` in memory. Otherwise `/tmp` is the image's, since what
-//! is written to a tmpfs counts as its memory.
+//! With a read-only root it is given a `/tmp` in memory. Otherwise `/tmp` is the image's, since
+//! what is written to a tmpfs counts as its memory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -298,8 +298,12 @@ fn resources(site: &Site<'_>, launch: &Launch) -> Value {
     resources
 }
 
+/// A mount of a file system of the kernel's.
+fn mount(at: &str, kind: &str, options: &[&str]) -> Value {
+    json!({"destination": at, "type": kind, "source": kind, "options": options})
+}
+
 fn mounts(site: &Site<'_>, launch: &Launch, folder: &Path, volumes: &Volumes) -> Vec<Value> {
-    let mount = |at: &str, kind: &str, options: &[&str]| json!({"destination": at, "type": kind, "source": kind, "options": options});
     let bind = |at: &str, source: &Path| {
         let options = ["bind", "ro", "nosuid", "nodev"];
         json!({"destination": at, "type": "bind", "source": source, "options": options})

@@ -123,7 +123,8 @@ impl Runner {
         self.config.data_dir.join("s").join(run.as_str())
     }
 
-    /// Says until when strict runs may go on, by the clock of [`boottime`](mason_shim::fence::boottime):
+    /// Says until when strict runs may go on, by the clock of
+    /// [`boottime`](mason_shim::fence::boottime):
     /// [`deadline`](mason_core::protocol::fence::deadline) of when the lease was last asked for.
     ///
     /// # Errors
@@ -156,8 +157,8 @@ impl Runner {
         Err(Error::Start(error))
     }
 
-    /// Makes the folder of a run under another name, and renames it with the keeper's lock held: who
-    /// sees it never takes it for one whose keeper is gone.
+    /// Makes the folder of a run under another name, and renames it with the keeper's lock held:
+    /// who sees it never takes it for one whose keeper is gone.
     fn make_folder(&self, run: &RunId, folder: &Path, bundle: &Bundle) -> Result<File, Error> {
         let draft = self.config.data_dir.join("runs").join(format!(".{run}"));
         let make = || -> io::Result<File> {
@@ -310,8 +311,8 @@ impl Runner {
         Ok(())
     }
 
-    /// A descriptor that becomes readable when the run's keeper is gone, and so the run is over; none
-    /// if it is already. For loops that wait for many.
+    /// A descriptor that becomes readable when the run's keeper is gone, and so the run is over;
+    /// none if it is already. For loops that wait for many.
     ///
     /// # Errors
     /// The file system refuses.

@@ -2,13 +2,13 @@
 //!
 //! An allow-list: a call that is not on it fails with `EPERM`. What is left out, and why:
 //!
-//! * **New namespaces**: `unshare`, `setns`, and `clone` with any of its namespace flags. A new user
-//!   namespace makes its maker root in there, and from there most bugs of the last ten years were
-//!   reached. `clone3` hides its flags from a filter, so it fails with `ENOSYS`, and every C library
-//!   falls back to `clone`.
+//! * **New namespaces**: `unshare`, `setns`, and `clone` with any of its namespace flags. A new
+//!   user namespace makes its maker root in there, and from there most bugs of the last ten years
+//!   were reached. `clone3` hides its flags from a filter, so it fails with `ENOSYS`, and every C
+//!   library falls back to `clone`.
 //! * **Mounts**: `mount`, `umount2`, `pivot_root`, `fsopen` and its family.
-//! * **Into the kernel**: `bpf`, `perf_event_open`, `keyctl`, `userfaultfd`, `io_uring_*`, `kexec_*`,
-//!   modules, `iopl`, `reboot`, clocks, swap, quotas, accounting.
+//! * **Into the kernel**: `bpf`, `perf_event_open`, `keyctl`, `userfaultfd`, `io_uring_*`,
+//!   `kexec_*`, modules, `iopl`, `reboot`, clocks, swap, quotas, accounting.
 //! * **Other processes' memory**: `ptrace`, `process_vm_*`, `pidfd_getfd`, `kcmp`, without
 //!   `SYS_PTRACE`.
 //! * **Sockets** of other families than unix, internet, netlink and, with `NET_RAW`, packet.

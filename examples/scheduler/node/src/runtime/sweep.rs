@@ -1,10 +1,10 @@
 //! Finds what nobody knows any more, and removes it.
 //!
-//! Five kinds of things can be left by a run: its control groups, its keeper with its socket, mounts,
-//! network namespaces with a name, and its folder. All of them have the name of the run in their
-//! path, below the node's own folder and its own control group, so two agents on one machine never
-//! sweep each other's. What the OCI runtime notes and what a keeper mounts are in the keeper's own
-//! namespace, and cannot be left.
+//! Five kinds of things can be left by a run: its control groups, its keeper with its socket,
+//! mounts, network namespaces with a name, and its folder. All of them have the name of the run in
+//! their path, below the node's own folder and its own control group, so two agents on one machine
+//! never sweep each other's. What the OCI runtime notes and what a keeper mounts are in the
+//! keeper's own namespace, and cannot be left.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The first process in a container: eight things that people rely on `dumb-init` for, asked of ours.
+//! The first process in a container: eight things that people rely on `dumb-init` for, asked of
+//! ours.
 
 use mason_core::record::Reason;
 use mason_core::spec::Stop;

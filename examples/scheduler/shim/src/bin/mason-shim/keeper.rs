@@ -168,7 +168,8 @@ impl Keeper {
         Ok(container)
     }
 
-    /// Lets the program run. It may before the runtime says so; so the deadline counts from here on.
+    /// Lets the program run. It may before the runtime says so; so the deadline counts from here
+    /// on.
     fn start(&mut self) -> io::Result<()> {
         let limit = boottime() + RUNTIME_MAX;
         let until = || self.fence_deadline().map_or(limit, |deadline| deadline.min(limit));
