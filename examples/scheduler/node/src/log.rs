@@ -10,7 +10,7 @@
 //!   being written, until the log says that it is over.
 //!
 //! ```text
-//!   Reader ── all, from an offset, tail ──► Cursor ── next ──► Event
+//!   Reader ── all, from an offset, tail ──► Cursor ── read ──► Event
 //!                                             └── wait: inotify on the folder
 //! ```
 

@@ -91,7 +91,7 @@ impl Cursor {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn next(&mut self) -> io::Result<Option<Event>> {
+    pub fn read(&mut self) -> io::Result<Option<Event>> {
         if self.over {
             return Ok(Some(Event::End));
         }
@@ -142,7 +142,7 @@ impl Cursor {
             self.watch = Some(watch(&self.folder)?);
         }
         loop {
-            if let Some(event) = self.next()? {
+            if let Some(event) = self.read()? {
                 return Ok(Some(event));
             }
             let left = until.saturating_duration_since(std::time::Instant::now());

@@ -44,7 +44,7 @@ impl Reader {
         let mut cursor = self.oldest()?;
         loop {
             let offset = cursor.offset();
-            match cursor.next()? {
+            match cursor.read()? {
                 Some(Event::Output { time: at, .. }) if at < time => {}
                 Some(Event::Gone { .. } | Event::Damaged { .. }) => {}
                 Some(_) | None => return Ok(self.from(offset)),
@@ -96,7 +96,7 @@ impl Reader {
     fn read_from(&self, offset: u64) -> io::Result<(Vec<Event>, Cursor)> {
         let mut cursor = self.from(offset);
         let mut events = Vec::new();
-        while let Some(event) = cursor.next()? {
+        while let Some(event) = cursor.read()? {
             if event == Event::End {
                 break;
             }

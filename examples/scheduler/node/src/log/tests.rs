@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn read(mut cursor: Cursor) -> Vec<Event> {
     let mut events = Vec::new();
-    while let Some(event) = cursor.next().unwrap() {
+    while let Some(event) = cursor.read().unwrap() {
         let over = event == Event::End;
         events.push(event);
         if over {
@@ -67,7 +67,7 @@ fn offsets_survive_rotation() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = write_lines(folder.path(), SMALL, 5);
     let reader = Reader::new(folder.path().to_owned());
-    let place = reader.from(0).next().unwrap();
+    let place = reader.from(0).read().unwrap();
     assert!(matches!(place, Some(Event::Output { offset: 0, time: 1000, .. })), "{place:?}");
     for number in 5..60 {
         writer.append(Stream::Stdout, 1000 + number, format!("line {number}\n").as_bytes());
@@ -177,8 +177,8 @@ fn a_follower_survives_a_torn_frame_that_is_cut_off() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     let mut cursor = Reader::new(folder.path().to_owned()).from(0);
-    assert_eq!(text(&[cursor.next().unwrap().unwrap()]), "line 0\n");
-    assert_eq!(cursor.next().unwrap(), None);
+    assert_eq!(text(&[cursor.read().unwrap().unwrap()]), "line 0\n");
+    assert_eq!(cursor.read().unwrap(), None);
     let mut writer = Writer::open(folder.path(), Limits::default()).unwrap();
     writer.append(Stream::Note, 5, b"its keeper was killed\n");
     writer.finish(5);

@@ -25,7 +25,7 @@ impl Process {
         if exec.command.is_empty() {
             return Err(Error::refused("command", "it is empty"));
         }
-        let pipe = || std::io::pipe();
+        let pipe = std::io::pipe;
         let ends = (|| Ok::<_, std::io::Error>((pipe()?, pipe()?, pipe()?)))();
         let ((stdin, mine_in), (mine_out, stdout), (mine_err, stderr)) =
             ends.map_err(|source| Error::Io { what: "make pipes".to_owned(), source })?;

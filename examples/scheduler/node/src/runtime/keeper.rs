@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use mason_core::types::RunId;
@@ -53,7 +53,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects; that nobody listens means that the run is over, or not begun.
-    pub(crate) fn open(run: &RunId, socket: &PathBuf) -> Result<Connection, Error> {
+    pub(crate) fn open(run: &RunId, socket: &Path) -> Result<Connection, Error> {
         let stream = UnixStream::connect(socket).map_err(|_| Error::NotRunning(run.clone()))?;
         let _ = stream.set_read_timeout(Some(ANSWER_MAX));
         let _ = stream.set_write_timeout(Some(ANSWER_MAX));

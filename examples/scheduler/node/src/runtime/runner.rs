@@ -168,8 +168,7 @@ impl Runner {
             if draft.exists() {
                 fs::remove_dir_all(&draft)?;
             }
-            let folders = fs::DirBuilder::new().mode(0o711).create(&draft);
-            folders?;
+            fs::DirBuilder::new().mode(0o711).create(&draft)?;
             for name in ["upper", "work", MEMORY, EMPTY, LOG] {
                 fs::DirBuilder::new().mode(0o755).create(draft.join(name))?;
             }
@@ -268,13 +267,12 @@ impl Runner {
                 if !started {
                     return Ok(Status::Starting);
                 }
-                match Connection::open(run, &self.socket(run)) {
-                    Ok(mut connection) => match connection.ask(&Request::State) {
+                if let Ok(mut connection) = Connection::open(run, &self.socket(run)) {
+                    match connection.ask(&Request::State) {
                         Ok(Answer::State(state)) => return Ok(Status::Running(running(&state))),
                         Ok(_) | Err(Error::NotRunning(_)) => {}
                         Err(error) => return Err(error),
-                    },
-                    Err(_) => {}
+                    }
                 }
                 // It is about to leave: wait for that.
                 self.wait_for_keeper(run, Duration::from_secs(1))?;

@@ -36,10 +36,9 @@ pub(crate) fn settle(runner: &Runner, run: &RunId) -> Result<(), Error> {
     if Exit::read(&folder).context(context)?.is_some() || keeper::lives(&folder).context(context)? {
         return Ok(());
     }
-    let exit = read_end(runner, run, &folder);
+    let mut exit = read_end(runner, run, &folder);
     kill(runner, run)?;
     remove_traces(runner, run)?;
-    let mut exit = exit;
     exit.finished_at = unix();
     // Not for the run's sake: for who reads its log.
     if let Ok(settings) = Settings::read(&folder)

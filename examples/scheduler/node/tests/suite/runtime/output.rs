@@ -17,7 +17,7 @@ fn output_is_kept_as_it_was_printed() {
     node.run_launch(&launch);
     let mut cursor = node.runner().logs(&launch.run).from(0);
     let mut found = Vec::new();
-    while let Some(Event::Output { stream, bytes, .. }) = cursor.next().unwrap() {
+    while let Some(Event::Output { stream, bytes, .. }) = cursor.read().unwrap() {
         found.push((stream, bytes));
     }
     assert_eq!(
@@ -44,7 +44,7 @@ fn a_hundred_megabytes_are_rotated_and_the_end_is_kept() {
     assert_eq!(reader.tail_bytes(8, true).unwrap(), b"xxxxend\n");
     let oldest = reader.oldest().unwrap().offset();
     let mut cursor = reader.from(0);
-    let first = cursor.next().unwrap();
+    let first = cursor.read().unwrap();
     assert_eq!(first, Some(Event::Gone { offset: 0, bytes: oldest }));
     assert!(oldest > (80 << 20) && oldest < (101 << 20), "{oldest}");
     let log = node.data().join("runs").join(launch.run.as_str()).join("log");

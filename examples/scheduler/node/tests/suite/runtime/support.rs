@@ -158,7 +158,7 @@ impl Node {
     pub(crate) fn text(&self, run: &RunId) -> String {
         let mut cursor = self.runner().logs(run).oldest().unwrap();
         let mut text = Vec::new();
-        while let Some(event) = cursor.next().unwrap() {
+        while let Some(event) = cursor.read().unwrap() {
             match event {
                 Event::Output { bytes, .. } => text.extend(bytes),
                 Event::End => break,

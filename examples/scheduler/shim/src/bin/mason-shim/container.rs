@@ -216,8 +216,8 @@ fn read_pid(path: &Path) -> io::Result<Pid> {
 /// What a runtime said last: JSON lines with a `msg`.
 fn last_message(log: &str) -> Option<String> {
     let parsed = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let messages = parsed.filter_map(|line| line["msg"].as_str().map(str::to_owned));
-    messages.filter(|message| !message.is_empty()).last()
+    let mut messages = parsed.filter_map(|line| line["msg"].as_str().map(str::to_owned));
+    messages.rfind(|message| !message.is_empty())
 }
 
 /// A descriptor of the number that a container's first process reports on.
