@@ -134,7 +134,7 @@ impl Cursor {
     /// came: it may be over all the same, if whoever wrote it was killed; ask the run.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// There is no such log, or the file system refuses.
     pub fn follow(&mut self, time: Duration) -> io::Result<Option<Event>> {
         let until = std::time::Instant::now() + time;
         // The watch comes first, or what is written between a look and the wait is missed.
@@ -314,7 +314,6 @@ enum Step {
 }
 
 fn watch(folder: &Path) -> io::Result<rustix::fd::OwnedFd> {
-    std::fs::create_dir_all(folder)?;
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
     let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
     inotify::add_watch(&watch, folder, events)?;

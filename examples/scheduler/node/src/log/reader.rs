@@ -15,7 +15,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The log in a folder, which may not be there yet.
+    /// The log in a folder; one that is not there is empty, and cannot be followed.
     pub fn new(folder: PathBuf) -> Reader {
         Reader { folder }
     }

@@ -152,6 +152,8 @@ fn a_follower_sees_all_and_the_end() {
     let limits = Limits { segment_bytes: 500, total_bytes: 1 << 20 };
     let mut cursor = Reader::new(folder.path().join("log")).from(0);
     let path = folder.path().join("log");
+    assert!(cursor.follow(LONG).is_err(), "there is no such log");
+    fs::create_dir(&path).unwrap();
     let printer = std::thread::spawn(move || {
         write_lines(&path, limits, 500).finish(1);
     });
