@@ -383,14 +383,12 @@ impl Runner {
         settle::remove(self, run)
     }
 
-    /// Leaves the machine: the node's control groups go if nothing is in them.
+    /// Leaves the machine: the node's control groups go if nothing is in them. `/mason` stays: other
+    /// agents may be making theirs in it at this moment.
     pub fn close(self) {
-        let node = format!("/mason/{}", self.config.node);
-        for group in [node.as_str(), "/mason"] {
-            for folder in self.groups.folders(group) {
-                // Not empty: somebody else's, or still running.
-                let _ = fs::remove_dir(folder);
-            }
+        for folder in self.groups.folders(&format!("/mason/{}", self.config.node)) {
+            // Not empty: something still runs.
+            let _ = fs::remove_dir(folder);
         }
     }
 }

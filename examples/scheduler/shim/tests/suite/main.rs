@@ -1,5 +1,7 @@
 //! The formats under random bytes: none of them may be believed, and none may panic.
 
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
+
 use std::path::Path;
 
 use mason_shim::init::Options;
