@@ -40,24 +40,21 @@ fn each_kind_of_probe_tells_good_from_bad() {
 #[test]
 fn a_probe_that_hangs_is_bad_in_time() {
     let Some(node) = Node::new("probes::hang") else { return };
-    let mut silent = node.launch("nc -l -p 7070 -e sleep 1000 & echo up; sleep 1000");
-    silent.task.limit.pids = 20;
-    for launch in [&silent] {
-        let running = node.start(launch);
-        node.wait_for_text(&launch.run, "up");
-        let time = Duration::from_millis(300);
-        let check =
-            |check: &Check| probe::check(node.runner(), (&launch.run, &running), check, time);
-        until("it listens", || {
-            check(&Check::Http { port: 7070, path: "/".to_owned() })
-                .is_err_and(|why| !why.contains("refused"))
-        });
-        let begun = Instant::now();
-        let command = ["sleep", "1000"].map(str::to_owned).into();
-        assert!(check(&Check::Exec { command }).unwrap_err().contains("longer"));
-        assert!(begun.elapsed() < Duration::from_secs(10) && begun.elapsed() < LONG);
-        node.runner().kill(&launch.run, Reason::Stopped).unwrap();
-        node.wait(&launch.run);
-    }
+    let mut launch = node.launch("nc -l -p 7070 -e sleep 1000 & echo up; sleep 1000");
+    launch.task.limit.pids = 20;
+    let running = node.start(&launch);
+    node.wait_for_text(&launch.run, "up");
+    let time = Duration::from_millis(300);
+    let check = |check: &Check| probe::check(node.runner(), (&launch.run, &running), check, time);
+    until("it listens", || {
+        check(&Check::Http { port: 7070, path: "/".to_owned() })
+            .is_err_and(|why| !why.contains("refused"))
+    });
+    let begun = Instant::now();
+    let command = ["sleep", "1000"].map(str::to_owned).into();
+    assert!(check(&Check::Exec { command }).unwrap_err().contains("longer"));
+    assert!(begun.elapsed() < Duration::from_secs(10) && begun.elapsed() < LONG);
+    node.runner().kill(&launch.run, Reason::Stopped).unwrap();
+    node.wait(&launch.run);
     node.finish();
 }

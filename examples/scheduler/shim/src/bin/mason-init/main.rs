@@ -26,7 +26,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::process::{getpid, kill_process, kill_process_group, wait};
 
 fn main() -> ExitCode {
-    let words = std::env::args_os().skip(1).map(|word| word.into_string());
+    let words = std::env::args_os().skip(1).map(std::ffi::OsString::into_string);
     let words: Result<Vec<String>, _> = words.collect();
     let options = match words.map_err(|word| format!("{} is no UTF-8", word.display())) {
         Ok(words) => Options::parse(&words),

@@ -78,12 +78,11 @@ impl Keeper {
         }
         let is_ready = |at: usize| !fds[at].revents().is_empty();
         let clients = (fixed..pipes_at).map(is_ready).collect();
-        let mut next = pipes_at;
-        let mut pipes = [false; 2];
-        for (ready, _) in pipes.iter_mut().zip(&self.pipes).filter(|(_, pipe)| pipe.is_some()) {
-            *ready = is_ready(next);
-            next += 1;
-        }
+        let mut places = pipes_at..;
+        let pipes = [0, 1].map(|at| {
+            // Only those that are open were asked.
+            self.pipes[at].is_some() && places.next().is_some_and(is_ready)
+        });
         Ok(Ready { listener: is_ready(2), pipes, clients })
     }
 
