@@ -44,6 +44,9 @@ pub struct Runner {
 /// How often a keeper that is about to leave is looked at again, a second apart.
 const LOOKS_MAX: usize = 30;
 
+/// How often a keeper is tried to be started, a millisecond apart.
+const SPAWNS_MAX: usize = 100;
+
 /// How a run is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
@@ -199,7 +202,16 @@ impl Runner {
         command.arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         // What it needs to find a runtime by, and nothing that the agent knows besides.
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        let child = command.spawn();
+        let mut child = command.spawn();
+        for _ in 0..SPAWNS_MAX {
+            // Just written, and a child that another thread forked meanwhile has it open still.
+            let is_busy = |error: &io::Error| error.kind() == io::ErrorKind::ExecutableFileBusy;
+            if !child.as_ref().is_err_and(is_busy) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            child = command.spawn();
+        }
         // The lock is the keeper's alone from here on.
         drop(command);
         let mut child = child?;
