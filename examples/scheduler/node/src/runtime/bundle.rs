@@ -4,7 +4,7 @@
 //! # The box
 //! Namespaces of its own for processes, mounts, IPC, the host name and the network; no capability,
 //! unless the agent allows it and the task asks; no new privileges; the system calls of
-//! [`seccomp`](super::seccomp); `/proc` and `/sys` masked as usual; a `/dev` with the eight
+//! [`seccomp`]; `/proc` and `/sys` masked as usual; a `/dev` with the eight
 //! harmless devices; limits by control group. A task has no way to ask for the node's namespaces:
 //! its spec has no word for them.
 //!

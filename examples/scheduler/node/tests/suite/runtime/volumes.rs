@@ -75,17 +75,17 @@ fn secrets_are_the_tasks_alone_and_never_on_disk() {
 fn empty_folders_are_its_own() {
     let Some(node) = Node::new("volumes::empty") else { return };
     let mut launch = node.launch(
-        "echo disk > /work/a; echo memory > /work/cache/b; cat /work/a /work/cache/b; \
-         dd if=/dev/zero of=/work/cache/c bs=1M count=3 2>/dev/null || echo full; \
-         mount | grep ' on /work/cache ' | grep -c tmpfs",
+        "echo disk > /scratch/a; echo memory > /scratch/cache/b; cat /scratch/a /scratch/cache/b; \
+         dd if=/dev/zero of=/scratch/cache/c bs=1M count=3 2>/dev/null || echo full; \
+         mount | grep ' on /scratch/cache ' | grep -c tmpfs",
     );
     launch.task.security.user = Some(101);
     // The inner one first: what it is mounted into must come before it all the same.
     launch.task.mounts = vec![
-        mount("/work/cache", MountSource::Empty { bytes: 1 << 20, memory: true }),
-        mount("/work", MountSource::Empty { bytes: 5, memory: false }),
+        mount("/scratch/cache", MountSource::Empty { bytes: 1 << 20, memory: true }),
+        mount("/scratch", MountSource::Empty { bytes: 5, memory: false }),
     ];
-    launch.task.outputs.insert("a".to_owned(), "/work/a".to_owned());
+    launch.task.outputs.insert("a".to_owned(), "/scratch/a".to_owned());
     let running = node.start(&launch);
     assert_eq!(running.notes, ["mounts[1].empty.bytes: not enforced on disk"]);
     let ended = node.wait(&launch.run);
