@@ -11,6 +11,9 @@
 //! That clock goes on while the machine sleeps. A read that finds the two halves disagree has met
 //! a write, and is repeated. A file that is missing or too short is a deadline that has passed: who
 //! never had a lease must not run strict work.
+//!
+//! A deadline only ever moves on: a keeper sleeps until the one that it last saw, so one that is
+//! taken back is noticed then, or when something else wakes the keeper.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -6,10 +6,10 @@
 //! lines" or "from where I was".
 //!
 //! # Idea
-//! Each piece that was read from a pipe is one [frame](frame) with a checksum, the time and its
+//! Each piece that was read from a pipe is one [frame] with a checksum, the time and its
 //! stream. Frames fill [segments](segment); when one is full the next begins, and the oldest goes
-//! when all are too long together. A place in the log is an offset, counted in bytes of frames since
-//! the container started: it only grows, and means the same after rotation.
+//! when all are too long together. A place in the log is an offset, counted in bytes of frames
+//! since the container started: it only grows, and means the same after rotation.
 //!
 //! ```text
 //!   log/0000000000000000.log   0000000000400000.log   0000000000800000.log

@@ -9,7 +9,7 @@
 //!              upper, work  what it wrote over its image                     kernel
 //!              empty/<n>    folders of its own                               agent
 //!              memory/      a tmpfs in the keeper's mount namespace:         keeper
-//!                           bundle, root, volumes; nobody else sees it
+//!                           bundle, runtime, root, volumes; nobody else sees
 //! ```
 //!
 //! There is no secret in these settings: the file stays on disk as long as the run is known.
@@ -32,6 +32,8 @@ pub const LOG: &str = "log";
 pub const MEMORY: &str = "memory";
 /// The OCI bundle, below [`MEMORY`].
 pub const BUNDLE: &str = "bundle";
+/// What the OCI runtime notes, below [`MEMORY`].
+pub const RUNTIME: &str = "runtime";
 /// Where the image is mounted, below [`MEMORY`].
 pub const ROOT: &str = "root";
 /// Files of config maps and secrets and folders of the node, by number, below [`MEMORY`].
@@ -48,6 +50,8 @@ pub struct Settings {
     pub run: String,
     /// The runtime and the arguments before its verb.
     pub runtime: Vec<String>,
+    /// The start of the machine that it was made in: after another, nobody knows what happened.
+    pub boot: String,
     /// Whether the container's first process writes how its child ended on [`STATUS_FD`].
     pub status: bool,
     /// Mounts that the runtime must not see: the unified hierarchy, for crun on a hybrid one.

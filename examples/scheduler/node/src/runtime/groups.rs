@@ -57,14 +57,13 @@ impl Groups {
 
     /// Whether swap can be bounded: a kernel may have been started without its accounting.
     pub(crate) fn bounds_swap(&self) -> bool {
-        let file = |name: &str| {
-            self.hierarchies.iter().any(|hierarchy| {
-                let exists = |path: PathBuf| path.join(name).exists();
-                exists(hierarchy.at.clone())
-            })
+        let counted = |hierarchy: &Hierarchy| {
+            // The root of version 2 has no limits of its own, so nothing there tells; a runtime
+            // passes over what a version 2 kernel does not have.
+            let file = hierarchy.at.join("memory.memsw.limit_in_bytes");
+            file.exists() || hierarchy.unified && self.is_unified()
         };
-        // The root of version 2 has no limits of its own; where it counts swap, its children do.
-        file("memory.memsw.limit_in_bytes") || file("memory.stat") && self.is_unified()
+        self.hierarchies.iter().any(counted)
     }
 
     fn is_unified(&self) -> bool {

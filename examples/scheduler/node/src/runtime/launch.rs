@@ -17,7 +17,8 @@ pub struct Launch {
     pub image: Image,
     /// The image's layers, unpacked, in the order of its manifest: the base first.
     pub layers: Vec<PathBuf>,
-    /// All of the task's variables, resolved, in order; later ones win. They come after the image's.
+    /// All of the task's variables, resolved, in order; later ones win. They come after the
+    /// image's.
     pub env: Vec<(String, String)>,
     /// What it is called in there.
     pub hostname: String,

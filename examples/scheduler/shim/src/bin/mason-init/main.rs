@@ -23,10 +23,10 @@ use std::process::{Command, ExitCode};
 
 use mason_shim::init::Options;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use rustix::process::{getpid, kill_process, kill_process_group, waitpid};
+use rustix::process::{getpid, kill_process, kill_process_group, wait};
 
 fn main() -> ExitCode {
-    let words = std::env::args_os().skip(1).map(|word| word.into_string());
+    let words = std::env::args_os().skip(1).map(std::ffi::OsString::into_string);
     let words: Result<Vec<String>, _> = words.collect();
     let options = match words.map_err(|word| format!("{} is no UTF-8", word.display())) {
         Ok(words) => Options::parse(&words),
@@ -94,7 +94,7 @@ fn attend(options: &Options, program: Pid) -> WaitStatus {
 fn reap(program: Pid) -> Option<WaitStatus> {
     let mut ended = None;
     // One signal can stand for many children.
-    while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid == program {
             ended = Some(status);
         }

@@ -8,6 +8,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use mason_shim::init::SIGNAL_MAX;
 use rustix::process::Pid;
 
 fn all_signals() -> libc::sigset_t {
@@ -19,8 +20,7 @@ fn all_signals() -> libc::sigset_t {
     }
 }
 
-/// Keeps all signals pending until [`next_signal`] asks. The standard library empties the mask
-/// again in a child before it runs a program.
+/// Keeps all signals pending until [`next_signal`] asks.
 pub(crate) fn block_signals() {
     let set = all_signals();
     // SAFETY: the set is whole, and nobody wants to know the old mask.
@@ -49,12 +49,20 @@ pub(crate) fn signal_group(group: Pid, signal: i32) {
     }
 }
 
-/// Lets the command run in a session of its own, with the terminal if there is one.
+/// Lets the command run in a session of its own, with the terminal if there is one, and with no
+/// signal blocked or ignored.
 pub(crate) fn in_own_session(command: &mut Command) {
     let session = || {
-        // SAFETY: both are system calls without memory of ours, and async-signal-safe. Without a
-        // terminal the second fails, as it should.
+        let mut none = MaybeUninit::uninit();
+        // SAFETY: all are async-signal-safe, and the only memory is a set that is ours. Without a
+        // terminal the last fails, as it should.
         unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+            // Whoever started the agent may ignore some, and that is inherited all the way.
+            for signal in 1..=SIGNAL_MAX {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             libc::setsid();
             libc::ioctl(0, libc::TIOCSCTTY, 0);
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::sys;
 
 /// How long the runtime may take to do one thing.
-const RUNTIME_MAX: u64 = 60_000;
+pub(crate) const RUNTIME_MAX: u64 = 60_000;
 
 /// A container by its runtime.
 pub(crate) struct Runtime {
@@ -38,17 +38,18 @@ impl Process {
         Ok(Process { pid, handle: pidfd_open(pid, PidfdFlags::empty())? })
     }
 
-    /// Waits until it has ended or the time has come.
-    fn ended(&self, until: u64) -> io::Result<Option<WaitStatus>> {
+    /// Waits until it has ended or the time has come, which can be put off meanwhile.
+    fn ended(&self, until: &dyn Fn() -> u64) -> io::Result<Option<WaitStatus>> {
         loop {
-            let left = until.saturating_sub(boottime());
+            let left = until().saturating_sub(boottime());
             let wait = Timespec {
                 tv_sec: i64::try_from(left / 1000).unwrap_or(i64::MAX),
                 tv_nsec: i64::try_from(left % 1000 * 1_000_000).expect("less than a second"),
             };
             let mut fds = [PollFd::new(&self.handle, PollFlags::IN)];
             match poll(&mut fds, Some(&wait)) {
-                Ok(0) => return Ok(None),
+                Ok(0) if until() <= boottime() => return Ok(None),
+                Ok(0) => {}
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -78,8 +79,19 @@ impl Runtime {
         command
     }
 
+    /// Runs it to its end, within the usual time.
+    fn run(&self, command: Command, what: &str) -> io::Result<()> {
+        let limit = boottime() + RUNTIME_MAX;
+        self.run_until(command, what, &|| limit)
+    }
+
     /// Runs it to its end, within the time that it has.
-    fn run(&self, mut command: Command, what: &str) -> io::Result<()> {
+    fn run_until(
+        &self,
+        mut command: Command,
+        what: &str,
+        until: &dyn Fn() -> u64,
+    ) -> io::Result<()> {
         let _ = fs::remove_file(self.log());
         let child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("cannot run {}: {error}", self.command[0]))
@@ -87,10 +99,10 @@ impl Runtime {
         // The command holds the ends of the container's pipes.
         drop(command);
         let process = Process::open(Pid::from_child(&child))?;
-        let Some(status) = process.ended(boottime() + RUNTIME_MAX)? else {
+        let Some(status) = process.ended(until)? else {
             let _ = kill_process(process.pid, Signal::KILL);
             let _ = waitpid(Some(process.pid), WaitOptions::empty());
-            let what = format!("{} {what} takes longer than a minute", self.command[0]);
+            let what = format!("{} {what} takes too long", self.command[0]);
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         };
         if status.exit_status() == Some(0) {
@@ -120,10 +132,10 @@ impl Runtime {
     }
 
     /// Lets its program begin.
-    pub(crate) fn start(&self) -> io::Result<()> {
+    pub(crate) fn start(&self, until: &dyn Fn() -> u64) -> io::Result<()> {
         let mut command = self.command("start");
         command.arg(&self.run);
-        self.run(command, "start")
+        self.run_until(command, "start", until)
     }
 
     /// Removes what the runtime keeps of it, and kills it if it still runs.
@@ -204,8 +216,8 @@ fn read_pid(path: &Path) -> io::Result<Pid> {
 /// What a runtime said last: JSON lines with a `msg`.
 fn last_message(log: &str) -> Option<String> {
     let parsed = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let messages = parsed.filter_map(|line| line["msg"].as_str().map(str::to_owned));
-    messages.filter(|message| !message.is_empty()).last()
+    let mut messages = parsed.filter_map(|line| line["msg"].as_str().map(str::to_owned));
+    messages.rfind(|message| !message.is_empty())
 }
 
 /// A descriptor of the number that a container's first process reports on.

@@ -25,11 +25,11 @@ use mason_shim::request::{Begun, State};
 use mason_shim::settings::{LOG, Settings};
 use mason_shim::state::{Journal, Step, boot};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::clients::Client;
-use crate::container::{Process, Runtime, StatusSlot};
-use crate::{mounts, outputs};
+use crate::container::{Process, RUNTIME_MAX, Runtime, StatusSlot};
+use crate::{mounts, outputs, sys};
 
 /// A run and all that is held for it.
 struct Keeper {
@@ -60,6 +60,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Keeps the run in a folder until it is over.
 pub(crate) fn keep(folder: &Path) -> io::Result<()> {
+    sys::close_inherited();
     let mut slot = StatusSlot::take();
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -161,10 +162,22 @@ impl Keeper {
         self.journal.note(&Step::Starting { at: now })?;
         self.started_at = Some(now);
         self.timeout_at = self.settings.timeout.map(|limit| boottime() + limit);
-        self.runtime.start()?;
+        self.start()?;
         self.journal.note(&Step::Started)?;
         say(&Begun::Started(self.state(container.pid)));
         Ok(container)
+    }
+
+    /// Lets the program run. It may before the runtime says so; so the deadline counts from here
+    /// on.
+    fn start(&mut self) -> io::Result<()> {
+        let limit = boottime() + RUNTIME_MAX;
+        let until = || self.fence_deadline().map_or(limit, |deadline| deadline.min(limit));
+        let started = self.runtime.start(&until);
+        if started.is_err() && self.fence_deadline().is_some_and(|at| at <= boottime()) {
+            self.stopping = Some(Why::Fenced);
+        }
+        started
     }
 
     fn state(&self, pid: Pid) -> State {
@@ -243,6 +256,8 @@ impl Keeper {
         for folder in &self.settings.cgroups {
             note(cgroup::remove(folder));
         }
+        // Whoever ends up as the parent of what we leave unreaped may not care for it.
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         self.drain();
     }
 

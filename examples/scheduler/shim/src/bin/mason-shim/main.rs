@@ -14,7 +14,7 @@ mod mounts;
 mod outputs;
 mod sys;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts the keeper and leaves it to the first process of the machine.
-fn leave(folder: &PathBuf) -> std::io::Result<()> {
+fn leave(folder: &Path) -> std::io::Result<()> {
     let mut keeper = Command::new("/proc/self/exe");
     keeper.arg("--keep").arg(folder).stdin(Stdio::inherit()).spawn().map(drop)
 }

@@ -35,14 +35,13 @@ pub(crate) fn prepare(
     // What the node mounts later may come in; nothing of ours may go out.
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", slave).map_err(context("make mounts private"))?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     for path in &settings.hide {
-        match unmount(path, UnmountFlags::DETACH) {
-            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(context("hide a mount")(error)),
-        }
+        unmount(path, UnmountFlags::DETACH).map_err(context("hide a mount"))?;
+        // The folder below is the node's, and crun takes it for a control group and writes there.
+        mount("mason", path, "tmpfs", flags, None).map_err(context("hide a mount"))?;
     }
     let memory = folder.join(MEMORY);
-    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     mount("mason", &memory, "tmpfs", flags, Some(c"mode=0711,size=64m"))
         .map_err(context("mount a tmpfs"))?;
     for name in [BUNDLE, ROOT, VOLUMES] {

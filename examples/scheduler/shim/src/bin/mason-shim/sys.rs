@@ -1,5 +1,6 @@
-//! The two calls that have no safe face: a namespace of its own, and a wish before `exec`.
-#![expect(unsafe_code, reason = "unshare and pre_exec")]
+//! The calls that have no safe face: a namespace of its own, a wish before `exec`, and inherited
+//! descriptors.
+#![expect(unsafe_code, reason = "unshare, pre_exec and close_range")]
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,6 +8,16 @@ use std::process::Command;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Closes what was inherited besides stdin, stdout and stderr: it is somebody else's, and takes up
+/// the number on which a container's end is told.
+pub(crate) fn close_inherited() {
+    // SAFETY: this is called before the program opens anything, so that no descriptor closed here
+    // has an owner in this process. A kernel before 5.9 refuses, and they stay.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+    }
+}
 
 /// Gives this process its own table of mounts.
 pub(crate) fn own_mounts() -> io::Result<()> {

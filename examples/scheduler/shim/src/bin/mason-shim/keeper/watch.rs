@@ -9,7 +9,7 @@ use mason_shim::log::Stream;
 use mason_shim::request::{Answer, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use rustix::process::{kill_process, pidfd_send_signal, waitpid};
+use rustix::process::{kill_process, pidfd_send_signal, wait};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -78,12 +78,11 @@ impl Keeper {
         }
         let is_ready = |at: usize| !fds[at].revents().is_empty();
         let clients = (fixed..pipes_at).map(is_ready).collect();
-        let mut next = pipes_at;
-        let mut pipes = [false; 2];
-        for (ready, _) in pipes.iter_mut().zip(&self.pipes).filter(|(_, pipe)| pipe.is_some()) {
-            *ready = is_ready(next);
-            next += 1;
-        }
+        let mut places = pipes_at..;
+        let pipes = [0, 1].map(|at| {
+            // Only those that are open were asked.
+            self.pipes[at].is_some() && places.next().is_some_and(is_ready)
+        });
         Ok(Ready { listener: is_ready(2), pipes, clients })
     }
 
@@ -151,7 +150,7 @@ impl Keeper {
     /// Reaps all that have ended; the container's end, if it is among them.
     fn reap(&mut self, container: Pid) -> Option<WaitStatus> {
         let mut ended = None;
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == container {
                 ended = Some(status);
                 continue;
