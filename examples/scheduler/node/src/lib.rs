@@ -1,3 +1,5 @@
 //! What mason does on a machine: images, containers, logs.
 
 #![forbid(unsafe_code)]
+
+pub mod image;
