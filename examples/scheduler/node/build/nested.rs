@@ -30,7 +30,7 @@ const NOT_OURS: [&str; 9] = [
 ///
 /// # Panics
 /// If one cannot be built: cargo shows what the inner cargo said.
-pub fn build(programs: &[(&str, &str)]) {
+pub(crate) fn build(programs: &[(&str, &str)]) {
     let out = PathBuf::from(variable("OUT_DIR"));
     let target = variable("TARGET");
     let nested = out.join("nested");

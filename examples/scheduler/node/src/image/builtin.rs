@@ -133,7 +133,7 @@ fn layer() -> Vec<u8> {
 }
 
 /// Appends one entry of root's, last changed at the start of 1970.
-fn entry(tar: &mut Vec<u8>, path: &str, mode: u32, kind: u8, link: &str, bytes: &[u8]) {
+pub(super) fn entry(tar: &mut Vec<u8>, path: &str, mode: u32, kind: u8, link: &str, bytes: &[u8]) {
     let mut block = [0; 512];
     let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
     put(0, path.as_bytes());

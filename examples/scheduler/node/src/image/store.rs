@@ -30,6 +30,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -76,6 +77,8 @@ struct Inner {
     state: Mutex<State>,
     /// Layers that some thread unpacks right now.
     unpacking: Mutex<Vec<Digest>>,
+    /// Layers unpacked since it was opened.
+    unpack_count: AtomicU64,
     unpacked: Condvar,
     /// Keeps other processes out for as long as it is open.
     _lock: std::fs::File,
@@ -175,6 +178,7 @@ impl Store {
             limits,
             state: Mutex::new(state),
             unpacking: Mutex::default(),
+            unpack_count: AtomicU64::new(0),
             unpacked: Condvar::new(),
             _lock: lock,
         }));
@@ -259,6 +263,11 @@ impl Store {
             return Err(error);
         }
         Ok(true)
+    }
+
+    /// Layers unpacked since it was opened: what came out of the cache does not count.
+    pub fn unpack_count(&self) -> u64 {
+        self.0.unpack_count.load(Ordering::Relaxed)
     }
 
     /// Where the store is.
@@ -407,7 +416,9 @@ impl Store {
             &self.bytes_path(diff),
             out.bytes.to_string().as_bytes(),
         )?;
-        temp.keep_as(path)
+        temp.keep_as(path)?;
+        self.0.unpack_count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// What an image takes, packed and unpacked.

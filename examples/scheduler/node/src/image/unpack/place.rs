@@ -55,7 +55,7 @@ impl<'a> Place<'a> {
             return Err("a NUL in the path".to_owned());
         }
         let parts = path.split(|&byte| byte == b'/');
-        let parts: Vec<&[u8]> = parts.filter(|part| !matches!(part, b"" | b".")).collect();
+        let parts: Vec<&[u8]> = parts.filter(|part| !matches!(*part, b"" | b".")).collect();
         if parts.contains(&b"..".as_slice()) {
             return Err("`..` in the path".to_owned());
         }
