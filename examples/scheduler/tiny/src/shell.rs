@@ -28,7 +28,7 @@ pub(crate) fn sh(words: &[String], out: &mut dyn Write) -> io::Result<u8> {
     Ok(Shell::default().run(&pieces))
 }
 
-/// One character of a command's text, and whether quotes keep it from meaning anything.
+/// A part of a word: text as it stands, or a variable to fill in.
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
     Text(String),
@@ -122,15 +122,11 @@ fn word(text: &str) -> Result<(Vec<Part>, &str), String> {
         return Err("a \" has no end".to_owned());
     }
     parts.push(Part::Text(plain));
-    parts.retain(|part| parts_matter(part));
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
     if parts.is_empty() {
         parts.push(Part::Text(String::new()));
     }
     Ok((parts, &text[at..]))
-}
-
-fn parts_matter(part: &Part) -> bool {
-    !matches!(part, Part::Text(text) if text.is_empty())
 }
 
 /// The variable's name behind a `$`, and how many bytes name it.
@@ -169,7 +165,7 @@ struct Shell {
 #[derive(Debug, Default)]
 struct Line {
     words: Vec<String>,
-    /// Variables set before it, and how many of its words come before any that was set so.
+    /// Variables set for it alone.
     set: Vec<(String, String)>,
     /// Sign and file.
     files: Vec<(&'static str, String)>,

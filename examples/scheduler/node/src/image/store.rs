@@ -29,6 +29,7 @@ mod pins;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -67,10 +68,9 @@ impl StoreConfig {
 }
 
 /// The images of a node. Cloning gives another handle on the same store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     root: PathBuf,
     limits: Limits,
@@ -467,6 +467,12 @@ impl Store {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.0.root).finish()
     }
 }
 

@@ -43,7 +43,6 @@ pub(crate) struct Entry {
     pub(crate) uid: u64,
     pub(crate) gid: u64,
     pub(crate) mtime: (i64, u32),
-    pub(crate) size: u64,
     pub(crate) link: Vec<u8>,
     pub(crate) device: (u64, u64),
     pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
@@ -166,7 +165,7 @@ impl<R: Read> Tar<R> {
         self.expect(size).map_err(|reason| bad(reason))?;
         let mode = u32::try_from(mode & 0o7777).expect("twelve bits");
         let attributes = ext.attributes;
-        Ok(Entry { path, kind, mode, uid, gid, mtime, size, link, device, attributes })
+        Ok(Entry { path, kind, mode, uid, gid, mtime, link, device, attributes })
     }
 
     /// From here on, so many bytes are the entry's.

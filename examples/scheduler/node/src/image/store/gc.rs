@@ -122,17 +122,22 @@ impl Store {
     ) -> Result<Vec<PathBuf>, Error> {
         let mut doomed = Vec::new();
         let root = self.root();
-        for folder in [root.join("blobs").join("sha256"), root.join("layers")] {
-            let layers = folder.ends_with("layers");
-            let kept = if layers { &keep.layers } else { &keep.blobs };
+        let blobs = root.join("blobs").join("sha256");
+        for (folder, kept) in [(blobs, &keep.blobs), (root.join("layers"), &keep.layers)] {
+            let mut found = Vec::new();
             for entry in std::fs::read_dir(&folder).map_err(|error| Error::io(&folder, error))? {
                 let path = entry.map_err(|error| Error::io(&folder, error))?.path();
                 let digest = path.file_stem().and_then(|stem| Digest::from_hex(stem.to_str()?));
-                let bytes = match path.is_dir() {
-                    true => digest.map_or(0, |diff| self.layer_bytes(diff)),
-                    false if layers => 0,
-                    false => disk::bytes(&path),
+                let bytes = match digest {
+                    Some(diff) if path.is_dir() => self.layer_bytes(diff),
+                    _ if path.extension().is_some() => 0,
+                    _ => disk::bytes(&path),
                 };
+                found.push((path, digest, bytes));
+            }
+            // A layer goes before the note of its bytes: a layer without one would weigh nothing.
+            found.sort_unstable();
+            for (path, digest, bytes) in found {
                 if digest.is_some_and(|digest| kept.contains(&digest)) {
                     swept.bytes += bytes;
                     continue;

@@ -133,11 +133,12 @@ fn a_changed_layout_is_refused() {
     layout(temp.path());
     sh(
         temp.path(),
-        "big=$(ls -S layout/blobs/sha256 | tail -1); printf x | dd of=layout/blobs/sha256/$big \
+        "skopeo copy -q oci:layout:v1 oci:clean:v1; cd clean/blobs/sha256
+         printf x | dd of=$(ls -S | tail -1) \
          bs=1 seek=5 conv=notrunc status=none",
     );
     let (_temp, store) = store();
-    let source = Source::Path(temp.path().join("layout"));
+    let source = Source::Path(temp.path().join("clean"));
     let result = import(&store, source, Some(&name("app")), &Platform::here());
     assert!(matches!(result, Err(Error::WrongDigest { .. })), "{result:?}");
     assert!(store.list().unwrap().is_empty());
