@@ -162,7 +162,7 @@ impl<R: Read> Tar<R> {
         }
         // A few old tools give a link the size of its target and no bytes: what follows is a header.
         let size = if kind == Kind::File { size } else { 0 };
-        self.expect(size).map_err(|reason| bad(reason))?;
+        self.expect(size).map_err(bad)?;
         let mode = u32::try_from(mode & 0o7777).expect("twelve bits");
         let attributes = ext.attributes;
         Ok(Entry { path, kind, mode, uid, gid, mtime, link, device, attributes })

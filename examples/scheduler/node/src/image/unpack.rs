@@ -212,7 +212,7 @@ impl Unpacker<'_> {
         let parts = self.place.parts(&entry.path)?;
         let Some((name, parents)) = parts.split_last() else {
             return match entry.kind {
-                Kind::Folder => self.folder_is(entry, self.place.root()?, Vec::new()),
+                Kind::Folder => self.folder_is(entry, &self.place.root()?, Vec::new()),
                 _ => Err("the root can only be a folder".to_owned()),
             };
         };
@@ -229,7 +229,7 @@ impl Unpacker<'_> {
                 // What is below in lower layers was taken away, and must not show through again.
                 opaque(&folder)?;
             }
-            return self.folder_is(entry, folder, path);
+            return self.folder_is(entry, &folder, path);
         }
         self.place.clear(parent, name)?;
         self.place.count()?;
@@ -311,8 +311,8 @@ impl Unpacker<'_> {
         }
     }
 
-    fn folder_is(&mut self, entry: &Entry, folder: OwnedFd, path: Vec<u8>) -> Result<(), String> {
-        self.dress(entry, &folder)?;
+    fn folder_is(&mut self, entry: &Entry, folder: &OwnedFd, path: Vec<u8>) -> Result<(), String> {
+        self.dress(entry, folder)?;
         self.folder_bytes += path.len() + size_of::<(Vec<u8>, Timespec)>();
         if self.folder_bytes > self.limits.folder_path_bytes_max {
             return Err("too many folders: folder_path_bytes_max".to_owned());

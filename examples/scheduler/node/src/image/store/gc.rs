@@ -68,8 +68,13 @@ impl Store {
                     }
                     left.retain(|digest| *digest != victim);
                     keep = self.reachable(left.iter().copied(), &pins)?;
-                    let gone = state.names.extract_if(.., |_, named| named.manifest == victim);
-                    swept.names.extend(gone.map(|(name, _)| name));
+                    state.names.retain(|name, named| {
+                        let stays = named.manifest != victim;
+                        if !stays {
+                            swept.names.push(name.clone());
+                        }
+                        stays
+                    });
                 }
             }
             // Names first: after a crash between, some blobs are in nobody's name, never the reverse.

@@ -274,3 +274,22 @@ fn two_pulls_of_one_image_are_one() {
     assert_eq!((layers, store.unpack_count()), (1, 1));
     assert_eq!(bytes.load(Ordering::SeqCst), seen.layer.len() as u64, "progress was told");
 }
+
+/// Most registries speak TLS: who they are is checked, and they may not talk us out of it.
+#[test]
+fn tls_is_checked_and_never_left() {
+    let sample = Sample::new(50_000);
+    let (host, certificate) = Server::secure(move |asked| match asked.path.contains("/away/") {
+        true => answer("302 Found", &["location: http://127.0.0.1:1/x"], b""),
+        false => sample.honest(asked),
+    });
+    let (_temp, store) = store();
+    let mirrors = [("docker.io".to_owned(), format!("https://{host}"))].into();
+    let mut config = PullConfig { mirrors, ..quick() };
+    let stranger = pull(&store, config.clone(), "app").unwrap_err().to_string();
+    assert!(stranger.contains("no TLS with"), "{stranger}");
+    config.roots.push(certificate);
+    pull(&store, config.clone(), "app").unwrap();
+    let left = pull(&store, config, "away/app").unwrap_err().to_string();
+    assert!(left.contains("a redirect from https to http"), "{left}");
+}
