@@ -14,7 +14,10 @@
 //! number of times, each wait twice as long.
 //!
 //! http without TLS is for loopback, or for registries that are listed as `insecure`.
-//! [`address`] says where a registry may send us.
+//! Where a registry may send us, by redirect or for a token, is in `address`.
+//!
+//! Left out: proxies of the environment, kept connections, and a least speed: a server that sends a
+//! few bytes within each timeout holds its slot until the blob is whole.
 
 mod address;
 mod auth;

@@ -225,6 +225,23 @@ fn nobody_there_and_silence_are_unreachable() {
     assert!(text.contains("unreachable") && text.contains(&host.to_string()), "{text}");
 }
 
+/// A line that goes silent in the middle of a layer is given up, and the rest asked for anew.
+#[test]
+fn a_blob_that_stalls_is_asked_for_again() {
+    let sample = Sample::new(200_000);
+    let config = PullConfig { timeout: Duration::from_millis(300), ..quick() };
+    let (result, asked) = from(config, move |asked, before| {
+        if !sample.is_layer(asked) || before > 0 {
+            return sample.honest(asked);
+        }
+        let mut half = answer("200 OK", &["x-then: stall"], &sample.layer);
+        half.truncate(half.len() / 2);
+        half
+    });
+    result.unwrap();
+    assert!(asked.iter().any(|asked| asked.header("range").is_some()));
+}
+
 /// What is held in memory must not be as large as the sender likes.
 #[test]
 fn a_huge_manifest_and_a_blob_longer_than_said_are_refused() {

@@ -61,6 +61,9 @@ impl Server {
                         let _ = std::io::copy(&mut stream, &mut std::io::sink());
                     }
                     let _ = stream.write_all(&bytes);
+                    if bytes.windows(13).any(|bytes| bytes == b"x-then: stall") {
+                        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+                    }
                 });
             }
         });
