@@ -1,16 +1,12 @@
-//! Builds the programs that a node needs besides its agent, to carry them inside.
+//! Builds the small static programs that this crate carries inside itself.
 
 #[path = "build/nested.rs"]
 mod nested;
 
-use nested::Program;
+/// Package and binary; the bytes are at `OUT_DIR/<binary>`.
+const PROGRAMS: [(&str, &str); 3] =
+    [("mason-shim", "mason-shim"), ("mason-shim", "mason-init"), ("mason-tiny", "tiny")];
 
 fn main() {
-    for path in ["build.rs", "build", "../shim/src", "../shim/Cargo.toml", "../../../Cargo.lock"] {
-        println!("cargo::rerun-if-changed={path}");
-    }
-    nested::build(&[
-        Program { package: "mason-shim", binary: "mason-shim" },
-        Program { package: "mason-shim", binary: "mason-init" },
-    ]);
+    nested::build(&PROGRAMS);
 }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod image;
+
 pub mod runtime;
 
 pub mod log;

@@ -163,8 +163,11 @@ impl Leader {
         }
         // Only a clock that was set makes one wait longer.
         let latest = now.saturating_add(longest_pause(&service.restart));
-        for start in starts.values_mut() {
-            start.not_before = start.not_before.min(latest);
+        let memory = self.jobs.get(key).expect("it is looked at");
+        for (index, start) in &mut starts {
+            let known = memory.starts.get(index).filter(|it| it.attempt == start.attempt);
+            let known = known.map_or(latest, |it| it.not_before);
+            start.not_before = start.not_before.min(latest).min(known);
         }
         let next = starts.values().map(|start| start.not_before).filter(|at| *at > now).min();
         if let Some(at) = next {

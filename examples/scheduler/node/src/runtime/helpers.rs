@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// The keeper.
-const SHIM: &[u8] = include_bytes!(env!("NESTED_MASON_SHIM"));
+const SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mason-shim"));
 /// The first process.
-const INIT: &[u8] = include_bytes!(env!("NESTED_MASON_INIT"));
+const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mason-init"));
 
 /// Where the two programs lie.
 #[derive(Clone, Debug)]
