@@ -7,13 +7,15 @@ use mason_core::agent::Event;
 use mason_core::record::{Exit, Reason, RunRecord};
 use mason_core::spec::{Stop, Task};
 use mason_core::types::{Ms, RunId};
+use mason_node::image::store::Image;
 use mason_node::runtime::{Error, Launch, Status};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::News;
-use super::hands::{Picture, Refusal, Tools};
+use super::hands::Tools;
 use super::resolve;
+use super::shelf::{Picture, Refusal};
 use crate::server::unix_now;
 
 /// How long it waits to try again what the machine refused.
@@ -36,6 +38,8 @@ pub(super) struct Hand {
     run: RunId,
     /// Ready to be started.
     launch: Option<Box<Launch>>,
+    /// Keeps its layers in the store.
+    image: Option<Image>,
     stop: Stop,
     /// Whether its end has been told.
     is_over: bool,
@@ -45,7 +49,9 @@ pub(super) struct Hand {
 
 impl Hand {
     pub(super) fn new(tools: Arc<Tools>, run: RunId) -> Hand {
-        Hand { tools, run, launch: None, stop: Stop::default(), is_over: false, is_kept: false }
+        let stop = Stop::default();
+        let (launch, image) = (None, None);
+        Hand { tools, run, launch, image, stop, is_over: false, is_kept: false }
     }
 
     pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
@@ -63,7 +69,10 @@ impl Hand {
             };
             match order {
                 None => return,
-                Some(Order::Adopt) => self.is_kept = true,
+                Some(Order::Adopt) => {
+                    self.is_kept = true;
+                    self.tell(Event::Ready(true)).await;
+                }
                 Some(Order::Prepare(record)) => self.prepare(&record, &mut orders).await,
                 Some(Order::Start) => self.start().await,
                 Some(Order::Stop(grace)) => self.stop(grace).await,
@@ -99,7 +108,8 @@ impl Hand {
             }
         };
         match made {
-            Ok(launch) => {
+            Ok((launch, image)) => {
+                self.image = Some(image);
                 self.stop = launch.task.stop.clone();
                 self.launch = Some(Box::new(launch));
                 self.tell(Event::Prepared).await;
@@ -116,6 +126,7 @@ impl Hand {
             Ok(_) => {
                 self.is_kept = true;
                 self.tell(Event::Started).await;
+                self.tell(Event::Ready(true)).await;
             }
             Err(error) => {
                 // If a keeper wrote down how it failed, that says more.
@@ -135,6 +146,10 @@ impl Hand {
     }
 
     /// Resolves when its keeper is gone.
+    #[expect(
+        deprecated,
+        reason = "what is unsound with a descriptor that lies is not with an OwnedFd"
+    )]
     async fn wait_for_end(&self) {
         match self.tools.runner.handle(&self.run) {
             Ok(Some(handle)) => match AsyncFd::new(handle) {
@@ -191,6 +206,7 @@ impl Hand {
                 }
             }
         }
+        self.image = None;
         self.tell(Event::Reaped).await;
     }
 }
@@ -206,28 +222,34 @@ async fn stopped(orders: &mut mpsc::Receiver<Order>) -> bool {
     }
 }
 
-async fn make_ready(tools: &Tools, run: &RunId, record: &RunRecord) -> Result<Launch, Refusal> {
+/// All that a start needs, and the image, which stays in the store as long as that is held.
+async fn make_ready(
+    tools: &Tools,
+    run: &RunId,
+    record: &RunRecord,
+) -> Result<(Launch, Image), Refusal> {
     let mut task: Task = resolve::spec(&tools.store, &record.spec).await?;
     if let Some(memory) = record.memory {
         task.request.memory = memory;
         task.limit.memory = task.limit.memory.max(memory);
     }
-    let Picture { image, layers } = tools.images.fetch(&task.image, task.pull).await?;
+    let Picture { program, image } = tools.images.fetch(&task.image, task.pull).await?;
     let sight = resolve::Sight { node: &tools.node, run, record, task: &task };
     let env = resolve::env(&tools.store, &sight).await?;
     let files = resolve::files(&tools.store, &sight).await?;
     let hostname = task.hostname.clone().unwrap_or_else(|| resolve::hostname(record));
-    Ok(Launch {
+    let launch = Launch {
         run: run.clone(),
-        image,
-        layers,
+        image: program,
+        layers: image.layers.clone(),
         env,
         hostname,
         files,
         concurrency: record.concurrency,
         rewrites: Vec::new(),
         task,
-    })
+    };
+    Ok((launch, image))
 }
 
 /// How something ended that never ran.
@@ -244,7 +266,7 @@ fn unstarted(reason: Reason, message: String) -> Exit {
 }
 
 /// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

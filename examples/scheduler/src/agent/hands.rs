@@ -1,20 +1,17 @@
 //! One hand for each run: what the agent does with images and containers, one thing after another.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use mason_core::record::{Reason, RunRecord};
-use mason_core::spec::PullPolicy;
+use mason_core::record::RunRecord;
 use mason_core::types::{Ms, NodeId, RunId};
-use mason_node::runtime::{Image, Runner};
+use mason_node::runtime::Runner;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::News;
 use super::hand::{Hand, Order};
+use super::shelf::Shelf;
 use crate::store::Store;
 
 /// Orders that wait for a hand at most.
@@ -22,40 +19,12 @@ const ORDERS_MAX: usize = 8;
 
 pub(super) type Told = News;
 
-/// An image, ready to be run.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// What it says about its program.
-    pub image: Image,
-    /// Its layers, unpacked: the base first.
-    pub layers: Vec<PathBuf>,
-}
-
-/// Why a run cannot be prepared.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// In a word.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-}
-
-/// Where images come from.
-pub trait Images: Send + Sync {
-    /// An image by its name, fetched if need be. It can be dropped at any time.
-    fn fetch<'a>(
-        &'a self,
-        name: &'a str,
-        pull: PullPolicy,
-    ) -> Pin<Box<dyn Future<Output = Result<Picture, Refusal>> + Send + 'a>>;
-}
-
 /// What all hands share.
 pub(super) struct Tools {
     pub(super) store: Store,
     pub(super) node: NodeId,
     pub(super) runner: Arc<Runner>,
-    pub(super) images: Arc<dyn Images>,
+    pub(super) images: Shelf,
     pub(super) told: mpsc::Sender<Told>,
 }
 
@@ -70,7 +39,7 @@ impl Hands {
         store: Store,
         node: NodeId,
         runner: Arc<Runner>,
-        images: Arc<dyn Images>,
+        images: Shelf,
         told: mpsc::Sender<Told>,
     ) -> Hands {
         let tools = Arc::new(Tools { store, node, runner, images, told });
@@ -78,12 +47,12 @@ impl Hands {
     }
 
     /// A run that was there before.
-    pub(super) fn adopt(&self, run: RunId) {
-        self.order(&run, Order::Adopt);
+    pub(super) fn adopt(&self, run: &RunId) {
+        self.order(run, Order::Adopt);
     }
 
-    pub(super) fn prepare(&self, run: RunId, record: RunRecord) {
-        self.order(&run, Order::Prepare(Box::new(record)));
+    pub(super) fn prepare(&self, run: &RunId, record: RunRecord) {
+        self.order(run, Order::Prepare(Box::new(record)));
     }
 
     pub(super) fn start(&self, run: &RunId) {

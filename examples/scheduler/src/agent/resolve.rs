@@ -10,7 +10,7 @@ use mason_core::spec::{EnvSource, MountSource, Task};
 use mason_core::types::{JobKey, NodeId, RunId, SpecHash};
 use mason_node::runtime::VolumeFile;
 
-use super::hands::Refusal;
+use super::shelf::Refusal;
 use crate::store::{Store, StoreError};
 
 /// A run, as one looks at it.
@@ -180,7 +180,9 @@ pub(super) async fn files(
             MountSource::Secret { name, .. } => {
                 return Err(refuse(format!("{}: secret {name} cannot be unsealed here", mount.at)));
             }
-            MountSource::Empty { .. } | MountSource::Host { .. } => continue,
+            MountSource::Empty { .. } | MountSource::Host { .. } | MountSource::Text { .. } => {
+                continue;
+            }
         };
         let found = config(store, &record.task.job.namespace, name).await?;
         let Some(found) = found else {

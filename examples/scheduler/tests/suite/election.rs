@@ -132,6 +132,7 @@ fn a_bind(job: &JobKey, task_changed: i64, job_made: i64, run: u64) -> Bind {
         attempt: 1,
         counted: 0,
         spec: "s".into(),
+        revision: 0,
         wait: TaskWait::Bound { node: node.clone(), run: run.clone() },
         memory: None,
         last: None,

@@ -13,6 +13,7 @@
 //! | [`election`] | who leads, and that nobody else writes |
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
+//! | [`runs`] | a server and an agent, with real containers |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
@@ -24,6 +25,7 @@ mod election;
 mod endpoints;
 mod lease;
 mod read;
+mod runs;
 mod txn;
 mod watch;
 

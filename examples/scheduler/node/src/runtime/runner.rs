@@ -136,6 +136,11 @@ impl Runner {
         self.fence.set(deadline).context(|| "move the fence".to_owned())
     }
 
+    /// Until when strict runs may go on, as it was said last; 0 if it never was.
+    pub fn deadline(&self) -> u64 {
+        self.fence.deadline()
+    }
+
     /// Starts a run, and waits until its program runs.
     ///
     /// # Errors

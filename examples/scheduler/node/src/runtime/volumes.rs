@@ -98,6 +98,11 @@ impl Volumes {
                 read_only = true;
                 inside
             }
+            MountSource::Text { text } => {
+                self.files.push((format!("{VOLUMES}/{number}/text"), text.clone().into_bytes()));
+                read_only = true;
+                inside.join("text")
+            }
             MountSource::Host { path } => {
                 self.host.push(host_folder(&field, number, path, allowed)?);
                 inside

@@ -1,0 +1,90 @@
+//! Images of a node: from its store, or fetched into it.
+
+use mason_core::record::Reason;
+use mason_core::spec::PullPolicy;
+use mason_node::image::Error;
+use mason_node::image::pull::{PullConfig, Puller};
+use mason_node::image::reference::Reference;
+use mason_node::image::store::{Image, Store};
+use mason_node::runtime;
+use std::sync::Arc;
+
+use super::hand::chain;
+
+/// Why a run cannot be prepared.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// In a word.
+    pub(super) reason: Reason,
+    /// For people.
+    pub(super) message: String,
+}
+
+/// An image, ready to be run; it stays in the store as long as this is held.
+pub(super) struct Picture {
+    /// What it says about its program.
+    pub(super) program: runtime::Image,
+    /// Where it is.
+    pub(super) image: Image,
+}
+
+/// Images of a node.
+#[derive(Clone)]
+pub struct Shelf {
+    store: Store,
+    puller: Puller,
+}
+
+impl Shelf {
+    /// Images in this store, fetched as `pull` says when they are not there.
+    ///
+    /// # Errors
+    /// If a certificate to trust is none.
+    pub fn new(store: Store, pull: PullConfig) -> Result<Shelf, Error> {
+        let puller = Puller::new(store.clone(), pull)?;
+        Ok(Shelf { store, puller })
+    }
+
+    /// An image by its name, fetched if need be.
+    pub(super) async fn fetch(&self, name: &str, pull: PullPolicy) -> Result<Picture, Refusal> {
+        let refuse = |message: String| Refusal { reason: Reason::ImagePull, message };
+        let reference: Reference = name.parse().map_err(|error| refuse(chain(&error)))?;
+        let there = match pull {
+            PullPolicy::Always => None,
+            PullPolicy::Missing | PullPolicy::Never => {
+                self.find(&reference).await.map_err(|error| refuse(chain(&error)))?
+            }
+        };
+        let image = match there {
+            Some(image) => image,
+            None if pull == PullPolicy::Never => {
+                return Err(refuse(format!(
+                    "{reference} is not on this node, and is never pulled"
+                )));
+            }
+            None => {
+                let pulled = self.puller.pull(&reference, Arc::new(|_| {})).await;
+                pulled.map_err(|error| refuse(format!("{reference}: {}", chain(&error))))?
+            }
+        };
+        Ok(Picture { program: program_of(&image), image })
+    }
+
+    /// What the store has. A layer may have to be unpacked for it: that takes a thread.
+    async fn find(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let (store, reference) = (self.store.clone(), reference.clone());
+        let found = tokio::task::spawn_blocking(move || store.image(&reference)).await;
+        found.expect("the store's calls do not panic")
+    }
+}
+
+fn program_of(image: &Image) -> runtime::Image {
+    let config = &image.config;
+    runtime::Image {
+        entrypoint: config.entrypoint.clone(),
+        command: config.cmd.clone(),
+        env: config.env.clone(),
+        workdir: config.working_dir.clone(),
+        user: config.user.clone(),
+    }
+}
