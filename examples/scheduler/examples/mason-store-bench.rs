@@ -177,6 +177,7 @@ impl Workload {
             attempt: 1,
             counted: 0,
             spec: spec.as_str().into(),
+            revision: 0,
             wait: TaskWait::Bound { node: node.clone(), run: run.clone() },
             memory: None,
             last: None,

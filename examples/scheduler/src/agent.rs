@@ -1,6 +1,7 @@
 //! An agent: runs on a node what the store binds to it.
 //!
-//! Everything that is decided, is decided by [`mason_core::agent`]; here is the dull loop around it.
+//! Everything that is decided, is decided by [`mason_core::agent`]; here is the dull loop around
+//! it.
 //!
 //! ```text
 //!   store ── runs of this node ──► ┌────────┐ ── claims, reports, results ──► store
@@ -13,9 +14,9 @@
 //! When the agent is killed, keepers and containers go on; the next start reads the journal, asks
 //! the keepers, and takes them up again.
 //!
-//! Not there yet: secrets and probes of tasks, logs and `exec` over the network, the sweep of what no
-//! run owns. A task that needs a secret is refused by name; one with a probe counts as ready when it
-//! runs.
+//! Not there yet: secrets and probes of tasks, logs and `exec` over the network, the sweep of what
+//! no run owns. A task that needs a secret is refused by name; one with a probe counts as ready
+//! when it runs.
 
 mod hand;
 mod hands;

@@ -1,10 +1,10 @@
 //! The agent: what mason decides on a node.
 //!
 //! # Problem
-//! An agent starts what the store binds to its node and tells how it ended. It can be killed between
-//! any two steps, while the containers run on; the store can be out of reach; what it knows of the
-//! store can be minutes old when it speaks to it again. Whatever happens, no run may be started
-//! twice, none that ran may be forgotten, and nothing may be left behind.
+//! An agent starts what the store binds to its node and tells how it ended. It can be killed
+//! between any two steps, while the containers run on; the store can be out of reach; what it knows
+//! of the store can be minutes old when it speaks to it again. Whatever happens, no run may be
+//! started twice, none that ran may be forgotten, and nothing may be left behind.
 //!
 //! # Idea
 //! It is a value, as the leader is. It is told what the store, its journal and its containers say,
@@ -22,8 +22,8 @@
 //!   [`Reason::Unknown`]; one that is noted and never had a keeper is over before it began.
 //! * **The gate.** Between claim and start minutes can pass: an image is fetched. A container is
 //!   started only if the lease is still the one under which the run was claimed, and the fence has
-//!   not passed; otherwise it is claimed again, which the store refuses if the run was declared lost
-//!   meanwhile.
+//!   not passed; otherwise it is claimed again, which the store refuses if the run was declared
+//!   lost meanwhile.
 //! * **The fence.** Strict runs are killed when the store has not been heard of for too long
 //!   ([`crate::protocol::fence`]).
 //! * **What the store does not know** is killed: a run whose key is gone was superseded.

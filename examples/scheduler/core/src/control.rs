@@ -8,8 +8,8 @@
 //!
 //! # Idea
 //! A controller here remembers nothing and does nothing. It is one function: what was asked for,
-//! what it noted the last time (its *progress*, a value in the store), what can be seen now, and the
-//! time; it returns new progress and what should be different. Whoever calls does it, in one
+//! what it noted the last time (its *progress*, a value in the store), what can be seen now, and
+//! the time; it returns new progress and what should be different. Whoever calls does it, in one
 //! transaction with the progress, or not at all; the next call sees which.
 //!
 //! ```text

@@ -13,11 +13,11 @@
 //! * **What is in flight is locked.** A transaction locks what it changes ([`Flights`]) until the
 //!   copy shows its effect; nothing else is decided about it meanwhile. So no decision is ever made
 //!   on half of one's own.
-//! * **Refused means look again.** A transaction that was refused changed nothing; when the copy has
-//!   caught up with whatever was in its way, everything that it was about is looked at anew.
-//! * **Unknown means resign.** If nobody can say whether a transaction was done, it may still be done
-//!   later. Only the end of the office makes sure that it is not, so the leader gives it up, and the
-//!   next one starts from what the store holds.
+//! * **Refused means look again.** A transaction that was refused changed nothing; when the copy
+//!   has caught up with whatever was in its way, everything that it was about is looked at anew.
+//! * **Unknown means resign.** If nobody can say whether a transaction was done, it may still be
+//!   done later. Only the end of the office makes sure that it is not, so the leader gives it up,
+//!   and the next one starts from what the store holds.
 //!
 //! ```text
 //!    keys that changed ─► heard ─┐            ┌─ jobs: phases, stops          ─┐

@@ -22,18 +22,17 @@
 //!            at X, marks changed at M                           marks; run, seen, result gone
 //! ```
 //!
-//! * **Two leaders.** A leader is who holds the election's oldest key; every transaction of its asks
-//!   that this key is still the one it was elected with. A leader that was paused past its lease
-//!   has no key, so whatever it still sends changes nothing.
-//! * **One run at a time.** A bind asks that the task is as the leader saw it. Two binds of one task
-//!   cannot both find it so.
-//! * **One result.** `result/<run>` is made once, by the agent or, when the node's lease is gone, by
-//!   the leader; whoever is second is refused. Only `done` reads it, and removes it in the same
+//! * **Two leaders.** A leader is who holds the election's oldest key; every transaction of its
+//!   asks that this key is still the one it was elected with. A leader that was paused past its
+//!   lease has no key, so whatever it still sends changes nothing.
+//! * **One run at a time.** A bind asks that the task is as the leader saw it. Two binds of one
+//!   task cannot both find it so.
+//! * **One result.** `result/<run>` is made once, by the agent or, when the node's lease is gone,
+//!   by the leader; whoever is second is refused. Only `done` reads it, and removes it in the same
 //!   transaction that notes the outcome.
-//! * **One start.** An agent starts a run only after its claim was acknowledged, and notes the claim
-//!   in its own journal first. After a crash it adopts what its keepers still hold; for a claimed
-//!   run without a keeper it reports [`Reason::Unknown`](crate::record::Reason), and never starts it
-//!   again.
+//! * **One start.** An agent starts a run only after its claim was acknowledged, and notes the
+//!   claim in its own journal first. After a crash it adopts what its keepers still hold; a
+//!   claimed run without a keeper is over ([`crate::agent`]), and never started again.
 //!
 //! # What is promised, and what is not
 //! Running something exactly once is impossible: an agent can be lost with its machine after the
@@ -45,14 +44,13 @@
 //! 3. Under [`Concurrency::Strict`](crate::spec::Concurrency) no two runs of a task are alive at
 //!    once, **if** clocks of different machines run at the same rate within a tenth and a kernel
 //!    delivers SIGKILL within the margin of [`crate::protocol::fence`]. A machine that is frozen
-//!    whole and thawed can overlap until its keeper runs its first instruction; for that there is
-//!    `MASON_FENCE`, a number that grows with each run of a task, which a task can hand to its own
-//!    storage.
+//!    whole and thawed can overlap until its keeper runs its first instruction.
 //! 4. While there is a leader and a node to run on, a task is tried again until it succeeds or its
 //!    retries are used up.
 //!
 //! A run that is started twice is impossible; work that is *done* twice is not: the next attempt of
-//! a lost run does it again. Tasks that cannot bear that ask for one attempt and `count_interruptions`.
+//! a lost run does it again. Tasks that cannot bear that ask for one attempt and
+//! `count_interruptions`.
 
 pub mod fence;
 

@@ -11,11 +11,11 @@
 //! | `spec/<hash>` | a [`Task`](crate::spec::Task): the template, once | the leader |
 //! | `state/<ns>/<name>` | [`StateRecord`]: how far it is | the leader |
 //! | `marks/<ns>/<name>/<chunk>` | [`MarksRecord`]: how 4096 of its tasks ended | the leader |
-//! | `task/<ns>/<name>/<index>` | [`TaskRecord`]: a slot with an attempt under way, or one due | the leader |
-//! | `run/<node>/<run>` | [`RunRecord`]: a task bound to a node, and what it shall do there | the leader |
+//! | `task/<ns>/<name>/<index>` | [`TaskRecord`]: a slot with an attempt now or due | the leader |
+//! | `run/<node>/<run>` | [`RunRecord`]: a task bound to a node, and its wish | the leader |
 //! | `seen/<node>/<run>` | [`SeenRecord`]: how far the run is | the node's agent |
-//! | `result/<run>` | [`ResultRecord`]: how it ended; written **once** | the agent, or the leader if it is lost |
-//! | `past/<ns>/<name>/<index>` | [`PastRecord`]: the last attempt of a task that has ended | the leader |
+//! | `result/<run>` | [`ResultRecord`]: how it ended; written **once** | the agent; the leader |
+//! | `past/<ns>/<name>/<index>` | [`PastRecord`]: the last attempt of one that ended | the leader |
 //! | `node/<id>` | [`NodeRecord`]: what it is | its agent at its start, then operators |
 //! | `alive/<id>` | [`AliveRecord`]: it lives, as long as its lease does | the agent |
 //! | `lead/<lease>` | an election, as etcd's clients do it | servers |

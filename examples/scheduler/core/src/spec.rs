@@ -1,8 +1,8 @@
 //! What a user asks for, normalised: every short form written out, every unit one unit.
 //!
 //! A manifest, be it mason's own, Kubernetes' or Argo's, is read by [`crate::manifest`] and becomes
-//! one of these. They are what the store holds, so all of the rest sees no surface syntax: cpu is in
-//! thousandths of a core, memory in bytes, time in milliseconds.
+//! one of these. They are what the store holds, so all of the rest sees no surface syntax: cpu is
+//! in thousandths of a core, memory in bytes, time in milliseconds.
 //!
 //! ```text
 //!   Work ─┬─ Job ────── array of tasks that end        ┐

@@ -2,7 +2,8 @@
 //!
 //! An image is a tree of content named by its digest. What a container needs of it is a few folders
 //! to stack with overlayfs and a small configuration. Everything on the way there comes from
-//! strangers: a registry that lies, a line that breaks, an archive made to write outside its folder.
+//! strangers: a registry that lies, a line that breaks, an archive made to write outside its
+//! folder.
 //!
 //! ```text
 //!   busybox:1.36 ──► manifest sha256:… ─┬─► config sha256:…     entrypoint, env, user, diff ids
@@ -14,9 +15,9 @@
 //!   builtin ┘
 //! ```
 //!
-//! Read [`reference`](mod@reference) for names, [`store`] for what is on disk and what a crash may leave,
-//! [`unpack`] for how a hostile layer is held, [`import`] and [`pull`] for where images come from,
-//! and [`builtin`] for the one that is always there.
+//! Read [`reference`](mod@reference) for names, [`store`] for what is on disk and what a crash may
+//! leave, [`unpack`] for how a hostile layer is held, [`import`] and [`pull`] for where images come
+//! from, and [`builtin`] for the one that is always there.
 //!
 //! Left out: pushing and building images, schema 1 manifests, signatures, and fetching layers from
 //! other nodes.

@@ -492,8 +492,8 @@ impl Mate {
     }
 }
 
-/// Says that a node lives. If the key of an earlier start of the agent is still there, its life goes
-/// on under the new lease: the key stays, and with it when it was made.
+/// Says that a node lives. If the key of an earlier start of the agent is still there, its life
+/// goes on under the new lease: the key stays, and with it when it was made.
 fn registration(disk: &Disk, lease: i64, changed: Option<Revision>) -> Txn {
     let path = Keys::default().path(&Key::Alive(disk.node.clone()));
     let record =

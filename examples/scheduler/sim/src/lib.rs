@@ -2,8 +2,8 @@
 //! network, machines and containers, all from one seed.
 //!
 //! # What is real and what is played
-//! [`mason_core::leader::Leader`] and [`mason_core::agent::Agent`] are the ones that run in a server
-//! and on a node; not a line of theirs knows that it is simulated. Played are:
+//! [`mason_core::leader::Leader`] and [`mason_core::agent::Agent`] are the ones that run in a
+//! server and on a node; not a line of theirs knows that it is simulated. Played are:
 //!
 //! ```text
 //!   node 1        Store     keys, revisions, leases, watches: etcd as a value; its clients see

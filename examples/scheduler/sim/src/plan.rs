@@ -252,7 +252,8 @@ fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
             later(at, Txn { when, then: vec![put(generation, Work::Service(service.clone()))] });
         }
         service.suspend = false;
-        // The last version is a good one; what becomes of a service that has none is anyone's guess.
+        // The last version is a good one; what becomes of a service that has none is anyone's
+        // guess.
         while crate::host::is_bad(&spec_hash(&service.task)) {
             service.task.args = vec![format!("version {}", rng.below(1000))];
         }
@@ -267,7 +268,9 @@ fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
         let key = JobKey::new("a", "cron");
         let path = keys.path(&Key::Job(key.clone()));
         let mut record = job(200, rng);
-        let Work::Job(each) = record.work else { unreachable!("it is a job") };
+        let Work::Job(mut each) = record.work else { unreachable!("it is a job") };
+        // However often it ticks, there is room for what it makes.
+        (each.count, each.task.request.cpu) = (1, 100);
         record.work = Work::Cron(cron(each, rng));
         let put = Op::Put { key: path.clone(), value: record::encode(&record), lease: None };
         let when = vec![Compare::Absent(path)];

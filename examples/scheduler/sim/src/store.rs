@@ -1,4 +1,5 @@
-//! A store as etcd is one: revisions, transactions, leases, watches; one that answers from one place.
+//! A store as etcd is one: revisions, transactions, leases, watches; one that answers from one
+//! place.
 //!
 //! Its state outlives its crashes, as that of a cluster with a quorum does. Leases get their whole
 //! time again when it comes back, as etcd gives it to them when its leader changes.

@@ -118,8 +118,8 @@ async fn a_job_runs_to_its_end_in_real_containers(kind: Kind) {
     agent.abort();
 }
 
-/// The agent's death is no event in a run's life: the container goes on, and how it ended is told by
-/// the next agent.
+/// The agent's death is no event in a run's life: the container goes on, and how it ended is told
+/// by the next agent.
 async fn an_agent_that_is_killed_neither_loses_nor_repeats_a_run(kind: Kind) {
     let solo = Solo::start(kind).await;
     let store = solo.store().await;

@@ -5,8 +5,8 @@
 //! one file serves for all: it looks at the name that it was started by, or at its first argument.
 //!
 //! [`applets`] has the plain ones, [`trouble`] those that misbehave on purpose, [`serve`] a small
-//! HTTP server, [`shell`] a part of a shell. Only [`sys`] is unsafe: three C calls that the standard
-//! library does not offer.
+//! HTTP server, [`shell`] a part of a shell. Only [`sys`] is unsafe: three C calls that the
+//! standard library does not offer.
 
 mod applets;
 mod serve;

@@ -1,4 +1,5 @@
-//! Three C calls that the standard library does not offer: send a signal, block signals, wait for one.
+//! Three C calls that the standard library does not offer: send a signal, block signals, wait for
+//! one.
 //!
 //! Signals are waited for (`sigwait`) and never handled: no code runs at a moment of the signal's
 //! choosing, so nothing here must be safe to call from a handler.

@@ -23,8 +23,9 @@
 //! # Summer time
 //! The schedule is kept as people mean it. A tick at a time that does not exist (02:30 on the night
 //! when 02:00 becomes 03:00) comes at the first moment after the gap; one at a time that comes
-//! twice comes once, the first time. A schedule by the hour or minute (`*`, `*/15`) goes by elapsed time:
-//! none is left out and none is added, so it ticks in both of the hours that are called 02:00.
+//! twice comes once, the first time. A schedule by the hour or minute (`*`, `*/15`) goes by elapsed
+//! time: none is left out and none is added, so it ticks in both of the hours that are called
+//! 02:00.
 //!
 //! # Overlap
 //! Under `forbid` a tick is left out while a job of an earlier one runs. Together with

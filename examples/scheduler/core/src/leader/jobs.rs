@@ -352,7 +352,8 @@ impl Leader {
         }
     }
 
-    /// Somebody asked to try again what has failed: its marks go, chunk by chunk, then it is active.
+    /// Somebody asked to try again what has failed: its marks go, chunk by chunk, then it is
+    /// active.
     fn reopen(&mut self, sight: &Sight<'_>, now: UnixMs) {
         let Sight { key, job, record, state, .. } = *sight;
         let failed = job.marks.iter().find(|(_, marks)| has_failed(&marks.value));

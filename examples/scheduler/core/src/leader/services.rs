@@ -1,7 +1,8 @@
-//! Services: what [`control::service`](crate::control::service) wishes, done one thing after another.
+//! Services: what [`control::service`](crate::control::service) wishes, done one thing after
+//! another.
 //!
-//! The controller's progress is written first; what it wishes for each place is done when that is in
-//! the copy. Called again on the same sight it wishes the same, so a leader that dies in between
+//! The controller's progress is written first; what it wishes for each place is done when that is
+//! in the copy. Called again on the same sight it wishes the same, so a leader that dies in between
 //! loses nothing.
 //!
 //! ```text

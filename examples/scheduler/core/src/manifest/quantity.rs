@@ -2,8 +2,8 @@
 //!
 //! Amounts are Kubernetes': a decimal number and a suffix, of thousandths and thousands (`m`, `k`,
 //! `M`, `G`, `T`, `P`, `E`), of powers of 1024 (`Ki` to `Ei`), or an exponent (`1e3`). They are
-//! read as whole numbers all the way, never through a float, and rounded up, so that nobody is given
-//! less than what they asked for. What a format prints reads back as the same amount.
+//! read as whole numbers all the way, never through a float, and rounded up, so that nobody is
+//! given less than what they asked for. What a format prints reads back as the same amount.
 
 use std::fmt::Write as _;
 

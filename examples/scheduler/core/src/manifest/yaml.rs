@@ -1,8 +1,8 @@
 //! From YAML text to trees, document by document, with a bound on everything.
 //!
 //! The parser and its budget are serde-saphyr's; what is done here is what serde's data model has
-//! no room for: lines, the letters of scalars, and keys that come twice. A text of a megabyte may ask
-//! for much more than a megabyte by aliases of aliases, so each alias is paid for by the nodes,
+//! no room for: lines, the letters of scalars, and keys that come twice. A text of a megabyte may
+//! ask for much more than a megabyte by aliases of aliases, so each alias is paid for by the nodes,
 //! bytes and levels of what it stands for.
 
 use std::collections::{HashMap, HashSet};

@@ -1,3 +1,5 @@
+//! The copy follows its keys, whatever comes.
+
 use super::*;
 use crate::record::{Exit, Reason};
 

@@ -2,9 +2,9 @@
 //!
 //! The rank of a node is kept (see [`super::view`]). What is asked of a whole domain (how many
 //! tasks of the job are in the zone, whether a friend is in the rack) is asked here, once for each
-//! cell, and adds to the rank of the cell's best node or strikes the cell out. So a decision looks at
-//! as many cells as there are, mostly one, and at no node; and what it finds is the best node there
-//! is, not the best of a sample.
+//! cell, and adds to the rank of the cell's best node or strikes the cell out. So a decision looks
+//! at as many cells as there are, mostly one, and at no node; and what it finds is the best node
+//! there is, not the best of a sample.
 
 use super::books::Books;
 use super::class::{Class, Plan};

@@ -19,8 +19,8 @@
 //!
 //! # Sketch
 //! A decision looks at one changed node (three lines of the cache, some 20 multiplications), a
-//! block of 64 ranks and a row of 80: some 200 ns, so millions a second; one of a class nobody asked
-//! about yet looks at each node, 5,000 times about 10 ns: 20,000 a second.
+//! block of 64 ranks and a row of 80: some 200 ns, so millions a second; one of a class nobody
+//! asked about yet looks at each node, 5,000 times about 10 ns: 20,000 a second.
 
 mod packing;
 mod table;

@@ -3,12 +3,12 @@
 //! ```text
 //!   agent   ──── asks at t0 ──────────────── fence: t0 + TTL - MARGIN ─► kills ─► all dead
 //!                    \                                                             │ before
-//!   store             └─ renews at t1 >= t0 ──────────── expires at t1 + TTL ──────▼─► lost, rebound
+//!   store             └─ renews at t1 >= t0 ──────── expires at t1 + TTL ───────▼─► lost, rebound
 //! ```
 //!
-//! The store renews the lease at some moment after the agent asked. Counting from when it *asked* is
-//! therefore safe whatever the network did, and no clock is compared with another: only their rates
-//! matter. The margin covers rates that differ by a tenth over the whole TTL, and the kill.
+//! The store renews the lease at some moment after the agent asked. Counting from when it *asked*
+//! is therefore safe whatever the network did, and no clock is compared with another: only their
+//! rates matter. The margin covers rates that differ by a tenth over the whole TTL, and the kill.
 
 use crate::types::Ms;
 
@@ -28,8 +28,8 @@ const _: () =
     assert!((TTL - MARGIN) + (TTL - MARGIN) / RATE_ERROR + KILL <= TTL - TTL / RATE_ERROR);
 const _: () = assert!(RENEW * 3 <= TTL - MARGIN, "two renewals may be lost");
 
-/// When strict runs must be killed, by the agent's monotonic clock: `asked` is when it sent the last
-/// renewal that was granted.
+/// When strict runs must be killed, by the agent's monotonic clock: `asked` is when it sent the
+/// last renewal that was granted.
 pub fn deadline(asked: Ms) -> Ms {
     asked + TTL - MARGIN
 }

@@ -1,8 +1,8 @@
 //! Jobs in an order: steps and graphs over templates, with values that flow from one to the next.
 //!
 //! The shape is Argo's, for that is what people have: a workflow names one template as its entry, a
-//! template is a container, or steps, or a graph, whose nodes name templates again. Values are text,
-//! and `{{…}}` in any text is replaced when a node starts.
+//! template is a container, or steps, or a graph, whose nodes name templates again. Values are
+//! text, and `{{…}}` in any text is replaced when a node starts.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! The documents of an image: index, manifest, configuration; OCI's own and docker's schema 2.
 //!
-//! Only what is needed is read, whatever else stands there is kept in the blob and passed over. Each
-//! has a limit on its bytes, since it is held in memory.
+//! Only what is needed is read, whatever else stands there is kept in the blob and passed over.
+//! Each has a limit on its bytes, since it is held in memory.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Fetches images from a registry, as the OCI distribution specification says.
 //!
 //! ```text
-//!   reference ─► mirror? ─► GET /v2/<repository>/manifests/<tag or digest>   (401 ─► token ─► again)
+//!   reference ─► mirror? ─► GET /v2/<repository>/manifests/<tag or digest>  (401: token, again)
 //!                             index ─► the manifest for this platform
 //!                           GET /v2/<repository>/blobs/<digest>, a few at once
 //!                             hashed as it comes; a broken line goes on with Range where it broke
@@ -154,8 +154,8 @@ impl Puller {
         Ok(Puller { store, config: Arc::new(config), http, slots, flights: Arc::default() })
     }
 
-    /// Pulls an image and gives it its name. If somebody pulls that name already, waits for them and
-    /// takes what they got.
+    /// Pulls an image and gives it its name. If somebody pulls that name already, waits for them
+    /// and takes what they got.
     ///
     /// # Errors
     /// Each kind of [`Error`] that is not about the disk says what to do: see there.

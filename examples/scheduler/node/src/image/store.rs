@@ -13,8 +13,8 @@
 //! Nothing has its final name before it is whole, verified and on disk: a blob is written to `tmp`,
 //! synced and renamed; a layer is unpacked to `tmp`, its file system synced, and renamed; the index
 //! is replaced by rename. A crash at any point leaves at worst files in `tmp`, and blobs or layers
-//! that no name leads to, which [`Store::gc`] takes away. A name is written last, so it always leads
-//! to everything.
+//! that no name leads to, which [`Store::gc`] takes away. A name is written last, so it always
+//! leads to everything.
 //!
 //! Whoever holds an [`Image`] holds a pin: `gc` and `remove` leave its blobs and layers alone. Work
 //! in progress pins what it has stored so far (`Session`). Pins are not on disk: an agent that

@@ -10,9 +10,9 @@
 //!   type L, K: its bytes are the next block's name or link (GNU)
 //! ```
 //!
-//! Numbers are octal text, or binary if the first bit is set. Sparse files are refused: nobody makes
-//! layers with them, and a few bytes of theirs stand for any number of bytes on disk.
-//! Global headers (type g) are read and left out, as the other tools do.
+//! Numbers are octal text, or binary if the first bit is set. Sparse files are refused: nobody
+//! makes layers with them, and a few bytes of theirs stand for any number of bytes on disk. Global
+//! headers (type g) are read and left out, as the other tools do.
 
 use std::io::{self, Read};
 
@@ -160,7 +160,8 @@ impl<R: Read> Tar<R> {
         if kind != Kind::File && kind != Kind::HardLink && size > 0 {
             return Err(bad("only a file may have bytes"));
         }
-        // A few old tools give a link the size of its target and no bytes: what follows is a header.
+        // A few old tools give a link the size of its target and no bytes: what follows is a
+        // header.
         let size = if kind == Kind::File { size } else { 0 };
         self.expect(size).map_err(bad)?;
         let mode = u32::try_from(mode & 0o7777).expect("twelve bits");

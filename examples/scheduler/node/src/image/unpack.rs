@@ -5,10 +5,10 @@
 //! a few kilobytes that stand for terabytes; a million folders in each other.
 //!
 //! ```text
-//!   gzip, zstd, plain ─► counted, hashed ─► tar entry ─► name checked ─► parent folder ─► made by
-//!                        (bytes, ratio)                  (.., NUL,       (openat2:        its last
-//!                                                         depth)          beneath, no      name, in
-//!                                                                         links)           that fd
+//!   gzip, zstd, plain ─► counted, hashed ─► tar entry ─► name checked ─► parent ───► made by its
+//!                        (bytes, ratio)                  (.., NUL,       (openat2:   last name,
+//!                                                         depth)          beneath,   in that fd
+//!                                                                         no links)
 //! ```
 //!
 //! * Parents are opened with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV`: the kernel
@@ -25,7 +25,8 @@
 //! are made with file capabilities; they cannot exceed what the container's own bounding set has,
 //! and do nothing under `no_new_privs`, which is the default. `trusted.*` and `user.overlay.*` are
 //! refused: an overlayfs obeys them (`redirect` and `metacopy` reach into other layers). Labels of
-//! the machine that the image was made on (`security.selinux`, `system.*`) are left out and counted.
+//! the machine that the image was made on (`security.selinux`, `system.*`) are left out and
+//! counted.
 //!
 //! Setuid bits are kept, which is why the store's folder is closed to all but root.
 

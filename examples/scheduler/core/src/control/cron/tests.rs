@@ -1,3 +1,5 @@
+//! Ticks, through summer time, clocks that jump, and leaders that die.
+
 use super::*;
 use crate::spec::{Job, Task};
 

@@ -1,3 +1,5 @@
+//! What follows an attempt.
+
 use std::collections::BTreeMap;
 
 use super::*;

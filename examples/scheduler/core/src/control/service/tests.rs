@@ -1,3 +1,5 @@
+//! Updates, crashes, and people who change their minds.
+
 use std::collections::BTreeMap;
 
 use super::*;

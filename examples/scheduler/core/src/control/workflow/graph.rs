@@ -81,8 +81,8 @@ impl Graph {
     /// Which node is to blame if the whole has failed; all have ended.
     ///
     /// As in Argo, the ends of the graph decide, the nodes that nobody waits for. One that ran
-    /// ended as it did; one that was skipped or omitted passes on how those before it ended. So a failure
-    /// that something waited for, and answered with success, is none of the whole.
+    /// ended as it did; one that was skipped or omitted passes on how those before it ended. So a
+    /// failure that something waited for, and answered with success, is none of the whole.
     pub(super) fn failed(&self, nodes: &[Node], seen: &[NodeSeen]) -> Option<usize> {
         let mut blame: Vec<Option<usize>> = vec![None; nodes.len()];
         for &at in &self.order {

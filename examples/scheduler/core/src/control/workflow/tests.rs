@@ -1,3 +1,5 @@
+//! Workflows as people write them, and as they should not.
+
 mod checks;
 mod examples;
 mod limits;

@@ -1,7 +1,7 @@
 //! Where a registry may send us: not into the network that we happen to stand in.
 //!
-//! A registry answers with addresses: of blobs, of the server that gives tokens. A hostile one names
-//! the cloud's metadata service, or the database next door, and has the node ask there. So an
+//! A registry answers with addresses: of blobs, of the server that gives tokens. A hostile one
+//! names the cloud's metadata service, or the database next door, and has the node ask there. So an
 //! address from a registry must be public, or of the same kind as the registry's own: who runs a
 //! registry on loopback may redirect to loopback. The connection goes to the very address that was
 //! checked, so a name that resolves differently a moment later gains nothing.

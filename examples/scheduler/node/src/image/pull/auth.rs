@@ -1,7 +1,7 @@
 //! Who we say we are: credentials by registry, and the tokens that they buy.
 //!
 //! ```text
-//!   GET /v2/…/manifests/1  ──►  401, WWW-Authenticate: Bearer realm="https://…",service="…",scope="…"
+//!   GET /v2/…/manifests/1  ──►  401, WWW-Authenticate: Bearer realm="…",service="…",scope="…"
 //!   GET realm?service&scope, with the password if there is one  ──►  {"token": "…"}
 //!   GET /v2/…/manifests/1, Authorization: Bearer …              ──►  200
 //! ```
@@ -21,7 +21,8 @@ use crate::image::manifest::json;
 pub struct Credentials(BTreeMap<String, String>);
 
 impl Credentials {
-    /// Those of a `config.json` as docker writes it: `{"auths": {"<registry>": {"auth": "<base64>"}}}`.
+    /// Those of a `config.json` as docker writes it: `{"auths": {"<registry>": {"auth":
+    /// "<base64>"}}}`.
     ///
     /// # Errors
     /// [`Error::BadImage`] names the registry, never what stood there.

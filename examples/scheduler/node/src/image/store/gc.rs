@@ -1,8 +1,8 @@
 //! Takes away what no name and no holder leads to, and old images when the disk fills.
 //!
 //! Names go oldest use first, from the high watermark down to the low one, so that a full disk is
-//! not collected image by image. The decision and the renames into `tmp` are made in one hold of the
-//! state: nobody can pin what is about to go. Deleting itself takes long, and comes after.
+//! not collected image by image. The decision and the renames into `tmp` are made in one hold of
+//! the state: nobody can pin what is about to go. Deleting itself takes long, and comes after.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -77,7 +77,8 @@ impl Store {
                     });
                 }
             }
-            // Names first: after a crash between, some blobs are in nobody's name, never the reverse.
+            // Names first: after a crash between, some blobs are in nobody's name, never the
+            // reverse.
             if !swept.names.is_empty() {
                 self.write_index(&state)?;
             }

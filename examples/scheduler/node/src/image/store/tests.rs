@@ -42,7 +42,10 @@ fn put_as(
 ) -> Result<Image, Error> {
     let config = serde_json::json!({ "rootfs": { "type": "layers", "diff_ids": diffs } });
     let config = config.to_string().into_bytes();
-    let describe = |bytes: &[u8]| serde_json::json!({ "mediaType": "", "digest": Digest::of(bytes), "size": bytes.len() });
+    let describe = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        serde_json::json!({ "mediaType": "", "digest": digest, "size": bytes.len() })
+    };
     let layers_json: Vec<_> = layers.iter().map(|layer| describe(layer)).collect();
     let manifest = serde_json::json!({
         "schemaVersion": 2, "config": describe(&config), "layers": layers_json,

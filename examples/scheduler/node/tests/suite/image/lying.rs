@@ -188,7 +188,8 @@ fn a_token_server_at_an_inner_address_is_refused() {
     assert!(text.contains("inner address"), "{text}");
 }
 
-/// A registry that is restarted answers 500 for a while. One that stays so must not hold us for ever.
+/// A registry that is restarted answers 500 for a while. One that stays so must not hold us for
+/// ever.
 #[test]
 fn passing_failures_are_tried_again_and_lasting_ones_are_told() {
     let sample = Sample::new(100);
