@@ -10,7 +10,7 @@
 //! It is a value. It is told which keys of the [`Mirror`] changed, what became of its transactions,
 //! and the time; it answers with transactions. Three rules keep it honest:
 //!
-//! * **What is in flight is locked.** A transaction locks what it changes ([`Flights`]) until the
+//! * **What is in flight is locked.** A transaction locks what it changes (`flights`) until the
 //!   copy shows its effect; nothing else is decided about it meanwhile. So no decision is ever made
 //!   on half of one's own.
 //! * **Refused means look again.** A transaction that was refused changed nothing; when the copy

@@ -190,13 +190,31 @@ impl Running {
     }
 
     /// Kills it: nobody waits for it any more.
+    ///
+    /// Its first words can be read before the runtime has written down its number. Then it is found
+    /// among the runtime's children, which stands still meanwhile so that it has no others.
     pub(crate) fn kill(&self) {
-        match read_pid(&self.files[1]) {
-            Ok(inner) => drop(kill_process(inner, Signal::KILL)),
-            // It is not in the container yet.
-            Err(_) => drop(kill_process(self.process.pid, Signal::KILL)),
+        if let Ok(inner) = read_pid(&self.files[1]) {
+            let _ = kill_process(inner, Signal::KILL);
+            return;
         }
+        let runtime = self.process.pid;
+        let _ = kill_process(runtime, Signal::STOP);
+        for child in children(runtime) {
+            let _ = kill_process(child, Signal::KILL);
+        }
+        let _ = kill_process(runtime, Signal::KILL);
     }
+}
+
+/// The children of all threads of a process.
+fn children(of: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{}/task", of.as_raw_pid()));
+    let lists = threads.into_iter().flatten().flatten();
+    let texts = lists.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let numbers = texts.collect::<Vec<_>>().join(" ");
+    let numbers = numbers.split_whitespace().filter_map(|number| number.parse().ok());
+    numbers.filter_map(Pid::from_raw).collect()
 }
 
 impl Drop for Running {
