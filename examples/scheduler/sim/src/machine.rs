@@ -196,13 +196,5 @@ impl Folder {
 
 /// How something ended.
 pub(crate) fn exit(reason: Reason, code: Option<i32>, now: UnixMs) -> Exit {
-    Exit {
-        reason,
-        code,
-        signal: None,
-        message: String::new(),
-        started_at: None,
-        finished_at: now,
-        outputs: BTreeMap::new(),
-    }
+    Exit { code, ..Exit::without_code(reason, "", now) }
 }

@@ -254,15 +254,7 @@ async fn make_ready(
 
 /// How something ended that never ran.
 fn unstarted(reason: Reason, message: String) -> Exit {
-    Exit {
-        reason,
-        code: None,
-        signal: None,
-        message,
-        started_at: None,
-        finished_at: unix_now(),
-        outputs: std::collections::BTreeMap::new(),
-    }
+    Exit::without_code(reason, message, unix_now())
 }
 
 /// An error with all that caused it.

@@ -188,15 +188,7 @@ impl Local {
     pub(super) fn end_unstarted(&mut self, now: UnixMs) {
         let (reason, _, message) = self.stopped.clone().expect("it was stopped");
         self.stage = Stage::Ended;
-        self.exit = Some(Exit {
-            reason,
-            code: None,
-            signal: None,
-            message,
-            started_at: None,
-            finished_at: now,
-            outputs: std::collections::BTreeMap::new(),
-        });
+        self.exit = Some(Exit::without_code(reason, message, now));
     }
 
     /// As the store is told.

@@ -120,13 +120,5 @@ impl Agent {
 }
 
 fn unknown(message: &str, now: Now) -> Exit {
-    Exit {
-        reason: Reason::Unknown,
-        code: None,
-        signal: None,
-        message: message.to_owned(),
-        started_at: None,
-        finished_at: now.wall,
-        outputs: BTreeMap::new(),
-    }
+    Exit::without_code(Reason::Unknown, message, now.wall)
 }

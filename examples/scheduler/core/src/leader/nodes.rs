@@ -178,14 +178,6 @@ fn lost_result(bound: &Bound, cause: Cause, now: UnixMs) -> ResultRecord {
         Cause::Buried(_) => format!("an operator confirmed that {} is dead", bound.node),
         _ => format!("{} fell silent: its lease expired", bound.node),
     };
-    let exit = Exit {
-        reason: Reason::Lost,
-        code: None,
-        signal: None,
-        message,
-        started_at: None,
-        finished_at: now,
-        outputs: std::collections::BTreeMap::new(),
-    };
+    let exit = Exit::without_code(Reason::Lost, message, now);
     ResultRecord { task: bound.task.clone(), node: bound.node.clone(), exit }
 }

@@ -53,7 +53,7 @@ impl Places {
         placement: &Placement,
         memory: Option<u64>,
     ) -> Option<ClassId> {
-        self.cluster.class(&shape(key, task, placement, memory)).ok()
+        self.cluster.class(&Shape::of(key.clone(), task, placement, memory)).ok()
     }
 
     /// No more tasks of this class will come.
@@ -78,7 +78,7 @@ impl Places {
         let placement = work.and_then(placement).cloned().unwrap_or_default();
         let task = mirror.spec(&record.spec).map(|entry| entry.value.clone());
         let shape = match task {
-            Some(task) => shape(key, &task, &placement, record.memory),
+            Some(task) => Shape::of(key.clone(), &task, &placement, record.memory),
             None => Shape::new(key.clone(), Resources::SMALL),
         };
         // What cannot be placed was placed all the same: it is counted for what it uses.
@@ -107,17 +107,6 @@ impl Places {
 
     pub(super) fn check(&mut self) {
         self.cluster.check();
-    }
-}
-
-fn shape(key: &JobKey, task: &Task, placement: &Placement, memory: Option<u64>) -> Shape {
-    let request = Resources { memory: memory.unwrap_or(task.request.memory), ..task.request };
-    Shape {
-        job: key.clone(),
-        request,
-        image: task.image.clone(),
-        runtime: task.runtime.clone(),
-        placement: placement.clone(),
     }
 }
 

@@ -134,6 +134,19 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// Of something that ended without a code: it never ran, or nobody saw it.
+    pub fn without_code(reason: Reason, message: impl Into<String>, at: UnixMs) -> Exit {
+        Exit {
+            reason,
+            code: None,
+            signal: None,
+            message: message.into(),
+            started_at: None,
+            finished_at: at,
+            outputs: BTreeMap::new(),
+        }
+    }
+
     /// It did what it was for.
     pub fn is_success(&self) -> bool {
         self.reason == Reason::Exited && self.code == Some(0)
