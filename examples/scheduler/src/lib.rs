@@ -7,10 +7,13 @@
 //! |---|---|
 //! | [`server`] | a server: copies the store, and leads or waits to |
 //! | [`agent`] | an agent: runs on a node what the store binds to it |
+//! | [`api`] | HTTP: what clients, servers and agents say to each other |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
 
 #![forbid(unsafe_code)]
+
+pub mod api;
 
 pub mod server;
 
