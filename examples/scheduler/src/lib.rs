@@ -8,6 +8,7 @@
 //! | [`server`] | a server: copies the store, and leads or waits to |
 //! | [`agent`] | an agent: runs on a node what the store binds to it |
 //! | [`api`] | HTTP: what clients, servers and agents say to each other |
+//! | [`gossip`] | who has fallen silent, and where servers answer |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
 
@@ -18,6 +19,8 @@ pub mod api;
 pub mod server;
 
 pub mod agent;
+
+pub mod gossip;
 
 pub mod secrets;
 

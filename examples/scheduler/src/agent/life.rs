@@ -33,6 +33,8 @@ pub struct Card {
     pub node: NodeRecord,
     /// Where the agent answers: `host:port`.
     pub address: String,
+    /// Where it gossips, if it does: `host:port`.
+    pub gossip: Option<String>,
 }
 
 /// News of a life.
@@ -129,8 +131,13 @@ async fn register(
     }
     let known = store.get(&of).await?;
     let before = known.as_ref().map(|kv| record::decode(&of, &kv.value)).transpose()?;
-    let told =
-        AliveRecord { epoch, address: card.address.clone(), since: unix_now(), images: Vec::new() };
+    let told = AliveRecord {
+        epoch,
+        address: card.address.clone(),
+        gossip: card.gossip.clone(),
+        since: unix_now(),
+        images: Vec::new(),
+    };
     let put = |key: &str, value, lease| Op::Put { key: key.to_owned(), value, lease };
     let txn = Txn {
         when: vec![
