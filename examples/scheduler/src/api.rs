@@ -32,13 +32,13 @@ pub mod wire;
 mod apply;
 mod ask;
 mod change;
-//mod events;
-//mod explain;
+mod events;
+mod explain;
 mod listen;
 mod nodes;
 mod objects;
 mod plan;
-//mod proxy;
+mod proxy;
 mod refuse;
 mod select;
 mod texts;
@@ -79,6 +79,7 @@ pub struct Api {
     keyring: Option<Keyring>,
     token: Option<Token>,
     followers: Arc<Semaphore>,
+    clusters: explain::Clusters,
 }
 
 impl Api {
@@ -91,6 +92,7 @@ impl Api {
             keyring,
             token: None,
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            clusters: explain::Clusters::default(),
         }
     }
 
@@ -116,9 +118,12 @@ type Shelf = State<Arc<Api>>;
 fn routes(api: Arc<Api>) -> Router {
     let with_copy = Router::new()
         .route("/v1/apply", post(apply::apply))
+        .route("/v1/plan", post(plan::plan))
         .route("/v1/objects", get(objects::list))
         .route("/v1/objects/{namespace}/{name}", get(objects::detail))
+        .route("/v1/objects/{namespace}/{name}/explain", get(explain::explain))
         .route("/v1/objects/{namespace}/{name}/{verb}", post(verbs::verb))
+        .route("/v1/events", get(events::events))
         .route("/v1/configs", get(texts::configs))
         .route("/v1/configs/{namespace}/{name}", delete(texts::delete_config))
         .route("/v1/secrets", get(texts::secrets))
@@ -129,6 +134,13 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/nodes/{id}", get(nodes::one))
         .route("/v1/nodes/{id}/{verb}", post(nodes::verb))
+        .route(
+            "/v1/nodes/{id}/images",
+            get(proxy::to_node).post(proxy::to_node).delete(proxy::to_node),
+        )
+        .route("/v1/nodes/{id}/images/pull", post(proxy::to_node))
+        .route("/v1/runs/{run}/logs", get(proxy::to_run))
+        .route("/v1/runs/{run}/exec", post(proxy::to_run))
         .layer(middleware::from_fn_with_state(api.clone(), wait_for_copy));
     Router::new()
         .route("/v1/health", get(nodes::health))

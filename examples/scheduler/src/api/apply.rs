@@ -39,7 +39,7 @@ use super::wire::{Applied, AppliedObject, Apply, Outcome};
 use super::{Api, Shelf};
 use crate::secrets::Plain;
 use crate::server::unix_now;
-pub(super) use admit::{Admitted, admit};
+pub(super) use admit::{Admitted, admit, templates};
 pub(super) use verdict::{Verdict, verdict};
 
 pub(super) async fn apply(

@@ -14,7 +14,7 @@ use super::refuse::{Refused, shown};
 use super::select::Selector;
 use super::wire::{Detail, Summary};
 use super::{Api, Shelf};
-pub(super) use view::{marked, summary_in};
+use view::summary_in;
 
 /// How long a request with `after` waits for news.
 const NEWS_MAX: Duration = Duration::from_secs(60);

@@ -37,6 +37,7 @@ use tokio::sync::watch;
 
 use crate::api::wire::Event;
 pub(super) use meaning::Before;
+pub(crate) use meaning::{ending, phase_word, reason};
 
 /// So many events are remembered.
 pub const EVENTS_MAX: usize = 16_384;
@@ -90,6 +91,11 @@ impl Chronicle {
             }
         }
         (found, next)
+    }
+
+    /// The number of the oldest that is remembered.
+    pub fn first(&self) -> u64 {
+        self.pages.lock().first
     }
 
     /// Changes when there are more: how many there ever were.

@@ -38,7 +38,7 @@ fn summary(key: &JobKey, job: &Job) -> Option<Summary> {
 }
 
 /// With what its runs and children say.
-pub(in crate::api) fn summary_in(mirror: &Mirror, key: &JobKey) -> Option<Summary> {
+pub(super) fn summary_in(mirror: &Mirror, key: &JobKey) -> Option<Summary> {
     let job = mirror.job(key)?;
     let mut summary = summary(key, job)?;
     let is_ready = |wait: &TaskWait| match wait {
@@ -101,7 +101,7 @@ fn small(count: usize) -> u32 {
 }
 
 /// All that is known of it.
-pub(in crate::api) fn detail(mirror: &Mirror, key: &JobKey) -> Option<Detail> {
+pub(super) fn detail(mirror: &Mirror, key: &JobKey) -> Option<Detail> {
     let job = mirror.job(key)?;
     let record = &job.record.as_ref()?.value;
     let (tasks, tasks_left_out) = tasks(mirror, job);
@@ -161,7 +161,7 @@ fn tasks(mirror: &Mirror, job: &Job) -> (Vec<TaskView>, u32) {
 }
 
 /// Tasks that ended, by index.
-pub(in crate::api) fn marked(job: &Job) -> impl Iterator<Item = (u32, Mark)> {
+fn marked(job: &Job) -> impl Iterator<Item = (u32, Mark)> {
     let chunks: &BTreeMap<_, _> = &job.marks;
     chunks.iter().flat_map(|(chunk, marks)| {
         let places = u32::try_from(marks.value.bits.len() * 4).unwrap_or(MARKS_CHUNK);

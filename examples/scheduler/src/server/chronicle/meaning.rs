@@ -180,7 +180,7 @@ fn job_events(mirror: &Mirror, key: &JobKey, before: Option<Wanted>, at: Revisio
 }
 
 /// A phase, as the word of an event.
-pub(super) fn phase_word(phase: Phase) -> &'static str {
+pub(crate) fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Waiting => "waiting",
         Phase::Active => "active",
@@ -267,7 +267,7 @@ fn result_event(mirror: &Mirror, run: &RunId, at: Revision) -> Option<Event> {
 }
 
 /// How a run ended, as a word and a sentence.
-pub(super) fn ending(exit: &Exit) -> (&'static str, String) {
+pub(crate) fn ending(exit: &Exit) -> (&'static str, String) {
     let what = if exit.reason == Reason::Lost { "lost" } else { "exited" };
     let mut text = match (exit.code, exit.signal) {
         (_, Some(signal)) => format!("{}: by signal {signal}", reason(exit.reason)),
