@@ -10,6 +10,8 @@
 //! | [`api`] | HTTP: what clients, servers and agents say to each other |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
+//! | [`node`] | what this machine is |
+//! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
 
@@ -22,3 +24,7 @@ pub mod agent;
 pub mod secrets;
 
 pub mod store;
+
+pub mod node;
+
+pub mod cli;
