@@ -176,7 +176,7 @@ impl MachineArgs {
         Ok(agent::Options {
             node: NodeId::from(node),
             data_dir: data_dir.to_owned(),
-            card: Card { node: record, address },
+            card: Card { node: record, address, gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images, pull).context("images")?,
         })
