@@ -29,6 +29,8 @@
 
 pub mod wire;
 
+pub mod client;
+
 mod apply;
 mod ask;
 mod change;

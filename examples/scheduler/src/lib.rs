@@ -11,6 +11,8 @@
 //! | [`gossip`] | who has fallen silent, and where servers answer |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
+//! | [`node`] | what this machine is |
+//! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
 
@@ -25,3 +27,7 @@ pub mod gossip;
 pub mod secrets;
 
 pub mod store;
+
+pub mod node;
+
+pub mod cli;
