@@ -13,6 +13,7 @@
 //! | `exit`, `text`, `log` | how commands end, and what a terminal is given |
 
 mod agent;
+mod dev;
 mod exit;
 mod log;
 mod server;
@@ -43,6 +44,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run all of it in this process, to try it
+    Dev(Box<dev::DevArgs>),
     /// Run a server: it answers, and leads or waits to
     Server(server::ServerArgs),
     /// Run an agent: it runs on this machine what the store binds to it
@@ -75,6 +78,7 @@ fn is_role(command: &Command) -> bool {
 fn run(cli: Cli) -> Result<Exit> {
     let token = cli.target.token()?;
     match cli.command {
+        Command::Dev(args) => on(&multi()?, dev::run(*args, token)),
         Command::Server(args) => on(&multi()?, server::run(args, token)),
         Command::Agent(args) => on(&single()?, agent::run(*args, token)),
         Command::Version => {

@@ -81,7 +81,7 @@ impl Shelf {
     }
 
     /// The store.
-    pub(super) fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store {
         &self.store
     }
 

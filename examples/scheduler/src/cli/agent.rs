@@ -15,13 +15,15 @@ use mason_node::image::pull::PullConfig;
 use mason_node::image::store::{Store as Images, StoreConfig};
 use mason_node::runtime::{Class, Config, Network, Runner};
 
-use crate::agent::{self, Card, Shelf};
+use crate::agent::{self, Card, Limits, Shelf};
+use crate::api::Token;
+use crate::gossip::Role;
 use crate::node;
+use crate::secrets::Keyring;
 
 use super::exit::Exit;
-use super::server::{StoreArgs, listen};
+use super::server::{GossipArgs, StoreArgs, listen};
 use super::signals::Signals;
-use super::target::Token;
 
 /// Run an agent
 #[derive(Debug, Args)]
@@ -48,6 +50,11 @@ pub(super) struct AgentArgs {
     /// The node can be taken away with a short notice
     #[arg(long)]
     interruptible: bool,
+    /// A key that unseals secrets; without one, tasks that need a secret are refused
+    #[arg(long, value_name = "FILE", env = "MASON_SECRET_KEY", value_delimiter = ',')]
+    secret_key: Vec<PathBuf>,
+    #[command(flatten)]
+    gossip: GossipArgs,
 }
 
 /// What tasks may use of a machine, and how.
@@ -137,11 +144,17 @@ impl MachineArgs {
         })
     }
 
+    /// Whether containers can be started here; says what is missing.
+    pub(super) fn check(&self) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("containers are started by root alone: try sudo");
+        }
+        self.classes().map(drop)
+    }
+
     /// Takes over a folder of this machine as a node. Nothing of it is in the store yet.
     pub(super) fn open(&self, site: Site<'_>) -> Result<agent::Options> {
-        if !rustix::process::geteuid().is_root() {
-            bail!("an agent starts containers, and must be root: try sudo");
-        }
+        self.check()?;
         let Site { node, data_dir, address, labels, share, interruptible } = site;
         check_name(node).context("--node")?;
         std::fs::create_dir_all(data_dir)
@@ -179,6 +192,10 @@ impl MachineArgs {
             card: Card { node: record, address, gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images, pull).context("images")?,
+            keyring: None,
+            listener: None,
+            token: None,
+            limits: Limits::default(),
         })
     }
 }
@@ -224,7 +241,13 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         share: 1,
         interruptible: args.interruptible,
     };
-    let options = args.machine.open(site)?;
+    let mut options = args.machine.open(site)?;
+    options.keyring = match &args.secret_key[..] {
+        [] => None,
+        files => Some(Keyring::open(files).context("--secret-key")?),
+    };
+    options.listener = Some(listener);
+    options.token = token.as_ref().map(|token| token.expose().to_owned());
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
@@ -238,7 +261,10 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         runtimes = options.card.node.runtimes.join(","), version = env!("CARGO_PKG_VERSION"),
         "takes part"
     );
-    let _ = listener;
+    let role = Role::Agent(options.node.clone());
+    // Held until the end: it speaks as long as it is.
+    let gossip = args.gossip.start(role, address, token.as_ref()).await;
+    options.card.gossip = gossip.as_ref().map(|(gossip, _)| gossip.addr().to_string());
     tokio::select! {
         ended = agent::run(store, options) => {
             ended.context("the agent broke")?;

@@ -5,8 +5,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+
+use crate::api::Token;
+use crate::api::client::Client;
+use crate::dev::Beacon;
 
 /// Which server is asked, and with what token.
 #[derive(Clone, Debug, Args)]
@@ -20,41 +24,33 @@ pub(super) struct TargetArgs {
     token_file: Option<PathBuf>,
 }
 
-/// A token that nobody prints by accident.
-#[derive(Clone)]
-pub(crate) struct Token(String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
-}
-
-impl Token {
-    /// Checks that it can be sent.
-    pub(crate) fn new(text: &str) -> Result<Token> {
-        let text = text.trim();
-        ensure!(!text.is_empty(), "the token is empty");
-        ensure!(text.bytes().all(|byte| byte.is_ascii_graphic()), "the token has spaces in it");
-        Ok(Token(text.to_owned()))
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
-}
-
 impl TargetArgs {
     /// The token that was given: in a file, or in `MASON_TOKEN`.
     pub(super) fn token(&self) -> Result<Option<Token>> {
         if let Some(path) = &self.token_file {
             let context = || format!("--token-file {}", path.display());
             let text = std::fs::read_to_string(path).with_context(context)?;
-            return Token::new(&text).map(Some).with_context(context);
+            return Ok(Some(Token::new(&text).with_context(context)?));
         }
         match std::env::var("MASON_TOKEN") {
-            Ok(text) if !text.is_empty() => Token::new(&text).map(Some).context("MASON_TOKEN"),
+            Ok(text) if !text.is_empty() => Ok(Some(Token::new(&text).context("MASON_TOKEN")?)),
             _ => Ok(None),
         }
+    }
+
+    /// Whoever is to be asked. The token of a `dev` is sent to that `dev` alone.
+    pub(super) fn client(&self) -> Result<Client> {
+        let token = self.token()?;
+        if let Some(url) = &self.server {
+            return Ok(Client::new(url, token.as_ref().map(Token::expose))?);
+        }
+        let Some(beacon) = Beacon::find()? else {
+            bail!(
+                "no server is known: start one with `mason dev`, or name it by --server or \
+                 MASON_URL"
+            );
+        };
+        let token = token.as_ref().map_or(&*beacon.token, Token::expose);
+        Ok(Client::new(&beacon.url, Some(token))?)
     }
 }
