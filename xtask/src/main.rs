@@ -1,17 +1,18 @@
 //! The chores of this repository, as `cargo xtask <chore>`.
 //!
 //! There is one chore that everyone runs, people and CI alike: `cargo xtask test`. It is a fixed
-//! list of commands ([`test::plan`]) that are run one after another ([`step::Step::run`]), each
-//! announced, timed, and listed once more in a summary at the end. A step that fails does not stop
-//! the ones after it, so that one run tells everything that is wrong; a step that cannot run here
-//! says so by name and is never counted as passed.
+//! list of commands ([`test::plan`]) that are run one after another ([`step::Step::run`]), but for
+//! one that takes long and needs one core; each is announced, timed, and listed once more in a
+//! summary at the end. A step that fails does not stop the ones after it, so that one run tells
+//! everything that is wrong; a step that cannot run here says so by name and is never counted as
+//! passed.
 //!
 //! Two more are for those who touch storage and protocols: [`loom`](test::loom) tries out every
 //! order of threads and is a step of the tests as well, [`fuzz`] throws bytes at decoders for as
 //! long as you like.
 //!
-//! Deliberately absent: caching, parallel steps, configuration. Cargo has the first two, and the
-//! list is short enough to be read.
+//! Deliberately absent: caching and configuration. Cargo has the first, and the list is short enough
+//! to be read.
 
 mod fuzz;
 mod mutants;

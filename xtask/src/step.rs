@@ -16,6 +16,8 @@ pub(crate) struct Step {
     pub(crate) skip: Option<String>,
     /// The step whose failure makes this one pointless.
     pub(crate) needs: Option<&'static str>,
+    /// It may take its time while the steps after it run.
+    pub(crate) is_beside: bool,
 }
 
 /// How a step ended.
@@ -39,13 +41,21 @@ impl Step {
     pub(crate) fn new(name: impl Into<String>, command: &str) -> Step {
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         assert!(!command.is_empty(), "a step has a program to run");
-        Step { name: name.into(), command, env: Vec::new(), skip: None, needs: None }
+        Step {
+            name: name.into(),
+            command,
+            env: Vec::new(),
+            skip: None,
+            needs: None,
+            is_beside: false,
+        }
     }
 
     /// A step that runs the program at this path, blanks and all.
     pub(crate) fn program(name: impl Into<String>, path: impl Into<String>) -> Step {
-        let (name, command) = (name.into(), vec![path.into()]);
-        Step { name, command, env: Vec::new(), skip: None, needs: None }
+        let mut step = Step::new(name, "program");
+        step.command = vec![path.into()];
+        step
     }
 
     /// Adds one argument, blanks and all.
@@ -69,6 +79,12 @@ impl Step {
     /// Leaves the step out when the step called `name` did not pass.
     pub(crate) fn needs(mut self, name: &'static str) -> Step {
         self.needs = Some(name);
+        self
+    }
+
+    /// Lets the steps after it begin before it is over.
+    pub(crate) fn beside(mut self) -> Step {
+        self.is_beside = true;
         self
     }
 

@@ -5,6 +5,8 @@
 //!                                                              └ faults ─ doc ─ deny ─ summary
 //! ```
 //!
+//! The longest simulation keeps one core busy, and runs beside the steps after it.
+//!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
 //! workspace of their own (the peers we measure against, the fuzzers) are slow to build and not
 //! needed for a verdict: of them, only the format is checked. The server is
@@ -18,6 +20,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -41,14 +44,30 @@ pub(crate) fn run(pace: Pace) -> anyhow::Result<bool> {
     std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))?;
     let steps = plan(pace, &target_dir()?, &workspaces(&root)?);
     let start = Instant::now();
-    let mut done: Vec<Report> = Vec::new();
-    for (i, step) in steps.iter().enumerate() {
-        let position = format!("{}/{}", i + 1, steps.len());
-        let report = step.run(&position, &done);
-        done.push(report);
-    }
+    let done = run_all(&steps);
     println!("\n{}", summary(&done, start.elapsed()));
     Ok(passed(&done))
+}
+
+/// Runs steps one after another, but for those that may run beside their successors. The reports
+/// are in the order of the steps.
+fn run_all(steps: &[Step]) -> Vec<Report> {
+    thread::scope(|scope| {
+        let mut done: Vec<Report> = Vec::new();
+        let mut beside = Vec::new();
+        for (i, step) in steps.iter().enumerate() {
+            let position = format!("{}/{}", i + 1, steps.len());
+            if step.is_beside {
+                beside.push((i, scope.spawn(move || step.run(&position, &[]))));
+            } else {
+                done.push(step.run(&position, &done));
+            }
+        }
+        for (i, running) in beside {
+            done.insert(i, running.join().expect("a step does not panic"));
+        }
+        done
+    })
 }
 
 /// Runs the models alone.
@@ -92,7 +111,8 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     // Each run is the same seeds from the first on, as many as the time allows.
     let simulate = "cargo run --profile quick -p drystone-raft-sim --";
     let stored = Step::new("simulate store", simulate).arg("--store");
-    let simulate = Step::new("simulate", simulate);
+    // It keeps one core busy, and minds nobody; what comes after it takes as long.
+    let simulate = Step::new("simulate", simulate).beside();
     steps.push(match pace {
         Pace::Slow => simulate.arg("--steps").arg("1000000000"),
         _ => simulate.arg("--seconds").arg("270"),
@@ -216,6 +236,20 @@ mod tests {
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);
         assert_eq!(names(Pace::Fast), [&quick[..], &["test"]].concat());
+    }
+
+    /// A step that runs beside others must be waited for, and be told in its place.
+    #[test]
+    fn steps_that_run_beside_others_count_like_any_other() {
+        let steps = [
+            Step::new("first", "true"),
+            Step::new("slow", "false").beside(),
+            Step::new("next", "true"),
+        ];
+        let done = run_all(&steps);
+        let names: Vec<&str> = done.iter().map(|report| report.name.as_str()).collect();
+        assert_eq!(names, ["first", "slow", "next"]);
+        assert!(!passed(&done), "the one beside the others failed");
     }
 
     /// A workspace that is not found is never checked, and nobody notices.

@@ -8,8 +8,11 @@
 //! | [`server`] | a server: copies the store, and leads or waits to |
 //! | [`agent`] | an agent: runs on a node what the store binds to it |
 //! | [`api`] | HTTP: what clients, servers and agents say to each other |
+//! | [`gossip`] | who has fallen silent, and where servers answer |
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
+//! | [`node`] | what this machine is |
+//! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +22,12 @@ pub mod server;
 
 pub mod agent;
 
+pub mod gossip;
+
 pub mod secrets;
 
 pub mod store;
+
+pub mod node;
+
+pub mod cli;

@@ -12,12 +12,15 @@
 //!
 //! All servers are alike: each copies the store and answers reads, one of them leads.
 
+pub mod chronicle;
 mod office;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use mason_core::keys::Key;
 use mason_core::leader::{Config, FlightId, Leader, Order, Outcome};
 use mason_core::mirror::{Change, Mirror};
 use mason_core::types::{NodeId, Revision, UnixMs};
@@ -25,6 +28,7 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
 use crate::store::{self, Feed, KeyValue, Store, StoreError};
+use chronicle::{Before, Chronicle};
 use office::{Bench, Word};
 
 /// Outcomes that wait to be heard at most: more than there can be flights.
@@ -39,6 +43,8 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 pub struct Shared {
     mirror: Arc<RwLock<Mirror>>,
     revision: watch::Receiver<Revision>,
+    chronicle: Arc<Chronicle>,
+    suspects: Arc<RwLock<BTreeSet<NodeId>>>,
 }
 
 impl Shared {
@@ -55,6 +61,21 @@ impl Shared {
         let mut seen = self.revision.clone();
         let at = seen.wait_for(|at| *at >= revision).await.context("the server has stopped")?;
         Ok(*at)
+    }
+
+    /// Changes with every revision that the copy comes to; 0 until it has begun.
+    pub fn revision(&self) -> watch::Receiver<Revision> {
+        self.revision.clone()
+    }
+
+    /// What has happened lately.
+    pub fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
+    }
+
+    /// The nodes that gossip suspects.
+    pub fn suspects(&self) -> BTreeSet<NodeId> {
+        self.suspects.read().clone()
     }
 }
 
@@ -75,11 +96,13 @@ impl Server {
         let (told, revision) = watch::channel(0);
         let (leading, leads) = watch::channel(false);
         let (suspicions, heard) = mpsc::channel(SUSPICIONS_MAX);
-        let shared = Shared { mirror: mirror.clone(), revision };
+        let (chronicle, suspects) = (Arc::<Chronicle>::default(), Arc::default());
+        let shared = Shared { mirror: mirror.clone(), revision, chronicle, suspects };
         let desk = Desk {
             bench: Bench::sit(store.clone(), name),
             store,
             mirror,
+            shared: shared.clone(),
             told,
             leading,
             office: None,
@@ -113,6 +136,7 @@ type Ending = (u64, FlightId, Result<store::Committed, StoreError>);
 struct Desk {
     store: Store,
     mirror: Arc<RwLock<Mirror>>,
+    shared: Shared,
     told: watch::Sender<Revision>,
     leading: watch::Sender<bool>,
     bench: Bench,
@@ -133,11 +157,7 @@ impl Desk {
                 news = feed.next() => self.hear(news.context("the copy of the store")?),
                 word = self.bench.next() => self.hear_office(word),
                 Some(ending) = endings.recv() => self.hear_ending(ending),
-                Some((node, suspected)) = suspicions.recv() => {
-                    if let Some(leader) = &mut self.leader {
-                        leader.suspect(&node, suspected);
-                    }
-                }
+                Some((node, suspected)) = suspicions.recv() => self.suspect(node, suspected),
                 () = tokio::time::sleep(idle) => {}
             }
             self.take_office();
@@ -151,12 +171,24 @@ impl Desk {
         wait.map_or(IDLE_MAX, |wait| wait.clamp(Duration::from_millis(1), IDLE_MAX))
     }
 
+    fn suspect(&mut self, node: NodeId, suspected: bool) {
+        if let Some(leader) = &mut self.leader {
+            leader.suspect(&node, suspected);
+        }
+        let mut suspects = self.shared.suspects.write();
+        match suspected {
+            true => drop(suspects.insert(node)),
+            false => drop(suspects.remove(&node)),
+        }
+    }
+
     fn hear(&mut self, news: Feed) {
         let mut mirror = self.mirror.write();
         match news {
             Feed::Reset(revision, all) => {
                 let all: Vec<Change> = all.into_iter().map(change_of).collect();
                 mirror.reset(revision, &all);
+                self.shared.chronicle.reset(&mirror, unix_now());
                 // What it knew is of before the gap.
                 self.leader = None;
                 self.bench.resign();
@@ -168,8 +200,11 @@ impl Desk {
                         Change { path: key, value: None, made: 0, changed: at }
                     }
                 });
-                let keys: Vec<_> = changes.filter_map(|change| mirror.apply(&change)).collect();
+                let chronicle = &self.shared.chronicle;
+                let keys: Vec<_> =
+                    changes.filter_map(|change| take_in(&mut mirror, chronicle, &change)).collect();
                 mirror.advance(revision);
+                chronicle.tell(&mirror);
                 if let Some(leader) = &mut self.leader {
                     keys.iter().for_each(|key| leader.heard(&mirror, key));
                 }
@@ -198,7 +233,9 @@ impl Desk {
             tracing::info!(key = office.key, "leads");
             self.terms += 1;
             let term = rand::random();
-            self.leader = Some(Leader::take_over(Config::default(), office, term, &mirror));
+            let mut leader = Leader::take_over(Config::default(), office, term, &mirror);
+            self.shared.suspects.read().iter().for_each(|node| leader.suspect(node, true));
+            self.leader = Some(leader);
         }
         self.leading.send_if_modified(|leads| {
             let now = self.leader.is_some();
@@ -240,6 +277,14 @@ impl Desk {
             });
         }
     }
+}
+
+/// Takes a change into the copy, and what it means into the chronicle.
+fn take_in(mirror: &mut Mirror, chronicle: &Chronicle, change: &Change) -> Option<Key> {
+    let before = mirror.keys().parse(&change.path).map(|key| Before::of(mirror, &key));
+    let key = mirror.apply(change)?;
+    chronicle.note(mirror, &key, before.unwrap_or(Before::Nothing), change.changed);
+    Some(key)
 }
 
 /// As the copy takes it.

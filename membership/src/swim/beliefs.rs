@@ -17,6 +17,7 @@
 //! seconds that it is suspected, and nothing is lost.
 
 use super::{Phase, Swim};
+use crate::broadcast::Window;
 use crate::clock::micros;
 use crate::effect::{Effect, Event};
 use crate::error::{Error, Result};
@@ -78,6 +79,11 @@ impl Swim {
         let mut peer = Peer::new(rumor.id, card.addr);
         peer.incarnation = rumor.incarnation;
         self.adopt_card(&mut peer, card);
+        if card.heard > 0 {
+            // What it said before we knew of it was not for us. Of a peer that we know, whatever we
+            // have not heard is on its way still, though the card is here already.
+            peer.more().broadcasts = Window::from(rumor.incarnation.life, card.heard);
+        }
         let slot = self.peers.add(peer, &mut self.rng);
         self.tell(slot);
         let node = self.member(self.peers.at(slot)).node;
@@ -95,13 +101,6 @@ impl Swim {
         peer.zone = self.peers.zone(card.zone);
         if peer.name() != card.name {
             peer.more().name = card.name.into();
-        }
-        if card.heard > 0 {
-            let life = peer.incarnation.life;
-            let more = peer.more();
-            if more.broadcasts.highest(life) == 0 {
-                more.broadcasts = crate::broadcast::Window::from(life, card.heard);
-            }
         }
     }
 

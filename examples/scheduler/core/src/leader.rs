@@ -54,7 +54,7 @@ pub use flights::FlightId;
 use flights::{Flight, Flights};
 pub use jobs::spec_hash;
 use memory::Memory;
-use places::Places;
+pub use places::Places;
 
 /// The leader's limits.
 #[derive(Clone, Debug)]
@@ -179,9 +179,8 @@ impl Leader {
         };
         for (node, it) in mirror.nodes() {
             leader.dirty_nodes.insert(node.clone());
-            leader.places.set_node(node, it);
+            leader.places.fill(mirror, node);
             for run in &it.runs {
-                leader.heard_run(mirror, run);
                 leader.heard_result(mirror, run);
             }
         }

@@ -65,6 +65,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use expr::{BadExpr, format as format_constraint, parse as parse_constraint};
+pub use expr::{check_key as check_label, check_value as check_label_value};
 pub use problem::{PROBLEMS_MAX, Problem, Problems};
 pub use secret::SecretBytes;
 pub use show::show;

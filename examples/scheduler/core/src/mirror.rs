@@ -135,7 +135,8 @@ pub struct Mirror {
     spec_users: BTreeMap<SpecHash, u32>,
     configs: BTreeMap<JobKey, Entry<ConfigRecord>>,
     secrets: BTreeMap<JobKey, Entry<SecretRecord>>,
-    leads: BTreeMap<Box<str>, Revision>,
+    /// When each candidate's key was made, and what the candidate says of itself.
+    leads: BTreeMap<Box<str>, (Revision, Box<str>)>,
     bad: BTreeMap<String, String>,
 }
 
@@ -263,8 +264,11 @@ impl Mirror {
             Key::Spec(hash) => put_in(&mut self.specs, hash.clone(), entry(change)?),
             Key::Config(name) => put_in(&mut self.configs, name.clone(), entry(change)?),
             Key::Secret(name) => put_in(&mut self.secrets, name.clone(), entry(change)?),
-            Key::Lead(lease) => match change.value {
-                Some(_) => drop(self.leads.insert(lease.clone(), change.made)),
+            Key::Lead(lease) => match &change.value {
+                Some(name) => {
+                    let name = String::from_utf8_lossy(name).into();
+                    self.leads.insert(lease.clone(), (change.made, name));
+                }
                 None => drop(self.leads.remove(lease)),
             },
         }
@@ -361,6 +365,16 @@ impl Mirror {
         self.specs.iter()
     }
 
+    /// A config map.
+    pub fn config(&self, key: &JobKey) -> Option<&Entry<ConfigRecord>> {
+        self.configs.get(key)
+    }
+
+    /// A secret, sealed.
+    pub fn secret(&self, key: &JobKey) -> Option<&Entry<SecretRecord>> {
+        self.secrets.get(key)
+    }
+
     /// All config maps.
     pub fn configs(&self) -> impl Iterator<Item = (&JobKey, &Entry<ConfigRecord>)> {
         self.configs.iter()
@@ -373,13 +387,18 @@ impl Mirror {
 
     /// Who leads: the oldest candidate's lease.
     pub fn leader(&self) -> Option<&str> {
-        let oldest = self.leads.iter().min_by_key(|(_, made)| **made);
+        let oldest = self.leads.iter().min_by_key(|(_, (made, _))| *made);
         oldest.map(|(lease, _)| &**lease)
+    }
+
+    /// What a candidate says of itself.
+    pub fn lead_name(&self, lease: &str) -> Option<&str> {
+        self.leads.get(lease).map(|(_, name)| &**name)
     }
 
     /// When a candidate's key was made.
     pub fn lead(&self, lease: &str) -> Option<Revision> {
-        self.leads.get(lease).copied()
+        self.leads.get(lease).map(|(made, _)| *made)
     }
 
     /// Keys whose values do not read, and why.

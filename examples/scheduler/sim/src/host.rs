@@ -496,8 +496,13 @@ impl Mate {
 /// goes on under the new lease: the key stays, and with it when it was made.
 fn registration(disk: &Disk, lease: i64, changed: Option<Revision>) -> Txn {
     let path = Keys::default().path(&Key::Alive(disk.node.clone()));
-    let record =
-        AliveRecord { epoch: disk.epoch, address: String::new(), since: 0, images: Vec::new() };
+    let record = AliveRecord {
+        epoch: disk.epoch,
+        address: String::new(),
+        gossip: None,
+        since: 0,
+        images: Vec::new(),
+    };
     let value = record::encode(&record);
     Txn {
         when: vec![Compare::Changed(path.clone(), changed.unwrap_or(0))],

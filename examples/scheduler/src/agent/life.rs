@@ -34,6 +34,8 @@ pub struct Card {
     pub node: NodeRecord,
     /// Where the agent answers: `host:port`.
     pub address: String,
+    /// Where it gossips, if it does: `host:port`.
+    pub gossip: Option<String>,
 }
 
 /// News of a life.
@@ -143,8 +145,9 @@ impl Who {
 
     fn record(&mut self) -> Vec<u8> {
         let images = self.face.images.borrow_and_update().clone();
-        let address = self.face.card.address.clone();
-        record::encode(&AliveRecord { epoch: self.epoch, address, since: unix_now(), images })
+        let Card { address, gossip, .. } = self.face.card.clone();
+        let (epoch, since) = (self.epoch, unix_now());
+        record::encode(&AliveRecord { epoch, address, gossip, since, images })
     }
 
     async fn register(&mut self, lease: i64) -> Result<Registered> {

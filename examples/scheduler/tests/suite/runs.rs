@@ -50,7 +50,7 @@ impl Mason {
         let options = agent::Options {
             node: self.node.as_str().into(),
             data_dir,
-            card: Card { node, address: "127.0.0.1:1".to_owned() },
+            card: Card { node, address: "127.0.0.1:1".to_owned(), gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images.unwrap(), PullConfig::default()).unwrap(),
             keyring: None,

@@ -35,6 +35,14 @@ pub(crate) fn gossip(sender: NodeId, words: &[Vec<u8>]) -> Vec<u8> {
     close("", &body)
 }
 
+/// A word that a member is alive, of its first life and of after its first broadcast.
+pub(crate) fn alive_after_a_broadcast(id: NodeId, count: u8, addr: SocketAddr) -> Vec<u8> {
+    let mut word = word(Says::Alive, id, count, Some(addr), id);
+    let heard = word.len() - 2;
+    word[heard] = 1;
+    word
+}
+
 /// A word about a member in its first life, by the one accuser if it accuses.
 pub(crate) fn word(
     says: Says,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use drystone_membership::{
     Boot, Config, Event, Incarnation, Input, Node, NodeId as Id, State, Swim,
 };
 use drystone_membership_sim::{MILLISECOND, SECOND, address_of};
 use drystone_sim::{NodeId, Seed};
 
-use crate::forge::{Says, gossip, word};
+use crate::forge::{Says, alive_after_a_broadcast, gossip, word};
 use crate::lab::{Home, Lab, id, seeds, turned, whole};
 
 const A: NodeId = NodeId(1);
@@ -67,6 +68,23 @@ fn suspect_and_alive_of_one_incarnation_come_to_the_same_in_both_orders() {
             let recovered = |count| Event::Recovered { id: id(B), incarnation: incarnation(count) };
             assert_eq!(events, [&recovered(3), &suspected, &recovered(4)]);
         }
+    });
+}
+
+// A member that was accused defends itself, and what it says for that tells how many broadcasts it
+// has made. Whoever hears the defence before the broadcast must not take that for an old one: in a
+// cluster of thousands with loss, there is always one of whom this is true.
+#[test]
+fn broadcast_that_is_overtaken_by_a_refutation_is_heard() {
+    seeds("overtaken", 5).run(|seed| {
+        let mut lab = Lab::warm(seed, 2, &Config::lan());
+        lab.run_for(2 * SECOND);
+        lab.give(B, Input::Broadcast { topic: "deploy", payload: b"7" }).unwrap();
+        tell(&mut lab, A, &[alive_after_a_broadcast(id(B), 1, address_of(B).into())]);
+        lab.run_for(2 * SECOND);
+        let payload = Bytes::from_static(b"7");
+        let heard = Event::Broadcast { from: id(B), topic: "deploy".into(), payload };
+        assert_eq!(lab.events(A).filter(|event| **event == heard).count(), 1);
     });
 }
 

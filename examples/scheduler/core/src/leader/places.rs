@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use crate::mirror::{Job, Mirror, Node};
-use crate::place::{Ask, ClassId, Cluster, NodeIx, Shape};
+use crate::place::{Ask, ClassId, Cluster, Explanation, NodeIx, Shape};
 use crate::record::RunRecord;
 use crate::spec::{Placement, Resources, Task, Work};
 use crate::types::{JobKey, NodeId, RunId};
 
-/// Nodes and what is on them.
+/// Nodes and what is on them: what the leader places by, and others explain by.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub struct Places {
     cluster: Cluster,
     runs: HashMap<RunId, (ClassId, NodeIx)>,
 }
@@ -24,6 +24,18 @@ pub(super) struct Found {
 }
 
 impl Places {
+    /// A node as the copy has it, with all that is bound to it.
+    pub fn fill(&mut self, mirror: &Mirror, id: &NodeId) {
+        let Some(node) = mirror.node(id) else { return };
+        self.set_node(id, node);
+        for run in &node.runs {
+            let Some((node, entry)) = mirror.run(run).and_then(|it| it.record.as_ref()) else {
+                continue;
+            };
+            self.assign(run, node, &entry.value, mirror.job(&entry.value.task.job), mirror);
+        }
+    }
+
     /// What a node is, and whether it lives.
     pub(super) fn set_node(&mut self, id: &NodeId, node: &Node) {
         let alive = node.alive.as_ref();
@@ -41,12 +53,13 @@ impl Places {
         self.cluster.remove_node(id);
     }
 
-    pub(super) fn set_suspect(&mut self, node: &NodeId, suspected: bool) {
+    /// Gossip suspects it, or does not any more: meanwhile nothing new goes there.
+    pub fn set_suspect(&mut self, node: &NodeId, suspected: bool) {
         self.cluster.set_suspect(node, suspected);
     }
 
     /// The class of a job's tasks; none if nobody could place them.
-    pub(super) fn class(
+    pub fn class(
         &mut self,
         key: &JobKey,
         task: &Task,
@@ -57,7 +70,7 @@ impl Places {
     }
 
     /// No more tasks of this class will come.
-    pub(super) fn retire(&mut self, class: ClassId) {
+    pub fn retire(&mut self, class: ClassId) {
         self.cluster.retire(class);
     }
 
@@ -91,7 +104,7 @@ impl Places {
     }
 
     /// It is not there any more.
-    pub(super) fn release(&mut self, run: &RunId) {
+    pub fn release(&mut self, run: &RunId) {
         if let Some((class, node)) = self.runs.remove(run) {
             self.cluster.release(class, node);
         }
@@ -103,6 +116,22 @@ impl Places {
         self.runs.insert(run.clone(), (class, placed.node));
         let node = self.cluster.name(placed.node).clone();
         Some(Found { node, partition: placed.partition })
+    }
+
+    /// Where a run that is not bound yet would go; it is counted there until it is released.
+    pub fn try_place(&mut self, run: &RunId, class: ClassId, ask: Ask) -> Option<NodeId> {
+        self.place(run, class, ask).map(|found| found.node)
+    }
+
+    /// Why a task of this class waits, or where it would go.
+    pub fn explain(&mut self, class: ClassId, ask: Ask) -> Explanation {
+        self.cluster.explain(class, ask)
+    }
+
+    /// Why a run is where it is; none if it is not known here.
+    pub fn explain_run(&mut self, run: &RunId, index: u32) -> Option<Explanation> {
+        let &(class, node) = self.runs.get(run)?;
+        self.cluster.explain_at(class, index, node)
     }
 
     pub(super) fn check(&mut self) {

@@ -89,7 +89,7 @@ pub fn format(constraint: &Constraint) -> String {
 ///
 /// # Errors
 /// Says what would be right.
-pub(super) fn check_key(key: &str) -> Result<(), String> {
+pub fn check_key(key: &str) -> Result<(), String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -115,7 +115,7 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Says what would be right.
-pub(super) fn check_value(value: &str) -> Result<(), String> {
+pub fn check_value(value: &str) -> Result<(), String> {
     match is_word(value) {
         true => Ok(()),
         false => Err(format!("the value of a label is {WORD}, not {}", shown(value))),

@@ -86,6 +86,9 @@ pub struct AliveRecord {
     pub epoch: u64,
     /// Where its agent answers: `host:port`.
     pub address: String,
+    /// Where it gossips, if it does: `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gossip: Option<String>,
     /// When it was written, by the agent's clock.
     pub since: UnixMs,
     /// Images that it has, the largest first, as many as are worth telling.

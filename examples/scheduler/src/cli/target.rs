@@ -1,0 +1,60 @@
+//! Which server is asked, and with what token.
+//!
+//! What is given on the command line counts first, then the environment, then the file that the
+//! `mason dev` of this user has left.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+/// Which server is asked, and with what token.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct TargetArgs {
+    /// Where a server answers, as http://host:port
+    #[arg(long, global = true, env = "MASON_URL", value_name = "URL")]
+    server: Option<String>,
+    /// A file that holds the token that servers and agents ask for
+    #[arg(long, global = true, env = "MASON_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// A token that nobody prints by accident.
+#[derive(Clone)]
+pub(crate) struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl Token {
+    /// Checks that it can be sent.
+    pub(crate) fn new(text: &str) -> Result<Token> {
+        let text = text.trim();
+        ensure!(!text.is_empty(), "the token is empty");
+        ensure!(text.bytes().all(|byte| byte.is_ascii_graphic()), "the token has spaces in it");
+        Ok(Token(text.to_owned()))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TargetArgs {
+    /// The token that was given: in a file, or in `MASON_TOKEN`.
+    pub(super) fn token(&self) -> Result<Option<Token>> {
+        if let Some(path) = &self.token_file {
+            let context = || format!("--token-file {}", path.display());
+            let text = std::fs::read_to_string(path).with_context(context)?;
+            return Token::new(&text).map(Some).with_context(context);
+        }
+        match std::env::var("MASON_TOKEN") {
+            Ok(text) if !text.is_empty() => Token::new(&text).map(Some).context("MASON_TOKEN"),
+            _ => Ok(None),
+        }
+    }
+}
