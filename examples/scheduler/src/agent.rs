@@ -63,6 +63,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::api::Token;
 use crate::secrets::Keyring;
 use crate::server::unix_now;
 use crate::store::{self, Committed, Feed, Store, StoreError, now};
@@ -102,7 +103,7 @@ pub struct Options {
     pub listener: Option<TcpListener>,
     /// What who asks must know: `Authorization: Bearer …`. Needed if it listens on more than
     /// loopback.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// How much it keeps.
     pub limits: Limits,
 }
@@ -151,8 +152,8 @@ pub async fn run(store: Store, options: Options) -> Result<()> {
     // What the store does not bind here is known when the list is there, and not before.
     let mut upkeep = Some(Upkeep { tools: tools.clone(), limits, images });
     if let Some(listener) = listener {
-        let desk = http::Desk::open(tools, token, limits, &data_dir)?;
-        beside.spawn(http::serve(listener, desk)?);
+        let desk = http::Desk::open(tools, limits, &data_dir)?;
+        beside.spawn(http::serve(listener, desk, token)?);
     }
     let face = Face { card, images: images_told };
     let mut life = Life::begin(store.clone(), node.clone(), epoch, face);

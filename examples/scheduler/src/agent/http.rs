@@ -1,7 +1,7 @@
 //! What an agent answers over HTTP: logs of its runs, commands in their containers, its images.
 //!
 //! The paths and bodies are in [`wire`](crate::api::wire). Servers pass requests of people on to
-//! it, with the same token.
+//! it, with the same token; the door is the same, too.
 //!
 //! # Who may ask
 //! Whoever knows the token, and on loopback everybody if there is none; an agent that would listen
@@ -12,15 +12,13 @@
 //! # What is bounded
 //! | what | at most | who is over it |
 //! |---|---|---|
-//! | connections | [`CONNECTIONS_MAX`] | waits |
-//! | the head of a request | 10 s to come | is hung up on |
+//! | connections, heads | as a server's | waits, is hung up on |
 //! | logs that are read | [`LOGS_MAX`] | 503 |
 //! | commands in containers | [`SESSIONS_MAX`] | 503 |
 //! | pulls, uploads | [`PULLS_MAX`], [`UPLOADS_MAX`] | 503 |
 //! | an upload | `Limits::upload_bytes`, 60 s without a byte | 413, 408 |
 //! | other bodies | [`BODY_BYTES_MAX`] | 413 |
 
-mod door;
 mod exec;
 mod images;
 mod logs;
@@ -28,18 +26,13 @@ mod refused;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query};
 use axum::http::{StatusCode, Uri};
-use axum::middleware;
 use axum::routing::{get, post};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use mason_core::types::{NodeId, RunId, check_name};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -48,11 +41,9 @@ use tokio::task::JoinSet;
 
 use super::hands::Tools;
 use super::upkeep::Limits;
-use door::Door;
+use crate::api::{Token, listen};
 use refused::Refused;
 
-/// Most connections at once.
-pub const CONNECTIONS_MAX: usize = 512;
 /// Most logs that are read at once.
 pub const LOGS_MAX: usize = 128;
 /// Most commands in containers at once.
@@ -64,15 +55,9 @@ pub const UPLOADS_MAX: usize = 2;
 /// Longest body of a request that is no upload, bytes.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// How long the head of a request may take.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How long a listener that fails is left alone.
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// What answers.
 pub(super) struct Desk {
     tools: Arc<Tools>,
-    door: Door,
     limits: Limits,
     /// Where uploads lie until they are images.
     uploads: PathBuf,
@@ -86,12 +71,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Opens it. What an earlier start left of uploads is removed.
-    pub(super) fn open(
-        tools: Arc<Tools>,
-        token: Option<String>,
-        limits: Limits,
-        data_dir: &Path,
-    ) -> Result<Desk> {
+    pub(super) fn open(tools: Arc<Tools>, limits: Limits, data_dir: &Path) -> Result<Desk> {
         let uploads = data_dir.join("uploads");
         let empty = || {
             if uploads.exists() {
@@ -102,7 +82,6 @@ impl Desk {
         empty().with_context(|| uploads.display().to_string())?;
         Ok(Desk {
             tools,
-            door: Door::new(token),
             limits,
             uploads,
             logs: Arc::new(Semaphore::new(LOGS_MAX)),
@@ -135,42 +114,23 @@ fn check_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refused>
 }
 
 /// Answers until it is dropped; all connections go with it.
-pub(super) fn serve(listener: TcpListener, desk: Desk) -> Result<impl Future<Output = ()>> {
+pub(super) fn serve(
+    listener: TcpListener,
+    desk: Desk,
+    token: Option<Token>,
+) -> Result<impl Future<Output = ()>> {
     let address = listener.local_addr().context("the agent's address")?;
-    desk.door.check(address.ip())?;
+    ensure!(
+        token.is_some() || address.ip().is_loopback(),
+        "an agent that listens on {address}, where others reach it, needs a token"
+    );
     let desk = Arc::new(desk);
-    let service = TowerToHyperService::new(router(desk.clone()));
+    let routes = router(desk.clone());
     let end = AtEnd(desk);
     Ok(async move {
         let _end = end;
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            if connections.len() >= CONNECTIONS_MAX {
-                connections.join_next().await;
-                continue;
-            }
-            let stream = tokio::select! {
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        // Too many open files, for one: it passes.
-                        tracing::warn!(%error, "nobody can connect");
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
-            };
-            let _ = stream.set_nodelay(true);
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_MAX)
-                .max_buf_size(BODY_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service.clone())
-                .with_upgrades();
-            // That a client hung up is no news.
-            connections.spawn(async move { drop(connection.await) });
+        if let Err(error) = listen::serve(listener, routes, token).await {
+            tracing::error!("nobody can ask this agent any more: {error:#}");
         }
     })
 }
@@ -199,6 +159,5 @@ fn router(desk: Arc<Desk>) -> Router {
             Refused::new(StatusCode::METHOD_NOT_ALLOWED, "that cannot be done with this path")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(desk.clone(), door::guard))
         .with_state(desk)
 }

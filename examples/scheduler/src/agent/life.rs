@@ -145,8 +145,7 @@ impl Who {
 
     fn record(&mut self) -> Vec<u8> {
         let images = self.face.images.borrow_and_update().clone();
-        let address = self.face.card.address.clone();
-        let gossip = self.face.card.gossip.clone();
+        let Card { address, gossip, .. } = self.face.card.clone();
         let (epoch, since) = (self.epoch, unix_now());
         record::encode(&AliveRecord { epoch, address, gossip, since, images })
     }

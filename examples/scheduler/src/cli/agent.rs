@@ -247,7 +247,7 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         files => Some(Keyring::open(files).context("--secret-key")?),
     };
     options.listener = Some(listener);
-    options.token = token.as_ref().map(|token| token.expose().to_owned());
+    options.token = token.clone();
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {

@@ -187,7 +187,7 @@ async fn begin(
         answer_to(&options, &args.builtin_as)?;
         options.keyring = Some(Keyring::open(&[key])?);
         options.listener = Some(listener);
-        options.token = Some(token.expose().to_owned());
+        options.token = Some(token.clone());
         world.runners.push(options.runner.clone());
         let role = Role::Agent(options.node.clone());
         let gossip = GossipArgs::default().start(role, address, Some(token)).await;
