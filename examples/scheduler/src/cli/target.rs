@@ -5,8 +5,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+
+use super::site::Site;
+use crate::api::client::Client;
 
 /// Which server is asked, and with what token.
 #[derive(Clone, Debug, Args)]
@@ -18,6 +21,10 @@ pub(super) struct TargetArgs {
     /// A file that holds the token that servers and agents ask for
     #[arg(long, global = true, env = "MASON_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// In which namespace names are looked for
+    #[arg(long, short, global = true, env = "MASON_NAMESPACE", value_name = "NAME")]
+    #[arg(default_value = "default")]
+    pub(super) namespace: String,
 }
 
 /// A token that nobody prints by accident.
@@ -56,5 +63,17 @@ impl TargetArgs {
             Ok(text) if !text.is_empty() => Token::new(&text).map(Some).context("MASON_TOKEN"),
             _ => Ok(None),
         }
+    }
+
+    /// A client of the server that is meant.
+    pub(super) fn client(&self, token: Option<&Token>) -> Result<Client> {
+        if let Some(url) = &self.server {
+            return Ok(Client::new(url, token.map(Token::text))?);
+        }
+        let Some(site) = Site::find()? else {
+            bail!("which server? Start one by `mason dev`, or give --server or MASON_URL");
+        };
+        let token = token.map_or(site.token.as_str(), Token::text);
+        Ok(Client::new(&site.url, Some(token))?)
     }
 }
