@@ -57,7 +57,10 @@ impl Files {
             for path in expand(file)? {
                 let name = path.display().to_string();
                 let size = fs::metadata(&path).with_context(|| name.clone())?.len();
-                ensure!(size <= TEXT_BYTES_MAX as u64, "{name} is larger than {TEXT_BYTES_MAX} bytes");
+                ensure!(
+                    size <= TEXT_BYTES_MAX as u64,
+                    "{name} is larger than {TEXT_BYTES_MAX} bytes"
+                );
                 let text = fs::read_to_string(&path).with_context(|| name.clone())?;
                 texts.push((name, text));
             }

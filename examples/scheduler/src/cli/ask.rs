@@ -1,7 +1,6 @@
 //! What commands that ask have in common: a client, names, and waiting for news.
 
 use anyhow::{Result, bail};
-use mason_core::types::JobKey;
 
 use crate::api::client::{Client, Path};
 use crate::api::wire::{Change, Changed, Detail};
@@ -34,7 +33,8 @@ impl std::str::FromStr for Target {
         let (name, index) = match text.split_once('/') {
             None => (text, None),
             Some((name, index)) => {
-                let index = index.parse().map_err(|_| format!("`{index}` is no index of a task"))?;
+                let index =
+                    index.parse().map_err(|_| format!("`{index}` is no index of a task"))?;
                 (name, Some(index))
             }
         };
@@ -44,10 +44,6 @@ impl std::str::FromStr for Target {
 }
 
 impl Asker {
-    pub(super) fn key(&self, name: &str) -> JobKey {
-        JobKey::new(&self.namespace, name)
-    }
-
     fn path(&self, name: &str, more: &[&str]) -> Path {
         Path::of(&[&["objects", &self.namespace, name], more].concat())
     }
@@ -63,7 +59,10 @@ impl Asker {
     }
 
     /// What there is to say of where its tasks are.
-    pub(super) async fn explain(&self, target: &Target) -> Result<Vec<crate::api::wire::Explained>> {
+    pub(super) async fn explain(
+        &self,
+        target: &Target,
+    ) -> Result<Vec<crate::api::wire::Explained>> {
         let path = self.path(&target.name, &["explain"]).with_some("index", target.index);
         Ok(self.client.get(path).await?)
     }

@@ -223,7 +223,8 @@ fn short(bytes: u64) -> String {
 fn state(node: &NodeView) -> String {
     let record = node.record.clone().unwrap_or_default();
     let mut words = vec![if node.alive.is_some() { "alive" } else { "lost" }];
-    let drained = if record.drain.is_some_and(|it| it.interrupted) { "interrupted" } else { "drained" };
+    let drained =
+        if record.drain.is_some_and(|it| it.interrupted) { "interrupted" } else { "drained" };
     for (holds, word) in [
         (node.suspected, "suspected"),
         (record.cordoned, "cordoned"),

@@ -94,7 +94,7 @@ impl Told {
 impl Drop for Told {
     fn drop(&mut self) {
         // The lock goes with the process anyway.
-        let _ = fs::removefile(&self.path);
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -110,7 +110,8 @@ fn told(task: &TaskView) -> String {
         return format!("{sign} {index}  {}{code}{took}{message}{}", past.node, exit.message);
     }
     let Some(record) = &task.task else { return format!("○ {index}  {:?}", task.mark) };
-    let attempt = if record.attempt > 1 { format!("  attempt {}", record.attempt) } else { String::new() };
+    let attempt =
+        if record.attempt > 1 { format!("  attempt {}", record.attempt) } else { String::new() };
     match &record.wait {
         TaskWait::Due { .. } => format!("○ {index}  waits for a place{attempt}"),
         TaskWait::Bound { node, .. } => {

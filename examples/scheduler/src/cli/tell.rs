@@ -50,7 +50,8 @@ pub(super) async fn explain(args: ExplainArgs, asker: &Asker) -> Result<Exit> {
         return Ok(Exit::DONE);
     }
     for one in told {
-        let which = if one.indexes.is_empty() { String::new() } else { format!("/{}", one.indexes) };
+        let which =
+            if one.indexes.is_empty() { String::new() } else { format!("/{}", one.indexes) };
         out::line(&plain(&format!("{}{which}  {}", args.target.name, one.state)));
         if let Some(placement) = one.placement {
             let text = plain_lines(&placement.to_string());

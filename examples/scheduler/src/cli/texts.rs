@@ -142,11 +142,8 @@ async fn create(asker: &Asker, from: &From) -> Result<()> {
         "data": data,
         "binaryData": binary,
     });
-    let body = Apply {
-        text: manifest.to_string(),
-        namespace: asker.namespace.clone(),
-        lenient: false,
-    };
+    let body =
+        Apply { text: manifest.to_string(), namespace: asker.namespace.clone(), lenient: false };
     let applied: Applied = asker.client.post(Path::of(&["apply"]), &body).await?;
     if applied.objects.is_empty() {
         bail!("the server has taken nothing in");

@@ -53,9 +53,13 @@ mod tests {
     /// Ages are read at a glance: two units at most.
     #[test]
     fn spans_have_two_units_at_most() {
-        for (ms, expected) in
-            [(12, "12ms"), (1_240, "1.2s"), (61_500, "1m1s"), (3_725_000, "1h2m"), (90_000_000, "1d1h")]
-        {
+        for (ms, expected) in [
+            (12, "12ms"),
+            (1_240, "1.2s"),
+            (61_500, "1m1s"),
+            (3_725_000, "1h2m"),
+            (90_000_000, "1d1h"),
+        ] {
             assert_eq!(span(ms), expected);
         }
     }
