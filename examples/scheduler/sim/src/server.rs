@@ -234,7 +234,8 @@ impl Server {
     pub fn deadline(&self) -> Option<u64> {
         let renew = match self.seat {
             Seat::Candidate { renew_at, .. }
-                if !self.calls.is_waiting(|it| matches!(it, About::Renewal(_))) =>
+                // While it lists anew it has no time for that, and leaves the office anyway.
+                if self.is_listed && !self.calls.is_waiting(|it| matches!(it, About::Renewal(_))) =>
             {
                 Some(renew_at)
             }

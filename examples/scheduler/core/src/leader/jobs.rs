@@ -37,6 +37,9 @@ pub(super) fn hex_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A cron makes a workflow, and that makes jobs: longer chains of owners are not followed.
+const OWNERS_MAX: usize = 8;
+
 impl Leader {
     pub(super) fn look_at_jobs(&mut self, mirror: &Mirror, now: UnixMs) {
         let mut todo = std::mem::take(&mut self.dirty);
@@ -81,11 +84,18 @@ impl Leader {
         }
     }
 
-    /// What made it is gone, or about to be.
+    /// What made it, or made that, is gone, or about to be.
     fn is_orphan(&self, mirror: &Mirror, record: &JobRecord) -> bool {
-        let Some(owner) = &record.owner else { return false };
-        let owner = mirror.job(owner).and_then(|it| it.record.as_ref());
-        owner.is_none_or(|owner| owner.value.deleted)
+        let mut record = record;
+        for _ in 0..OWNERS_MAX {
+            let Some(owner) = &record.owner else { return false };
+            match mirror.job(owner).and_then(|it| it.record.as_ref()) {
+                Some(owner) if !owner.value.deleted => record = &owner.value,
+                _ => return true,
+            }
+        }
+        // Nobody makes such a chain but by hand: it is left alone.
+        false
     }
 
     /// Builds what is remembered, if it is of another job of that name or of none.

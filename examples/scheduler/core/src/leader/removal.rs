@@ -38,6 +38,8 @@ impl Leader {
             }) {
                 self.heard_result(mirror, run);
             }
+            // What it made is an orphan now.
+            self.dirty.extend(mirror.children_of(key).cloned());
         }
         self.stop_runs(mirror, key, job);
         let memory = self.jobs.get(key).expect("it is looked at");

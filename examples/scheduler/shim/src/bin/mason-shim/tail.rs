@@ -45,9 +45,7 @@ mod tests {
                 let mut tail = Tail::new(most);
                 text.chunks(piece).for_each(|piece| tail.push(piece));
                 let from = text.len().saturating_sub(most);
-                let from = (from..=text.len()).find(|&at| {
-                    std::str::from_utf8(&text[at..]).is_ok()
-                });
+                let from = (from..=text.len()).find(|&at| std::str::from_utf8(&text[at..]).is_ok());
                 let expected = std::str::from_utf8(&text[from.unwrap()..]).unwrap();
                 assert_eq!(tail.text(), expected, "{most} bytes, in pieces of {piece}");
             }
