@@ -395,3 +395,6 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
