@@ -197,11 +197,11 @@ impl Checks {
         match key {
             Key::Job(job) => {
                 let record = value.map(|it| record::decode(path, it).expect("jobs read"));
-                self.flows.job(job, record);
+                self.flows.job(&job, record);
             }
             Key::State(job) => {
                 let state = value.map(|it| record::decode(path, it).expect("states read"));
-                self.flows.state(job, state.as_ref());
+                self.flows.state(&job, state.as_ref());
             }
             Key::Past(task) => {
                 let past = value.map(|it| record::decode(path, it).expect("pasts read"));

@@ -27,15 +27,15 @@ impl Flows {
         Flows { flows, ..Flows::default() }
     }
 
-    pub(super) fn job(&mut self, key: JobKey, record: Option<JobRecord>) {
+    pub(super) fn job(&mut self, key: &JobKey, record: Option<JobRecord>) {
         let Some(record) = record else {
-            self.records.remove(&key);
-            let left = self.records.iter().find(|(_, it)| it.owner.as_ref() == Some(&key));
+            self.records.remove(key);
+            let left = self.records.iter().find(|(_, it)| it.owner.as_ref() == Some(key));
             assert!(left.is_none(), "W5: {key} is gone, and a job of its is left: {left:?}");
             return;
         };
         if self.records.insert(key.clone(), record.clone()).is_none() {
-            self.made(&key, &record);
+            self.made(key, &record);
         }
     }
 
@@ -67,22 +67,22 @@ impl Flows {
         }
     }
 
-    pub(super) fn state(&mut self, key: JobKey, state: Option<&StateRecord>) {
+    pub(super) fn state(&mut self, key: &JobKey, state: Option<&StateRecord>) {
         let Some(state) = state else {
-            self.phases.remove(&key);
+            self.phases.remove(key);
             return;
         };
         let was = self.phases.insert(key.clone(), state.phase);
-        let Some(flow) = self.flows.get(&key) else { return };
+        let Some(flow) = self.flows.get(key) else { return };
         if !state.phase.is_final() || was == Some(state.phase) {
             return;
         }
         let ends = self.ends.entry((key.clone(), state.uid.clone())).or_default();
         *ends += 1;
-        let retries = self.records.get(&key).map_or(0, |record| record.retries);
+        let retries = self.records.get(key).map_or(0, |record| record.retries);
         assert!(*ends <= 1 + retries, "W3: {key} ended {ends} times, with {retries} retries");
         for (child, record) in &self.records {
-            if record.owner.as_ref() == Some(&key) {
+            if record.owner.as_ref() == Some(key) {
                 let phase = self.phases.get(child);
                 assert!(phase.is_some_and(|it| it.is_final()), "W3: {child} outlives {key}");
             }
