@@ -10,38 +10,44 @@
 //! |---|---|
 //! | `server`, `agent` | the roles, as processes |
 //! | `target` | which server is asked, and with what token |
-//! | `dev` | all of them in one |
-//! | `run`, `exec`, `logs`, `follow` | containers and what they print |
-//! | `apply`, `change` | what is wanted |
-//! | `get`, `show`, `explain`, `events` | what is |
-//! | `nodes`, `images`, `secrets` | what an operator sees to |
-//! | `object`, `table`, `clock` | names, tables, times |
-//! | `exit`, `text`, `log` | how commands end, and what a terminal is given |
+//! | `dev`, `site` | all of it in one process, and how the others find it |
+//! | `run`, `logs`, `follow`, `exec` | containers: their output, and commands in them |
+//! | `apply`, `get`, `status`, `change`, `wait`, `tell` | objects |
+//! | `nodes`, `image`, `texts` | machines, images, secrets and config maps |
+//! | `ask` | what those that ask have in common |
+//! | `exit`, `text`, `table`, `when`, `out`, `log` | how commands end, and what a terminal is given |
 
 mod agent;
+mod dev;
+mod server;
+mod site;
+
+mod ask;
+mod target;
+
+mod exec;
+mod follow;
+mod logs;
+mod run;
+
 mod apply;
 mod change;
-mod clock;
-mod dev;
-mod events;
-mod exec;
-mod exit;
-mod explain;
-mod follow;
 mod get;
-mod images;
-mod log;
-mod logs;
+mod status;
+mod tell;
+mod wait;
+
+mod image;
 mod nodes;
-mod object;
-mod run;
-mod secrets;
-mod server;
-mod show;
+mod texts;
+
+mod exit;
+mod log;
+mod out;
 mod signals;
 mod table;
-mod target;
 mod text;
+mod when;
 
 use std::process::ExitCode;
 
@@ -49,9 +55,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::api::client::{Client, Path};
-use crate::api::wire::Health;
-
+use ask::Asker;
 use exit::Exit;
 
 /// A scheduler that runs container jobs, over any etcd v3.
@@ -69,69 +73,61 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run all of it in this process, to try it
+    /// Run a store, a server and agents in this process, to try mason out
     Dev(Box<dev::DevArgs>),
     /// Run a server: it answers, and leads or waits to
     Server(server::ServerArgs),
     /// Run an agent: it runs on this machine what the store binds to it
     Agent(Box<agent::AgentArgs>),
-    /// Run a container, print what it prints, and end as it ends
-    Run(run::RunArgs),
-    /// Take in manifests: mason's own, Kubernetes' or Argo's
-    Apply(apply::ApplyArgs),
-    /// Say what an apply would do: exit code 0 nothing, 1 something, 2 an error
-    Plan(apply::ApplyArgs),
-    /// Show what there is
-    Get(get::GetArgs),
-    /// Show all that is known of an object
-    Describe(show::ShowArgs),
-    /// Show an object, its tasks and what it made, as a tree
-    Status(show::ShowArgs),
-    /// Print what tasks print
-    Logs(logs::LogsArgs),
-    /// Say why a task is where it is, or why it waits
-    Explain(explain::ExplainArgs),
-    /// Show what happened
-    Events(events::EventsArgs),
-    /// Wait until something holds
-    Wait(events::WaitArgs),
-    /// Run something in a container
-    Exec(exec::ExecArgs),
-    /// Stop an object and remove it
-    #[command(alias = "delete")]
-    Stop(change::ChangeArgs),
-    /// Try again what failed
-    Retry(change::ChangeArgs),
-    /// Start all tasks of a service anew, bit by bit
-    Restart(change::ChangeArgs),
-    /// Stop what runs, and start nothing new
-    Suspend(change::ChangeArgs),
-    /// Go on
-    Resume(change::ChangeArgs),
-    /// Give a service another number of replicas
-    Scale(change::ScaleArgs),
-    /// Show or take back a change of a service
-    #[command(subcommand)]
-    Rollout(change::Rollout),
-    /// Set a field of an object
-    #[command(subcommand)]
-    Set(change::Set),
-    /// Look after nodes
-    #[command(subcommand)]
-    Node(nodes::Node),
-    /// Look after images on nodes
-    #[command(subcommand)]
-    Image(images::Image),
-    /// Look after secrets
-    #[command(subcommand)]
-    Secret(secrets::Texts),
-    /// Look after config maps
-    #[command(subcommand)]
-    Config(secrets::Texts),
-    /// Say how the server is
-    Health,
+    #[command(flatten)]
+    Ask(AskCommand),
     /// Print the version
     Version,
+}
+
+/// Commands that ask a server.
+#[derive(Debug, Subcommand)]
+enum AskCommand {
+    Run(run::RunArgs),
+    Apply(apply::ApplyArgs),
+    Plan(apply::PlanArgs),
+    Get(get::GetArgs),
+    /// Show an object as a tree: what it made, its tasks
+    Status(status::StatusArgs),
+    /// Show all that is known of an object
+    Describe(status::StatusArgs),
+    Logs(logs::LogsArgs),
+    Explain(tell::ExplainArgs),
+    Events(tell::EventsArgs),
+    Wait(wait::WaitArgs),
+    Exec(exec::ExecArgs),
+    /// Stop objects, and remove them with what they made
+    #[command(alias = "delete")]
+    Stop(change::Names),
+    /// Try again what failed, of a job or a workflow
+    Retry(change::Names),
+    /// Start all replicas of a service anew, bit by bit
+    Restart(change::Names),
+    /// Start nothing new; of a job or service, stop what runs
+    Suspend(change::Names),
+    /// Take that back
+    Resume(change::Names),
+    /// Set how many replicas a service has
+    Scale(change::ScaleArgs),
+    #[command(subcommand)]
+    Set(change::SetCommand),
+    #[command(subcommand)]
+    Rollout(change::RolloutCommand),
+    #[command(subcommand)]
+    Node(nodes::NodeCommand),
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    #[command(subcommand)]
+    Secret(texts::SecretCommand),
+    #[command(subcommand)]
+    Config(texts::ConfigCommand),
+    /// Say how the server is, and who leads
+    Health,
 }
 
 /// The whole program.
@@ -143,9 +139,9 @@ pub fn main() -> ExitCode {
     }
     match run(cli) {
         Ok(exit) => exit.into(),
-        Err(error) => {
+        Err((error, ours)) => {
             exit::complain(&error);
-            Exit::of(&error).into()
+            ours.unwrap_or_else(|| Exit::of(&error)).into()
         }
     }
 }
@@ -155,77 +151,69 @@ fn is_role(command: &Command) -> bool {
     matches!(command, Command::Server(_) | Command::Agent(_))
 }
 
-fn run(cli: Cli) -> Result<Exit> {
+/// An error, and what to end with if not with what it means elsewhere.
+type Broken = (anyhow::Error, Option<Exit>);
+
+fn run(cli: Cli) -> Result<Exit, Broken> {
+    let ours = match &cli.command {
+        // All other codes are the container's.
+        Command::Ask(AskCommand::Run(_) | AskCommand::Exec(_)) => Some(Exit::OURS),
+        // 1 is an answer.
+        Command::Ask(AskCommand::Plan(_)) => Some(Exit(2)),
+        _ => None,
+    };
+    perform(cli).map_err(|error| (error, ours))
+}
+
+fn perform(cli: Cli) -> Result<Exit> {
+    let token = cli.target.token()?;
     match cli.command {
-        Command::Dev(args) => on(multi()?, dev::run(*args, cli.target.token()?)),
-        Command::Server(args) => on(multi()?, server::run(args, cli.target.token()?)),
-        Command::Agent(args) => on(single()?, agent::run(*args, cli.target.token()?)),
+        Command::Dev(args) => on(&multi()?, dev::run(*args, token)),
+        Command::Server(args) => on(&multi()?, server::run(args, token)),
+        Command::Agent(args) => on(&single()?, agent::run(*args, token)),
         Command::Version => {
-            println!("mason {}", env!("CARGO_PKG_VERSION"));
+            out::line(&format!("mason {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::DONE)
         }
-        command => {
-            let is_ours = matches!(command, Command::Run(_) | Command::Exec(_));
-            match cli.target.client() {
-                Ok(client) => on(single()?, ask(client, command)),
-                Err(error) if is_ours => {
-                    exit::complain(&error);
-                    Ok(Exit::OURS)
-                }
-                Err(error) => Err(error),
-            }
+        Command::Ask(command) => {
+            let client = cli.target.client(token.as_ref())?;
+            let asker = Asker { client, namespace: cli.target.namespace };
+            let runtime = single()?;
+            let ended = on(&runtime, ask(command, &asker));
+            // A thread still waits for standard input, which must not keep us here.
+            runtime.shutdown_background();
+            ended
         }
     }
 }
 
-/// What people ask of a server.
-async fn ask(client: Client, command: Command) -> Result<Exit> {
-    let client = &client;
+async fn ask(command: AskCommand, asker: &Asker) -> Result<Exit> {
     match command {
-        Command::Run(args) => run::run(client, args).await,
-        Command::Apply(args) => apply::apply(client, args).await,
-        Command::Plan(args) => apply::plan(client, args).await,
-        Command::Get(args) => get::run(client, args).await,
-        Command::Describe(args) => show::describe(client, args).await,
-        Command::Status(args) => show::status(client, args).await,
-        Command::Logs(args) => logs::run(client, args).await,
-        Command::Explain(args) => explain::run(client, args).await,
-        Command::Events(args) => events::run(client, args).await,
-        Command::Wait(args) => events::wait(client, args).await,
-        Command::Exec(args) => exec::run(client, args).await,
-        Command::Stop(args) => change::plainly(client, args, "delete").await,
-        Command::Retry(args) => change::plainly(client, args, "retry").await,
-        Command::Restart(args) => change::plainly(client, args, "restart").await,
-        Command::Suspend(args) => change::plainly(client, args, "suspend").await,
-        Command::Resume(args) => change::plainly(client, args, "resume").await,
-        Command::Scale(args) => change::scale(client, args).await,
-        Command::Rollout(rollout) => change::rollout(client, rollout).await,
-        Command::Set(set) => change::set(client, set).await,
-        Command::Node(node) => nodes::run(client, node).await,
-        Command::Image(image) => images::run(client, image).await,
-        Command::Secret(texts) => secrets::secret(client, texts).await,
-        Command::Config(texts) => secrets::config(client, texts).await,
-        Command::Health => health(client).await,
-        Command::Dev(_) | Command::Server(_) | Command::Agent(_) | Command::Version => {
-            unreachable!("done before")
-        }
+        AskCommand::Run(args) => run::run(args, asker).await,
+        AskCommand::Apply(args) => apply::apply(args, asker).await,
+        AskCommand::Plan(args) => apply::plan(args, asker).await,
+        AskCommand::Get(args) => get::run(args, asker).await,
+        AskCommand::Status(args) => status::status(args, asker).await,
+        AskCommand::Describe(args) => status::describe(args, asker).await,
+        AskCommand::Logs(args) => logs::run(args, asker).await,
+        AskCommand::Explain(args) => tell::explain(args, asker).await,
+        AskCommand::Events(args) => tell::events(args, asker).await,
+        AskCommand::Wait(args) => wait::run(args, asker).await,
+        AskCommand::Exec(args) => exec::run(args, asker).await,
+        AskCommand::Stop(names) => change::each(&names, "delete", asker).await,
+        AskCommand::Retry(names) => change::each(&names, "retry", asker).await,
+        AskCommand::Restart(names) => change::each(&names, "restart", asker).await,
+        AskCommand::Suspend(names) => change::each(&names, "suspend", asker).await,
+        AskCommand::Resume(names) => change::each(&names, "resume", asker).await,
+        AskCommand::Scale(args) => change::scale(&args, asker).await,
+        AskCommand::Set(command) => change::set(&command, asker).await,
+        AskCommand::Rollout(command) => change::rollout(&command, asker).await,
+        AskCommand::Node(command) => nodes::run(command, asker).await,
+        AskCommand::Image(command) => image::run(command, asker).await,
+        AskCommand::Secret(command) => texts::secret(command, asker).await,
+        AskCommand::Config(command) => texts::config(command, asker).await,
+        AskCommand::Health => tell::health(asker).await,
     }
-}
-
-async fn health(client: &Client) -> Result<Exit> {
-    let health: Health = client.get(Path::of(&["health"])).await?;
-    let leader = health.leader.as_deref().unwrap_or("nobody");
-    println!(
-        "{}  mason {}, revision {}",
-        client.url(),
-        text::plain(&health.version),
-        health.revision
-    );
-    println!("leader  {}{}", text::plain(leader), if health.leads { " (this one)" } else { "" });
-    for (key, why) in &health.bad {
-        println!("bad     {}: {}", text::plain(key), text::plain(why));
-    }
-    Ok(if health.leader.is_some() && health.bad.is_empty() { Exit::DONE } else { Exit::FAILED })
 }
 
 /// What a role that mostly waits runs on.
@@ -240,9 +228,6 @@ fn multi() -> Result<Runtime> {
     builder.worker_threads(threads).enable_all().build().context("start the runtime")
 }
 
-fn on(runtime: Runtime, command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
-    let ended = runtime.block_on(command);
-    // A thread that reads a terminal, or waits for a container, does not hold the end up.
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    ended
+fn on(runtime: &Runtime, command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    runtime.block_on(command)
 }

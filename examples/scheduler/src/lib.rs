@@ -12,7 +12,6 @@
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
 //! | [`node`] | what this machine is |
-//! | [`dev`] | all of it in one process |
 //! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
@@ -30,7 +29,5 @@ pub mod secrets;
 pub mod store;
 
 pub mod node;
-
-pub mod dev;
 
 pub mod cli;

@@ -1,291 +1,280 @@
-//! `mason dev`: all of it in one process, until Ctrl-C.
+//! `mason dev`: a store, a server and agents in one process, to try mason out.
+//!
+//! ```text
+//!   store    our etcd, on threads of its own ◄──┐
+//!   server   tasks of the runtime ──────────────┤ by HTTP and gRPC on loopback, as if
+//!   agents   a runtime each, in a thread ───────┘ they were far from each other
+//! ```
+//!
+//! At the end everything is taken down in the order in which it depends on each other: agents stop
+//! taking things on, containers are killed and removed, then the server goes, then the store, and
+//! at last the folder, if nobody has named one.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use drystone_etcd::embed::{Member, Options};
+use drystone_etcd::embed::{Member, Options as MemberOptions};
 use mason_core::keys::Keys;
-use mason_core::manifest::quantity::{format_bytes, format_cpu};
-use mason_core::spec::Resources;
-use mason_node::image::reference::Reference;
+use mason_core::record::Reason;
+use mason_core::types::NodeId;
 use mason_node::runtime::Runner;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 
 use crate::agent;
 use crate::api::{self, Api, Token};
-use crate::dev::{self, Beacon, Place};
-use crate::gossip::Role;
 use crate::secrets::Keyring;
 use crate::server::Server;
 use crate::store::Store;
 
-use super::agent::{MachineArgs, Site};
+use super::agent::{MachineArgs, Site as NodeSite};
 use super::exit::Exit;
-use super::server::{GossipArgs, inform};
+use super::out;
 use super::signals::Signals;
+use super::site::Site;
 
-/// Agents of one machine at most.
-const AGENTS_MAX: u32 = 16;
-/// How long agents may take to let go of what they are doing.
-const LET_GO_MAX: Duration = Duration::from_secs(30);
+/// Where it answers, if nobody else does.
+const PORT: u16 = 7800;
+/// How long what an agent does may take to end.
+const AGENT_END: Duration = Duration::from_secs(10);
+/// How long a container that is killed may take to be gone.
+const KILL_MAX: Duration = Duration::from_secs(10);
 
-/// Run all of it in this process
+/// Run a store, a server and agents in this process
 #[derive(Debug, Args)]
 pub(super) struct DevArgs {
-    /// How many agents share the machine
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(AGENTS_MAX)))]
+    /// So many nodes, which share this machine
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     agents: u32,
-    /// Where all of it is; removed at the end
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/mason-dev")]
-    data_dir: PathBuf,
-    /// Where it answers
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7800")]
-    listen: SocketAddr,
-    /// What nodes are called: this, and a number
-    #[arg(long, value_name = "NAME", default_value = "n")]
-    node: String,
-    /// Leave containers and data: the next `mason dev --keep` goes on with them
-    #[arg(long)]
-    keep: bool,
-    /// A name that the built-in image answers to until a real one is there
-    #[arg(long, value_name = "IMAGE", default_values_t = ["busybox".to_owned()])]
-    builtin_as: Vec<String>,
+    /// Where everything is, and stays; a folder that is removed at the end if not given
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the server answers
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     machine: MachineArgs,
 }
 
-/// What runs, in the order in which it is stopped.
-struct World {
-    agents: JoinSet<Result<()>>,
-    runners: Vec<Arc<Runner>>,
-    roles: JoinSet<Result<()>>,
-    member: Member,
+/// An agent in a thread of its own.
+struct Node {
+    runner: Arc<Runner>,
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<Result<()>>,
 }
 
-/// Runs until it is told to end, and leaves nothing behind.
-pub(super) async fn run(args: DevArgs, token: Option<Token>) -> Result<Exit> {
+pub(super) async fn run(mut args: DevArgs, token: Option<Token>) -> Result<Exit> {
     let mut signals = Signals::listen()?;
-    // Before anything is made: what is missing is said first.
-    args.machine.check()?;
-    if !args.listen.ip().is_loopback() {
-        bail!("--listen {}: a dev is for this machine alone", args.listen);
+    let mut told = Site::take()?;
+    let (data_dir, removed) = folder(args.data_dir.as_deref())?;
+    if args.machine.stand_ins.is_empty() {
+        args.machine.stand_ins.push(("busybox".to_owned(), "tiny".to_owned()));
     }
-    let place = Place::take()?;
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener
-        .with_context(|| format!("listen on {}: another by --listen 127.0.0.1:0", args.listen))?;
     let token = token.unwrap_or_else(Token::generate);
-    if !args.keep {
-        dev::clear(&args.data_dir)?;
+    let listener = listen(args.listen).await?;
+    let url = format!("http://{}", listener.local_addr().context("the server's address")?);
+    let member = Member::start(&MemberOptions::new(data_dir.join("store"))).context("the store")?;
+    let store_url = member.client_url().to_owned();
+    let store = Store::connect(std::slice::from_ref(&store_url), Keys::default()).await?;
+    let key = data_dir.join("secret.key");
+    if !key.exists() {
+        Keyring::create(&key).context("a key for secrets")?;
     }
-    let data_dir = make(&args)?;
-    let url = format!("http://{}", listener.local_addr().context("the address")?);
-    let started = start(&args, &data_dir, listener, &token).await;
-    let ended = match started {
-        Ok(mut world) => {
-            let lit = place.light(&Beacon {
+    let (server, desk) = Server::start(store.clone(), &url);
+    let api = Api::new(store, &server, Some(Keyring::open(&[&key])?));
+    let answers = tokio::spawn(api::serve(listener, api, Some(token.clone())));
+    let mut nodes = Vec::new();
+    let mut begun = Ok(());
+    for number in 1..=args.agents {
+        match begin(&args, number, &data_dir, &store_url, &token) {
+            Ok(node) => nodes.push(node),
+            Err(error) => {
+                begun = Err(error);
+                break;
+            }
+        }
+    }
+    let ended = match begun {
+        Err(error) => Err(error),
+        Ok(()) => {
+            told.tell(&Site {
                 url: url.clone(),
                 token: token.expose().to_owned(),
-                pid: std::process::id(),
                 data_dir: data_dir.clone(),
-            });
-            let ended = match lit {
-                Ok(()) => {
-                    greet(&args, &url, place.file());
-                    wait(&mut world, &mut signals).await
-                }
-                Err(error) => Err(error),
-            };
-            ended.and(stop(world, args.keep).await)
+            })?;
+            out::raw(welcome(&args, &url, &store_url, &data_dir, removed.is_some()).as_bytes());
+            wait(&mut signals, &nodes, desk, answers).await
         }
-        Err(error) => Err(error),
     };
-    if !args.keep {
-        dev::clear(&data_dir)?;
-        eprintln!("mason: nothing is left of it");
+    drop(told);
+    out::line("mason dev: ends, and takes its containers with it");
+    let cleared = tokio::task::spawn_blocking(move || clear(nodes)).await.context("the end")?;
+    drop(server);
+    member.stop().context("the store")?;
+    if let Some(folder) = removed {
+        folder.close().context("the folder")?;
     }
-    ended.map(|()| Exit::DONE)
+    ended.and(cleared).map(|()| Exit::DONE)
 }
 
-/// Makes the folder, with the names of its nodes in it.
-fn make(args: &DevArgs) -> Result<PathBuf> {
-    let dir = &args.data_dir;
-    std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let dir = dir.canonicalize().with_context(|| dir.display().to_string())?;
-    let nodes: String = names(args).map(|name| name + "\n").collect();
-    std::fs::write(dir.join(dev::MARK), nodes).with_context(|| dir.display().to_string())?;
-    Ok(dir)
-}
-
-fn names(args: &DevArgs) -> impl Iterator<Item = String> {
-    (1..=args.agents).map(|number| format!("{}{number}", args.node))
-}
-
-async fn start(
-    args: &DevArgs,
-    data_dir: &Path,
-    listener: TcpListener,
-    token: &Token,
-) -> Result<World> {
-    let options = Options::new(data_dir.join("store"));
-    let member = tokio::task::spawn_blocking(move || Member::start(&options)).await?;
-    let member = member.context("the store")?;
-    let store = Store::connect(&[member.client_url().to_owned()], Keys::default()).await?;
-    let key = data_dir.join("key");
-    if !key.exists() {
-        Keyring::create(&key)?;
-    }
-    let mut world =
-        World { agents: JoinSet::new(), runners: Vec::new(), roles: JoinSet::new(), member };
-    let began = begin(args, data_dir, (listener, token, &store), &key, &mut world).await;
-    match began {
-        Ok(()) => Ok(world),
-        Err(error) => {
-            stop(world, args.keep).await?;
-            Err(error)
-        }
-    }
-}
-
-async fn begin(
-    args: &DevArgs,
-    data_dir: &Path,
-    (listener, token, store): (TcpListener, &Token, &Store),
-    key: &Path,
-    world: &mut World,
+/// Until it is told to end, or something of it breaks.
+async fn wait(
+    signals: &mut Signals,
+    nodes: &[Node],
+    desk: tokio::task::JoinHandle<Result<()>>,
+    answers: tokio::task::JoinHandle<Result<()>>,
 ) -> Result<()> {
-    let address = listener.local_addr().context("the address")?;
-    let url = format!("http://{address}");
-    let (server, desk) = Server::start(store.clone(), &url);
-    world.roles.spawn(async move { desk.await.context("the server broke")? });
-    let api = Api::new(store.clone(), &server, Some(Keyring::open(&[key])?));
-    world.roles.spawn(api::serve(listener, api, Some(token.clone())));
-    let gossip = GossipArgs::default().start(Role::Server(url), address, Some(token)).await;
-    world.roles.spawn(async move {
-        inform(&server, gossip).await;
-        Ok(())
-    });
-    for name in names(args) {
-        let listener = TcpListener::bind((address.ip(), 0)).await.context("an agent's port")?;
-        let address = listener.local_addr().context("an agent's port")?;
-        let dir = data_dir.join(&name);
-        let site = Site {
-            node: &name,
-            data_dir: &dir,
-            address: address.to_string(),
-            labels: &[],
-            share: args.agents,
-            interruptible: false,
-        };
-        let mut options = args.machine.open(site)?;
-        answer_to(&options, &args.builtin_as)?;
-        options.keyring = Some(Keyring::open(&[key])?);
-        options.listener = Some(listener);
-        options.token = Some(token.clone());
-        world.runners.push(options.runner.clone());
-        let role = Role::Agent(options.node.clone());
-        let gossip = GossipArgs::default().start(role, address, Some(token)).await;
-        options.card.gossip = gossip.as_ref().map(|(gossip, _)| gossip.addr().to_string());
-        let store = store.clone();
-        world.agents.spawn(async move {
-            let ended = agent::run(store, options).await;
-            drop(gossip);
-            ended.with_context(|| format!("agent {name}"))
-        });
-    }
-    Ok(())
-}
-
-/// Gives the built-in image further names.
-fn answer_to(options: &agent::Options, names: &[String]) -> Result<()> {
-    for name in names.iter().filter(|name| !name.is_empty()) {
-        let name: Reference = name.parse().with_context(|| format!("--builtin-as {name}"))?;
-        mason_node::image::builtin::answer_to(options.images.store(), &name)
-            .with_context(|| format!("--builtin-as {name}"))?;
-    }
-    Ok(())
-}
-
-/// Says where it answers, and what to try.
-fn greet(args: &DevArgs, url: &str, beacon: &Path) {
-    let Resources { cpu, memory, .. } = crate::node::resources(&args.data_dir);
-    let nodes: Vec<String> = names(args).collect();
-    println!("mason dev answers at {url}; the token is in {}", beacon.display());
-    println!(
-        "  {} of {} cores and {} of memory; all of it is in {}",
-        nodes.join(", "),
-        format_cpu(cpu),
-        format_bytes(memory),
-        args.data_dir.display()
-    );
-    if !args.builtin_as.is_empty() {
-        println!(
-            "  {}: mason's own small image, until you pull or import a real one",
-            args.builtin_as.join(", ")
-        );
-    }
-    println!("Try, in another terminal:");
-    let own = std::env::current_exe().unwrap_or_default();
-    if crate::node::program("mason")
-        .is_none_or(|found| found.canonicalize().ok() != Some(own.clone()))
-    {
-        println!("  alias mason={}", own.display());
-    }
-    println!("  mason run --image busybox -- echo hi");
-    println!("  mason apply -f FILE    mason get all    mason logs -f NAME    mason explain NAME");
-    println!(
-        "Ctrl-C ends it, {}.",
-        match args.keep {
-            true => "and leaves containers and data",
-            false => "with all its containers and data",
-        }
-    );
-}
-
-async fn wait(world: &mut World, signals: &mut Signals) -> Result<()> {
-    tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "ends");
-            Ok(())
-        }
-        Some(ended) = world.agents.join_next() => {
-            ended.context("an agent broke")??;
-            Err(anyhow!("an agent has ended by itself"))
-        }
-        Some(ended) = world.roles.join_next() => {
-            ended.context("a role broke")??;
-            Err(anyhow!("the server has ended by itself"))
-        }
-    }
-}
-
-/// Stops everything: agents first, so that nothing new begins.
-async fn stop(mut world: World, keep: bool) -> Result<()> {
-    world.agents.shutdown().await;
-    let mut pulse = tokio::time::interval(Duration::from_millis(20));
-    let runners = std::mem::take(&mut world.runners);
-    let settled = tokio::time::timeout(LET_GO_MAX, async {
-        while runners.iter().any(|runner| Arc::strong_count(runner) > 1) {
+    let died = async {
+        let mut pulse = tokio::time::interval(Duration::from_millis(500));
+        while !nodes.iter().any(|node| node.thread.is_finished()) {
             pulse.tick().await;
         }
+    };
+    tokio::select! {
+        _ = signals.next() => Ok(()),
+        ended = desk => ended.context("the server")?.context("the server"),
+        ended = answers => ended.context("what answers")?.context("what answers"),
+        () = died => bail!("an agent has ended by itself"),
+    }
+}
+
+/// The folder of everything, and what removes it at the end.
+fn folder(named: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    match named {
+        Some(path) => {
+            let made = std::fs::create_dir_all(path).and_then(|()| path.canonicalize());
+            Ok((made.with_context(|| format!("--data-dir {}", path.display()))?, None))
+        }
+        None => {
+            let folder = tempfile::Builder::new().prefix("mason-dev-").tempdir();
+            let folder = folder.context("make a folder for everything")?;
+            Ok((folder.path().to_owned(), Some(folder)))
+        }
+    }
+}
+
+async fn listen(asked: Option<SocketAddr>) -> Result<TcpListener> {
+    if let Some(address) = asked {
+        let bound = TcpListener::bind(address).await;
+        return bound.with_context(|| format!("--listen {address}"));
+    }
+    let at = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    match at(PORT).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => at(0).await.context("listen on loopback"),
+    }
+}
+
+/// Starts an agent; returns when it has its folder, and its thread runs.
+fn begin(
+    args: &DevArgs,
+    number: u32,
+    data_dir: &Path,
+    store_url: &str,
+    token: &Token,
+) -> Result<Node> {
+    let node = format!("dev-{number}");
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("an agent")?;
+    listener.set_nonblocking(true).context("an agent")?;
+    // Control groups are the machine's: two that try mason out must not share theirs.
+    let group = format!("{node}-{}", std::process::id());
+    let site = NodeSite {
+        node: &node,
+        data_dir: &data_dir.join(&node),
+        address: listener.local_addr().context("an agent")?.to_string(),
+        labels: &[],
+        share: args.agents,
+        interruptible: false,
+    };
+    let mut options = args.machine.open_as(site, &group)?;
+    options.keyring = Some(Keyring::open(&[data_dir.join("secret.key")])?);
+    options.token = Some(token.clone());
+    let runner = options.runner.clone();
+    let (stop, stopped) = oneshot::channel();
+    let url = store_url.to_owned();
+    let work = move || live(options, listener, url, stopped);
+    let name = NodeId::from(node.as_str()).to_string();
+    let thread = thread::Builder::new().name(name).spawn(work).context("an agent's thread")?;
+    Ok(Node { runner, stop, thread })
+}
+
+/// The life of an agent in its thread.
+fn live(
+    mut options: agent::Options,
+    listener: std::net::TcpListener,
+    store_url: String,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        options.listener = Some(TcpListener::from_std(listener)?);
+        let store = Store::connect(&[store_url], Keys::default()).await?;
+        tokio::select! {
+            ended = agent::run(store, options) => ended,
+            _ = stopped => Ok(()),
+        }
     });
-    let is_free = settled.await.is_ok();
-    if !is_free {
-        tracing::warn!("an agent does not let go of what it does");
+    runtime.shutdown_timeout(AGENT_END);
+    ended
+}
+
+/// Stops agents, and removes whatever they ran.
+fn clear(nodes: Vec<Node>) -> Result<()> {
+    let mut ended = Ok(());
+    let mut runners = Vec::new();
+    for Node { runner, stop, thread } in nodes {
+        // It has ended by itself, or does now.
+        let _ = stop.send(());
+        let joined = thread.join().unwrap_or_else(|_| bail!("an agent panicked"));
+        ended = ended.and(joined);
+        runners.push(runner);
     }
-    if !keep {
-        eprintln!("mason: stops what runs");
-        let all =
-            tokio::task::spawn_blocking(move || runners.into_iter().try_for_each(dev::settle));
-        all.await.context("the end of the containers")??;
+    for runner in runners {
+        ended = ended.and(empty(&runner));
+        if let Some(runner) = Arc::into_inner(runner) {
+            runner.close();
+        }
     }
-    world.roles.shutdown().await;
-    let member = world.member;
-    tokio::task::spawn_blocking(move || member.stop()).await?.context("the store")
+    ended
+}
+
+fn empty(runner: &Runner) -> Result<()> {
+    let runs = runner.list().context("what still runs")?;
+    for (run, _) in &runs {
+        // One that is over already minds nothing.
+        let _ = runner.kill(run, Reason::Stopped);
+    }
+    for (run, _) in &runs {
+        runner.wait(run, KILL_MAX).with_context(|| format!("wait for run {run}"))?;
+        runner.reap(run).with_context(|| format!("remove run {run}"))?;
+    }
+    Ok(())
+}
+
+fn welcome(args: &DevArgs, url: &str, store: &str, data: &Path, is_removed: bool) -> String {
+    let nodes = if args.agents == 1 { "one node" } else { "nodes" };
+    let count = if args.agents == 1 { String::new() } else { format!("{} ", args.agents) };
+    let stays = if is_removed { "removed at the end" } else { "stays" };
+    format!(
+        "mason dev: {count}{nodes}, a server and a store in this process; Ctrl-C ends it all
+
+  server   {url}  (other commands of this user find it)
+  store    {store}  (etcd v3: ETCDCTL_API=3 etcdctl --endpoints {store} get --prefix /mason/)
+  data     {}  ({stays})
+  images   busybox is a small stand-in of mason's own, until `mason image pull busybox`
+
+try next
+  mason run --image busybox -- echo hi
+  mason node list
+  mason run --image busybox --name nap --detach -- sleep 60
+  mason status nap; mason explain nap; mason exec nap -- id; mason stop nap
+  mason apply -f your.yaml     (mason's own, Kubernetes' Deployment, Job, …, Argo's Workflow)
+",
+        data.display()
+    )
 }

@@ -1,118 +1,123 @@
-//! `mason exec`: something run in a container.
-
-use std::io::Write as _;
+//! `mason exec`: something in a running container, with what is typed and printed.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use mason_core::record::{RunPhase, TaskWait};
+use mason_core::types::RunId;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::exit::{Exit, complain};
-use super::follow::bound;
-use super::object::{ObjectArg, detail};
+use super::ask::{Asker, Target};
+use super::exit::Exit;
+use super::out;
 use super::text::plain;
-use crate::api::client::{Client, Path};
+use crate::api::client::Path;
 use crate::api::wire::{Exec, ExecEnd, FRAME_BYTES_MAX, FrameKind};
 
-/// Run something in a container
+/// How much of standard input is sent at once, bytes.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Run a command in a container that runs, and end as it ends
 #[derive(Debug, Args)]
 pub(super) struct ExecArgs {
-    #[command(flatten)]
-    object: ObjectArg,
-    /// Hand on what is typed here
-    #[arg(short, long)]
+    /// In which task: NAME, or NAME/INDEX
+    #[arg(value_name = "NAME[/INDEX]")]
+    target: Target,
+    /// Let the command read standard input
+    #[arg(long, short)]
     interactive: bool,
-    /// The command and its words
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    /// The words of the command
+    #[arg(last = true, required = true, value_name = "WORD")]
+    words: Vec<String>,
 }
 
-/// Runs it; whatever goes wrong on our side is told by its own code.
-pub(super) async fn run(client: &Client, args: ExecArgs) -> Result<Exit> {
-    attempt(client, args).await.or_else(|error| {
-        complain(&error);
-        Ok(Exit::OURS)
-    })
-}
-
-async fn attempt(client: &Client, args: ExecArgs) -> Result<Exit> {
-    let named = args.object.find(client).await?;
-    let seen = detail(client, &named.key, None).await?;
-    let wanted = |index: u32| named.index.is_none_or(|wanted| wanted == index);
-    let mut runs = seen.tasks.iter().filter(|view| wanted(view.index)).filter_map(bound);
-    let Some(run) = runs.next() else { bail!("no such task of {} runs", named.key) };
+pub(super) async fn run(args: ExecArgs, asker: &Asker) -> Result<Exit> {
+    let run = running(asker, &args.target).await?;
     let path = Path::of(&["runs", run.as_str(), "exec"]);
-    let connection = client.upgrade(path, &Exec { command: args.command }).await?;
-    let (mut from, mut to) = tokio::io::split(connection);
-    let mut typed = typed(args.interactive);
-    // Ends when the process does: what is typed after that goes nowhere.
-    let send = async {
-        while let Some(piece) = typed.recv().await {
-            let is_end = piece.is_empty();
-            let sent = to.write_all(&frame(FrameKind::Stdin, &piece)).await;
-            if sent.is_err() || to.flush().await.is_err() || is_end {
-                break;
-            }
-        }
-        std::future::pending::<()>().await;
-    };
-    let hear = async {
-        loop {
-            let (kind, bytes) = read(&mut from).await?;
-            match kind {
-                1 => {
-                    let mut out = std::io::stdout().lock();
-                    out.write_all(&bytes).and_then(|()| out.flush()).context("output")?;
-                }
-                2 => std::io::stderr().lock().write_all(&bytes).context("output")?,
-                3 => return serde_json::from_slice::<ExecEnd>(&bytes).context("how it ended"),
-                other => bail!("a frame of kind {other}, which is none"),
-            }
-        }
-    };
-    let end: ExecEnd = tokio::select! {
-        end = hear => end?,
-        () = send => unreachable!("it never ends"),
-    };
-    match end.code {
+    let stream = asker.client.upgrade(path, &Exec { command: args.words }).await?;
+    let (from, to) = tokio::io::split(stream);
+    let stdin = tokio::spawn(feed(to, args.interactive));
+    let ended = listen(from).await;
+    stdin.abort();
+    let ended = ended?;
+    match ended.code {
         Some(code) => Ok(Exit::of_code(code)),
-        None => bail!("{}", plain(&end.error)),
-    }
-}
-
-/// What is typed, in pieces; an empty one at its end.
-fn typed(is_interactive: bool) -> mpsc::Receiver<Vec<u8>> {
-    let (send, typed) = mpsc::channel(4);
-    if !is_interactive {
-        // There is room for one.
-        let _ = send.try_send(Vec::new());
-        return typed;
-    }
-    // A thread of its own: a read from a terminal ends when somebody types.
-    std::thread::spawn(move || {
-        use std::io::Read as _;
-        let mut piece = [0; 16 << 10];
-        loop {
-            let count = std::io::stdin().read(&mut piece).unwrap_or(0);
-            if send.blocking_send(piece[..count].to_vec()).is_err() || count == 0 {
-                return;
-            }
+        None => {
+            eprintln!("mason: {}", plain(&ended.error));
+            Ok(Exit::OURS)
         }
-    });
-    typed
+    }
 }
 
-fn frame(kind: FrameKind, bytes: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(bytes.len()).expect("pieces are small");
-    assert!(len <= FRAME_BYTES_MAX, "a frame has a bound");
-    [&[kind as u8][..], &len.to_be_bytes(), bytes].concat()
+/// The run of a task that has a container now.
+async fn running(asker: &Asker, target: &Target) -> Result<RunId> {
+    let detail = asker.detail(&target.name).await?;
+    let mut found = None;
+    for task in &detail.tasks {
+        let runs = task.seen.as_ref().is_some_and(|seen| seen.phase == RunPhase::Running);
+        let is_meant = target.index.is_none_or(|index| index == task.index);
+        let wait = task.task.as_ref().map(|task| &task.wait);
+        if let (true, true, Some(TaskWait::Bound { run, .. })) = (runs, is_meant, wait) {
+            found = Some(run.clone());
+            break;
+        }
+    }
+    found.with_context(|| format!("no task of {} that is meant runs now", target.name))
 }
 
-async fn read(from: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
-    let kind = from.read_u8().await.context("the connection broke")?;
-    let len = from.read_u32().await.context("the connection broke")?;
-    ensure!(len <= FRAME_BYTES_MAX, "a frame of {len} bytes, more than there may be");
-    let mut bytes = vec![0; usize::try_from(len).expect("checked")];
-    from.read_exact(&mut bytes).await.context("the connection broke")?;
-    Ok((kind, bytes))
+/// Sends what is typed, frame by frame, and then that there is no more.
+async fn feed(mut to: impl AsyncWrite + Unpin, is_read: bool) -> Result<()> {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let count = if is_read { stdin.read(&mut buffer).await? } else { 0 };
+        let length = u32::try_from(count).expect("a piece is small");
+        to.write_all(&[FrameKind::Stdin as u8]).await?;
+        to.write_all(&length.to_be_bytes()).await?;
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
+        if count == 0 {
+            // Who closes its half has gone: it stays open until the end comes.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Prints what comes, until it says how it ended.
+async fn listen(mut from: impl AsyncRead + Unpin) -> Result<ExecEnd> {
+    loop {
+        let mut head = [0; 5];
+        from.read_exact(&mut head).await.context("the connection broke before the end")?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        ensure!(length <= FRAME_BYTES_MAX, "the agent sends a frame of {length} bytes");
+        let mut bytes = vec![0; length as usize];
+        from.read_exact(&mut bytes).await.context("the connection broke before the end")?;
+        match head[0] {
+            kind if kind == FrameKind::Stdout as u8 => out::raw(&bytes),
+            kind if kind == FrameKind::Stderr as u8 => out::raw_error(&bytes),
+            kind if kind == FrameKind::End as u8 => {
+                return serde_json::from_slice(&bytes).context("how it ended does not read");
+            }
+            kind => bail!("the agent sends a frame of kind {kind}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).unwrap();
+        [&[kind][..], &length.to_be_bytes(), bytes].concat()
+    }
+
+    /// An agent may be another program than it says: what it sends is read with care.
+    #[tokio::test]
+    async fn frames_that_make_no_sense_end_it() {
+        let end = frame(3, br#"{"code":7}"#);
+        assert_eq!(listen(&end[..]).await.unwrap().code, Some(7));
+        for bad in [&frame(9, b"x")[..], &[1, 255, 255, 255, 255], &[1, 0, 0, 0, 9, 1], &[]] {
+            assert!(listen(bad).await.is_err(), "{bad:?}");
+        }
+    }
 }

@@ -1,205 +1,240 @@
-//! `mason get`: what there is, as a table or for programs.
+//! `mason get`: what there is, as a table, as JSON, or as manifests.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use mason_core::types::JobKey;
-use serde_json::Value;
+use mason_core::record::Phase;
+use serde::Serialize;
 
+use super::ask::Asker;
 use super::exit::Exit;
 use super::nodes;
-use super::object::{NamespaceArg, at, kind_of};
-use super::table::{Table, ago};
-use super::text::{plain, plain_lines};
-use crate::api::client::{Client, Path};
-use crate::api::wire::{Detail, Summary, Text};
-use crate::server::unix_now;
+use super::out;
+use super::signals::Signals;
+use super::table::Table;
+use super::text::plain_lines;
+use super::when::ago;
+use crate::api::client::Path;
+use crate::api::wire::{Summary, Text};
 
-/// How often `--watch` looks.
-const WATCH: Duration = Duration::from_secs(1);
-
-/// Show what there is
+/// List what there is
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
-    /// all, jobs, services, crons, workflows, nodes, configs or secrets
-    kind: String,
-    /// One of them
+    /// Of what kind: all, jobs, services, crons, workflows, nodes, configs, secrets
+    #[arg(value_enum, default_value_t = Kind::All)]
+    kind: Kind,
+    /// This one alone
     name: Option<String>,
-    #[command(flatten)]
-    namespace: NamespaceArg,
-    /// In every namespace
-    #[arg(short = 'A', long)]
+    /// In all namespaces
+    #[arg(long, short = 'A')]
     all_namespaces: bool,
-    /// With such labels: k=v,k!=v,k in (a,b)
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    /// Those whose labels fit, as app=web,tier!=cache
+    #[arg(long, short, value_name = "SELECTOR")]
     label: Option<String>,
     /// In which form
-    #[arg(short, long, value_enum, default_value_t = Form::Table)]
-    output: Form,
-    /// Go on, and print what changes
-    #[arg(short, long)]
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// And again whenever something changes
+    #[arg(long, short)]
     watch: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum Kind {
+    All,
+    #[value(aliases = ["job"])]
+    Jobs,
+    #[value(aliases = ["service", "deploy", "deployment", "deployments"])]
+    Services,
+    #[value(aliases = ["cron", "cronjob", "cronjobs"])]
+    Crons,
+    #[value(aliases = ["workflow", "wf"])]
+    Workflows,
+    #[value(aliases = ["node"])]
+    Nodes,
+    #[value(aliases = ["config", "configmap", "configmaps"])]
+    Configs,
+    #[value(aliases = ["secret"])]
+    Secrets,
+}
+
+/// In which form a list is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
     Table,
+    /// For people, with more columns
     Wide,
+    /// For programs
     Json,
+    /// Manifests, to be edited and applied
     Yaml,
+    /// KIND/NAME, a line each
     Name,
 }
 
-pub(super) async fn run(client: &Client, args: GetArgs) -> Result<Exit> {
-    match args.kind.as_str() {
-        "node" | "nodes" => return nodes::list(client).await,
-        "config" | "configs" | "configmap" | "cm" => return texts(client, &args, "configs").await,
-        "secret" | "secrets" => return texts(client, &args, "secrets").await,
-        _ => {}
-    }
-    let kind = match args.kind.as_str() {
-        "all" => None,
-        word => match kind_of(word) {
-            Some(kind) => Some(kind),
-            None => bail!("`{word}` is no kind: all, jobs, services, crons, workflows, nodes, …"),
-        },
-    };
-    let mut before = BTreeMap::new();
+pub(super) async fn run(args: GetArgs, asker: &Asker) -> Result<Exit> {
+    let mut signals = Signals::listen()?;
+    let mut shown = String::new();
     loop {
-        let found = find(client, &args, kind).await?;
-        let changed: Vec<&Summary> =
-            found.iter().filter(|it| before.get(&it.key) != Some(*it)).collect();
-        if !changed.is_empty() || before.is_empty() {
-            show(client, &changed, &args, before.is_empty()).await?;
+        let text = look(&args, asker).await?;
+        if text != shown {
+            out::raw(text.as_bytes());
+            shown = text;
         }
         if !args.watch {
             return Ok(Exit::DONE);
         }
-        before = found.into_iter().map(|it| (it.key.clone(), it)).collect();
-        tokio::time::sleep(WATCH).await;
+        // News of anything: its event comes when the copy of the server has it.
+        tokio::select! {
+            news = change(asker, &args) => news?,
+            _ = signals.next() => return Ok(Exit::INTERRUPTED),
+        }
     }
 }
 
-async fn find(client: &Client, args: &GetArgs, kind: Option<&str>) -> Result<Vec<Summary>> {
-    let namespace = &args.namespace.namespace;
-    if let Some(name) = &args.name {
-        let detail: Detail = client.get(at(&JobKey::new(namespace, name))).await?;
-        return Ok(vec![detail.summary]);
-    }
-    let namespace = (!args.all_namespaces).then_some(namespace);
-    let path = Path::of(&["objects"]).with_some("namespace", namespace);
-    let path = path.with_some("kind", kind).with_some("label", args.label.as_ref());
-    let mut all: Vec<Summary> = client.get(path).await?;
-    all.sort_by(|a, b| {
-        (&a.key.namespace, a.created_at, &a.key.name).cmp(&(
-            &b.key.namespace,
-            b.created_at,
-            &b.key.name,
-        ))
-    });
-    Ok(all)
-}
-
-async fn show(client: &Client, found: &[&Summary], args: &GetArgs, is_first: bool) -> Result<()> {
-    match args.output {
-        Form::Json if args.name.is_some() => {
-            let all: Value = client.get(at(&found[0].key)).await?;
-            println!("{}", serde_json::to_string_pretty(&all)?);
-        }
-        Form::Json => println!("{}", serde_json::to_string_pretty(found)?),
-        Form::Yaml => {
-            for (number, one) in found.iter().enumerate() {
-                let detail: Detail = client.get(at(&one.key)).await?;
-                if number > 0 {
-                    println!("---");
-                }
-                println!("{}", plain_lines(detail.manifest.trim_end()));
-            }
-        }
-        Form::Name => found.iter().for_each(|it| println!("{}/{}", it.kind, plain(&it.key.name))),
-        Form::Table | Form::Wide => {
-            if found.is_empty() {
-                eprintln!("mason: there is nothing");
-                return Ok(());
-            }
-            print!("{}", table(found, args.output == Form::Wide).text(is_first));
-        }
-    }
+/// Until something happens.
+async fn change(asker: &Asker, args: &GetArgs) -> Result<()> {
+    let namespace = (!args.all_namespaces && args.kind != Kind::Nodes).then_some(&asker.namespace);
+    let health: crate::api::wire::Health = asker.client.get(Path::of(&["health"])).await?;
+    let path = Path::of(&["events"]).with("follow", true).with("after", health.revision);
+    let mut lines = asker.client.lines(path.with_some("namespace", namespace)).await?;
+    lines.next::<serde_json::Value>().await?;
     Ok(())
 }
 
-pub(super) fn phase_of(summary: &Summary) -> String {
-    let phase = summary.phase.map(|phase| format!("{phase:?}"));
-    phase.unwrap_or_else(|| "New".to_owned())
-}
-
-/// How far it is, in a cell: ready replicas, or tasks that are done.
-fn progress(it: &Summary) -> String {
-    match it.kind.as_str() {
-        "service" => format!("{}/{} ready", it.ready, it.wanted),
-        "cron" => String::new(),
-        _ if it.counts.failed > 0 => {
-            format!("{}/{}, {} failed", it.counts.succeeded, it.wanted, it.counts.failed)
+async fn look(args: &GetArgs, asker: &Asker) -> Result<String> {
+    match args.kind {
+        Kind::Nodes => nodes::list(asker, args.name.as_deref(), args.output).await,
+        Kind::Configs => texts(args, asker, "configs").await,
+        Kind::Secrets => texts(args, asker, "secrets").await,
+        Kind::All | Kind::Jobs | Kind::Services | Kind::Crons | Kind::Workflows => {
+            objects(args, asker).await
         }
-        _ => format!("{}/{}", it.counts.succeeded, it.wanted),
     }
 }
 
-pub(super) fn table(found: &[&Summary], is_wide: bool) -> Table {
-    let now = unix_now();
-    let mut table = match is_wide {
-        true => Table::new(&[
-            "NAMESPACE",
-            "KIND",
-            "NAME",
-            "PHASE",
-            "DONE",
-            "RUN",
-            "DUE",
-            "AGE",
-            "OWNER",
-            "MESSAGE",
-        ]),
-        false => Table::new(&["KIND", "NAME", "PHASE", "DONE", "AGE", "MESSAGE"]),
+async fn objects(args: &GetArgs, asker: &Asker) -> Result<String> {
+    let kind = match args.kind {
+        Kind::Jobs => Some("job"),
+        Kind::Services => Some("service"),
+        Kind::Crons => Some("cron"),
+        Kind::Workflows => Some("workflow"),
+        _ => None,
     };
-    for it in found {
-        let (kind, name) = (it.kind.clone(), it.key.name.to_string());
-        let (phase, done, age) = (phase_of(it), progress(it), ago(it.created_at, now));
-        let message = it.message.clone();
-        if is_wide {
-            let owner = it.owner.as_ref().map(|owner| owner.name.to_string()).unwrap_or_default();
-            let namespace = it.key.namespace.to_string();
-            let (bound, due) = (it.bound.to_string(), it.due.to_string());
-            table.row([namespace, kind, name, phase, done, bound, due, age, owner, message]);
-        } else {
-            table.row([kind, name, phase, done, age, message]);
+    let namespace = (!args.all_namespaces).then_some(&asker.namespace);
+    let path = Path::of(&["objects"]).with_some("namespace", namespace);
+    let path = path.with_some("kind", kind).with_some("label", args.label.as_ref());
+    let mut all: Vec<Summary> = asker.client.get(path).await?;
+    if let Some(name) = &args.name {
+        all.retain(|one| &*one.key.name == name.as_str());
+        if all.is_empty() {
+            // Says so in the server's words, with its status.
+            asker.detail(name).await?;
+            bail!("{name} is of another kind");
         }
     }
-    table
+    match args.output {
+        Output::Json => json(&all),
+        Output::Name => {
+            Ok(all.iter().map(|one| format!("{}/{}\n", one.kind, one.key.name)).collect())
+        }
+        Output::Yaml => manifests(&all, asker).await,
+        Output::Table | Output::Wide => Ok(table(&all, args)),
+    }
 }
 
-/// Config maps or secrets: the names of their keys.
-async fn texts(client: &Client, args: &GetArgs, which: &str) -> Result<Exit> {
-    let namespace = (!args.all_namespaces).then_some(&args.namespace.namespace);
-    let path = Path::of(&[which]).with_some("namespace", namespace);
-    let mut all: Vec<Text> = client.get(path).await?;
-    all.retain(|it| args.name.as_deref().is_none_or(|name| *it.key.name == *name));
-    if args.name.is_some() && all.is_empty() {
-        eprintln!("mason: there is no such thing");
-        return Ok(Exit::NOT_FOUND);
+async fn manifests(all: &[Summary], asker: &Asker) -> Result<String> {
+    let mut text = String::new();
+    for one in all {
+        let asker = Asker { namespace: one.key.namespace.to_string(), ..asker.clone() };
+        let detail = asker.detail(&one.key.name).await?;
+        if !text.is_empty() {
+            text += "---\n";
+        }
+        text += &plain_lines(&detail.manifest);
     }
-    if args.output == Form::Json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
-        return Ok(Exit::DONE);
+    Ok(text)
+}
+
+fn table(all: &[Summary], args: &GetArgs) -> String {
+    let is_wide = args.output == Output::Wide;
+    let mut heads = vec!["NAME", "KIND", "PHASE", "READY", "DONE", "FAILED", "AGE", "MESSAGE"];
+    if args.all_namespaces {
+        heads.insert(0, "NAMESPACE");
+    }
+    if is_wide {
+        heads.extend(["OWNER", "LABELS"]);
+    }
+    let mut table = Table::new(&heads);
+    for one in all {
+        let mut cells = vec![
+            one.key.name.to_string(),
+            one.kind.clone(),
+            phase(one.phase).to_owned(),
+            format!("{}/{}", one.ready, one.wanted.max(one.bound + one.due)),
+            one.counts.succeeded.to_string(),
+            (one.counts.failed + one.counts.cancelled).to_string(),
+            ago(one.created_at),
+            one.message.clone(),
+        ];
+        if args.all_namespaces {
+            cells.insert(0, one.key.namespace.to_string());
+        }
+        if is_wide {
+            cells.push(one.owner.as_ref().map(ToString::to_string).unwrap_or_default());
+            let labels = one.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            cells.push(labels.collect::<Vec<_>>().join(","));
+        }
+        table.row(cells);
+    }
+    if table.is_empty() {
+        return "nothing is there\n".to_owned();
+    }
+    table.text(true)
+}
+
+/// As a word.
+pub(super) fn phase(phase: Option<Phase>) -> &'static str {
+    match phase {
+        None => "New",
+        Some(Phase::Waiting) => "Waiting",
+        Some(Phase::Active) => "Active",
+        Some(Phase::Suspended) => "Suspended",
+        Some(Phase::Stopping) => "Stopping",
+        Some(Phase::Succeeded) => "Succeeded",
+        Some(Phase::Failed) => "Failed",
+        Some(Phase::Skipped) => "Skipped",
+    }
+}
+
+async fn texts(args: &GetArgs, asker: &Asker, family: &str) -> Result<String> {
+    let namespace = (!args.all_namespaces).then_some(&asker.namespace);
+    let path = Path::of(&[family]).with_some("namespace", namespace);
+    let mut all: Vec<Text> = asker.client.get(path).await?;
+    if let Some(name) = &args.name {
+        all.retain(|one| &*one.key.name == name.as_str());
+        if all.is_empty() {
+            bail!("there is no {} {name}", family.trim_end_matches('s'));
+        }
+    }
+    match args.output {
+        Output::Json => return json(&all),
+        Output::Yaml => bail!("{family} are not printed: -o json names their keys"),
+        Output::Name => {
+            let family = family.trim_end_matches('s');
+            return Ok(all.iter().map(|one| format!("{family}/{}\n", one.key.name)).collect());
+        }
+        Output::Table | Output::Wide => {}
     }
     let mut table = Table::new(&["NAMESPACE", "NAME", "TYPE", "KEYS"]);
-    for Text { key, kind, keys } in all {
-        table.row([key.namespace.to_string(), key.name.to_string(), kind, keys.join(", ")]);
+    for one in &all {
+        let (namespace, name) = (one.key.namespace.to_string(), one.key.name.to_string());
+        table.row([namespace, name, one.kind.clone(), one.keys.join(",")]);
     }
-    if !table.is_empty() {
-        print!("{}", table.text(true));
-    }
-    Ok(Exit::DONE)
+    Ok(table.text(true))
+}
+
+/// For programs.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string_pretty(value).context("as JSON")? + "\n")
 }

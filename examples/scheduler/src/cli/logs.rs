@@ -1,113 +1,147 @@
-//! `mason logs`: what tasks print.
+//! `mason logs`: what tasks print, over their attempts.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use mason_core::manifest::quantity::parse_span;
-use mason_core::types::{JobKey, Ms};
-use tokio::task::JoinSet;
+use mason_core::record::TaskWait;
+use mason_core::types::RunId;
 
+use super::ask::{Asker, Target, found};
 use super::exit::Exit;
-use super::follow::{Follower, Wanted};
-use super::object::{ObjectArg, detail};
+use super::follow::{Ask, Follower, Prefix, print};
 use super::text::plain;
-use crate::api::client::Client;
+use crate::api::wire::{Detail, TaskView};
 use crate::server::unix_now;
 
-/// Tasks whose output is printed at once, at most.
-const TASKS_MAX: usize = 64;
-
-/// Print what tasks print
+/// Print what a task has printed
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    #[command(flatten)]
-    object: ObjectArg,
-    /// Go on until they have ended, over retries and broken connections
-    #[arg(short, long)]
+    /// Whose: NAME, or NAME/INDEX
+    #[arg(value_name = "NAME[/INDEX]")]
+    target: Target,
+    /// And what it prints from now on, over its attempts, until its end
+    #[arg(long, short)]
     follow: bool,
-    /// Begin with the last lines
+    /// The last so many lines alone
     #[arg(long, value_name = "LINES")]
-    tail: Option<u64>,
-    /// Begin with what was printed so long ago: 10m, 1h
-    #[arg(long, value_name = "SPAN", value_parser = parse_span, conflicts_with = "tail")]
-    since: Option<Ms>,
-    /// Of all tasks, each line with its task's name before it
-    #[arg(long)]
+    tail: Option<usize>,
+    /// What it printed in this time alone, as 10m
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    since: Option<u64>,
+    /// All tasks, one after another; with --follow those that are under way, at once
+    #[arg(long, conflicts_with = "tail")]
     all: bool,
-    /// Each line with its time before it
-    #[arg(long)]
+    /// Begin each line with the time at which it was printed
+    #[arg(long, short)]
     timestamps: bool,
 }
 
-pub(super) async fn run(client: &Client, args: LogsArgs) -> Result<Exit> {
-    let named = args.object.find(client).await?;
-    let mut tasks = tasks_of(client, &named.key, args.follow).await?;
-    if let Some(index) = named.index {
-        tasks.retain(|(key, at)| *key == named.key && *at == index);
-        if tasks.is_empty() {
-            tasks.push((named.key.clone(), index));
+pub(super) async fn run(args: LogsArgs, asker: &Asker) -> Result<Exit> {
+    let detail = asker.detail(&args.target.name).await?;
+    let (name, children) = (&args.target.name, &detail.children);
+    if detail.tasks.is_empty() && !children.is_empty() {
+        // Of a workflow or a cron, its jobs print.
+        for child in children {
+            print_all(&args, asker, &child.key.name).await?;
         }
+        return Ok(Exit::DONE);
     }
-    if !args.all && tasks.len() > 1 {
-        let first = &tasks[0];
-        eprintln!(
-            "mason: {} has {} tasks; this is {}/{} (another by NAME/INDEX, all by --all)",
-            plain(&named.key.name),
-            tasks.len(),
-            plain(&first.0.name),
-            first.1
-        );
-        tasks.truncate(1);
+    if args.all {
+        print_all(&args, asker, name).await?;
+        return Ok(Exit::DONE);
     }
-    if tasks.len() > TASKS_MAX {
-        bail!("these are {} tasks, more than {TASKS_MAX}: name one", tasks.len());
-    }
-    if tasks.is_empty() {
-        bail!("no task of {} has run yet; see `mason explain`", named.key);
-    }
-    let is_one = tasks.len() == 1;
-    let mut all = JoinSet::new();
-    for (key, index) in tasks {
-        let wanted = Wanted {
-            follow: args.follow,
-            tail: args.tail,
-            since: args.since.map(|span| unix_now().saturating_sub(span)),
-            timestamps: args.timestamps,
-            prefix: (!is_one).then(|| format!("{}/{index} | ", plain(&key.name))),
-        };
-        all.spawn(Follower { client: client.clone(), key, index, wanted }.print());
-    }
-    while let Some(printed) = all.join_next().await {
-        printed.context("a log")??;
-    }
+    let index = match args.target.index {
+        Some(index) => index,
+        None => match &detail.tasks[..] {
+            [] => bail!("{name} has no task yet{}", why(&detail)),
+            [one, ..] => one.index,
+        },
+    };
+    one(&args, asker, name, index, None).await?;
     Ok(Exit::DONE)
 }
 
-/// The tasks of an object, and of what it made; of one that has none yet the first, if it is
-/// waited for.
-async fn tasks_of(client: &Client, key: &JobKey, follow: bool) -> Result<Vec<(JobKey, u32)>> {
-    let (mut tasks, mut waiting) = (Vec::new(), vec![(key.clone(), 0)]);
-    while let Some((key, depth)) = waiting.pop() {
-        let mut seen = detail(client, &key, None).await?;
-        while follow && depth == 0 && seen.tasks.is_empty() && seen.children.is_empty() {
-            if seen.summary.phase.is_some_and(mason_core::record::Phase::is_final) {
-                break;
-            }
-            if seen.summary.kind != "workflow" {
-                return Ok(vec![(key, 0)]);
-            }
-            seen = detail(client, &key, Some(seen.revision)).await?;
-        }
-        let has_run =
-            seen.tasks.iter().filter(|it| follow || it.run.is_some() || it.past.is_some());
-        let indexes: Vec<u32> = has_run.map(|it| it.index).collect();
-        let mut indexes = indexes;
-        indexes.sort_unstable();
-        tasks.extend(indexes.into_iter().map(|index| (key.clone(), index)));
-        if depth < 3 {
-            let mut children = seen.children;
-            children.sort_by_key(|child| std::cmp::Reverse((child.created_at, child.key.clone())));
-            waiting.extend(children.into_iter().map(|child| (child.key, depth + 1)));
+fn why(detail: &Detail) -> String {
+    let message = &detail.summary.message;
+    if message.is_empty() { String::new() } else { format!(": {}", plain(message)) }
+}
+
+async fn print_all(args: &LogsArgs, asker: &Asker, name: &str) -> Result<()> {
+    let Some(detail) = found(asker.detail(name).await)? else { return Ok(()) };
+    let indexes: Vec<u32> = detail.tasks.iter().map(|task| task.index).collect();
+    let logs = indexes.into_iter().map(|index| {
+        let head = format!("{name}/{index}");
+        one(args, asker, name, index, Some(head))
+    });
+    if args.follow {
+        futures_util::future::try_join_all(logs).await?;
+    } else {
+        for log in logs {
+            log.await?;
         }
     }
-    Ok(tasks)
+    Ok(())
+}
+
+/// The log of one task: of its last attempt, and when it is followed of those that come.
+async fn one(
+    args: &LogsArgs,
+    asker: &Asker,
+    name: &str,
+    index: u32,
+    head: Option<String>,
+) -> Result<()> {
+    let prefix = Prefix { name: head, time: args.timestamps, ..Prefix::default() };
+    let mut ask = Ask {
+        tail: args.tail,
+        since: args.since.map(|span| unix_now().saturating_sub(span)),
+        follow: args.follow,
+    };
+    let mut detail = asker.detail(name).await?;
+    let mut printed: Option<RunId> = None;
+    loop {
+        let task = detail.tasks.iter().find(|task| task.index == index);
+        let run = task.and_then(run_of).filter(|run| printed.as_ref() != Some(run));
+        if let Some(run) = run {
+            let mut follower = Follower::new(&asker.client, &run, ask.clone());
+            let mut first = follower.next().await;
+            if args.follow && is_not_there(&first) {
+                // It is bound, and has no log yet.
+                first = Ok(None);
+            } else {
+                printed = Some(run.clone());
+            }
+            let mut next = first?;
+            while let Some(event) = next {
+                print(&event, &prefix)?;
+                next = follower.next().await?;
+            }
+            // Only of the first attempt that is printed is anything left out.
+            (ask.tail, ask.since) = (None, None);
+        } else if !args.follow && task.is_none() {
+            bail!("{name}/{index} has not run");
+        }
+        let is_over = detail.summary.phase.is_some_and(mason_core::record::Phase::is_final)
+            || task.is_some_and(|task| task.mark.is_some());
+        if !args.follow || is_over {
+            return Ok(());
+        }
+        let Some(news) = found(asker.detail_after(name, detail.revision).await)? else {
+            return Ok(());
+        };
+        detail = news;
+    }
+}
+
+fn is_not_there<T>(asked: &Result<T>) -> bool {
+    let error = asked.as_ref().err().and_then(|error| error.downcast_ref());
+    error.is_some_and(crate::api::client::ClientError::is_not_found)
+}
+
+/// Its run, or the last it had.
+fn run_of(task: &TaskView) -> Option<RunId> {
+    match task.task.as_ref().map(|task| &task.wait) {
+        Some(TaskWait::Bound { run, .. }) => Some(run.clone()),
+        _ => task.past.as_ref().map(|past| past.run.clone()),
+    }
 }

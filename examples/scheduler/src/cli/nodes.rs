@@ -1,197 +1,283 @@
-//! `mason node`: nodes, and what operators do with them.
+//! `mason node`: machines, and what their operators decide about them.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use mason_core::manifest::quantity::{format_bytes, format_cpu, parse_span};
 use mason_core::record::TaintEffect;
-use mason_core::types::Ms;
 
+use super::ask::Asker;
 use super::exit::Exit;
-use super::table::{Table, ago};
+use super::get::{Output, json};
+use super::out;
+use super::table::Table;
 use super::text::plain;
-use crate::api::client::{Client, Path};
+use super::when::ago;
+use crate::api::client::Path;
 use crate::api::wire::{Changed, NodeChange, NodeView};
-use crate::server::unix_now;
 
-/// One node
+/// Look at nodes, and decide about them
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// List them
+    List {
+        /// In which form
+        #[arg(long, short, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// All that is known of one
+    Describe {
+        /// Which
+        node: String,
+    },
+    /// Nothing new on it
+    Cordon(One),
+    /// Take that back
+    Uncordon(One),
+    /// Nothing new on it, and what is there goes elsewhere
+    Drain {
+        /// Which
+        node: String,
+        /// What is not gone by then is killed
+        #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+        within: Option<u64>,
+    },
+    /// Take that back
+    Undrain(One),
+    /// It will be taken away: what is there goes elsewhere, and that uses up no retries
+    Interrupt {
+        /// Which
+        node: String,
+        /// When; in two minutes if not given
+        #[arg(long = "in", value_name = "SPAN", value_parser = parse_span)]
+        within: Option<u64>,
+    },
+    /// Keep tasks away that do not tolerate it: KEY[=VALUE]:EFFECT
+    Taint {
+        /// Which
+        node: String,
+        /// As gpu=yes:no-schedule; effects are no-schedule, prefer-no-schedule, no-execute
+        #[arg(value_name = "TAINT")]
+        taint: String,
+    },
+    /// Remove a taint: KEY[:EFFECT]
+    Untaint {
+        /// Which
+        node: String,
+        /// As gpu, or gpu:no-schedule
+        #[arg(value_name = "TAINT")]
+        taint: String,
+    },
+    /// Set labels, as team/owner=ml; remove them, as team/owner-
+    Label {
+        /// Which
+        node: String,
+        /// Which labels
+        #[arg(required = true, value_name = "LABEL")]
+        labels: Vec<String>,
+    },
+    /// Swear that the machine is off: what ran there may run elsewhere at once
+    ConfirmDead(One),
+    /// Remove one that is gone for good
+    Forget(One),
+}
+
+/// One node.
 #[derive(Debug, Args)]
 pub(super) struct One {
     /// Which
     node: String,
 }
 
-/// One node, and how long
-#[derive(Debug, Args)]
-pub(super) struct Within {
-    /// Which
-    node: String,
-    /// How long its tasks may take to be gone: 2m
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
-    within: Option<Ms>,
-}
-
-/// One node, and something of it
-#[derive(Debug, Args)]
-pub(super) struct Marked {
-    /// Which
-    node: String,
-    /// KEY=VALUE:EFFECT of a taint, KEY=VALUE of a label, KEY or KEY:EFFECT to take it away
-    mark: String,
-}
-
-/// What is done
-#[derive(Debug, Subcommand)]
-pub(super) enum Node {
-    /// List them
-    List,
-    /// Show all that is known of one
-    Describe(One),
-    /// Place nothing new there
-    Cordon(One),
-    /// Place tasks there again
-    Uncordon(One),
-    /// Have its tasks go elsewhere
-    Drain(Within),
-    /// Take that back
-    Undrain(One),
-    /// It is taken away soon: what that ends does not use up retries
-    Interrupt(Within),
-    /// Keep tasks away, except those that tolerate it
-    Taint(Marked),
-    /// Take that back
-    Untaint(Marked),
-    /// Set a label, as example.com/disk=ssd; without `=` it is removed
-    Label(Marked),
-    /// Swear that it is off: what ran there starts elsewhere at once
-    ConfirmDead(One),
-    /// Remove what is known of one that is gone
-    Forget(One),
-}
-
-pub(super) async fn run(client: &Client, node: Node) -> Result<Exit> {
-    let none = NodeChange::default();
-    let (id, verb, change) = match node {
-        Node::List => return list(client).await,
-        Node::Describe(one) => return describe(client, &one.node).await,
-        Node::Cordon(one) => (one.node, "cordon", none),
-        Node::Uncordon(one) => (one.node, "uncordon", none),
-        Node::Undrain(one) => (one.node, "undrain", none),
-        Node::ConfirmDead(one) => (one.node, "confirm-dead", none),
-        Node::Forget(one) => (one.node, "forget", none),
-        Node::Drain(it) => (it.node, "drain", NodeChange { within: it.within, ..none }),
-        Node::Interrupt(it) => (it.node, "interrupt", NodeChange { within: it.within, ..none }),
-        Node::Taint(it) => (it.node, "taint", mark(&it.mark)?),
-        Node::Untaint(it) => (it.node, "untaint", NodeChange { value: None, ..mark(&it.mark)? }),
-        Node::Label(it) => (it.node, "label", NodeChange { effect: None, ..mark(&it.mark)? }),
-    };
-    let changed: Changed = client.post(Path::of(&["nodes", &id, verb]), &change).await?;
-    println!("{}", plain(&changed.message));
+pub(super) async fn run(command: NodeCommand, asker: &Asker) -> Result<Exit> {
+    let plain_change = NodeChange::default();
+    match command {
+        NodeCommand::List { output } => {
+            out::raw(list(asker, None, output).await?.as_bytes());
+        }
+        NodeCommand::Describe { node } => describe(asker, &node).await?,
+        NodeCommand::Cordon(one) => change(asker, &one.node, "cordon", &plain_change).await?,
+        NodeCommand::Uncordon(one) => change(asker, &one.node, "uncordon", &plain_change).await?,
+        NodeCommand::Drain { node, within } => {
+            change(asker, &node, "drain", &NodeChange { within, ..plain_change }).await?;
+        }
+        NodeCommand::Undrain(one) => change(asker, &one.node, "undrain", &plain_change).await?,
+        NodeCommand::Interrupt { node, within } => {
+            change(asker, &node, "interrupt", &NodeChange { within, ..plain_change }).await?;
+        }
+        NodeCommand::Taint { node, taint } => {
+            change(asker, &node, "taint", &parse_taint(&taint)?).await?;
+        }
+        NodeCommand::Untaint { node, taint } => {
+            change(asker, &node, "untaint", &parse_untaint(&taint)?).await?;
+        }
+        NodeCommand::Label { node, labels } => {
+            for label in &labels {
+                change(asker, &node, "label", &parse_label(label)?).await?;
+            }
+        }
+        NodeCommand::ConfirmDead(one) => {
+            change(asker, &one.node, "confirm-dead", &plain_change).await?;
+        }
+        NodeCommand::Forget(one) => change(asker, &one.node, "forget", &plain_change).await?,
+    }
     Ok(Exit::DONE)
 }
 
-/// `key=value:effect`, of which all but the key may be missing.
-fn mark(text: &str) -> Result<NodeChange> {
-    let (rest, effect) = match text.rsplit_once(':') {
-        Some((rest, effect)) => {
-            let word = match effect {
-                "NoSchedule" => "no-schedule",
-                "PreferNoSchedule" => "prefer-no-schedule",
-                "NoExecute" => "no-execute",
-                word => word,
-            };
-            let effect = serde_json::from_value::<TaintEffect>(word.into()).with_context(|| {
-                format!("`{effect}` is no effect: no-schedule, prefer-no-schedule, no-execute")
-            });
-            (rest, Some(effect?))
-        }
-        None => (text, None),
+async fn change(asker: &Asker, node: &str, verb: &str, body: &NodeChange) -> Result<()> {
+    let changed: Changed = asker.client.post(Path::of(&["nodes", node, verb]), body).await?;
+    let said = match changed.message.as_str() {
+        "" => format!("{node}: {verb}"),
+        message => format!("{node}: {message}"),
     };
-    let (key, value) = match rest.split_once('=') {
-        Some((key, value)) => (key, Some(value.to_owned())),
-        None => (rest, None),
-    };
-    Ok(NodeChange { within: None, key: key.to_owned(), value, effect })
+    out::line(&plain(&said));
+    Ok(())
 }
 
-fn state_of(node: &NodeView) -> String {
-    let record = node.record.as_ref();
+fn effect(text: &str) -> Result<TaintEffect> {
+    Ok(match text {
+        "no-schedule" | "NoSchedule" => TaintEffect::NoSchedule,
+        "prefer-no-schedule" | "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
+        "no-execute" | "NoExecute" => TaintEffect::NoExecute,
+        other => bail!("`{other}` is no effect: no-schedule, prefer-no-schedule, no-execute"),
+    })
+}
+
+fn parse_taint(text: &str) -> Result<NodeChange> {
+    let Some((what, word)) = text.rsplit_once(':') else {
+        bail!("write a taint as KEY=VALUE:EFFECT or KEY:EFFECT");
+    };
+    let (key, value) = match what.split_once('=') {
+        Some((key, value)) => (key, Some(value.to_owned())),
+        None => (what, None),
+    };
+    let effect = Some(effect(word)?);
+    Ok(NodeChange { key: key.to_owned(), value, effect, ..NodeChange::default() })
+}
+
+fn parse_untaint(text: &str) -> Result<NodeChange> {
+    let text = text.trim_end_matches('-');
+    let (key, effect) = match text.split_once(':') {
+        Some((key, word)) => (key, Some(effect(word)?)),
+        None => (text, None),
+    };
+    Ok(NodeChange { key: key.to_owned(), effect, ..NodeChange::default() })
+}
+
+fn parse_label(text: &str) -> Result<NodeChange> {
+    match (text.split_once('='), text.strip_suffix('-')) {
+        (Some((key, value)), _) => {
+            let value = Some(value.to_owned());
+            Ok(NodeChange { key: key.to_owned(), value, ..NodeChange::default() })
+        }
+        (None, Some(key)) => Ok(NodeChange { key: key.to_owned(), ..NodeChange::default() }),
+        (None, None) => bail!("write a label as KEY=VALUE, or KEY- to remove it"),
+    }
+}
+
+/// Nodes as a table, or as JSON.
+pub(super) async fn list(asker: &Asker, name: Option<&str>, output: Output) -> Result<String> {
+    let all: Vec<NodeView> = match name {
+        Some(name) => vec![asker.client.get(Path::of(&["nodes", name])).await?],
+        None => asker.client.get(Path::of(&["nodes"])).await?,
+    };
+    match output {
+        Output::Json => return json(&all),
+        Output::Name => return Ok(all.iter().map(|one| format!("node/{}\n", one.id)).collect()),
+        Output::Yaml => bail!("nodes are no manifests: -o json"),
+        Output::Table | Output::Wide => {}
+    }
+    let mut heads = vec!["NAME", "STATE", "RUNS", "CPU", "MEMORY", "AGE"];
+    if output == Output::Wide {
+        heads.extend(["ADDRESS", "RUNTIMES", "LABELS", "TAINTS"]);
+    }
+    let mut table = Table::new(&heads);
+    for one in &all {
+        let record = one.record.clone().unwrap_or_default();
+        let mut cells = vec![
+            one.id.to_string(),
+            state(one),
+            one.runs.len().to_string(),
+            format!("{}/{}", format_cpu(one.used.cpu), format_cpu(record.capacity.cpu)),
+            format!("{}/{}", short(one.used.memory), short(record.capacity.memory)),
+            one.alive.as_ref().map(|alive| ago(alive.since)).unwrap_or_default(),
+        ];
+        if output == Output::Wide {
+            cells.push(one.alive.as_ref().map(|it| it.address.clone()).unwrap_or_default());
+            cells.push(record.runtimes.join(","));
+            let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            cells.push(labels.collect::<Vec<_>>().join(","));
+            let taints = record.taints.iter().map(|taint| format!("{}={}", taint.key, taint.value));
+            cells.push(taints.collect::<Vec<_>>().join(","));
+        }
+        table.row(cells);
+    }
+    Ok(table.text(true))
+}
+
+/// Of bytes, so much as is read at a glance.
+fn short(bytes: u64) -> String {
+    let mib = bytes >> 20;
+    if mib >= 10 << 10 { format!("{}Gi", mib >> 10) } else { format_bytes(mib << 20) }
+}
+
+fn state(node: &NodeView) -> String {
+    let record = node.record.clone().unwrap_or_default();
     let mut words = vec![if node.alive.is_some() { "alive" } else { "lost" }];
-    let more = [
+    let drained =
+        if record.drain.is_some_and(|it| it.interrupted) { "interrupted" } else { "drained" };
+    for (holds, word) in [
         (node.suspected, "suspected"),
-        (record.is_some_and(|it| it.cordoned), "cordoned"),
-        (record.is_some_and(|it| it.drain.is_some()), "draining"),
-        (record.is_some_and(|it| it.confirmed_dead), "dead"),
-    ];
-    words.extend(more.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word));
+        (record.cordoned, "cordoned"),
+        (record.drain.is_some(), drained),
+        (record.confirmed_dead, "confirmed dead"),
+        (record.interruptible, "interruptible"),
+    ] {
+        if holds {
+            words.push(word);
+        }
+    }
     words.join(",")
 }
 
-pub(super) async fn list(client: &Client) -> Result<Exit> {
-    let all: Vec<NodeView> = client.get(Path::of(&["nodes"])).await?;
-    let now = unix_now();
-    let mut table = Table::new(&["NODE", "STATE", "TASKS", "CPU", "MEMORY", "SINCE", "LABELS"]);
-    for node in &all {
-        let has = node.record.as_ref().map(|it| it.capacity).unwrap_or_default();
-        let labels = node.record.iter().flat_map(|it| &it.labels);
-        let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+async fn describe(asker: &Asker, name: &str) -> Result<()> {
+    let view: NodeView = asker.client.get(Path::of(&["nodes", name])).await?;
+    out::raw(list(asker, Some(name), Output::Wide).await?.as_bytes());
+    let mut table = Table::new(&["RUN", "TASK", "ATTEMPT", "STATE", "AGE"]);
+    for (run, record, seen) in &view.runs {
+        let phase = seen.as_ref().map_or("bound".to_owned(), |seen| format!("{:?}", seen.phase));
         table.row([
-            node.id.to_string(),
-            state_of(node),
-            node.runs.len().to_string(),
-            format!("{}/{}", format_cpu(node.used.cpu), format_cpu(has.cpu)),
-            format!("{}/{}", format_bytes(node.used.memory), format_bytes(has.memory)),
-            node.alive.as_ref().map(|it| ago(it.since, now)).unwrap_or_default(),
-            labels.join(","),
+            run.to_string(),
+            record.task.to_string(),
+            record.attempt.to_string(),
+            phase,
+            ago(record.bound_at),
         ]);
     }
-    if table.is_empty() {
-        eprintln!("mason: there is no node; start one with `mason agent`");
-    } else {
-        print!("{}", table.text(true));
-    }
-    Ok(Exit::DONE)
-}
-
-async fn describe(client: &Client, id: &str) -> Result<Exit> {
-    let node: NodeView = client.get(Path::of(&["nodes", id])).await?;
-    println!("{}  {}", plain(node.id.as_str()), state_of(&node));
-    if let Some(alive) = &node.alive {
-        println!("agent     {}, start {}", plain(&alive.address), alive.epoch);
-    }
-    if let Some(record) = &node.record {
-        println!("runtimes  {}", plain(&record.runtimes.join(", ")));
-        for (key, value) in &record.labels {
-            println!("label     {}={}", plain(key), plain(value));
-        }
-        for taint in &record.taints {
-            println!("taint     {}={} {:?}", plain(&taint.key), plain(&taint.value), taint.effect);
-        }
-    }
-    let mut table = Table::new(&["RUN", "TASK", "ATTEMPT", "PHASE"]);
-    for (run, record, seen) in &node.runs {
-        let phase = seen.as_ref().map(|seen| format!("{:?}", seen.phase).to_lowercase());
-        let phase = phase.unwrap_or_else(|| "bound".to_owned());
-        table.row([run.to_string(), record.task.to_string(), record.attempt.to_string(), phase]);
-    }
     if !table.is_empty() {
-        print!("{}", table.text(true));
+        out::line("");
+        out::raw(table.text(true).as_bytes());
     }
-    Ok(Exit::DONE)
+    for image in view.alive.iter().flat_map(|alive| &alive.images) {
+        out::line(&plain(&format!("image  {}  {}", image.name, short(image.bytes))));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Taints are written as kubectl's users know them, too.
+    /// Taints are typed as Kubernetes' users type them.
     #[test]
-    fn taints_and_labels_are_read() {
-        let taint = mark("gpu=yes:NoSchedule").unwrap();
-        let expected = (String::from("gpu"), Some("yes".into()), Some(TaintEffect::NoSchedule));
-        assert_eq!((taint.key, taint.value, taint.effect), expected);
-        let label = mark("a/b=").unwrap();
-        assert_eq!((label.value, label.effect), (Some(String::new()), None));
-        assert_eq!(mark("a/b").unwrap().value, None);
-        assert!(mark("a:Sometimes").is_err());
+    fn taints_and_labels_are_read_as_they_are_typed() {
+        let taint = parse_taint("gpu=yes:NoSchedule").unwrap();
+        assert_eq!((taint.key.as_str(), taint.value.as_deref()), ("gpu", Some("yes")));
+        assert_eq!(taint.effect, Some(TaintEffect::NoSchedule));
+        assert_eq!(parse_taint("gpu:no-execute").unwrap().value, None);
+        assert!(parse_taint("gpu").is_err() && parse_taint("gpu:never").is_err());
+        assert_eq!(parse_untaint("gpu-").unwrap().key, "gpu");
+        assert_eq!(parse_label("a/b-").unwrap().value, None);
+        assert_eq!(parse_label("a/b=c=d").unwrap().value.as_deref(), Some("c=d"));
+        assert!(parse_label("a").is_err());
     }
 }

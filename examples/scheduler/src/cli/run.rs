@@ -1,26 +1,26 @@
-//! `mason run`: one container, as if it ran here.
+//! `mason run`: one task, its output as it comes, and its exit code.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use mason_core::record::{Phase, RunPhase};
-use mason_core::types::JobKey;
-use mason_node::image::builtin;
-use mason_node::image::reference::Reference;
-use serde_json::json;
+use mason_core::record::{Exit as Ended, RunPhase, TaskWait};
+use mason_core::types::RunId;
+use serde_json::{Value, json};
 
-use super::exit::{Exit, complain};
-use super::explain;
-use super::follow::{Follower, Wanted, bound};
-use super::object::{NamespaceArg, detail};
+use super::ask::{Asker, Target, found};
+use super::exit::Exit;
+use super::follow::{Ask, Follower, Prefix, print};
+use super::out;
 use super::signals::Signals;
-use super::text::plain;
-use crate::api::client::{Client, Path};
-use crate::api::wire::{Applied, Apply, Change, Changed, Detail, ImageView, TaskView};
+use super::text::{plain, plain_lines};
+use crate::api::client::Path;
+use crate::api::wire::{Applied, Apply, Change, Detail, TaskView};
 
-/// After so long, whoever waits is told for what.
-const QUIET_MAX: Duration = Duration::from_secs(2);
+/// How long it waits before it says why nothing happens.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a job is kept after its end, unless it is removed at once.
+const TTL: &str = "1h";
 
 /// Run a container, print what it prints, and end as it ends
 #[derive(Debug, Args)]
@@ -28,196 +28,201 @@ pub(super) struct RunArgs {
     /// The image
     #[arg(long, value_name = "IMAGE")]
     image: String,
-    /// A variable of its environment
-    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = super::agent::pair)]
-    env: Vec<(String, String)>,
-    /// How many cores it is given, as 0.5 or 500m
-    #[arg(long, value_name = "CORES")]
-    cpu: Option<String>,
-    /// How much memory it is given, as 256Mi
-    #[arg(long, value_name = "BYTES")]
-    memory: Option<String>,
-    /// What the job is called; made up if not given
+    /// What the job is called; a name is made up if not given
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    #[command(flatten)]
-    namespace: NamespaceArg,
-    /// Print its name, and do not wait
-    #[arg(long, short = 'd')]
+    /// A variable of the container
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = super::agent::pair)]
+    env: Vec<(String, String)>,
+    /// Cores, as 0.5 or 500m
+    #[arg(long, value_name = "CORES")]
+    cpu: Option<String>,
+    /// Memory, as 64Mi
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<String>,
+    /// The words take the place of the image's entrypoint, too
+    #[arg(long)]
+    command: bool,
+    /// Print the job's name, and do not wait
+    #[arg(long, short)]
     detach: bool,
-    /// Forget it at its end
-    #[arg(long, conflicts_with = "detach")]
+    /// Remove the job at its end
+    #[arg(long)]
     rm: bool,
-    /// The command and its words; the image's own if none
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    /// The words of the command; the image's own if none
+    #[arg(last = true, value_name = "WORD")]
+    words: Vec<String>,
 }
 
 impl RunArgs {
-    fn manifest(&self) -> String {
-        let mut job = json!({ "kind": "Job", "image": self.image });
-        match &self.name {
-            Some(name) => job["name"] = json!(name),
-            None => job["generateName"] = json!("run-"),
-        }
-        if !self.command.is_empty() {
-            job["args"] = json!(self.command);
-        }
-        if !self.env.is_empty() {
-            let env = self.env.iter();
-            job["env"] = env.map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    fn manifest(&self, name: &str) -> Value {
+        let env = self.env.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        let mut job = json!({
+            "kind": "Job",
+            "name": name,
+            "image": self.image,
+            "env": env.collect::<Vec<_>>(),
+            "ttl": TTL,
+        });
+        if !self.words.is_empty() {
+            job[if self.command { "command" } else { "args" }] = json!(self.words);
         }
         let amounts = [("cpu", &self.cpu), ("memory", &self.memory)];
-        for (name, amount) in amounts {
-            if let Some(amount) = amount {
-                job[name] = json!(amount);
-            }
+        let amounts = amounts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?)));
+        let amounts: serde_json::Map<String, Value> =
+            amounts.map(|(key, text)| (key.to_owned(), json!(text))).collect();
+        if !amounts.is_empty() {
+            job["resources"] = Value::Object(amounts);
         }
-        job.to_string()
+        job
     }
 }
 
-/// Runs it; whatever goes wrong on our side is told by its own code.
-pub(super) async fn run(client: &Client, args: RunArgs) -> Result<Exit> {
-    attempt(client, &args).await.or_else(|error| {
-        complain(&error);
-        Ok(Exit::OURS)
-    })
-}
-
-async fn attempt(client: &Client, args: &RunArgs) -> Result<Exit> {
+/// Runs it; mason's own failures end with 125.
+pub(super) async fn run(args: RunArgs, asker: &Asker) -> Result<Exit> {
+    let name = args.name.clone().unwrap_or_else(|| format!("run-{:08x}", rand::random::<u32>()));
     let mut signals = Signals::listen()?;
-    let namespace = args.namespace.namespace.clone();
-    let apply = Apply { text: args.manifest(), namespace, lenient: false };
-    let applied: Applied = client.post(Path::of(&["apply"]), &apply).await?;
-    let object = applied.objects.first().context("the server has made nothing of it")?;
-    for warning in &object.warnings {
+    let apply = Apply {
+        text: args.manifest(&name).to_string(),
+        namespace: asker.namespace.clone(),
+        lenient: false,
+    };
+    let applied: Applied = asker.client.post(Path::of(&["apply"]), &apply).await?;
+    for warning in applied.objects.iter().flat_map(|object| &object.warnings) {
         eprintln!("mason: {}", plain(warning));
     }
-    let key = object.key.clone();
     if args.detach {
-        println!("{}", key.name);
+        out::line(&name);
         return Ok(Exit::DONE);
     }
-    let wanted = Wanted { follow: true, ..Wanted::default() };
-    let follower = Follower { client: client.clone(), key: key.clone(), index: 0, wanted };
-    let mut output = tokio::spawn(follower.print());
-    let mut end = Box::pin(wait_for_end(client, &key));
-    let mut interrupts = 0;
-    let code = loop {
-        tokio::select! {
-            ended = &mut end => break ended?,
-            _ = signals.next() => {
-                interrupts += 1;
-                if interrupts > 1 {
-                    return Ok(Exit::INTERRUPTED);
-                }
-                let _: Changed = client.post(verb(&key, "delete"), &Change::default()).await?;
-            }
+    let ended = tokio::select! {
+        ended = watch(asker, &name) => ended?,
+        _ = signals.next() => {
+            asker.change(&name, "delete", &Change::default()).await.context("stop it")?;
+            return Ok(Exit::INTERRUPTED);
         }
     };
-    // What it printed last may still be on its way.
-    match tokio::time::timeout(Duration::from_secs(10), &mut output).await {
-        Ok(printed) => printed.context("its output")?.context("its output")?,
-        Err(_) if interrupts > 0 => output.abort(),
-        Err(_) => return Err(anyhow!("its output does not end")),
-    }
-    if interrupts > 0 {
-        return Ok(Exit::INTERRUPTED);
-    }
     if args.rm {
-        let _: Changed = client.post(verb(&key, "delete"), &Change::default()).await?;
+        asker.change(&name, "delete", &Change::default()).await.context("remove it")?;
     }
-    Ok(code)
+    Ok(told(&name, &ended))
 }
 
-/// Where a verb of an object is.
-pub(super) fn verb(key: &JobKey, verb: &str) -> Path {
-    Path::of(&["objects", &key.namespace, &key.name, verb])
+/// The exit code of the container, or a word about why there is none.
+fn told(name: &str, ended: &Ended) -> Exit {
+    match ended.code {
+        Some(code) if ended.message.is_empty() => Exit::of_code(code),
+        code => {
+            let why = serde_json::to_value(ended.reason).unwrap_or_default();
+            let why = why.as_str().unwrap_or("it ended").to_owned();
+            eprintln!("mason: {name}: {why}: {}", plain(&ended.message));
+            code.map_or(Exit::OURS, Exit::of_code)
+        }
+    }
 }
 
-/// Waits for the end of the job; the exit code of its task.
-async fn wait_for_end(client: &Client, key: &JobKey) -> Result<Exit> {
-    let (mut after, mut is_told, mut is_noted) = (None, false, false);
-    let begun = tokio::time::Instant::now();
+/// Prints what its runs print, one after another, until it has ended.
+async fn watch(asker: &Asker, name: &str) -> Result<Ended> {
+    let mut detail = patient(asker, name).await?;
+    let mut followed: Option<RunId> = None;
     loop {
-        let rest = match is_told {
-            true => Duration::from_secs(3600),
-            false => QUIET_MAX.saturating_sub(begun.elapsed()),
-        };
-        let seen = match tokio::time::timeout(rest, detail(client, key, after)).await {
-            Ok(Err(error)) if error.is_not_found() => return Ok(Exit::INTERRUPTED),
-            Ok(Err(error)) if error.is_passing() => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-            Ok(seen) => seen?,
-            Err(_) => {
-                is_told = true;
-                explain::hint(client, key).await;
-                continue;
-            }
-        };
-        let view = seen.tasks.first();
-        if let Some(view) = view.filter(|view| !is_noted && runs(view)) {
-            (is_noted, is_told) = (true, true);
-            note_builtin(client, view, &seen).await;
+        let gone = "it was removed before its end";
+        let task = detail.tasks.first();
+        if let Some(run) = task.and_then(printing).filter(|run| followed.as_ref() != Some(run)) {
+            follow(asker, &run).await?;
+            followed = Some(run);
         }
-        if seen.summary.phase.is_some_and(Phase::is_final) {
-            return Ok(code_of(&seen));
+        if let Some(ended) = task.and_then(ended) {
+            return Ok(ended);
         }
-        after = Some(seen.revision);
+        if detail.summary.phase.is_some_and(mason_core::record::Phase::is_final) && task.is_none() {
+            anyhow::bail!("{name} has ended without a run: {}", plain(&detail.summary.message));
+        }
+        detail = found(asker.detail_after(name, detail.revision).await)?.context(gone)?;
     }
 }
 
-fn runs(view: &TaskView) -> bool {
-    let phase = view.seen.as_ref().map(|seen| seen.phase);
-    phase.is_some_and(|phase| phase >= RunPhase::Running) || view.past.is_some()
-}
-
-fn code_of(seen: &Detail) -> Exit {
-    let past = seen.tasks.first().and_then(|view| view.past.as_ref());
-    let Some(past) = past else {
-        eprintln!("mason: it never ran: {}", plain(&seen.summary.message));
-        return Exit::OURS;
+/// The first news of it; says why there is none if that takes long.
+async fn patient(asker: &Asker, name: &str) -> Result<Detail> {
+    let begun = async {
+        let mut detail = asker.detail(name).await?;
+        while detail.tasks.first().is_none_or(|task| printing(task).is_none()) {
+            let is_final = detail.summary.phase.is_some_and(|phase| phase.is_final());
+            if is_final || detail.tasks.first().and_then(ended).is_some() {
+                break;
+            }
+            detail = asker.detail_after(name, detail.revision).await?;
+        }
+        anyhow::Ok(detail)
     };
-    if let Some(code) = past.exit.code {
-        return Exit::of_code(code);
+    tokio::pin!(begun);
+    tokio::select! {
+        detail = &mut begun => return detail,
+        () = tokio::time::sleep(PATIENCE) => {}
     }
-    let reason = serde_json::to_value(past.exit.reason).unwrap_or_default();
-    let reason = reason.as_str().unwrap_or("unknown").to_owned();
-    eprintln!("mason: it has no exit code ({reason}): {}", plain(&past.exit.message));
-    Exit::OURS
+    let target = Target { name: name.to_owned(), index: None };
+    for explained in asker.explain(&target).await? {
+        eprintln!("mason: {}", plain(&explained.state));
+        if let Some(placement) = explained.placement.filter(|it| it.at.is_none()) {
+            eprint!("{}", plain_lines(&placement.to_string()));
+        }
+    }
+    begun.await
 }
 
-/// Says that an image is mason's own small one under another name, if so.
-async fn note_builtin(client: &Client, view: &TaskView, seen: &Detail) {
-    let mason_core::spec::Work::Job(job) = &seen.record.work else { return };
-    let Ok(image) = job.task.image.parse::<Reference>() else { return };
-    let image = image.to_string();
-    let own = builtin::NAMES.map(|name| name.parse::<Reference>().map(|name| name.to_string()));
-    if own.iter().flatten().any(|own| *own == image) {
-        return;
+/// The run that prints, or has printed.
+fn printing(task: &TaskView) -> Option<RunId> {
+    if let Some(past) = &task.past
+        && past.exit.started_at.is_some()
+        && task.mark.is_some()
+    {
+        return Some(past.run.clone());
     }
-    let Some(node) = node_of(view) else { return };
-    let path = Path::of(&["nodes", &node, "images"]);
-    let Ok(images) = client.get::<Vec<ImageView>>(path).await else { return };
-    let digest = |name: &str| images.iter().find(|it| it.name == name).map(|it| &it.digest);
-    let is_own = own.iter().flatten().any(|own| digest(own).is_some());
-    if is_own && digest(&image) == own.iter().flatten().find_map(|own| digest(own)) {
-        eprintln!(
-            "mason: `{}` is mason's own small image here; `mason image pull {}` gets the real one",
-            plain(&job.task.image),
-            plain(&job.task.image)
-        );
+    let runs = task.seen.as_ref().is_some_and(|seen| seen.phase >= RunPhase::Running);
+    match &task.task.as_ref()?.wait {
+        TaskWait::Bound { run, .. } if runs => Some(run.clone()),
+        _ => None,
     }
 }
 
-fn node_of(view: &TaskView) -> Option<String> {
-    use mason_core::record::TaskWait;
-    if let Some(TaskWait::Bound { node, .. }) = view.task.as_ref().map(|task| &task.wait) {
-        debug_assert!(bound(view).is_some(), "a node comes with a run");
-        return Some(node.to_string());
+/// How it ended for good.
+fn ended(task: &TaskView) -> Option<Ended> {
+    task.mark.as_ref()?;
+    task.past.as_ref().map(|past| past.exit.clone())
+}
+
+async fn follow(asker: &Asker, run: &RunId) -> Result<()> {
+    let ask = Ask { follow: true, ..Ask::default() };
+    let mut follower = Follower::new(&asker.client, run, ask);
+    let prefix = Prefix::default();
+    while let Some(event) = found(follower.next().await)?.flatten() {
+        print(&event, &prefix)?;
     }
-    view.past.as_ref().map(|past| past.node.to_string())
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mason_core::manifest::{Options, read};
+
+    /// What is typed is taken by the same reader as every manifest.
+    #[test]
+    fn what_is_typed_makes_a_job() {
+        let args = RunArgs {
+            image: "busybox".to_owned(),
+            name: None,
+            env: vec![("A".to_owned(), "b=c".to_owned())],
+            cpu: Some("500m".to_owned()),
+            memory: None,
+            command: false,
+            detach: false,
+            rm: false,
+            words: vec!["echo".to_owned(), "hi".to_owned()],
+        };
+        let objects = read(&args.manifest("x").to_string(), &Options::default()).unwrap();
+        let mason_core::manifest::Body::Work(work) = &objects[0].body else { panic!("no work") };
+        let mason_core::spec::Work::Job(job) = &**work else { panic!("no job") };
+        assert_eq!((job.task.args.len(), job.task.request.cpu, job.task.env.len()), (2, 500, 1));
+    }
 }

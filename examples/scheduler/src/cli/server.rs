@@ -9,7 +9,6 @@ use mason_core::keys::Keys;
 use tokio::net::TcpListener;
 
 use crate::api::{self, Api, Token};
-use crate::gossip::{self, Gossip, Role, Suspicions};
 use crate::secrets::Keyring;
 use crate::server::Server;
 use crate::store::Store;
@@ -29,10 +28,8 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "FILE", env = "MASON_SECRET_KEY", value_delimiter = ',')]
     secret_key: Vec<PathBuf>,
     /// What it tells the others of itself: where it can be reached
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    #[command(flatten)]
-    gossip: GossipArgs,
 }
 
 /// Where the store is.
@@ -53,44 +50,6 @@ impl StoreArgs {
         ensure!(is_clean, "--prefix {}: it must begin and end with /", self.prefix);
         let store = Store::connect(&self.store, Keys::new(&self.prefix)).await;
         store.with_context(|| format!("the store at {}", self.store.join(", ")))
-    }
-}
-
-/// Where it gossips: who has fallen silent is known sooner.
-#[derive(Clone, Debug, Default, Args)]
-pub(super) struct GossipArgs {
-    /// Where it gossips; at any port beside where it listens if not given
-    #[arg(long = "gossip", value_name = "ADDRESS")]
-    bind: Option<SocketAddr>,
-    /// Where others reach that, if not there
-    #[arg(long = "gossip-advertise", value_name = "ADDRESS")]
-    advertise: Option<SocketAddr>,
-    /// Do not gossip: a node that is off is then noticed by its lease alone
-    #[arg(long)]
-    no_gossip: bool,
-}
-
-impl GossipArgs {
-    /// Begins to gossip. Without it all goes on, only later.
-    pub(super) async fn start(
-        &self,
-        role: Role,
-        listens: SocketAddr,
-        token: Option<&Token>,
-    ) -> Option<(Gossip, Suspicions)> {
-        if self.no_gossip {
-            return None;
-        }
-        let bind = self.bind.unwrap_or_else(|| SocketAddr::new(listens.ip(), 0));
-        let options = gossip::Options {
-            role,
-            bind,
-            advertise: self.advertise,
-            token: token.map(|token| token.expose().to_owned()),
-            is_local: bind.ip().is_loopback(),
-        };
-        let started = Gossip::start(&options).await;
-        started.inspect_err(|error| tracing::warn!("does not gossip: {error:#}")).ok()
     }
 }
 
@@ -123,28 +82,18 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
         }
     };
     let (server, desk) = Server::start(store.clone(), &name);
-    let api = Api::new(store, &server, keyring);
-    let gossip = args.gossip.start(Role::Server(name.clone()), address, token.as_ref()).await;
     tracing::info!(%address, name, version = env!("CARGO_PKG_VERSION"), "serves");
+    let api = Api::new(store, &server, keyring);
     tokio::select! {
         ended = desk => {
             ended.context("the server broke")??;
             bail!("the server has ended by itself")
         }
         ended = api::serve(listener, api, token) => {
-            ended?;
-            bail!("the server answers no more")
+            ended.context("what it answers with")?;
+            bail!("it answers no more")
         }
-        () = inform(&server, gossip) => bail!("the server hears no more gossip"),
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
     Ok(Exit::DONE)
-}
-
-/// Hears gossip, if there is any, for ever.
-pub(super) async fn inform(server: &Server, gossip: Option<(Gossip, Suspicions)>) {
-    if let Some((gossip, suspicions)) = gossip {
-        gossip::inform(server, &gossip, suspicions).await;
-    }
-    std::future::pending().await
 }

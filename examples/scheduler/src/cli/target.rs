@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::site::Site;
 use crate::api::Token;
 use crate::api::client::Client;
-use crate::dev::Beacon;
 
 /// Which server is asked, and with what token.
 #[derive(Clone, Debug, Args)]
@@ -22,6 +22,10 @@ pub(super) struct TargetArgs {
     /// A file that holds the token that servers and agents ask for
     #[arg(long, global = true, env = "MASON_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// In which namespace names are looked for
+    #[arg(long, short, global = true, env = "MASON_NAMESPACE", value_name = "NAME")]
+    #[arg(default_value = "default")]
+    pub(super) namespace: String,
 }
 
 impl TargetArgs {
@@ -30,27 +34,23 @@ impl TargetArgs {
         if let Some(path) = &self.token_file {
             let context = || format!("--token-file {}", path.display());
             let text = std::fs::read_to_string(path).with_context(context)?;
-            return Ok(Some(Token::new(&text).with_context(context)?));
+            return Token::new(&text).map(Some).with_context(context);
         }
         match std::env::var("MASON_TOKEN") {
-            Ok(text) if !text.is_empty() => Ok(Some(Token::new(&text).context("MASON_TOKEN")?)),
+            Ok(text) if !text.is_empty() => Token::new(&text).map(Some).context("MASON_TOKEN"),
             _ => Ok(None),
         }
     }
 
-    /// Whoever is to be asked. The token of a `dev` is sent to that `dev` alone.
-    pub(super) fn client(&self) -> Result<Client> {
-        let token = self.token()?;
+    /// A client of the server that is meant.
+    pub(super) fn client(&self, token: Option<&Token>) -> Result<Client> {
         if let Some(url) = &self.server {
-            return Ok(Client::new(url, token.as_ref().map(Token::expose))?);
+            return Ok(Client::new(url, token.map(Token::expose))?);
         }
-        let Some(beacon) = Beacon::find()? else {
-            bail!(
-                "no server is known: start one with `mason dev`, or name it by --server or \
-                 MASON_URL"
-            );
+        let Some(site) = Site::find()? else {
+            bail!("which server? Start one by `mason dev`, or give --server or MASON_URL");
         };
-        let token = token.as_ref().map_or(&*beacon.token, Token::expose);
-        Ok(Client::new(&beacon.url, Some(token))?)
+        let token = token.map_or(site.token.as_str(), Token::expose);
+        Ok(Client::new(&site.url, Some(token))?)
     }
 }

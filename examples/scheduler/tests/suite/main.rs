@@ -13,15 +13,15 @@
 //! | [`election`] | who leads, and that nobody else writes |
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
+//! | [`api`] | requests of people and of strangers |
 //! | [`runs`] | a server and an agent, with real containers |
-//! | [`cli`] | the program itself, as people start it |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 #[macro_use]
 mod support;
 
-mod cli;
+mod api;
 mod cluster;
 mod election;
 mod endpoints;

@@ -67,21 +67,6 @@ pub(super) fn install(store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets the image answer to a further name, unless the store has an image of that name.
-///
-/// # Errors
-/// If the image is not there, or the index cannot be written.
-pub fn answer_to(store: &Store, name: &Reference) -> Result<(), Error> {
-    let own: Reference = NAMES[0].parse().expect("the names are well-formed");
-    if store.digest_of(name).is_some() {
-        return Ok(());
-    }
-    let digest = store.digest_of(&own).ok_or_else(|| Error::NotFound { what: own.to_string() })?;
-    let session = store.session();
-    store.commit(&session, std::slice::from_ref(name), digest, None)?;
-    Ok(())
-}
-
 fn config(platform: &Platform, diff: Digest) -> Vec<u8> {
     let Platform { os, architecture, .. } = platform;
     let config = serde_json::json!({
