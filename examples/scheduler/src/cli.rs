@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `server`, `agent` | the roles, as processes |
+//! | `gossip` | how they take part in gossip |
 //! | `target` | which server is asked, and with what token |
 //! | `dev`, `site` | all of it in one process, and how the others find it |
 //! | `run`, `logs`, `follow`, `exec` | containers: their output, and commands in them |
@@ -19,6 +20,7 @@
 
 mod agent;
 mod dev;
+mod gossip;
 mod server;
 mod site;
 

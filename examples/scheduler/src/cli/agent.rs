@@ -17,10 +17,12 @@ use mason_node::runtime::{Class, Config, Network, Runner};
 
 use crate::agent::{self, Card, Shelf};
 use crate::api::Token;
+use crate::gossip::Role;
 use crate::node;
 use crate::secrets::Keyring;
 
 use super::exit::Exit;
+use super::gossip::GossipArgs;
 use super::server::{StoreArgs, listen};
 use super::signals::Signals;
 
@@ -49,6 +51,8 @@ pub(super) struct AgentArgs {
     /// The node can be taken away with a short notice
     #[arg(long)]
     interruptible: bool,
+    #[command(flatten)]
+    gossip: GossipArgs,
 }
 
 /// What tasks may use of a machine, and how.
@@ -251,6 +255,10 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
     };
     let mut options = args.machine.open(site)?;
     options.listener = Some(listener);
+    let role = Role::Agent(options.node.clone());
+    // Held until the end: it speaks as long as it is.
+    let gossip = args.gossip.start(role, address, token.as_ref()).await;
+    options.card.gossip = gossip.as_ref().map(|(gossip, _)| gossip.addr().to_string());
     options.token = token;
     let store = tokio::select! {
         store = args.store.connect() => store?,

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::api::client::{Client, Path};
-use crate::api::wire::{Change, Changed, Detail};
+use crate::api::wire::{Change, Changed, Detail, Summary};
 
 /// Asks a server, in a namespace.
 #[derive(Clone, Debug)]
@@ -12,12 +12,15 @@ pub(super) struct Asker {
     pub(super) namespace: String,
 }
 
-/// An object by its name, or one of its tasks: `train`, `train/17`, `job/train`.
+/// An object by its name, or one of its tasks: `train`, `train/17`, `job/train`, `@latest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) index: Option<u32>,
 }
+
+/// The object of a namespace that was made last, and not by another.
+const LATEST: &str = "@latest";
 
 const KINDS: [&str; 8] =
     ["job", "jobs", "service", "services", "cron", "crons", "workflow", "workflows"];
@@ -38,7 +41,9 @@ impl std::str::FromStr for Target {
                 (name, Some(index))
             }
         };
-        mason_core::types::check_name(name).map_err(|error| error.to_string())?;
+        if name != LATEST {
+            mason_core::types::check_name(name).map_err(|error| error.to_string())?;
+        }
         Ok(Target { name: name.to_owned(), index })
     }
 }
@@ -46,6 +51,20 @@ impl std::str::FromStr for Target {
 impl Asker {
     fn path(&self, name: &str, more: &[&str]) -> Path {
         Path::of(&[&["objects", &self.namespace, name], more].concat())
+    }
+
+    /// With a name that is one.
+    pub(super) async fn resolve(&self, target: &Target) -> Result<Target> {
+        if target.name != LATEST {
+            return Ok(target.clone());
+        }
+        let path = Path::of(&["objects"]).with("namespace", &self.namespace);
+        let all: Vec<Summary> = self.client.get(path).await?;
+        let own = all.into_iter().filter(|it| it.owner.is_none());
+        match own.max_by_key(|it| (it.created_at, it.key.clone())) {
+            Some(last) => Ok(Target { name: last.key.name.into(), index: target.index }),
+            None => bail!("there is nothing in namespace {}", self.namespace),
+        }
     }
 
     /// All that is known of an object.
@@ -97,10 +116,12 @@ mod tests {
             ("train/17", target("train", Some(17))),
             ("job/train", target("train", None)),
             ("jobs/train/3", target("train", Some(3))),
+            ("@latest", target("@latest", None)),
+            ("@latest/2", target("@latest", Some(2))),
         ] {
             assert_eq!(text.parse::<Target>(), expected, "{text}");
         }
-        for bad in ["", "train/x", "UP", "a/1/2", "train/-1", "../etc"] {
+        for bad in ["", "train/x", "UP", "a/1/2", "train/-1", "../etc", "@other"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
     }

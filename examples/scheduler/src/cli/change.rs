@@ -77,6 +77,7 @@ async fn one(asker: &Asker, target: &Target, verb: &str, change: &Change) -> Res
     if target.index.is_some() {
         anyhow::bail!("{verb}: one task alone cannot be asked for: leave the index out");
     }
+    let target = &asker.resolve(target).await?;
     let changed = asker.change(&target.name, verb, change).await?;
     let said = match (changed.message.as_str(), changed.revision) {
         ("", 0) => format!("{}: it is so already", target.name),

@@ -50,6 +50,7 @@ pub(super) async fn run(args: ExecArgs, asker: &Asker) -> Result<Exit> {
 
 /// The run of a task that has a container now.
 async fn running(asker: &Asker, target: &Target) -> Result<RunId> {
+    let target = &asker.resolve(target).await?;
     let detail = asker.detail(&target.name).await?;
     let mut found = None;
     for task in &detail.tasks {

@@ -37,8 +37,9 @@ pub(super) struct LogsArgs {
 }
 
 pub(super) async fn run(args: LogsArgs, asker: &Asker) -> Result<Exit> {
-    let detail = asker.detail(&args.target.name).await?;
-    let (name, children) = (&args.target.name, &detail.children);
+    let target = asker.resolve(&args.target).await?;
+    let detail = asker.detail(&target.name).await?;
+    let (name, children) = (&target.name, &detail.children);
     if detail.tasks.is_empty() && !children.is_empty() {
         // Of a workflow or a cron, its jobs print.
         for child in children {
@@ -50,7 +51,7 @@ pub(super) async fn run(args: LogsArgs, asker: &Asker) -> Result<Exit> {
         print_all(&args, asker, name).await?;
         return Ok(Exit::DONE);
     }
-    let index = match args.target.index {
+    let index = match target.index {
         Some(index) => index,
         None => match &detail.tasks[..] {
             [] => bail!("{name} has no task yet{}", why(&detail)),

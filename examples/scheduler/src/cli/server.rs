@@ -9,11 +9,13 @@ use mason_core::keys::Keys;
 use tokio::net::TcpListener;
 
 use crate::api::{self, Api, Token};
+use crate::gossip::Role;
 use crate::secrets::Keyring;
 use crate::server::Server;
 use crate::store::Store;
 
 use super::exit::Exit;
+use super::gossip::{GossipArgs, inform};
 use super::signals::Signals;
 
 /// Run a server
@@ -30,6 +32,8 @@ pub(super) struct ServerArgs {
     /// What it tells the others of itself: where it can be reached
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    gossip: GossipArgs,
 }
 
 /// Where the store is.
@@ -84,6 +88,7 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
     let (server, desk) = Server::start(store.clone(), &name);
     tracing::info!(%address, name, version = env!("CARGO_PKG_VERSION"), "serves");
     let api = Api::new(store, &server, keyring);
+    let gossip = args.gossip.start(Role::Server(name.clone()), address, token.as_ref()).await;
     tokio::select! {
         ended = desk => {
             ended.context("the server broke")??;
@@ -93,6 +98,7 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
             ended.context("what it answers with")?;
             bail!("it answers no more")
         }
+        () = inform(&server, gossip) => unreachable!("it never ends"),
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
     Ok(Exit::DONE)

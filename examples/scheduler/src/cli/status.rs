@@ -25,7 +25,8 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn status(args: StatusArgs, asker: &Asker) -> Result<Exit> {
-    let detail = asker.detail(&args.target.name).await?;
+    let target = asker.resolve(&args.target).await?;
+    let detail = asker.detail(&target.name).await?;
     let mut text = String::new();
     text += &head(&detail.summary);
     tree(&detail, asker, &mut text).await?;
@@ -135,7 +136,7 @@ fn told(task: &TaskView) -> String {
 }
 
 pub(super) async fn describe(args: StatusArgs, asker: &Asker) -> Result<Exit> {
-    let name = &args.target.name;
+    let name = &asker.resolve(&args.target).await?.name;
     let detail = asker.detail(name).await?;
     let mut text = head(&detail.summary);
     if let Some(state) = &detail.state {

@@ -44,7 +44,8 @@ pub(super) struct EventsArgs {
 }
 
 pub(super) async fn explain(args: ExplainArgs, asker: &Asker) -> Result<Exit> {
-    let told = asker.explain(&args.target).await?;
+    let target = asker.resolve(&args.target).await?;
+    let told = asker.explain(&target).await?;
     if args.json {
         out::raw(json(&told)?.as_bytes());
         return Ok(Exit::DONE);
@@ -52,7 +53,7 @@ pub(super) async fn explain(args: ExplainArgs, asker: &Asker) -> Result<Exit> {
     for one in told {
         let which =
             if one.indexes.is_empty() { String::new() } else { format!("/{}", one.indexes) };
-        out::line(&plain(&format!("{}{which}  {}", args.target.name, one.state)));
+        out::line(&plain(&format!("{}{which}  {}", target.name, one.state)));
         if let Some(placement) = one.placement {
             let text = plain_lines(&placement.to_string());
             text.lines().for_each(|line| out::line(&format!("  {line}")));

@@ -53,7 +53,8 @@ enum Verdict {
 
 pub(super) async fn run(args: WaitArgs, asker: &Asker) -> Result<Exit> {
     let goal = args.goal;
-    within(args.timeout, until(asker, &args.name.name, |detail| judge(goal, detail))).await
+    let target = asker.resolve(&args.name).await?;
+    within(args.timeout, until(asker, &target.name, |detail| judge(goal, detail))).await
 }
 
 /// Waits until a service's last change is rolled out.

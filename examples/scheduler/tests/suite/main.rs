@@ -14,6 +14,7 @@
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
 //! | [`api`] | requests of people and of strangers |
+//! | [`cli`] | the program itself, as people start it |
 //! | [`runs`] | a server and an agent, with real containers |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -22,6 +23,7 @@
 mod support;
 
 mod api;
+mod cli;
 mod cluster;
 mod election;
 mod endpoints;

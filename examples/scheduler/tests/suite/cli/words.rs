@@ -16,8 +16,11 @@ fn each_kind_of_failure_has_its_code() {
         (&["--server", "https://x", "health"], 1, "TLS"),
         (&["--log", "a=b=c", "version"], 2, "--log"),
         (&["server"], 2, "--store"),
-        (&["agent", "--store", "http://127.0.0.1:1", "--listen", "0.0.0.0:0", "--node", "n"], 1,
-         "token"),
+        (
+            &["agent", "--store", "http://127.0.0.1:1", "--listen", "0.0.0.0:0", "--node", "n"],
+            1,
+            "token",
+        ),
         (&["server", "--store", "http://127.0.0.1:1", "--listen", "0.0.0.0:0"], 1, "token"),
     ] {
         let (found, out, error) = ends(home.path(), words);
