@@ -70,6 +70,26 @@ impl Shelf {
         Ok(Picture { program: program_of(&image), image })
     }
 
+    /// Keeps an image by its digest, if it is there still.
+    pub(super) async fn hold(&self, digest: &str) -> Option<Image> {
+        let (store, digest) = (self.store.clone(), digest.parse().ok()?);
+        let found = tokio::task::spawn_blocking(move || store.image_by_digest(digest)).await;
+        found.expect("the store's calls do not panic").unwrap_or_else(|error| {
+            tracing::warn!(%digest, "an image that runs cannot be kept: {}", chain(&error));
+            None
+        })
+    }
+
+    /// The store.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Fetches an image, whether it is there or not.
+    pub(super) async fn pull(&self, reference: &Reference) -> Result<Image, Error> {
+        self.puller.pull(reference, Arc::new(|_| {})).await
+    }
+
     /// What the store has. A layer may have to be unpacked for it: that takes a thread.
     async fn find(&self, reference: &Reference) -> Result<Option<Image>, Error> {
         let (store, reference) = (self.store.clone(), reference.clone());

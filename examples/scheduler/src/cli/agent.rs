@@ -17,6 +17,7 @@ use mason_node::runtime::{Class, Config, Network, Runner};
 
 use crate::agent::{self, Card, Shelf};
 use crate::node;
+use crate::secrets::Keyring;
 
 use super::exit::Exit;
 use super::server::{StoreArgs, listen};
@@ -80,9 +81,12 @@ pub(super) struct MachineArgs {
     /// A folder of the machine that containers may see
     #[arg(long = "host-path", value_name = "DIR")]
     host_paths: Vec<PathBuf>,
-    /// A capability that tasks may ask for, as NET_BIND_SERVICE
+    /// A capability that tasks may ask for besides the usual ones, as NET_RAW
     #[arg(long = "capability", value_name = "NAME")]
     capabilities: Vec<String>,
+    /// A file with a key of secrets: whoever is root here can then read every secret sealed with it
+    #[arg(long = "secret-key", value_name = "FILE")]
+    secret_keys: Vec<PathBuf>,
     /// Which network containers are in
     #[arg(long, value_enum, default_value_t = NetworkArg::Private)]
     network: NetworkArg,
@@ -149,7 +153,7 @@ impl MachineArgs {
         let mut config = Config::new(data_dir.join("m"), node);
         config.classes = self.classes()?;
         config.host_paths.clone_from(&self.host_paths);
-        config.capabilities.clone_from(&self.capabilities);
+        config.capabilities.extend(self.capabilities.iter().cloned());
         config.network = match self.network {
             NetworkArg::Private => Network::Private,
             NetworkArg::Host => Network::Host,
@@ -162,6 +166,10 @@ impl MachineArgs {
             mirrors: self.mirrors.iter().cloned().collect(),
             insecure: self.insecure.iter().cloned().collect(),
             ..PullConfig::default()
+        };
+        let keyring = match &self.secret_keys[..] {
+            [] => None,
+            files => Some(Keyring::open(files).context("--secret-key")?),
         };
         let boot_id = mason_shim::state::boot().context("the id of this start of the machine")?;
         let record = NodeRecord {
@@ -179,6 +187,10 @@ impl MachineArgs {
             card: Card { node: record, address, gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images, pull).context("images")?,
+            keyring,
+            listener: None,
+            token: None,
+            limits: agent::Limits::default(),
         })
     }
 }
@@ -224,7 +236,9 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         share: 1,
         interruptible: args.interruptible,
     };
-    let options = args.machine.open(site)?;
+    let mut options = args.machine.open(site)?;
+    options.listener = Some(listener);
+    options.token = token.map(|token| crate::api::Token::new(token.text())).transpose()?;
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
@@ -238,7 +252,6 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         runtimes = options.card.node.runtimes.join(","), version = env!("CARGO_PKG_VERSION"),
         "takes part"
     );
-    let _ = listener;
     tokio::select! {
         ended = agent::run(store, options) => {
             ended.context("the agent broke")?;

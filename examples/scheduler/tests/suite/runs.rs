@@ -53,6 +53,10 @@ impl Mason {
             card: Card { node, address: "127.0.0.1:1".to_owned(), gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images.unwrap(), PullConfig::default()).unwrap(),
+            keyring: None,
+            listener: None,
+            token: None,
+            limits: agent::Limits::default(),
         };
         tokio::spawn(agent::run(store.clone(), options))
     }
