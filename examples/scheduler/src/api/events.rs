@@ -12,6 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use mason_core::mirror::Mirror;
 use mason_core::types::{NodeId, Revision};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -125,7 +126,7 @@ impl Reader {
         if self.begun && self.next < first {
             let message =
                 format!("{} events were forgotten before they were read", first - self.next);
-            write(&mut lines, &gap(self.api.shared.read(|it| it.revision()), message));
+            write(&mut lines, &gap(self.api.shared.read(Mirror::revision), message));
         }
         self.begun = true;
         let before = self.next;
