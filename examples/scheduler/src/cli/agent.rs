@@ -16,13 +16,13 @@ use mason_node::image::store::{Store as Images, StoreConfig};
 use mason_node::runtime::{Class, Config, Network, Runner};
 
 use crate::agent::{self, Card, Shelf};
+use crate::api::Token;
 use crate::node;
 use crate::secrets::Keyring;
 
 use super::exit::Exit;
 use super::server::{StoreArgs, listen};
 use super::signals::Signals;
-use super::target::Token;
 
 /// Run an agent
 #[derive(Debug, Args)]
@@ -78,6 +78,9 @@ pub(super) struct MachineArgs {
     /// A registry that may be asked without TLS
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
     insecure: Vec<String>,
+    /// Use an image of the node where another is asked for that is not there: busybox=tiny
+    #[arg(long = "stand-in", value_name = "IMAGE=IMAGE", value_parser = pair)]
+    pub(super) stand_ins: Vec<(String, String)>,
     /// A folder of the machine that containers may see
     #[arg(long = "host-path", value_name = "DIR")]
     host_paths: Vec<PathBuf>,
@@ -143,6 +146,12 @@ impl MachineArgs {
 
     /// Takes over a folder of this machine as a node. Nothing of it is in the store yet.
     pub(super) fn open(&self, site: Site<'_>) -> Result<agent::Options> {
+        let group = site.node;
+        self.open_as(site, group)
+    }
+
+    /// The same, with another name for its control groups.
+    pub(super) fn open_as(&self, site: Site<'_>, group: &str) -> Result<agent::Options> {
         if !rustix::process::geteuid().is_root() {
             bail!("an agent starts containers, and must be root: try sudo");
         }
@@ -150,7 +159,7 @@ impl MachineArgs {
         check_name(node).context("--node")?;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("make {}", data_dir.display()))?;
-        let mut config = Config::new(data_dir.join("m"), node);
+        let mut config = Config::new(data_dir.join("m"), group);
         config.classes = self.classes()?;
         config.host_paths.clone_from(&self.host_paths);
         config.capabilities.extend(self.capabilities.iter().cloned());
@@ -171,6 +180,10 @@ impl MachineArgs {
             [] => None,
             files => Some(Keyring::open(files).context("--secret-key")?),
         };
+        let mut shelf = Shelf::new(images, pull).context("images")?;
+        for (wanted, instead) in &self.stand_ins {
+            shelf = shelf.stand_in(wanted, instead).context("--stand-in")?;
+        }
         let boot_id = mason_shim::state::boot().context("the id of this start of the machine")?;
         let record = NodeRecord {
             capacity,
@@ -186,7 +199,7 @@ impl MachineArgs {
             data_dir: data_dir.to_owned(),
             card: Card { node: record, address, gossip: None },
             runner: Arc::new(runner),
-            images: Shelf::new(images, pull).context("images")?,
+            images: shelf,
             keyring,
             listener: None,
             token: None,
@@ -238,7 +251,7 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
     };
     let mut options = args.machine.open(site)?;
     options.listener = Some(listener);
-    options.token = token.map(|token| crate::api::Token::new(token.text())).transpose()?;
+    options.token = token;
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {

@@ -93,6 +93,7 @@ async fn make(store: &Store, key: &JobKey, job: Job) {
         retries: 0,
         restarts: 0,
         rollback_to: None,
+        asks: Default::default(),
     };
     let path = store.keys().path(&Key::Job(key.clone()));
     let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));

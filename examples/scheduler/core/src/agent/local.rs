@@ -181,6 +181,8 @@ impl Local {
             exit.reason = why;
             exit.message = message;
         }
+        // The store takes no value that is longer.
+        exit.bound();
         self.stage = Stage::Ended;
         self.exit = Some(exit);
     }

@@ -127,6 +127,7 @@ fn settings(site: &Site<'_>, launch: &Launch, class: &Class) -> Result<Settings,
         fence: strict.then(|| config.data_dir.join("fence")),
         log: config.log,
         outputs,
+        capture: task.capture_bytes,
     })
 }
 
