@@ -37,7 +37,7 @@ use crate::server::unix_now;
 /// What a verb makes of a record.
 pub(super) enum Edit {
     /// This, and what there is to say.
-    Into(JobRecord, String),
+    Into(Box<JobRecord>, String),
     /// It is so already.
     Same(String),
 }
@@ -120,7 +120,7 @@ fn edit(sight: &Sight<'_>, verb: &str, change: &Change) -> Result<Edit, Refused>
                 0 => format!("{kind} {key} goes"),
                 some => format!("{kind} {key} goes when its {some} tasks have stopped"),
             };
-            Ok(Edit::Into(JobRecord { deleted: true, ..record.clone() }, message))
+            Ok(Edit::Into(Box::new(JobRecord { deleted: true, ..record.clone() }), message))
         }
         "stop" => asks::end(sight, Ending::Stop),
         "terminate" => asks::end(sight, Ending::Terminate),
@@ -173,7 +173,7 @@ fn suspend(sight: &Sight<'_>, suspend: bool) -> Result<Edit, Refused> {
         true => format!("{kind} {key} is suspended: {what}"),
         false => format!("{kind} {key} goes on"),
     };
-    Ok(Edit::Into(with_work(record, work), message))
+    Ok(Edit::Into(Box::new(with_work(record, work)), message))
 }
 
 fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
@@ -203,7 +203,7 @@ fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
         true => format!("{lost} tasks of job {key} are tried again"),
         false => format!("workflow {key} is tried again"),
     };
-    let mut again = JobRecord { retries: record.retries + 1, ..record.clone() };
+    let mut again = Box::new(JobRecord { retries: record.retries + 1, ..record.clone() });
     // It was told to end; now it is told otherwise.
     again.asks.end = None;
     Ok(Edit::Into(again, message))
@@ -247,7 +247,10 @@ fn image(sight: &Sight<'_>, image: &str) -> Result<Edit, Refused> {
         return Ok(Edit::Same(format!("{kind} {key} has that image already")));
     }
     image.clone_into(&mut task.image);
-    Ok(Edit::Into(with_work(record, work), format!("{kind} {key} runs {image} from now on")))
+    Ok(Edit::Into(
+        Box::new(with_work(record, work)),
+        format!("{kind} {key} runs {image} from now on"),
+    ))
 }
 
 /// A transaction that writes a record in the place of the one that is known.

@@ -27,7 +27,7 @@ pub(super) fn end(sight: &Sight<'_>, ending: Ending) -> Result<Edit, Refused> {
     }
     let mut record = JobRecord::clone(record);
     record.asks.end = Some(ending);
-    Ok(Edit::Into(record, format!("{kind} {key} ends")))
+    Ok(Edit::Into(Box::new(record), format!("{kind} {key} ends")))
 }
 
 /// The nodes of a workflow that wait for somebody go on; none if there are none.
@@ -43,5 +43,5 @@ pub(super) fn resume(sight: &Sight<'_>) -> Option<Edit> {
     let message = format!("workflow {key} goes on at {}", waiting.join(", "));
     let mut record = JobRecord::clone(record);
     record.asks.resume.push(None);
-    Some(Edit::Into(record, message))
+    Some(Edit::Into(Box::new(record), message))
 }
