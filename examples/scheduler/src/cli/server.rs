@@ -8,13 +8,13 @@ use clap::Args;
 use mason_core::keys::Keys;
 use tokio::net::TcpListener;
 
+use crate::api::{self, Api, Token};
 use crate::secrets::Keyring;
 use crate::server::Server;
 use crate::store::Store;
 
 use super::exit::Exit;
 use super::signals::Signals;
-use super::target::Token;
 
 /// Run a server
 #[derive(Debug, Args)]
@@ -83,11 +83,15 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
     };
     let (server, desk) = Server::start(store.clone(), &name);
     tracing::info!(%address, name, version = env!("CARGO_PKG_VERSION"), "serves");
-    let _ = (&server, keyring, listener);
+    let api = Api::new(store, &server, keyring);
     tokio::select! {
         ended = desk => {
             ended.context("the server broke")??;
             bail!("the server has ended by itself")
+        }
+        ended = api::serve(listener, api, token) => {
+            ended.context("what it answers with")?;
+            bail!("it answers no more")
         }
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
