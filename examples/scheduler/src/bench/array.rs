@@ -114,7 +114,9 @@ impl Found {
         if let Some(running) = self.running {
             let (seconds, rate) =
                 (running.as_secs_f64(), f64::from(tasks) / running.as_secs_f64().max(1e-3));
-            report.note(format!("all claimed and reported running after {seconds:.1} s: {rate:.0}/s"));
+            report.note(format!(
+                "all claimed and reported running after {seconds:.1} s: {rate:.0}/s"
+            ));
         }
         if self.refused > 0 {
             report.note(format!("{} words of nodes were refused or lost", self.refused));

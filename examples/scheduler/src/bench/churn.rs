@@ -68,7 +68,8 @@ async fn settled(stage: &Stage, agent: &Part, before: Option<&Traces>) -> Result
         tokio::time::sleep(Duration::from_millis(500)).await;
         let now = Traces::look(agent, &data, NODE)?;
         let is_clean = now.is_clean(before.unwrap_or(&last));
-        if began.elapsed() > SETTLE || is_clean && (before.is_some() || began.elapsed() > SETTLE / 5)
+        if began.elapsed() > SETTLE
+            || is_clean && (before.is_some() || began.elapsed() > SETTLE / 5)
         {
             return Ok(now);
         }

@@ -53,7 +53,10 @@ impl Traces {
         }
         let more = self.memory.saturating_sub(before.memory) as f64 / f64::from(1 << 20);
         report.figure("left behind: memory of the agent", more, "MiB", Goal::Most(16.0));
-        report.note(format!("threads of the agent: {} before, {} after", before.threads, self.threads));
+        report.note(format!(
+            "threads of the agent: {} before, {} after",
+            before.threads, self.threads
+        ));
     }
 
     /// Whether nothing is left of what was started since.
@@ -71,7 +74,8 @@ fn processes_of(agent: u32, data: &str, node: &str) -> usize {
     let is_ours = |pid: &u32| {
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let (command, groups) = (read("cmdline"), read("cgroup"));
-        let (command, groups) = (String::from_utf8_lossy(&command), String::from_utf8_lossy(&groups));
+        let (command, groups) =
+            (String::from_utf8_lossy(&command), String::from_utf8_lossy(&groups));
         let is_other = *pid != agent && *pid != std::process::id();
         is_other && (command.contains(&format!("{data}/")) || groups.contains(node))
     };

@@ -76,8 +76,7 @@ impl Stage {
             part.check()?;
         }
         let store = connected.with_context(|| format!("the store at {url}"))?;
-        let words =
-            ["server", "--store", &url, "--prefix", &prefix, "--listen", "127.0.0.1:0"];
+        let words = ["server", "--store", &url, "--prefix", &prefix, "--listen", "127.0.0.1:0"];
         let server = Part::start("server", &program, folder.path(), &words, Stdio::null())?;
         Ok(Stage { store, server, store_part, program, url, prefix, folder })
     }
@@ -146,6 +145,7 @@ impl Stage {
             retries: 0,
             restarts: 0,
             rollback_to: None,
+            asks: Default::default(),
         };
         let path = self.store.keys().path(&Key::Job(key.clone()));
         let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));

@@ -53,7 +53,12 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let title = format!("submit to running, image warm, {}", options.site.store);
     report.figure(&format!("{title}: p50"), at(50), "ms", Goal::Most(120.0));
     report.figure(&format!("{title}: p99"), at(99), "ms", Goal::Most(300.0));
-    report.note(format!("{} jobs; fastest {:.1} ms, slowest {:.1} ms", times.len(), at(0), at(100)));
+    report.note(format!(
+        "{} jobs; fastest {:.1} ms, slowest {:.1} ms",
+        times.len(),
+        at(0),
+        at(100)
+    ));
     let count = f64::from(options.jobs + WARM);
     let each = |then: Duration, part: &Part| {
         part.usage().cpu.saturating_sub(then).as_secs_f64() * 1e3 / count
