@@ -81,6 +81,8 @@ enum Command {
     Agent(Box<agent::AgentArgs>),
     #[command(flatten)]
     Ask(AskCommand),
+    /// Measure mason on this machine
+    Bench(crate::bench::BenchArgs),
     /// Print the version
     Version,
 }
@@ -174,6 +176,9 @@ fn perform(cli: Cli) -> Result<Exit> {
         Command::Dev(args) => on(&multi()?, dev::run(*args, token)),
         Command::Server(args) => on(&multi()?, server::run(args, token)),
         Command::Agent(args) => on(&single()?, agent::run(*args, token)),
+        Command::Bench(args) => {
+            Ok(if crate::bench::run(&args)? { Exit::DONE } else { Exit::FAILED })
+        }
         Command::Version => {
             out::line(&format!("mason {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::DONE)

@@ -14,6 +14,7 @@
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
 //! | [`api`] | requests of people and of strangers |
+//! | [`bench`] | that what is measured can be measured |
 //! | [`runs`] | a server and an agent, with real containers |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -22,6 +23,7 @@
 mod support;
 
 mod api;
+mod bench;
 mod cluster;
 mod election;
 mod endpoints;
