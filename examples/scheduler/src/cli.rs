@@ -9,11 +9,13 @@
 //! | module | holds |
 //! |---|---|
 //! | `server`, `agent` | the roles, as processes |
+//! | `gossip` | where they gossip |
 //! | `target` | which server is asked, and with what token |
 //! | `exit`, `text`, `log` | how commands end, and what a terminal is given |
 
 mod agent;
 mod exit;
+mod gossip;
 mod log;
 mod server;
 mod signals;

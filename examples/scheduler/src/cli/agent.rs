@@ -16,9 +16,11 @@ use mason_node::image::store::{Store as Images, StoreConfig};
 use mason_node::runtime::{Class, Config, Network, Runner};
 
 use crate::agent::{self, Card, Shelf};
+use crate::gossip::Role;
 use crate::node;
 
 use super::exit::Exit;
+use super::gossip::GossipArgs;
 use super::server::{StoreArgs, listen};
 use super::signals::Signals;
 use super::target::Token;
@@ -30,6 +32,8 @@ pub(super) struct AgentArgs {
     store: StoreArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    gossip: GossipArgs,
     /// What the node is called; the machine's name if not given
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
@@ -224,7 +228,7 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         share: 1,
         interruptible: args.interruptible,
     };
-    let options = args.machine.open(site)?;
+    let mut options = args.machine.open(site)?;
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
@@ -239,6 +243,11 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         "takes part"
     );
     let _ = listener;
+    let role = Role::Agent(node.as_str().into());
+    let at = (args.listen, args.advertise.as_deref());
+    let gossip = args.gossip.start(role, at, token.as_ref()).await?.map(|(gossip, _)| gossip);
+    options.card.gossip = gossip.as_ref().map(|gossip| gossip.addr().to_string());
+    let runner = options.runner.clone();
     tokio::select! {
         ended = agent::run(store, options) => {
             ended.context("the agent broke")?;
@@ -246,5 +255,9 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         }
         signal = signals.next() => tracing::info!(signal, "ends; its containers go on"),
     }
+    if let Some(gossip) = gossip {
+        gossip.leave().await;
+    }
+    runner.close();
     Ok(Exit::DONE)
 }
