@@ -14,21 +14,41 @@
 //! When the agent is killed, keepers and containers go on; the next start reads the journal, asks
 //! the keepers, and takes them up again.
 //!
-//! Not there yet: secrets and probes of tasks, logs and `exec` over the network, the sweep of what
-//! no run owns. A task that needs a secret is refused by name; one with a probe counts as ready
-//! when it runs.
+//! | part | does |
+//! |---|---|
+//! | `hand` | all that is done for one run: image, start, stop, end |
+//! | `resolve` | what its spec names: variables, config maps, secrets |
+//! | `probes` | whether it is well |
+//! | [`http`](mod@http) | logs, commands in containers, images: for servers and people |
+//! | `upkeep` | once a minute: sweeps what nobody knows, collects images and old logs |
+//! | `life` | that the node lives, and what images it has |
+//! | `journal`, `memo` | what the next agent must know |
+//!
+//! # What fails
+//! A disk that is full makes runs wait (the journal) or fail by name (their folders), and loses
+//! output of those that run, which their logs say; the agent lives, and goes on when there is room.
+//! What the store refuses is asked again after a pause that grows.
+//!
+//! An interruption of the node is told to the store (`mason node interrupt`), not to the agent.
 
 mod hand;
 mod hands;
+pub mod http;
 mod journal;
+mod known;
 mod life;
+mod memo;
+mod probes;
 mod resolve;
 mod shelf;
+mod upkeep;
 
 pub use life::Card;
 pub use shelf::Shelf;
+pub use upkeep::{Limits, SWEEP};
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,18 +59,30 @@ use mason_core::leader::Outcome;
 use mason_core::mirror::Change;
 use mason_core::types::{NodeId, Revision, RunId};
 use mason_node::runtime::{Runner, Status};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
+use crate::api::Token;
+use crate::secrets::Keyring;
 use crate::server::unix_now;
 use crate::store::{self, Committed, Feed, Store, StoreError, now};
-use hands::Hands;
+use hands::{Hands, QUESTIONS_MAX, Tools};
 use journal::Journal;
-use life::{Life, Pulse};
+use known::Known;
+use life::{Face, Life, Pulse};
+use memo::Memos;
+use upkeep::Upkeep;
 
 /// News from hands that wait to be heard at most; who has more waits.
 const NEWS_MAX: usize = 1024;
 /// How long nothing is decided at most.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// How long it waits to say again what the store refused; twice as long each time.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What an agent needs.
 pub struct Options {
@@ -64,6 +96,16 @@ pub struct Options {
     pub runner: Arc<Runner>,
     /// Where images come from.
     pub images: Shelf,
+    /// Unseals secrets. Without one, a task that needs a secret is refused by name. Who has the key
+    /// can read every secret that is sealed with it, whichever node its tasks run on.
+    pub keyring: Option<Keyring>,
+    /// Where it answers ([`http`](mod@http)). Without one, nobody can ask it for logs.
+    pub listener: Option<TcpListener>,
+    /// What who asks must know: `Authorization: Bearer …`. Needed if it listens on more than
+    /// loopback.
+    pub token: Option<Token>,
+    /// How much it keeps.
+    pub limits: Limits,
 }
 
 /// What the loop hears of.
@@ -78,21 +120,47 @@ enum News {
 /// # Errors
 /// Says which.
 pub async fn run(store: Store, options: Options) -> Result<()> {
-    let Options { node, data_dir, card, runner, images } = options;
-    let (journal, notes) = Journal::open(&data_dir.join("journal")).context("the journal")?;
-    let epoch = journal::next_epoch(&data_dir).context("the count of starts")?;
-    let boot = mason_shim::state::boot().context("the id of this start of the machine")?;
-    let mut agent = Agent::new(store.keys().clone(), node.clone(), epoch, &boot);
+    let Options { node, data_dir, card, runner, images, keyring, listener, token, limits } =
+        options;
+    std::fs::create_dir_all(&data_dir).with_context(|| data_dir.display().to_string())?;
+    let Start { agent, journal, adopted, epoch } =
+        take_up(&store, &node, (&data_dir, &runner)).await?;
+    let memos = Memos::open(&data_dir, &adopted).context("what was noted of runs")?;
     let (told, mut news) = mpsc::channel(NEWS_MAX);
-    let claimed = claimed(&store, &node).await.context("runs that were claimed")?;
-    let found = find(&runner).context("runs on this node")?;
-    let adopted: Vec<RunId> = found.iter().map(|it| it.run.clone()).collect();
-    agent.recover(&notes, found, (&claimed, runner.deadline()), clocks());
-    let hands = Hands::new(store.clone(), node.clone(), runner.clone(), images, told.clone());
+    let known = Arc::new(Known::default());
+    let tools = Arc::new(Tools {
+        store: store.clone(),
+        node: node.clone(),
+        runner: runner.clone(),
+        images,
+        keyring,
+        known: known.clone(),
+        memos,
+        questions: Semaphore::new(QUESTIONS_MAX),
+        images_changed: Notify::new(),
+        told: told.clone(),
+    });
+    let hands = Hands::new(tools.clone());
+    adopted.iter().for_each(|run| known.found(run));
     adopted.iter().for_each(|run| hands.adopt(run));
-    let mut life = Life::begin(store.clone(), node.clone(), epoch, card);
+    // All that goes on beside the loop ends with it.
+    let mut beside = JoinSet::new();
+    let (noted, notes) = mpsc::unbounded_channel();
+    beside.spawn(journal.work(notes, told.clone()));
+    let shown = upkeep::worth_telling(tools.images.store().list().unwrap_or_default());
+    let (images, images_told) = watch::channel(shown);
+    // What the store does not bind here is known when the list is there, and not before.
+    let mut upkeep = Some(Upkeep { tools: tools.clone(), limits, images });
+    if let Some(listener) = listener {
+        let desk = http::Desk::open(tools, limits, &data_dir)?;
+        beside.spawn(http::serve(listener, desk, token)?);
+    }
+    let face = Face { card, images: images_told };
+    let mut life = Life::begin(store.clone(), node.clone(), epoch, face);
     let mut feed = store.follow(&store.keys().runs_of(&node));
-    let mut desk = Desk { agent, store, journal, runner, hands, told, is_listed: false };
+    let pauses = BTreeMap::new();
+    let mut desk =
+        Desk { agent, store, noted, runner, hands, known, pauses, told, is_listed: false };
     loop {
         let idle = desk.idle();
         tokio::select! {
@@ -105,8 +173,44 @@ pub async fn run(store: Store, options: Options) -> Result<()> {
         while let Ok(more) = news.try_recv() {
             desk.hear_news(more);
         }
-        desk.decide()?;
+        desk.decide();
+        if desk.is_listed
+            && let Some(upkeep) = upkeep.take()
+        {
+            beside.spawn(upkeep.work());
+        }
     }
+}
+
+/// What an agent starts from.
+struct Start {
+    agent: Agent,
+    journal: Journal,
+    adopted: BTreeSet<RunId>,
+    epoch: u64,
+}
+
+/// Takes up what an earlier start left.
+async fn take_up(
+    store: &Store,
+    node: &NodeId,
+    (data_dir, runner): (&Path, &Runner),
+) -> Result<Start> {
+    let (journal, notes) = Journal::open(&data_dir.join("journal")).context("the journal")?;
+    let epoch = journal::next_epoch(data_dir).context("the count of starts")?;
+    let boot = mason_shim::state::boot().context("the id of this start of the machine")?;
+    let mut agent = Agent::new(store.keys().clone(), node.clone(), epoch, &boot);
+    let claimed = claimed(store, node).await.context("runs that were claimed")?;
+    let found = find(runner).context("runs on this node")?;
+    let adopted = found.iter().map(|it| it.run.clone()).collect();
+    agent.recover(&notes, found, (&claimed, runner.deadline()), clocks());
+    Ok(Start { agent, journal, adopted, epoch })
+}
+
+/// How long to wait after so many refusals in a row: not all at once, when all were refused at once.
+fn pause(refusals: u32) -> Duration {
+    let pause = PAUSE_MIN.saturating_mul(1 << refusals.min(16)).min(PAUSE_MAX);
+    pause.mul_f64(rand::random_range(0.5..1.0))
 }
 
 fn clocks() -> Now {
@@ -139,9 +243,12 @@ fn find(runner: &Runner) -> Result<Vec<Found>> {
 struct Desk {
     agent: Agent,
     store: Store,
-    journal: Journal,
+    noted: mpsc::UnboundedSender<Note>,
     runner: Arc<Runner>,
     hands: Hands,
+    known: Arc<Known>,
+    /// How often in a row the store refused what was said of a run.
+    pauses: BTreeMap<RunId, u32>,
     told: mpsc::Sender<hands::Told>,
     /// It has the list of its runs. Before, all that it adopted would look like strangers.
     is_listed: bool,
@@ -157,19 +264,31 @@ impl Desk {
         match feed {
             Feed::Reset(_, all) => {
                 let all: Vec<Change> = all.into_iter().map(crate::server::change_of).collect();
+                all.iter().for_each(|change| self.know(change));
                 self.agent.reset(&all);
                 self.is_listed = true;
             }
             Feed::Batch(_, changes) => {
                 for change in changes {
-                    self.agent.heard(&match change {
+                    let change = match change {
                         store::Change::Put(kv) => crate::server::change_of(kv),
                         store::Change::Delete { key, at } => {
                             Change { path: key, value: None, made: 0, changed: at }
                         }
-                    });
+                    };
+                    self.know(&change);
+                    self.agent.heard(&change);
                 }
             }
+        }
+    }
+
+    /// Before the agent can do anything about a run, the sweep must know it.
+    fn know(&self, change: &Change) {
+        if let (Some(Key::Run(_, run)), Some(_)) =
+            (self.store.keys().parse(&change.path), &change.value)
+        {
+            self.known.bound(&run, change.made);
         }
     }
 
@@ -186,6 +305,11 @@ impl Desk {
             News::Noted(note) => self.agent.journaled(&note),
             News::Of(run, event) => self.agent.event(&run, event, clocks()),
             News::Ended(run, ended) => {
+                if ended.as_ref().is_ok_and(|done| done.succeeded) {
+                    self.pauses.remove(&run);
+                } else {
+                    *self.pauses.entry(run.clone()).or_default() += 1;
+                }
                 let outcome = match ended {
                     Ok(done) if done.succeeded => Some(Outcome::Done(done.revision)),
                     Ok(done) => Some(Outcome::Refused(done.revision)),
@@ -199,31 +323,34 @@ impl Desk {
         }
     }
 
-    fn decide(&mut self) -> Result<()> {
+    fn decide(&mut self) {
         if !self.is_listed {
-            return Ok(());
+            return;
         }
         for effect in self.agent.step(clocks()) {
-            self.perform(effect)?;
+            self.perform(effect);
         }
-        Ok(())
     }
 
-    fn perform(&mut self, effect: Effect) -> Result<()> {
+    fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Journal(note) => {
-                let noted = self.journal.note(&note).context("the journal")?;
-                let told = self.told.clone();
-                tokio::spawn(async move {
-                    if noted.await {
-                        let _ = told.send(News::Noted(note)).await;
-                    }
-                });
+                if let Note::Gone { run } = &note {
+                    self.pauses.remove(run);
+                }
+                // Nobody takes notes any more: the agent is about to end.
+                let _ = self.noted.send(note);
             }
             Effect::Commit(run, txn) => {
                 let (store, told) = (self.store.clone(), self.told.clone());
+                let pause = pause(self.pauses.get(&run).copied().unwrap_or(0));
                 tokio::spawn(async move {
                     let ended = store.commit(&txn).await;
+                    // The agent would say it again at once; as long as it does not hear how this
+                    // ended, it does not.
+                    if !ended.as_ref().is_ok_and(|done| done.succeeded) {
+                        tokio::time::sleep(pause).await;
+                    }
                     let _ = told.send(News::Ended(run, ended)).await;
                 });
             }
@@ -232,11 +359,29 @@ impl Desk {
             Effect::Stop(run, grace) => self.hands.stop(&run, grace),
             Effect::Kill(run) => self.hands.stop(&run, Some(0)),
             Effect::Reap(run) => self.hands.reap(&run),
-            Effect::Fence(deadline) => self.runner.renew(deadline).context("the fence")?,
+            Effect::Fence(deadline) => {
+                if let Err(error) = self.runner.renew(deadline) {
+                    // The old one stands: strict runs are killed when it passes, which is safe.
+                    tracing::error!("the fence cannot be moved: {}", hand::chain(&error));
+                }
+            }
         }
-        Ok(())
     }
 }
 
 /// The store's revision of something that was made.
 type Made = Revision;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that refuses everything must not be asked a thousand times a second.
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        for (refusals, most) in [(0, 20), (1, 40), (5, 640), (8, 5_000), (u32::MAX, 5_000)] {
+            let (pause, most) = (pause(refusals), Duration::from_millis(most));
+            assert!(most / 2 <= pause && pause <= most, "{refusals}: {pause:?}");
+        }
+    }
+}

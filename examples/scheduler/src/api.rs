@@ -36,7 +36,7 @@ mod ask;
 mod change;
 mod events;
 mod explain;
-mod listen;
+pub(crate) mod listen;
 mod nodes;
 mod objects;
 mod plan;

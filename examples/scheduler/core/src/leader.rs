@@ -32,13 +32,16 @@
 mod crons;
 mod finishing;
 mod flights;
+mod gates;
 mod jobs;
+mod makers;
 mod memory;
 mod nodes;
 mod places;
 mod placing;
 mod removal;
 mod services;
+mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +58,7 @@ use flights::{Flight, Flights};
 pub use jobs::spec_hash;
 use memory::Memory;
 pub use places::Places;
+pub use workflows::workflow_nodes;
 
 /// The leader's limits.
 #[derive(Clone, Debug)]
@@ -196,17 +200,18 @@ impl Leader {
     /// the copy: a transaction's changes come one by one, and only together do they mean something.
     pub fn heard(&mut self, mirror: &Mirror, key: &Key) {
         match key {
-            Key::Job(job) | Key::State(job) => {
-                self.look_at(job);
-                self.look_at_dependents(job);
-                if let Some(owner) = mirror.job(job).and_then(|it| it.record.as_ref()) {
-                    let owner = owner.value.owner.clone();
-                    owner.inspect(|owner| self.look_at(owner));
+            Key::Job(job) => {
+                self.heard_job(mirror, job);
+                let record = mirror.job(job).and_then(|it| it.record.as_ref());
+                if record.is_none_or(|it| it.value.deleted) {
+                    // What it made goes with it.
+                    self.dirty.extend(mirror.children_of(job).cloned());
                 }
             }
+            Key::State(job) => self.heard_job(mirror, job),
             Key::Marks(job, chunk) => {
                 self.look_at(job);
-                self.heard_marks(mirror, job, *chunk);
+                self.heard_marks(job, *chunk);
             }
             Key::Task(task) => {
                 self.look_at(&task.job);
@@ -223,6 +228,17 @@ impl Leader {
             Key::Past(_) | Key::Spec(_) => {}
             Key::Config(_) | Key::Secret(_) | Key::Lead(_) => {}
         }
+    }
+
+    fn heard_job(&mut self, mirror: &Mirror, job: &JobKey) {
+        self.look_at(job);
+        self.look_at_dependents(mirror, job);
+        let record = mirror.job(job).and_then(|it| it.record.as_ref());
+        let owner = match record {
+            Some(record) => record.value.owner.clone(),
+            None => self.jobs.get(job).and_then(|memory| memory.owner.clone()),
+        };
+        self.dirty.extend(owner);
     }
 
     fn heard_run(&mut self, mirror: &Mirror, run: &RunId) {
@@ -266,9 +282,16 @@ impl Leader {
         self.dirty.insert(job.clone());
     }
 
-    fn look_at_dependents(&mut self, job: &JobKey) {
-        if let Some(dependents) = self.waiting_on.get(job) {
-            self.dirty.extend(dependents.iter().cloned());
+    fn look_at_dependents(&mut self, mirror: &Mirror, job: &JobKey) {
+        let Some(dependents) = self.waiting_on.get(job) else { return };
+        let state = mirror.job(job).and_then(|it| it.state.as_ref());
+        let is_over = state.is_some_and(|it| it.value.phase.is_final());
+        for key in dependents {
+            self.dirty.insert(key.clone());
+            if let Some(memory) = self.jobs.get_mut(key).filter(|_| is_over) {
+                // Tasks of its that never began will not.
+                memory.is_opened = false;
+            }
         }
     }
 
@@ -371,3 +394,6 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

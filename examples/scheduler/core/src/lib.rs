@@ -28,6 +28,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`types`] | the names of things |
+//! | [`image`](mod@image) | the full name of an image |
 //! | [`spec`] | what a user asks for, normalised: jobs, services, crons, workflows, tasks |
 //! | [`manifest`] | how a user's text becomes that, and that text again |
 //! | [`record`] | what the store holds about it, key by key |
@@ -43,6 +44,8 @@
 #![forbid(unsafe_code)]
 
 pub mod types;
+
+pub mod image;
 
 pub mod spec;
 

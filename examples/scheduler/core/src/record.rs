@@ -27,11 +27,13 @@ mod run;
 
 pub use config::{ConfigRecord, SecretRecord};
 pub use job::{
-    Condition, Counts, JobRecord, MARKS_CHUNK, Mark, MarksRecord, PastRecord, Phase, Progress,
-    StateRecord, TaskRecord, TaskWait,
+    Asks, Condition, Counts, Ending, JobRecord, MARKS_CHUNK, Mark, MarksRecord, PastRecord, Phase,
+    Progress, StateRecord, TaskRecord, TaskWait,
 };
 pub use node::{AliveRecord, Drain, ImageAt, NOTICE, NodeRecord, Taint, TaintEffect};
-pub use run::{Exit, Reason, ResultRecord, RunPhase, RunRecord, SeenRecord, Wish};
+pub use run::{
+    Exit, OUTPUTS_BYTES_MAX, PRINTED, Reason, ResultRecord, RunPhase, RunRecord, SeenRecord, Wish,
+};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

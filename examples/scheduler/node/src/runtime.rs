@@ -17,6 +17,7 @@
 //!              runs/<run>/   see mason_shim::settings
 //!              s/<run>       the keeper's socket
 //!              net/<run>     named network namespaces, if somebody makes them
+//!              past-logs/<run>/  what runs printed that are over
 //!   /mason/<node>/<run>  its control group, in each hierarchy
 //! ```
 //!
@@ -30,17 +31,19 @@
 //! | [`runner`] | start, look, stop, run something in it, forget |
 //! | [`sweep`] | finds what nobody knows any more, and removes it |
 //! | [`probe`] | asks a run whether it is well |
+//! | [`past`] | logs of runs that are over |
 //!
 //! # What is promised
 //! * A run is started at most once: its folder is made once, and its keeper makes `state` once.
 //! * Whatever is killed when, [`Runner::look`] has one answer in the end, which stays: how it
 //!   ended, or that nobody knows, or that it was never started.
 //! * After [`Runner::reap`] there is no process, mount, control group, namespace, socket or file
-//!   left of it.
+//!   left of it, but its log if [`Runner::keep_log`] was asked for before.
 //!
 //! # What is not
-//! * `Resources::disk` and the size of an `Empty` folder on disk are not enforced: it takes
-//!   project quotas, which not every file system has. [`Bundle::notes`] says so for each.
+//! * The size of an `Empty` folder on disk is not enforced: it takes project quotas, which not every
+//!   file system has. [`Bundle::notes`] says so for each. `Resources::disk` is counted
+//!   ([`Runner::disk_bytes`]), and it is the agent's to stop who is over it.
 //! * A private network has a loopback and nothing else yet. Probes go into the container's
 //!   namespace, so a service in it can be asked; whoever wants to be reached from elsewhere needs
 //!   the agent's choice of [`Network::Host`].
@@ -54,6 +57,7 @@
 pub mod bundle;
 pub mod config;
 pub mod launch;
+pub mod past;
 pub mod probe;
 pub mod runner;
 pub mod seccomp;
@@ -74,5 +78,6 @@ pub use error::Error;
 pub use exec::Process;
 pub use helpers::Helpers;
 pub use launch::{Image, Launch, VolumeFile};
+pub use past::{PastLimits, PastLog};
 pub use runner::{Ended, Runner, Running, Status};
 pub use sweep::{Leftover, LeftoverKind};

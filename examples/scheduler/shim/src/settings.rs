@@ -40,6 +40,10 @@ pub const ROOT: &str = "root";
 pub const VOLUMES: &str = "volumes";
 /// Folders of its own on disk, by number.
 pub const EMPTY: &str = "empty";
+/// The output that is the end of what the program printed.
+pub const PRINTED: &str = "result";
+/// What is kept of that at most, in bytes.
+pub const PRINTED_BYTES_MAX: u32 = 32 << 10;
 /// A container's first process is told about its end on this descriptor.
 pub const STATUS_FD: i32 = 3;
 
@@ -81,6 +85,10 @@ pub struct Settings {
     /// Files whose text is kept with its result, by the name of the output.
     #[serde(default)]
     pub outputs: BTreeMap<String, Output>,
+    /// So much of the end of what it prints is kept with its result, as the output [`PRINTED`], in
+    /// bytes; at most [`PRINTED_BYTES_MAX`].
+    #[serde(default)]
+    pub capture: u32,
 }
 
 /// A folder of the node. It is looked up by the keeper, below `root`, and mounted by the very

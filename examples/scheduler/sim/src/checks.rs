@@ -9,8 +9,19 @@
 //! | I7 | what has not ended has somebody who will end it: when trouble is over, everything ends |
 //! | I8 | what is bound is claimed or lost in the end: the same |
 //! | I9 | nothing is alive for more than a minute that the store has not or says is over |
+//! | N1 | nothing new is bound to a node that is drained, cordoned or tainted |
+//! | N2 | an attempt that was interrupted, drained or lost uses up none of a task's |
+//! | W1 | a step's job is made once an attempt, and is one that was wished for |
+//! | W2 | it is made after all that it waits for ended as it should |
+//! | W3 | a workflow ends once, or once more a retry, after its last job; none is made later |
+//! | W4 | a step is told what the one before it printed |
+//! | W5 | what a workflow or cron made is gone before it |
+//! | W6 | a workflow succeeds if all that it needs did |
 //!
 //! Fair shares and gangs (I5, I6) are not there yet; secrets (I10) never come this far.
+
+mod flows;
+mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +34,11 @@ use mason_core::spec::Resources;
 use mason_core::types::{JobKey, NodeId, Revision, RunId, TaskKey, Uid};
 
 use crate::cluster::{Node, Part};
+use crate::flows::Flow;
 use crate::host::Host;
+use flows::Flows;
+use nodes::Closed;
+pub use nodes::look_at_order;
 
 /// How long something may live that the store does not have.
 const STRAY_MAX: u64 = 60_000;
@@ -43,6 +58,8 @@ pub struct Checks {
     requests: BTreeMap<record_hash::Hash, Resources>,
     strays: BTreeMap<RunId, u64>,
     tasks: BTreeMap<TaskKey, TaskRecord>,
+    closed: Closed,
+    flows: Flows,
     /// How many results were written.
     pub results_count: u64,
     /// How many containers were seen.
@@ -54,6 +71,11 @@ mod record_hash {
 }
 
 impl Checks {
+    /// Of a day with these workflows.
+    pub fn new(flows: Vec<Flow>) -> Checks {
+        Checks { flows: Flows::new(flows), ..Checks::default() }
+    }
+
     /// Looks at everything. `strays_count` says whether it is long enough after trouble that what
     /// the store does not have must be gone.
     pub fn look(&mut self, world: &World<Node>) {
@@ -134,6 +156,7 @@ impl Checks {
                 Key::Node(node) => {
                     let value = value.expect("nodes stay");
                     let record = record::decode(&change.path, value).expect("nodes read");
+                    self.closed.node(&node, &record, world.now());
                     self.capacity.insert(node, record);
                 }
                 Key::Spec(hash) => {
@@ -146,6 +169,9 @@ impl Checks {
                 Key::Task(task) => match value {
                     Some(value) => {
                         let record = record::decode(&change.path, value).expect("tasks read");
+                        if let Some(old) = self.tasks.get(&task) {
+                            nodes::look_at_next(old, &record);
+                        }
                         self.tasks.insert(task, record);
                     }
                     None => drop(self.tasks.remove(&task)),
@@ -153,15 +179,36 @@ impl Checks {
                 Key::Run(node, run) => match value {
                     Some(value) => {
                         let record = record::decode(&change.path, value).expect("runs read");
+                        if !self.runs.contains_key(&run) {
+                            self.closed.bound(&node, &record, world.now());
+                        }
                         self.runs.insert(run, (node, record));
                     }
                     None => drop(self.runs.remove(&run)),
                 },
-                _ => {}
+                key => self.look_at_work(key, &change.path, value),
             }
         }
         self.look_at_nodes();
         self.look_at_bindings();
+    }
+
+    fn look_at_work(&mut self, key: Key, path: &str, value: Option<&[u8]>) {
+        match key {
+            Key::Job(job) => {
+                let record = value.map(|it| record::decode(path, it).expect("jobs read"));
+                self.flows.job(&job, record);
+            }
+            Key::State(job) => {
+                let state = value.map(|it| record::decode(path, it).expect("states read"));
+                self.flows.state(&job, state.as_ref());
+            }
+            Key::Past(task) => {
+                let past = value.map(|it| record::decode(path, it).expect("pasts read"));
+                self.flows.past(task.job, past.as_ref());
+            }
+            _ => {}
+        }
     }
 
     /// A run and its task know each other, always.

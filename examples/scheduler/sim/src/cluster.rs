@@ -132,6 +132,14 @@ fn step_store(store: &mut Store, now: u64, input: InputOf<Node>, out: &mut Outbo
             store.commit(&txn);
             store.tick(now)
         }
+        Input::Event(Event::Compact(keep)) => {
+            store.compact(usize::try_from(keep).expect("it is small"));
+            store.tick(now)
+        }
+        Input::Event(Event::Cut) => {
+            store.cut();
+            store.tick(now)
+        }
         Input::Message { .. } | Input::Event(_) | Input::Wake => store.tick(now),
     };
     for (to, call, response) in answers {

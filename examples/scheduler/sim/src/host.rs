@@ -527,8 +527,10 @@ fn fate(record: &RunRecord, out: &mut Out<'_>) -> Fate {
             true => Some(rng.range(1..100)),
             false => (rng.below(6) == 0).then(|| rng.range(1_000..60_000)),
         };
-        return Fate { lasts, code: 1, obeys: rng.range(1..8_000) };
+        return Fate { lasts, code: 1, obeys: rng.range(1..8_000), prints: None };
     }
     let code = if rng.below(5) == 0 { 1 } else { 0 };
-    Fate { lasts: Some(lasts), code, obeys: rng.range(1..8_000) }
+    // A service has no result; a job is asked for one if it is a part of a workflow.
+    let prints = Some(rng.below(1_000));
+    Fate { lasts: Some(lasts), code, obeys: rng.range(1..8_000), prints }
 }

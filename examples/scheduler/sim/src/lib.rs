@@ -26,11 +26,13 @@
 
 pub mod checks;
 pub mod cluster;
+pub mod flows;
 pub mod host;
 pub mod message;
 pub mod plan;
 pub mod server;
 pub mod store;
+pub mod wishes;
 
 mod caller;
 mod machine;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mason_core::agent::{Found, Keeper};
-use mason_core::record::{Exit, Reason, RunRecord};
+use mason_core::record::{Exit, PRINTED, Reason, RunRecord};
 use mason_core::spec::Concurrency;
 use mason_core::types::{RunId, UnixMs};
 
@@ -27,6 +27,8 @@ pub struct Fate {
     pub code: i32,
     /// How long it takes to obey a signal.
     pub obeys: u64,
+    /// What it prints, if anybody wants to know.
+    pub prints: Option<u64>,
 }
 
 /// What a container does.
@@ -136,7 +138,11 @@ impl Machine {
             if fenced {
                 folder.state = State::Left(exit(Reason::Fenced, Some(137), now));
             } else if ends.is_some_and(|it| it <= now) {
-                folder.state = State::Left(exit(Reason::Exited, Some(code), now));
+                let mut left = exit(Reason::Exited, Some(code), now);
+                if let Some(printed) = folder.fate.prints {
+                    left.outputs.insert(PRINTED.to_owned(), format!("{printed}\n"));
+                }
+                folder.state = State::Left(left);
             } else {
                 continue;
             }

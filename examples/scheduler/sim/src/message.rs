@@ -63,6 +63,10 @@ pub enum Response {
 pub enum Event {
     /// To the store: a user's wish, if its comparisons hold.
     Write(Txn),
+    /// To the store: it forgets all changes but the newest so many.
+    Compact(u64),
+    /// To the store: whoever waits for changes is cut off, and not told.
+    Cut,
     /// To a server: what gossip says of a node.
     Suspect(NodeId, bool),
     /// To a server or machine: its time of day jumps by so many milliseconds.

@@ -8,10 +8,9 @@ use drystone_sim::{
 use mason_core::agent::Agent;
 use mason_core::control::service::ServiceProgress;
 use mason_core::keys::{Key, Keys};
-use mason_core::leader::spec_hash;
 use mason_core::mirror::Mirror;
-use mason_core::record::{self, JobRecord, NodeRecord, Phase, Progress, TaskWait};
-use mason_core::spec::{self, Concurrency, Resources, Task, Work};
+use mason_core::record::{self, JobRecord, Phase, Progress, TaskWait};
+use mason_core::spec::Work;
 use mason_core::txn::{Compare, Op, Txn};
 use mason_core::types::JobKey;
 
@@ -20,6 +19,7 @@ use crate::cluster::{Node, Part, Rest};
 use crate::host::{Disk, Machine};
 use crate::message::Event;
 use crate::store::Store;
+use crate::wishes::{DAWN, Wishes, node_record};
 
 /// How much, of what.
 #[derive(Clone, Debug)]
@@ -94,9 +94,9 @@ pub fn live(seed: &Seed) -> Report {
     world.network_mut().set_all(Link::stream(1..20));
     let places = world.add_all(rests(&plan, &mut rng));
     let store = places[0];
-    let (wishes, mut writes) = wish(&plan, &mut rng);
+    let Wishes { keys: wishes, flows, mut writes } = Wishes::draw(&plan, &mut rng);
     let mut trouble = Trouble::new(plan.profile.clone(), seed.rng("trouble"));
-    let mut checks = Checks::default();
+    let mut checks = Checks::new(flows);
     let mut at = 0;
     while at < plan.trouble {
         let next = match plan.mischief {
@@ -107,7 +107,7 @@ pub fn live(seed: &Seed) -> Report {
             write_due(world, store, &mut writes);
             checks.look(world);
         });
-        do_mischief(&mut world, &places[1..], &mut rng);
+        do_mischief(&mut world, &places, &mut rng);
         at = next;
     }
     trouble.heal(&mut world, &places, Outside::Well);
@@ -142,15 +142,14 @@ fn rests(plan: &Plan, rng: &mut Rng) -> Vec<Rest> {
     let mut store = Store::default();
     let mut rests = Vec::new();
     for _ in 0..plan.servers {
-        rests.push(Rest::Server { life: 0, wall_offset: 1_000_000_000 + rng.below(5_000) });
+        rests.push(Rest::Server { life: 0, wall_offset: DAWN + rng.below(5_000) });
     }
     for number in 1..=plan.hosts {
         let node: mason_core::types::NodeId = format!("n{number}").into();
-        let capacity = Resources { cpu: 1_000, memory: 1 << 30, disk: 0, pids: 0 };
-        let record = NodeRecord { capacity, tasks_max: 8, ..NodeRecord::default() };
+        let record = node_record();
         let key = Keys::default().path(&Key::Node(node.clone()));
         store.commit(&Txn::new().put(key, record::encode(&record)));
-        let wall_offset = 1_000_000_000 + rng.below(5_000);
+        let wall_offset = DAWN + rng.below(5_000);
         rests.push(Rest::Host(Disk {
             node,
             notes: Vec::new(),
@@ -164,7 +163,6 @@ fn rests(plan: &Plan, rng: &mut Rng) -> Vec<Rest> {
     rests
 }
 
-/// What users do, by when. They try again until it is done.
 type Writes = BTreeMap<(u64, usize), Txn>;
 
 fn write_due(world: &mut World<Node>, store: Place, writes: &mut Writes) {
@@ -177,177 +175,22 @@ fn write_due(world: &mut World<Node>, store: Place, writes: &mut Writes) {
     }
 }
 
-/// Users make jobs, and change their minds about some.
-fn wish(plan: &Plan, rng: &mut Rng) -> (Vec<JobKey>, Writes) {
-    let keys = Keys::default();
-    let (mut wishes, mut writes) = (Vec::new(), Writes::new());
-    let mut later = |at: u64, txn: Txn| {
-        let count = writes.len();
-        writes.insert((at, count), txn);
-    };
-    for number in 0..plan.jobs {
-        let key = JobKey::new("a", &format!("job-{number}"));
-        let at = rng.below(plan.trouble);
-        let mut record = job(number, rng);
-        if number > 0
-            && rng.below(4) == 0
-            && let Work::Job(job) = &mut record.work
-        {
-            let on = rng.below(u64::from(number));
-            job.depends_on.push(spec::Dependency {
-                job: format!("job-{on}"),
-                when: *rng.pick(&[spec::DependencyWhen::Succeeded, spec::DependencyWhen::Finished]),
-                mode: spec::DependencyMode::Whole,
-            });
-        }
-        let path = keys.path(&Key::Job(key.clone()));
-        let put = |record: &JobRecord| Op::Put {
-            key: path.clone(),
-            value: record::encode(record),
-            lease: None,
-        };
-        let make = Txn { when: vec![Compare::Absent(path.clone())], then: vec![put(&record)] };
-        later(at, make);
-        if rng.below(5) == 0 {
-            let gone = JobRecord { deleted: true, ..record.clone() };
-            let change = Txn { when: vec![Compare::Present(path.clone())], then: vec![put(&gone)] };
-            later(at + rng.below(60_000), change);
-        } else if rng.below(5) == 0 {
-            let mut held = record.clone();
-            if let Work::Job(job) = &mut held.work {
-                job.suspend = true;
-            }
-            let when = vec![Compare::Present(path.clone())];
-            let from = at + rng.below(20_000);
-            let hold = Txn { when: when.clone(), then: vec![put(&held)] };
-            later(from, hold);
-            let go_on = Txn { when, then: vec![put(&record)] };
-            later(from + rng.below(60_000), go_on);
-        }
-        wishes.push(key);
-    }
-    for number in 0..rng.below(3) {
-        let key = JobKey::new("a", &format!("service-{number}"));
-        let path = keys.path(&Key::Job(key.clone()));
-        let mut service = service(rng);
-        let mut at = rng.below(plan.trouble / 2);
-        let put = |generation: u64, work: Work| {
-            let mut record = job(u32::try_from(100 + number).expect("small"), &mut Rng::new(1));
-            (record.generation, record.work) = (generation, work);
-            Op::Put { key: path.clone(), value: record::encode(&record), lease: None }
-        };
-        let when = vec![Compare::Absent(path.clone())];
-        later(at, Txn { when, then: vec![put(1, Work::Service(service.clone()))] });
-        for generation in 2..2 + rng.below(4) {
-            at += rng.below(plan.trouble / 3);
-            match rng.below(3) {
-                0 => service.replicas = u32::try_from(rng.below(5)).expect("small"),
-                1 => service.suspend = !service.suspend,
-                _ => service.task.args = vec![format!("version {}", rng.below(1000))],
-            }
-            if generation > 4 {
-                service.suspend = false;
-            }
-            let when = vec![Compare::Present(path.clone())];
-            later(at, Txn { when, then: vec![put(generation, Work::Service(service.clone()))] });
-        }
-        service.suspend = false;
-        // The last version is a good one; what becomes of a service that has none is anyone's
-        // guess.
-        while crate::host::is_bad(&spec_hash(&service.task)) {
-            service.task.args = vec![format!("version {}", rng.below(1000))];
-        }
-        let when = vec![Compare::Present(path.clone())];
-        later(
-            at.max(plan.trouble),
-            Txn { when, then: vec![put(9, Work::Service(service.clone()))] },
-        );
-        wishes.push(key);
-    }
-    if rng.below(3) == 0 {
-        let key = JobKey::new("a", "cron");
-        let path = keys.path(&Key::Job(key.clone()));
-        let mut record = job(200, rng);
-        let Work::Job(mut each) = record.work else { unreachable!("it is a job") };
-        // However often it ticks, there is room for what it makes.
-        (each.count, each.task.request.cpu) = (1, 100);
-        record.work = Work::Cron(cron(each, rng));
-        let put = Op::Put { key: path.clone(), value: record::encode(&record), lease: None };
-        let when = vec![Compare::Absent(path)];
-        later(rng.below(plan.trouble), Txn { when, then: vec![put] });
-        wishes.push(key);
-    }
-    (wishes, writes)
-}
-
-fn service(rng: &mut Rng) -> spec::Service {
-    let mut task = Task::new("image", &[]);
-    task.request.cpu = 100;
-    let surge_max = u32::try_from(rng.below(3)).expect("small");
-    spec::Service {
-        task,
-        replicas: u32::try_from(rng.below(4)).expect("small"),
-        update: spec::Update {
-            surge_max,
-            unavailable_max: u32::from(surge_max == 0),
-            ready_min: rng.below(3_000),
-            progress_deadline: 60_000,
-            ..spec::Update::default()
-        },
-        restart: spec::Retry::default(),
-        concurrency: *rng.pick(&[Concurrency::Strict, Concurrency::Available]),
-        placement: spec::Placement::default(),
-        priority: 0,
-        suspend: false,
-        paused: false,
-    }
-}
-
-fn cron(each: spec::Job, rng: &mut Rng) -> spec::Cron {
-    spec::Cron {
-        schedule: "* * * * *".to_owned(),
-        timezone: "UTC".to_owned(),
-        catchup: *rng.pick(&[spec::Catchup::None, spec::Catchup::Last, spec::Catchup::All]),
-        overlap: *rng.pick(&[spec::Overlap::Allow, spec::Overlap::Forbid, spec::Overlap::Replace]),
-        start_deadline: None,
-        keep_succeeded: 2,
-        keep_failed: 2,
-        suspend: false,
-        each: spec::CronWork::Job(Box::new(each)),
-    }
-}
-
-fn job(number: u32, rng: &mut Rng) -> JobRecord {
-    let mut task = Task::new("image", &[]);
-    task.request.cpu = *rng.pick(&[100, 250, 500]);
-    task.args = vec![format!("{}", rng.below(4))];
-    let mut job = spec::Job::single(task);
-    let tasks = *rng.pick(&[1, 5, 40]);
-    job.count = 1 + u32::try_from(rng.below(tasks)).expect("small");
-    job.parallelism = u32::try_from(rng.below(6)).expect("small");
-    job.failures_max = *rng.pick(&[0, 2, 100]);
-    job.retry.attempts = 1 + u32::try_from(rng.below(4)).expect("small");
-    job.concurrency =
-        *rng.pick(&[Concurrency::Strict, Concurrency::Strict, Concurrency::Available]);
-    job.priority = i32::try_from(rng.below(3)).expect("small");
-    job.deadline = (rng.below(6) == 0).then(|| rng.range(5_000..200_000));
-    JobRecord {
-        uid: format!("uid-{number}").into(),
-        generation: 1,
-        work: Work::Job(job),
-        labels: Default::default(),
-        created_at: 1_000_000_000,
-        owner: None,
-        deleted: false,
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
-    }
-}
-
 /// Something that no network does.
 fn do_mischief(world: &mut World<Node>, places: &[Place], rng: &mut Rng) {
-    let place = *rng.pick(places);
+    let (store, others) = places.split_first().expect("there is a store");
+    if rng.below(4) == 0 {
+        // What watchers have not heard of yet is gone, or they are cut off and may find it so.
+        let event = match rng.below(3) {
+            0 => Event::Cut,
+            1 => Event::Compact(0),
+            _ => Event::Compact(rng.below(100)),
+        };
+        if world.is_up(*store) {
+            world.later(*store, 0, event);
+        }
+        return;
+    }
+    let place = *rng.pick(others);
     if !world.is_up(place) {
         return;
     }
@@ -446,7 +289,7 @@ fn undone(world: &World<Node>, wishes: &[JobKey]) -> String {
             let phase = job.state.as_ref().map(|it| it.value.phase);
             let tasks: Vec<_> = job.tasks.iter().map(|(at, it)| (at, &it.value.wait)).collect();
             text += &format!("{key} {phase:?} {:?} {tasks:?}\n", job.counts);
-            if key.name.starts_with("service") {
+            if !key.name.starts_with("job") {
                 text += &format!("  {:?}\n", job.state.as_ref().map(|state| &state.value));
                 text += &format!("  {:?}\n", job.record.as_ref().map(|it| &it.value.work));
             }

@@ -8,6 +8,7 @@ use mason_core::protocol::Office;
 use mason_core::txn::{Compare, Op, Txn};
 
 use crate::caller::{Caller, Out};
+use crate::checks;
 use crate::message::{CallId, Request, Response};
 
 /// How long a server's lease lasts.
@@ -181,6 +182,7 @@ impl Server {
         let wall = now + self.wall_offset;
         if let Some(leader) = &mut self.leader {
             for order in leader.step(&self.mirror, wall) {
+                checks::look_at_order(&self.mirror, &order.txn);
                 let about = About::Flight(self.terms, order.flight);
                 self.calls.ask(now, about, Request::Commit(order.txn), out);
             }
@@ -232,7 +234,8 @@ impl Server {
     pub fn deadline(&self) -> Option<u64> {
         let renew = match self.seat {
             Seat::Candidate { renew_at, .. }
-                if !self.calls.is_waiting(|it| matches!(it, About::Renewal(_))) =>
+                // While it lists anew it has no time for that, and leaves the office anyway.
+                if self.is_listed && !self.calls.is_waiting(|it| matches!(it, About::Renewal(_))) =>
             {
                 Some(renew_at)
             }

@@ -183,11 +183,23 @@ impl Store {
             self.revision = revision;
             self.history.push((revision, changes));
             if self.history.len() > HISTORY_MAX {
-                let gone = self.history.len() / 2;
-                self.compacted = self.history[gone - 1].0;
-                self.history.drain(..gone);
+                self.compact(HISTORY_MAX / 2);
             }
         }
+    }
+
+    /// Forgets all changes but the newest so many.
+    pub fn compact(&mut self, keep: usize) {
+        let gone = self.history.len().saturating_sub(keep);
+        if gone > 0 {
+            self.compacted = self.history[gone - 1].0;
+            self.history.drain(..gone);
+        }
+    }
+
+    /// Whoever waits for changes waits in vain.
+    pub fn cut(&mut self) {
+        self.polls.clear();
     }
 
     /// Whether a lease lives.

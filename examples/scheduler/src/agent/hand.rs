@@ -4,22 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mason_core::agent::Event;
+use mason_core::control::workflow::PRINTED;
 use mason_core::record::{Exit, Reason, RunRecord};
 use mason_core::spec::{Stop, Task};
 use mason_core::types::{Ms, RunId};
 use mason_node::image::store::Image;
-use mason_node::runtime::{Error, Launch, Status};
+use mason_node::runtime::{Error, Launch, Running, Status};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::News;
 use super::hands::Tools;
+use super::memo::Memo;
+use super::probes::{self, Asked};
 use super::resolve;
 use super::shelf::{Picture, Refusal};
 use crate::server::unix_now;
 
 /// How long it waits to try again what the machine refused.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Most that is kept of what a run printed with its result, whatever its spec asks for, bytes. The
+/// store takes 64 KiB.
+const CAPTURE_MAX: u32 = 32 << 10;
 
 /// What a hand is told.
 #[derive(Debug)]
@@ -40,7 +48,12 @@ pub(super) struct Hand {
     launch: Option<Box<Launch>>,
     /// Keeps its layers in the store.
     image: Option<Image>,
-    stop: Stop,
+    /// What keeping it takes.
+    memo: Option<Memo>,
+    /// Asks whether it is well.
+    probes: Option<JoinHandle<()>>,
+    /// A word that its keeper has not heard yet.
+    unheard: Option<Stop>,
     /// Whether its end has been told.
     is_over: bool,
     /// Whether a keeper has it.
@@ -49,9 +62,9 @@ pub(super) struct Hand {
 
 impl Hand {
     pub(super) fn new(tools: Arc<Tools>, run: RunId) -> Hand {
-        let stop = Stop::default();
-        let (launch, image) = (None, None);
-        Hand { tools, run, launch, image, stop, is_over: false, is_kept: false }
+        let (launch, image, memo, probes, unheard) = (None, None, None, None, None);
+        let (is_over, is_kept) = (false, false);
+        Hand { tools, run, launch, image, memo, probes, unheard, is_over, is_kept }
     }
 
     pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
@@ -63,16 +76,17 @@ impl Hand {
                         self.tell_end().await;
                         continue;
                     }
+                    () = tokio::time::sleep(PAUSE), if self.unheard.is_some() => {
+                        self.say_stop().await;
+                        continue;
+                    }
                 }
             } else {
                 orders.recv().await
             };
             match order {
                 None => return,
-                Some(Order::Adopt) => {
-                    self.is_kept = true;
-                    self.tell(Event::Ready(true)).await;
-                }
+                Some(Order::Adopt) => self.adopt().await,
                 Some(Order::Prepare(record)) => self.prepare(&record, &mut orders).await,
                 Some(Order::Start) => self.start().await,
                 Some(Order::Stop(grace)) => self.stop(grace).await,
@@ -90,6 +104,7 @@ impl Hand {
     }
 
     async fn over(&mut self, exit: Exit) {
+        self.stop_probes();
         if !std::mem::replace(&mut self.is_over, true) {
             self.tell(Event::Ended(exit)).await;
         }
@@ -108,9 +123,9 @@ impl Hand {
             }
         };
         match made {
-            Ok((launch, image)) => {
+            Ok((launch, image, memo)) => {
                 self.image = Some(image);
-                self.stop = launch.task.stop.clone();
+                self.memo = Some(memo);
                 self.launch = Some(Box::new(launch));
                 self.tell(Event::Prepared).await;
             }
@@ -123,10 +138,14 @@ impl Hand {
         let runner = self.tools.runner.clone();
         let started = tokio::task::spawn_blocking(move || runner.start(&launch)).await;
         match started.expect("the runtime's calls do not panic") {
-            Ok(_) => {
+            Ok(running) => {
                 self.is_kept = true;
                 self.tell(Event::Started).await;
-                self.tell(Event::Ready(true)).await;
+                if !running.notes.is_empty() {
+                    // What its spec asks for and this node does not do, for people.
+                    self.tell(Event::Waits(running.notes.join("; "))).await;
+                }
+                self.start_probes(running);
             }
             Err(error) => {
                 // If a keeper wrote down how it failed, that says more.
@@ -136,6 +155,38 @@ impl Hand {
                 };
                 self.over(exit).await;
             }
+        }
+    }
+
+    /// Takes up what an earlier agent started.
+    async fn adopt(&mut self) {
+        self.is_kept = true;
+        self.memo = self.tools.memos.read(&self.run);
+        if let Some(memo) = &self.memo {
+            // Or the image is collected under its container.
+            self.image = self.tools.images.hold(&memo.image).await;
+        }
+        match (self.look().await, &self.memo) {
+            (Ok(Status::Running(running)), Some(_)) => self.start_probes(running),
+            (Ok(Status::Running(_)), None) => {
+                tracing::warn!(run = %self.run, "nothing is noted of it: it is not probed");
+                self.tell(Event::Ready(true)).await;
+            }
+            // Its end is told by the wait for it.
+            _ => {}
+        }
+    }
+
+    fn start_probes(&mut self, running: Running) {
+        let Some(memo) = self.memo.clone() else { return };
+        let (tools, run) = (self.tools.clone(), self.run.clone());
+        self.stop_probes();
+        self.probes = Some(tokio::spawn(probes::watch(Asked { tools, run, running, memo })));
+    }
+
+    fn stop_probes(&mut self) {
+        if let Some(probes) = self.probes.take() {
+            probes.abort();
         }
     }
 
@@ -163,7 +214,10 @@ impl Hand {
 
     async fn tell_end(&mut self) {
         match self.look().await {
-            Ok(Status::Ended(ended)) => self.over(ended.exit).await,
+            Ok(Status::Ended(ended)) => {
+                let exit = self.with_output(ended.exit).await;
+                self.over(exit).await;
+            }
             // It is not over: its keeper was slow to answer.
             Ok(_) => tokio::time::sleep(PAUSE).await,
             Err(Error::Unknown(_)) => {
@@ -182,22 +236,64 @@ impl Hand {
             self.over(unstarted(Reason::Exited, String::new())).await;
             return;
         }
-        let mut stop = self.stop.clone();
+        self.stop_probes();
+        let mut stop = self.memo.as_ref().map(|memo| memo.stop.clone()).unwrap_or_default();
         stop.grace = grace.unwrap_or(stop.grace).min(stop.grace);
         if stop.grace == 0 {
             stop.signal = 9;
         }
+        self.unheard = Some(stop);
+        self.say_stop().await;
+    }
+
+    /// Tells its keeper. One that does not answer is told again.
+    async fn say_stop(&mut self) {
+        let Some(stop) = self.unheard.clone() else { return };
         let (runner, run) = (self.tools.runner.clone(), self.run.clone());
         let told = tokio::task::spawn_blocking(move || runner.stop(&run, &stop, Reason::Stopped));
-        if let Err(error) = told.await.expect("the runtime's calls do not panic") {
-            tracing::warn!(run = %self.run, "cannot be stopped: {}", chain(&error));
+        match told.await.expect("the runtime's calls do not panic") {
+            Ok(()) | Err(Error::Unknown(_)) => self.unheard = None,
+            Err(error) => {
+                tracing::warn!(run = %self.run, "cannot be stopped: {}", chain(&error));
+            }
         }
     }
 
+    /// With the last of what it printed, if its spec asks for that.
+    async fn with_output(&self, mut exit: Exit) -> Exit {
+        let wanted = self.memo.as_ref().map_or(0, |memo| memo.capture_bytes.min(CAPTURE_MAX));
+        if wanted == 0 || exit.started_at.is_none() {
+            return exit;
+        }
+        let (log, wanted) = (self.tools.runner.logs(&self.run), wanted as usize);
+        let read = tokio::task::spawn_blocking(move || log.tail_bytes(wanted, true)).await;
+        match read.expect("reading a log does not panic") {
+            Ok(bytes) => {
+                let text = tail_of(&String::from_utf8_lossy(&bytes), wanted).to_owned();
+                exit.outputs.entry(PRINTED.to_owned()).or_insert(text);
+            }
+            Err(error) => {
+                tracing::warn!(run = %self.run, %error, "what it printed does not read");
+            }
+        }
+        exit
+    }
+
     async fn reap(&mut self) {
+        self.stop_probes();
+        let word = self.memo.as_ref().map(Memo::word).unwrap_or_default();
         loop {
-            let (runner, run) = (self.tools.runner.clone(), self.run.clone());
-            let reaped = tokio::task::spawn_blocking(move || runner.reap(&run)).await;
+            let (runner, run, word) = (self.tools.runner.clone(), self.run.clone(), word.clone());
+            let reap = move || {
+                // Only what is over may be moved; reaping asks the same.
+                if let Status::Ended(_) = runner.look(&run)?
+                    && let Err(error) = runner.keep_log(&run, &word)
+                {
+                    tracing::warn!(%run, "its log is lost: {}", chain(&error));
+                }
+                runner.reap(&run)
+            };
+            let reaped = tokio::task::spawn_blocking(reap).await;
             match reaped.expect("the runtime's calls do not panic") {
                 Ok(()) | Err(Error::Unknown(_)) => break,
                 Err(error) => {
@@ -207,7 +303,15 @@ impl Hand {
             }
         }
         self.image = None;
+        self.tools.memos.remove(&self.run);
+        self.tools.known.gone(&self.run);
         self.tell(Event::Reaped).await;
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.stop_probes();
     }
 }
 
@@ -227,17 +331,29 @@ async fn make_ready(
     tools: &Tools,
     run: &RunId,
     record: &RunRecord,
-) -> Result<(Launch, Image), Refusal> {
+) -> Result<(Launch, Image, Memo), Refusal> {
     let mut task: Task = resolve::spec(&tools.store, &record.spec).await?;
     if let Some(memory) = record.memory {
         task.request.memory = memory;
-        task.limit.memory = task.limit.memory.max(memory);
+        if task.limit.memory > 0 {
+            task.limit.memory = task.limit.memory.max(memory);
+        }
     }
     let Picture { program, image } = tools.images.fetch(&task.image, task.pull).await?;
-    let sight = resolve::Sight { node: &tools.node, run, record, task: &task };
-    let env = resolve::env(&tools.store, &sight).await?;
-    let files = resolve::files(&tools.store, &sight).await?;
+    tools.images_changed.notify_one();
+    let fence = tools.known.made(run);
+    let sight = resolve::Sight { node: &tools.node, run, record, task: &task, fence };
+    let source = resolve::Source { store: &tools.store, keyring: tools.keyring.as_ref() };
+    let env = resolve::env(source, &sight).await?;
+    let files = resolve::files(source, &sight).await?;
+    env.expand_words(&mut task)?;
+    let env = env.variables;
     let hostname = task.hostname.clone().unwrap_or_else(|| resolve::hostname(record));
+    let memo = Memo::of(record, &task, image.digest.to_string());
+    tools.memos.write(run, &memo).map_err(|error| Refusal {
+        reason: Reason::Start,
+        message: format!("what the next agent must know of it cannot be written down: {error}"),
+    })?;
     let launch = Launch {
         run: run.clone(),
         image: program,
@@ -249,7 +365,24 @@ async fn make_ready(
         rewrites: Vec::new(),
         task,
     };
-    Ok((launch, image))
+    Ok((launch, image, memo))
+}
+
+/// The end of a text, of so many bytes as JSON at most.
+fn tail_of(text: &str, bytes: usize) -> &str {
+    let len = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        c if c < ' ' => 6,
+        c => c.len_utf8(),
+    };
+    let mut left = bytes;
+    for (at, c) in text.char_indices().rev() {
+        match left.checked_sub(len(c)) {
+            Some(rest) => left = rest,
+            None => return &text[at + c.len_utf8()..],
+        }
+    }
+    text
 }
 
 /// How something ended that never ran.
@@ -266,4 +399,24 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A result that is larger than the store takes is never taken, and its run never over.
+    #[test]
+    fn what_is_kept_of_the_output_is_bounded_as_it_is_written() {
+        for (text, bytes, expected) in [
+            ("abc", 3, "abc"),
+            ("abc", 2, "bc"),
+            ("a\n\n", 4, "\n\n"),
+            ("\u{1}\u{1}", 11, "\u{1}"),
+            ("äöü", 5, "öü"),
+            ("äöü", 1, ""),
+        ] {
+            assert_eq!(tail_of(text, bytes), expected, "{text:?}");
+        }
+    }
 }

@@ -7,15 +7,21 @@ use mason_core::record::RunRecord;
 use mason_core::types::{Ms, NodeId, RunId};
 use mason_node::runtime::Runner;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::News;
 use super::hand::{Hand, Order};
+use super::known::Known;
+use super::memo::Memos;
 use super::shelf::Shelf;
+use crate::secrets::Keyring;
 use crate::store::Store;
 
 /// Orders that wait for a hand at most.
 const ORDERS_MAX: usize = 8;
+
+/// Questions of probes under way at once: each is a thread.
+pub(super) const QUESTIONS_MAX: usize = 64;
 
 pub(super) type Told = News;
 
@@ -25,6 +31,13 @@ pub(super) struct Tools {
     pub(super) node: NodeId,
     pub(super) runner: Arc<Runner>,
     pub(super) images: Shelf,
+    /// Unseals secrets, if the agent was given keys.
+    pub(super) keyring: Option<Keyring>,
+    pub(super) known: Arc<Known>,
+    pub(super) memos: Memos,
+    pub(super) questions: Semaphore,
+    /// An image came, or went.
+    pub(super) images_changed: Notify,
     pub(super) told: mpsc::Sender<Told>,
 }
 
@@ -35,14 +48,7 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    pub(super) fn new(
-        store: Store,
-        node: NodeId,
-        runner: Arc<Runner>,
-        images: Shelf,
-        told: mpsc::Sender<Told>,
-    ) -> Hands {
-        let tools = Arc::new(Tools { store, node, runner, images, told });
+    pub(super) fn new(tools: Arc<Tools>) -> Hands {
         Hands { tools, hands: Mutex::default() }
     }
 

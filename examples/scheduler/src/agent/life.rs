@@ -7,17 +7,18 @@
 //! ```
 //!
 //! If the key of an earlier start is still there, its life goes on under the new lease: the key
-//! stays, and with it the revision that made it, by which claims know it.
+//! stays, and with it the revision that made it, by which claims know it. The same holds when it is
+//! put again because the node has other images than before.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mason_core::keys::Key;
 use mason_core::protocol::fence;
-use mason_core::record::{self, AliveRecord, NodeRecord};
+use mason_core::record::{self, AliveRecord, ImageAt, NodeRecord};
 use mason_core::txn::{Compare, Op, Txn};
-use mason_core::types::{Ms, NodeId};
-use tokio::sync::mpsc;
+use mason_core::types::{Ms, NodeId, Revision};
+use tokio::sync::{mpsc, watch};
 
 use super::Made;
 use crate::server::unix_now;
@@ -59,12 +60,13 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn begin(store: Store, node: NodeId, epoch: u64, card: Card) -> Life {
+    pub(super) fn begin(store: Store, node: NodeId, epoch: u64, face: Face) -> Life {
         let (told, pulses) = mpsc::channel(16);
+        let mut who = Who { store, node, epoch, face };
         let task = tokio::spawn(async move {
             loop {
-                if let Err(error) = live(&store, &node, epoch, &card, &told).await {
-                    tracing::warn!(%node, "cannot register: {error:#}");
+                if let Err(error) = who.live(&told).await {
+                    tracing::warn!(node = %who.node, "cannot register: {error:#}");
                     tokio::time::sleep(PAUSE).await;
                 }
                 if told.send(Pulse::Lost).await.is_err() {
@@ -89,69 +91,104 @@ impl Drop for Life {
     }
 }
 
-/// One lease, from its grant to its end.
-async fn live(
-    store: &Store,
-    node: &NodeId,
-    epoch: u64,
-    card: &Card,
-    told: &mpsc::Sender<Pulse>,
-) -> Result<()> {
-    let (ttl, every) = (Duration::from_millis(fence::TTL), Duration::from_millis(fence::RENEW));
-    let session = Session::open(store, ttl, every).await?;
-    let made = register(store, node, epoch, card, session.lease().id).await?;
-    let mut pulse = session.pulse();
-    let asked = pulse.borrow_and_update().asked;
-    let _ = told.send(Pulse::Registered { made, asked }).await;
-    loop {
-        if pulse.changed().await.is_err() {
-            return Ok(());
-        }
-        let now = *pulse.borrow_and_update();
-        if now.lost {
-            return Ok(());
-        }
-        let _ = told.send(Pulse::Renewed { asked: now.asked }).await;
-    }
+/// What a node shows.
+#[derive(Debug)]
+pub(super) struct Face {
+    pub(super) card: Card,
+    /// The images that it has.
+    pub(super) images: watch::Receiver<Vec<ImageAt>>,
 }
 
-async fn register(
-    store: &Store,
-    node: &NodeId,
+/// Who lives.
+struct Who {
+    store: Store,
+    node: NodeId,
     epoch: u64,
-    card: &Card,
-    lease: i64,
-) -> Result<Made> {
-    let keys = store.keys();
-    let (alive, of) = (keys.path(&Key::Alive(node.clone())), keys.path(&Key::Node(node.clone())));
-    let old = store.get(&alive).await?;
-    if let Some(old) = &old {
-        let there: AliveRecord = record::decode(&alive, &old.value)?;
-        ensure!(there.epoch <= epoch, "node {node} lives at {}, started later", there.address);
+    face: Face,
+}
+
+/// The key that says so.
+struct Registered {
+    made: Made,
+    changed: Revision,
+}
+
+impl Who {
+    /// One lease, from its grant to its end.
+    async fn live(&mut self, told: &mpsc::Sender<Pulse>) -> Result<()> {
+        let (ttl, every) = (Duration::from_millis(fence::TTL), Duration::from_millis(fence::RENEW));
+        let session = Session::open(&self.store, ttl, every).await?;
+        let lease = session.lease().id;
+        let mut here = self.register(lease).await?;
+        let mut pulse = session.pulse();
+        let asked = pulse.borrow_and_update().asked;
+        let _ = told.send(Pulse::Registered { made: here.made, asked }).await;
+        loop {
+            tokio::select! {
+                changed = pulse.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let now = *pulse.borrow_and_update();
+                    if now.lost {
+                        return Ok(());
+                    }
+                    let _ = told.send(Pulse::Renewed { asked: now.asked }).await;
+                }
+                Ok(()) = self.face.images.changed() => {
+                    // Renewals go on meanwhile; who waits for them hears of the last.
+                    here.changed = self.show(lease, here.changed).await?;
+                }
+            }
+        }
     }
-    let known = store.get(&of).await?;
-    let before = known.as_ref().map(|kv| record::decode(&of, &kv.value)).transpose()?;
-    let told = AliveRecord {
-        epoch,
-        address: card.address.clone(),
-        gossip: card.gossip.clone(),
-        since: unix_now(),
-        images: Vec::new(),
-    };
-    let put = |key: &str, value, lease| Op::Put { key: key.to_owned(), value, lease };
-    let txn = Txn {
-        when: vec![
-            Compare::Changed(alive.clone(), old.as_ref().map_or(0, |kv| kv.changed)),
-            Compare::Changed(of.clone(), known.as_ref().map_or(0, |kv| kv.changed)),
-        ],
-        then: vec![
-            put(&alive, record::encode(&told), Some(lease)),
-            put(&of, record::encode(&merged(&card.node, before)), None),
-        ],
-    };
-    let done = store.commit(&txn).await?;
-    ensure!(done.succeeded, "somebody else changed node {node} at the same time");
-    Ok(old.map_or(done.revision, |kv| kv.made))
+
+    fn record(&mut self) -> Vec<u8> {
+        let images = self.face.images.borrow_and_update().clone();
+        let Card { address, gossip, .. } = self.face.card.clone();
+        let (epoch, since) = (self.epoch, unix_now());
+        record::encode(&AliveRecord { epoch, address, gossip, since, images })
+    }
+
+    async fn register(&mut self, lease: i64) -> Result<Registered> {
+        let (store, node, keys) = (self.store.clone(), self.node.clone(), self.store.keys());
+        let alive = keys.path(&Key::Alive(node.clone()));
+        let of = keys.path(&Key::Node(node.clone()));
+        let old = store.get(&alive).await?;
+        if let Some(old) = &old {
+            let there: AliveRecord = record::decode(&alive, &old.value)?;
+            let address = &there.address;
+            ensure!(there.epoch <= self.epoch, "node {node} lives at {address}, started later");
+        }
+        let known = store.get(&of).await?;
+        let before = known.as_ref().map(|kv| record::decode(&of, &kv.value)).transpose()?;
+        let put = |key: &str, value, lease| Op::Put { key: key.to_owned(), value, lease };
+        let txn = Txn {
+            when: vec![
+                Compare::Changed(alive.clone(), old.as_ref().map_or(0, |kv| kv.changed)),
+                Compare::Changed(of.clone(), known.as_ref().map_or(0, |kv| kv.changed)),
+            ],
+            then: vec![
+                put(&alive, self.record(), Some(lease)),
+                put(&of, record::encode(&merged(&self.face.card.node, before)), None),
+            ],
+        };
+        let done = store.commit(&txn).await?;
+        ensure!(done.succeeded, "somebody else changed node {node} at the same time");
+        let made = old.map_or(done.revision, |kv| kv.made);
+        Ok(Registered { made, changed: done.revision })
+    }
+
+    /// Tells what images there are now, if the key is as it was left.
+    async fn show(&mut self, lease: i64, changed: Revision) -> Result<Revision> {
+        let key = self.store.keys().path(&Key::Alive(self.node.clone()));
+        let when = vec![Compare::Changed(key.clone(), changed)];
+        let value = self.record();
+        let txn = Txn { when, then: vec![Op::Put { key, value, lease: Some(lease) }] };
+        let done = self.store.commit(&txn).await?;
+        ensure!(done.succeeded, "somebody else changed that node {} lives", self.node);
+        Ok(done.revision)
+    }
 }
 
 /// What the agent says, with what operators have set: taints, cordons, drains, labels with a `/`.

@@ -7,6 +7,7 @@ use mason_node::image::pull::{PullConfig, Puller};
 use mason_node::image::reference::Reference;
 use mason_node::image::store::{Image, Store};
 use mason_node::runtime;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hand::chain;
@@ -33,6 +34,8 @@ pub(super) struct Picture {
 pub struct Shelf {
     store: Store,
     puller: Puller,
+    /// Images that are used where others are asked for that are not there.
+    stand_ins: Arc<BTreeMap<Reference, Reference>>,
 }
 
 impl Shelf {
@@ -42,7 +45,18 @@ impl Shelf {
     /// If a certificate to trust is none.
     pub fn new(store: Store, pull: PullConfig) -> Result<Shelf, Error> {
         let puller = Puller::new(store.clone(), pull)?;
-        Ok(Shelf { store, puller })
+        Ok(Shelf { store, puller, stand_ins: Arc::default() })
+    }
+
+    /// Uses an image of the store in the place of another, as long as that is not in the store and
+    /// need not be fetched: the first steps of who tries things out should need no network.
+    ///
+    /// # Errors
+    /// If either is no name of an image.
+    pub fn stand_in(mut self, wanted: &str, instead: &str) -> Result<Shelf, Error> {
+        let stand_ins = Arc::make_mut(&mut self.stand_ins);
+        stand_ins.insert(wanted.parse()?, instead.parse()?);
+        Ok(self)
     }
 
     /// An image by its name, fetched if need be.
@@ -52,7 +66,7 @@ impl Shelf {
         let there = match pull {
             PullPolicy::Always => None,
             PullPolicy::Missing | PullPolicy::Never => {
-                self.find(&reference).await.map_err(|error| refuse(chain(&error)))?
+                self.look(&reference).await.map_err(|error| refuse(chain(&error)))?
             }
         };
         let image = match there {
@@ -68,6 +82,36 @@ impl Shelf {
             }
         };
         Ok(Picture { program: program_of(&image), image })
+    }
+
+    /// Keeps an image by its digest, if it is there still.
+    pub(super) async fn hold(&self, digest: &str) -> Option<Image> {
+        let (store, digest) = (self.store.clone(), digest.parse().ok()?);
+        let found = tokio::task::spawn_blocking(move || store.image_by_digest(digest)).await;
+        found.expect("the store's calls do not panic").unwrap_or_else(|error| {
+            tracing::warn!(%digest, "an image that runs cannot be kept: {}", chain(&error));
+            None
+        })
+    }
+
+    /// The store.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Fetches an image, whether it is there or not.
+    pub(super) async fn pull(&self, reference: &Reference) -> Result<Image, Error> {
+        self.puller.pull(reference, Arc::new(|_| {})).await
+    }
+
+    /// What the store has by this name, or what stands in for it.
+    async fn look(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        if let Some(found) = self.find(reference).await? {
+            return Ok(Some(found));
+        }
+        let Some(instead) = self.stand_ins.get(reference) else { return Ok(None) };
+        tracing::info!(%reference, %instead, "stands in for an image that is not here");
+        self.find(instead).await
     }
 
     /// What the store has. A layer may have to be unpacked for it: that takes a thread.

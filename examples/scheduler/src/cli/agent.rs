@@ -16,14 +16,15 @@ use mason_node::image::store::{Store as Images, StoreConfig};
 use mason_node::runtime::{Class, Config, Network, Runner};
 
 use crate::agent::{self, Card, Shelf};
+use crate::api::Token;
 use crate::gossip::Role;
 use crate::node;
+use crate::secrets::Keyring;
 
 use super::exit::Exit;
 use super::gossip::GossipArgs;
 use super::server::{StoreArgs, listen};
 use super::signals::Signals;
-use super::target::Token;
 
 /// Run an agent
 #[derive(Debug, Args)]
@@ -81,12 +82,18 @@ pub(super) struct MachineArgs {
     /// A registry that may be asked without TLS
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
     insecure: Vec<String>,
+    /// Use an image of the node where another is asked for that is not there: busybox=tiny
+    #[arg(long = "stand-in", value_name = "IMAGE=IMAGE", value_parser = pair)]
+    pub(super) stand_ins: Vec<(String, String)>,
     /// A folder of the machine that containers may see
     #[arg(long = "host-path", value_name = "DIR")]
     host_paths: Vec<PathBuf>,
-    /// A capability that tasks may ask for, as NET_BIND_SERVICE
+    /// A capability that tasks may ask for besides the usual ones, as NET_RAW
     #[arg(long = "capability", value_name = "NAME")]
     capabilities: Vec<String>,
+    /// A file with a key of secrets: whoever is root here can then read every secret sealed with it
+    #[arg(long = "secret-key", value_name = "FILE")]
+    secret_keys: Vec<PathBuf>,
     /// Which network containers are in
     #[arg(long, value_enum, default_value_t = NetworkArg::Private)]
     network: NetworkArg,
@@ -143,6 +150,12 @@ impl MachineArgs {
 
     /// Takes over a folder of this machine as a node. Nothing of it is in the store yet.
     pub(super) fn open(&self, site: Site<'_>) -> Result<agent::Options> {
+        let group = site.node;
+        self.open_as(site, group)
+    }
+
+    /// The same, with another name for its control groups.
+    pub(super) fn open_as(&self, site: Site<'_>, group: &str) -> Result<agent::Options> {
         if !rustix::process::geteuid().is_root() {
             bail!("an agent starts containers, and must be root: try sudo");
         }
@@ -150,10 +163,10 @@ impl MachineArgs {
         check_name(node).context("--node")?;
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("make {}", data_dir.display()))?;
-        let mut config = Config::new(data_dir.join("m"), node);
+        let mut config = Config::new(data_dir.join("m"), group);
         config.classes = self.classes()?;
         config.host_paths.clone_from(&self.host_paths);
-        config.capabilities.clone_from(&self.capabilities);
+        config.capabilities.extend(self.capabilities.iter().cloned());
         config.network = match self.network {
             NetworkArg::Private => Network::Private,
             NetworkArg::Host => Network::Host,
@@ -167,6 +180,14 @@ impl MachineArgs {
             insecure: self.insecure.iter().cloned().collect(),
             ..PullConfig::default()
         };
+        let keyring = match &self.secret_keys[..] {
+            [] => None,
+            files => Some(Keyring::open(files).context("--secret-key")?),
+        };
+        let mut shelf = Shelf::new(images, pull).context("images")?;
+        for (wanted, instead) in &self.stand_ins {
+            shelf = shelf.stand_in(wanted, instead).context("--stand-in")?;
+        }
         let boot_id = mason_shim::state::boot().context("the id of this start of the machine")?;
         let record = NodeRecord {
             capacity,
@@ -182,7 +203,11 @@ impl MachineArgs {
             data_dir: data_dir.to_owned(),
             card: Card { node: record, address, gossip: None },
             runner: Arc::new(runner),
-            images: Shelf::new(images, pull).context("images")?,
+            images: shelf,
+            keyring,
+            listener: None,
+            token: None,
+            limits: agent::Limits::default(),
         })
     }
 }
@@ -229,6 +254,8 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         interruptible: args.interruptible,
     };
     let mut options = args.machine.open(site)?;
+    options.listener = Some(listener);
+    options.token.clone_from(&token);
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
@@ -242,7 +269,6 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         runtimes = options.card.node.runtimes.join(","), version = env!("CARGO_PKG_VERSION"),
         "takes part"
     );
-    let _ = listener;
     let role = Role::Agent(node.as_str().into());
     let at = (args.listen, args.advertise.as_deref());
     let gossip = args.gossip.start(role, at, token.as_ref()).await?.map(|(gossip, _)| gossip);

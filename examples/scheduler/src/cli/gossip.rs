@@ -9,9 +9,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::api::Token;
 use crate::gossip::{Gossip, Options, Role, Suspicions};
-
-use super::target::Token;
 
 /// The usual port is so many after the one where it answers: the next ones may be those of other
 /// servers and agents of this machine.
@@ -70,7 +69,7 @@ impl GossipArgs {
             advertise: self
                 .gossip_advertise
                 .or(elsewhere.map(|addr| SocketAddr::new(addr.ip(), bind.port()))),
-            token: token.map(|token| token.text().to_owned()),
+            token: token.map(|token| token.expose().to_owned()),
             is_local: bind.ip().is_loopback(),
         };
         match Gossip::start(&options).await {

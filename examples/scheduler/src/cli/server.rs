@@ -8,6 +8,7 @@ use clap::Args;
 use mason_core::keys::Keys;
 use tokio::net::TcpListener;
 
+use crate::api::{self, Api, Token};
 use crate::gossip::{self, Role};
 use crate::secrets::Keyring;
 use crate::server::Server;
@@ -16,7 +17,6 @@ use crate::store::Store;
 use super::exit::Exit;
 use super::gossip::GossipArgs;
 use super::signals::Signals;
-use super::target::Token;
 
 /// Run a server
 #[derive(Debug, Args)]
@@ -88,7 +88,7 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
     };
     let (server, desk) = Server::start(store.clone(), &name);
     tracing::info!(%address, name, version = env!("CARGO_PKG_VERSION"), "serves");
-    let _ = (keyring, listener);
+    let api = Api::new(store, &server, keyring);
     let gossip = args.gossip.start(Role::Server(name), (asked, None), token.as_ref()).await?;
     let gossips = async {
         match gossip {
@@ -102,6 +102,10 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
             bail!("the server has ended by itself")
         }
         () = gossips => bail!("gossip has ended by itself"),
+        ended = api::serve(listener, api, token) => {
+            ended.context("what it answers with")?;
+            bail!("it answers no more")
+        }
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
     Ok(Exit::DONE)

@@ -5,8 +5,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+
+use super::site::Site;
+use crate::api::Token;
+use crate::api::client::Client;
 
 /// Which server is asked, and with what token.
 #[derive(Clone, Debug, Args)]
@@ -18,30 +22,10 @@ pub(super) struct TargetArgs {
     /// A file that holds the token that servers and agents ask for
     #[arg(long, global = true, env = "MASON_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-}
-
-/// A token that nobody prints by accident.
-#[derive(Clone)]
-pub(crate) struct Token(String);
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
-}
-
-impl Token {
-    /// Checks that it can be sent.
-    pub(crate) fn new(text: &str) -> Result<Token> {
-        let text = text.trim();
-        ensure!(!text.is_empty(), "the token is empty");
-        ensure!(text.bytes().all(|byte| byte.is_ascii_graphic()), "the token has spaces in it");
-        Ok(Token(text.to_owned()))
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
+    /// In which namespace names are looked for
+    #[arg(long, short, global = true, env = "MASON_NAMESPACE", value_name = "NAME")]
+    #[arg(default_value = "default")]
+    pub(super) namespace: String,
 }
 
 impl TargetArgs {
@@ -56,5 +40,17 @@ impl TargetArgs {
             Ok(text) if !text.is_empty() => Token::new(&text).map(Some).context("MASON_TOKEN"),
             _ => Ok(None),
         }
+    }
+
+    /// A client of the server that is meant.
+    pub(super) fn client(&self, token: Option<&Token>) -> Result<Client> {
+        if let Some(url) = &self.server {
+            return Ok(Client::new(url, token.map(Token::expose))?);
+        }
+        let Some(site) = Site::find()? else {
+            bail!("which server? Start one by `mason dev`, or give --server or MASON_URL");
+        };
+        let token = token.map_or(site.token.as_str(), Token::expose);
+        Ok(Client::new(&site.url, Some(token))?)
     }
 }

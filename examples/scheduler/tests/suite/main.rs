@@ -13,6 +13,7 @@
 //! | [`election`] | who leads, and that nobody else writes |
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
+//! | [`api`] | requests of people and of strangers |
 //! | [`runs`] | a server and an agent, with real containers |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -20,6 +21,7 @@
 #[macro_use]
 mod support;
 
+mod api;
 mod cluster;
 mod election;
 mod endpoints;

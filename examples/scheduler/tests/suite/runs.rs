@@ -53,6 +53,10 @@ impl Mason {
             card: Card { node, address: "127.0.0.1:1".to_owned(), gossip: None },
             runner: Arc::new(runner),
             images: Shelf::new(images.unwrap(), PullConfig::default()).unwrap(),
+            keyring: None,
+            listener: None,
+            token: None,
+            limits: agent::Limits::default(),
         };
         tokio::spawn(agent::run(store.clone(), options))
     }
@@ -89,6 +93,7 @@ async fn make(store: &Store, key: &JobKey, job: Job) {
         retries: 0,
         restarts: 0,
         rollback_to: None,
+        asks: Default::default(),
     };
     let path = store.keys().path(&Key::Job(key.clone()));
     let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));

@@ -173,13 +173,16 @@ impl Local {
             return;
         }
         // What we ended did not end by itself; how it took it, its code says.
-        let by_itself = matches!(exit.reason, Reason::Exited | Reason::Signalled);
+        // A keeper says that it was told to stop, and knows no more than that.
+        let by_itself = matches!(exit.reason, Reason::Exited | Reason::Signalled | Reason::Stopped);
         if let Some((why, _, message)) = self.stopped.take_if(|_| self.stop_is_told)
             && by_itself
         {
             exit.reason = why;
             exit.message = message;
         }
+        // The store takes no value that is longer.
+        exit.bound();
         self.stage = Stage::Ended;
         self.exit = Some(exit);
     }

@@ -29,7 +29,8 @@
 //!
 //! # Ends
 //! Deadline and [`stop`] end all that runs, then the exit handler runs; [`terminate`] leaves that
-//! out, too. A workflow that succeeded and whose exit handler does not has failed.
+//! out, too. A workflow that succeeded and whose exit handler does not has failed. One that failed
+//! can be tried again ([`retry()`]): what did well stays, the rest is done anew.
 //!
 //! # As in Argo, and not
 //! Names of tags, what `depends` and `when` mean and how a graph ends are Argo's; see the modules
@@ -46,6 +47,7 @@ mod interpret;
 mod items;
 mod leaf;
 mod node;
+mod retry;
 mod set;
 mod step;
 mod text;
@@ -57,14 +59,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{self, BadProgress, name};
-use crate::record::{Exit, Phase};
+pub use crate::record::PRINTED;
+use crate::record::{Asks, Ending, Exit, Phase};
 use crate::spec::Job;
 use crate::types::UnixMs;
 pub use check::check;
 pub use interpret::{CLOCKS_MAX, CREATES_MAX, DEPTH_MAX, NODES_MAX};
 pub use items::FANOUT_MAX;
-pub use leaf::{PRINTED, SCRIPT_PATH};
+pub use leaf::SCRIPT_PATH;
 pub use node::{NodePhase, NodeSeen, Told};
+pub use retry::retry;
 use set::Keys;
 pub use step::{look, step};
 pub use tree::show;
@@ -109,6 +113,12 @@ pub struct WorkflowProgress {
     /// The exit handler has begun.
     #[serde(default)]
     exit: bool,
+    /// So many wishes to resume were obeyed.
+    #[serde(default)]
+    resumes: usize,
+    /// So many wishes to try it again were obeyed.
+    #[serde(default)]
+    retries: u32,
 }
 
 /// A node that waits by the clock.
@@ -150,6 +160,16 @@ impl WorkflowProgress {
     /// For the store.
     pub fn write(&self) -> serde_json::Value {
         control::write(self)
+    }
+
+    /// So many wishes to try it again were obeyed.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// A job that a step asked for was not made after all: a later step asks again.
+    pub fn was_not_made(&mut self, child: &ChildJob) {
+        self.made.remove(key(&child.node));
     }
 
     /// Paths of the nodes that wait to be resumed.
@@ -253,6 +273,19 @@ pub fn stop(progress: &mut WorkflowProgress) {
 /// All that runs shall end, the exit handler too.
 pub fn terminate(progress: &mut WorkflowProgress) {
     progress.halt = Some(Halt::Terminate);
+}
+
+/// Takes in what was asked since the last time.
+pub fn obey(progress: &mut WorkflowProgress, asks: &Asks) {
+    match asks.end {
+        Some(Ending::Stop) => stop(progress),
+        Some(Ending::Terminate) => terminate(progress),
+        None => {}
+    }
+    for node in asks.resume.iter().skip(progress.resumes) {
+        resume(progress, node.as_deref());
+    }
+    progress.resumes = asks.resume.len();
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! transaction.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::Leader;
 use super::flights::Flight;
@@ -21,11 +22,10 @@ use crate::types::{JobKey, RunId, UnixMs};
 impl Leader {
     /// Takes to account what can be, a transaction for each chunk of marks.
     pub(super) fn finish(&mut self, mirror: &Mirror, now: UnixMs) {
-        let chunks: Vec<(JobKey, u32)> = self.ended.keys().cloned().collect();
-        for (key, chunk) in chunks {
-            if !self.has_wings() {
-                return;
-            }
+        let mut next = self.ended.keys().next().cloned();
+        while let Some((key, chunk)) = next.filter(|_| self.has_wings()) {
+            let rest = (Bound::Excluded((key.clone(), chunk)), Bound::Unbounded);
+            next = self.ended.range(rest).next().map(|(at, _)| at.clone());
             let lock = Key::Marks(key.clone(), chunk);
             if !self.flights.is_free(&lock) {
                 continue;

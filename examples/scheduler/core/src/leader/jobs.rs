@@ -6,12 +6,14 @@
 //!            │      ▼        │ ▼           ▲
 //!            │   skipped   suspended ──────┘
 //! ```
-
-use std::collections::BTreeSet;
+//!
+//! A job whose tasks wait for those of another, index by index ([`gates`](super::gates)), is active
+//! meanwhile; it is skipped if in the end none of them could begin.
 
 use sha2::{Digest as _, Sha256};
 
 use super::flights::Flight;
+use super::gates::{Gate, WALLED, gate, is_gated, waits_by_index};
 use super::memory::Memory;
 use super::{Leader, Rank};
 use crate::keys::Key;
@@ -21,7 +23,7 @@ use crate::record::{
     self, Counts, JobRecord, MARKS_CHUNK, Mark, Phase, Progress, Reason, RunRecord, StateRecord,
     TaskWait, Wish,
 };
-use crate::spec::{self, DependencyMode, DependencyWhen, Work};
+use crate::spec::{self, Work};
 use crate::txn::{Compare, Txn};
 use crate::types::{JobKey, SpecHash, UnixMs};
 
@@ -35,24 +37,20 @@ pub(super) fn hex_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a job waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gate {
-    Open,
-    Closed,
-    /// It will never open.
-    Walled,
-}
+/// A cron makes a workflow, and that makes jobs: longer chains of owners are not followed.
+const OWNERS_MAX: usize = 8;
 
 impl Leader {
     pub(super) fn look_at_jobs(&mut self, mirror: &Mirror, now: UnixMs) {
-        for key in std::mem::take(&mut self.dirty) {
-            if !self.has_wings() {
-                self.dirty.insert(key);
-                continue;
-            }
+        let mut todo = std::mem::take(&mut self.dirty);
+        while self.has_wings()
+            && let Some(key) = todo.pop_first()
+        {
             self.look_at_job(mirror, &key, now);
         }
+        // Those that are to be looked at once more are few; the rest may be all.
+        let again = std::mem::replace(&mut self.dirty, todo);
+        self.dirty.extend(again);
     }
 
     fn look_at_job(&mut self, mirror: &Mirror, key: &JobKey, now: UnixMs) {
@@ -80,15 +78,24 @@ impl Leader {
                 self.look_at_service(mirror, (key, job), record, service, now);
             }
             (Work::Cron(cron), _) => self.look_at_cron(mirror, (key, job), record, cron, now),
-            (Work::Workflow(_), _) => {}
+            (Work::Workflow(workflow), _) => {
+                self.look_at_workflow(mirror, (key, job), record, workflow, now);
+            }
         }
     }
 
-    /// What made it is gone, or about to be.
+    /// What made it, or made that, is gone, or about to be.
     fn is_orphan(&self, mirror: &Mirror, record: &JobRecord) -> bool {
-        let Some(owner) = &record.owner else { return false };
-        let owner = mirror.job(owner).and_then(|it| it.record.as_ref());
-        owner.is_none_or(|owner| owner.value.deleted)
+        let mut record = record;
+        for _ in 0..OWNERS_MAX {
+            let Some(owner) = &record.owner else { return false };
+            match mirror.job(owner).and_then(|it| it.record.as_ref()) {
+                Some(owner) if !owner.value.deleted => record = &owner.value,
+                _ => return true,
+            }
+        }
+        // Nobody makes such a chain but by hand: it is left alone.
+        false
     }
 
     /// Builds what is remembered, if it is of another job of that name or of none.
@@ -98,30 +105,37 @@ impl Leader {
         }
         self.forget(key);
         let (count, gated, depends) = match &record.value.work {
-            Work::Job(spec) => {
-                let gated = spec.depends_on.iter().any(|it| it.mode == DependencyMode::Index);
-                (spec.count, gated, &spec.depends_on[..])
-            }
+            Work::Job(spec) => (spec.count, is_gated(spec), &spec.depends_on[..]),
             _ => (0, false, &[][..]),
         };
-        for dependency in depends {
-            let on = JobKey::new(&key.namespace, &dependency.job);
-            self.waiting_on.entry(on).or_default().insert(key.clone());
+        let mut memory = Memory::new(record.made, count, gated, job);
+        memory.owner.clone_from(&record.value.owner);
+        memory.waits_for = depends.iter().map(|it| JobKey::new(&key.namespace, &it.job)).collect();
+        memory.waits_for.sort();
+        memory.waits_for.dedup();
+        for on in &memory.waits_for {
+            self.waiting_on.entry(on.clone()).or_default().insert(key.clone());
         }
-        self.jobs.insert(key.clone(), Memory::new(record.made, count, gated, job));
+        self.jobs.insert(key.clone(), memory);
     }
 
-    fn forget(&mut self, key: &JobKey) {
+    pub(super) fn forget(&mut self, key: &JobKey) {
         let Some(memory) = self.jobs.remove(key) else { return };
         if let Some((_, Some(class))) = memory.class {
             self.places.retire(class);
         }
-        self.queue.retain(|rank| rank.job != *key);
-        self.stuck.retain(|rank| rank.job != *key);
-        self.waiting_on.retain(|_, waiting| {
-            waiting.remove(key);
-            !waiting.is_empty()
-        });
+        if let Some(rank) = &memory.rank {
+            self.queue.remove(rank);
+            self.stuck.remove(rank);
+        }
+        for on in &memory.waits_for {
+            if let Some(waiting) = self.waiting_on.get_mut(on) {
+                waiting.remove(key);
+                if waiting.is_empty() {
+                    self.waiting_on.remove(on);
+                }
+            }
+        }
     }
 
     fn start_job(
@@ -171,13 +185,20 @@ impl Leader {
             return;
         }
         let gate = gate(mirror, key, spec);
+        if state.value.phase == Phase::Active {
+            self.open_gates(mirror, sight);
+        }
         let memory = self.jobs.get(key).expect("remembered above");
         let is_over = job.tasks.is_empty() && memory.is_still();
-        let (phase, message) = next_phase(sight, gate, is_over, now);
-        if phase != state.value.phase {
+        let (phase, mut message) = next_phase(sight, gate, is_over, now);
+        if phase == Phase::Active && memory.gated {
+            message = waits_by_index(mirror, key, spec);
+        }
+        if phase != state.value.phase || message != state.value.message {
+            let is_new = phase != state.value.phase;
             let new = StateRecord {
                 phase,
-                since: now,
+                since: if is_new { now } else { state.value.since },
                 message,
                 generation: record.value.generation,
                 progress: with_counts(&state.value.progress, job.counts),
@@ -202,7 +223,7 @@ impl Leader {
                 memory.go_on();
                 memory.bound_due(now.saturating_add(longest_pause(&spec.retry)));
                 let due = memory.next_due();
-                self.open_gates(mirror, sight);
+                self.cancel_walled(sight);
                 self.enqueue(sight);
                 if let Some(due) = due {
                     self.set_alarm_after(due, now, key);
@@ -231,6 +252,19 @@ impl Leader {
             created_at: sight.record.value.created_at,
             job: sight.key.clone(),
         };
+        self.queue_up(rank);
+    }
+
+    /// Puts a job into the queue, if it is not in it, or beside it.
+    pub(super) fn queue_up(&mut self, rank: Rank) {
+        let memory = self.jobs.get_mut(&rank.job).expect("a job in the queue is remembered");
+        if memory.rank.as_ref() != Some(&rank)
+            && let Some(old) = memory.rank.replace(rank.clone())
+        {
+            // Its priority was changed.
+            self.queue.remove(&old);
+            self.stuck.remove(&old);
+        }
         if !self.stuck.contains(&rank) {
             self.queue.insert(rank);
         }
@@ -241,7 +275,9 @@ impl Leader {
         let memory = self.jobs.get_mut(key).expect("remembered above");
         let Some(why) = memory.stopping else { return };
         let (mut txn, mut flight) = (Txn::new(), Flight::default());
-        for index in memory.to_stop.clone() {
+        let mut from = 0;
+        while let Some(&index) = memory.to_stop.range(from..).next() {
+            from = index + 1;
             let Some((bound, run)) = bound_run(mirror, key, job, index) else {
                 memory.to_stop.remove(&index);
                 continue;
@@ -270,8 +306,8 @@ impl Leader {
 
     /// Tasks that wait for an attempt will have none: they are over.
     fn cancel_due(&mut self, key: &JobKey, job: &Job) {
-        let due = job.tasks.iter().filter(|(_, it)| matches!(it.value.wait, TaskWait::Due { .. }));
-        let Some(chunk) = due.clone().map(|(index, _)| index / MARKS_CHUNK).next() else { return };
+        let memory = self.jobs.get(key).expect("remembered above");
+        let Some(chunk) = memory.due().next().map(|index| index / MARKS_CHUNK) else { return };
         let lock = Key::Marks(key.clone(), chunk);
         if !self.flights.is_free(&lock) {
             return;
@@ -282,11 +318,14 @@ impl Leader {
         let mut txn =
             Txn::new().when(self.office.fence()).when(Compare::Changed(path.clone(), changed));
         let mut flight = Flight::of(lock);
-        for (&index, task) in due.filter(|(index, _)| *index / MARKS_CHUNK == chunk) {
-            let lock = Key::Task(key.task(index));
-            if !self.flights.is_free(&lock) || flight.locks.len() >= self.config.binds_max {
-                continue;
+        for index in memory.due().take_while(|index| index / MARKS_CHUNK == chunk) {
+            if flight.locks.len() >= self.config.binds_max {
+                break;
             }
+            let lock = Key::Task(key.task(index));
+            let Some(task) = job.tasks.get(&index).filter(|_| self.flights.is_free(&lock)) else {
+                continue;
+            };
             let path = self.keys.path(&lock);
             txn = txn.when(Compare::Changed(path.clone(), task.changed)).delete(path);
             marks.uid = Some(task.value.uid.clone());
@@ -296,40 +335,6 @@ impl Leader {
         if flight.locks.len() > 1 {
             let txn = txn.put(path, record::encode(&marks));
             self.send(txn, flight);
-        }
-    }
-
-    /// Of a job that waits index by index: looks which may begin.
-    fn open_gates(&mut self, mirror: &Mirror, sight: &Sight<'_>) {
-        let Sight { key, job, spec, .. } = *sight;
-        let memory = self.jobs.get_mut(key).expect("remembered above");
-        if !memory.gated || memory.is_opened {
-            return;
-        }
-        memory.is_opened = true;
-        for index in 0..spec.count {
-            if index_gate(mirror, key, spec, index) == Gate::Open {
-                memory.open(index, job);
-            }
-        }
-    }
-
-    /// Tasks of a chunk of this job have ended: those that wait for just them may begin.
-    pub(super) fn heard_marks(&mut self, mirror: &Mirror, on: &JobKey, chunk: u32) {
-        let Some(waiting) = self.waiting_on.get(on) else { return };
-        for key in waiting.iter().cloned().collect::<BTreeSet<_>>() {
-            self.dirty.insert(key.clone());
-            let Some(memory) = self.jobs.get_mut(&key).filter(|it| it.gated) else { continue };
-            let Some(job) = mirror.job(&key) else { continue };
-            let Some(Work::Job(spec)) = job.record.as_ref().map(|it| &it.value.work) else {
-                continue;
-            };
-            let first = chunk * MARKS_CHUNK;
-            for index in first..spec.count.min(first + MARKS_CHUNK) {
-                if index_gate(mirror, &key, spec, index) == Gate::Open {
-                    memory.open(index, job);
-                }
-            }
         }
     }
 
@@ -404,7 +409,7 @@ pub(super) struct Sight<'a> {
 }
 
 /// The phase that it should be in, and why.
-fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Phase, String) {
+fn next_phase(sight: &Sight<'_>, gate: Gate<'_>, is_over: bool, now: UnixMs) -> (Phase, String) {
     let Sight { job, record, spec, state, .. } = *sight;
     let phase = state.value.phase;
     let counts = job.counts;
@@ -421,8 +426,15 @@ fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Pha
     if ended == spec.count && is_over {
         return match counts.cancelled {
             0 => (Phase::Succeeded, String::new()),
-            some => (Phase::Failed, format!("{some} of {} tasks were cancelled", spec.count)),
+            some if some == spec.count => (Phase::Skipped, WALLED.to_owned()),
+            some => {
+                let count = spec.count;
+                (Phase::Failed, format!("{some} of {count} tasks were cancelled: {WALLED}"))
+            }
         };
+    }
+    if record.value.asks.end.is_some() {
+        return (Phase::Stopping, "somebody stopped it".to_owned());
     }
     if late {
         return (Phase::Stopping, "it is over its deadline".to_owned());
@@ -437,8 +449,8 @@ fn next_phase(sight: &Sight<'_>, gate: Gate, is_over: bool, now: UnixMs) -> (Pha
         (Phase::Active, _) => (phase, String::new()),
         _ if has_begun => (Phase::Active, String::new()),
         (_, Gate::Open) => (Phase::Active, String::new()),
-        (_, Gate::Closed) => (Phase::Waiting, "it waits for other jobs".to_owned()),
-        (_, Gate::Walled) => (Phase::Skipped, "what it waited for ended in another way".to_owned()),
+        (_, Gate::Closed(why)) => (Phase::Waiting, why.to_string()),
+        (_, Gate::Walled) => (Phase::Skipped, WALLED.to_owned()),
     }
 }
 
@@ -459,44 +471,6 @@ fn with_counts(progress: &Progress, counts: Counts) -> Progress {
 
 fn has_failed(marks: &record::MarksRecord) -> bool {
     (0..MARKS_CHUNK).any(|place| matches!(marks.get(place), Mark::Failed | Mark::Cancelled))
-}
-
-/// Whether a job may begin, as far as whole jobs are concerned.
-fn gate(mirror: &Mirror, key: &JobKey, spec: &spec::Job) -> Gate {
-    let mut all = Gate::Open;
-    for dependency in spec.depends_on.iter().filter(|it| it.mode == DependencyMode::Whole) {
-        let on = mirror.job(&JobKey::new(&key.namespace, &dependency.job));
-        let phase = on.and_then(|job| job.state.as_ref()).map(|state| state.value.phase);
-        let gate = match (phase, dependency.when) {
-            (Some(Phase::Succeeded), DependencyWhen::Succeeded | DependencyWhen::Finished)
-            | (Some(Phase::Failed), DependencyWhen::Failed | DependencyWhen::Finished)
-            | (Some(Phase::Skipped), DependencyWhen::Finished) => Gate::Open,
-            (Some(phase), _) if phase.is_final() => Gate::Walled,
-            _ => Gate::Closed,
-        };
-        all = match (all, gate) {
-            (Gate::Walled, _) | (_, Gate::Walled) => Gate::Walled,
-            (Gate::Closed, _) | (_, Gate::Closed) => Gate::Closed,
-            (Gate::Open, Gate::Open) => Gate::Open,
-        };
-    }
-    all
-}
-
-/// Whether one task may begin, as far as those of the same index are concerned.
-fn index_gate(mirror: &Mirror, key: &JobKey, spec: &spec::Job, index: u32) -> Gate {
-    for dependency in spec.depends_on.iter().filter(|it| it.mode == DependencyMode::Index) {
-        let on = mirror.job(&JobKey::new(&key.namespace, &dependency.job));
-        let mark = on.map_or(Mark::None, |job| job.mark(index));
-        match (mark, dependency.when) {
-            (Mark::Succeeded, DependencyWhen::Succeeded | DependencyWhen::Finished)
-            | (Mark::Failed, DependencyWhen::Failed | DependencyWhen::Finished)
-            | (Mark::Cancelled, DependencyWhen::Finished) => {}
-            (Mark::None, _) => return Gate::Closed,
-            _ => return Gate::Walled,
-        }
-    }
-    Gate::Open
 }
 
 /// The run that a task is bound to, with all revisions.

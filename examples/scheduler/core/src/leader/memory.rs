@@ -9,18 +9,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Rank;
 use super::services::Heard;
 use crate::control::service::Start;
 use crate::mirror::Job;
 use crate::place::ClassId;
 use crate::record::{MARKS_CHUNK, Mark, Reason, TaskWait};
-use crate::types::{Revision, UnixMs};
+use crate::types::{JobKey, Revision, UnixMs};
 
 /// What is remembered of one job.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// When the key of the job that it is about was made.
     pub(super) made: Revision,
+    /// What made it.
+    pub(super) owner: Option<JobKey>,
+    /// What it waits for, each once.
+    pub(super) waits_for: Vec<JobKey>,
+    /// Where it stands in the queue, or stood.
+    pub(super) rank: Option<Rank>,
     /// How its tasks are placed, by the generation that said so; none of one that nobody can place.
     pub(super) class: Option<(u64, Option<ClassId>)>,
     /// How many tasks there are.
@@ -37,7 +44,11 @@ pub(super) struct Memory {
     /// Those of them whose slots have no task in the copy yet.
     new: BTreeSet<u32>,
     /// Of a gated job: slots that may begin.
-    open: BTreeSet<u32>,
+    open: Bits,
+    /// Of a gated job: slots that never will, and are not marked yet.
+    pub(super) walled: BTreeSet<u32>,
+    /// Of a gated job: chunks of which somebody it waits for has ended more tasks.
+    pub(super) chunks: BTreeSet<u32>,
     /// Slots only appear when what they depend on says so: none are fresh.
     pub(super) gated: bool,
     /// Of a gated job: all its slots have been looked at.
@@ -50,6 +61,26 @@ pub(super) struct Memory {
     pub(super) stopping: Option<Reason>,
     /// Tasks whose runs must be told.
     pub(super) to_stop: BTreeSet<u32>,
+    /// It is being removed, and its results were looked for.
+    pub(super) is_leaving: bool,
+}
+
+/// A bit for each slot: a set that costs what one does, and asks for no more than a look.
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn contains(&self, index: u32) -> bool {
+        self.0.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn insert(&mut self, index: u32) {
+        let at = index as usize / 64;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] |= 1 << (index % 64);
+    }
 }
 
 impl Memory {
@@ -57,14 +88,14 @@ impl Memory {
     pub(super) fn new(made: Revision, count: u32, gated: bool, job: &Job) -> Memory {
         let fresh = if gated { count } else { begun(job).min(count) };
         let mut memory = Memory { made, count, fresh, gated, ..Memory::default() };
-        if gated {
-            for &index in job.tasks.keys() {
-                memory.recheck(index, Some(job));
-            }
-        } else {
+        if !gated {
             for index in 0..fresh {
                 memory.recheck(index, Some(job));
             }
+        }
+        let from = if gated { 0 } else { fresh };
+        for (&index, _) in job.tasks.range(from..) {
+            memory.recheck(index, Some(job));
         }
         memory
     }
@@ -94,7 +125,7 @@ impl Memory {
             Some(TaskWait::Bound { .. }) => {}
             None => {
                 let begins =
-                    if self.gated { self.open.contains(&index) } else { index < self.fresh };
+                    if self.gated { self.open.contains(index) } else { index < self.fresh };
                 if begins && job.is_none_or(|job| job.mark(index) == Mark::None) {
                     self.holes.insert(index);
                 }
@@ -102,10 +133,20 @@ impl Memory {
         }
     }
 
+    /// Of a gated job: whether it is known that this slot may begin.
+    pub(super) fn is_open(&self, index: u32) -> bool {
+        self.open.contains(index)
+    }
+
     /// Of a gated job: this slot may begin, now and for ever.
     pub(super) fn open(&mut self, index: u32, job: &Job) {
         self.open.insert(index);
         self.recheck(index, Some(job));
+    }
+
+    /// Tasks without a run, by index.
+    pub(super) fn due(&self) -> impl Iterator<Item = u32> {
+        self.due_at.keys().copied()
     }
 
     /// A slot that may have a run now.

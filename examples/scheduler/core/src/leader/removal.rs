@@ -1,7 +1,7 @@
 //! The end of a job: its runs are stopped, then all its keys go, the job's own last.
 //!
 //! The order matters: while the job's key is there, nobody can make another of its name, so nothing
-//! of the old one can be taken for a part of the new one.
+//! of the old one can be taken for a part of the new one. What it made goes before it, too.
 
 use super::Leader;
 use super::flights::Flight;
@@ -30,16 +30,20 @@ impl Leader {
         }
         memory.stop(Reason::Stopped, job);
         memory.starts.clear();
-        self.stop_runs(mirror, key, job);
-        // Those of a service were its controller's to judge; now they are all the same.
-        for run in job.tasks.values().filter_map(|it| match &it.value.wait {
-            TaskWait::Bound { run, .. } => Some(run),
-            TaskWait::Due { .. } => None,
-        }) {
-            self.heard_result(mirror, run);
+        if !std::mem::replace(&mut memory.is_leaving, true) {
+            // Those of a service were its controller's to judge; now they are all the same.
+            for run in job.tasks.values().filter_map(|it| match &it.value.wait {
+                TaskWait::Bound { run, .. } => Some(run),
+                TaskWait::Due { .. } => None,
+            }) {
+                self.heard_result(mirror, run);
+            }
+            // What it made is an orphan now.
+            self.dirty.extend(mirror.children_of(key).cloned());
         }
-        let runs = job.tasks.values().any(|it| matches!(it.value.wait, TaskWait::Bound { .. }));
-        let mut parts = parts(key, job);
+        self.stop_runs(mirror, key, job);
+        let memory = self.jobs.get(key).expect("it is looked at");
+        let mut parts = parts(key, job, memory.due());
         parts.retain(|part| self.flights.is_free(part));
         let lock = Key::State(key.clone());
         if !self.flights.is_free(&lock) {
@@ -54,7 +58,11 @@ impl Leader {
             self.send(txn, Flight { locks: parts, binds: Vec::new() });
             return;
         }
-        if runs || !job.tasks.is_empty() || !job.marks.is_empty() || !job.pasts.is_empty() {
+        if !job.tasks.is_empty() || !job.marks.is_empty() || !job.pasts.is_empty() {
+            return;
+        }
+        if mirror.children_of(key).next().is_some() {
+            // Looked at again when the last of them is gone.
             return;
         }
         let path = self.keys.path(&Key::Job(key.clone()));
@@ -75,9 +83,8 @@ impl Leader {
 }
 
 /// Keys of a job that can go before it: everything but what runs.
-fn parts(key: &JobKey, job: &Job) -> Vec<Key> {
-    let due = job.tasks.iter().filter(|(_, it)| matches!(it.value.wait, TaskWait::Due { .. }));
-    let tasks = due.map(|(index, _)| Key::Task(key.task(*index)));
+fn parts(key: &JobKey, job: &Job, due: impl Iterator<Item = u32>) -> Vec<Key> {
+    let tasks = due.map(|index| Key::Task(key.task(index)));
     let pasts = job.pasts.keys().map(|index| Key::Past(key.task(*index)));
     let marks = job.marks.keys().map(|chunk| Key::Marks(key.clone(), *chunk));
     tasks.chain(pasts).chain(marks).take(REMOVED_MAX * 2).collect()

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use super::flights::Flight;
 use super::jobs::{bound_run, longest_pause, spec_hash};
+use super::makers::next_state;
 use super::{Leader, Rank};
 use crate::control::service::{
     self, Act, ServiceProgress, ServiceStep, SlotSeen, SlotState, Start, Wanted,
@@ -61,20 +62,8 @@ impl Leader {
             self.write_service(mirror, &sight, None, &empty, now);
             return;
         };
-        let Progress::Service(value) = &state.value.progress else { return };
-        // Progress that does not read stays as it is: people are told by `message`.
-        let progress = match ServiceProgress::read(value) {
-            Ok(progress) => progress,
-            Err(error) => {
-                let message = error.to_string();
-                if state.value.message != message {
-                    let new = StateRecord { message, ..state.value.clone() };
-                    let txn = self.state_txn(key, record.made, state.changed, &new);
-                    self.send(txn, Flight::of(Key::State(key.clone())));
-                }
-                return;
-            }
-        };
+        let read = ServiceProgress::read;
+        let Some(progress) = self.progress_of((key, job), record, read) else { return };
         let wanted = Wanted {
             generation: record.value.generation,
             spec: spec_hash(&service.task),
@@ -111,16 +100,9 @@ impl Leader {
         now: UnixMs,
     ) {
         let Sight { key, record, service, .. } = *sight;
-        let since = state.filter(|it| it.value.phase == step.phase).map(|it| it.value.since);
-        let new = StateRecord {
-            uid: record.value.uid.clone(),
-            generation: record.value.generation,
-            phase: step.phase,
-            since: since.unwrap_or(now),
-            message: step.message.clone(),
-            conditions: step.conditions.clone(),
-            progress: Progress::Service(step.progress.write()),
-        };
+        let progress = Progress::Service(step.progress.write());
+        let mut new = next_state(&record.value, state, step.phase, &step.message, progress, now);
+        new.conditions.clone_from(&step.conditions);
         let changed = state.map_or(0, |it| it.changed);
         let mut txn = self.state_txn(key, record.made, changed, &new);
         let old = state.map_or_else(Vec::new, |it| it.value.progress.specs());
@@ -182,9 +164,7 @@ impl Leader {
                 created_at: record.value.created_at,
                 job: key.clone(),
             };
-            if !self.stuck.contains(&rank) {
-                self.queue.insert(rank);
-            }
+            self.queue_up(rank);
         }
         debug_assert!(job.marks.is_empty(), "replicas leave no marks");
     }

@@ -3,6 +3,7 @@
 //! A million tasks of an array differ in their index alone. Placement asks once what they may use
 //! and where they may go, and calls what it finds a class.
 
+use crate::image::full_name;
 use crate::spec::{
     Affinity, Constraint, Operator, Placement, PreferenceOf, Resources, Strategy, Task,
 };
@@ -44,12 +45,11 @@ impl Shape {
     }
 
     /// A task of this template. `memory` takes the place of what the template asks for, when a rule
-    /// of its retries has raised it. The image is named as the template does: whoever knows its
-    /// full name should put that here, or no node is seen to have it.
+    /// of its retries has raised it. The image is named in full, as nodes tell theirs.
     pub fn of(job: JobKey, task: &Task, placement: &Placement, memory: Option<u64>) -> Shape {
         let mut request = task.request;
         request.memory = memory.unwrap_or(request.memory);
-        let (image, runtime) = (task.image.clone(), task.runtime.clone());
+        let (image, runtime) = (full_name(&task.image), task.runtime.clone());
         Shape { job, request, image, runtime, placement: placement.clone() }
     }
 

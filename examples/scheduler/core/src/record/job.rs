@@ -47,6 +47,38 @@ pub struct JobRecord {
     /// A service shall go back to this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_to: Option<u64>,
+    /// What somebody asked of it while it ran.
+    #[serde(default, skip_serializing_if = "Asks::is_none")]
+    pub asks: Asks,
+}
+
+/// What somebody asked of a job or workflow while it ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asks {
+    /// It shall end, and stay. Whoever asks to try it again takes this back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Ending>,
+    /// Nodes of a workflow that wait to be resumed shall go on: those of this path or name, or all
+    /// that wait. Each is obeyed once, in this order, so entries are added and never removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resume: Vec<Option<String>>,
+}
+
+impl Asks {
+    /// Nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Asks::default()
+    }
+}
+
+/// How something shall end that has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// What runs is stopped; the exit handler of a workflow runs.
+    Stop,
+    /// What runs is stopped, and nothing else runs.
+    Terminate,
 }
 
 /// How far it is.

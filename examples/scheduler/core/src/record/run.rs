@@ -109,6 +109,16 @@ pub struct ResultRecord {
     pub exit: Exit,
 }
 
+/// The output under which what a task printed last is kept, if its spec asks for it.
+pub const PRINTED: &str = "result";
+
+/// Longest outputs of one run, all together and as the store holds them, bytes. With a message they
+/// fit into one value, and so does the record of the attempt that is kept.
+pub const OUTPUTS_BYTES_MAX: usize = 36 << 10;
+
+/// Longest message of an end, bytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -151,6 +161,61 @@ impl Exit {
     pub fn is_success(&self) -> bool {
         self.reason == Reason::Exited && self.code == Some(0)
     }
+
+    /// Makes it fit into a value of the store. What a task printed loses its beginning; a file is
+    /// left out, for half of it would be taken for all, and the message says so.
+    pub fn bound(&mut self) {
+        let mut room = OUTPUTS_BYTES_MAX;
+        let mut left_out = Vec::new();
+        // What was printed last has what room the files leave.
+        let printed = self.outputs.remove(PRINTED);
+        self.outputs.retain(|name, text| {
+            let bytes = stored_bytes(name) + stored_bytes(text);
+            let fits = bytes <= room;
+            match fits {
+                true => room -= bytes,
+                false => left_out.push(format!("output `{name}` is left out: {bytes} bytes")),
+            }
+            fits
+        });
+        if let Some(text) = printed {
+            let text = last_of(&text, room.saturating_sub(stored_bytes(PRINTED)));
+            self.outputs.insert(PRINTED.to_owned(), text.to_owned());
+        }
+        for why in left_out {
+            let separator = if self.message.is_empty() { "" } else { "; " };
+            self.message += &format!("{separator}{why}");
+        }
+        let mut end = self.message.len().min(MESSAGE_BYTES_MAX);
+        while !self.message.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.message.truncate(end);
+    }
+}
+
+/// How long a text is in the store, with its quotes and what follows it.
+fn stored_bytes(text: &str) -> usize {
+    text.chars().map(stored_bytes_of).sum::<usize>() + 3
+}
+
+fn stored_bytes_of(one: char) -> usize {
+    match one {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\x08' | '\x0c' => 2,
+        one if u32::from(one) < 0x20 => 6,
+        one => one.len_utf8(),
+    }
+}
+
+/// The end of a text, as much as fits.
+fn last_of(text: &str, room: usize) -> &str {
+    let mut bytes = 3;
+    let fits = text.char_indices().rev().take_while(|(_, one)| {
+        bytes += stored_bytes_of(*one);
+        bytes <= room
+    });
+    let from = fits.last().map_or(text.len(), |(at, _)| at);
+    &text[from..]
 }
 
 /// Why a run ended.
@@ -200,5 +265,47 @@ impl Reason {
                 | Reason::Lost
                 | Reason::Replaced
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, VALUE_BYTES_MAX};
+
+    fn exit(outputs: &[(&str, String)]) -> Exit {
+        let mut exit = Exit::without_code(Reason::Exited, "", 0);
+        exit.outputs =
+            outputs.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect();
+        exit
+    }
+
+    /// A result that the store refuses is a run that never ends: whatever a task prints, it fits.
+    #[test]
+    fn any_outputs_fit_into_a_value() {
+        for one in ["x", "\u{1}", "\"", "ä", "\u{1f980}"] {
+            let long = one.repeat(40_000);
+            let mut it = exit(&[("a", long.clone()), ("b", "small".to_owned()), (PRINTED, long)]);
+            it.message = one.repeat(10_000);
+            it.bound();
+            assert!(record::encode(&it).len() <= VALUE_BYTES_MAX, "{one:?}");
+            assert_eq!(it.outputs["b"], "small");
+            assert!(!it.outputs[PRINTED].is_empty());
+        }
+    }
+
+    /// Half a file would be taken for all of it; of what was printed the end is asked for.
+    #[test]
+    fn files_are_whole_or_missing_and_prints_lose_their_beginning() {
+        let printed = format!("{}the end", "x".repeat(OUTPUTS_BYTES_MAX));
+        let mut it = exit(&[("a", "y".repeat(OUTPUTS_BYTES_MAX)), (PRINTED, printed)]);
+        it.bound();
+        assert!(it.outputs[PRINTED].ends_with("xthe end"));
+        assert!(!it.outputs.contains_key("a"));
+        assert!(it.message.contains("output `a` is left out"), "{}", it.message);
+        let mut small = exit(&[("a", "y\n".to_owned()), (PRINTED, "z".to_owned())]);
+        let before = small.clone();
+        small.bound();
+        assert_eq!(small, before);
     }
 }

@@ -14,11 +14,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mason_core::image::Name;
+
 use super::digest::Digest;
 use super::error::Error;
 
-/// The registry meant when none is named.
-pub const DEFAULT_REGISTRY: &str = "docker.io";
+pub use mason_core::image::DEFAULT_REGISTRY;
 /// Longest reference, in bytes.
 pub const REFERENCE_BYTES_MAX: usize = 512;
 
@@ -77,31 +78,19 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     if text.len() > REFERENCE_BYTES_MAX {
         return Err("it is longer than 512 bytes");
     }
-    let (name, digest) = match text.split_once('@') {
-        Some((name, digest)) => {
-            let digest = digest
-                .parse()
-                .map_err(|_| "after @ there must be sha256: and 64 lowercase hex digits")?;
-            (name, Some(digest))
+    // How names are filled in is one function, which placement uses, too.
+    let Name { registry, in_library, repository, tag, digest } = Name::split(text);
+    let digest = match digest.map(str::parse) {
+        None => None,
+        Some(Ok(digest)) => Some(digest),
+        Some(Err(_)) => {
+            return Err("after @ there must be sha256: and 64 lowercase hex digits");
         }
-        None => (text, None),
     };
-    let (registry, rest) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-            check_registry(first)?;
-            (first, rest)
-        }
-        _ => (DEFAULT_REGISTRY, name),
-    };
-    let (repository, tag) = match rest.split_once(':') {
-        Some((repository, tag)) => (repository, Some(check_tag(tag)?.to_owned())),
-        None => (rest, None),
-    };
+    check_registry(registry)?;
+    let tag = tag.map(|tag| check_tag(tag).map(str::to_owned)).transpose()?;
     check_repository(repository)?;
-    let registry = if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry };
-    let library = registry == DEFAULT_REGISTRY && !repository.contains('/');
-    let prefix = if library { "library/" } else { "" };
-    let tag = if digest.is_none() { tag.or_else(|| Some("latest".to_owned())) } else { tag };
+    let prefix = if in_library { "library/" } else { "" };
     let repository = format!("{prefix}{repository}");
     Ok(Reference { registry: registry.to_owned(), repository, tag, digest })
 }

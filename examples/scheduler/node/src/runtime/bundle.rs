@@ -76,10 +76,8 @@ impl Bundle {
         let folder = config.data_dir.join("runs").join(launch.run.as_str());
         let volumes = Volumes::of(task, &folder, &config.host_paths, &launch.files)?;
         let mut notes = volumes.notes.clone();
-        if task.limit.disk > 0 {
-            notes.push("limit.disk: not enforced".to_owned());
-        }
-        let oci = config_json(site, launch, class, &who, &volumes)?;
+        let kept = of_user(capabilities(config, launch)?, &who, &mut notes);
+        let oci = config_json((site, launch, class), (&who, &kept), &volumes)?;
         let mut files = vec![file(format!("{BUNDLE}/config.json"), 0o400, (0, 0), oci)];
         for (path, bytes) in volumes.files {
             files.push(file(path, 0o400, (who.user, who.group), bytes));
@@ -129,6 +127,7 @@ fn settings(site: &Site<'_>, launch: &Launch, class: &Class) -> Result<Settings,
         fence: strict.then(|| config.data_dir.join("fence")),
         log: config.log,
         outputs,
+        capture: task.capture_bytes,
     })
 }
 
@@ -154,16 +153,13 @@ fn identity(launch: &Launch) -> Result<Identity, Error> {
 }
 
 fn config_json(
-    site: &Site<'_>,
-    launch: &Launch,
-    class: &Class,
-    who: &Identity,
+    (site, launch, class): (&Site<'_>, &Launch, &Class),
+    (who, kept): (&Identity, &[String]),
     volumes: &Volumes,
 ) -> Result<Vec<u8>, Error> {
     let (config, task) = (site.config, &launch.task);
     let folder = config.data_dir.join("runs").join(launch.run.as_str());
-    let kept = capabilities(config, launch)?;
-    let mut process = process(launch, who, &kept)?;
+    let mut process = process(launch, who, kept)?;
     if task.init {
         let command = process["args"].as_array().expect("a list of words").iter();
         let command = command.filter_map(|word| word.as_str().map(str::to_owned)).collect();
@@ -194,7 +190,7 @@ fn config_json(
             "cgroupsPath": group(config, launch.run.as_str()),
             "resources": resources(site, launch),
             "namespaces": namespaces,
-            "seccomp": seccomp::profile(&kept),
+            "seccomp": seccomp::profile(kept),
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
                 "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
@@ -260,7 +256,26 @@ fn environment(launch: &Launch) -> Result<Vec<String>, Error> {
     Ok(lines.into_iter().enumerate().filter(is_last).map(|(_, line)| line).collect())
 }
 
-/// What it keeps: asked for, and allowed.
+/// With one of these, a user that is not root is as good as root in its container.
+const OF_ROOT: [&str; 7] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
+
+/// What a user keeps of that: one that is not root has none of root's, as with other engines.
+/// Manifests of Kubernetes ask for all of them, whoever runs.
+fn of_user(kept: Vec<String>, who: &Identity, notes: &mut Vec<String>) -> Vec<String> {
+    if who.user == 0 {
+        return kept;
+    }
+    let is_roots = |name: &String| OF_ROOT.contains(&name.as_str());
+    let (lost, kept): (Vec<String>, Vec<String>) = kept.into_iter().partition(is_roots);
+    if !lost.is_empty() {
+        let lost = lost.join(", ");
+        notes.push(format!("security.capabilities: user {} does not keep {lost}", who.user));
+    }
+    kept
+}
+
+/// What it may keep: asked for, and allowed.
 fn capabilities(config: &Config, launch: &Launch) -> Result<Vec<String>, Error> {
     let bare = |name: &str| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
     let mut kept = Vec::new();

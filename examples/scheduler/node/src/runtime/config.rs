@@ -19,7 +19,7 @@ pub struct Config {
     pub classes: Vec<Class>,
     /// Folders of the node that containers may see, with all below them.
     pub host_paths: Vec<PathBuf>,
-    /// Capabilities that a task may ask for, as `NET_BIND_SERVICE`.
+    /// Capabilities that a task may ask for, as `NET_BIND_SERVICE`; [`USUAL`] by default.
     pub capabilities: Vec<String>,
     /// Which network containers are in.
     pub network: Network,
@@ -83,20 +83,27 @@ pub enum Network {
     Host,
 }
 
+/// Capabilities that container engines give to root in a container, and that manifests of
+/// Kubernetes count on: over files and processes of the container's own, and low ports. A native
+/// task has none of them unless it asks.
+pub const USUAL: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+
 /// Longest path of a socket, with the byte that ends it.
 const SOCKET_BYTES_MAX: usize = 108;
 /// Room for the name of a run in such a path.
 const RUN_BYTES: usize = 40;
 
 impl Config {
-    /// A machine with `runc` that allows nothing.
+    /// A machine with `runc` that allows no folder of its own, and the usual capabilities to those
+    /// who ask for them.
     pub fn new(data_dir: impl Into<PathBuf>, node: &str) -> Config {
         Config {
             data_dir: data_dir.into(),
             node: node.to_owned(),
             classes: vec![Class::runc("runc")],
             host_paths: Vec::new(),
-            capabilities: Vec::new(),
+            capabilities: USUAL.map(str::to_owned).to_vec(),
             network: Network::Private,
             log: Limits::default(),
             pids_max: 4096,

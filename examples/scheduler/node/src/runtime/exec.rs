@@ -43,6 +43,14 @@ impl Process {
         }
     }
 
+    /// A descriptor that becomes readable when it has ended: [`Process::wait`] does not block then.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn ending(&self) -> std::io::Result<std::os::fd::OwnedFd> {
+        self.connection.as_fd().try_clone_to_owned()
+    }
+
     /// Waits for its end: its exit code; 128 and the signal, if one ended it.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The runs of one machine, by their folders.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -122,6 +123,11 @@ impl Runner {
         self.config.data_dir.join("runs").join(run.as_str())
     }
 
+    /// What that is called while it is made.
+    pub(crate) fn draft(&self, run: &RunId) -> PathBuf {
+        self.config.data_dir.join("runs").join(format!(".{run}"))
+    }
+
     pub(crate) fn socket(&self, run: &RunId) -> PathBuf {
         self.config.data_dir.join("s").join(run.as_str())
     }
@@ -168,7 +174,7 @@ impl Runner {
     /// Makes the folder of a run under another name, and renames it with the keeper's lock held:
     /// who sees it never takes it for one whose keeper is gone.
     fn make_folder(&self, run: &RunId, folder: &Path, bundle: &Bundle) -> Result<File, Error> {
-        let draft = self.config.data_dir.join("runs").join(format!(".{run}"));
+        let draft = self.draft(run);
         let make = || -> io::Result<File> {
             if folder.exists() {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -388,6 +394,13 @@ impl Runner {
         Reader::new(self.folder(run).join(LOG))
     }
 
+    /// What a run has written to disk: over its image, to folders of its own, and what it printed.
+    /// It is counted, so what comes and goes meanwhile may be missed.
+    pub fn disk_bytes(&self, run: &RunId) -> u64 {
+        let folder = self.folder(run);
+        ["upper", EMPTY, LOG].iter().map(|name| bytes_below(&folder.join(name))).sum()
+    }
+
     /// Forgets a run that is over: nothing of it is left.
     ///
     /// # Errors
@@ -408,6 +421,27 @@ impl Runner {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// What files below a folder take. No link is followed, and a file of two names counts once.
+fn bytes_below(folder: &Path) -> u64 {
+    let (mut bytes, mut seen) = (0, BTreeSet::new());
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            // What an entry says of itself is not what it links to.
+            let Ok(found) = entry.metadata() else { continue };
+            if found.nlink() > 1 && !found.is_dir() && !seen.insert(found.ino()) {
+                continue;
+            }
+            // The unit of this figure is 512 bytes, whatever the file system's is.
+            bytes += found.blocks() * 512;
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
 }
 
 fn running(state: &mason_shim::request::State) -> Running {

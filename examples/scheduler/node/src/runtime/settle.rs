@@ -159,6 +159,7 @@ fn remove_traces(runner: &Runner, run: &RunId) -> Result<(), Error> {
 /// Removes a dead run whole.
 pub(crate) fn remove(runner: &Runner, run: &RunId) -> Result<(), Error> {
     remove_traces(runner, run)?;
+    remove_tree(&runner.draft(run))?;
     remove_tree(&runner.folder(run))
 }
 

@@ -50,8 +50,17 @@ impl Runner {
     /// # Errors
     /// The machine refuses to be looked at. What cannot be removed is told with what was found.
     pub fn sweep(&self, known: &BTreeSet<RunId>) -> Result<Vec<Leftover>, Error> {
+        self.sweep_unless(|run| known.contains(run))
+    }
+
+    /// As [`Runner::sweep`], while runs come and go: what is known is asked after the search, so
+    /// that what began before it is known by then.
+    ///
+    /// # Errors
+    /// As [`Runner::sweep`].
+    pub fn sweep_unless(&self, is_known: impl Fn(&RunId) -> bool) -> Result<Vec<Leftover>, Error> {
         let mut found = self.search()?;
-        found.retain(|leftover| !known.contains(&leftover.run));
+        found.retain(|leftover| !is_known(&leftover.run));
         found.sort_by(|a, b| (&a.run, a.kind, &a.path).cmp(&(&b.run, b.kind, &b.path)));
         let runs: BTreeSet<RunId> = found.iter().map(|leftover| leftover.run.clone()).collect();
         for run in runs {
@@ -76,6 +85,12 @@ impl Runner {
             add(run.clone(), LeftoverKind::Folder, &folder);
             if keeper::lives(&folder).unwrap_or(false) {
                 add(run, LeftoverKind::Keeper, &folder);
+            }
+        }
+        // One that was being made when its agent was killed.
+        for (name, path) in names_in(&data.join("runs")) {
+            if let Some(run) = name.as_str().strip_prefix('.') {
+                add(run.into(), LeftoverKind::Folder, &path);
             }
         }
         for (run, path) in names_in(&data.join("s")) {

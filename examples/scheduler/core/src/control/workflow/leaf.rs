@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use super::node::{NodePhase, NodeSeen, Scope, Told};
 use super::{ChildSeen, text};
-use crate::record::{Exit, Phase, Reason};
+use crate::record::{self, Exit, PRINTED, Phase, Reason};
 use crate::spec::{
     Job, Leaf, Mount, MountSource, OutputSource, Placement, Strategy, Task, Template, Workflow,
 };
-
-/// The output under which an agent hands in what a task printed last.
-pub const PRINTED: &str = "result";
 
 /// So much of what a task printed is kept, if others ask for it.
 const PRINTED_BYTES: u32 = 16 << 10;
@@ -18,13 +15,18 @@ const PRINTED_BYTES: u32 = 16 << 10;
 /// So much of what a task printed is kept for people.
 const SHOWN_BYTES: u32 = 256;
 
+/// So long the job of a leaf may be, as the store holds it: its record has a little more, and must
+/// fit into a value.
+const JOB_BYTES_MAX: usize = record::VALUE_BYTES_MAX - (4 << 10);
+
 /// Where a script is, in its container.
 pub const SCRIPT_PATH: &str = "/mason/script";
 
 /// The job that does a leaf, all values filled in.
 ///
 /// # Errors
-/// Names a tag that has no value, or a field that is no longer one with it filled in.
+/// Names a tag that has no value, or a field that is no longer one with it filled in; or all of it is
+/// too long to be kept.
 pub(super) fn job(
     workflow: &Workflow,
     template: &Template,
@@ -55,7 +57,12 @@ pub(super) fn job(
     job.retry.clone_from(&template.retry);
     job.deadline = template.timeout;
     job.placement = both(&workflow.placement, &template.placement);
-    Ok(job)
+    match record::encode(&job).len() {
+        bytes if bytes > JOB_BYTES_MAX => {
+            Err(format!("its job is {bytes} bytes long, and may be {JOB_BYTES_MAX}"))
+        }
+        _ => Ok(job),
+    }
 }
 
 /// What a workflow and one of its templates ask of a place.

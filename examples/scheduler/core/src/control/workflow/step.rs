@@ -22,6 +22,8 @@ pub fn step(
     now: UnixMs,
 ) -> WorkflowStep {
     let mut progress = progress.clone();
+    // Only a clock that was set makes a node wait since a time to come.
+    progress.clocks.values_mut().for_each(|clock| clock.since = clock.since.min(now));
     let deadline = workflow.deadline.map(|deadline| who.created_at.saturating_add(deadline));
     if progress.main.is_none() && deadline.is_some_and(|deadline| deadline <= now) {
         progress.halt.get_or_insert(Halt::Deadline);
@@ -205,7 +207,7 @@ fn count(nodes: &[NodeSeen]) -> String {
 }
 
 impl<'a> Walk<'a> {
-    fn new(
+    pub(super) fn new(
         workflow: &'a Workflow,
         who: Who<'a>,
         progress: &'a mut WorkflowProgress,

@@ -187,6 +187,20 @@ impl World {
         writeln!(self.story, "ends {path}: {}", how.trim_end()).unwrap();
     }
 
+    /// Somebody asks to try it again. Returns the paths of the jobs that go.
+    fn retry(&mut self, asked: u32) -> Vec<String> {
+        let (who, now) = (self.who(), self.now);
+        let (_, gone) = retry(&self.workflow, who, &self.progress, &self.children, asked, now);
+        self.children.retain(|child| !gone.contains(&child.name));
+        let (fresh, rest) = retry(&self.workflow, who, &self.progress, &self.children, asked, now);
+        assert_eq!(rest, Vec::<String>::new(), "what is gone is gone");
+        self.progress = fresh;
+        let mut paths: Vec<String> =
+            gone.iter().map(|name| self.paths.remove(name).unwrap()).collect();
+        paths.sort();
+        paths
+    }
+
     /// Steps, and lets all that runs end as told, until nothing more happens. A leaf that is not
     /// told of prints its arguments.
     fn run(&mut self, ends: &[(&str, End)]) -> WorkflowStep {

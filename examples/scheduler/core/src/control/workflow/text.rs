@@ -10,6 +10,10 @@ use serde_json::Value;
 const ROOTS: [&str; 10] =
     ["workflow", "inputs", "outputs", "steps", "tasks", "item", "pod", "node", "retries", "="];
 
+/// So long a text may become: a template that calls itself with twice what it was told would else
+/// use up all memory within a few calls.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// A piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
@@ -58,7 +62,7 @@ pub(super) fn tags(text: &str) -> impl Iterator<Item = &str> {
 /// The text with each tag replaced.
 ///
 /// # Errors
-/// Names the first tag that has no value.
+/// Names the first tag that has no value, or with which it becomes too long.
 pub(super) fn render(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -68,6 +72,10 @@ pub(super) fn render(
         match piece {
             Piece::Plain(plain) => out.push_str(plain),
             Piece::Tag(tag) => match lookup(tag) {
+                Some(value) if out.len() + value.len() > TEXT_BYTES_MAX => {
+                    let most = TEXT_BYTES_MAX;
+                    return Err(format!("with `{{{{{tag}}}}}` it is longer than {most} bytes"));
+                }
                 Some(value) => out.push_str(&value),
                 None => return Err(format!("`{{{{{tag}}}}}` has no value")),
             },

@@ -145,6 +145,21 @@ fn a_start_that_fails_is_an_end() {
     node.finish();
 }
 
+/// What a task printed last is what the next step of a workflow is told: the end of it, and nothing
+/// of its complaints; and only if somebody asks.
+#[test]
+fn what_was_printed_last_is_part_of_the_result() {
+    assert_eq!(mason_shim::settings::PRINTED, mason_core::record::PRINTED);
+    let Some(node) = Node::new("ends::printed") else { return };
+    let mut launch = node.launch("echo once; echo no >&2; printf 'the end'");
+    launch.task.capture_bytes = 10;
+    let (ended, _) = node.run_launch(&launch);
+    assert_eq!(ended.exit.outputs["result"], "ce\nthe end");
+    let (ended, _) = node.run_launch(&node.launch("echo once"));
+    assert_eq!(ended.exit.outputs.len(), 0);
+    node.finish();
+}
+
 /// Small files that a task leaves are part of its result, links are not followed out, and what is
 /// wrong with one is told.
 #[test]

@@ -22,13 +22,14 @@ use mason_shim::exit::{Exit, Why};
 use mason_shim::fence::{Fence, boottime, unix};
 use mason_shim::log::{Stream, Writer};
 use mason_shim::request::{Begun, State};
-use mason_shim::settings::{LOG, Settings};
+use mason_shim::settings::{LOG, PRINTED, PRINTED_BYTES_MAX, Settings};
 use mason_shim::state::{Journal, Step, boot};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::clients::Client;
 use crate::container::{Process, RUNTIME_MAX, Runtime, StatusSlot};
+use crate::tail::Tail;
 use crate::{mounts, outputs, sys};
 
 /// A run and all that is held for it.
@@ -53,6 +54,8 @@ struct Keeper {
     /// When what is being stopped is killed.
     kill_at: Option<u64>,
     buffer: Vec<u8>,
+    /// The end of what the program printed.
+    printed: Tail,
 }
 
 /// So much is read from a pipe at once: as much as it holds.
@@ -114,6 +117,7 @@ impl Keeper {
         Ok(Keeper {
             folder: folder.to_owned(),
             runtime: Runtime::new(folder, &settings),
+            printed: Tail::new(settings.capture.min(PRINTED_BYTES_MAX) as usize),
             settings,
             journal,
             log,
@@ -227,9 +231,13 @@ impl Keeper {
         self.journal.note(&Step::Exited { code, signal, at })?;
         let mut error = String::new();
         let oom_kills = cgroup::oom_kills(&self.settings.cgroups);
-        let (outputs, wrong) = outputs::read(&self.folder, &self.settings);
+        let (mut outputs, wrong) = outputs::read(&self.folder, &self.settings);
         error += &wrong;
         self.clean(&mut error);
+        // A file that was given this name by the spec, there or not, is meant.
+        if self.settings.capture > 0 && !self.settings.outputs.contains_key(PRINTED) {
+            outputs.insert(PRINTED.to_owned(), self.printed.text());
+        }
         let why = match self.stopping.take() {
             Some(why) => why,
             None if oom_kills > 0 && code == Some(137) => Why::OutOfMemory,

@@ -13,6 +13,7 @@ mod keeper;
 mod mounts;
 mod outputs;
 mod sys;
+mod tail;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

@@ -198,3 +198,86 @@ fn progress_that_does_not_read_names_its_field() {
         }
     }
 }
+
+/// A value that doubles with every call would fill the memory of whoever walks the workflow.
+#[test]
+fn a_value_that_grows_without_end_is_an_error() {
+    let twice = [("x", "{{inputs.parameters.x}}{{inputs.parameters.x}}")];
+    let main = steps("m", &[], vec![vec![told("a", "t", &[("x", "0123456789")])]]);
+    let mut world =
+        World::new(workflow(vec![main, steps("t", &["x"], vec![vec![told("a", "t", &twice)]])]));
+    let step = world.look();
+    assert_eq!(step.phase, Phase::Failed);
+    assert!(step.message.contains("it is longer than 65536 bytes"), "{}", step.message);
+}
+
+/// A job that no value of the store can hold must be an end of its node, not a write that is
+/// refused for ever.
+#[test]
+fn a_job_that_is_too_long_is_an_error() {
+    let mut main = steps("m", &[], vec![vec![told("a", "t", &[("x", &"x".repeat(40_000))])]]);
+    main.name = "m".to_owned();
+    let arg = "{{inputs.parameters.x}}";
+    let mut world = World::new(workflow(vec![main, task("t", &["x"], &[arg, arg])]));
+    let step = world.look();
+    assert_eq!((step.phase, step.create.len()), (Phase::Failed, 0));
+    assert!(step.message.contains("bytes long, and may be 61440"), "{}", step.message);
+}
+
+/// Tried again, what did well is not done again, and all else is.
+#[test]
+fn a_failed_workflow_is_tried_again_from_where_it_failed() {
+    let mut world = two_and_exit();
+    let step = world.run(&[("main[0].b", (1, ""))]);
+    assert_eq!(step.phase, Phase::Failed);
+    let gone = world.retry(1);
+    assert_eq!(gone, ["exit[0].l", "main[0].b"]);
+    world.story.clear();
+    let step = world.run(&[]);
+    assert_eq!((step.phase, step.message.as_str()), (Phase::Succeeded, ""));
+    let expected = "make main[0].b: t\nends main[0].b: exit 0 t\nmake main[1].c: t\n\
+        ends main[1].c: exit 0 t\nmake exit[0].l: Succeeded\n\
+        ends exit[0].l: exit 0 Succeeded\nSucceeded: \n";
+    assert_eq!(world.story, expected);
+}
+
+/// What ran only because something failed is undone with the failure; what somebody removed is done
+/// anew; and a stop is taken back.
+#[test]
+fn what_followed_a_failure_goes_with_it() {
+    let nodes = vec![
+        node("a", "t"),
+        after("a.Failed", node("mend", "t")),
+        after("mend.Succeeded", node("more", "t")),
+        after("a.Succeeded", node("b", "t")),
+        after("more || b", node("end", "t")),
+    ];
+    let mut world = World::new(workflow(vec![dag("m", &[], nodes), task("t", &[], &["t"])]));
+    let ends = [("main.a", (1, "")), ("main.end", (1, ""))];
+    assert_eq!(world.run(&ends).phase, Phase::Failed);
+    assert_eq!(world.retry(1), ["main.a", "main.end", "main.mend", "main.more"]);
+    stop(&mut world.progress);
+    assert_eq!(world.run(&[]).phase, Phase::Failed);
+    assert_eq!(world.retry(2), Vec::<String>::new());
+    world.story.clear();
+    assert_eq!(world.run(&[]).phase, Phase::Succeeded);
+    let made: Vec<&str> = world.story.lines().filter(|line| line.starts_with("make")).collect();
+    assert_eq!(made, ["make main.a: t", "make main.b: t", "make main.end: t"]);
+}
+
+/// A wish is obeyed once, however often the leader looks at it.
+#[test]
+fn a_wish_to_resume_is_obeyed_once() {
+    let wait = template("w", &[], Body::Suspend { duration: None });
+    let main = steps("m", &[], vec![vec![node("a", "w")], vec![node("b", "w")]]);
+    let mut world = World::new(workflow(vec![main, wait]));
+    let asks = Asks { resume: vec![Some("a".to_owned())], ..Default::default() };
+    world.look();
+    obey(&mut world.progress, &asks);
+    world.look();
+    obey(&mut world.progress, &asks);
+    assert_eq!(world.progress.waiting().collect::<Vec<_>>(), ["main[1].b"]);
+    let asks = Asks { resume: vec![Some("a".to_owned()), None], end: None };
+    obey(&mut world.progress, &asks);
+    assert_eq!(world.look().phase, Phase::Succeeded);
+}

@@ -131,7 +131,12 @@ impl Keeper {
             let Some(pipe) = &self.pipes[at] else { return false };
             match rustix::io::read(pipe, &mut *self.buffer) {
                 Ok(0) => self.pipes[at] = None,
-                Ok(got) => self.log.append(stream, unix(), &self.buffer[..got]),
+                Ok(got) => {
+                    self.log.append(stream, unix(), &self.buffer[..got]);
+                    if stream == Stream::Stdout {
+                        self.printed.push(&self.buffer[..got]);
+                    }
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return false,
                 Err(_) => self.pipes[at] = None,
