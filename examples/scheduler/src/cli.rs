@@ -103,9 +103,12 @@ enum AskCommand {
     Events(tell::EventsArgs),
     Wait(wait::WaitArgs),
     Exec(exec::ExecArgs),
-    /// Stop objects, and remove them with what they made
-    #[command(alias = "delete")]
+    /// Stop what runs and remove it, with what it made
+    Delete(change::Names),
+    /// Stop what runs of jobs and workflows, which stay to be looked at
     Stop(change::Names),
+    /// As stop, and of a workflow nothing else runs either
+    Terminate(change::Names),
     /// Try again what failed, of a job or a workflow
     Retry(change::Names),
     /// Start all replicas of a service anew, bit by bit
@@ -202,7 +205,9 @@ async fn ask(command: AskCommand, asker: &Asker) -> Result<Exit> {
         AskCommand::Events(args) => tell::events(args, asker).await,
         AskCommand::Wait(args) => wait::run(args, asker).await,
         AskCommand::Exec(args) => exec::run(args, asker).await,
-        AskCommand::Stop(names) => change::each(&names, "delete", asker).await,
+        AskCommand::Delete(names) => change::each(&names, "delete", asker).await,
+        AskCommand::Stop(names) => change::each(&names, "stop", asker).await,
+        AskCommand::Terminate(names) => change::each(&names, "terminate", asker).await,
         AskCommand::Retry(names) => change::each(&names, "retry", asker).await,
         AskCommand::Restart(names) => change::each(&names, "restart", asker).await,
         AskCommand::Suspend(names) => change::each(&names, "suspend", asker).await,
