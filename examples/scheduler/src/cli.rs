@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `server`, `agent` | the roles, as processes |
+//! | `gossip` | where they gossip |
 //! | `target` | which server is asked, and with what token |
 //! | `dev`, `site` | all of it in one process, and how the others find it |
 //! | `run`, `logs`, `follow`, `exec` | containers: their output, and commands in them |
@@ -42,6 +43,7 @@ mod nodes;
 mod texts;
 
 mod exit;
+mod gossip;
 mod log;
 mod out;
 mod signals;
