@@ -9,7 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `server`, `agent` | the roles, as processes |
-//! | `gossip` | how they take part in gossip |
+//! | `gossip` | where they gossip |
 //! | `target` | which server is asked, and with what token |
 //! | `dev`, `site` | all of it in one process, and how the others find it |
 //! | `run`, `logs`, `follow`, `exec` | containers: their output, and commands in them |
@@ -20,7 +20,6 @@
 
 mod agent;
 mod dev;
-mod gossip;
 mod server;
 mod site;
 
@@ -44,6 +43,7 @@ mod nodes;
 mod texts;
 
 mod exit;
+mod gossip;
 mod log;
 mod out;
 mod signals;
@@ -83,6 +83,8 @@ enum Command {
     Agent(Box<agent::AgentArgs>),
     #[command(flatten)]
     Ask(AskCommand),
+    /// Measure mason on this machine
+    Bench(crate::bench::BenchArgs),
     /// Print the version
     Version,
 }
@@ -103,9 +105,12 @@ enum AskCommand {
     Events(tell::EventsArgs),
     Wait(wait::WaitArgs),
     Exec(exec::ExecArgs),
-    /// Stop objects, and remove them with what they made
-    #[command(alias = "delete")]
+    /// Stop what runs and remove it, with what it made
+    Delete(change::Names),
+    /// Stop what runs of jobs and workflows, which stay to be looked at
     Stop(change::Names),
+    /// As stop, and of a workflow nothing else runs either
+    Terminate(change::Names),
     /// Try again what failed, of a job or a workflow
     Retry(change::Names),
     /// Start all replicas of a service anew, bit by bit
@@ -173,6 +178,9 @@ fn perform(cli: Cli) -> Result<Exit> {
         Command::Dev(args) => on(&multi()?, dev::run(*args, token)),
         Command::Server(args) => on(&multi()?, server::run(args, token)),
         Command::Agent(args) => on(&single()?, agent::run(*args, token)),
+        Command::Bench(args) => {
+            Ok(if crate::bench::run(&args)? { Exit::DONE } else { Exit::FAILED })
+        }
         Command::Version => {
             out::line(&format!("mason {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::DONE)
@@ -202,7 +210,9 @@ async fn ask(command: AskCommand, asker: &Asker) -> Result<Exit> {
         AskCommand::Events(args) => tell::events(args, asker).await,
         AskCommand::Wait(args) => wait::run(args, asker).await,
         AskCommand::Exec(args) => exec::run(args, asker).await,
-        AskCommand::Stop(names) => change::each(&names, "delete", asker).await,
+        AskCommand::Delete(names) => change::each(&names, "delete", asker).await,
+        AskCommand::Stop(names) => change::each(&names, "stop", asker).await,
+        AskCommand::Terminate(names) => change::each(&names, "terminate", asker).await,
         AskCommand::Retry(names) => change::each(&names, "retry", asker).await,
         AskCommand::Restart(names) => change::each(&names, "restart", asker).await,
         AskCommand::Suspend(names) => change::each(&names, "suspend", asker).await,

@@ -12,6 +12,7 @@
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
 //! | [`node`] | what this machine is |
+//! | [`bench`] | measurements of all of it, on this machine |
 //! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
@@ -29,5 +30,7 @@ pub mod secrets;
 pub mod store;
 
 pub mod node;
+
+pub mod bench;
 
 pub mod cli;

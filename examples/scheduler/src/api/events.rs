@@ -4,6 +4,7 @@
 //! `gap`: nobody is waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use mason_core::mirror::Mirror;
 use mason_core::types::{NodeId, Revision};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -21,6 +23,8 @@ use super::wire::Event;
 use super::{Api, Shelf};
 use crate::server::unix_now;
 
+/// How long nothing is said to who follows.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Events that are written at once.
 const BATCH_MAX: usize = 256;
 
@@ -102,8 +106,14 @@ impl Reader {
             if looked_at {
                 continue;
             }
-            if !self.which.follow || self.told.changed().await.is_err() {
+            if !self.which.follow {
                 return None;
+            }
+            match tokio::time::timeout(SILENCE_MAX, self.told.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                // An empty line: who follows knows that this side is there, and it that one.
+                Err(_) => return Some(Bytes::from_static(b"\n")),
             }
         }
     }
@@ -116,7 +126,7 @@ impl Reader {
         if self.begun && self.next < first {
             let message =
                 format!("{} events were forgotten before they were read", first - self.next);
-            write(&mut lines, &gap(self.api.shared.read(|it| it.revision()), message));
+            write(&mut lines, &gap(self.api.shared.read(Mirror::revision), message));
         }
         self.begun = true;
         let before = self.next;

@@ -83,7 +83,6 @@ async fn attend(stream: TcpStream, routes: Router) {
         .header_read_timeout(HEAD_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
         .with_upgrades();
     if let Err(error) = connection.await {

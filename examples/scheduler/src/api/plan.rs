@@ -21,6 +21,7 @@ use super::ask::Sent;
 use super::refuse::Refused;
 use super::wire::{AppliedObject, Apply, Difference, Outcome, Placement, Planned, PlannedObject};
 use super::{Api, Shelf, texts};
+use crate::secrets::Plain;
 pub(super) use diff::differences;
 
 /// Tasks of one object that are placed at most.
@@ -129,7 +130,7 @@ fn compare_secret(
     let shown = |is_there: bool| is_there.then(|| NOT_SHOWN.to_owned());
     let differs = |name: &&&String| {
         let (old, new) = (before.get(**name), values.get(**name));
-        old.map(|it| it.expose()) != new.map(|it| it.expose())
+        old.map(Plain::expose) != new.map(Plain::expose)
     };
     let changes = names.iter().filter(differs).map(|name| Difference {
         path: format!("data.{name}"),

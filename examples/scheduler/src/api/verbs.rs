@@ -3,14 +3,17 @@
 //! | verb | of | does |
 //! |---|---|---|
 //! | `delete` | all | stops what runs, then removes it with what it made |
+//! | `stop` | job, workflow | stops what runs; it stays, and a workflow's exit handler runs |
+//! | `terminate` | job, workflow | stops what runs, and nothing else runs |
 //! | `suspend` | all | nothing new; what runs is stopped (of a cron: goes on) |
-//! | `resume` | all | takes that back, and `paused` of a service |
+//! | `resume` | all | takes that back, and `paused` of a service; goes on where a workflow waits |
 //! | `retry` | job, workflow | tries again what failed |
 //! | `restart` | service | a new revision of the same: replaced bit by bit |
 //! | `scale` | service | another number of replicas |
 //! | `rollback` | service | the template of an earlier revision |
 //! | `image` | service, cron | another image |
 
+mod asks;
 mod service;
 
 use axum::Json;
@@ -18,7 +21,7 @@ use axum::extract::State;
 use mason_core::control;
 use mason_core::keys::Key;
 use mason_core::mirror::{Entry, Job, Mirror};
-use mason_core::record::{JobRecord, Phase, VALUE_BYTES_MAX, encode};
+use mason_core::record::{Ending, JobRecord, Phase, VALUE_BYTES_MAX, encode};
 use mason_core::spec::{CronWork, Work};
 use mason_core::txn::{Compare, Txn};
 use mason_core::types::JobKey;
@@ -34,7 +37,7 @@ use crate::server::unix_now;
 /// What a verb makes of a record.
 pub(super) enum Edit {
     /// This, and what there is to say.
-    Into(JobRecord, String),
+    Into(Box<JobRecord>, String),
     /// It is so already.
     Same(String),
 }
@@ -73,12 +76,13 @@ pub(super) async fn verb(
 fn check_fields(verb: &str, change: &Change) -> Result<(), Refused> {
     let Change { replicas, revision, image } = change;
     let takes = match verb {
-        "delete" | "suspend" | "resume" | "retry" | "restart" => "",
+        "delete" | "stop" | "terminate" | "suspend" | "resume" | "retry" | "restart" => "",
         "scale" => "replicas",
         "rollback" => "revision",
         "image" => "image",
         _ => {
-            let known = "delete, suspend, resume, retry, restart, scale, rollback and image";
+            let known = "delete, stop, terminate, suspend, resume, retry, restart, scale, \
+                         rollback and image";
             let error = format!("{} is no verb of an object; there are {known}", shown(verb));
             return Err(Refused::missing(error));
         }
@@ -116,8 +120,10 @@ fn edit(sight: &Sight<'_>, verb: &str, change: &Change) -> Result<Edit, Refused>
                 0 => format!("{kind} {key} goes"),
                 some => format!("{kind} {key} goes when its {some} tasks have stopped"),
             };
-            Ok(Edit::Into(JobRecord { deleted: true, ..record.clone() }, message))
+            Ok(Edit::Into(Box::new(JobRecord { deleted: true, ..record.clone() }), message))
         }
+        "stop" => asks::end(sight, Ending::Stop),
+        "terminate" => asks::end(sight, Ending::Terminate),
         "suspend" => suspend(sight, true),
         "resume" => suspend(sight, false),
         "retry" => retry(sight),
@@ -153,6 +159,12 @@ fn suspend(sight: &Sight<'_>, suspend: bool) -> Result<Edit, Refused> {
         Work::Workflow(workflow) => (&mut workflow.suspend, "nothing new of it starts"),
     };
     *is = suspend;
+    if work == record.work
+        && !suspend
+        && let Some(edit) = asks::resume(sight)
+    {
+        return Ok(edit);
+    }
     if work == record.work {
         let state = if suspend { "suspended" } else { "not suspended" };
         return Ok(Edit::Same(format!("{kind} {key} is {state} already")));
@@ -161,7 +173,7 @@ fn suspend(sight: &Sight<'_>, suspend: bool) -> Result<Edit, Refused> {
         true => format!("{kind} {key} is suspended: {what}"),
         false => format!("{kind} {key} goes on"),
     };
-    Ok(Edit::Into(with_work(record, work), message))
+    Ok(Edit::Into(Box::new(with_work(record, work)), message))
 }
 
 fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
@@ -191,7 +203,10 @@ fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
         true => format!("{lost} tasks of job {key} are tried again"),
         false => format!("workflow {key} is tried again"),
     };
-    Ok(Edit::Into(JobRecord { retries: record.retries + 1, ..record.clone() }, message))
+    let mut again = Box::new(JobRecord { retries: record.retries + 1, ..record.clone() });
+    // It was told to end; now it is told otherwise.
+    again.asks.end = None;
+    Ok(Edit::Into(again, message))
 }
 
 /// Whether a text can name an image: as manifests have it.
@@ -232,7 +247,10 @@ fn image(sight: &Sight<'_>, image: &str) -> Result<Edit, Refused> {
         return Ok(Edit::Same(format!("{kind} {key} has that image already")));
     }
     image.clone_into(&mut task.image);
-    Ok(Edit::Into(with_work(record, work), format!("{kind} {key} runs {image} from now on")))
+    Ok(Edit::Into(
+        Box::new(with_work(record, work)),
+        format!("{kind} {key} runs {image} from now on"),
+    ))
 }
 
 /// A transaction that writes a record in the place of the one that is known.

@@ -239,8 +239,8 @@ pub fn word_of(mark: Mark) -> Option<String> {
     Some(word.to_owned())
 }
 
-/// A change of an object, by the verb of its path: `delete`, `suspend`, `resume`, `retry`,
-/// `restart`, `scale`, `rollback`, `image`.
+/// A change of an object, by the verb of its path: `delete`, `stop`, `terminate`, `suspend`,
+/// `resume`, `retry`, `restart`, `scale`, `rollback`, `image`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Change {

@@ -33,6 +33,8 @@ pub(super) struct AgentArgs {
     store: StoreArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    gossip: GossipArgs,
     /// What the node is called; the machine's name if not given
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
@@ -51,8 +53,6 @@ pub(super) struct AgentArgs {
     /// The node can be taken away with a short notice
     #[arg(long)]
     interruptible: bool,
-    #[command(flatten)]
-    gossip: GossipArgs,
 }
 
 /// What tasks may use of a machine, and how.
@@ -255,11 +255,7 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
     };
     let mut options = args.machine.open(site)?;
     options.listener = Some(listener);
-    let role = Role::Agent(options.node.clone());
-    // Held until the end: it speaks as long as it is.
-    let gossip = args.gossip.start(role, address, token.as_ref()).await;
-    options.card.gossip = gossip.as_ref().map(|(gossip, _)| gossip.addr().to_string());
-    options.token = token;
+    options.token.clone_from(&token);
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
@@ -273,6 +269,11 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         runtimes = options.card.node.runtimes.join(","), version = env!("CARGO_PKG_VERSION"),
         "takes part"
     );
+    let role = Role::Agent(node.as_str().into());
+    let at = (args.listen, args.advertise.as_deref());
+    let gossip = args.gossip.start(role, at, token.as_ref()).await?.map(|(gossip, _)| gossip);
+    options.card.gossip = gossip.as_ref().map(|gossip| gossip.addr().to_string());
+    let runner = options.runner.clone();
     tokio::select! {
         ended = agent::run(store, options) => {
             ended.context("the agent broke")?;
@@ -280,5 +281,9 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
         }
         signal = signals.next() => tracing::info!(signal, "ends; its containers go on"),
     }
+    if let Some(gossip) = gossip {
+        gossip.leave().await;
+    }
+    runner.close();
     Ok(Exit::DONE)
 }

@@ -272,7 +272,7 @@ try next
   mason run --image busybox -- echo hi
   mason node list
   mason run --image busybox --name nap --detach -- sleep 60
-  mason status nap; mason explain nap; mason exec nap -- id; mason stop nap
+  mason status nap; mason explain nap; mason exec nap -- id; mason delete nap
   mason apply -f your.yaml     (mason's own, Kubernetes' Deployment, Job, …, Argo's Workflow)
 ",
         data.display()

@@ -9,13 +9,13 @@ use mason_core::keys::Keys;
 use tokio::net::TcpListener;
 
 use crate::api::{self, Api, Token};
-use crate::gossip::Role;
+use crate::gossip::{self, Role};
 use crate::secrets::Keyring;
 use crate::server::Server;
 use crate::store::Store;
 
 use super::exit::Exit;
-use super::gossip::{GossipArgs, inform};
+use super::gossip::GossipArgs;
 use super::signals::Signals;
 
 /// Run a server
@@ -23,6 +23,8 @@ use super::signals::Signals;
 pub(super) struct ServerArgs {
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    gossip: GossipArgs,
     /// Where it answers
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7800")]
     listen: SocketAddr,
@@ -32,8 +34,6 @@ pub(super) struct ServerArgs {
     /// What it tells the others of itself: where it can be reached
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    #[command(flatten)]
-    gossip: GossipArgs,
 }
 
 /// Where the store is.
@@ -75,7 +75,8 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
         [] => None,
         files => Some(Keyring::open(files).context("--secret-key")?),
     };
-    let listener = listen(args.listen, token.as_ref()).await?;
+    let asked = args.listen;
+    let listener = listen(asked, token.as_ref()).await?;
     let address = listener.local_addr().context("the address that was bound")?;
     let name = args.name.clone().unwrap_or_else(|| format!("http://{address}"));
     let store = tokio::select! {
@@ -88,17 +89,23 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
     let (server, desk) = Server::start(store.clone(), &name);
     tracing::info!(%address, name, version = env!("CARGO_PKG_VERSION"), "serves");
     let api = Api::new(store, &server, keyring);
-    let gossip = args.gossip.start(Role::Server(name.clone()), address, token.as_ref()).await;
+    let gossip = args.gossip.start(Role::Server(name), (asked, None), token.as_ref()).await?;
+    let gossips = async {
+        match gossip {
+            Some((gossip, suspicions)) => gossip::inform(&server, &gossip, suspicions).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         ended = desk => {
             ended.context("the server broke")??;
             bail!("the server has ended by itself")
         }
+        () = gossips => bail!("gossip has ended by itself"),
         ended = api::serve(listener, api, token) => {
             ended.context("what it answers with")?;
             bail!("it answers no more")
         }
-        () = inform(&server, gossip) => unreachable!("it never ends"),
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
     Ok(Exit::DONE)

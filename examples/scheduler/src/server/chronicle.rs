@@ -25,6 +25,8 @@
 
 mod meaning;
 mod past;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -130,7 +130,10 @@ impl Site {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // It may have heard enough before all is said.
         let _ = stream.write_all(bytes).await;
-        let _ = stream.shutdown().await;
+        if !String::from_utf8_lossy(bytes).contains("connection: close\r\n") {
+            // Nobody else will end this.
+            let _ = stream.shutdown().await;
+        }
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()

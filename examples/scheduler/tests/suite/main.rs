@@ -14,6 +14,7 @@
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
 //! | [`api`] | requests of people and of strangers |
+//! | [`bench`] | that what is measured can be measured |
 //! | [`cli`] | the program itself, as people start it |
 //! | [`runs`] | a server and an agent, with real containers |
 
@@ -23,6 +24,7 @@
 mod support;
 
 mod api;
+mod bench;
 mod cli;
 mod cluster;
 mod election;

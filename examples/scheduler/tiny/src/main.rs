@@ -21,7 +21,8 @@ use std::process::ExitCode;
 type Applet = fn(&[String], &mut dyn Write) -> io::Result<u8>;
 
 /// Every applet: its name, what it takes, and itself.
-const APPLETS: [(&str, &str, Applet); 22] = [
+const APPLETS: [(&str, &str, Applet); 24] = [
+    ("beat", "FILE SECONDS: appends its run and the time to a file, over and over", trouble::beat),
     ("burn", "SECONDS: keeps one processor busy", trouble::burn),
     ("cat", "[FILE…]: files, or standard input, to standard output", applets::cat),
     ("eat-memory", "SIZE [hold]: touches so many bytes (suffix K, M, G)", trouble::eat_memory),
@@ -35,6 +36,7 @@ const APPLETS: [(&str, &str, Applet); 22] = [
     ("id", ": user and group ids", applets::id),
     ("kill-self", "SIGNAL: sends itself a signal, by number", trouble::kill_self),
     ("ls", "[FOLDER]: what is in a folder", applets::ls),
+    ("orphans", "COUNT: leaves so many dead children behind, and waits until they are gone", trouble::orphans),
     ("pwd", ": the folder that it is in", applets::pwd),
     ("seq", "[FIRST] LAST: numbers, one a line", applets::seq),
     ("serve", "PORT [FILE]: HTTP, 200; /health is 503 while FILE exists", serve::serve),

@@ -1,8 +1,9 @@
 //! Applets that misbehave on purpose: for tests of limits, and of what is told about a death.
 
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{sys, usage};
 
@@ -98,6 +99,77 @@ pub(crate) fn trap(words: &[String], out: &mut dyn Write) -> io::Result<u8> {
         out.flush()?;
     }
     Ok(0)
+}
+
+/// Tells a file when it lives: `RUN INDEX begin|beat|end MILLISECONDS`, a line each time. Whoever
+/// reads the file sees whether two copies lived at once. Each beat is counted on standard output.
+pub(crate) fn beat(words: &[String], out: &mut dyn Write) -> io::Result<u8> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let text = "beat FILE SECONDS";
+    let [path, seconds] = words else { return Err(usage(text)) };
+    let seconds = seconds.parse().map_err(|_| usage(text))?;
+    let span = Duration::try_from_secs_f64(seconds).map_err(|_| usage(text))?;
+    let named = |name| std::env::var(name).unwrap_or_else(|_| "?".to_owned());
+    let (run, index) = (named("MASON_RUN"), named("MASON_INDEX"));
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let mut tell = |what: &str| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        // One write a line: those of several writers do not mix.
+        file.write_all(format!("{run} {index} {what} {now}\n").as_bytes())
+    };
+    tell("begin")?;
+    let start = Instant::now();
+    let mut count = 0_u64;
+    while start.elapsed() < span {
+        count += 1;
+        writeln!(out, "beat {count}")?;
+        out.flush()?;
+        std::thread::sleep(PAUSE.min(span.saturating_sub(start.elapsed())));
+        tell("beat")?;
+    }
+    tell("end")?;
+    Ok(0)
+}
+
+/// Starts so many processes, each of which ends at once and whose parent has gone before. Fails if
+/// the container's first process does not bury all of them.
+pub(crate) fn orphans(words: &[String], out: &mut dyn Write) -> io::Result<u8> {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let count: u64 = number(words, "orphans COUNT")?;
+    let own = std::env::current_exe()?;
+    if words.get(1).is_some_and(|word| word == "parent") {
+        for _ in 0..count {
+            // Not waited for: it becomes the first process's child when this one ends.
+            drop(Command::new(&own).args(["sleep", "0.05"]).spawn()?);
+        }
+        return Ok(0);
+    }
+    for at in (0..count).step_by(10) {
+        let some = (count - at).min(10).to_string();
+        Command::new(&own).args(["orphans", &some, "parent"]).status()?;
+    }
+    let start = Instant::now();
+    loop {
+        let others = processes()?.saturating_sub(2);
+        if others == 0 {
+            writeln!(out, "buried {count}")?;
+            return Ok(0);
+        }
+        if start.elapsed() > PATIENCE {
+            writeln!(out, "{others} are left")?;
+            return Ok(1);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How many processes there are, with the dead that nobody has buried.
+fn processes() -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        count += usize::from(entry?.file_name().to_string_lossy().parse::<u32>().is_ok());
+    }
+    Ok(count)
 }
 
 fn number<T: std::str::FromStr>(words: &[String], text: &str) -> io::Result<T> {

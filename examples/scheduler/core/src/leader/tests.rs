@@ -40,7 +40,7 @@ impl Office {
         let capacity = Resources { cpu: 64_000, memory: 1 << 40, disk: 0, pids: 0 };
         office.put(&Key::Node("n1".into()), &NodeRecord { capacity, ..NodeRecord::default() });
         let (epoch, address, since) = (1, String::new(), 0);
-        let alive = AliveRecord { epoch, address, since, images: Vec::new() };
+        let alive = AliveRecord { epoch, address, gossip: None, since, images: Vec::new() };
         office.put(&Key::Alive("n1".into()), &alive);
         office
     }

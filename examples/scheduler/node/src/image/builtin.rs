@@ -20,7 +20,8 @@ const TINY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tiny"));
 pub const NAMES: [&str; 2] = ["mason/tiny:latest", "tiny:latest"];
 
 /// The applets that get a link in `/bin`.
-const APPLETS: [&str; 22] = [
+const APPLETS: [&str; 24] = [
+    "beat",
     "burn",
     "cat",
     "eat-memory",
@@ -34,6 +35,7 @@ const APPLETS: [&str; 22] = [
     "id",
     "kill-self",
     "ls",
+    "orphans",
     "pwd",
     "seq",
     "serve",

@@ -415,7 +415,7 @@ impl Runner {
 
     /// Leaves the machine: the node's control groups go if nothing is in them. `/mason` stays:
     /// other agents may be making theirs in it at this moment.
-    pub fn close(self) {
+    pub fn close(&self) {
         for folder in self.groups.folders(&format!("/mason/{}", self.config.node)) {
             // Not empty: something still runs.
             let _ = fs::remove_dir(folder);

@@ -11,6 +11,7 @@ use mason_core::spec::{Placement, Task, Work};
 use mason_core::types::JobKey;
 
 use super::Told;
+use super::indexes::Indexes;
 use super::story::{Group, Step, Story};
 use crate::server::Shared;
 
@@ -27,7 +28,7 @@ pub(super) fn look(shared: &Shared, places: &mut Places, told: &mut [Told]) {
         group.placement = match group.story.clone() {
             Story::Wants(memory) => wanted(shared, places, key, group, memory),
             Story::Bound(_, step) if step != Step::Over => {
-                let index = group.indexes.as_ref().map_or(0, |it| it.first());
+                let index = group.indexes.as_ref().map_or(0, Indexes::first);
                 group.run.as_ref().and_then(|run| places.explain_run(run, index))
             }
             _ => None,

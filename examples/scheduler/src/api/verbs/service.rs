@@ -26,7 +26,10 @@ pub(super) fn restart(sight: &Sight<'_>) -> Result<Edit, Refused> {
         return Err(Refused::conflict(format!("service {key} {why}")));
     }
     let record = JobRecord { restarts: sight.record.restarts + 1, ..sight.record.clone() };
-    Ok(Edit::Into(record, format!("the replicas of service {key} are replaced bit by bit")))
+    Ok(Edit::Into(
+        Box::new(record),
+        format!("the replicas of service {key} are replaced bit by bit"),
+    ))
 }
 
 pub(super) fn scale(sight: &Sight<'_>, replicas: u32) -> Result<Edit, Refused> {
@@ -38,7 +41,7 @@ pub(super) fn scale(sight: &Sight<'_>, replicas: u32) -> Result<Edit, Refused> {
     }
     let message = format!("service {key} goes from {} to {replicas} replicas", service.replicas);
     let work = Work::Service(Service { replicas, ..service.clone() });
-    Ok(Edit::Into(with_work(sight.record, work), message))
+    Ok(Edit::Into(Box::new(with_work(sight.record, work)), message))
 }
 
 /// Back to an earlier template. What is wanted becomes that template, so that it is shown as it is,
@@ -79,7 +82,7 @@ pub(super) fn rollback(sight: &Sight<'_>, to: Option<u64>) -> Result<Edit, Refus
     }
     let work = Work::Service(Service { task, ..service.clone() });
     let back = JobRecord { rollback_to: Some(number), ..with_work(record, work) };
-    Ok(Edit::Into(back, format!("service {key} goes back to revision {number}")))
+    Ok(Edit::Into(Box::new(back), format!("service {key} goes back to revision {number}")))
 }
 
 /// The one that is asked for; or the last that was whole, other than the one that it aims at.

@@ -293,7 +293,7 @@ fn task_event(mirror: &Mirror, key: &TaskKey, at: Revision) -> Option<Event> {
     let (TaskWait::Due { not_before }, Some(last)) = (&task.wait, &task.last) else { return None };
     let now = unix_now();
     let wait = not_before.saturating_sub(now);
-    let when = if wait == 0 { "at once".to_owned() } else { format!("in {} ms", wait) };
+    let when = if wait == 0 { "at once".to_owned() } else { format!("in {wait} ms") };
     let message = format!("attempt {} is due {when}", task.attempt);
     let event = happened(at, now, "retry", message);
     Some(Event { node: None, ..to_run(event, (&key.job, key.index), &last.run, &last.node) })

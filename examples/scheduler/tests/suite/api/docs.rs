@@ -36,12 +36,12 @@ async fn examples(_: Kind) {
     assert!(tried >= 8, "the manual has examples: {tried}");
 }
 
-/// The command, whose lines end with `\`, and what is below it.
+/// The command, which goes on as long as a quote is open, and what is below it.
 fn split(text: &str) -> (String, &str) {
     let mut end = 0;
     for line in text.split_inclusive('\n') {
         end += line.len();
-        if !line.trim_end().ends_with('\\') {
+        if text[..end].matches('\'').count() % 2 == 0 {
             break;
         }
     }

@@ -36,7 +36,7 @@ async fn what_waits_says_for_what(kind: Kind) {
 ---
 {kind: Job, name: second, image: a, dependsOn: [{job: first}, {job: ghost}]}
 ---
-{kind: Job, name: many, image: a, count: 9999, parallelism: 2, resources: {cpu: 1}}
+{kind: Job, name: many, image: a, array: {size: 9999, parallelism: 2}, resources: {cpu: 1}}
 ---
 {kind: Cron, name: cron, schedule: '0 0 1 1 *', job: {image: a}}
 ---

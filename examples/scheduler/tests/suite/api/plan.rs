@@ -56,7 +56,7 @@ async fn a_plan_tells_where_tasks_would_go(kind: Kind) {
     let site = Site::start(kind).await;
     site.node("n1", 4000, "127.0.0.1:1").await;
     site.node("n2", 2000, "127.0.0.1:1").await;
-    let text = "{kind: Job, name: a, image: a, count: 3, resources: {cpu: 2}}
+    let text = "{kind: Job, name: a, image: a, array: {size: 3}, resources: {cpu: 2}}
 ---
 {kind: Service, name: b, image: a, replicas: 1, resources: {cpu: 1}}
 ";

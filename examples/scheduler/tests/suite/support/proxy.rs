@@ -40,8 +40,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// An open one. The server is named by its URL.
     pub(crate) async fn to(server: &str) -> Proxy {
+        Proxy::at("127.0.0.1", server).await
+    }
+
+    /// An open one at this address.
+    pub(crate) async fn at(address: &str, server: &str) -> Proxy {
         let server = server.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(watch::Sender::new(State { way: Way::Open, cuts: 0 }));
         let states = state.clone();
