@@ -26,7 +26,7 @@ use axum::extract::State;
 use mason_core::keys::Key;
 use mason_core::manifest::{Body, Name};
 use mason_core::mirror::{self, Mirror};
-use mason_core::record::{ConfigRecord, JobRecord, encode};
+use mason_core::record::{Asks, ConfigRecord, JobRecord, encode};
 use mason_core::spec::Work;
 use mason_core::txn::{Compare, Txn};
 use mason_core::types::{JobKey, Revision};
@@ -135,6 +135,7 @@ pub(super) fn new_record(labels: &BTreeMap<String, String>, work: &Work) -> JobR
         retries: 0,
         restarts: 0,
         rollback_to: None,
+        asks: Asks::default(),
     }
 }
 

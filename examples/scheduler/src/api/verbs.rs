@@ -16,9 +16,10 @@ mod service;
 use axum::Json;
 use axum::extract::State;
 use mason_core::control;
+use mason_core::control::workflow::WorkflowProgress;
 use mason_core::keys::Key;
 use mason_core::mirror::{Entry, Job, Mirror};
-use mason_core::record::{JobRecord, Phase, VALUE_BYTES_MAX, encode};
+use mason_core::record::{JobRecord, Phase, Progress, VALUE_BYTES_MAX, encode};
 use mason_core::spec::{CronWork, Work};
 use mason_core::txn::{Compare, Txn};
 use mason_core::types::JobKey;
@@ -153,6 +154,12 @@ fn suspend(sight: &Sight<'_>, suspend: bool) -> Result<Edit, Refused> {
         Work::Workflow(workflow) => (&mut workflow.suspend, "nothing new of it starts"),
     };
     *is = suspend;
+    if !suspend && waits_to_be_resumed(sight.job) {
+        let mut record = with_work(record, work);
+        record.asks.resume.push(None);
+        let message = format!("workflow {key} goes on, where it waited for that");
+        return Ok(Edit::Into(Box::new(record), message));
+    }
     if work == record.work {
         let state = if suspend { "suspended" } else { "not suspended" };
         return Ok(Edit::Same(format!("{kind} {key} is {state} already")));
@@ -162,6 +169,14 @@ fn suspend(sight: &Sight<'_>, suspend: bool) -> Result<Edit, Refused> {
         false => format!("{kind} {key} goes on"),
     };
     Ok(Edit::Into(Box::new(with_work(record, work)), message))
+}
+
+/// Whether nodes of a workflow wait for somebody to say so.
+fn waits_to_be_resumed(job: &Job) -> bool {
+    let Some(Progress::Workflow(value)) = job.state.as_ref().map(|it| &it.value.progress) else {
+        return false;
+    };
+    WorkflowProgress::read(value).is_ok_and(|progress| progress.waiting().next().is_some())
 }
 
 fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
@@ -191,7 +206,10 @@ fn retry(sight: &Sight<'_>) -> Result<Edit, Refused> {
         true => format!("{lost} tasks of job {key} are tried again"),
         false => format!("workflow {key} is tried again"),
     };
-    Ok(Edit::Into(Box::new(JobRecord { retries: record.retries + 1, ..record.clone() }), message))
+    let mut again = JobRecord { retries: record.retries + 1, ..record.clone() };
+    // Who asked for its end before asks for another now.
+    again.asks.end = None;
+    Ok(Edit::Into(Box::new(again), message))
 }
 
 /// Whether a text can name an image: as manifests have it.
