@@ -23,6 +23,7 @@ fn record(generation: u64) -> JobRecord {
         retries: 0,
         restarts: 0,
         rollback_to: None,
+        asks: Default::default(),
     }
 }
 
