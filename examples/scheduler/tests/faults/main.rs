@@ -18,9 +18,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[expect(dead_code, reason = "the other suite needs more of it")]
+#[expect(dead_code, unused_macros, reason = "the other suite needs more of it")]
 #[path = "../suite/support.rs"]
-#[macro_use]
 mod support;
 #[macro_use]
 mod play;

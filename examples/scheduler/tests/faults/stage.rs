@@ -14,6 +14,7 @@ mod role;
 mod site;
 
 pub(crate) use beats::{Beats, beating};
+pub(crate) use leaks::processes;
 pub(crate) use ledger::Ledger;
 pub(crate) use role::Role;
-pub(crate) use site::{Site, within};
+pub(crate) use site::Site;

@@ -72,7 +72,7 @@ pub(crate) fn skip(test: &str, reason: &str) {
 pub(crate) fn seed(test: &str) -> u64 {
     let named = std::env::var("SEED").ok();
     let seed = named.map_or_else(rand::random, |seed| seed.parse().expect("SEED is a number"));
-    println!("replay: SEED={seed} cargo test -p mason --test suite {test}");
+    println!("replay: SEED={seed} cargo test -p mason --test {} {test}", env!("CARGO_CRATE_NAME"));
     seed
 }
 

@@ -36,7 +36,11 @@ const APPLETS: [(&str, &str, Applet); 24] = [
     ("id", ": user and group ids", applets::id),
     ("kill-self", "SIGNAL: sends itself a signal, by number", trouble::kill_self),
     ("ls", "[FOLDER]: what is in a folder", applets::ls),
-    ("orphans", "COUNT: leaves so many dead children behind, and waits until they are gone", trouble::orphans),
+    (
+        "orphans",
+        "COUNT: leaves so many dead children behind, and waits until they are gone",
+        trouble::orphans,
+    ),
     ("pwd", ": the folder that it is in", applets::pwd),
     ("seq", "[FIRST] LAST: numbers, one a line", applets::seq),
     ("serve", "PORT [FILE]: HTTP, 200; /health is 503 while FILE exists", serve::serve),

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | claimed, this boot | answers | adopted |
 //! | claimed, this boot | left how it ended | told to the store |
+//! | claimed, this boot | left word that it was never started | lost: no fault of the task |
 //! | claimed, this boot | gone without a word | unknown; what is left is killed |
 //! | claimed, this boot | never was | over before it began: see below |
 //! | claimed, earlier boot | whatever | unknown, unless how it ended is on the disk |
@@ -94,7 +95,12 @@ impl Agent {
         for Found { run, keeper } in found {
             let local = self.runs.entry(run).or_default();
             match keeper {
-                Keeper::Left(exit) => {
+                Keeper::Left(mut exit) => {
+                    // The agent that should have handed it all over died in the middle of that; or
+                    // it is the spec's fault, and will be found out again.
+                    if exit.reason == Reason::Start && exit.started_at.is_none() {
+                        exit.reason = Reason::Lost;
+                    }
                     local.stage = Stage::Running;
                     local.end(exit);
                 }
@@ -121,4 +127,26 @@ impl Agent {
 
 fn unknown(message: &str, now: Now) -> Exit {
     Exit::without_code(Reason::Unknown, message, now.wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    /// An agent that is killed while it hands a run to its keeper leaves one that was never
+    /// started. A job of one attempt must not fail of that.
+    #[test]
+    fn a_start_that_broke_off_with_its_agent_is_no_fault_of_the_task() {
+        for (started_at, reason) in [(None, Reason::Lost), (Some(7), Reason::Start)] {
+            let now = Now { wall: 9, mono: 9 };
+            let mut agent = Agent::new(Keys::default(), "n1".into(), 2, "boot");
+            let run = RunId::new(1, 1);
+            let note = Note::Claim { run: run.clone(), boot: "boot".into() };
+            let exit = Exit { started_at, ..Exit::without_code(Reason::Start, "", 8) };
+            let found = Found { run: run.clone(), keeper: Keeper::Left(exit) };
+            agent.recover(&[note], vec![found], (&[], 0), now);
+            assert_eq!(agent.runs[&run].exit.as_ref().map(|exit| exit.reason), Some(reason));
+        }
+    }
 }

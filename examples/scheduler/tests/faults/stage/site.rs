@@ -1,5 +1,6 @@
 //! A cluster, and the view of it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,18 +78,13 @@ impl Site {
     }
 
     /// Starts another server.
-    pub(crate) fn server(&mut self) -> usize {
+    pub(crate) fn server(&mut self) {
         let urls = self.urls.clone();
         self.server_with(&urls, &["--listen", "127.0.0.1:0"], None)
     }
 
     /// Starts another server, that asks these members of the store.
-    pub(crate) fn server_with(
-        &mut self,
-        urls: &[String],
-        words: &[&str],
-        network: Option<&str>,
-    ) -> usize {
+    pub(crate) fn server_with(&mut self, urls: &[String], words: &[&str], network: Option<&str>) {
         let number = self.servers.len();
         let name = format!("s{number}");
         let mut all = vec!["server", "--prefix", "/t/", "--name", &name];
@@ -98,22 +94,16 @@ impl Site {
         let all = all.into_iter().map(str::to_owned).collect();
         let log = self.folder.path().join(format!("s{number}.log"));
         self.servers.push(Role::start(all, network, log));
-        number
     }
 
     /// Starts another agent.
-    pub(crate) fn agent(&mut self) -> usize {
+    pub(crate) fn agent(&mut self) {
         let urls = self.urls.clone();
         self.agent_with(&urls, &["--listen", "127.0.0.1:0"], None)
     }
 
     /// Starts another agent, that asks these members of the store.
-    pub(crate) fn agent_with(
-        &mut self,
-        urls: &[String],
-        words: &[&str],
-        network: Option<&str>,
-    ) -> usize {
+    pub(crate) fn agent_with(&mut self, urls: &[String], words: &[&str], network: Option<&str>) {
         let number = self.agents.len();
         let node = format!("{}{number}-{}", self.name, std::process::id());
         let data_dir = self.folder.path().join(format!("a{number}"));
@@ -127,7 +117,6 @@ impl Site {
         let log = self.folder.path().join(format!("a{number}.log"));
         let role = Role::start(all, network, log);
         self.agents.push(Agent { role, node: node.as_str().into(), data_dir });
-        number
     }
 
     /// Looks at all that the store shows.
@@ -150,6 +139,7 @@ impl Site {
             work: Work::Job(job),
             labels: Default::default(),
             created_at: mason::server::unix_now(),
+            asks: Default::default(),
             owner: None,
             deleted: false,
             retries: 0,
@@ -178,6 +168,14 @@ impl Site {
         let what = format!("job {key} is removed");
         self.wait(&what, |it| it.mirror.job(key).is_none().then_some(())).await;
         self.ledger.lock().forget(key);
+    }
+
+    /// Whether a job is at its end.
+    pub(crate) fn is_over(&self, key: &JobKey) -> bool {
+        self.see(|it| {
+            let state = it.mirror.job(key).and_then(|job| job.state.as_ref());
+            state.is_some_and(|state| state.value.phase.is_final())
+        })
     }
 
     /// Waits for the end of a job; how it is.
@@ -214,6 +212,13 @@ impl Site {
     pub(crate) async fn result(&self, run: &RunId) -> ResultRecord {
         let what = format!("run {run} has ended");
         self.wait(&what, |it| it.results.get(run).cloned()).await
+    }
+
+    /// Waits until nothing of a run is left with an agent but its log.
+    pub(crate) async fn gone(&self, number: usize, run: &RunId) {
+        let folder = self.agents[number].data_dir.join("m/runs").join(run.as_str());
+        let what = format!("run {run} goes");
+        within(SOON, &what, async || (!folder.exists()).then_some(())).await;
     }
 
     /// The agent of a node.
@@ -253,6 +258,8 @@ impl Site {
             let gone = until(async || left().is_empty().then_some(()));
             let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
             assert!(gone.is_ok(), "left of {}:\n{}", agent.node, left().join("\n"));
+            // Only the scene of the full disk has one.
+            let _ = rustix::mount::unmount(&agent.data_dir, rustix::mount::UnmountFlags::DETACH);
         }
         self.is_closed = true;
     }
@@ -264,7 +271,6 @@ impl Drop for Site {
         if self.is_closed {
             return;
         }
-        use std::io::Write as _;
         let roles = self.agents.iter().map(|it| &it.role).chain(&self.servers);
         for role in roles {
             let log = role.log();
@@ -281,7 +287,7 @@ impl Drop for Site {
 }
 
 /// Waits until something holds, so long at most.
-pub(crate) async fn within<T>(span: Duration, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+async fn within<T>(span: Duration, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     match tokio::time::timeout(span, until(look)).await {
         Ok(found) => found,
         Err(_) => panic!("waited {span:?} in vain: {what}"),
