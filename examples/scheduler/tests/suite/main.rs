@@ -14,12 +14,14 @@
 //! | [`cluster`] | all of it while members die |
 //! | [`endpoints`] | what is said when nobody answers |
 //! | [`runs`] | a server and an agent, with real containers |
+//! | [`agent`] | what an agent answers, asks, and keeps to itself |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 #[macro_use]
 mod support;
 
+mod agent;
 mod cluster;
 mod election;
 mod endpoints;
