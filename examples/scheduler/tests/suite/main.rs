@@ -17,12 +17,14 @@
 //! | [`bench`] | that what is measured can be measured |
 //! | [`cli`] | the program itself, as people start it |
 //! | [`runs`] | a server and an agent, with real containers |
+//! | [`agent`] | what an agent answers, asks, and keeps to itself |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 #[macro_use]
 mod support;
 
+mod agent;
 mod api;
 mod bench;
 mod cli;

@@ -8,11 +8,11 @@
 //!
 //! A run that has no log yet but will have one can be followed already. What was rotated away or is
 //! damaged is told as [`LogEvent::Gone`], and the end as [`LogEvent::End`], always: an answer that
-//! stops without one broke off.
+//! stops without one broke off. Between, there may be empty lines.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -38,6 +38,8 @@ const PIECES_MAX: usize = 4;
 const PIECE_BYTES: usize = 64 << 10;
 /// How long a thread waits for more at most.
 const WAIT: Duration = Duration::from_millis(500);
+/// How long nothing is said at most: an empty line then, which readers skip.
+const BEAT: Duration = Duration::from_secs(15);
 /// How often a log that is not there yet is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -103,6 +105,7 @@ impl Reading {
         let Some(mut cursor) = self.begin(part).await else { return };
         // Nothing will be written any more: what is there now is all.
         let mut is_last = !part.follow;
+        let mut spoke = Instant::now();
         loop {
             let events = match pump(cursor, !is_last).await {
                 Ok((events, back)) => {
@@ -124,6 +127,13 @@ impl Reading {
             }
             if !self.say(&told).await || is_end {
                 return;
+            }
+            if !is_idle {
+                spoke = Instant::now();
+            } else if spoke.elapsed() > BEAT {
+                // Who is gone is noticed when something is said.
+                let _ = self.lines.send(Ok(Bytes::from_static(b"\n"))).await;
+                spoke = Instant::now();
             }
             if is_idle {
                 is_last = self.is_over().await;
