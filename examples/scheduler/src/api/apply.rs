@@ -136,7 +136,6 @@ pub(super) fn new_record(labels: &BTreeMap<String, String>, work: &Work) -> JobR
         retries: 0,
         restarts: 0,
         rollback_to: None,
-        asks: Asks::default(),
     }
 }
 

@@ -119,6 +119,7 @@ impl Rig {
             created_at: mason::server::unix_now(),
             owner: None,
             deleted: false,
+            asks: Default::default(),
             retries: 0,
             restarts: 0,
             rollback_to: None,
