@@ -35,9 +35,6 @@ mod report;
 mod stage;
 mod start;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use tokio::runtime::Builder;
@@ -70,11 +67,7 @@ enum What {
     Idle(idle::Options),
     /// A store, as the others start it
     #[command(hide = true)]
-    Store {
-        /// As `drystone-etcd` takes them
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<OsString>,
-    },
+    Store(stage::StoreOptions),
     /// Hollow nodes, as the others start them
     #[command(hide = true)]
     Hollow(hollow::Options),
@@ -93,9 +86,7 @@ pub fn run(args: &BenchArgs) -> Result<bool> {
         What::Start(options) => on(start::run(options, &mut report))?,
         What::Churn(options) => on(churn::run(options, &mut report))?,
         What::Idle(options) => on(idle::run(options, &mut report))?,
-        What::Store { words } => {
-            return Ok(drystone_etcd::program::run(words.clone(), []) == ExitCode::SUCCESS);
-        }
+        What::Store(options) => return stage::serve_store(options),
         What::Hollow(options) => {
             on(hollow::run(options))?;
             return Ok(true);
