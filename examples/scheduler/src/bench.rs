@@ -9,7 +9,7 @@
 //! Each measurement is a command that anyone can give. It starts the real parts as processes of
 //! their own (a store, `mason server`, `mason agent`), so that the kernel tells what each of them
 //! cost in processor time and memory, and stops them afterwards. What is not real is said: nodes
-//! without containers are `hollow`, and [`hollow`] says in what they differ from real ones.
+//! without containers are `hollow`, and `hollow` says in what they differ from real ones.
 //!
 //! ```text
 //!   placement ─► decisions alone, in memory
