@@ -35,9 +35,10 @@ mod report;
 mod stage;
 mod start;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use report::Report;
 
@@ -95,7 +96,15 @@ pub fn run(args: &BenchArgs) -> Result<bool> {
     Ok(report.passes() || args.no_goals)
 }
 
+/// Measures until it is done, or until somebody does not want to wait: either way the parts end.
 fn on(measure: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.context("start the runtime")?.block_on(measure)
+    runtime.context("start the runtime")?.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).context("listen for signals")?;
+        tokio::select! {
+            measured = measure => measured,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminated.recv() => bail!("terminated"),
+        }
+    })
 }
