@@ -9,7 +9,7 @@
 //! Each measurement is a command that anyone can give. It starts the real parts as processes of
 //! their own (a store, `mason server`, `mason agent`), so that the kernel tells what each of them
 //! cost in processor time and memory, and stops them afterwards. What is not real is said: nodes
-//! without containers are `hollow`, and [`hollow`] says in what they differ from real ones.
+//! without containers are `hollow`, and `hollow` says in what they differ from real ones.
 //!
 //! ```text
 //!   placement ─► decisions alone, in memory
@@ -35,12 +35,10 @@ mod report;
 mod stage;
 mod start;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use report::Report;
 
@@ -70,11 +68,7 @@ enum What {
     Idle(idle::Options),
     /// A store, as the others start it
     #[command(hide = true)]
-    Store {
-        /// As `drystone-etcd` takes them
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<OsString>,
-    },
+    Store(stage::StoreOptions),
     /// Hollow nodes, as the others start them
     #[command(hide = true)]
     Hollow(hollow::Options),
@@ -93,9 +87,7 @@ pub fn run(args: &BenchArgs) -> Result<bool> {
         What::Start(options) => on(start::run(options, &mut report))?,
         What::Churn(options) => on(churn::run(options, &mut report))?,
         What::Idle(options) => on(idle::run(options, &mut report))?,
-        What::Store { words } => {
-            return Ok(drystone_etcd::program::run(words.clone(), []) == ExitCode::SUCCESS);
-        }
+        What::Store(options) => return stage::serve_store(options),
         What::Hollow(options) => {
             on(hollow::run(options))?;
             return Ok(true);
@@ -104,7 +96,15 @@ pub fn run(args: &BenchArgs) -> Result<bool> {
     Ok(report.passes() || args.no_goals)
 }
 
+/// Measures until it is done, or until somebody does not want to wait: either way the parts end.
 fn on(measure: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.context("start the runtime")?.block_on(measure)
+    runtime.context("start the runtime")?.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).context("listen for signals")?;
+        tokio::select! {
+            measured = measure => measured,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminated.recv() => bail!("terminated"),
+        }
+    })
 }

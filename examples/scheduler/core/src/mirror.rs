@@ -128,7 +128,9 @@ pub struct Mirror {
     jobs: BTreeMap<JobKey, Job>,
     /// Jobs with an owner, after it.
     children: BTreeSet<(JobKey, JobKey)>,
-    runs: HashMap<RunId, Run>,
+    /// In boxes, so that a map that grows moves pointers: a run is half a kilobyte, and a map that
+    /// has just grown is half empty.
+    runs: HashMap<RunId, Box<Run>>,
     nodes: BTreeMap<NodeId, Node>,
     specs: BTreeMap<SpecHash, Entry<Arc<Task>>>,
     /// How many jobs are made of each template.
@@ -299,7 +301,7 @@ impl Mirror {
     fn run_mut(&mut self, run: &RunId, edit: impl FnOnce(&mut Run)) {
         let it = self.runs.entry(run.clone()).or_default();
         edit(it);
-        if *it == Run::default() {
+        if **it == Run::default() {
             self.runs.remove(run);
         }
     }
@@ -332,12 +334,12 @@ impl Mirror {
 
     /// All runs, in no order.
     pub fn runs(&self) -> impl Iterator<Item = (&RunId, &Run)> {
-        self.runs.iter()
+        self.runs.iter().map(|(id, it)| (id, &**it))
     }
 
     /// One run.
     pub fn run(&self, run: &RunId) -> Option<&Run> {
-        self.runs.get(run)
+        self.runs.get(run).map(|it| &**it)
     }
 
     /// All nodes, by name.

@@ -93,11 +93,15 @@ fn groups(folder: &Path, node: &str) -> usize {
     counts.sum()
 }
 
+/// Logs of runs that are over: kept on purpose, up to a limit of their own.
+const KEPT: &str = "past-logs";
+
 /// Folders below another, three deep: what runs have.
 fn folders(of: &Path) -> usize {
     fn count(of: &Path, depth: usize) -> usize {
         let Ok(all) = fs::read_dir(of) else { return 0 };
         let within = all.flatten().filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+        let within = within.filter(|it| it.file_name() != KEPT);
         within.map(|it| 1 + if depth > 0 { count(&it.path(), depth - 1) } else { 0 }).sum()
     }
     count(of, 2)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 /// The kernel counts processor time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
@@ -59,7 +59,7 @@ impl Part {
     pub(super) fn check(&mut self) -> Result<()> {
         let ended = self.child.try_wait().with_context(|| format!("look at {}", self.name))?;
         if let Some(status) = ended {
-            ensure!(false, "{} has ended: {status}\n{}", self.name, self.last_words());
+            bail!("{} has ended: {status}\n{}", self.name, self.last_words());
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! What most measurements need: a store and a server, each a process, and a client of the store.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use drystone_etcd::embed::{self, Member};
 use drystone_etcd_api::client;
 use drystone_etcd_api::etcdserverpb::DeleteRangeRequest;
 use mason_core::keys::{Key, Keys};
@@ -174,24 +175,48 @@ impl Stage {
     }
 }
 
+/// A store of ours, as `mason dev` has one inside.
+#[derive(Debug, Args)]
+pub(super) struct StoreOptions {
+    #[arg(long)]
+    data_dir: PathBuf,
+    #[arg(long)]
+    listen: SocketAddr,
+}
+
+/// Runs a store until it is killed.
+pub(super) fn serve_store(options: &StoreOptions) -> Result<bool> {
+    let mut member = embed::Options::new(&options.data_dir);
+    member.client = options.listen;
+    member.flags = vec!["--quota-backend-bytes".to_owned(), STORE_BYTES_MAX.to_string()];
+    let _member = Member::start(&member).context("the store")?;
+    loop {
+        std::thread::park();
+    }
+}
+
 fn start_store(name: &str, program: &OsString, folder: &Folder) -> Result<(Part, String)> {
-    ensure!(matches!(name, "ours" | "etcd"), "--store {name}: say ours, etcd, or a URL");
     let data = folder.path().join("store");
     let data = data.to_str().context("the folder's name is no text")?;
     let (client, peer) = (free_port()?, free_port()?);
-    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let (client, peer) = (format!("127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let url = format!("http://{client}");
     let (cluster, quota) = (format!("default={peer}"), STORE_BYTES_MAX.to_string());
-    let etcd = OsString::from("etcd");
-    let (program, mut words) = match name {
-        "ours" => (program, vec!["bench", "store", "--"]),
-        _ => (&etcd, vec!["--log-level", "error", "--snapshot-count", "100000"]),
+    let part = match name {
+        "ours" => {
+            let words = ["bench", "store", "--data-dir", data, "--listen", &client];
+            Part::start("store", program, folder.path(), &words, Stdio::null())?
+        }
+        "etcd" => {
+            let mut words = vec!["--data-dir", data, "--quota-backend-bytes", &quota];
+            words.extend(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+            words.extend(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+            words.extend(["--initial-cluster", &cluster, "--log-level", "error"]);
+            Part::start("store", "etcd".as_ref(), folder.path(), &words, Stdio::null())?
+        }
+        _ => bail!("--store {name}: say ours, etcd, or a URL"),
     };
-    words.extend(["--data-dir", data, "--quota-backend-bytes", &quota]);
-    words.extend(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-    words.extend(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-    words.extend(["--initial-cluster", &cluster]);
-    let part = Part::start("store", program, folder.path(), &words, Stdio::null())?;
-    Ok((part, client))
+    Ok((part, url))
 }
 
 fn free_port() -> Result<u16> {
