@@ -8,7 +8,7 @@ use mason_core::spec::{Backoff, Concurrency, Job, Task};
 use rustix::mount::{MountFlags, mount};
 
 use crate::stage::{Site, beating};
-use crate::support::{Kind, Solo};
+use crate::support::{Kind, Solo, until};
 
 fn job(args: &[&str]) -> Job {
     let mut task = Task::new("tiny", args);
@@ -78,11 +78,18 @@ pub(crate) async fn a_disk_that_is_full_ends_no_agent(kind: Kind) {
     // It is bound there, and does not come to anything.
     let task = late.task(0);
     site.wait("it is tried", |it| it.runs.values().find(|(_, of)| *of == task).map(drop)).await;
-    assert_eq!(site.result(&run).await.exit.code, Some(0), "what ran came to its end");
+    let ran = until(async || {
+        let beats = site.beats();
+        beats.0.get(run.as_str()).filter(|life| life.ends == 1).cloned()
+    });
+    ran.await;
     assert!(!site.is_over(&late), "there is no room for it");
     assert!(site.agents[0].role.runs());
     std::fs::remove_file(&ballast).unwrap();
     assert_eq!(site.ended(&late).await, Phase::Succeeded);
+    // What ran came to its end; whether it could be written down how is a matter of luck.
+    let exit = site.result(&run).await.exit;
+    assert!(exit.code == Some(0) || exit.reason == Reason::Unknown, "{exit:?}");
     assert!(site.agents[0].role.runs());
     site.close().await;
 }

@@ -95,12 +95,7 @@ impl Agent {
         for Found { run, keeper } in found {
             let local = self.runs.entry(run).or_default();
             match keeper {
-                Keeper::Left(mut exit) => {
-                    // The agent that should have handed it all over died in the middle of that; or
-                    // it is the spec's fault, and will be found out again.
-                    if exit.reason == Reason::Start && exit.started_at.is_none() {
-                        exit.reason = Reason::Lost;
-                    }
+                Keeper::Left(exit) => {
                     local.stage = Stage::Running;
                     local.end(exit);
                 }
@@ -144,8 +139,14 @@ mod tests {
             let run = RunId::new(1, 1);
             let note = Note::Claim { run: run.clone(), boot: "boot".into() };
             let exit = Exit { started_at, ..Exit::without_code(Reason::Start, "", 8) };
-            let found = Found { run: run.clone(), keeper: Keeper::Left(exit) };
+            let found = Found { run: run.clone(), keeper: Keeper::Left(exit.clone()) };
+            agent.recover(&[note.clone()], vec![found], (&[], 0), now);
+            assert_eq!(agent.runs[&run].exit.as_ref().map(|exit| exit.reason), Some(reason));
+            // The same if its keeper finds out after the agent has come back.
+            let mut agent = Agent::new(Keys::default(), "n1".into(), 2, "boot");
+            let found = Found { run: run.clone(), keeper: Keeper::Answers };
             agent.recover(&[note], vec![found], (&[], 0), now);
+            agent.event(&run, crate::agent::Event::Ended(exit), now);
             assert_eq!(agent.runs[&run].exit.as_ref().map(|exit| exit.reason), Some(reason));
         }
     }

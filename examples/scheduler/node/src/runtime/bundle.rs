@@ -78,13 +78,16 @@ impl Bundle {
         let mut notes = volumes.notes.clone();
         let kept = of_user(capabilities(config, launch)?, &who, &mut notes);
         let oci = config_json((site, launch, class), (&who, &kept), &volumes)?;
-        let mut files = vec![file(format!("{BUNDLE}/config.json"), 0o400, (0, 0), oci)];
+        let mut files = Vec::new();
         for (path, bytes) in volumes.files {
             files.push(file(path, 0o400, (who.user, who.group), bytes));
         }
         for (name, text) in ETC.iter().zip(etc(config, launch)) {
             files.push(file(format!("{VOLUMES}/etc/{name}"), 0o444, (0, 0), text.into_bytes()));
         }
+        // The last: an agent that is killed while it hands them over must not leave a container
+        // that can be started without its secrets.
+        files.push(file(format!("{BUNDLE}/config.json"), 0o400, (0, 0), oci));
         let mut settings = settings(site, launch, class)?;
         settings.host = volumes.host;
         Ok(Bundle { settings, files, empty: volumes.empty, who, notes })

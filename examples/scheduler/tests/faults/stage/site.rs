@@ -279,6 +279,16 @@ impl Drop for Site {
             let text = format!("--- {}\n{tail}\n", role.path().display());
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
+        let ledger = self.ledger.lock();
+        let mirror = &ledger.mirror;
+        for (key, job) in mirror.jobs() {
+            let (state, tasks) = (job.state.as_ref().map(|it| it.value.phase), &job.tasks);
+            let text = format!("job {key}: {state:?} {tasks:?}\n");
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+        for (id, run) in mirror.runs() {
+            let _ = std::io::stderr().write_all(format!("run {id}: {run:?}\n").as_bytes());
+        }
         for Agent { role, node, data_dir } in std::mem::take(&mut self.agents) {
             drop(role);
             leaks::remove(node.as_str(), &data_dir);
