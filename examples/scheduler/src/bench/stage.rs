@@ -69,8 +69,7 @@ impl Stage {
             let (part, url) = start_store(&site.store, &program, &folder)?;
             (Some(part), url)
         };
-        let mut settings = Settings::default();
-        settings.patience = PATIENCE;
+        let settings = Settings { patience: PATIENCE, ..Settings::default() };
         let keys = Keys::new(&prefix);
         let connected = Store::connect_with(std::slice::from_ref(&url), keys, settings).await;
         if let Some(part) = &mut store_part {

@@ -239,9 +239,8 @@ fn labelled(given: &[(String, String)]) -> BTreeMap<String, String> {
 /// Runs until it is told to end.
 pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
     let mut signals = Signals::listen()?;
-    let node = match args.node.clone().or_else(node::hostname) {
-        Some(node) => node,
-        None => bail!("this machine's name cannot be a node's: give one by --node"),
+    let Some(node) = args.node.clone().or_else(node::hostname) else {
+        bail!("this machine's name cannot be a node's: give one by --node");
     };
     let listener = listen(args.listen, token.as_ref()).await?;
     let address = listener.local_addr().context("the address that was bound")?;

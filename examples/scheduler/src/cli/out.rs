@@ -13,16 +13,16 @@ pub(super) fn line(text: &str) {
 /// Prints this as it is.
 pub(super) fn raw(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    ended(out.write_all(bytes).and_then(|()| out.flush()));
+    ended(&out.write_all(bytes).and_then(|()| out.flush()));
 }
 
 /// Prints this as it is, as an error.
 pub(super) fn raw_error(bytes: &[u8]) {
     let mut out = io::stderr().lock();
-    ended(out.write_all(bytes).and_then(|()| out.flush()));
+    ended(&out.write_all(bytes).and_then(|()| out.flush()));
 }
 
-fn ended(written: io::Result<()>) {
+fn ended(written: &io::Result<()>) {
     if written.is_err() {
         std::process::exit(PIPE);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use mason_core::record::{Exit as Ended, RunPhase, TaskWait};
+use mason_core::record::{Exit as Ended, Phase, RunPhase, TaskWait};
 use mason_core::types::RunId;
 use serde_json::{Value, json};
 
@@ -135,7 +135,7 @@ async fn watch(asker: &Asker, name: &str) -> Result<Ended> {
         if let Some(ended) = task.and_then(ended) {
             return Ok(ended);
         }
-        if detail.summary.phase.is_some_and(mason_core::record::Phase::is_final) && task.is_none() {
+        if detail.summary.phase.is_some_and(Phase::is_final) && task.is_none() {
             anyhow::bail!("{name} has ended without a run: {}", plain(&detail.summary.message));
         }
         detail = found(asker.detail_after(name, detail.revision).await)?.context(gone)?;
@@ -147,7 +147,7 @@ async fn patient(asker: &Asker, name: &str) -> Result<Detail> {
     let begun = async {
         let mut detail = asker.detail(name).await?;
         while detail.tasks.first().is_none_or(|task| printing(task).is_none()) {
-            let is_final = detail.summary.phase.is_some_and(|phase| phase.is_final());
+            let is_final = detail.summary.phase.is_some_and(Phase::is_final);
             if is_final || detail.tasks.first().and_then(ended).is_some() {
                 break;
             }

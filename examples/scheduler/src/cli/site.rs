@@ -79,7 +79,7 @@ impl Told {
             let there = there.unwrap_or_else(|_| "and is still starting".to_owned());
             bail!("a `mason dev` of this user runs already: {there}");
         }
-        Ok(Told { path: path.to_owned(), file: file })
+        Ok(Told { path: path.to_owned(), file })
     }
 
     /// Tells where it is.

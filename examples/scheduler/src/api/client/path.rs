@@ -22,6 +22,7 @@ impl Path {
 
     /// With a further parameter.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and words alike are given so")]
     pub fn with(mut self, name: &str, value: impl ToString) -> Path {
         self.text.push(if self.has_query { '&' } else { '?' });
         self.has_query = true;
