@@ -11,8 +11,8 @@
 //! order of threads and is a step of the tests as well, [`fuzz`] throws bytes at decoders for as
 //! long as you like.
 //!
-//! Deliberately absent: caching and configuration. Cargo has the first, and the list is short enough
-//! to be read.
+//! Deliberately absent: caching and configuration. Cargo has the first, and the list is short
+//! enough to be read.
 
 mod fuzz;
 mod mutants;

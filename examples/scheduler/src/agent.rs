@@ -207,7 +207,8 @@ async fn take_up(
     Ok(Start { agent, journal, adopted, epoch })
 }
 
-/// How long to wait after so many refusals in a row: not all at once, when all were refused at once.
+/// How long to wait after so many refusals in a row: not all at once, when all were refused at
+/// once.
 fn pause(refusals: u32) -> Duration {
     let pause = PAUSE_MIN.saturating_mul(1 << refusals.min(16)).min(PAUSE_MAX);
     pause.mul_f64(rand::random_range(0.5..1.0))

@@ -19,8 +19,8 @@
 //! A server keeps nothing of its clients: any of them can be asked anything.
 //!
 //! # Promises
-//! * What is refused is answered with a [`wire::Refusal`]; all that is wrong with a manifest is said
-//!   at once, and nothing of it is written then.
+//! * What is refused is answered with a [`wire::Refusal`]; all that is wrong with a manifest is
+//!   said at once, and nothing of it is written then.
 //! * The value of a secret is in no answer, message, log or plan.
 //! * Everything has a bound: connections, heads, bodies, time, followers, the length of answers.
 //!

@@ -16,7 +16,7 @@
 //! | `apply`, `get`, `status`, `change`, `wait`, `tell` | objects |
 //! | `nodes`, `image`, `texts` | machines, images, secrets and config maps |
 //! | `ask` | what those that ask have in common |
-//! | `exit`, `text`, `table`, `when`, `out`, `log` | how commands end, and what a terminal is given |
+//! | `exit`, `text`, `table`, `when`, `out`, `log` | how commands end, what a terminal is given |
 
 mod agent;
 mod dev;

@@ -41,8 +41,8 @@
 //!   left of it, but its log if [`Runner::keep_log`] was asked for before.
 //!
 //! # What is not
-//! * The size of an `Empty` folder on disk is not enforced: it takes project quotas, which not every
-//!   file system has. [`Bundle::notes`] says so for each. `Resources::disk` is counted
+//! * The size of an `Empty` folder on disk is not enforced: it takes project quotas, which not
+//!   every file system has. [`Bundle::notes`] says so for each. `Resources::disk` is counted
 //!   ([`Runner::disk_bytes`]), and it is the agent's to stop who is over it.
 //! * A private network has a loopback and nothing else yet. Probes go into the container's
 //!   namespace, so a service in it can be asked; whoever wants to be reached from elsewhere needs

@@ -12,8 +12,8 @@
 //! * Services and crons become what the manifest says, all of it: a manifest with three replicas
 //!   ends a scale to five.
 //! * A job's tasks are made of its template from the first on, so `task`, `count`, `depends_on` and
-//!   `concurrency` cannot change; of a workflow, only `suspend`, `parallelism`, `deadline` and `ttl`
-//!   can. Who wants others deletes the old one first, or gives the new one another name.
+//!   `concurrency` cannot change; of a workflow, only `suspend`, `parallelism`, `deadline` and
+//!   `ttl` can. Who wants others deletes the old one first, or gives the new one another name.
 //! * What is the same is left alone, whatever became of it: a job that failed is not tried again.
 
 mod admit;

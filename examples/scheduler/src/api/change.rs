@@ -2,7 +2,7 @@
 //! again.
 //!
 //! ```text
-//!   copy at R ─► decide ─► txn when key changed at … ─► done, at R'  ─► wait for the copy ─► answer
+//!   copy at R ─► decide ─► txn when key changed at … ─► done, at R' ─► wait for the copy ─► answer
 //!     ▲                        │
 //!     └── wait for the copy ◄──┴ refused: somebody else was faster
 //! ```

@@ -9,7 +9,7 @@
 //! | `POST /v1/apply` | [`Apply`] | [`Applied`] |
 //! | `POST /v1/plan` | [`Apply`] | [`Planned`] |
 //! | `GET  /v1/objects?namespace=&kind=&owner=&label=` | | list of [`Summary`] |
-//! | `GET  /v1/objects/{ns}/{name}?after=` | | [`Detail`]; with `after`, when it is newer than that |
+//! | `GET  /v1/objects/{ns}/{name}?after=` | | [`Detail`]; with `after`, when newer than that |
 //! | `POST /v1/objects/{ns}/{name}/{verb}` | [`Change`] | [`Changed`] |
 //! | `GET  /v1/objects/{ns}/{name}/explain?index=` | | list of [`Explained`] |
 //! | `GET  /v1/events?namespace=&name=&after=&follow=` | | lines of [`Event`] |
@@ -26,7 +26,7 @@
 //! | `GET  /v1/runs/{run}/logs?from=&tail=&since=&follow=` | | lines of [`LogEvent`] |
 //! | `POST /v1/runs/{run}/exec` | [`Exec`] | an upgrade to [`UPGRADE`]: frames, both ways |
 //! | `GET  /v1/nodes/{id}/images` | | list of [`ImageView`] |
-//! | `POST /v1/nodes/{id}/images?name=` | an OCI layout or `docker save`, as a tar | list of [`ImageView`] |
+//! | `POST /v1/nodes/{id}/images?name=` | an OCI layout or `docker save` | list of [`ImageView`] |
 //! | `POST /v1/nodes/{id}/images/pull` | [`PullImage`] | [`ImageView`] |
 //! | `DELETE /v1/nodes/{id}/images?name=` | | [`Changed`] |
 //!

@@ -3,8 +3,8 @@
 //! # Idea
 //! An agent is a value ([`mason_core::agent`]) that is told what happens and says what to do. Here
 //! is one for each node, and what they say to do with containers is answered at once: it is
-//! prepared, it runs. All else is real: each run is claimed under the node's own life, and reported,
-//! by the transactions that a real agent sends, one by one.
+//! prepared, it runs. All else is real: each run is claimed under the node's own life, and
+//! reported, by the transactions that a real agent sends, one by one.
 //!
 //! # In what they differ from real nodes
 //! * One watch over all runs serves all of them; each real agent watches its own runs. The store

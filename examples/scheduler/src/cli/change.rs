@@ -1,4 +1,5 @@
-//! Changes of objects: `delete`, `stop`, `retry`, `scale`, `rollout`, … each a verb of the server's.
+//! Changes of objects: `delete`, `stop`, `retry`, `scale`, `rollout`, … each a verb of the
+//! server's.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -183,8 +183,8 @@ impl Local {
         }
         // The store takes no value that is longer.
         exit.bound();
-        // The agent that should have handed it all to its keeper died in the midst of that; or it is
-        // the spec's fault, and will be found out again.
+        // The agent that should have handed it all to its keeper died in the midst of that; or it
+        // is the spec's fault, and will be found out again.
         if self.starts == 0 && exit.reason == Reason::Start && exit.started_at.is_none() {
             exit.reason = Reason::Lost;
         }

@@ -10,9 +10,9 @@
 //!   is not there                       closed     closed     closed
 //! ```
 //!
-//! What is walled never begins: the whole job is skipped, or the one task is marked as cancelled, in
-//! the marks alone, for it never was a key. What is closed is explained by the job's message, with
-//! the name of what it waits for. One that is not there may be made yet: its manifest may come
+//! What is walled never begins: the whole job is skipped, or the one task is marked as cancelled,
+//! in the marks alone, for it never was a key. What is closed is explained by the job's message,
+//! with the name of what it waits for. One that is not there may be made yet: its manifest may come
 //! later, or somebody removed it to make it anew.
 
 use std::fmt;

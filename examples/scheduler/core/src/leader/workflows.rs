@@ -188,8 +188,8 @@ impl Leader {
     }
 }
 
-/// The nodes of a workflow as the copy shows them, for people; none if there is no such workflow, or
-/// its progress does not read.
+/// The nodes of a workflow as the copy shows them, for people; none if there is no such workflow,
+/// or its progress does not read.
 pub fn workflow_nodes(mirror: &Mirror, key: &JobKey, now: UnixMs) -> Option<Vec<NodeSeen>> {
     let job = mirror.job(key)?;
     let record = job.record.as_ref()?;

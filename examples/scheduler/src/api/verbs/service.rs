@@ -76,7 +76,8 @@ pub(super) fn rollback(sight: &Sight<'_>, to: Option<u64>) -> Result<Edit, Refus
     }
     if service.task == task && record.rollback_to == Some(number) {
         let why = format!(
-            "was sent to revision {number} and left it, for it did not come up: `restart` tries it again"
+            "was sent to revision {number} and left it, for it did not come up: `restart` tries \
+             it again"
         );
         return refuse(why);
     }

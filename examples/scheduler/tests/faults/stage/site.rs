@@ -80,7 +80,7 @@ impl Site {
     /// Starts another server.
     pub(crate) fn server(&mut self) {
         let urls = self.urls.clone();
-        self.server_with(&urls, &["--listen", "127.0.0.1:0"], None)
+        self.server_with(&urls, &["--listen", "127.0.0.1:0"], None);
     }
 
     /// Starts another server, that asks these members of the store.
@@ -99,7 +99,7 @@ impl Site {
     /// Starts another agent.
     pub(crate) fn agent(&mut self) {
         let urls = self.urls.clone();
-        self.agent_with(&urls, &["--listen", "127.0.0.1:0"], None)
+        self.agent_with(&urls, &["--listen", "127.0.0.1:0"], None);
     }
 
     /// Starts another agent, that asks these members of the store.

@@ -41,7 +41,7 @@ fn split(text: &str) -> (String, &str) {
     let mut end = 0;
     for line in text.split_inclusive('\n') {
         end += line.len();
-        if text[..end].matches('\'').count() % 2 == 0 {
+        if text[..end].matches('\'').count().is_multiple_of(2) {
             break;
         }
     }

@@ -51,7 +51,8 @@ async fn garbage(_: Kind) {
         b"GET /v1/health\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
-        b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxx",
+        b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\
+          content-length: 2\r\n\r\nxx",
         b"POST /v1/apply HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"GET /v1/health HTTP/1.1\r\nhost: localhost\r\n\xff\xfe: x\r\n\r\n",
     ] {
@@ -227,7 +228,8 @@ async fn token(_: Kind) {
         assert!(answer.to_lowercase().contains("www-authenticate: bearer"), "{answer}");
     }
     // A body that nobody may send is not waited for.
-    let head = "POST /v1/apply HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9999999\r\n\r\n";
+    let head = "POST /v1/apply HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                content-length: 9999999\r\n\r\n";
     assert_eq!(status(&site.raw(head.as_bytes()).await), 401);
     let everywhere = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
     let api = mason::api::Api::new(site.store.clone(), &site.server, None);

@@ -104,7 +104,8 @@ async fn the_value_of_a_secret_is_nowhere(kind: Kind) {
 /// What there is can be seen, and taken away.
 async fn texts_are_listed_by_their_keys_and_deleted(kind: Kind) {
     let site = Site::start(kind).await;
-    let text = "{kind: Secret, name: s, data: {b: '1', a: '2'}}\n---\n{kind: Config, name: c, data: {x: y}}";
+    let text = "{kind: Secret, name: s, data: {b: '1', a: '2'}}\n---\n\
+                {kind: Config, name: c, data: {x: y}}";
     site.apply(text).await.unwrap();
     let again = site.apply(text).await.unwrap();
     let same = mason::api::wire::Outcome::Unchanged;

@@ -25,8 +25,8 @@ pub const SCRIPT_PATH: &str = "/mason/script";
 /// The job that does a leaf, all values filled in.
 ///
 /// # Errors
-/// Names a tag that has no value, or a field that is no longer one with it filled in; or all of it is
-/// too long to be kept.
+/// Names a tag that has no value, or a field that is no longer one with it filled in; or all of it
+/// is too long to be kept.
 pub(super) fn job(
     workflow: &Workflow,
     template: &Template,
