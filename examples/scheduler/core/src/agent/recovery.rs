@@ -140,7 +140,7 @@ mod tests {
             let note = Note::Claim { run: run.clone(), boot: "boot".into() };
             let exit = Exit { started_at, ..Exit::without_code(Reason::Start, "", 8) };
             let found = Found { run: run.clone(), keeper: Keeper::Left(exit.clone()) };
-            agent.recover(&[note.clone()], vec![found], (&[], 0), now);
+            agent.recover(std::slice::from_ref(&note), vec![found], (&[], 0), now);
             assert_eq!(agent.runs[&run].exit.as_ref().map(|exit| exit.reason), Some(reason));
             // The same if its keeper finds out after the agent has come back.
             let mut agent = Agent::new(Keys::default(), "n1".into(), 2, "boot");
