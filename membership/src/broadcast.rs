@@ -8,6 +8,11 @@
 //! its origin's; whoever gets one keeps the highest number of that origin and which of the 64 below
 //! it have come, and takes every other for old. Delivery is likely, not certain: there is no
 //! second way, as metadata has.
+//!
+//! The card of a member tells the number of its last broadcast. Only a newcomer that catches up
+//! with what the others know takes that for what it has missed, so that a packet of before its time
+//! that is sent again says nothing new to it. For all others a card that comes before the
+//! broadcasts it counts is just faster than they are.
 
 use crate::error::Result;
 use crate::types::NodeId;

@@ -79,9 +79,10 @@ impl Swim {
         let mut peer = Peer::new(rumor.id, card.addr);
         peer.incarnation = rumor.incarnation;
         self.adopt_card(&mut peer, card);
-        if card.heard > 0 {
-            // What it said before we knew of it was not for us. Of a peer that we know, whatever we
-            // have not heard is on its way still, though the card is here already.
+        if self.hushed && card.heard > 0 {
+            // What is no news to the others was said before we came. Whatever else we have not
+            // heard is on its way still, though the card is here already: of a peer that we know,
+            // and of a newcomer that has spoken at once.
             peer.more().broadcasts = Window::from(rumor.incarnation.life, card.heard);
         }
         let slot = self.peers.add(peer, &mut self.rng);

@@ -34,16 +34,18 @@ impl Swim {
     /// probability e^-c, if c copies come to it; with L tellings and 30 % loss that is 0.7 L, and
     /// N e^-0.7L stays below 10^-5 with L = log2 N + 18.
     ///
-    /// A failure needs less, as whoever suspects finds out by itself: see `hear_failed`. And not so
-    /// under pressure: where there is so much to say that it takes seconds to say it once,
-    /// most have heard it from others meanwhile, and comparing brings the rest to those who have
-    /// not at less cost.
-    pub(super) fn tell_limit(&self) -> u8 {
-        if self.words.len() > PRESSURE {
-            return PRESSED;
-        }
+    /// A failure needs less, as whoever suspects finds out by itself: see `hear_failed`.
+    fn often(&self) -> u8 {
         let bits = (self.peers.members() as u64 + 1).next_power_of_two().ilog2();
         (self.config.transmissions * bits + 18).min(200) as u8
+    }
+
+    /// How often words are told, and changes of metadata: not so often under pressure. Where there
+    /// is so much to say that it takes seconds to say it once, most have heard it from others
+    /// meanwhile, and comparing brings the rest to those who have not at less cost. Broadcasts have
+    /// no such second way, and are told as often as ever.
+    pub(super) fn tell_limit(&self) -> u8 {
+        if self.words.len() > PRESSURE { PRESSED } else { self.often() }
     }
 
     /// There is a word to tell about a peer.
@@ -176,7 +178,7 @@ impl Swim {
         }
         let limit = self.tell_limit();
         self.words.settle(words, limit);
-        self.broadcasts.settle(broadcasts, limit);
+        self.broadcasts.settle(broadcasts, self.often());
         self.changes.settle(changes, limit);
     }
 

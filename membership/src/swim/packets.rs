@@ -109,9 +109,11 @@ impl Swim {
                 }
             }
             Message::Hello { me } => {
-                // It knows us, so others know it: this is news to us alone.
+                // It knows us, so others know it: this is news to us alone. But it may have come
+                // just now, and what it has said may be on its way.
+                let card = me.card.map(|card| Card { heard: 0, ..card });
                 self.hushed = true;
-                self.met(me, out);
+                self.met(&Rumor { card, ..me.clone() }, out);
                 self.hushed = false;
             }
             Message::Join { me } => self.let_in(me, out),

@@ -24,6 +24,19 @@ struct Crowd {
     metadata: bool,
 }
 
+/// Tells a member of a thousand others, which is news to it.
+fn hear_of_a_thousand(swim: &mut Swim, now: Duration) {
+    for first in (2..=1001).step_by(100) {
+        let word = |number| {
+            let addr = format!("192.168.{}.{}:7946", number / 250, number % 250 + 1);
+            word(Says::Alive, Id(number), 0, Some(addr.parse().unwrap()), Id(0))
+        };
+        let words: Vec<Vec<u8>> = (first..first + 100).map(word).collect();
+        let (from, bytes) = ("192.168.0.3:7946".parse().unwrap(), &gossip(Id(2), &words));
+        swim.handle(now, Input::Datagram { from, bytes }, &mut Vec::new()).unwrap();
+    }
+}
+
 /// Datagrams of a member that has heard of a thousand others at once, and has broadcasts and
 /// perhaps metadata to tell whenever it sends.
 fn crowded(crowd: Crowd) -> Vec<Vec<u8>> {
@@ -38,14 +51,8 @@ fn crowded(crowd: Crowd) -> Vec<Vec<u8>> {
         swim.assume((2..=1001).map(|node| (whole(NodeId(node)), 0)));
     }
     let mut out = Vec::new();
-    for first in (2..=1001).step_by(100).filter(|_| !crowd.keys) {
-        let word = |number| {
-            let addr = format!("192.168.{}.{}:7946", number / 250, number % 250 + 1);
-            word(Says::Alive, Id(number), 0, Some(addr.parse().unwrap()), Id(0))
-        };
-        let words: Vec<Vec<u8>> = (first..first + 100).map(word).collect();
-        let (from, bytes) = ("192.168.0.3:7946".parse().unwrap(), &gossip(Id(2), &words));
-        swim.handle(now, Input::Datagram { from, bytes }, &mut out).unwrap();
+    if !crowd.keys {
+        hear_of_a_thousand(&mut swim, now);
     }
     assert_eq!(swim.members_count(), 1001);
     assert!(crowd.keys || swim.waiting() >= 1000);
@@ -118,6 +125,37 @@ fn broadcasts_get_a_quarter_of_packets_while_all_lanes_wait() {
             assert!(share >= 0.25, "{share} for broadcasts of {payload}");
         }
     }
+}
+
+/// How often a member in a cluster of a thousand tells a broadcast, if the others are news.
+fn tellings(news: bool) -> usize {
+    let mut now = Duration::from_secs(1);
+    let mut swim = Swim::new(Boot::new(whole(NodeId(1)), 0, 7), Config::lan(), now).unwrap();
+    if news {
+        hear_of_a_thousand(&mut swim, now);
+    } else {
+        swim.assume((2..=1001).map(|node| (whole(NodeId(node)), 0)));
+    }
+    let (payload, mut out) = ([MARK; 20], Vec::new());
+    swim.handle(now, Input::Broadcast { topic: "", payload: &payload }, &mut out).unwrap();
+    while now < Duration::from_secs(10) {
+        now = now.max(swim.deadline().unwrap());
+        swim.handle(now, Input::Tick, &mut out).unwrap();
+    }
+    let tells = |effect: &&Effect| match effect {
+        Effect::Datagram { bytes, .. } => bytes.windows(20).any(|window| window == payload),
+        _ => false,
+    };
+    out.iter().filter(tells).count()
+}
+
+// Words have a second way, the comparison of what two members know, and are told less often where
+// they are many. Broadcasts have none: given up with the words, one of them did not reach all of a
+// cluster that loses packets.
+#[test]
+fn broadcast_is_told_as_often_among_a_thousand_words_as_alone() {
+    let often = 1001_usize.next_power_of_two().ilog2() as usize + 18;
+    assert_eq!((tellings(false), tellings(true)), (often, often));
 }
 
 // Keys make packets longer, and the largest broadcast is the one that only just fits.

@@ -10,9 +10,11 @@
 //! | 12 | more to say than a packet holds | `crowding.rs` |
 //! | 14, 20 | packets of nobody's, or of an hour ago | `packets.rs`; anything at all: `fuzz.rs` |
 //! | 18 | very many at once | `large.rs` |
+//! | | who hears what a user says | `broadcasts.rs` |
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod broadcasts;
 mod chaos;
 mod crowding;
 mod faulty;
