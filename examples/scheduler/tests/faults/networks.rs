@@ -122,6 +122,8 @@ pub(crate) async fn a_machine_that_is_cut_off_gets_nothing_new_and_comes_back(ki
     }
     let cut = site.agents[0].node.clone();
     let (run, _) = runs.iter().find(|(_, node)| *node == cut).expect("they are spread");
+    // Gossip suspects whom it has met.
+    site.servers[0].says(&format!("gossips node=\"{cut}\"")).await;
     network.cable(1, "down");
     site.servers[0].says(&format!("gossip node={cut} suspected=true")).await;
     let lives = |it: &Ledger| it.mirror.node(&cut).is_some_and(|node| node.alive.is_some());

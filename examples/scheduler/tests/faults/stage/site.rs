@@ -282,8 +282,8 @@ impl Drop for Site {
         let ledger = self.ledger.lock();
         let mirror = &ledger.mirror;
         for (key, job) in mirror.jobs() {
-            let (state, tasks) = (job.state.as_ref().map(|it| it.value.phase), &job.tasks);
-            let text = format!("job {key}: {state:?} {tasks:?}\n");
+            let state = job.state.as_ref().map(|it| it.value.phase);
+            let text = format!("job {key}: {state:?} {:?} {:?}\n", job.tasks, job.pasts);
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         for (id, run) in mirror.runs() {
