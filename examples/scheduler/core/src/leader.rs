@@ -356,7 +356,8 @@ impl Leader {
         for key in flight.locks {
             match key {
                 Key::Job(job) | Key::State(job) | Key::Marks(job, _) => self.look_at(&job),
-                Key::Task(task) => self.look_at(&task.job),
+                // A past alone changes nothing, but a job that goes has waited for it.
+                Key::Task(task) | Key::Past(task) => self.look_at(&task.job),
                 Key::Run(node, _) => drop(self.dirty_nodes.insert(node)),
                 _ => {}
             }

@@ -281,6 +281,22 @@ fn a_job_of_which_nothing_can_begin_is_skipped() {
     }
 }
 
+/// More tasks have ended than one transaction can forget: the next goes on where that ended, though
+/// nothing else of the job changes any more.
+#[test]
+fn a_job_of_which_much_is_kept_goes_bit_by_bit() {
+    let mut office = Office::new();
+    let record = office.make("many", array(250, None));
+    while office.mirror.runs().next().is_some() {
+        office.end(|_| (0, ""));
+    }
+    let key = JobKey::new("a", "many");
+    assert_eq!(office.mirror.job(&key).unwrap().pasts.len(), 250);
+    office.put(&Key::Job(key.clone()), &JobRecord { deleted: true, ..record });
+    office.settle();
+    assert!(office.mirror.job(&key).is_none(), "{:?}", office.mirror.job(&key));
+}
+
 /// A job that is gone leaves nothing behind in what the leader remembers.
 #[test]
 fn a_job_that_goes_is_forgotten() {
