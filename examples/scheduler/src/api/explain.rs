@@ -104,7 +104,7 @@ fn stories(
                 let error = format!("{} {key} has no tasks of its own", record.work.kind());
                 return Err(Refused::missing(error));
             }
-            add(key, vec![teller.of_maker(key, job, record)], false);
+            add(key, vec![teller.of_maker(job, record)], false);
             let children = mirror.children_of(key).filter_map(|child| {
                 let job = mirror.job(child)?;
                 let phase = job.state.as_ref().map(|it| it.value.phase);

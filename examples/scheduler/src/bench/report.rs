@@ -66,8 +66,10 @@ impl Report {
 fn number(value: f64) -> String {
     if value.abs() >= 100.0 || value.fract() == 0.0 {
         format!("{value:.0}")
-    } else {
+    } else if value.abs() >= 1.0 {
         format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
     }
 }
 

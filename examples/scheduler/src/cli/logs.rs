@@ -43,12 +43,12 @@ pub(super) async fn run(args: LogsArgs, asker: &Asker) -> Result<Exit> {
     if detail.tasks.is_empty() && !children.is_empty() {
         // Of a workflow or a cron, its jobs print.
         for child in children {
-            print_all(&args, asker, &child.key.name).await?;
+            print_all(&args, asker, &child.key.name, children.len() == 1).await?;
         }
         return Ok(Exit::DONE);
     }
     if args.all {
-        print_all(&args, asker, name).await?;
+        print_all(&args, asker, name, true).await?;
         return Ok(Exit::DONE);
     }
     let index = match target.index {
@@ -67,12 +67,14 @@ fn why(detail: &Detail) -> String {
     if message.is_empty() { String::new() } else { format!(": {}", plain(message)) }
 }
 
-async fn print_all(args: &LogsArgs, asker: &Asker, name: &str) -> Result<()> {
+/// All tasks of an object; what is one alone needs no name before its lines.
+async fn print_all(args: &LogsArgs, asker: &Asker, name: &str, is_alone: bool) -> Result<()> {
     let Some(detail) = found(asker.detail(name).await)? else { return Ok(()) };
     let indexes: Vec<u32> = detail.tasks.iter().map(|task| task.index).collect();
+    let is_alone = is_alone && indexes.len() == 1;
     let logs = indexes.into_iter().map(|index| {
-        let head = format!("{name}/{index}");
-        one(args, asker, name, index, Some(head))
+        let head = (!is_alone).then(|| format!("{name}/{index}"));
+        one(args, asker, name, index, head)
     });
     if args.follow {
         futures_util::future::try_join_all(logs).await?;

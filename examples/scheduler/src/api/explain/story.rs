@@ -5,17 +5,13 @@ mod sentence;
 
 use std::collections::BTreeMap;
 
-use mason_core::control::cron::{self, CronProgress};
 use mason_core::mirror::{Entry, Job, Mirror};
 use mason_core::place::Explanation;
-use mason_core::record::{
-    JobRecord, Mark, Phase, Progress, Reason, RunPhase, TaskRecord, TaskWait, Wish,
-};
+use mason_core::record::{JobRecord, Mark, Phase, Reason, RunPhase, TaskRecord, TaskWait, Wish};
 use mason_core::spec::Work;
 use mason_core::types::{JobKey, NodeId, RunId, UnixMs};
 
 use super::indexes::Indexes;
-use super::utc::utc;
 use crate::server::chronicle::ending;
 
 /// What tasks do. The order is that of the answer: what waits comes first.
@@ -145,7 +141,7 @@ impl Teller<'_> {
                     return vec![Group::plain(held.unwrap_or(none))];
                 }
             }
-            Work::Cron(_) | Work::Workflow(_) => return vec![self.of_maker(key, job, record)],
+            Work::Cron(_) | Work::Workflow(_) => return vec![self.of_maker(job, record)],
         }
         let sorted = groups.0.into_values().map(|mut group| {
             if let Some(indexes) = &mut group.indexes {
@@ -223,7 +219,7 @@ impl Teller<'_> {
     }
 
     /// What a cron or workflow does.
-    pub(super) fn of_maker(&self, key: &JobKey, job: &Job, record: &JobRecord) -> Group {
+    pub(super) fn of_maker(&self, job: &Job, record: &JobRecord) -> Group {
         if let Some(held) = self.before_all(job, record) {
             return Group::plain(held);
         }
@@ -242,27 +238,7 @@ impl Teller<'_> {
         if !message.is_empty() {
             sentence += &format!(": {message}");
         }
-        if let Some(next) = self.next_tick(key, job, record).filter(|_| !phase.is_final()) {
-            sentence += &format!("; its next tick is at {}", utc(next));
-        }
         Group::plain(sentence)
-    }
-
-    fn next_tick(&self, key: &JobKey, job: &Job, record: &JobRecord) -> Option<UnixMs> {
-        let Work::Cron(spec) = &record.work else { return None };
-        let Progress::Cron(value) = &job.state.as_ref()?.value.progress else { return None };
-        let progress = CronProgress::read(value).ok().filter(|_| !spec.suspend)?;
-        let children: Vec<_> = self
-            .mirror
-            .children_of(key)
-            .filter_map(|child| {
-                let job = self.mirror.job(child)?;
-                let phase = job.state.as_ref().map_or(Phase::Waiting, |it| it.value.phase);
-                let deleted = job.record.as_ref()?.value.deleted;
-                Some(cron::ChildSeen { name: child.name.to_string(), phase, deleted })
-            })
-            .collect();
-        cron::step(spec, record.created_at, &progress, &children, self.now).wake_at
     }
 }
 

@@ -51,7 +51,7 @@ async fn what_waits_says_for_what(kind: Kind) {
     let text = "waits for default/first to succeed, which is active; and for default/ghost to \
                 succeed, which is not there";
     says(&site, "second", text).await;
-    says(&site, "cron", "goes on; its next tick is at 20").await;
+    says(&site, "cron", "goes on: next tick at 20").await;
     let web = says(&site, "web", "waits for a place").await;
     assert_eq!(web.indexes, "0-2");
     site.verb("first", "suspend", Change::default()).await.unwrap();
