@@ -12,7 +12,7 @@
 //! | [`store`] | the store: transactions, reads, watches, leases, elections |
 //! | [`secrets`] | secrets, sealed before they are stored |
 //! | [`node`] | what this machine is |
-//! | [`bench`] | measurements of all of it, on this machine |
+//! | [`bench`](mod@bench) | measurements of all of it, on this machine |
 //! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
