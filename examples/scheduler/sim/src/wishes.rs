@@ -224,19 +224,7 @@ pub(crate) fn node_record() -> NodeRecord {
 }
 
 fn record(uid: &str, work: Work) -> JobRecord {
-    JobRecord {
-        uid: uid.into(),
-        generation: 1,
-        work,
-        labels: BTreeMap::new(),
-        created_at: DAWN,
-        owner: None,
-        deleted: false,
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
-        asks: Asks::default(),
-    }
+    JobRecord::new(uid, work, DAWN)
 }
 
 fn service(rng: &mut Rng) -> spec::Service {

@@ -26,7 +26,7 @@ use axum::extract::State;
 use mason_core::keys::Key;
 use mason_core::manifest::{Body, Name};
 use mason_core::mirror::{self, Mirror};
-use mason_core::record::{Asks, ConfigRecord, JobRecord, encode};
+use mason_core::record::{ConfigRecord, JobRecord, encode};
 use mason_core::spec::Work;
 use mason_core::txn::{Compare, Txn};
 use mason_core::types::{JobKey, Revision};
@@ -125,17 +125,12 @@ async fn write_work(
 pub(super) fn new_record(labels: &BTreeMap<String, String>, work: &Work) -> JobRecord {
     let uid: [u8; 16] = rand::random();
     JobRecord {
-        uid: uid.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
-        generation: 1,
-        work: work.clone(),
         labels: labels.clone(),
-        created_at: unix_now(),
-        owner: None,
-        deleted: false,
-        asks: Asks::default(),
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
+        ..JobRecord::new(
+            uid.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+            work.clone(),
+            unix_now(),
+        )
     }
 }
 

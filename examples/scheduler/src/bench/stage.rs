@@ -134,19 +134,8 @@ impl Stage {
     /// Makes a job.
     pub(super) async fn submit(&self, name: &str, job: Job) -> Result<JobKey> {
         let key = JobKey::new("bench", name);
-        let record = JobRecord {
-            uid: format!("{:032x}", rand::random::<u128>()).into(),
-            generation: 1,
-            work: Work::Job(job),
-            labels: Default::default(),
-            created_at: unix_now(),
-            owner: None,
-            deleted: false,
-            retries: 0,
-            restarts: 0,
-            rollback_to: None,
-            asks: Default::default(),
-        };
+        let record =
+            JobRecord::new(format!("{:032x}", rand::random::<u128>()), Work::Job(job), unix_now());
         let path = self.store.keys().path(&Key::Job(key.clone()));
         let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));
         let done = self.store.commit(&txn).await.context("submit a job")?;

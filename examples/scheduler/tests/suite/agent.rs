@@ -111,19 +111,7 @@ impl Rig {
     /// Writes a job's key, as a server does.
     pub(super) async fn make(&self, name: &str, job: Job) -> JobKey {
         let key = JobKey::new("default", name);
-        let record = JobRecord {
-            uid: "a-test".into(),
-            generation: 1,
-            work: Work::Job(job),
-            labels: Default::default(),
-            created_at: mason::server::unix_now(),
-            owner: None,
-            deleted: false,
-            asks: Default::default(),
-            retries: 0,
-            restarts: 0,
-            rollback_to: None,
-        };
+        let record = JobRecord::new("a-test", Work::Job(job), mason::server::unix_now());
         let path = self.store.keys().path(&Key::Job(key.clone()));
         let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));
         assert!(self.store.commit(&txn).await.unwrap().succeeded);

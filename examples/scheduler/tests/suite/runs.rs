@@ -82,19 +82,7 @@ fn pid() -> u32 {
 }
 
 async fn make(store: &Store, key: &JobKey, job: Job) {
-    let record = JobRecord {
-        uid: "a-test".into(),
-        generation: 1,
-        work: Work::Job(job),
-        labels: Default::default(),
-        created_at: mason::server::unix_now(),
-        owner: None,
-        deleted: false,
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
-        asks: Default::default(),
-    };
+    let record = JobRecord::new("a-test", Work::Job(job), mason::server::unix_now());
     let path = store.keys().path(&Key::Job(key.clone()));
     let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));
     assert!(store.commit(&txn).await.unwrap().succeeded);

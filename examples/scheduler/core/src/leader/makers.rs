@@ -113,17 +113,10 @@ pub(super) fn child_record(
     work: Work,
     now: UnixMs,
 ) -> JobRecord {
+    let uid = hex_hash(format!("{}/{which}", owner.uid).as_bytes());
     JobRecord {
-        uid: hex_hash(format!("{}/{which}", owner.uid).as_bytes())[..32].into(),
-        generation: 1,
-        work,
         labels: owner.labels.clone(),
-        created_at: now,
         owner: Some(key.clone()),
-        deleted: false,
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
-        asks: record::Asks::default(),
+        ..JobRecord::new(&uid[..32], work, now)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::mirror::Change;
 use crate::record::{
-    self, AliveRecord, Asks, Ending, Exit, Mark, NodeRecord, PRINTED, Phase, Reason, ResultRecord,
+    self, AliveRecord, Ending, Exit, Mark, NodeRecord, PRINTED, Phase, Reason, ResultRecord,
     RunRecord, Wish,
 };
 use crate::spec::{self, Dependency, DependencyMode, DependencyWhen, Resources, Task};
@@ -117,19 +117,7 @@ impl Office {
     }
 
     fn make(&mut self, name: &str, work: Work) -> JobRecord {
-        let record = JobRecord {
-            uid: name.into(),
-            generation: 1,
-            work,
-            labels: BTreeMap::new(),
-            created_at: self.now,
-            owner: None,
-            deleted: false,
-            retries: 0,
-            restarts: 0,
-            rollback_to: None,
-            asks: Asks::default(),
-        };
+        let record = JobRecord::new(name, work, self.now);
         self.put(&Key::Job(JobKey::new("a", name)), &record);
         self.settle();
         record

@@ -52,6 +52,25 @@ pub struct JobRecord {
     pub asks: Asks,
 }
 
+impl JobRecord {
+    /// Of something that was just made, for its own sake.
+    pub fn new(uid: impl Into<Uid>, work: Work, created_at: UnixMs) -> JobRecord {
+        JobRecord {
+            uid: uid.into(),
+            generation: 1,
+            work,
+            labels: BTreeMap::new(),
+            created_at,
+            owner: None,
+            deleted: false,
+            retries: 0,
+            restarts: 0,
+            rollback_to: None,
+            asks: Asks::default(),
+        }
+    }
+}
+
 /// What somebody asked of a job or workflow while it ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asks {

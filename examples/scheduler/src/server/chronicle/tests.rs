@@ -12,19 +12,7 @@ fn copy() -> Mirror {
 }
 
 fn record(generation: u64) -> JobRecord {
-    JobRecord {
-        uid: "u".into(),
-        generation,
-        work: Work::Job(Job::single(Task::new("a", &[]))),
-        labels: Default::default(),
-        created_at: 7,
-        owner: None,
-        deleted: false,
-        retries: 0,
-        restarts: 0,
-        rollback_to: None,
-        asks: Default::default(),
-    }
+    JobRecord { generation, ..JobRecord::new("u", Work::Job(Job::single(Task::new("a", &[]))), 7) }
 }
 
 /// Puts a key, as a server hears of it.

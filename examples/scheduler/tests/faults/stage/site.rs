@@ -133,19 +133,11 @@ impl Site {
     /// Makes a job.
     pub(crate) async fn make(&self, name: &str, job: Job) -> JobKey {
         let key = JobKey::new("default", name);
-        let record = JobRecord {
-            uid: format!("{:016x}", rand::random::<u64>()).into(),
-            generation: 1,
-            work: Work::Job(job),
-            labels: Default::default(),
-            created_at: mason::server::unix_now(),
-            asks: Default::default(),
-            owner: None,
-            deleted: false,
-            retries: 0,
-            restarts: 0,
-            rollback_to: None,
-        };
+        let record = JobRecord::new(
+            format!("{:016x}", rand::random::<u64>()),
+            Work::Job(job),
+            mason::server::unix_now(),
+        );
         let path = self.store.keys().path(&Key::Job(key.clone()));
         let txn = Txn::new().when(Compare::Absent(path.clone())).put(path, record::encode(&record));
         self.surely(&txn).await;
