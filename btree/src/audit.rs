@@ -5,6 +5,8 @@
 //! looks at: both copies of the record, and whether each page of the file is used by exactly one
 //! tree, by the free map, or free.
 
+use std::cell::RefCell;
+
 use crate::bits::Bits;
 use crate::db::Db;
 use crate::error::{Damage, Error, Result};
@@ -46,6 +48,16 @@ impl Db {
     /// [`Corrupt`](Error::Corrupt) with the first damage found; [`Io`](Error::Io) if a page cannot
     /// be read.
     pub fn verify(&self) -> Result<Report> {
+        self.verify_paced(&mut |_| true)
+    }
+
+    /// The same; `pace` is told of each page how many bytes it has, when it was read, and may take
+    /// its time; once it says false, this ends with [`Io`](Error::Io). Until it returns, pages that
+    /// are freed are not used again.
+    ///
+    /// # Errors
+    /// As for [`Db::verify`].
+    pub fn verify_paced(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<Report> {
         let store = self.store();
         let body = &store.body;
         let flusher = store.core.flusher.lock();
@@ -57,7 +69,7 @@ impl Db {
         let end = flusher.map().end();
         drop(flusher);
 
-        let source = OnDisk { snapshot: &snapshot };
+        let source = Paced { disk: OnDisk { snapshot: &snapshot }, pace: RefCell::new(pace) };
         let page_bytes = body.page_bytes;
         let mut seen = Seen::default();
         let forest = &snapshot.root.forest;
@@ -81,6 +93,50 @@ impl Db {
             report.lost_pages = account(&snapshot, &mut seen, &own, &free, end)?;
         }
         Ok(report)
+    }
+}
+
+/// A disk of which somebody is told what is read.
+struct Paced<'a, 'p> {
+    disk: OnDisk<'a>,
+    pace: RefCell<&'p mut dyn FnMut(u64) -> bool>,
+}
+
+impl Paced<'_, '_> {
+    fn tell(&self, bytes: usize) -> Result<()> {
+        match (self.pace.borrow_mut())(bytes as u64) {
+            true => Ok(()),
+            false => {
+                let body = &self.disk.snapshot.body;
+                Err(body.unreadable(std::io::ErrorKind::Interrupted.into()))
+            }
+        }
+    }
+}
+
+impl Pages for Paced<'_, '_> {
+    fn page(&self, ptr: PagePtr) -> Result<PageRef<'_>> {
+        let page = self.disk.page(ptr)?;
+        self.tell(page.len())?;
+        Ok(page)
+    }
+
+    fn run(&self, ptr: RunPtr) -> Result<Slice<'_>> {
+        let run = self.disk.run(ptr)?;
+        self.tell(run.len())?;
+        Ok(run)
+    }
+
+    fn page_bytes(&self) -> usize {
+        self.disk.page_bytes()
+    }
+
+    fn page_count(&self) -> u32 {
+        self.disk.page_count()
+    }
+
+    fn corrupt(&self, page: PageId, what: Damage) -> Error {
+        self.disk.corrupt(page, what)
     }
 }
 

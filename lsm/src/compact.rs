@@ -73,6 +73,20 @@ impl Core {
         })
     }
 
+    /// Merges what is due, or what brings deletes a level down; whether there was any.
+    pub(crate) fn lighten_once(&self) -> Result<bool> {
+        self.check_open()?;
+        self.compact_picked(|core, versions| {
+            core.pick(versions).or_else(|| {
+                let version = Arc::clone(&core.state().version);
+                let leveled = |tree: &&Arc<Tree>| core.policy(tree.id) == Policy::Leveled;
+                let due = core.sizes.due_table_bytes(version.bytes());
+                let mut trees = version.trees().iter().filter(leveled);
+                trees.find_map(|tree| pick::piece(tree, &versions.running, &core.sizes, due))
+            })
+        })
+    }
+
     fn pick(&self, versions: &Versions) -> Option<Job> {
         let version = Arc::clone(&self.state().version);
         // A snapshot taken later sees the deletes.
@@ -238,7 +252,10 @@ impl Core {
         // After the inputs were chosen: a snapshot taken later needs nothing that goes.
         let snapshots = self.snapshots.list();
         let table_bytes = self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed));
-        let plan = self.plan(keyspace, table_bytes);
+        let mut plan = self.plan(keyspace, table_bytes);
+        if let Some(tree) = self.state().version.tree(job.space).filter(|_| job.output_level > 0) {
+            plan.stops = pick::stops(tree, job.output_level, table_bytes).into();
+        }
         let split = Split::new(job.inputs.clone(), snapshots, job.bottom, plan);
         Arc::new(split).finish(self)
     }

@@ -311,9 +311,28 @@ impl Db {
     /// # Errors
     /// As [`compact_once`](Db::compact_once).
     pub fn compact(&self, budget: std::time::Duration) -> Result<Progress> {
+        self.in_steps(budget, Core::settle_once)
+    }
+
+    /// The same in pieces, for a disk that is nearly full: deletes go down a level at a time, a
+    /// table with what it overlaps, until what they hide is gone. A piece takes no more room than
+    /// some tables beside those that it replaces, where [`compact`](Db::compact) may take as much
+    /// as there is. What was overwritten, and not deleted, may stay.
+    ///
+    /// # Errors
+    /// As [`compact_once`](Db::compact_once).
+    pub fn compact_deletes(&self, budget: std::time::Duration) -> Result<Progress> {
+        self.in_steps(budget, Core::lighten_once)
+    }
+
+    fn in_steps(
+        &self,
+        budget: std::time::Duration,
+        step: impl Fn(&Core) -> Result<bool>,
+    ) -> Result<Progress> {
         let clock = self.core().time.clock();
         let start = clock.monotonic();
-        while self.core().settle_once()? {
+        while step(self.core())? {
             if clock.monotonic() - start >= budget {
                 return Ok(Progress::More);
             }
@@ -383,6 +402,30 @@ impl Db {
             }
         }
         Ok(())
+    }
+
+    /// Reads the table behind `after`, by their numbers, and checks it as [`Db::verify`] does;
+    /// `None` is the first. Returns its number, or `None` if there is no more. Meanwhile `pace` is
+    /// told now and then how many bytes were read since it was told last, and may take its time:
+    /// nothing waits, and of tables that are merged meanwhile only this one stays. Once it says
+    /// false, the rest is left out.
+    ///
+    /// # Errors
+    /// The first damage found in it.
+    pub fn verify_next(
+        &self,
+        after: Option<u64>,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<u64>> {
+        let state = self.core().state();
+        let tables =
+            state.version.trees().iter().flat_map(|tree| tree.tables().map(|(_, file)| file));
+        let behind = tables.filter(|file| after.is_none_or(|after| after < file.table.meta().id.0));
+        let next = behind.min_by_key(|file| file.table.meta().id.0).map(Arc::clone);
+        drop(state);
+        let Some(file) = next else { return Ok(None) };
+        file.table.verify_paced(pace)?;
+        Ok(Some(file.table.meta().id.0))
     }
 
     /// Bytes on disk and in memtables: two numbers that are kept, no lock, no look around.

@@ -137,6 +137,7 @@ impl Core {
             keyspace,
             filter_bits: FILTER_BITS,
             table_bytes,
+            stops: Arc::default(),
         }
     }
 

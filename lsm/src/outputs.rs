@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) filter_bits: u32,
     /// A table is ended at about this size.
     pub(crate) table_bytes: u64,
+    /// And before each of these keys, which ascend.
+    pub(crate) stops: Arc<[Vec<u8>]>,
 }
 
 /// See the module. Dropped before [`finish`](Outputs::finish), it removes what it has written.
@@ -46,6 +48,8 @@ pub(crate) struct Outputs<'a> {
     builder: Option<TableBuilder>,
     /// Where the table being written begins; nothing for the first.
     lower: Option<Vec<u8>>,
+    /// How many of the stops are passed.
+    passed: usize,
     /// The last entry.
     key: Vec<u8>,
     last_seq: Option<SeqNo>,
@@ -65,6 +69,7 @@ impl<'a> Outputs<'a> {
             ranges,
             builder: None,
             lower: None,
+            passed: 0,
             key: Vec::new(),
             last_seq: None,
             paths: Vec::new(),
@@ -89,6 +94,10 @@ impl<'a> Outputs<'a> {
         self.last_seq = Some(kept.seq);
         let full =
             self.builder.as_ref().is_some_and(|builder| builder.bytes() >= self.plan.table_bytes);
+        let stops = &self.plan.stops[self.passed..];
+        let passes = stops.partition_point(|stop| **stop <= *kept.key);
+        self.passed += passes;
+        let full = full || passes > 0 && self.builder.is_some();
         if full && self.key != kept.key {
             self.end(Some(kept.key))?;
             self.lower = Some(kept.key.to_vec());

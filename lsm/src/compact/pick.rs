@@ -33,6 +33,9 @@ use crate::version::{Tree, Version};
 const TIERS_DUE: usize = 6;
 const TIERS_MAX: usize = 12;
 
+/// A table overlaps no more of the next level than so many full ones.
+const OVERLAPPED_TABLES_MAX: u64 = 4;
+
 /// What a compaction is to do.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -290,6 +293,42 @@ pub(crate) fn whole(
         inputs,
     };
     (!running.iter().any(|other| other.conflicts(&job.running))).then_some(job)
+}
+
+/// The next step that brings deletes down a level, and in the end makes room of what they hide:
+/// from level 0, or one table of the highest level that has any, and what that overlaps below.
+pub(crate) fn piece(tree: &Tree, running: &[Running], sizes: &Sizes, due: u64) -> Option<Job> {
+    let ready = |table: &&Arc<TableFile>| table.is_usable() && has_deletes(table);
+    let level_0 = tree.sublevels.iter().flat_map(|run| run.tables());
+    if level_0.into_iter().any(|table| ready(&table))
+        && let Some(job) = from_level_0(tree, running, sizes, due)
+    {
+        return Some(job);
+    }
+    (1..LEVELS).find_map(|level| {
+        tree.level(level).tables().iter().filter(ready).find_map(|table| {
+            let inputs = vec![Arc::clone(table)];
+            let hull = Hull::of(&inputs);
+            job(tree, inputs, &hull, level + 1, running)
+        })
+    })
+}
+
+/// Keys before which tables of a level end, so that none of them overlaps more than a few of the
+/// next: a table of deletes alone is small, and may lie over all there is.
+pub(crate) fn stops(tree: &Tree, level: usize, table_bytes: u64) -> Vec<Vec<u8>> {
+    let (mut stops, mut bytes) = (Vec::new(), 0);
+    if level == LEVELS {
+        return stops;
+    }
+    for table in tree.level(level + 1).tables() {
+        if bytes >= OVERLAPPED_TABLES_MAX * table_bytes {
+            stops.push(table.meta().smallest.to_vec());
+            bytes = 0;
+        }
+        bytes += table.meta().bytes;
+    }
+    stops
 }
 
 pub(crate) fn has_deletes(table: &TableFile) -> bool {

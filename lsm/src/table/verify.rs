@@ -20,6 +20,15 @@ impl Table {
     /// # Errors
     /// [`Corrupt`](Error::Corrupt) with the first place that is not as it should be.
     pub fn verify(&self) -> Result<()> {
+        self.verify_paced(&mut |_| true)
+    }
+
+    /// The same; `pace` is told of each block how many bytes it takes in the file, when it was
+    /// looked at, and may take its time; once it says false, the rest is left out.
+    ///
+    /// # Errors
+    /// As for [`Table::verify`].
+    pub fn verify_paced(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
         let mut seen = TableMeta::empty(self.meta().id, self.meta().salt);
         seen.seq_min = SeqNo::MAX;
         let mut last = Vec::new();
@@ -28,8 +37,12 @@ impl Table {
         let whole = self.load_whole()?;
         for number in 0..self.blocks() {
             let (offset, bytes) = ahead.block(self, number)?;
+            let len = bytes.len() as u64;
             let block = self.unwrap(offset, bytes)?;
             self.verify_block(&whole, (number, offset), &block, &mut seen, &mut last)?;
+            if !pace(len) {
+                return Ok(());
+            }
         }
         self.verify_meta(seen, &last)
     }

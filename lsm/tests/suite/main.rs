@@ -58,6 +58,7 @@ mod manifest;
 mod matrix;
 mod model;
 mod opening;
+mod pieces;
 mod refusals;
 mod rot;
 mod threads;
