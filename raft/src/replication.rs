@@ -68,14 +68,18 @@ impl Raft {
             return;
         }
         let limit = self.config.election + self.config.heartbeat;
-        if self.config.check_quorum && now - reign.alone_since() > limit {
-            // Thesis §6.2. Silence is what frees the others: a follower that hears heartbeats
-            // stays loyal, however useless the leader is.
-            return self.become_follower(self.hard.term, None, out);
-        }
-        if self.writes.oldest().is_some_and(|at| now - at > self.config.storage_stall) {
-            self.hand_over_in_need(out);
-            return self.become_follower(self.hard.term, None, out);
+        // Who has the only vote is out of contact with nobody, and frees nobody by stepping down:
+        // it would only drop what it has taken on, and be elected again.
+        if self.history.active().sole_voter() != Some(self.id) {
+            if self.config.check_quorum && now - reign.alone_since() > limit {
+                // Thesis §6.2. Silence is what frees the others: a follower that hears heartbeats
+                // stays loyal, however useless the leader is.
+                return self.become_follower(self.hard.term, None, out);
+            }
+            if self.writes.oldest().is_some_and(|at| now - at > self.config.storage_stall) {
+                self.hand_over_in_need(out);
+                return self.become_follower(self.hard.term, None, out);
+            }
         }
         self.end_handover_in_time(out);
         let quiesce = self.may_fall_silent();

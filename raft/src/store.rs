@@ -178,11 +178,22 @@ impl Store {
     /// # Errors
     /// [`Error::GroupExists`]; [`Error::Log`].
     pub fn create(&self, group: GroupId, members: Configuration) -> Result<()> {
-        let meta = SnapshotMeta {
-            last: crate::types::Position::default(),
-            configuration: Arc::new(members),
-            configuration_index: Index(0),
-        };
+        self.create_behind(
+            group,
+            SnapshotMeta {
+                last: crate::types::Position::default(),
+                configuration: Arc::new(members),
+                configuration_index: Index(0),
+            },
+        )
+    }
+
+    /// Begins a group whose log goes on behind what the state machine holds already: one that was
+    /// kept by another program until then. Nothing checks that the state machine does hold it.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`]; [`Error::Log`].
+    pub fn create_behind(&self, group: GroupId, meta: SnapshotMeta) -> Result<()> {
         let mut batch = self.batch();
         batch.create(group, meta)?;
         if let Some(commit) = batch.commit()? {
@@ -338,9 +349,19 @@ impl Store {
     /// [`Error::Log`].
     pub fn clean(&self) -> Result<Vec<GroupId>> {
         let crowded = self.wal.bytes() > self.options.log_bytes;
-        if !crowded && !self.has_slack() {
-            return Ok(Vec::new());
-        }
+        if crowded || self.has_slack() { self.let_go(crowded) } else { Ok(Vec::new()) }
+    }
+
+    /// Lets go of what nobody needs at the front of the shared log, however little that is: for a
+    /// disk that is nearly full.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub fn clean_all(&self) -> Result<Vec<GroupId>> {
+        self.let_go(self.wal.bytes() > self.options.log_bytes)
+    }
+
+    fn let_go(&self, crowded: bool) -> Result<Vec<GroupId>> {
         // The younger half of the log may stay where it is.
         let (first, next) = (self.wal.first_lsn(), self.wal.next_lsn());
         let middle = Lsn(first.0 + (next.0 - first.0) / 2);

@@ -20,7 +20,7 @@ struct Options {
     /// Stop after so many steps of cores.
     #[arg(long)]
     steps: Option<u64>,
-    /// Stop after so many seconds.
+    /// Stop after so many seconds of one processor, however long they take.
     #[arg(long)]
     seconds: Option<u64>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ fn main() {
     let mut told = Duration::ZERO;
     let mut seeds = 0;
     for value in options.first.. {
-        if options.is_done(seeds, total.steps, start.elapsed()) {
+        if options.is_done(seeds, total.steps, worked(start)) {
             break;
         }
         let seed = Seed::from(value);
@@ -47,7 +47,7 @@ fn main() {
         let (steps, replay) = (total.steps, options.choice.replay(value));
         std::panic::set_hook(Box::new(move |info| {
             eprintln!("{info}");
-            let time = processor_time().unwrap_or_else(|| start.elapsed()).as_secs_f64();
+            let time = worked(start).as_secs_f64();
             eprintln!(
                 "seed {value} failed after {steps} steps and {time:.2} s of processor; to replay \
                  it: {replay}"
@@ -62,7 +62,7 @@ fn main() {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    let processor = processor_time().map_or(seconds, |time| time.as_secs_f64());
+    let processor = worked(start).as_secs_f64();
     let hourly = total.steps as f64 / processor.max(1e-9) * 3600.0 / 1e6;
     println!(
         "{seeds} seeds in {seconds:.1} s, {processor:.1} s of one processor: {total}; {hourly:.0} \
@@ -80,7 +80,12 @@ impl Options {
     }
 }
 
-/// What this thread, which does all the work, has had of the processors, where the system tells.
+/// What this thread, which does all the work, has had of the processors; where the system does not
+/// tell, all the time since the start.
+fn worked(start: Instant) -> Duration {
+    processor_time().unwrap_or_else(|| start.elapsed())
+}
+
 fn processor_time() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds = text.split_whitespace().next()?.parse().ok()?;

@@ -129,7 +129,14 @@ impl<M: StateMachine> Group<M> {
     /// # Errors
     /// The read is refused, and may be tried again.
     pub async fn read(&self, mode: ReadMode) -> Result<Index, Refused> {
-        self.ask(|slot, answer| Request::Read { slot, mode, answer }).await
+        if mode == ReadMode::Log {
+            // It writes, and takes its turn with those who write.
+            return self.ask(|slot, answer| Request::Read { slot, mode, answer }).await;
+        }
+        let (answer, result) = oneshot::channel();
+        let read = Request::Read { slot: self.slot, mode, answer };
+        self.requests.put_first_in_time(read).await.map_err(|_| Refused::Stopped)?;
+        result.await.unwrap_or(Err(Refused::Unknown))
     }
 
     /// Changes the members. Resolves when the change is done.
@@ -157,13 +164,25 @@ impl<M: StateMachine> Group<M> {
         sent.map_err(|_| Refused::Stopped)
     }
 
+    /// From now on, or no more, the node's log keeps no more than members in touch still need: for
+    /// a disk that is nearly full. Said with `true` again, it saves the state machine and shortens
+    /// the log once more.
+    ///
+    /// # Errors
+    /// [`Refused::Stopped`].
+    pub async fn be_frugal(&self, yes: bool) -> Result<(), Refused> {
+        let sent = self.requests.put_in_time(Request::Frugal { slot: self.slot, yes }).await;
+        sent.map_err(|_| Refused::Stopped)
+    }
+
     /// What can be seen of it.
     ///
     /// # Errors
     /// [`Refused::Stopped`].
     pub async fn status(&self) -> Result<Status, Refused> {
         let (answer, status) = oneshot::channel();
-        let sent = self.requests.put_in_time(Request::Status { slot: self.slot, answer }).await;
+        let sent =
+            self.requests.put_first_in_time(Request::Status { slot: self.slot, answer }).await;
         sent.map_err(|_| Refused::Stopped)?;
         status.await.map_err(|_| Refused::Stopped)
     }
@@ -189,6 +208,6 @@ pub(crate) fn refuse<M: StateMachine>(request: Request<M>) {
         | Request::Transfer { answer, .. } => Waiting::<M::Reply>::Done(answer).refuse(why),
         // Those who wait for these see their channel close.
         Request::Status { .. } | Request::Campaign { .. } => {}
-        Request::Add { .. } | Request::Stop { .. } => {}
+        Request::Frugal { .. } | Request::Add { .. } | Request::Stop { .. } => {}
     }
 }

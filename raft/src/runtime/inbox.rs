@@ -6,6 +6,9 @@
 //!                  └────────────────► bell                  └────────────────► room
 //! ```
 //!
+//! What changes nothing (a read) need not wait behind what does: it has a list of its own, which is
+//! taken first, and also while the shard takes no more of the other.
+//!
 //! A channel hands over one thing after the other, and both sides pay for each. Here a caller pays
 //! for a lock that nobody holds for long, and the shard once for all that has gathered; the bell is
 //! rung once for each time the list is taken. For callers who each wait for an answer this halves
@@ -33,23 +36,46 @@ struct Shared<T> {
     list: Mutex<List<T>>,
     /// The list is empty no more, or nobody will put anything into it.
     bell: Notify,
-    /// Callers wait here while the list is full.
-    room: Notify,
+    /// Callers wait here while their list is full, one place for each.
+    room: [Notify; 2],
     count_max: usize,
 }
 
-/// * There are never more than `count_max` things.
+/// * There are never more than `count_max` things, nor more than as many that go first.
 /// * Whoever waits for room is counted.
 struct List<T> {
+    lanes: [Queue<T>; 2],
+    closed: bool,
+}
+
+struct Queue<T> {
     things: VecDeque<T>,
     waiting: usize,
-    closed: bool,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue { things: VecDeque::new(), waiting: 0 }
+    }
+}
+
+/// Which of the lists.
+#[derive(Clone, Copy)]
+enum Lane {
+    Common,
+    First,
+}
+
+impl<T> List<T> {
+    fn lane(&mut self, lane: Lane) -> &mut Queue<T> {
+        &mut self.lanes[lane as usize]
+    }
 }
 
 /// A list for so many; beyond, callers wait.
 pub(crate) fn inbox<T>(count_max: usize) -> (Inbox<T>, Outlet<T>) {
-    let list = Mutex::new(List { things: VecDeque::new(), waiting: 0, closed: false });
-    let (bell, room) = (Notify::new(), Notify::new());
+    let list = Mutex::new(List { lanes: Default::default(), closed: false });
+    let (bell, room) = (Notify::new(), [Notify::new(), Notify::new()]);
     let shared = Arc::new(Shared { list, bell, room, count_max: count_max.max(1) });
     (Inbox { shared: Arc::clone(&shared) }, Outlet { shared })
 }
@@ -73,10 +99,28 @@ impl<T> Inbox<T> {
     where
         T: Send,
     {
-        match self.shared.try_put(thing) {
+        self.put_in(Lane::Common, thing)
+    }
+
+    fn put_in(&self, lane: Lane, thing: T) -> Result<Option<Later<'_, T>>, T>
+    where
+        T: Send,
+    {
+        match self.shared.try_put(lane, thing) {
             Tried::Done => Ok(None),
             Tried::Closed(thing) => Err(thing),
-            Tried::Full(thing) => Ok(Some(Box::pin(self.put_later(thing)))),
+            Tried::Full(thing) => Ok(Some(Box::pin(self.put_later(lane, thing)))),
+        }
+    }
+
+    /// Puts it in before all else, once there is room. It comes back if nobody will take it.
+    pub(crate) async fn put_first_in_time(&self, thing: T) -> Result<(), T>
+    where
+        T: Send,
+    {
+        match self.put_in(Lane::First, thing)? {
+            Some(later) => later.await,
+            None => Ok(()),
         }
     }
 
@@ -91,14 +135,14 @@ impl<T> Inbox<T> {
         }
     }
 
-    async fn put_later(&self, mut thing: T) -> Result<(), T> {
-        let _waiting = Waiting::new(&self.shared);
+    async fn put_later(&self, lane: Lane, mut thing: T) -> Result<(), T> {
+        let _waiting = Waiting::new(&self.shared, lane);
         loop {
-            let called = self.shared.room.notified();
+            let called = self.shared.room[lane as usize].notified();
             tokio::pin!(called);
             // From here on no call is missed.
             called.as_mut().enable();
-            match self.shared.try_put(thing) {
+            match self.shared.try_put(lane, thing) {
                 Tried::Done => return Ok(()),
                 Tried::Closed(thing) => return Err(thing),
                 Tried::Full(back) => thing = back,
@@ -118,18 +162,19 @@ enum Tried<T> {
 }
 
 impl<T> Shared<T> {
-    fn try_put(&self, thing: T) -> Tried<T> {
+    fn try_put(&self, lane: Lane, thing: T) -> Tried<T> {
         let mut list = self.list.lock();
         if list.closed {
             return Tried::Closed(thing);
         }
-        if list.things.len() >= self.count_max {
+        let things = &mut list.lane(lane).things;
+        if things.len() >= self.count_max {
             return Tried::Full(thing);
         }
-        list.things.push_back(thing);
-        let first = list.things.len() == 1;
+        things.push_back(thing);
+        let rings = things.len() == 1;
         drop(list);
-        if first {
+        if rings {
             self.bell.notify_one();
         }
         Tried::Done
@@ -137,38 +182,53 @@ impl<T> Shared<T> {
 }
 
 /// One caller who waits for room.
-struct Waiting<'a, T>(&'a Shared<T>);
+struct Waiting<'a, T>(&'a Shared<T>, Lane);
 
 impl<'a, T> Waiting<'a, T> {
-    fn new(shared: &'a Shared<T>) -> Waiting<'a, T> {
-        shared.list.lock().waiting += 1;
-        Waiting(shared)
+    fn new(shared: &'a Shared<T>, lane: Lane) -> Waiting<'a, T> {
+        shared.list.lock().lane(lane).waiting += 1;
+        Waiting(shared, lane)
     }
 }
 
 impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
-        self.0.list.lock().waiting -= 1;
+        self.0.list.lock().lane(self.1).waiting -= 1;
     }
 }
 
 impl<T> Outlet<T> {
-    /// Resolves when there is something to take.
-    pub(crate) async fn filled(&self) {
+    /// Resolves when there is something to take; with `only_first`, something that goes first.
+    pub(crate) async fn filled(&self, only_first: bool) {
+        let is_empty = || {
+            let mut list = self.shared.list.lock();
+            let first = list.lane(Lane::First).things.is_empty();
+            first && (only_first || list.lane(Lane::Common).things.is_empty())
+        };
         // What was taken by the way leaves a stroke of the bell behind.
-        while self.shared.list.lock().things.is_empty() {
+        while is_empty() {
             self.shared.bell.notified().await;
         }
     }
 
-    /// Takes all that there is, for `empty`, which is empty.
+    /// Takes all that goes first, for `empty`, which is empty.
+    pub(crate) fn take_first(&self, empty: &mut VecDeque<T>) {
+        self.swap(Lane::First, empty);
+    }
+
+    /// Takes all else, for `empty`, which is empty.
     pub(crate) fn take(&self, empty: &mut VecDeque<T>) {
+        self.swap(Lane::Common, empty);
+    }
+
+    fn swap(&self, lane: Lane, empty: &mut VecDeque<T>) {
         let mut list = self.shared.list.lock();
-        std::mem::swap(&mut list.things, empty);
-        let enter = list.waiting.min(self.shared.count_max);
+        let queue = list.lane(lane);
+        std::mem::swap(&mut queue.things, empty);
+        let enter = queue.waiting.min(self.shared.count_max);
         drop(list);
         for _ in 0..enter {
-            self.shared.room.notify_one();
+            self.shared.room[lane as usize].notify_one();
         }
     }
 
@@ -176,10 +236,13 @@ impl<T> Outlet<T> {
     pub(crate) fn close(&self) -> VecDeque<T> {
         let mut list = self.shared.list.lock();
         list.closed = true;
-        let things = std::mem::take(&mut list.things);
+        let mut all = std::mem::take(&mut list.lane(Lane::First).things);
+        all.append(&mut list.lane(Lane::Common).things);
         drop(list);
-        self.shared.room.notify_waiters();
-        things
+        for room in &self.shared.room {
+            room.notify_waiters();
+        }
+        all
     }
 }
 
@@ -215,7 +278,7 @@ mod tests {
             .collect();
         let (mut taken, mut things) = (VecDeque::new(), VecDeque::new());
         while taken.len() < 8 * 500 {
-            timeout(DEADLINE, outlet.filled()).await.expect("the bell is rung");
+            timeout(DEADLINE, outlet.filled(false)).await.expect("the bell is rung");
             outlet.take(&mut things);
             assert!(things.len() <= 3, "the bound holds");
             taken.append(&mut things);
@@ -248,6 +311,28 @@ mod tests {
         let mut more = VecDeque::new();
         outlet.take(&mut more);
         assert!(things == [1] && more == [3]);
+    }
+
+    /// Who reads must not wait behind those who write, least of all while nothing is written.
+    #[tokio::test]
+    async fn what_goes_first_is_taken_first_and_by_itself() {
+        let (inbox, outlet) = inbox(2);
+        assert!(inbox.put(1).unwrap().is_none() && inbox.put(2).unwrap().is_none());
+        let full = inbox.put(3).unwrap();
+        assert!(full.is_some(), "there is no room for more of these");
+        assert!(timeout(Duration::ZERO, outlet.filled(true)).await.is_err());
+        let reads = inbox.clone();
+        let waits = tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            reads.put_first_in_time(7).await.is_ok()
+        });
+        timeout(DEADLINE, outlet.filled(true)).await.expect("the bell is rung for it");
+        assert!(waits.await.unwrap(), "it has room of its own");
+        let (mut first, mut rest) = (VecDeque::new(), VecDeque::new());
+        outlet.take_first(&mut first);
+        timeout(DEADLINE, outlet.filled(false)).await.expect("the others are there");
+        outlet.take(&mut rest);
+        assert!(first == [7] && rest == [1, 2]);
     }
 
     /// When the shard is gone, those who wait hear of it as well as those who come.

@@ -90,6 +90,10 @@ pub(crate) enum Request<M: StateMachine> {
         slot: u32,
         answer: oneshot::Sender<Status>,
     },
+    Frugal {
+        slot: u32,
+        yes: bool,
+    },
     Add {
         group: GroupId,
         raft: Box<Raft>,
@@ -172,6 +176,8 @@ pub(crate) struct Shard<M: StateMachine> {
     /// Bytes of all flights.
     flying: usize,
     jobs: Vec<Job<M>>,
+    /// Room for requests that go first.
+    first: VecDeque<Request<M>>,
     mail: HashMap<NodeId, Vec<(GroupId, Vec<Message>)>>,
     effects: Vec<Effect>,
     /// Room for inputs, for groups that need much of it.
@@ -186,6 +192,8 @@ pub(crate) struct Shard<M: StateMachine> {
     cleanable: Vec<(GroupId, Index)>,
     /// Groups that hold the log of all, and are being compacted for that.
     crowding: Vec<u32>,
+    /// The disk is nearly full: the log keeps no more than it must.
+    frugal: bool,
     /// Snapshots that may be served at once.
     serving: Arc<Semaphore>,
     stopping: Option<Stopping>,
@@ -235,6 +243,7 @@ impl<M: StateMachine> Shard<M> {
             flights: VecDeque::new(),
             flying: 0,
             jobs: Vec::new(),
+            first: VecDeque::new(),
             mail: HashMap::new(),
             effects: Vec::new(),
             rooms: Vec::new(),
@@ -243,6 +252,7 @@ impl<M: StateMachine> Shard<M> {
             compacted: Vec::new(),
             cleanable: Vec::new(),
             crowding: Vec::new(),
+            frugal: false,
             serving: Arc::new(Semaphore::new(SERVED_MAX)),
             stopping: None,
         }
@@ -269,7 +279,7 @@ impl<M: StateMachine> Shard<M> {
                     if count == 0 { break }
                 }
                 () = std::future::ready(()), if room && !requests.is_empty() => {}
-                () = ears.requests.filled(), if room => {
+                () = ears.requests.filled(!room), if self.may_read() => {
                     // Whoever was answered with those who ask is about to ask again.
                     tokio::task::yield_now().await;
                 }
@@ -327,10 +337,23 @@ impl<M: StateMachine> Shard<M> {
         for next in inbound.drain(..) {
             self.on_inbound(next);
         }
+        if self.may_read() {
+            let mut first = std::mem::take(&mut self.first);
+            ears.requests.take_first(&mut first);
+            for next in first.drain(..) {
+                self.on_request(next);
+            }
+            self.first = first;
+        }
         let count = if room { requests.len().min(REQUESTS_MAX) } else { 0 };
         for next in requests.drain(..count) {
             self.on_request(next);
         }
+    }
+
+    /// Whether reads are taken in: they write nothing, so that they need not wait for the disk.
+    fn may_read(&self) -> bool {
+        self.jobs.len() < GATHER_MAX && self.stopping.is_none()
     }
 
     fn now(&self) -> u64 {

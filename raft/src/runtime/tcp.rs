@@ -80,6 +80,7 @@ mod tests;
 
 use dialler::Peer;
 use fetch::Request;
+use listener::Arrival;
 use metrics::add;
 use outbox::{Outbox, Parcel};
 use shared::Shared;
@@ -87,6 +88,7 @@ use shared::Shared;
 pub use config::{Limits, TcpConfig};
 pub use metrics::Metrics;
 pub use peer_metrics::{PeerMetrics, RoundTrips, Transfers};
+pub use pipe::{Dial, Dialling, Wire};
 pub use refusal::RefusalKind;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
@@ -148,7 +150,14 @@ impl Tcp {
     /// Takes a connection that came from `address`, nothing of which has been read.
     pub fn take(&self, socket: TcpStream, address: SocketAddr) {
         let _entered = self.handle.enter();
-        listener::welcome(&self.shared, socket, address);
+        listener::welcome(&self.shared, Arrival::Socket(socket), address);
+    }
+
+    /// Takes a connection that came from `address` and that the caller has secured; what it begins
+    /// with is still to be read from it.
+    pub fn take_wire(&self, wire: Box<dyn Wire>, address: SocketAddr) {
+        let _entered = self.handle.enter();
+        listener::welcome(&self.shared, Arrival::Wire(wire), address);
     }
 
     /// The two ends together, as a node takes them.
@@ -164,8 +173,8 @@ impl Tcp {
     }
 
     /// Learns where a peer is, and keeps a connection to it from now on. Each address is
-    /// `host:port`; with several, the one that answered last is tried first, and then the others in
-    /// turn. With none, forgets the peer.
+    /// `host:port`, or what the caller's own [`Dial`] takes; with several, the one that answered
+    /// last is tried first, and then the others in turn. With none, forgets the peer.
     pub fn peer(&self, id: NodeId, addresses: impl IntoIterator<Item = String>) {
         let addresses: Vec<String> = addresses.into_iter().collect();
         let mut peers = self.shared.peers.write();

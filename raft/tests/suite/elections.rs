@@ -282,6 +282,23 @@ fn a_leader_whose_disk_stalls_hands_over() {
     });
 }
 
+// Who has the only vote has nobody to hand over to: to step down would drop what it has taken on,
+// and it would be elected again. It waits for its disk, and so do those who asked.
+#[test]
+fn a_leader_with_the_only_vote_waits_for_its_disk() {
+    let mut lab = Lab::new(Config::new(E), &[1]);
+    lab.elect(1);
+    let term = lab.term(1);
+    lab.at(1).stores = false;
+    let ticket = lab.propose(1, "x");
+    lab.run(5 * E);
+    assert_eq!((lab.raft(1).role(), lab.term(1)), (Role::Leader, term));
+    assert!(lab.answer(1, ticket).is_none(), "it is not durable");
+    lab.at(1).stores = true;
+    lab.run(E);
+    assert!(lab.answer(1, ticket).expect("it is now").is_ok());
+}
+
 // Scenario 23: who is no member, or no more, neither disturbs nor takes over (thesis §4.2.2,
 // §4.2.3).
 #[test]

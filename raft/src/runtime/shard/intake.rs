@@ -84,6 +84,15 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
+    /// Saves the state and shortens the log by what nobody in touch needs; and lets go at once of
+    /// what was cut off before, and stayed because it is little.
+    fn be_frugal(&mut self, slot: u32, yes: bool) {
+        self.frugal = yes;
+        let Some(seat) = self.seats.get(slot as usize).filter(|_| yes) else { return };
+        self.cleanable.push((seat.group, seat.raft.base().index));
+        self.jobs.push(Job::Save { slot });
+    }
+
     /// A snapshot was taken, or could not be.
     fn on_taken(&mut self, slot: u32, taken: Option<SnapshotMeta>, must: Index) {
         self.jobs.push(Job::Saved { slot });
@@ -106,6 +115,8 @@ impl<M: StateMachine> Shard<M> {
         let Some(saved) = through else { return };
         if crowds {
             self.give(slot, Input::Compact { through: saved, must: saved });
+        } else if self.frugal {
+            self.give(slot, Input::Compact { through: saved, must: heavy.min(saved) });
         } else {
             self.shorten_behind(slot, saved, heavy);
         }
@@ -174,6 +185,7 @@ impl<M: StateMachine> Shard<M> {
             }
             Request::Campaign { slot } => self.give(slot, Input::Campaign),
             Request::Status { slot, answer } => self.answer_status(slot, answer),
+            Request::Frugal { slot, yes } => self.be_frugal(slot, yes),
             Request::Add { group, raft, machine, applied, answer } => {
                 let added = self.add(group, *raft, machine, applied);
                 // Whoever went away finds the group when it asks again.

@@ -175,13 +175,14 @@ impl<M: StateMachine> Shard<M> {
             return;
         }
         let (store, events) = (Arc::clone(&self.store), self.events.clone());
-        let bases = std::mem::take(&mut self.cleanable);
+        let (bases, frugal) = (std::mem::take(&mut self.cleanable), self.frugal);
         tokio::task::spawn_blocking(move || {
             for (group, base) in bases {
                 // What is left is removed the next time.
                 let _ = store.snapshots().remove_before(group, base);
             }
-            for group in store.clean().unwrap_or_default() {
+            let cleaned = if frugal { store.clean_all() } else { store.clean() };
+            for group in cleaned.unwrap_or_default() {
                 let _ = events.blocking_send(Event::Crowding { group });
             }
         });

@@ -1,8 +1,10 @@
 //! Who a transport is, and how much it takes upon itself.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::runtime::tcp::pipe::Dial;
 use crate::types::NodeId;
 
 #[cfg(feature = "tls")]
@@ -22,6 +24,8 @@ pub struct TcpConfig {
     /// believed what they say they are.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
+    /// How connections are made, if not by the transport: it goes before `tls`.
+    pub dial: Option<Arc<dyn Dial>>,
 }
 
 /// Bounds on memory and time.
@@ -99,6 +103,7 @@ impl TcpConfig {
             limits: Limits::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            dial: None,
         }
     }
 
@@ -107,6 +112,14 @@ impl TcpConfig {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> TcpConfig {
         self.tls = Some(tls);
+        self
+    }
+
+    /// With connections that the caller makes. Those that it takes, it hands over by
+    /// [`Tcp::take_wire`](super::Tcp::take_wire).
+    #[must_use]
+    pub fn dial(mut self, dial: Arc<dyn Dial>) -> TcpConfig {
+        self.dial = Some(dial);
         self
     }
 

@@ -14,7 +14,7 @@ use crate::runtime::tcp::gate::Kick;
 use crate::runtime::tcp::handshake::{self, Hello, Purpose};
 use crate::runtime::tcp::metrics::add;
 use crate::runtime::tcp::parcels::unpack;
-use crate::runtime::tcp::pipe::Pipe;
+use crate::runtime::tcp::pipe::{Given, Pipe, Wire};
 use crate::runtime::tcp::refusal::Refusal;
 use crate::runtime::tcp::shared::Shared;
 use crate::runtime::transport::Inbound;
@@ -28,7 +28,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
     let accepting = async {
         loop {
             match listener.accept().await {
-                Ok((socket, address)) => welcome(&shared, socket, address),
+                Ok((socket, address)) => welcome(&shared, Arrival::Socket(socket), address),
                 Err(error) => {
                     tracing::error!(%error, "no connection could be taken");
                     sleep(EXHAUSTED).await;
@@ -42,15 +42,23 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
+/// A connection as it came.
+pub(super) enum Arrival {
+    /// Nothing was done with it yet.
+    Socket(TcpStream),
+    /// The caller has secured it.
+    Wire(Box<dyn Wire>),
+}
+
 /// Lets somebody in, who has still to say who it is.
-pub(super) fn welcome(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+pub(super) fn welcome(shared: &Arc<Shared>, arrival: Arrival, address: SocketAddr) {
     add(&shared.counters.opened, 1);
     let (id, kick, oldest) = shared.gate.lock().enter(&shared.config.limits);
     if let Some(oldest) = oldest {
         oldest.notify_one();
     }
     let (shared, trusted) = (Arc::clone(shared), AtomicBool::new(false));
-    tokio::spawn(guest(Guest { shared, id, kick, address, trusted }, socket));
+    tokio::spawn(guest(Guest { shared, id, kick, address, trusted }, arrival));
 }
 
 /// A connection that was taken.
@@ -63,11 +71,11 @@ struct Guest {
     trusted: AtomicBool,
 }
 
-async fn guest(guest: Guest, socket: TcpStream) {
+async fn guest(guest: Guest, arrival: Arrival) {
     let refusal = tokio::select! {
         () = guest.kick.notified() => guest.kicked(),
         () = guest.shared.closed() => return,
-        end = guest.receive(socket) => match end {
+        end = guest.receive(arrival) => match end {
             Ok(()) => return,
             Err(refusal) => refusal,
         },
@@ -94,11 +102,16 @@ impl Guest {
         if self.trusted.load(Ordering::Relaxed) { Refusal::Replaced } else { Refusal::Full }
     }
 
-    async fn receive(&self, socket: TcpStream) -> Result<(), Refusal> {
-        socket.set_nodelay(true)?;
+    async fn receive(&self, arrival: Arrival) -> Result<(), Refusal> {
         let shared = &self.shared;
         let greeting = async {
-            let mut pipe = secure(shared, socket).await?;
+            let mut pipe: Box<dyn Pipe> = match arrival {
+                Arrival::Socket(socket) => {
+                    socket.set_nodelay(true)?;
+                    secure(shared, socket).await?
+                }
+                Arrival::Wire(wire) => Box::new(Given(wire)),
+            };
             let judge = |hello: &Hello, pipe: &dyn Pipe| judge(shared, hello, pipe);
             let node = shared.config.node;
             let (hello, purpose, key) = handshake::accept(&mut *pipe, node, judge).await?;

@@ -1,6 +1,7 @@
 //! The transport over real sockets: every port is free for the taking, every wait has an end.
 
 mod bounds;
+mod dial;
 mod exchange;
 mod formats;
 mod hostile;
