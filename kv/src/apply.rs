@@ -5,8 +5,8 @@
 //! the same state give the same state and the same replies, byte for byte.
 //!
 //! ```text
-//!   command ──► checks ──► index, leases, alarms, members    (memory, at once)
-//!                     └──► batch of records          (one engine write for a group of commands)
+//!   command ──► may he? ──► checks ──► index, leases, alarms, members, users   (memory, at once)
+//!                                 └──► batch of records    (one engine write for many commands)
 //! ```
 //!
 //! Commands of a group see each other: a record that is still in the batch is found there.
@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::{self, Caller};
 use crate::command::{
-    AlarmChange, AlarmKind, Command, Compact, Compare, DeleteRange, LeaseGrant, LeaseRevoke, Put,
-    RangeRequest, Txn, TxnOp,
+    AlarmChange, AlarmKind, AuthChange, Command, Compact, Compare, DeleteRange, LeaseGrant,
+    LeaseRevoke, Put, RangeRequest, Txn, TxnOp,
 };
 use crate::engine::{Batch, Change, Engine, Space};
 use crate::error::{Error, Refusal};
@@ -29,10 +30,11 @@ use crate::limits::check_members;
 use crate::range::Plan;
 use crate::record::{Record, decode_put, load_put};
 use crate::reply::{
-    Alarm, AlarmReply, ClusterReply, CompactReply, DeleteRangeReply, LeaseGrantReply,
+    Alarm, AlarmReply, AuthReply, ClusterReply, CompactReply, DeleteRangeReply, LeaseGrantReply,
     LeaseRevokeReply, PutReply, RangeReply, Reply, TxnOpReply, TxnReply,
 };
 use crate::state::State;
+use crate::trail::Extent;
 use crate::txn::{self, Lookup, Path};
 use crate::types::{KeyValue, LeaseId, Revision};
 
@@ -57,10 +59,20 @@ impl<'a, E: Engine> Applier<'a, E> {
 
     /// Applies the command at journal position `index`. An error is the engine's, never the
     /// command's, and leaves a state that must not be used again.
-    pub(crate) fn apply(&mut self, index: u64, command: &Command) -> Result<Outcome, Error> {
+    pub(crate) fn apply(
+        &mut self,
+        index: u64,
+        caller: &Caller,
+        command: &Command,
+    ) -> Result<Outcome, Error> {
         assert!(index > self.state.applied, "commands are applied once, in order");
         self.subs = 0;
-        let outcome = match self.run(command) {
+        let (before, state) = (self.batch.len(), &mut *self.state);
+        let (revision, keys) = (state.revision, state.index.live());
+        let leases = state.leases.len() as u64;
+        state.trail.enter(index, || Extent { revision, keys, leases });
+        let permitted = auth::permit(&self.state.auth, &self.state.leases, caller, command);
+        let outcome = match permitted.map_err(Error::from).and_then(|()| self.run(command)) {
             Ok(reply) => Ok(reply),
             Err(Error::Refused(refusal)) => {
                 assert_eq!(self.subs, 0, "a refused command has changed nothing");
@@ -72,6 +84,8 @@ impl<'a, E: Engine> Applier<'a, E> {
             self.state.revision += 1;
         }
         self.state.applied = index;
+        let changes = self.batch.iter().skip(before);
+        self.state.trail.note(index, outcome.is_ok(), changes);
         Ok(outcome)
     }
 
@@ -89,6 +103,10 @@ impl<'a, E: Engine> Applier<'a, E> {
     fn run(&mut self, command: &Command) -> Result<Reply, Error> {
         if let Command::Alarm(change) = command {
             return Ok(Reply::Alarm(self.alarm(*change)));
+        }
+        if let Command::Auth(change) = command {
+            // Nor do alarms stop these.
+            return self.auth(change).map(Reply::Auth);
         }
         if command.is_of_members() {
             // As in etcd, no alarm stops these: changing the members may be the way out of it.
@@ -285,6 +303,13 @@ impl<'a, E: Engine> Applier<'a, E> {
         self.state.edit_cluster(edit, &mut self.batch);
         let cluster = Arc::clone(&self.state.cluster);
         Ok(ClusterReply { revision: self.state.revision, cluster })
+    }
+
+    fn auth(&mut self, change: &AuthChange) -> Result<AuthReply, Error> {
+        let edit = self.state.auth.decide(change)?;
+        self.state.edit_auth(edit, &mut self.batch);
+        let (revision, auth_revision) = (self.state.revision, self.state.auth.revision);
+        Ok(AuthReply { revision, auth_revision })
     }
 
     /// The key-value that is alive under `key`.

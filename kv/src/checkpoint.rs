@@ -36,6 +36,7 @@
 //!
 //! Left out: compression and encryption, which belong to whoever carries the bytes.
 
+mod content;
 mod load;
 
 use std::io;
@@ -45,6 +46,7 @@ use crate::error::Error;
 use crate::state::{load_applied, load_revision};
 use crate::store::Store;
 
+pub use content::Content;
 pub use load::{Damaged, load};
 
 /// The version that this build writes, and the only one it reads.

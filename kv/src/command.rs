@@ -8,8 +8,11 @@
 //! The requests keep etcd's meaning but not its sentinels: where etcd says "0 is none", these say
 //! `Option`.
 
+use std::fmt;
+
 use bytes::Bytes;
 
+use crate::auth::Permission;
 use crate::key_range::KeyRange;
 use crate::members::Member;
 use crate::types::LeaseId;
@@ -31,6 +34,8 @@ pub enum Command {
     LeaseRevoke(LeaseRevoke),
     /// Raises or clears an alarm.
     Alarm(AlarmChange),
+    /// Changes users and roles.
+    Auth(AuthChange),
     /// Forms the cluster. The first one does; to a later one the answer is what stands.
     ClusterInit {
         /// The cluster's id.
@@ -82,6 +87,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the store and its leases depend on it: it is not to wait until others write less.
+    pub fn is_urgent(&self) -> bool {
+        !matches!(self, Command::Put(_) | Command::DeleteRange(_) | Command::Txn(_))
+    }
+
+    /// Whether it is about keys and leases, which a store that is known to be wrong refuses.
+    pub fn is_of_keys(&self) -> bool {
+        !self.is_of_members() && !matches!(self, Command::Alarm(_) | Command::Auth(_))
+    }
+
     /// Whether it changes the members of the group, and nothing else.
     pub fn is_of_members(&self) -> bool {
         match self {
@@ -98,7 +113,8 @@ impl Command {
             | Command::Compact(_)
             | Command::LeaseGrant(_)
             | Command::LeaseRevoke(_)
-            | Command::Alarm(_) => false,
+            | Command::Alarm(_)
+            | Command::Auth(_) => false,
         }
     }
 }
@@ -348,6 +364,132 @@ pub struct AlarmChange {
     pub member: u64,
     /// What is wrong.
     pub kind: AlarmKind,
+}
+
+/// Changes users and roles, or notes that a user was recognised. Passwords are hashes of them, by
+/// whoever proposes it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AuthChange {
+    /// From here on everything is checked.
+    Enable,
+    /// From here on nothing is.
+    Disable,
+    /// A new user, without roles.
+    UserAdd {
+        /// Its name; empty is refused.
+        name: String,
+        /// The hash of its password.
+        password: Bytes,
+        /// It has none, and comes in by certificate only.
+        no_password: bool,
+    },
+    /// A user goes.
+    UserDelete {
+        /// Which.
+        name: String,
+    },
+    /// A user has another password.
+    UserChangePassword {
+        /// Which.
+        name: String,
+        /// The hash of the new one.
+        password: Bytes,
+    },
+    /// A user has one role more.
+    UserGrantRole {
+        /// Which user.
+        name: String,
+        /// Which role.
+        role: String,
+    },
+    /// A user has one role less.
+    UserRevokeRole {
+        /// Which user.
+        name: String,
+        /// Which role.
+        role: String,
+    },
+    /// A new role, without permissions.
+    RoleAdd {
+        /// Its name; empty is refused.
+        name: String,
+    },
+    /// A role goes, from all who have it.
+    RoleDelete {
+        /// Which.
+        name: String,
+    },
+    /// A role has one permission more, or another kind of one that it has.
+    RoleGrantPermission {
+        /// Which role.
+        role: String,
+        /// The permission.
+        permission: Permission,
+    },
+    /// A role has one permission less.
+    RoleRevokePermission {
+        /// Which role.
+        role: String,
+        /// The permission's key.
+        key: Bytes,
+        /// And its end, as they were given.
+        range_end: Bytes,
+    },
+    /// A user was recognised by its password. Changes nothing: the members take note of the token.
+    Authenticate {
+        /// The user.
+        user: String,
+        /// The auth revision at which the password was right; at any other it is refused.
+        revision: u64,
+        /// The SHA-256 of the token that the user is given; `None` for one that needs no note.
+        token: Option<[u8; 32]>,
+    },
+}
+
+impl AuthChange {
+    /// The names in it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, two): (&str, &str) = match self {
+            AuthChange::Enable | AuthChange::Disable => ("", ""),
+            AuthChange::UserGrantRole { name, role }
+            | AuthChange::UserRevokeRole { name, role } => (name, role),
+            AuthChange::UserAdd { name, .. }
+            | AuthChange::UserDelete { name }
+            | AuthChange::UserChangePassword { name, .. }
+            | AuthChange::RoleAdd { name }
+            | AuthChange::RoleDelete { name }
+            | AuthChange::RoleGrantPermission { role: name, .. }
+            | AuthChange::RoleRevokePermission { role: name, .. }
+            | AuthChange::Authenticate { user: name, .. } => (name, ""),
+        };
+        [one, two].into_iter()
+    }
+
+    /// What is done, in etcd's word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            AuthChange::Enable => "auth_enable",
+            AuthChange::Disable => "auth_disable",
+            AuthChange::UserAdd { .. } => "auth_user_add",
+            AuthChange::UserDelete { .. } => "auth_user_delete",
+            AuthChange::UserChangePassword { .. } => "auth_user_change_password",
+            AuthChange::UserGrantRole { .. } => "auth_user_grant_role",
+            AuthChange::UserRevokeRole { .. } => "auth_user_revoke_role",
+            AuthChange::RoleAdd { .. } => "auth_role_add",
+            AuthChange::RoleDelete { .. } => "auth_role_delete",
+            AuthChange::RoleGrantPermission { .. } => "auth_role_grant_permission",
+            AuthChange::RoleRevokePermission { .. } => "auth_role_revoke_permission",
+            AuthChange::Authenticate { .. } => "authenticate",
+        }
+    }
+}
+
+/// Hashes are not for logs.
+impl fmt::Debug for AuthChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())?;
+        f.debug_list().entries(self.names().filter(|name| !name.is_empty())).finish()
+    }
 }
 
 /// A standing trouble that stops writes until an operator clears it.

@@ -129,6 +129,34 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// After an error the state is unchanged.
     fn maintain(&self, budget: Duration) -> Result<Progress, EngineError>;
+
+    /// The same on a disk that is nearly full: in pieces that take little room beside what they
+    /// replace, and perhaps less of it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::maintain`].
+    fn lighten(&self, budget: Duration) -> Result<Progress, EngineError> {
+        self.maintain(budget)
+    }
+
+    /// Reads a piece of what is on disk, whatever is in memory, and verifies it: the one behind
+    /// `after`, which is what the last call returned; `None` is the first. Returns `None` after the
+    /// last. Meanwhile `pace` is told now and then how many bytes were read since it was told last,
+    /// and may take its time: readers and writers go on. Once it says false, the
+    /// rest is left out, and what is returned means nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Corrupt`] with the first damage of the piece.
+    fn verify_next(
+        &self,
+        after: Option<u64>,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, EngineError> {
+        let _ = (after, pace);
+        Ok(None)
+    }
 }
 
 /// The state of an engine at one instant.

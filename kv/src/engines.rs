@@ -154,6 +154,18 @@ impl Engine for AnyEngine {
     fn maintain(&self, budget: Duration) -> Result<Progress, EngineError> {
         each!(AnyEngine, self, engine => engine.maintain(budget))
     }
+
+    fn lighten(&self, budget: Duration) -> Result<Progress, EngineError> {
+        each!(AnyEngine, self, engine => engine.lighten(budget))
+    }
+
+    fn verify_next(
+        &self,
+        after: Option<u64>,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, EngineError> {
+        each!(AnyEngine, self, engine => engine.verify_next(after, pace))
+    }
 }
 
 impl Snapshot for AnySnapshot {

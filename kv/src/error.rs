@@ -81,6 +81,51 @@ pub enum Refusal {
     /// The cluster would be left without anyone who votes.
     #[error("the cluster would have no voting member")]
     LastVoter,
+    /// Authentication is off, and only makes sense on.
+    #[error("authentication is not enabled")]
+    AuthNotEnabled,
+    /// The name and the password do not belong together.
+    #[error("the user could not be recognised")]
+    AuthFailed,
+    /// The users have changed since the caller was recognised.
+    #[error("the auth revision is old")]
+    AuthRevisionOld,
+    /// The caller may not do this.
+    #[error("permission denied")]
+    PermissionDenied,
+    /// The caller has not said who it is, or a user is to have no name.
+    #[error("the user's name is empty")]
+    UserNameEmpty,
+    /// A role is to have no name.
+    #[error("the role's name is empty")]
+    RoleNameEmpty,
+    /// There is no user root to switch authentication on for.
+    #[error("there is no root user")]
+    RootUserMissing,
+    /// The user root is not root.
+    #[error("the root user does not have the root role")]
+    RootRoleMissing,
+    /// A user of that name is there already.
+    #[error("the user exists already")]
+    UserExists,
+    /// No user of that name is there.
+    #[error("no such user")]
+    UserNotFound,
+    /// A role of that name is there already.
+    #[error("the role exists already")]
+    RoleExists,
+    /// No role of that name is there.
+    #[error("no such role")]
+    RoleNotFound,
+    /// The user does not have the role.
+    #[error("the user does not have the role")]
+    RoleNotGranted,
+    /// The role does not have the permission.
+    #[error("the role does not have the permission")]
+    PermissionNotGranted,
+    /// It would shut everybody out, or is about no key at all.
+    #[error("invalid auth management")]
+    InvalidAuthManagement,
 }
 
 /// Why a request was not done.

@@ -4,7 +4,7 @@
 //! command    1 byte  format version, 1
 //!            1 byte  kind: 1 put, 2 delete range, 3 txn, 4 compact, 5 grant, 6 revoke, 7 alarm,
 //!                    9 cluster init, 10 member add, 11 remove, 12 update, 13 promote,
-//!                    14 publish, 15 cluster force
+//!                    14 publish, 15 cluster force, 16 users and roles
 //!            body    by kind, to the last byte
 //!
 //! put        key bytes | value option<bytes> | lease option<zigzag> | prev_kv bool
@@ -24,6 +24,7 @@
 //! update     id varint | peer URLs
 //! publish    id varint | name bytes | client URLs
 //! force      cluster varint | member
+//! users      see `auth::format`
 //! range      start bytes | end option<bytes>
 //! member     see `members::format`, URLs too
 //! ```
@@ -32,6 +33,7 @@
 
 use bytes::Bytes;
 
+use crate::auth::format::{put_change, take_change};
 use crate::codec::{Decoder, Malformed, put_bool, put_bytes, put_option, put_varint, put_zigzag};
 use crate::command::{
     AlarmChange, AlarmKind, Command, Compact, Compare, CompareTarget, DeleteRange, LeaseGrant,
@@ -66,6 +68,7 @@ const KIND_MEMBER_UPDATE: u8 = 12;
 const KIND_MEMBER_PROMOTE: u8 = 13;
 const KIND_MEMBER_PUBLISH: u8 = 14;
 const KIND_CLUSTER_FORCE: u8 = 15;
+const KIND_AUTH: u8 = 16;
 
 impl Command {
     /// Appends the command's bytes.
@@ -103,6 +106,10 @@ impl Command {
                 put_varint(out, alarm.member);
                 out.push(alarm.kind as u8);
             }
+            Command::Auth(change) => {
+                out.push(KIND_AUTH);
+                put_change(out, change);
+            }
             Command::ClusterInit { .. }
             | Command::MemberAdd { .. }
             | Command::MemberRemove { .. }
@@ -134,6 +141,7 @@ impl Command {
                 member: input.varint()?,
                 kind: AlarmKind::from_byte(input.byte()?).ok_or(Malformed("unknown alarm"))?,
             }),
+            KIND_AUTH => Command::Auth(take_change(&mut input)?),
             kind => decode_of_members(&mut input, kind)?,
         };
         input.finish()?;

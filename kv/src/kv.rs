@@ -502,7 +502,7 @@ impl<E: Engine> Shared<E> {
         self.persist()?;
         let deadline = self.clock.monotonic() + DEFRAGMENT_MAX;
         let goes_on = || !self.is_closed() && self.clock.monotonic() < deadline;
-        if crate::upkeep::all(&self.store, goes_on)? { self.persist() } else { Ok(()) }
+        if crate::upkeep::all(&self.store, u64::MAX, goes_on)? { self.persist() } else { Ok(()) }
     }
 
     pub(crate) fn note_persist(&self, result: Result<(), Error>) {

@@ -54,7 +54,7 @@
 //! # Left out
 //!
 //! [`Kv`] drives one member; several are a `runtime::Replica` each (feature `runtime`, on by
-//! default). Authentication: that is for whoever serves the store.
+//! default). Who a client is: whoever serves the store recognises it, and says so ([`auth`]).
 //!
 //! # Reading order
 //!
@@ -75,6 +75,7 @@ pub mod types;
 
 // What is decided: the state, and the one function that changes it.
 mod apply;
+pub mod auth;
 mod index;
 pub mod lease;
 pub mod members;
@@ -93,12 +94,14 @@ mod bulk;
 pub mod checkpoint;
 mod hash;
 mod held;
+mod part;
 mod past;
 mod pins;
 mod replace;
 pub mod scan;
 pub mod store;
 mod sweep;
+mod trail;
 pub mod watch;
 
 // What runs: the journal, the clock, the threads.
@@ -118,6 +121,7 @@ mod upkeep;
 pub mod runtime;
 
 pub use apply::Outcome;
+pub use auth::{Auth, Caller};
 pub use checkpoint::Checkpoint;
 pub use command::{Command, DeleteRange, Put, RangeRequest, Txn};
 pub use engines::EngineKind;
@@ -127,8 +131,10 @@ pub use key_range::KeyRange;
 pub use kv::{Kv, LeaseInfo};
 pub use members::{Cluster, Member};
 pub use options::Options;
+pub use part::{Part, PartEnd, PartHash, PartReply};
 pub use proposal::Proposal;
 pub use reply::Reply;
 pub use scan::Scan;
 pub use store::{Status, Store};
+pub use trail::{BLOCK as TRAIL_BLOCK, BlockHash};
 pub use types::{KeyValue, LeaseId, Revision};

@@ -55,7 +55,8 @@ impl Limits {
             Command::Compact(_)
             | Command::LeaseGrant(_)
             | Command::LeaseRevoke(_)
-            | Command::Alarm(_) => Ok(()),
+            | Command::Alarm(_)
+            | Command::Auth(_) => Ok(()),
             Command::ClusterInit { .. }
             | Command::MemberAdd { .. }
             | Command::MemberRemove { .. }

@@ -95,6 +95,15 @@ impl Cluster {
         self.members.iter().filter(|member| !member.is_learner)
     }
 
+    /// Whether those who are not `odd` are a quorum: what they agree on is right. It is not if
+    /// somebody is said to be odd who was never a member: nobody knows then whom that concerns.
+    #[must_use]
+    pub fn stands_without(&self, odd: &BTreeSet<u64>) -> bool {
+        let is_known = |id: &u64| self.member(*id).is_some() || self.is_removed(*id);
+        let sound = self.voters().filter(|voter| !odd.contains(&voter.id)).count();
+        sound > self.voters().count() / 2 && odd.iter().all(is_known)
+    }
+
     /// What `command` makes of it, which is one of members.
     pub(crate) fn decide(&self, command: &Command) -> Result<Edit, Refusal> {
         match command {

@@ -11,6 +11,8 @@
 //! limit tells `more`. Reading backwards by key is as cheap. Any other order, and any filter, has
 //! to see the whole range first: that is what the request means.
 
+use std::cmp::Ordering;
+
 use crate::command::{RangeRequest, Sort, SortBy, SortOrder};
 use crate::error::Refusal;
 use crate::index::Direction;
@@ -84,15 +86,17 @@ fn cuts_before_sorting(sort: Option<Sort>) -> bool {
 }
 
 fn sort_kvs(kvs: &mut [KeyValue], sort: Sort) {
-    match sort.by {
+    let compare = |a: &KeyValue, b: &KeyValue| match sort.by {
         // The walk was in this order already.
-        SortBy::Key => return,
-        SortBy::Version => kvs.sort_by_key(|kv| kv.version),
-        SortBy::Create => kvs.sort_by_key(|kv| kv.create_revision),
-        SortBy::Mod => kvs.sort_by_key(|kv| kv.mod_revision),
-        SortBy::Value => kvs.sort_by(|a, b| a.value.cmp(&b.value)),
-    }
-    if sort.order == SortOrder::Descend {
-        kvs.reverse();
+        SortBy::Key => Ordering::Equal,
+        SortBy::Version => a.version.cmp(&b.version),
+        SortBy::Create => a.create_revision.cmp(&b.create_revision),
+        SortBy::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortBy::Value => a.value.cmp(&b.value),
+    };
+    // Either way equals stay in the order of their keys, as they do in etcd if they are few.
+    match sort.order {
+        SortOrder::Descend => kvs.sort_by(|a, b| compare(b, a)),
+        SortOrder::Ascend | SortOrder::AscendAfterLimit => kvs.sort_by(compare),
     }
 }

@@ -59,6 +59,7 @@ impl<E: Engine> Store<E> {
         let revision = state.revision;
         *sweep = Sweep::default();
         *self.engine.write() = Arc::clone(&engine);
+        self.auth_epoch.store(state.auth.epoch(), Ordering::Release);
         let old = std::mem::replace(&mut *held, Held::new(state, engine));
         self.broken.store(false, Ordering::Release);
         drop(held);

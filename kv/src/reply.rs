@@ -28,6 +28,8 @@ pub enum Reply {
     Alarm(AlarmReply),
     /// To a change of members.
     Cluster(ClusterReply),
+    /// To a change of users and roles.
+    Auth(AuthReply),
 }
 
 /// What a range held.
@@ -128,6 +130,15 @@ pub struct ClusterReply {
     pub revision: u64,
     /// The cluster.
     pub cluster: Arc<Cluster>,
+}
+
+/// Users or roles have changed, or one was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthReply {
+    /// The newest main revision; users make none.
+    pub revision: u64,
+    /// The auth revision after the change.
+    pub auth_revision: u64,
 }
 
 /// A standing alarm.

@@ -32,6 +32,8 @@
 //! * **Members** are part of the replicated state ([`Cluster`](crate::members::Cluster)), with
 //!   their names and addresses. The leader makes the group's voters those of the table
 //!   (`roster.rs`): who is added gets all data first, and its vote when it has them.
+//! * **Whose command it is** travels with it, and is judged when it is applied ([`crate::auth`]).
+//!   The tokens of clients are known by their hashes, on every member (`tokens.rs`).
 //! * **A member that is too far behind** is sent the whole state as a stream, builds a new engine
 //!   from it, and puts that in the place of the old one, under its readers and watchers.
 //! * **A member that is alone** has nobody to mend its log or send it the state: it is refused
@@ -51,6 +53,7 @@
 //! The network between callers and members, and the messages of [`Peers`]: those belong to the
 //! server.
 
+mod disk;
 mod observer;
 mod options;
 
@@ -60,6 +63,7 @@ mod machine;
 mod pending;
 mod steps;
 mod tally;
+mod tokens;
 
 mod house;
 mod lessor;
@@ -69,22 +73,26 @@ mod roster;
 mod alone;
 mod calls;
 mod duties;
+mod import;
 pub mod inspect;
 mod replica;
 mod restore;
 
+pub use disk::Disk;
+pub use import::{Import, Logged, Standing};
 pub use observer::Observer;
 pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;
 pub use restore::restore;
 pub use tally::{CommandKind, Tally};
+pub use tokens::TokenHash;
 
 /// The parts of a member that need no runtime, for simulations that drive them from a seed. No
 /// promise is made about them.
 #[doc(hidden)]
 pub mod parts {
-    pub use super::envelope::{Origin, open, seal};
+    pub use super::envelope::{Opened, Origin, open, seal};
     pub use super::folder::Folder;
     pub use super::lessor::Lessor;
     pub use super::roster::next_step;

@@ -155,7 +155,7 @@ impl<E: Engine> Store<E> {
         assert!(request.is_native() && !request.count_only, "a scan has an order, and keys");
         let held = self.read()?;
         let state = &held.state;
-        state.refuse_if_corrupt()?;
+        state.refuse_if_corrupt_at(self.own())?;
         let plan = Plan::new(request, state, state.revision)?;
         let count = state.index.count(&request.range, plan.at);
         let grip = held.grip(plan.at);

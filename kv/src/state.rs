@@ -10,7 +10,8 @@
 //!                "compacted"  8 bytes  oldest readable main revision; absent: never compacted
 //!                "swept"      8 bytes  the compaction whose garbage is all gone
 //!                "loading"    empty    the engine is being filled, and holds no state yet
-//!                              and the members of the group: see `members::format`
+//!                              the members of the group: see `members::format`
+//!                              and users and roles: see `auth::format`
 //! Space::Lease   id, 8 bytes           time to live, seconds, 8 bytes
 //! Space::Alarm   member 8 bytes, kind  empty
 //! Space::Record  see `record`
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::{self, Auth};
 use crate::command::AlarmKind;
 use crate::engine::{Batch, Direction, Engine, Snapshot, Space};
 use crate::error::{Error, Refusal};
@@ -32,6 +34,7 @@ use crate::lease::Leases;
 use crate::members::{Cluster, Edit};
 use crate::record::{Record, decode, revision_of};
 use crate::reply::Alarm;
+use crate::trail::Trail;
 use crate::types::{KeyValue, LeaseId, REVISION_FRESH, Revision};
 
 const META_APPLIED: &[u8] = b"applied";
@@ -48,6 +51,8 @@ pub(crate) struct State {
     pub(crate) alarms: BTreeSet<Alarm>,
     /// Shared with whoever has asked; a change copies it if anyone still looks.
     pub(crate) cluster: Arc<Cluster>,
+    /// Shared likewise.
+    pub(crate) auth: Arc<Auth>,
     /// Journal position of the newest command applied; 0 before the first.
     pub(crate) applied: u64,
     /// The newest main revision.
@@ -56,6 +61,8 @@ pub(crate) struct State {
     pub(crate) compacted: Option<u64>,
     /// The newest compaction whose garbage has all left the engine.
     pub(crate) swept: Option<u64>,
+    /// What the newest commands have done. Not a part of the state: it is compared by it.
+    pub(crate) trail: Trail,
 }
 
 impl State {
@@ -66,15 +73,18 @@ impl State {
             return Err(damaged("the loading of a checkpoint was not finished"));
         }
         let compacted = load_number(&snapshot, META_COMPACTED)?;
+        let applied = load_applied(&snapshot)?;
         let mut state = State {
             index: Index::new(compacted.unwrap_or(0)),
             leases: load_leases(&snapshot)?,
             alarms: load_alarms(&snapshot)?,
             cluster: Arc::new(Cluster::load(&snapshot)?),
-            applied: load_applied(&snapshot)?,
+            auth: Arc::new(Auth::load(&snapshot)?),
+            applied,
             revision: load_revision(&snapshot)?,
             compacted,
             swept: load_number(&snapshot, META_SWEPT)?,
+            trail: Trail::begin(applied),
         };
         state.load_records(&snapshot)?;
         Ok(state)
@@ -121,6 +131,13 @@ impl State {
     pub(crate) fn save_positions(&self, batch: &mut Batch) {
         batch.put(Space::Meta, META_APPLIED, number(self.applied));
         batch.put(Space::Meta, META_REVISION, number(self.revision));
+    }
+
+    /// Adds the positions of a state that was kept elsewhere.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn save_all_positions(applied: u64, revision: u64, batch: &mut Batch) {
+        batch.put(Space::Meta, META_APPLIED, number(applied));
+        batch.put(Space::Meta, META_REVISION, number(revision));
     }
 
     /// Begins a new log.
@@ -170,14 +187,37 @@ impl State {
         cluster.check();
     }
 
+    /// Changes users and roles, and adds that.
+    pub(crate) fn edit_auth(&mut self, edit: auth::Edit, batch: &mut Batch) {
+        if edit == auth::Edit::default() {
+            return;
+        }
+        edit.save(self.auth.revision + u64::from(edit.is_new), batch);
+        let auth = Arc::make_mut(&mut self.auth);
+        auth.make(edit);
+        auth.check();
+    }
+
     /// Whether an alarm of `kind` stands for any member.
     pub(crate) fn has_alarm(&self, kind: AlarmKind) -> bool {
         self.alarms.iter().any(|alarm| alarm.kind == kind)
     }
 
-    /// Refuses everything while the data are known to be wrong.
+    /// Refuses everything while the data are known to be wrong, and it is not known that they are
+    /// right on a quorum of the members.
     pub(crate) fn refuse_if_corrupt(&self) -> Result<(), Refusal> {
-        if self.has_alarm(AlarmKind::Corrupt) { Err(Refusal::Corrupt) } else { Ok(()) }
+        if !self.has_alarm(AlarmKind::Corrupt) {
+            return Ok(());
+        }
+        let odd = self.alarms.iter().filter(|alarm| alarm.kind == AlarmKind::Corrupt);
+        let odd: BTreeSet<u64> = odd.map(|alarm| alarm.member).collect();
+        if self.cluster.stands_without(&odd) { Ok(()) } else { Err(Refusal::Corrupt) }
+    }
+
+    /// The same for what member `own` has, who must not show it if it is the one that differs.
+    pub(crate) fn refuse_if_corrupt_at(&self, own: u64) -> Result<(), Refusal> {
+        let alarm = Alarm { member: own, kind: AlarmKind::Corrupt };
+        if self.alarms.contains(&alarm) { Err(Refusal::Corrupt) } else { self.refuse_if_corrupt() }
     }
 
     /// The revision that a request for `revision` reads at, `newest` being the newest visible.
@@ -218,7 +258,7 @@ pub(crate) fn load_revision(snapshot: &impl Snapshot) -> Result<u64, Error> {
     Ok(load_number(snapshot, META_REVISION)?.unwrap_or(REVISION_FRESH))
 }
 
-fn load_leases(snapshot: &impl Snapshot) -> Result<Leases, Error> {
+pub(crate) fn load_leases(snapshot: &impl Snapshot) -> Result<Leases, Error> {
     let mut leases = Leases::default();
     for entry in snapshot.range(Space::Lease, &[], None, Direction::Forward) {
         let (key, value) = entry?;

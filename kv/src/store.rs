@@ -20,12 +20,13 @@
 //! Locks are taken in this order: the writer's turn, the sweep, what is held, the engine's handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::apply::{Applier, Outcome, batch_record, live_of, read_txn_path};
+use crate::auth::{Auth, Caller};
 use crate::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use crate::engine::{Batch, Engine, EngineStats, Progress};
 use crate::error::{Error, Refusal};
@@ -38,6 +39,7 @@ use crate::reply::{Alarm, RangeReply, TxnOpReply, TxnReply};
 use crate::scan::{TURN_KEYS_MAX, Walk};
 use crate::state::State;
 use crate::sweep::Sweep;
+use crate::trail::BlockHash;
 use crate::txn::{self, Lookup};
 use crate::types::{KeyValue, LeaseId, Revision};
 use crate::watch::{Backlog, Change, History, Hub, StreamOptions, WatchStream};
@@ -58,6 +60,10 @@ pub struct Store<E: Engine> {
     pub(crate) writer: Mutex<()>,
     /// Set when the engine failed in the middle of a group: memory and engine may differ.
     pub(crate) broken: AtomicBool,
+    /// [`Auth::epoch`]: every call looks at it, and must not wait for a group either.
+    pub(crate) auth_epoch: AtomicU64,
+    /// The member of the group that this is the store of; 0 if it is of none.
+    own: AtomicU64,
 }
 
 /// Where a store stands.
@@ -88,11 +94,13 @@ impl<E: Engine> Store<E> {
         let engine = Arc::new(engine);
         Ok(Store {
             hub: Hub::new(state.revision),
+            auth_epoch: AtomicU64::new(state.auth.epoch()),
             held: RwLock::new(Held::new(state, Arc::clone(&engine))),
             engine: RwLock::new(engine),
             sweep: Mutex::default(),
             writer: Mutex::default(),
             broken: AtomicBool::new(false),
+            own: AtomicU64::new(0),
         })
     }
 
@@ -108,6 +116,19 @@ impl<E: Engine> Store<E> {
         &self,
         commands: impl IntoIterator<Item = (u64, &'c Command)>,
     ) -> Result<Vec<Outcome>, Error> {
+        let commands = commands.into_iter();
+        self.apply_as(commands.map(|(index, command)| (index, &Caller::System, command)))
+    }
+
+    /// The same, each for somebody: what he may not have done is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::apply`].
+    pub fn apply_as<'c>(
+        &self,
+        commands: impl IntoIterator<Item = (u64, &'c Caller, &'c Command)>,
+    ) -> Result<Vec<Outcome>, Error> {
         let _turn = self.writer.lock();
         self.check_usable()?;
         self.apply_group(commands)
@@ -115,7 +136,7 @@ impl<E: Engine> Store<E> {
 
     fn apply_group<'c>(
         &self,
-        commands: impl IntoIterator<Item = (u64, &'c Command)>,
+        commands: impl IntoIterator<Item = (u64, &'c Caller, &'c Command)>,
     ) -> Result<Vec<Outcome>, Error> {
         let mut commands = commands.into_iter().peekable();
         let mut outcomes = Vec::new();
@@ -131,7 +152,7 @@ impl<E: Engine> Store<E> {
     /// Applies commands until their batch is large, and writes it.
     fn apply_batch<'c>(
         &self,
-        commands: &mut impl Iterator<Item = (u64, &'c Command)>,
+        commands: &mut impl Iterator<Item = (u64, &'c Caller, &'c Command)>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Error> {
         let mut held = self.held.write();
@@ -154,17 +175,18 @@ impl<E: Engine> Store<E> {
     fn write_batch<'c>(
         &self,
         held: &mut Held<E>,
-        commands: &mut impl Iterator<Item = (u64, &'c Command)>,
+        commands: &mut impl Iterator<Item = (u64, &'c Caller, &'c Command)>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Option<Vec<Change>>, Error> {
         let mut applier = Applier::new(&mut held.state, &*held.engine);
-        for (index, command) in commands {
-            outcomes.push(applier.apply(index, command)?);
+        for (index, caller, command) in commands {
+            outcomes.push(applier.apply(index, caller, command)?);
             if applier.batch_bytes() >= BATCH_BYTES_FULL {
                 break;
             }
         }
         let (batch, written) = applier.finish();
+        self.auth_epoch.store(held.state.auth.epoch(), Ordering::Release);
         // A watcher that comes right after this look reads the changes from the past.
         let watched = !self.hub.is_idle();
         let changes = if watched { Some(changes(&batch, &written)?) } else { None };
@@ -192,7 +214,7 @@ impl<E: Engine> Store<E> {
     pub fn range(&self, request: &RangeRequest) -> Result<RangeReply, Error> {
         let held = self.read()?;
         let state = &held.state;
-        state.refuse_if_corrupt()?;
+        state.refuse_if_corrupt_at(self.own())?;
         let plan = Plan::new(request, state, state.revision)?;
         if let Some(key) = request.range.as_single() {
             let found = state.index.at(key, plan.at);
@@ -224,7 +246,7 @@ impl<E: Engine> Store<E> {
         assert!(txn.is_read_only(), "a transaction that writes is a command");
         let held = self.read()?;
         let state = &held.state;
-        state.refuse_if_corrupt()?;
+        state.refuse_if_corrupt_at(self.own())?;
         let lookup = Live { state, engine: &*held.engine };
         let path = read_txn_path(txn, &lookup, state)?;
         let succeeded = path[0];
@@ -303,17 +325,53 @@ impl<E: Engine> Store<E> {
         Arc::clone(&self.held.read().state.cluster)
     }
 
+    /// Users and roles. Costs one reference.
+    pub fn auth(&self) -> Arc<Auth> {
+        Arc::clone(&self.held.read().state.auth)
+    }
+
+    /// [`Auth::epoch`], without waiting for anything.
+    pub fn auth_epoch(&self) -> u64 {
+        self.auth_epoch.load(Ordering::Acquire)
+    }
+
     /// Whether the store refuses what needs space, or everything.
     pub fn refuses(&self, needs_space: bool) -> Option<Refusal> {
-        use crate::command::AlarmKind::{Corrupt, NoSpace};
+        use crate::command::AlarmKind::NoSpace;
         let state = &self.held.read().state;
-        if state.has_alarm(Corrupt) {
-            Some(Refusal::Corrupt)
+        if let Err(refusal) = state.refuse_if_corrupt() {
+            Some(refusal)
         } else if needs_space && state.has_alarm(NoSpace) {
             Some(Refusal::NoSpace)
         } else {
             None
         }
+    }
+
+    /// Says which member of the group this is the store of.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn belongs_to(&self, own: u64) {
+        self.own.store(own, Ordering::Release);
+    }
+
+    pub(crate) fn own(&self) -> u64 {
+        self.own.load(Ordering::Acquire)
+    }
+
+    /// Whether what this store has is known to be wrong, or may be.
+    pub fn is_corrupt(&self) -> bool {
+        self.held.read().state.refuse_if_corrupt_at(self.own()).is_err()
+    }
+
+    /// What commands have done since the store was opened: finished blocks from number `first` on,
+    /// the oldest first, at most `max`.
+    pub fn trail(&self, first: u64, max: usize) -> Vec<BlockHash> {
+        self.held.read().state.trail.blocks(first, max)
+    }
+
+    /// The newest finished block of them.
+    pub fn trail_newest(&self) -> Option<BlockHash> {
+        self.held.read().state.trail.newest()
     }
 
     /// Makes everything applied so far durable in the engine; returns the journal position up to
@@ -356,6 +414,12 @@ impl<E: Engine> Store<E> {
     pub fn maintain(&self, budget: Duration) -> Result<Progress, Error> {
         self.check_usable()?;
         Ok(self.engine().maintain(budget)?)
+    }
+
+    /// The same with hardly any room for what is new beside what is old.
+    pub(crate) fn lighten(&self, budget: Duration) -> Result<Progress, Error> {
+        self.check_usable()?;
+        Ok(self.engine().lighten(budget)?)
     }
 
     /// The engine underneath, as of now.

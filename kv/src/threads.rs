@@ -221,7 +221,7 @@ fn house_loop<E: Engine>(shared: &Shared<E>, house: &House) {
             thread::yield_now();
             continue;
         }
-        let pause = match crate::upkeep::step(&shared.store) {
+        let pause = match crate::upkeep::step(&shared.store, u64::MAX) {
             Ok(Progress::More) => Some(Duration::ZERO),
             Ok(Progress::Done) | Err(_) => shared.next_expiry(),
         };

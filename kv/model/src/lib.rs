@@ -14,4 +14,4 @@
 
 mod model;
 
-pub use model::{Fact, Model, Moment, World, allowed, is_inside};
+pub use model::{Fact, Model, Moment, Users, World, allowed, is_inside};

@@ -9,10 +9,12 @@
 //! (by key, the whole list turned round when descending), because members that answer the same read
 //! in two orders would be noticed.
 
+mod auth;
 mod cluster;
 mod limits;
 mod txn;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use drystone_kv::reply::{
 use drystone_kv::types::{KeyValue, LeaseId};
 use drystone_kv::{Outcome, Refusal};
 
+pub use auth::Users;
 pub use limits::allowed;
 
 /// What is alive at some moment, by key.
@@ -70,6 +73,8 @@ pub struct Model {
     pub alarms: BTreeSet<Alarm>,
     /// The members of the group.
     pub cluster: Cluster,
+    /// Users and roles.
+    pub users: Users,
     /// What is alive, the present command's changes included.
     present: World,
     /// What was alive after each main revision, from 0.
@@ -93,6 +98,7 @@ impl Model {
             leases: BTreeMap::new(),
             alarms: BTreeSet::new(),
             cluster: Cluster::default(),
+            users: Users::default(),
             present: World::new(),
             worlds: vec![Arc::default(), Arc::default()],
         }
@@ -122,6 +128,9 @@ impl Model {
         if let Command::Alarm(change) = command {
             return Ok(Reply::Alarm(self.alarm(change)));
         }
+        if let Command::Auth(change) = command {
+            return self.change_users(change);
+        }
         if command.is_of_members() {
             return self.change_members(command);
         }
@@ -141,8 +150,23 @@ impl Model {
     }
 
     fn refuse_if_corrupt(&self) -> Result<(), Refusal> {
-        let corrupt = self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt);
-        if corrupt { Err(Refusal::Corrupt) } else { Ok(()) }
+        let odd: Vec<u64> = self
+            .alarms
+            .iter()
+            .filter(|alarm| alarm.kind == AlarmKind::Corrupt)
+            .map(|alarm| alarm.member)
+            .collect();
+        let (mut voters, mut sound) = (0, 0);
+        for member in self.cluster.members.iter().filter(|member| !member.is_learner) {
+            voters += 1;
+            sound += usize::from(!odd.contains(&member.id));
+        }
+        let strangers = odd.iter().any(|id| {
+            !self.cluster.members.iter().any(|member| member.id == *id)
+                && !self.cluster.removed.contains(id)
+        });
+        let stands = odd.is_empty() || (2 * sound > voters && !strangers);
+        if stands { Ok(()) } else { Err(Refusal::Corrupt) }
     }
 
     /// Everything that is alive after all changes of main revision `at`, by key.
@@ -288,9 +312,9 @@ impl Model {
                 && kv.create_revision <= create_max.unwrap_or(u64::MAX)
         });
         if let Some(sort) = request.sort {
-            kvs.sort_by_key(|kv| sort_key(kv, sort.by));
-            if sort.order == SortOrder::Descend {
-                kvs.reverse();
+            match sort.order {
+                SortOrder::Descend => kvs.sort_by_key(|kv| Reverse(sort_key(kv, sort.by))),
+                _ => kvs.sort_by_key(|kv| sort_key(kv, sort.by)),
             }
         }
         let more = request.limit > 0 && kvs.len() > request.limit;
@@ -377,13 +401,12 @@ pub fn is_inside(key: &[u8], range: &KeyRange) -> bool {
 }
 
 /// What a sort looks at, ties broken by key.
-fn sort_key(kv: &KeyValue, by: SortBy) -> (u64, Bytes, Bytes) {
-    let (number, bytes) = match by {
-        SortBy::Key => (0, Bytes::new()),
+fn sort_key(kv: &KeyValue, by: SortBy) -> (u64, Bytes) {
+    match by {
+        SortBy::Key => (0, kv.key.clone()),
         SortBy::Version => (kv.version, Bytes::new()),
         SortBy::Create => (kv.create_revision, Bytes::new()),
         SortBy::Mod => (kv.mod_revision, Bytes::new()),
         SortBy::Value => (0, kv.value.clone()),
-    };
-    (number, bytes, kv.key.clone())
+    }
 }

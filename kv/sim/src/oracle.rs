@@ -12,7 +12,7 @@ use drystone_kv::command::RangeRequest;
 use drystone_kv::engine::Engine;
 use drystone_kv::lease::Lease;
 use drystone_kv::reply::Reply;
-use drystone_kv::runtime::parts::open;
+use drystone_kv::runtime::parts::{Opened, open};
 use drystone_kv::{Command, Error, KeyRange, LeaseId, Refusal, Store};
 use drystone_kv_model::{Model, Moment};
 use drystone_raft::{Entry, Index, Payload};
@@ -91,7 +91,7 @@ impl Oracle {
     }
 
     fn apply(&mut self, index: Index, data: &Bytes, now: u64) {
-        let (_, command) = open(data).expect("clients send commands");
+        let command = open(data).expect("clients send commands").command;
         let outcome = self.model.apply(&command);
         match (&command, &outcome) {
             (Command::LeaseGrant(grant), Ok(_)) => {
@@ -127,7 +127,7 @@ impl Oracle {
         let Payload::Data(data) = &self.log[place - 1].0.payload else {
             panic!("command {call} was acknowledged at {index}, where none is")
         };
-        let (origin, command) = open(data).expect("clients send commands");
+        let Opened { origin, command, .. } = open(data).expect("clients send commands");
         let same = command == *asked && origin.is_none_or(|origin| origin.serial == call);
         assert!(same, "command {call} was acknowledged at {index}, where another is");
         assert_eq!(*told, self.replies[&index], "command {call} was answered wrongly");

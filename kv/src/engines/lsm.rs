@@ -218,10 +218,26 @@ impl Engine for LsmEngine {
     }
 
     fn maintain(&self, budget: Duration) -> Result<Progress, EngineError> {
-        Ok(match self.db.compact(budget)? {
-            drystone_lsm::Progress::Done => Progress::Done,
-            drystone_lsm::Progress::More => Progress::More,
-        })
+        Ok(progress(self.db.compact(budget)?))
+    }
+
+    fn lighten(&self, budget: Duration) -> Result<Progress, EngineError> {
+        Ok(progress(self.db.compact_deletes(budget)?))
+    }
+
+    fn verify_next(
+        &self,
+        after: Option<u64>,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, EngineError> {
+        Ok(self.db.verify_next(after, pace)?)
+    }
+}
+
+fn progress(progress: drystone_lsm::Progress) -> Progress {
+    match progress {
+        drystone_lsm::Progress::Done => Progress::Done,
+        drystone_lsm::Progress::More => Progress::More,
     }
 }
 

@@ -20,6 +20,7 @@ use drystone_raft::{NodeId, ReadMode, Refused, Role};
 use futures_util::FutureExt as _;
 use tokio::time::{Duration, sleep, timeout};
 
+use crate::auth::Caller;
 use crate::command::{AlarmChange, AlarmKind, Command};
 use crate::engine::Engine;
 use crate::error::{Error, Refusal};
@@ -36,30 +37,44 @@ use crate::types::LeaseId;
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 impl Replica {
-    /// Has a command done: replicated, applied here, and answered.
+    /// Has a command done: replicated, applied here, and answered. Nobody is asked whether it may
+    /// be: it is the group's own.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`] and [`Error::Busy`]: not done. [`Error::TimedOut`] and
     /// [`Error::LeaderLost`]: perhaps done, perhaps yet to be done. [`Error::Stopped`].
     pub async fn propose(&self, command: Command) -> Result<Reply, Error> {
+        self.propose_as(&Caller::System, command).await
+    }
+
+    /// The same for `caller`, if he may have it done.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Replica::propose`].
+    pub async fn propose_as(&self, caller: &Caller, command: Command) -> Result<Reply, Error> {
         let options = &self.core().options.store;
         options.limits.check(&command)?;
+        if command.is_of_keys() && self.is_corrupt() {
+            return Err(Refusal::Corrupt.into());
+        }
         if self.outgrows_quota(&command) {
             // Rare, so it gets no room in the future of every call.
             return Err(Box::pin(self.raise_no_space()).await);
         }
-        self.drive(&command)?.await
+        self.drive(caller, &command)?.await
     }
 
     /// What remains of a command is its bytes: there are as many of these futures as callers.
     fn drive(
         &self,
+        caller: &Caller,
         command: &Command,
-    ) -> Result<impl Future<Output = Result<Reply, Error>>, Error> {
-        let bytes = self.core().encode(command);
+    ) -> Result<impl Future<Output = Result<Reply, Error>> + use<'_>, Error> {
+        let bytes = self.core().encode(caller, command);
         self.core().options.store.limits.check_bytes(bytes.len())?;
-        let place = self.core().pending.enter(bytes.len())?;
+        let place = self.core().pending.enter(bytes.len(), command.is_urgent())?;
         let driven = self.in_time(self.drive_bytes(bytes));
         Ok(driven.inspect(move |_| drop(place)))
     }
@@ -307,13 +322,26 @@ impl Replica {
     /// As for [`Replica::propose`]. Whether a change is wise (who is in touch, who is in sync) is
     /// for the caller to find out: [`Replica::progress`].
     pub async fn change_members(&self, command: Command) -> Result<Reply, Error> {
+        self.change_members_as(&Caller::System, command).await
+    }
+
+    /// The same for `caller`, if he may have it done.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn change_members_as(
+        &self,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<Reply, Error> {
         let id = match &command {
             Command::MemberAdd { member, .. } => Some(member.id),
             Command::MemberRemove { id } => Some(*id),
             _ => None,
         };
         self.in_time(self.founded()).await?;
-        let reply = self.propose(command).await?;
+        let reply = self.propose_as(caller, command).await?;
         let Some(id) = id else { return Ok(reply) };
         let settled = async {
             while let Ok(status) = self.group().status().await {
@@ -384,11 +412,14 @@ impl Replica {
         }
     }
 
-    /// Whether the quota has no room for it.
+    /// Whether the quota has no room for it, or the disk has none.
     fn outgrows_quota(&self, command: &Command) -> bool {
         let core = self.core();
-        let Some(quota) = core.options.store.quota_bytes else { return false };
         let cost = crate::quota::cost(command);
+        if cost > 0 && core.options.disk.is_full() {
+            return true;
+        }
+        let Some(quota) = core.options.store.quota_bytes else { return false };
         cost > 0 && core.store.engine().stats().bytes_in_use + cost > quota
     }
 
@@ -399,7 +430,7 @@ impl Replica {
             let kind = AlarmKind::NoSpace;
             let change = AlarmChange { raise: true, member: core.options.id, kind };
             // The client is refused whether or not the alarm came through.
-            if let Ok(raised) = self.drive(&Command::Alarm(change)) {
+            if let Ok(raised) = self.drive(&Caller::System, &Command::Alarm(change)) {
                 drop(raised.await);
             }
         }

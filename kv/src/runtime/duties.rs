@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::Caller;
 use crate::command::{Command, LeaseRevoke};
 use crate::error::{Error, Refusal};
 use crate::runtime::machine::Machine;
@@ -88,7 +89,7 @@ impl Duties {
         let mut revocations = JoinSet::new();
         for id in due {
             let group = self.group.clone();
-            let command = core.encode(&Command::LeaseRevoke(LeaseRevoke { id }));
+            let command = core.encode(&Caller::System, &Command::LeaseRevoke(LeaseRevoke { id }));
             revocations.spawn(async move { (id, group.propose(command).await) });
         }
         let mut failed = false;
@@ -144,7 +145,7 @@ impl Duties {
             _ => None,
         };
         if let Some(command) = command {
-            let done = self.group.propose(core.encode(&command)).await;
+            let done = self.group.propose(core.encode(&Caller::System, &command)).await;
             if !matches!(done, Ok(Ok(_))) {
                 return ROSTER_PAUSE;
             }

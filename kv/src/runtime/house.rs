@@ -25,6 +25,8 @@ pub(crate) struct House {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Engines whose place another has taken: their files go when they do.
     leaving: Mutex<Vec<Weak<AnyEngine>>>,
+    /// The compaction whose garbage the engine was last saved for.
+    brought_down: Mutex<Option<u64>>,
 }
 
 impl House {
@@ -66,8 +68,10 @@ impl House {
                 thread::yield_now();
                 continue;
             }
-            let pause = match crate::upkeep::step(&core.store) {
+            let free = core.options.disk.free_bytes();
+            let pause = match crate::upkeep::step(&core.store, free) {
                 Ok(Progress::More) => Duration::ZERO,
+                Ok(Progress::Done) if self.bring_down(core, free) => Duration::ZERO,
                 Ok(Progress::Done) | Err(_) => PERIOD,
             };
             let mut guard = self.lock.lock();
@@ -75,6 +79,21 @@ impl House {
                 self.wake.wait_for(&mut guard, pause);
             }
         }
+    }
+
+    /// Has the engine save itself if it takes far more than it needs: what was swept may be known
+    /// to its memory alone, and make no room before the disk hears of it. Once for each
+    /// compaction; whether it was done.
+    fn bring_down(&self, core: &Core, free: u64) -> bool {
+        let swept = core.store.swept();
+        let mut brought_down = self.brought_down.lock();
+        if *brought_down == swept || !crate::upkeep::has_slack(&core.store, free) {
+            return false;
+        }
+        *brought_down = swept;
+        let saved = core.store.persist();
+        core.note_persist(saved.as_ref().err().cloned());
+        saved.is_ok()
     }
 
     fn clear(&self, core: &Core) {

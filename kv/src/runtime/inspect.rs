@@ -33,6 +33,7 @@ use drystone_raft::store::{GroupId, GroupLog, Inspection as LogInspection, Store
 use drystone_raft::{Configuration, Entry, Index, NodeId, Payload};
 use drystone_vfs::{Clock, Vfs};
 
+use crate::auth::{Auth, Caller};
 use crate::command::Command;
 use crate::data_dir::{REPLICA, look};
 use crate::engine::{EngineStats, Snapshot, Space};
@@ -91,6 +92,8 @@ pub struct SavedState {
     pub swept: Option<u64>,
     /// The members, as of `applied`.
     pub cluster: Cluster,
+    /// Users and roles, likewise.
+    pub auth: Auth,
     /// Those that stand.
     pub alarms: Vec<Alarm>,
     /// How much there is.
@@ -145,6 +148,8 @@ pub enum Said {
     Command {
         /// The member that handed it on, if another than the leader was asked.
         origin: Option<Origin>,
+        /// For whom.
+        caller: Caller,
         /// The change.
         command: Command,
         /// Its bytes in the log.
@@ -311,6 +316,7 @@ impl SavedState {
             compacted: load_number(&snapshot, META_COMPACTED)?,
             swept: load_number(&snapshot, META_SWEPT)?,
             cluster: Cluster::load(&snapshot)?,
+            auth: Auth::load(&snapshot)?,
             alarms: load_alarms(&snapshot)?.into_iter().collect(),
             stats,
             format,
@@ -421,7 +427,9 @@ fn logged(entry: Entry, committed: u64) -> Logged {
         Payload::Configuration(voters) => Said::Voters(voters),
         Payload::Withheld => Said::Withheld,
         Payload::Data(bytes) => match envelope::open(&bytes) {
-            Ok((origin, command)) => Said::Command { origin, command, bytes: bytes.len() },
+            Ok(envelope::Opened { origin, caller, command }) => {
+                Said::Command { origin, caller, command, bytes: bytes.len() }
+            }
             Err(malformed) => Said::Unreadable { bytes, reason: malformed.0 },
         },
     };

@@ -38,6 +38,10 @@ impl Machine {
         if ran.of_members {
             core.roster_changed.notify_one();
         }
+        // Before anybody is answered: a token that was given must be known.
+        for (index, change) in &ran.of_users {
+            core.tokens.note(*index, change);
+        }
         for (at, serial) in ran.own {
             core.pending.answer(serial, ran.outcomes[at].clone());
         }
@@ -77,6 +81,8 @@ impl StateMachine for Machine {
         core.options.observer.restoring(true);
         let taken = steps::take_over(&core.store, &core.folder, from);
         core.options.observer.restoring(false);
+        // Who has changed a password meanwhile is not told.
+        core.tokens.forget_all();
         let (applied, old) = taken?;
         tracing::info!(applied, "the state of another member took the place of this one's");
         core.options.observer.alarms(&core.store.status().alarms);

@@ -8,7 +8,12 @@ use drystone_raft::{Config, Configuration, NodeId};
 
 use crate::members::Member;
 use crate::options::Options;
+use crate::runtime::disk::Disk;
 use crate::runtime::observer::Observer;
+use crate::runtime::pending::with_reserve;
+
+/// How long a leader waits for its disk until it makes room for another, in election timeouts.
+const STALLS_MAX: u64 = 3;
 
 /// How a replica behaves.
 #[derive(Debug, Clone)]
@@ -42,6 +47,10 @@ pub struct ReplicaOptions {
     /// Bytes of log that may stay for one that is catching up, roughly; beyond, it is sent the
     /// whole state. Default 64 MiB.
     pub kept_bytes_max: u64,
+    /// How long a token lives that is not used. Default 300 s, as etcd's.
+    pub token_ttl: Duration,
+    /// The disk, as whoever watches it says. Default always with room.
+    pub disk: Arc<Disk>,
     /// Who is told how long things take. Default nobody.
     pub observer: Arc<dyn Observer>,
 }
@@ -57,11 +66,13 @@ impl ReplicaOptions {
             returns: false,
             alone: None,
             store: Options::default(),
+            token_ttl: Duration::from_secs(300),
             heartbeat: Duration::from_millis(100),
             election: Duration::from_secs(1),
             request_timeout: Duration::from_secs(7),
             kept_entries: 5_000,
             kept_bytes_max: 64 << 20,
+            disk: Arc::default(),
             observer: Arc::new(()),
         }
     }
@@ -97,7 +108,10 @@ impl ReplicaOptions {
         let voters = Configuration::voters(self.founders.iter().map(|member| member.id));
         let mut raft = Config::new(millis(self.election));
         raft.heartbeat = millis(self.heartbeat);
-        raft.uncommitted_bytes_max = self.store.proposals_bytes_max;
+        // A disk that much is asked of takes its time, and the others' disks do too: to step down
+        // then costs all that is under way, and the next leader is no better off.
+        raft.storage_stall = STALLS_MAX * millis(self.election);
+        raft.uncommitted_bytes_max = with_reserve(self.store.proposals_bytes_max);
         let mut node = NodeConfig::new(self.id, voters);
         node.raft = raft;
         node.tick = Duration::from_millis(1);

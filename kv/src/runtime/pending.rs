@@ -1,4 +1,8 @@
 //! Commands under way, and who waits for those that were handed on.
+//!
+//! There are never more than so many, and so many bytes. An eighth more is kept for those that keep
+//! the store and its leases going ([`Command::is_urgent`](crate::command::Command::is_urgent)): a
+//! flood of others must not keep an operator from compacting, nor a client from its lease.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -54,11 +58,12 @@ impl Pending {
     }
 
     /// Takes a place, if there is room.
-    pub(crate) fn enter(&self, bytes: usize) -> Result<Place<'_>, Error> {
+    pub(crate) fn enter(&self, bytes: usize, urgent: bool) -> Result<Place<'_>, Error> {
         let place = Place { pending: self, bytes };
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if count > self.count_max || bytes > self.bytes_max {
+        let within = |most: usize| if urgent { with_reserve(most) } else { most };
+        if count > within(self.count_max) || bytes > within(self.bytes_max) {
             return Err(Error::Busy);
         }
         Ok(place)
@@ -82,6 +87,11 @@ impl Pending {
     }
 }
 
+/// A bound, and what is kept beyond it for what is urgent.
+pub(crate) fn with_reserve(most: usize) -> usize {
+    most.saturating_add(most / 8 + 1)
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.pending.count.fetch_sub(1, Ordering::Relaxed);
@@ -92,5 +102,27 @@ impl Drop for Place<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.pending.handed_on.lock().remove(&self.serial);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A lease that cannot be granted, or a compaction that cannot be asked for, because others
+    // write: that is what the reserve is against.
+    #[test]
+    fn what_is_urgent_finds_room_when_there_is_none_for_others() {
+        let pending = Pending::new(8, 1000);
+        let full: Vec<_> = (0..8).map(|_| pending.enter(10, false).unwrap()).collect();
+        assert!(matches!(pending.enter(10, false), Err(Error::Busy)));
+        let urgent = pending.enter(10, true).expect("room is kept for it");
+        let more = pending.enter(10, true).expect("for two");
+        assert!(matches!(pending.enter(10, true), Err(Error::Busy)), "it has a bound too");
+        drop((full, urgent, more));
+        let _large = pending.enter(1000, false).unwrap();
+        assert!(matches!(pending.enter(1, false), Err(Error::Busy)));
+        assert!(pending.enter(100, true).is_ok());
+        assert_eq!(pending.count(), 1, "who was refused, or is done, has left nothing");
     }
 }

@@ -14,17 +14,20 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::auth::{Auth, Caller};
 use crate::checkpoint::Checkpoint;
 use crate::command::{Command, RangeRequest, Txn};
 use crate::data_dir;
-use crate::engine::Progress;
+use crate::engine::{Engine, Progress};
 use crate::engines::{AnyEngine, EngineKind};
 use crate::error::Error;
 use crate::hash::HashReply;
 use crate::members::Cluster;
+use crate::part::{Part, PartReply};
 use crate::reply::{RangeReply, TxnReply};
 use crate::runtime::alone;
 use crate::runtime::duties::Duties;
+use crate::runtime::envelope;
 use crate::runtime::folder::Folder;
 use crate::runtime::house::House;
 use crate::runtime::lessor::Lessor;
@@ -32,8 +35,11 @@ use crate::runtime::machine::Machine;
 use crate::runtime::options::ReplicaOptions;
 use crate::runtime::peers::Peers;
 use crate::runtime::pending::Pending;
+use crate::runtime::tokens::{TokenHash, Tokens};
 use crate::scan::Scan;
 use crate::store::{Status, Store};
+use crate::trail::BlockHash;
+use crate::types::LeaseId;
 use crate::watch::{Backlog, StreamOptions, WatchStream};
 
 /// What a put takes beside its key and its value, at most.
@@ -64,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lessor: Lessor,
     pub(crate) pending: Pending,
+    pub(crate) tokens: Tokens,
     pub(crate) house: House,
     /// When the sweep that is under way began.
     sweep_began: Mutex<Option<Duration>>,
@@ -103,14 +110,16 @@ impl Core {
         *self.save_error.lock() = error;
     }
 
-    /// A command's bytes, as this member proposes them.
-    pub(crate) fn encode(&self, command: &Command) -> Bytes {
+    /// A command's bytes, as this member proposes them for `caller`.
+    pub(crate) fn encode(&self, caller: &Caller, command: &Command) -> Bytes {
         let room = match command {
             Command::Put(put) => put.key.len() + put.value.as_ref().map_or(0, Bytes::len),
             // Grows as it must.
             _ => 0,
         };
-        let mut bytes = Vec::with_capacity(room + PUT_HEAD_BYTES);
+        let room = room + PUT_HEAD_BYTES + envelope::caller_bytes(caller);
+        let mut bytes = Vec::with_capacity(room);
+        envelope::put_caller(&mut bytes, caller);
         command.encode(&mut bytes);
         bytes.into()
     }
@@ -160,6 +169,7 @@ impl Replica {
         }
         let (folder, engine) = Folder::open(vfs.clone(), clock.clone(), dir, &options.store)?;
         let store = Arc::new(Store::open(engine)?);
+        store.belongs_to(options.id);
         let (node, log) = (options.node(), folder.log());
         alone::check(&vfs, &log, &store, &options, &node.store)?;
         folder.tidy()?;
@@ -170,6 +180,7 @@ impl Replica {
             store,
             folder,
             lessor: Lessor::new(clock.clone()),
+            tokens: Tokens::new(clock.clone(), options.token_ttl),
             clock,
             pending,
             options,
@@ -186,6 +197,7 @@ impl Replica {
         let node = Node::spawn(node, vfs, &log, link, Machine::new(core.clone())).await?;
         let group = node.group().clone();
         let status = group.status().await.map_err(|_| Error::Stopped)?;
+        core.tokens.begin_after(status.last.index.0);
         if status.members.sole_voter() == Some(core.options.id) {
             // There is nobody to wait for.
             group.campaign().await.map_err(|_| Error::Stopped)?;
@@ -243,6 +255,27 @@ impl Replica {
         self.store().cluster()
     }
 
+    /// Users and roles, as far as this member has applied what was said.
+    pub fn auth(&self) -> Arc<Auth> {
+        self.store().auth()
+    }
+
+    /// [`Auth::epoch`] here: whether callers are checked, and whether who may do what has changed
+    /// since it was looked at last. Costs nothing.
+    pub fn auth_epoch(&self) -> u64 {
+        self.store().auth_epoch()
+    }
+
+    /// Whose token has this SHA-256, if this member knows it. It lives its full time again.
+    pub fn user_of(&self, token: &TokenHash) -> Option<Arc<str>> {
+        self.core().tokens.find(token)
+    }
+
+    /// The keys that hang on a lease here, sorted; none if there is no such lease.
+    pub fn attached(&self, lease: LeaseId) -> Vec<Bytes> {
+        self.store().lease(lease).map_or(Vec::new(), |lease| lease.keys.into_iter().collect())
+    }
+
     /// Reads a range as it stands here: after [`Replica::linearize`], every write that was
     /// acknowledged before; without, perhaps less.
     ///
@@ -278,6 +311,43 @@ impl Replica {
     /// [`Error::Refused`]; [`Error::Engine`].
     pub fn hash(&self, revision: Option<u64>) -> Result<HashReply, Error> {
         self.store().hash(revision)
+    }
+
+    /// Hashes a part of the history, to be compared with the same part of another member's.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if a record cannot be read, [`Error::BadRecord`] if it is none.
+    pub fn hash_part(&self, part: Part) -> Result<PartReply, Error> {
+        self.store().hash_part(part)
+    }
+
+    /// What commands have done here: finished blocks from number `first` on, at most `max`. Equal
+    /// on all members that know a block.
+    pub fn trail(&self, first: u64, max: usize) -> Vec<BlockHash> {
+        self.store().trail(first, max)
+    }
+
+    /// The newest finished block of them.
+    pub fn trail_newest(&self) -> Option<BlockHash> {
+        self.store().trail_newest()
+    }
+
+    /// Whether what this member has is known to be wrong, or may be: an alarm says so.
+    pub fn is_corrupt(&self) -> bool {
+        self.store().is_corrupt()
+    }
+
+    /// Reads the next piece of what the engine has on disk, and verifies it, whatever is in memory:
+    /// see [`Engine::verify_next`].
+    ///
+    /// # Errors
+    /// [`Error::Engine`] with the first damage found.
+    pub fn verify_next(
+        &self,
+        after: Option<u64>,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, Error> {
+        Ok(self.store().engine().verify_next(after, pace)?)
     }
 
     /// Opens a stream of watches on this member. It goes on over whatever happens to the group, and
@@ -352,7 +422,8 @@ impl Replica {
         let core = self.core();
         core.store.persist()?;
         let deadline = core.clock.monotonic() + DEFRAGMENT_MAX;
-        if crate::upkeep::all(&core.store, || core.clock.monotonic() < deadline)? {
+        let goes_on = || core.clock.monotonic() < deadline;
+        if crate::upkeep::all(&core.store, core.options.disk.free_bytes(), goes_on)? {
             core.store.persist()?;
         }
         Ok(())
@@ -369,6 +440,15 @@ impl Replica {
         let saved = self.store().persist();
         self.core().note_persist(saved.as_ref().err().cloned());
         saved
+    }
+
+    /// From now on, or no more, the log keeps no more than members in touch still need: for a disk
+    /// that is nearly full. Said with `true` again, it is shortened once more.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn be_frugal(&self, yes: bool) -> Result<(), Error> {
+        self.group().be_frugal(yes).await.map_err(|_| Error::Stopped)
     }
 
     /// Why the engine could not be saved the last time. Nothing is lost by it, but the log grows

@@ -41,14 +41,7 @@ pub fn restore(
     options: &Options,
     from: &mut dyn io::Read,
 ) -> Result<u64, Error> {
-    match vfs.list(dir) {
-        Ok(names) if !names.is_empty() => {
-            let found = names.into_iter().next().expect("it is not empty").into();
-            return Err(Error::Foreign { dir: dir.to_path_buf(), found });
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(dir, error)),
-        Ok(_) | Err(_) => {}
-    }
+    check_unused(&*vfs, dir)?;
     let (folder, _) = Folder::open(vfs.clone(), clock, dir, options)?;
     let engine = folder.begin()?;
     let failed = |error| Error::Restore(Arc::new(error));
@@ -67,4 +60,16 @@ pub fn restore(
     // From here on the folder holds the state; until then it was empty.
     folder.adopt()?;
     Ok(revision)
+}
+
+/// Refuses a folder that holds anything.
+pub(crate) fn check_unused(vfs: &dyn Vfs, dir: &Path) -> Result<(), Error> {
+    match vfs.list(dir) {
+        Ok(names) if !names.is_empty() => {
+            let found = names.into_iter().next().expect("it is not empty").into();
+            Err(Error::Foreign { dir: dir.to_path_buf(), found })
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(dir, error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }

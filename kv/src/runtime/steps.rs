@@ -12,14 +12,14 @@ use bytes::Bytes;
 use drystone_raft::{Index, NodeId};
 
 use crate::checkpoint;
-use crate::command::Command;
+use crate::command::{AuthChange, Command};
 use crate::engines::AnyEngine;
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::runtime::envelope;
+use crate::runtime::envelope::{self, Opened};
 use crate::runtime::folder::Folder;
 use crate::runtime::lessor::Lessor;
-use crate::runtime::tally::Tally;
+use crate::runtime::tally::{CommandKind, Tally};
 use crate::store::Store;
 
 /// What came of some commands.
@@ -33,6 +33,8 @@ pub struct Ran {
     pub tally: Tally,
     /// One of them was about the members.
     pub of_members: bool,
+    /// The changes of users that were done, each with its place in the log.
+    pub of_users: Vec<(u64, AuthChange)>,
 }
 
 /// Applies commands of the log in `log` on member `me`.
@@ -47,28 +49,37 @@ pub fn run(
     log: &Path,
     commands: &[(Index, &Bytes)],
 ) -> Result<Ran, Error> {
-    let mut opened: Vec<(u64, Command)> = Vec::with_capacity(commands.len());
+    let mut opened: Vec<(u64, Opened)> = Vec::with_capacity(commands.len());
     let mut own: Vec<(usize, u64)> = Vec::new();
     for (at, (index, bytes)) in commands.iter().enumerate() {
-        let (origin, command) = envelope::open(bytes).map_err(|malformed| {
+        let entry = envelope::open(bytes).map_err(|malformed| {
             let (journal, reason) = (log.to_path_buf(), malformed.0);
             Error::BadCommand { journal, index: index.0, reason }
         })?;
-        let mine = origin.filter(|origin| origin.member == me);
+        let mine = entry.origin.filter(|origin| origin.member == me);
         own.extend(mine.map(|origin| (at, origin.serial)));
-        opened.push((index.0, command));
+        opened.push((index.0, entry));
     }
-    let outcomes = store.apply(opened.iter().map(|(at, command)| (*at, command)))?;
+    let outcomes =
+        store.apply_as(opened.iter().map(|(at, entry)| (*at, &entry.caller, &entry.command)))?;
     let applied = opened.iter().zip(&outcomes);
-    lessor.note(applied.map(|((_, command), reply)| (command, reply.as_ref().ok())));
-    let of_members = opened.iter().any(|(_, command)| command.is_of_members());
+    lessor.note(applied.map(|((_, entry), reply)| (&entry.command, reply.as_ref().ok())));
+    let of_members = opened.iter().any(|(_, entry)| entry.command.is_of_members());
     let outcomes: Vec<_> =
         outcomes.into_iter().map(|outcome| outcome.map_err(Error::Refused)).collect();
     let mut tally = Tally::default();
-    for ((_, command), outcome) in opened.iter().zip(&outcomes) {
-        tally.note(command, outcome);
+    for ((_, entry), outcome) in opened.iter().zip(&outcomes) {
+        tally.note(&entry.command, outcome);
     }
-    Ok(Ran { outcomes, own, tally, of_members })
+    let mut of_users = Vec::new();
+    if tally.has(CommandKind::Auth) {
+        for ((at, entry), outcome) in opened.into_iter().zip(&outcomes) {
+            if let (Command::Auth(change), Ok(_)) = (entry.command, outcome) {
+                of_users.push((at, change));
+            }
+        }
+    }
+    Ok(Ran { outcomes, own, tally, of_members, of_users })
 }
 
 /// Puts the state that another member has sent in place of this one's. Returns the index that it

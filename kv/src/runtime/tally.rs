@@ -25,11 +25,13 @@ pub enum CommandKind {
     MemberPublish,
     /// Forms the cluster, or changes who is in it.
     Members,
+    /// Changes users and roles.
+    Auth,
 }
 
 impl CommandKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [CommandKind; 9] = [
+    pub const ALL: [CommandKind; 10] = [
         CommandKind::Put,
         CommandKind::DeleteRange,
         CommandKind::Txn,
@@ -39,6 +41,7 @@ impl CommandKind {
         CommandKind::Alarm,
         CommandKind::MemberPublish,
         CommandKind::Members,
+        CommandKind::Auth,
     ];
 
     fn of(command: &Command) -> CommandKind {
@@ -50,6 +53,7 @@ impl CommandKind {
             Command::LeaseGrant(_) => CommandKind::LeaseGrant,
             Command::LeaseRevoke(_) => CommandKind::LeaseRevoke,
             Command::Alarm(_) => CommandKind::Alarm,
+            Command::Auth(_) => CommandKind::Auth,
             Command::MemberPublish { .. } => CommandKind::MemberPublish,
             _ => CommandKind::Members,
         }

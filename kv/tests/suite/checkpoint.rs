@@ -15,7 +15,7 @@ use drystone_kv::{EngineKind, Store};
 use drystone_vfs::{MemVfs, SimClock, SimVfs, Vfs};
 use rand::RngExt as _;
 
-use crate::common::{Bench, dump, each_seed, grant, put, put_on, read_at};
+use crate::common::{Bench, delete, dump, each_seed, grant, put, put_on, read_at};
 use crate::requests::Requests;
 use drystone_kv_model::Model;
 
@@ -424,4 +424,36 @@ fn only_an_empty_engine_is_filled() {
     let engine = Mem::volatile();
     assert_eq!(load(&engine, &mut &fresh[..]).expect("the stream is whole"), 0);
     assert_eq!(Store::open(engine).expect("fresh").revision(), 1);
+}
+
+// Who asks for what came since a revision must get all of it, and nothing before; and find the
+// newest record although the newest revision has none.
+#[test]
+fn records_of_some_revisions_are_all_there_and_no_others() {
+    for kind in EngineKind::ALL {
+        let home = Home::new(kind);
+        let bench = Bench::over(home.open());
+        let empty = bench.store.checkpoint().expect("the engine is in order");
+        assert_eq!(empty.newest_of(u64::MAX).expect("it can be read"), None);
+        bench.ok(&put("a", "1"));
+        bench.ok(&put("b", "1"));
+        bench.ok(&delete("a", "z"));
+        bench.ok(&put("a", "2"));
+        let checkpoint = bench.store.checkpoint().expect("the engine is in order");
+        let of = |mains| {
+            let records = checkpoint.records_of(mains).map(|record| record.expect("it is sound").0);
+            records.map(|revision| (revision.main, revision.sub)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(3..=4), [(3, 0), (4, 0), (4, 1)], "{kind}");
+        assert_eq!(of(5..=u64::MAX), [(5, 0)], "{kind}");
+        assert!(of(6..=9).is_empty(), "{kind}");
+        #[expect(clippy::reversed_empty_ranges, reason = "what came since the newest is nothing")]
+        let nothing = of(6..=5);
+        assert!(nothing.is_empty(), "{kind}");
+        assert_eq!(of(0..=9).len(), checkpoint.records().count(), "{kind}");
+        for (main_max, newest) in [(9, Some(5)), (5, Some(5)), (4, Some(4)), (1, None)] {
+            let found = checkpoint.newest_of(main_max).expect("it can be read");
+            assert_eq!(found, newest, "{kind}: up to {main_max}");
+        }
+    }
 }

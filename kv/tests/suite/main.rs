@@ -9,6 +9,7 @@ mod engine;
 mod engines;
 mod model;
 mod overtaken;
+mod parts;
 mod replace;
 mod replica;
 mod requests;

@@ -1,13 +1,15 @@
 //! Random operations on a store, beside a model of etcd's: every answer the same, every refusal the
 //! same, the past as readable as the present.
 
+use drystone_kv::Auth;
+use drystone_kv::auth::Permission;
 use drystone_kv::command::{Command, Txn, TxnOp};
 use drystone_kv::limits::Limits;
 use drystone_kv::store::Status;
 
 use crate::common::{Bench, each_seed, is_slow, refusal};
 use crate::requests::Requests;
-use drystone_kv_model::{Model, allowed};
+use drystone_kv_model::{Model, Users, allowed};
 
 /// One run: a store and its model side by side.
 struct World {
@@ -68,6 +70,7 @@ impl World {
         assert_eq!(alarms, oracle.alarms.iter().copied().collect::<Vec<_>>());
         assert_eq!(*self.bench.store.cluster(), oracle.cluster);
         assert_eq!(self.bench.store.members(), oracle.cluster.members);
+        assert_eq!(users(&self.bench.store.auth()), oracle.users.sorted());
         assert!(swept <= compacted, "nothing is swept that is not compacted");
     }
 
@@ -92,6 +95,19 @@ impl World {
             assert!(lease.keys.iter().eq(&self.oracle.keys_of(id)), "keys of lease {id}");
         }
     }
+}
+
+/// Users and roles as the model writes them.
+fn users(auth: &Auth) -> Users {
+    let users = auth.users.iter().map(|(name, user)| {
+        let roles = user.roles.iter().cloned().collect();
+        (name.clone(), user.password.clone(), user.no_password, roles)
+    });
+    let permission = |one: &Permission| (one.key.clone(), one.range_end.clone(), one.kind);
+    let roles =
+        auth.roles.iter().map(|(name, role)| (name.clone(), role.iter().map(permission).collect()));
+    let (users, roles) = (users.collect(), roles.collect());
+    Users { enabled: auth.enabled, revision: auth.revision, users, roles }
 }
 
 // Every rule of the data model at once, in mixtures that no one would write down: the store answers
@@ -123,7 +139,7 @@ fn random_commands_reach_every_kind_of_answer() {
     let mut requests = Requests::new(7);
     let mut oracle = Model::new();
     let limits = Limits { txn_ops_max: 6, ..Limits::default() };
-    let mut replies = [0; 8];
+    let mut replies = [0; 9];
     let mut refused = std::collections::BTreeMap::<&str, u32>::new();
     let (mut nested, mut compared) = (0, 0);
     for _ in 0..6000 {
@@ -146,9 +162,10 @@ fn random_commands_reach_every_kind_of_answer() {
                 Command::LeaseGrant(_) => 4,
                 Command::LeaseRevoke(_) => 5,
                 Command::Alarm(_) => 6,
+                Command::Auth(_) => 7,
                 _ => {
                     assert!(command.is_of_members());
-                    7
+                    8
                 }
             };
             replies[kind] += 1;
@@ -175,6 +192,20 @@ fn random_commands_reach_every_kind_of_answer() {
             Refusal::MemberNotLearner => "not a learner",
             Refusal::TooManyLearners => "too many learners",
             Refusal::LastVoter => "last voter",
+            Refusal::AuthNotEnabled => "auth is off",
+            Refusal::AuthFailed => "auth failed",
+            Refusal::AuthRevisionOld => "auth revision old",
+            Refusal::UserNameEmpty => "user name empty",
+            Refusal::RoleNameEmpty => "role name empty",
+            Refusal::RootUserMissing => "no root user",
+            Refusal::RootRoleMissing => "root user is not root",
+            Refusal::UserExists => "user exists",
+            Refusal::UserNotFound => "user not found",
+            Refusal::RoleExists => "role exists",
+            Refusal::RoleNotFound => "role not found",
+            Refusal::RoleNotGranted => "role not granted",
+            Refusal::PermissionNotGranted => "permission not granted",
+            Refusal::InvalidAuthManagement => "invalid auth management",
             other => panic!("nothing here can be {other}"),
         };
         *refused.entry(name).or_default() += 1;
@@ -184,5 +215,5 @@ fn random_commands_reach_every_kind_of_answer() {
     );
     assert!(replies.iter().all(|&count| count >= 20), "{replies:?}");
     assert!(nested >= 50 && compared >= 50, "{nested} {compared}");
-    assert_eq!(refused.len(), 20, "{refused:?}");
+    assert_eq!(refused.len(), 32, "{refused:?}");
 }

@@ -1,6 +1,7 @@
 //! Random requests, drawn so that they meet: few keys, near revisions, compares that often hold.
 
 mod members;
+mod users;
 
 use bytes::Bytes;
 use drystone_kv::command::{
@@ -61,14 +62,15 @@ impl Requests {
             let change = AlarmChange { raise: false, member: alarm.member, kind: alarm.kind };
             return Command::Alarm(change);
         }
-        match self.random.random_range(0..220) {
+        match self.random.random_range(0..240) {
             0..80 => Command::Put(self.put(oracle)),
             80..105 => Command::DeleteRange(self.delete()),
             105..170 => Command::Txn(self.txn(oracle, 0)),
             170..180 => Command::Compact(self.compact(oracle)),
             180..190 => Command::LeaseGrant(self.grant()),
             190..197 => Command::LeaseRevoke(LeaseRevoke { id: self.lease() }),
-            200.. => self.of_members(oracle),
+            200..220 => self.of_members(oracle),
+            220.. => self.of_users(oracle),
             _ => Command::Alarm(AlarmChange {
                 raise: self.percent(60),
                 member: self.one(&MEMBERS),

@@ -10,3 +10,4 @@ mod members;
 mod puts;
 mod reads;
 mod txns;
+mod users;

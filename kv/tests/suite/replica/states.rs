@@ -99,3 +99,28 @@ async fn watch_goes_on_over_a_state_that_was_sent() {
     let status = party.at(late).group_status().await.unwrap();
     assert!(status.base.index.0 > 0, "it stands on a state that was sent");
 }
+
+/// A disk that is nearly full cannot wait until it pays to shorten the log. What the members have
+/// goes at once; nobody is sent a whole state for it, and all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frugal_log_holds_nothing_that_all_have() {
+    let party = Party::new(3, |_| ()).await;
+    let leader = party.at(party.leader().await);
+    for n in 0..20 {
+        set(&leader, &format!("k{n}"), "v").await;
+    }
+    party.agree().await;
+    let end = leader.group_status().await.unwrap().last.index;
+    let base = leader.group_status().await.unwrap().base.index;
+    assert!(base.0 < end.0 - 15, "5,000 entries stay if nobody asks for less");
+    while leader.group_status().await.unwrap().base.index < end {
+        leader.be_frugal(true).await.unwrap();
+        pause().await;
+    }
+    leader.be_frugal(false).await.unwrap();
+    set(&leader, "last", "1").await;
+    party.agree().await;
+    let kept = leader.group_status().await.unwrap().base.index;
+    let other = party.at(party.follower().await).group_status().await.unwrap();
+    assert!(other.base.index < kept, "it was not sent a state");
+}

@@ -2,7 +2,7 @@
 
 use drystone_kv::command::{AlarmChange, AlarmKind, Command, DeleteRange, Put, Txn, TxnOp};
 use drystone_kv::reply::{Alarm, AlarmReply, Reply};
-use drystone_kv::{Outcome, Refusal};
+use drystone_kv::{Member, Outcome, Refusal};
 
 use crate::common::{Bench, compact, delete, grant, put, range, read, refusal, revoke};
 
@@ -104,6 +104,32 @@ fn a_corrupt_store_refuses_everything_but_alarms() {
     bench.ok(&change(false, 1, AlarmKind::Corrupt));
     assert_eq!(bench.range(&read("\0", "\0")).unwrap().count, 3, "nothing was done meanwhile");
     bench.ok(&put("x", ""));
+}
+
+// One member that is wrong must not stop those who are right: they are a quorum, and each member
+// can tell from what is replicated.
+#[test]
+fn a_quorum_goes_on_without_a_member_that_is_corrupt() {
+    let bench = Bench::new();
+    let voter = |id| Member { id, peer_urls: vec![format!("http://{id}:1")], ..Member::default() };
+    bench.ok(&Command::ClusterInit { cluster: 9, members: [1, 2, 3].map(voter).to_vec() });
+    bench.ok(&change(true, 2, AlarmKind::Corrupt));
+    bench.ok(&put("x", ""));
+    assert_eq!(bench.store.refuses(false), None);
+    assert!(bench.range(&read("x", "")).is_ok());
+    // Two of three, or nobody knows who.
+    for member in [3, 0, 77] {
+        bench.ok(&change(true, member, AlarmKind::Corrupt));
+        assert_eq!(bench.apply(&put("x", "")), Err(Refusal::Corrupt), "{member}");
+        assert_eq!(bench.store.refuses(false), Some(Refusal::Corrupt));
+        bench.ok(&change(false, member, AlarmKind::Corrupt));
+        bench.ok(&put("x", ""));
+    }
+    // It is gone: what it had does not matter any more, but two are left, and one is no quorum.
+    bench.ok(&Command::MemberRemove { id: 2 });
+    bench.ok(&put("x", ""));
+    bench.ok(&change(true, 3, AlarmKind::Corrupt));
+    assert_eq!(bench.apply(&put("x", "")), Err(Refusal::Corrupt));
 }
 
 // A restart is no way around an alarm.

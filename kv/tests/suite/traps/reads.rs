@@ -84,6 +84,16 @@ fn each_sort_target_sorts_by_what_it_names() {
     assert_eq!(text(&newest.kvs[0].key), "b");
 }
 
+// etcd's sort keeps equals in their order if they are few, whichever way it sorts.
+#[test]
+fn equals_stay_in_the_order_of_their_keys() {
+    let bench = letters();
+    let ascending = bench.range(&sorted(SortBy::Version, SortOrder::Ascend)).unwrap();
+    assert_eq!(keys(&ascending), ["a", "c", "d", "b"]);
+    let descending = bench.range(&sorted(SortBy::Version, SortOrder::Descend)).unwrap();
+    assert_eq!(keys(&descending), ["b", "a", "c", "d"]);
+}
+
 // Trap 4. Clients start a watch at the header's revision + 1, whatever they read at.
 #[test]
 fn a_read_of_the_past_reports_the_present_revision() {

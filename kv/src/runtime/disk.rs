@@ -1,0 +1,45 @@
+//! What a replica is told of the disk that it lies on.
+//!
+//! Nobody here looks at a disk: a file system is not asked through `vfs` how much room it has, and
+//! what lies beside the store is not the store's business. Whoever runs the replica looks, and
+//! says it here; if nobody does, there is always room.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a replica is told of the disk that it lies on.
+#[derive(Debug)]
+pub struct Disk {
+    full: AtomicBool,
+    free_bytes: AtomicU64,
+}
+
+impl Default for Disk {
+    /// As large as anybody may wish.
+    fn default() -> Disk {
+        Disk { full: AtomicBool::new(false), free_bytes: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Disk {
+    /// Says whether it is full: while it is, what needs space is refused, as if the store had
+    /// outgrown its quota.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Whether it is full.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Says how much is free: an engine that has less than it takes gives space back in small
+    /// pieces, for the new ones lie beside the old ones for a while.
+    pub fn set_free(&self, bytes: u64) {
+        self.free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How much is free, as far as anybody has said.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+}
