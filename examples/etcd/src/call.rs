@@ -9,39 +9,71 @@
 //!                  messages, bytes                       messages, bytes, code, time
 //! ```
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::admission::{Class, Held, Reason};
+use crate::deadline;
 use crate::grpc_head::Head;
 use crate::grpc_method::{Method, MethodId};
 use crate::member::Shared;
 use crate::unary;
+use crate::user_limits::Visit;
 
 /// A call that was started.
 pub(crate) struct Call {
     member: Shared,
     method: MethodId,
     began: Instant,
+    /// Until when the client waits, if it has said so.
+    deadline: Option<Instant>,
+    /// What bounds its user, if anything does.
+    visit: Option<Visit>,
     ended: bool,
 }
 
 impl Call {
-    /// A call of `method` comes in.
-    pub(crate) fn start(member: Shared, method: MethodId) -> Call {
+    /// A call of `method` comes in, from a client that waits until `deadline`.
+    pub(crate) fn start(member: Shared, method: MethodId, deadline: Option<Instant>) -> Call {
         member.metrics.grpc.get(method).start();
-        Call { member, method, began: Instant::now(), ended: false }
+        Call { member, method, began: Instant::now(), deadline, visit: None, ended: false }
+    }
+
+    /// It is of a user who is bounded.
+    pub(crate) fn charge(&mut self, visit: Option<Visit>) {
+        self.visit = visit;
+    }
+
+    /// Makes room for its request, of so many bytes.
+    pub(crate) fn hold_request(&self, bytes: usize) -> Result<Held, Status> {
+        let admission = &self.member.admission;
+        let held = admission.requests.take(bytes);
+        held.ok_or_else(|| admission.refuse(Class::Large, Reason::Memory))
+    }
+
+    /// Makes room for its answer, which may lie here until the client takes it.
+    pub(crate) fn hold_answer(&self, bytes: usize) -> Result<Held, Status> {
+        let admission = &self.member.admission;
+        let held = admission.answers.take(bytes);
+        held.ok_or_else(|| admission.refuse(Class::Large, Reason::Memory))
     }
 
     fn method(&self) -> &Method {
         self.member.metrics.grpc.get(self.method)
+    }
+
+    /// The method's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.method().name
     }
 
     /// Whether one message goes each way.
@@ -53,6 +85,9 @@ impl Call {
     pub(crate) fn received(&self, bytes: usize) {
         self.method().receive(1);
         self.member.metrics.client_bytes_received.add(bytes as u64);
+        if let Some(visit) = &self.visit {
+            visit.pay(bytes as u64);
+        }
     }
 
     /// Counts the call as ended; only the first time matters.
@@ -72,7 +107,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        let is_late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let code = if !self.ended && is_late() { Code::DeadlineExceeded } else { Code::Cancelled };
+        self.end(code);
     }
 }
 
@@ -109,30 +146,45 @@ impl Messages {
     }
 }
 
+/// What a call's messages come in: a client's body, or one that the gateway makes.
+pub(crate) trait RequestBody:
+    HttpBody<Data = Bytes, Error: fmt::Display + Into<BoxError> + Send> + Send + Unpin + 'static
+{
+}
+
+impl<B> RequestBody for B
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: fmt::Display + Into<BoxError> + Send,
+{
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The body of a request.
-pub(crate) struct CountedRequest {
-    body: Incoming,
+pub(crate) struct CountedRequest<B> {
+    body: B,
     messages: Messages,
     member: Shared,
     method: MethodId,
 }
 
-impl CountedRequest {
+impl<B> CountedRequest<B> {
     /// `body`, as what `call` asks.
-    pub(crate) fn new(body: Incoming, call: &Call) -> CountedRequest {
+    pub(crate) fn new(body: B, call: &Call) -> CountedRequest<B> {
         let (member, method) = (call.member.clone(), call.method);
         CountedRequest { body, messages: Messages::default(), member, method }
     }
 }
 
-impl http_body::Body for CountedRequest {
+impl<B: RequestBody> HttpBody for CountedRequest<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
@@ -158,12 +210,16 @@ impl http_body::Body for CountedRequest {
 pub(crate) struct CountedBody {
     body: Sent,
     call: Option<(Call, Messages)>,
+    /// When it ends whatever is left of it.
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 /// Where a body comes from.
 pub(crate) enum Sent {
     Tonic(Body),
     Unary(unary::Answer),
+    /// Its time has passed.
+    Late,
 }
 
 impl From<unary::Answer> for Sent {
@@ -181,16 +237,31 @@ impl From<Body> for Sent {
 impl CountedBody {
     /// `body`, as the answer to `call`.
     pub(crate) fn new(body: impl Into<Sent>, call: Call) -> CountedBody {
-        CountedBody { body: body.into(), call: Some((call, Messages::default())) }
+        CountedBody { body: body.into(), call: Some((call, Messages::default())), until: None }
+    }
+
+    /// The same, for no longer than the client waits.
+    pub(crate) fn until(mut self, deadline: Pin<Box<Sleep>>) -> CountedBody {
+        self.until = Some(deadline);
+        self
+    }
+
+    /// Whether it sends more than it has already.
+    pub(crate) fn goes_on(&self) -> bool {
+        match &self.body {
+            Sent::Tonic(body) => !body.is_end_stream() && self.call.is_some(),
+            Sent::Unary(unary::Answer::Large(_) | unary::Answer::Parts(_)) => true,
+            Sent::Unary(_) | Sent::Late => false,
+        }
     }
 
     /// What is not to be counted.
     pub(crate) fn plain(body: Body) -> CountedBody {
-        CountedBody { body: Sent::Tonic(body), call: None }
+        CountedBody { body: Sent::Tonic(body), call: None, until: None }
     }
 }
 
-impl http_body::Body for CountedBody {
+impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -198,9 +269,15 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(until) = &mut self.until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return self.break_off();
+        }
         let frame = ready!(match &mut self.body {
             Sent::Tonic(body) => Pin::new(body).poll_frame(cx),
             Sent::Unary(answer) => Pin::new(answer).poll_frame(cx),
+            Sent::Late => Poll::Ready(None),
         });
         let Some((call, messages)) = &mut self.call else { return Poll::Ready(frame) };
         match &frame {
@@ -211,6 +288,9 @@ impl http_body::Body for CountedBody {
                     let (messages, bytes) = messages.take(data);
                     call.method().send(messages);
                     call.member.metrics.client_bytes_sent.add(bytes);
+                    if let Some(visit) = &call.visit {
+                        visit.pay(bytes);
+                    }
                 }
             }
             Some(Err(status)) => call.end(status.code()),
@@ -223,6 +303,7 @@ impl http_body::Body for CountedBody {
         match &self.body {
             Sent::Tonic(body) => body.is_end_stream(),
             Sent::Unary(answer) => answer.is_end_stream(),
+            Sent::Late => true,
         }
     }
 
@@ -230,7 +311,23 @@ impl http_body::Body for CountedBody {
         match &self.body {
             Sent::Tonic(body) => body.size_hint(),
             Sent::Unary(answer) => answer.size_hint(),
+            Sent::Late => SizeHint::with_exact(0),
         }
+    }
+}
+
+impl CountedBody {
+    /// Tells the client, which waits no longer, and lets go of what it would have had.
+    fn break_off(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        (self.body, self.until) = (Sent::Late, None);
+        if let Some((call, _)) = &mut self.call {
+            call.end(Code::DeadlineExceeded);
+        }
+        let (status, mut trailers) = (deadline::exceeded(), HeaderMap::new());
+        Poll::Ready(Some(match status.add_header(&mut trailers) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(_) => Err(status),
+        }))
     }
 }
 

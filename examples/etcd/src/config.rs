@@ -2,25 +2,44 @@
 //!
 //! ```text
 //!   words + environment --go_flags--> one form --flags (clap)--> Flags --Config::new--> Config
-//!        Go's syntax                              names, types            rules between flags
+//!        Go's syntax                     ▲        names, types            rules between flags
+//!   --config-file ────────file───────────┘
 //! ```
+//!
+//! A configuration file stands in the place of everything else: where one is given, no other flag
+//! and no variable counts, as in etcd.
 //!
 //! The first two steps fail with exit status 2, as Go's flag package does; broken rules with 1.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::access::Access;
+use crate::auth::TokenKind;
+use crate::auth::jwt::Jwt;
 use crate::compactor::Retention;
+use crate::comparison;
+use crate::discovery::Discovery;
+use crate::logging::Rotation;
 use crate::store::EngineKind;
+use crate::tls::TlsOptions;
+use crate::user_limits::Rules;
 
-mod duration;
+mod comparison_flags;
+mod discovery_flags;
+pub(crate) mod duration;
+mod feature_gates;
+mod file;
 pub(crate) mod flags;
 mod go_flags;
+mod old_names;
+mod space_flags;
+mod tls_flags;
 pub(crate) mod url;
 
-pub(crate) use url::ListenAddress;
+pub(crate) use duration::parse as duration_of;
+pub(crate) use url::{ListenAddress, ListenUrl};
 
 use flags::Flags;
 
@@ -48,20 +67,24 @@ pub(crate) struct Config {
     /// Whether the member goes on alone, whoever else there was.
     pub(crate) force_new_cluster: bool,
     /// Where clients connect.
-    pub(crate) listen_client: Vec<ListenAddress>,
+    pub(crate) listen_client: Vec<ListenUrl>,
+    /// Where clients that speak HTTP connect; if anywhere, the others serve gRPC alone.
+    pub(crate) listen_http: Vec<ListenUrl>,
     /// Where the plain HTTP routes are served alone.
-    pub(crate) listen_metrics: Vec<ListenAddress>,
+    pub(crate) listen_metrics: Vec<ListenUrl>,
     /// What clients are told to connect to.
     pub(crate) client_urls: Vec<String>,
     /// Members and clients are told the ports that were bound, whatever the URLs say: who embeds
     /// a member may leave the choice of a port to the system.
     pub(crate) advertise_bound: bool,
     /// Where other members connect.
-    pub(crate) listen_peer: Vec<ListenAddress>,
+    pub(crate) listen_peer: Vec<ListenUrl>,
     /// What other members are told to connect to.
     pub(crate) peer_urls: Vec<String>,
     /// The members of the cluster that a new member founds or joins, this one among them.
     pub(crate) founders: Vec<Founder>,
+    /// Where a new member finds them instead.
+    pub(crate) discovery: Option<Discovery>,
     /// Tells clusters with equal URLs apart.
     pub(crate) token: String,
     /// Whether changes of members that could cost the quorum are refused.
@@ -72,6 +95,12 @@ pub(crate) struct Config {
     pub(crate) kept_entries: u64,
     /// Bytes at which writes stop; `None` is never.
     pub(crate) quota_bytes: Option<u64>,
+    /// Percentage of the quota at which its alarm is disarmed again; `None` is never.
+    pub(crate) disarm_percent: Option<u64>,
+    /// Bytes kept back for a full disk; `None` is by the disk's size.
+    pub(crate) disk_reserve_bytes: Option<u64>,
+    /// Learners are promoted once they are in sync.
+    pub(crate) learner_auto_promote: bool,
     /// Operations allowed in a transaction.
     pub(crate) max_txn_ops: usize,
     /// Bytes allowed in a request.
@@ -96,6 +125,27 @@ pub(crate) struct Config {
     pub(crate) slow_apply: Duration,
     /// Unary calls that take longer are logged.
     pub(crate) slow_call: Duration,
+    /// Certificates for clients, and for members.
+    pub(crate) client_tls: TlsOptions,
+    pub(crate) peer_tls: TlsOptions,
+    /// How long certificates live that the member makes for itself.
+    pub(crate) self_signed_years: u32,
+    /// Browsers' pages and names of this server that HTTP requests may come from and go to.
+    pub(crate) access: Access,
+    /// Ports may be bound that others have bound in the same way.
+    pub(crate) reuse_port: bool,
+    /// The file that all this is from, if it is from one.
+    pub(crate) file: Option<PathBuf>,
+    /// What kind of tokens users are given.
+    pub(crate) tokens: TokenKind,
+    /// How long a token lives that is not used.
+    pub(crate) token_ttl: Duration,
+    /// How slow a password is hashed: each step doubles it.
+    pub(crate) bcrypt_cost: u32,
+    /// How much each user may have.
+    pub(crate) user_limits: Rules,
+    /// How members are compared with each other, and the disk with its checksums.
+    pub(crate) comparison: comparison::Options,
     /// What is logged, how and where.
     pub(crate) log: LogConfig,
 }
@@ -118,6 +168,8 @@ pub(crate) struct LogConfig {
     pub(crate) json: bool,
     /// default, stderr, stdout or paths.
     pub(crate) outputs: Vec<String>,
+    /// When a file is put aside; `None` is never.
+    pub(crate) rotation: Option<Rotation>,
 }
 
 impl LogConfig {
@@ -145,11 +197,21 @@ pub(crate) fn read(
 ) -> Start {
     let mut command = flags::command();
     command.build();
-    let normalised = match go_flags::normalise(&command, args, env) {
+    let mut normalised = match go_flags::normalise(&command, args, env) {
         Ok(normalised) => normalised,
         Err(error @ go_flags::FlagError::Stray(_)) => return refuse(&error.to_string()),
         Err(error) => return Start::Refuse(format!("{error}\n{SEE_HELP}"), 2),
     };
+    let file = match normalised.asks_for_text() {
+        true => None,
+        false => normalised.value_of("config-file").filter(|file| !file.is_empty()),
+    };
+    if let Some(file) = &file {
+        match file::words(&command, Path::new(file)) {
+            Ok(read) => normalised = read,
+            Err(error) => return refuse(&error),
+        }
+    }
     let matches = match command.try_get_matches_from(normalised.words) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
@@ -167,7 +229,7 @@ pub(crate) fn read(
     let mut warnings = normalised.warnings;
     let idle = flags::idle_in(&matches);
     warnings.extend(idle.iter().map(|name| format!("flag --{name} is accepted without effect")));
-    match Config::new(&flags) {
+    match Config::new(&flags, file.map(PathBuf::from)) {
         Ok(config) => Start::Serve(Box::new(config), warnings),
         Err(error) => refuse(&error),
     }
@@ -178,8 +240,10 @@ fn refuse(error: &str) -> Start {
 }
 
 impl Config {
-    fn new(flags: &Flags) -> Result<Config, String> {
-        if flags.listen_client_urls.is_some() && flags.advertise_client_urls.is_none() {
+    fn new(flags: &Flags, file: Option<PathBuf>) -> Result<Config, String> {
+        // In a file, what is advertised stays as it is by default: etcd tells no difference there.
+        let explicit = file.is_none() && flags.listen_client_urls.is_some();
+        if explicit && flags.advertise_client_urls.is_none() {
             return Err("--advertise-client-urls is required when --listen-client-urls is set \
                 explicitly"
                 .to_owned());
@@ -189,7 +253,9 @@ impl Config {
         let advertised = flags.advertise_client_urls.as_deref().unwrap_or(client_default);
         let peer_urls = advertised_urls(&flags.initial_advertise_peer_urls)?;
         check_times(flags)?;
+        let (client_tls, peer_tls) = flags.tls.options()?;
         let founders = founders(flags, &peer_urls)?;
+        let discovery = flags.discovery.discovery(&flags.initial_cluster)?;
         let election_timeout = Duration::from_millis(flags.election_timeout);
         let data_dir = match flags.data_dir.as_str() {
             "" => format!("{}.etcd", flags.name),
@@ -202,12 +268,14 @@ impl Config {
             storage_memory_bytes: flags.storage_memory_bytes,
             existing: flags.initial_cluster_state == "existing",
             listen_client: nonempty(listen_urls(listen_client)?, "--listen-client-urls")?,
+            listen_http: listen_urls(&flags.listen_client_http_urls)?,
             listen_metrics: listen_urls(&flags.listen_metrics_urls)?,
             client_urls: nonempty(advertised_urls(advertised)?, "--advertise-client-urls")?,
             advertise_bound: false,
             force_new_cluster: flags.force_new_cluster,
             listen_peer: listen_urls(&flags.listen_peer_urls)?,
             founders,
+            discovery,
             token: flags.initial_cluster_token.clone(),
             strict_reconfig: flags.strict_reconfig_check,
             learners_max: flags.max_learners,
@@ -219,6 +287,9 @@ impl Config {
                 // A negative quota is none.
                 bytes => u64::try_from(bytes).ok(),
             },
+            disarm_percent: flags.space.disarm_percent(),
+            disk_reserve_bytes: flags.space.disk_reserve_bytes,
+            learner_auto_promote: flags.space.learner_auto_promote,
             max_txn_ops: flags.max_txn_ops as usize,
             max_request_bytes: flags.max_request_bytes as usize,
             max_concurrent_streams: flags.max_concurrent_streams,
@@ -230,11 +301,21 @@ impl Config {
             extensive_metrics: flags.metrics == "extensive",
             slow_apply: flags.warning_apply_duration,
             slow_call: flags.warning_unary_request_duration,
-            log: LogConfig {
-                level: flags.log_level.clone(),
-                json: flags.log_format == "json",
-                outputs: url::split_list(&flags.log_outputs),
-            },
+            client_tls,
+            peer_tls,
+            self_signed_years: flags.tls.self_signed_cert_validity,
+            access: Access::new(
+                url::split_list(&flags.cors),
+                url::split_list(&flags.host_whitelist),
+            ),
+            reuse_port: flags.socket_reuse_port,
+            file,
+            tokens: tokens(&flags.auth_token)?,
+            token_ttl: Duration::from_secs(flags.auth_token_ttl),
+            bcrypt_cost: flags.bcrypt_cost,
+            user_limits: Rules::parse(&flags.user_limits)?,
+            comparison: flags.comparison.options(&flags.feature_gates)?,
+            log: log(flags)?,
         })
     }
 
@@ -246,9 +327,9 @@ impl Config {
     }
 
     /// Takes note of where other members reach this one.
-    pub(crate) fn learn_peer_addresses(&mut self, bound: impl Iterator<Item = SocketAddr>) {
+    pub(crate) fn learn_peer_addresses(&mut self, bound: impl Iterator<Item = String>) {
         if self.advertise_bound {
-            self.peer_urls = bound.map(|address| format!("http://{address}")).collect();
+            self.peer_urls = bound.collect();
             let own = self.founders.iter_mut().filter(|founder| founder.name == self.name);
             own.for_each(|founder| founder.peer_urls.clone_from(&self.peer_urls));
         }
@@ -264,6 +345,20 @@ impl Config {
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_secs(5) + 2 * self.election_timeout
     }
+}
+
+fn log(flags: &Flags) -> Result<LogConfig, String> {
+    let outputs = url::split_list(&flags.log_outputs);
+    let rotation = flags.enable_log_rotation.then(|| {
+        let json = &flags.log_rotation_config_json;
+        Rotation::new(json, &outputs)
+    });
+    Ok(LogConfig {
+        level: flags.log_level.clone(),
+        json: flags.log_format == "json",
+        rotation: rotation.transpose()?,
+        outputs,
+    })
 }
 
 fn check_times(flags: &Flags) -> Result<(), String> {
@@ -300,18 +395,8 @@ fn founders(flags: &Flags, peer_urls: &[String]) -> Result<Vec<Founder>, String>
             flags.initial_cluster_state
         ));
     }
-    let mut founders: Vec<Founder> = Vec::new();
-    for entry in url::split_list(&flags.initial_cluster) {
-        let Some((name, url)) = entry.split_once('=') else {
-            return Err(format!("--initial-cluster: {entry:?} is not NAME=URL"));
-        };
-        url::check_advertised(url)?;
-        let url = url.to_owned();
-        match founders.iter_mut().find(|founder| founder.name == name) {
-            Some(founder) => founder.peer_urls.push(url),
-            None => founders.push(Founder { name: name.to_owned(), peer_urls: vec![url] }),
-        }
-    }
+    let mut founders = founders_in(&flags.initial_cluster)
+        .map_err(|error| format!("--initial-cluster: {error}"))?;
     if founders.is_empty() {
         founders.push(Founder { name: flags.name.clone(), peer_urls: peer_urls.to_vec() });
     }
@@ -326,6 +411,35 @@ fn founders(flags: &Flags, peer_urls: &[String]) -> Result<Vec<Founder>, String>
     match urls.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("--initial-cluster has {} twice", pair[0])),
         None => Ok(founders),
+    }
+}
+
+/// The members in `NAME=URL,…`. One that has several URLs has its name before each.
+///
+/// # Errors
+///
+/// If that is not what it is.
+pub(crate) fn founders_in(list: &str) -> Result<Vec<Founder>, String> {
+    let mut founders: Vec<Founder> = Vec::new();
+    for entry in url::split_list(list) {
+        let Some((name, url)) = entry.split_once('=') else {
+            return Err(format!("{entry:?} is not NAME=URL"));
+        };
+        url::check_advertised(url)?;
+        let url = url.to_owned();
+        match founders.iter_mut().find(|founder| founder.name == name) {
+            Some(founder) => founder.peer_urls.push(url),
+            None => founders.push(Founder { name: name.to_owned(), peer_urls: vec![url] }),
+        }
+    }
+    Ok(founders)
+}
+
+fn tokens(words: &str) -> Result<TokenKind, String> {
+    match words.split_once(',').unwrap_or((words, "")) {
+        ("simple", _) => Ok(TokenKind::Simple),
+        ("jwt", options) => Ok(TokenKind::Jwt(Jwt::new(options)?.into())),
+        (other, _) => Err(format!("--auth-token {other:?}: auth: invalid auth options")),
     }
 }
 
@@ -349,7 +463,7 @@ fn retention(flags: &Flags) -> Result<Option<Retention>, String> {
     }
 }
 
-fn listen_urls(list: &str) -> Result<Vec<ListenAddress>, String> {
+fn listen_urls(list: &str) -> Result<Vec<ListenUrl>, String> {
     url::split_list(list).iter().map(|url| url::parse_listen(url)).collect()
 }
 
@@ -367,140 +481,4 @@ fn nonempty<T>(list: Vec<T>, flag: &str) -> Result<Vec<T>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn start(line: &str) -> Start {
-        read(line.split_whitespace().map(OsString::from), [])
-    }
-
-    fn serve(line: &str) -> Config {
-        match start(line) {
-            Start::Serve(config, _) => *config,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    fn refuse(line: &str) -> (String, u8) {
-        match start(line) {
-            Start::Refuse(text, status) => (text, status),
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    // No flags at all is how most people meet a database.
-    #[test]
-    fn defaults_are_etcds() {
-        let config = serve("");
-        assert_eq!(config.name, "default");
-        assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
-        assert_eq!(config.client_urls, ["http://localhost:2379"]);
-        assert_eq!(config.quota_bytes, Some(2 << 30));
-        assert_eq!((config.max_txn_ops, config.max_request_bytes), (128, 1_572_864));
-        assert_eq!(config.lease_ttl_min(), 2);
-        assert_eq!(config.request_timeout(), Duration::from_secs(7));
-        let default = "http://localhost:2380".to_owned();
-        let own = Founder { name: "default".to_owned(), peer_urls: vec![default] };
-        assert_eq!(config.founders, [own]);
-        assert_eq!((config.strict_reconfig, config.learners_max), (true, 1));
-    }
-
-    // The command line of the kubernetes integration tests, single dash included.
-    #[test]
-    fn kubernetes_test_flags_start() {
-        let config = serve(
-            "--data-dir /x --listen-client-urls unix:///x/etcd.sock --advertise-client-urls \
-             http://127.0.0.111:0 --listen-peer-urls http://127.0.0.1:0 -log-level warn \
-             --quota-backend-bytes 8589934592",
-        );
-        assert_eq!(config.listen_client, [ListenAddress::Unix("/x/etcd.sock".into())]);
-        assert_eq!(config.quota_bytes, Some(8 << 30));
-        assert_eq!(config.log.level, "warn");
-    }
-
-    // A typing error must not choose an engine; an empty variable is how a unit file says "none".
-    #[test]
-    fn storage_engine_is_one_of_three_or_left_open() {
-        assert_eq!(serve("").storage_engine, None);
-        for kind in EngineKind::ALL {
-            assert_eq!(serve(&format!("--storage-engine {kind}")).storage_engine, Some(kind));
-            let env = [("ETCD_STORAGE_ENGINE".into(), kind.name().into())];
-            let Start::Serve(config, _) = read([], env) else {
-                panic!("{kind} from the environment")
-            };
-            assert_eq!(config.storage_engine, Some(kind));
-        }
-        let Start::Serve(config, _) = read([], [("ETCD_STORAGE_ENGINE".into(), "".into())]) else {
-            panic!("an empty variable is none")
-        };
-        assert_eq!(config.storage_engine, None);
-        let (text, status) = refuse("--storage-engine=rocksdb");
-        assert_eq!(status, 2, "{text}");
-        assert!(text.contains("memory, btree, lsm"), "{text}");
-    }
-
-    // Tools that test a configuration look at the status and the text.
-    #[test]
-    fn broken_rules_exit_with_one() {
-        let check = |line: &str, part: &str| {
-            let (text, status) = refuse(line);
-            assert_eq!(status, 1, "{line}: {text}");
-            assert!(text.contains(part), "{line}: {text}");
-        };
-        check("--listen-client-urls http://127.0.0.1:1", "is required when");
-        check("--heartbeat-interval 500", "at least as 5 times");
-        check("--election-timeout 60000", "too long");
-        let twice = "a=http://localhost:2380,default=http://localhost:2380";
-        check(&format!("--initial-cluster {twice}"), "twice");
-        check("--initial-cluster-state old", "must be new or existing");
-        check("--initial-cluster a=http://x:1", "couldn't find local name");
-        check("--listen-metrics-urls ftp://x", "URL scheme");
-        check("--auto-compaction-retention x", "retention");
-        check("--auto-compaction-mode x", "undefined");
-        check("stray", "'stray' is not a valid flag");
-    }
-
-    // A member may have several URLs, each under its name.
-    #[test]
-    fn initial_cluster_names_every_member() {
-        let config = serve(
-            "--name a --initial-advertise-peer-urls http://a:1,http://a:2 \
-             --initial-cluster a=http://a:2,b=http://b:1,a=http://a:1",
-        );
-        let names: Vec<_> = config.founders.iter().map(|f| (&*f.name, f.peer_urls.len())).collect();
-        assert_eq!(names, [("a", 2), ("b", 1)]);
-    }
-
-    // Go's flag package exits with 2.
-    #[test]
-    fn unreadable_flags_exit_with_two() {
-        assert_eq!(refuse("--enable-v2").1, 2);
-        assert_eq!(refuse("--max-txn-ops many").1, 2);
-        assert_eq!(refuse("--name").1, 2);
-        assert_eq!(refuse("--log-level loud").1, 2);
-    }
-
-    // Both are asked before anything else is looked at.
-    #[test]
-    fn help_and_version_print() {
-        for line in ["--help", "-h", "-help"] {
-            assert!(matches!(start(line), Start::Print(text) if text.contains("--data-dir")));
-        }
-        for line in ["--version", "-version"] {
-            assert!(matches!(start(line), Start::Print(text) if text.starts_with("etcd Version")));
-        }
-    }
-
-    // Two modes share one flag, and a bare number means hours in one of them.
-    #[test]
-    fn retention_depends_on_the_mode() {
-        let check = |line: &str, retention| assert_eq!(serve(line).retention, retention, "{line}");
-        check("--auto-compaction-retention 0", None);
-        let hours = |n: u64| Some(Retention::Period(Duration::from_secs(3600 * n)));
-        check("--auto-compaction-retention 2", hours(2));
-        check("--auto-compaction-retention 120m", hours(2));
-        check("--auto-compaction-mode revision --auto-compaction-retention 0", None);
-        let mode = "--auto-compaction-mode=revision --auto-compaction-retention=1000";
-        check(mode, Some(Retention::Revisions(1000)));
-    }
-}
+mod tests;

@@ -17,6 +17,7 @@
 //! does not read costs one message per call above that.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -32,6 +33,11 @@ mod authority;
 mod stream;
 
 pub(crate) use stream::{Plain, Sniffed, Stream};
+
+/// Whom the certificate of a client is for, verified (`--client-cert-auth`). Every request of its
+/// connection carries it among its extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerName(pub(crate) Arc<str>);
 
 /// How every HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

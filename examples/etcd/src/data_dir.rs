@@ -15,8 +15,9 @@
 //!
 //! Version 1 was that of a server with one member and no consensus log; it is refused by name.
 //!
-//! A directory that real etcd has written is refused: its files mean nothing here, and a member
-//! that started empty on top of them would look like one that has lost its data.
+//! A directory that real etcd has written is refused: a member that started empty on top of it
+//! would look like one that has lost its data. [`crate::migrate`] converts it, when it is asked to;
+//! one that it was stopped in the midst of is refused as well.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -24,9 +25,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
+
 use crate::identity::{ClusterId, Identity, MemberId};
 
-const IDENTITY_FILE: &str = "identity";
+pub(crate) const IDENTITY_FILE: &str = "identity";
+/// Where the store lives.
+pub(crate) const STORE: &str = "replica";
 const IDENTITY_TMP: &str = "identity.tmp";
 const FORMAT_NAME: &str = "drystone-etcd";
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -34,6 +39,8 @@ pub(crate) const FORMAT_VERSION: u32 = 2;
 const IDENTITY_BYTES_MAX: u64 = 128;
 /// Where etcd keeps its database and its journal.
 const ETCD_FILES: [&str; 2] = ["member/snap/db", "member/wal"];
+/// What a conversion from etcd has made, until all of it is in its place ([`crate::migrate`]).
+pub(crate) const MIGRATED: &str = "drystone-migrated";
 
 /// A directory that may be used.
 #[derive(Debug)]
@@ -50,15 +57,28 @@ pub(crate) enum DataDirError {
     NotADirectory(PathBuf),
     /// etcd's own.
     #[error(
-        "{} was written by etcd itself, which this server cannot read: found {}",
+        "{} was written by etcd itself (found {}); to go on with its data here, run once: \
+         drystone-etcd migrate --data-dir {}",
         dir.display(),
-        found.display()
+        found.display(),
+        dir.display()
     )]
     Etcd {
         /// The directory.
         dir: PathBuf,
         /// What gives it away.
         found: PathBuf,
+    },
+    /// Half etcd's own.
+    #[error(
+        "{} is being converted from etcd's own, and that was interrupted; to finish it, run again: \
+         drystone-etcd migrate --data-dir {}",
+        dir.display(),
+        dir.display()
+    )]
+    Interrupted {
+        /// The directory.
+        dir: PathBuf,
     },
     /// A newer program's.
     #[error("{} names format version {version}, which this build does not know", file.display())]
@@ -125,7 +145,7 @@ impl DataDir {
 
     /// Where the store lives.
     pub(crate) fn store(&self) -> PathBuf {
-        self.path.join("replica")
+        self.path.join(STORE)
     }
 
     /// Who the member is, if it has been started before.
@@ -156,6 +176,9 @@ impl DataDir {
 /// Who the member in `dir` is, if it has been started before; an error if the directory is etcd's
 /// own, or the identity is damaged.
 pub(crate) fn look(dir: &Path) -> Result<Option<Identity>, DataDirError> {
+    if dir.join(MIGRATED).exists() {
+        return Err(DataDirError::Interrupted { dir: dir.to_path_buf() });
+    }
     for found in ETCD_FILES.map(|file| dir.join(file)) {
         if found.exists() {
             return Err(DataDirError::Etcd { dir: dir.to_path_buf(), found });
@@ -224,6 +247,12 @@ fn decode(text: &str) -> Result<Identity, Problem> {
     let identity = Identity { cluster, member };
     // One line has one spelling: the checksum, and that nothing follows, are checked at once.
     if encode(identity) == text { Ok(identity) } else { Err(damaged()) }
+}
+
+/// From here on the process makes files and directories for their owner alone: what it makes holds
+/// keys, and hashes of passwords.
+pub(crate) fn for_owner_only() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 #[cfg(test)]

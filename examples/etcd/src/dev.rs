@@ -52,11 +52,7 @@ struct Member {
 pub(crate) fn run(words: &[std::ffi::OsString]) -> ExitCode {
     let dev = match Dev::try_parse_from(words) {
         Ok(dev) => dev,
-        Err(error) => {
-            // To print is all that can be done about it.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return crate::program::misread(&error),
     };
     match serve(&dev) {
         Ok(()) => ExitCode::SUCCESS,

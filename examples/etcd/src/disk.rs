@@ -5,7 +5,7 @@
 //! is the engine.
 //!
 //! ```text
-//!   log, engine ──► Timed ──► OsVfs
+//!   log, engine ──► Timed ──► Roomy ──► OsVfs
 //!                     │ writes to the log: time, bytes     syncs of the log: time
 //!                     ▼ syncs of the engine: time          syncs of states that come in: time
 //!                   Times
@@ -20,10 +20,11 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drystone_vfs::{File, Lock, OpenMode, OsVfs, Vfs};
+use drystone_vfs::{File, Lock, OpenMode, Vfs};
 
 use crate::metrics::Counter;
 use crate::metrics::histogram::{DISK, Histogram};
+use crate::space::Roomy;
 
 /// A sync of the log that takes longer is written down: nothing is acknowledged meanwhile.
 const SLOW_SYNC: Duration = Duration::from_secs(1);
@@ -59,14 +60,14 @@ impl Times {
 /// The disk of the operating system, timed.
 #[derive(Debug)]
 pub(crate) struct Timed {
-    disk: OsVfs,
+    disk: Roomy,
     times: Arc<Times>,
 }
 
 impl Timed {
-    /// Tells `times` how long everything takes.
-    pub(crate) fn new(times: Arc<Times>) -> Timed {
-        Timed { disk: OsVfs::new(), times }
+    /// Tells `times` how long everything takes on `disk`.
+    pub(crate) fn new(disk: Roomy, times: Arc<Times>) -> Timed {
+        Timed { disk, times }
     }
 }
 
@@ -110,17 +111,20 @@ impl Vfs for Timed {
 
 /// What a file is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
+    /// The log.
     Log,
+    /// The engine's files.
     Engine,
     /// A whole state, as members send it to each other.
     State,
+    /// Anything else.
     Other,
 }
 
 impl Part {
     /// By the folders that it lies in, the nearest first: whoever runs the server names the others.
-    fn of(path: &Path) -> Part {
+    pub(crate) fn of(path: &Path) -> Part {
         let folders = path.parent().into_iter().flat_map(Path::components).rev();
         let names = folders.filter_map(|component| match component {
             Component::Normal(name) => name.to_str(),

@@ -5,35 +5,52 @@
 //! ```text
 //!             content-type: application/grpc…
 //!   request ──────────┬──── yes ──► method table ──► tonic's server for the service ──► count code
-//!                     └──── no ───► crate::http
+//!                     │                  ▲
+//!                     ├ no, /v3/… ─► crate::gateway: JSON into gRPC, and back
+//!                     └──── no ────► crate::http_routes
 //! ```
+//!
+//! While authentication is on, who asks and whether he may is found out before ([`crate::auth`]).
 //!
 //! The services are called directly, without a router between: the path is looked up once, in the
 //! table that also counts calls. What tonic says differently from gRPC in Go is put right on the
 //! way out.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use drystone_etcd_api::etcdserverpb::{
     auth_server::AuthServer, cluster_server::ClusterServer, lease_server::LeaseServer,
     maintenance_server::MaintenanceServer, watch_server::WatchServer,
 };
 use drystone_etcd_api::health::health_server::HealthServer;
+use drystone_etcd_api::v3electionpb::election_server::ElectionServer;
+use drystone_etcd_api::v3lockpb::lock_server::LockServer;
+use drystone_kv::Caller;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as _};
 use tonic::{Code, Status};
 
-use crate::call::{Call, CountedBody, CountedRequest};
+use crate::access::Visit;
+use crate::admission::Class;
+use crate::auth::{Asker, Credentials, Need, needs};
+use crate::call::{Call, CountedBody, CountedRequest, RequestBody};
+use crate::connection::PeerName;
+use crate::deadline;
 use crate::error_text;
-use crate::grpc_method::{Service, Unknown};
+use crate::gateway;
+use crate::grpc_method::{MethodId, Service, Unknown};
 use crate::http_routes;
 use crate::member::Shared;
 use crate::service::Serving;
+use crate::user_limits::Who;
 
 /// With this header a client wants nothing of a member that has no leader.
 const HAS_LEADER: &str = "hasleader";
@@ -48,6 +65,10 @@ pub(crate) fn wants_leader<T>(request: &tonic::Request<T>) -> bool {
 pub(crate) enum Scope {
     /// gRPC and all HTTP routes.
     Clients,
+    /// gRPC alone, where others serve HTTP.
+    Grpc,
+    /// All HTTP routes and no gRPC.
+    Http,
     /// The HTTP routes that monitoring needs, alone.
     Metrics,
 }
@@ -58,6 +79,12 @@ pub(crate) struct Dispatch {
     member: Shared,
     scope: Scope,
     servers: Arc<Servers>,
+    /// The connection is under TLS.
+    secure: bool,
+    /// Whom the client's certificate is for.
+    name: Option<PeerName>,
+    /// Where the client is; a Unix socket is nowhere.
+    from: Option<IpAddr>,
 }
 
 /// tonic's face of each service.
@@ -67,10 +94,17 @@ struct Servers {
     maintenance: MaintenanceServer<Shared>,
     cluster: ClusterServer<Shared>,
     auth: AuthServer<Shared>,
+    lock: LockServer<Shared>,
+    election: ElectionServer<Shared>,
     health: HealthServer<Shared>,
 }
 
 impl Dispatch {
+    /// The largest message that a call may have, bytes.
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.member.message_bytes_max()
+    }
+
     /// Serves `member` within `scope`.
     pub(crate) fn new(member: Shared, scope: Scope) -> Dispatch {
         let max = member.message_bytes_max();
@@ -81,29 +115,151 @@ impl Dispatch {
             maintenance: MaintenanceServer::from_arc(shared.clone()).max_decoding_message_size(max),
             cluster: ClusterServer::from_arc(shared.clone()).max_decoding_message_size(max),
             auth: AuthServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            lock: LockServer::from_arc(shared.clone()).max_decoding_message_size(max),
+            election: ElectionServer::from_arc(shared.clone()).max_decoding_message_size(max),
             health: HealthServer::from_arc(shared).max_decoding_message_size(max),
         };
-        Dispatch { member, scope, servers: Arc::new(servers) }
+        Dispatch {
+            member,
+            scope,
+            servers: Arc::new(servers),
+            secure: false,
+            name: None,
+            from: None,
+        }
     }
 
-    fn call_grpc(&self, request: Request<Incoming>) -> Answer {
+    /// For a connection that is under TLS or not, of somebody who may have a name, and is
+    /// somewhere.
+    pub(crate) fn on(
+        mut self,
+        secure: bool,
+        name: Option<PeerName>,
+        from: Option<IpAddr>,
+    ) -> Dispatch {
+        (self.secure, self.name, self.from) = (secure, name, from);
+        self
+    }
+
+    /// Serves a call of gRPC, for as long as the client waits.
+    pub(crate) fn call_grpc<B: RequestBody>(&self, request: Request<B>) -> Answer {
+        match deadline::of(request.headers()) {
+            Ok(None) => self.call_until(request, None),
+            Ok(Some(deadline)) => Answer::Timed(Box::new(Timed {
+                answer: self.call_until(request, Some(deadline)),
+                deadline,
+                sleep: None,
+            })),
+            Err(status) => Answer::now(status.into_http()),
+        }
+    }
+
+    fn call_until<B: RequestBody>(&self, request: Request<B>, deadline: Option<Instant>) -> Answer {
         let methods = &self.member.metrics.grpc;
         let wants_leader = request.headers().get(HAS_LEADER).is_some_and(|value| value == "true");
         let (service, id) = match methods.find(request.uri().path()) {
             Ok(found) => found,
             Err(unknown) => return Answer::now(unknown_method(unknown).into_http()),
         };
-        let (method, mut call) = (methods.get(id), Call::start(self.member.clone(), id));
+        let (method, mut call) = (methods.get(id), Call::start(self.member.clone(), id, deadline));
         self.member.metrics.clients.count(request.headers(), method.is_unary());
-        if let Err(status) = self.check_place(service, method.name, wants_leader) {
+        let admitted = self.check_place(service, method.name, wants_leader).and_then(|()| {
+            let (class, is_command) = Class::of_method(service, method.name);
+            self.member.admission.look(class, is_command)
+        });
+        if let Err(status) = admitted {
             call.end(status.code());
             return Answer::now(status.into_http());
         }
+        let credentials = Credentials::of(request.headers(), request.extensions());
+        if self.member.kv.auth_epoch() == 0 && !self.member.is_behind(&credentials) {
+            let shown = request.extensions().get::<PeerName>();
+            let who = || shown.map_or(Who::From(self.from), |name| Who::User(name.0.clone()));
+            if let Err(status) = self.charge(who, service, &mut call) {
+                call.end(status.code());
+                return Answer::now(status.into_http());
+            }
+            return self.serve(service, id, request, call, Asker::default());
+        }
+        Answer::Unary(Box::pin(self.clone().call_checked(service, id, request, call, credentials)))
+    }
+
+    /// Finds out who asks first, and refuses who may not.
+    async fn call_checked<B: RequestBody>(
+        self,
+        service: Service,
+        id: MethodId,
+        request: Request<B>,
+        mut call: Call,
+        credentials: Credentials,
+    ) -> Response<CountedBody> {
+        let method = self.member.metrics.grpc.get(id);
+        let need = needs::of(method.service_name, method.name);
+        let caller = match need {
+            // Nobody waits to hear what does not matter.
+            Some(Need::Nothing) => Ok(Caller::Nobody),
+            // It is found out again for every message.
+            Some(Need::Inside) => {
+                Ok(self.member.who_asks(&credentials).await.unwrap_or(Caller::Nobody))
+            }
+            _ => self.member.who_asks(&credentials).await,
+        };
+        let admitted = caller.and_then(|caller| {
+            self.member.admit(need, &caller)?;
+            let who = || match &caller {
+                Caller::User { name, .. } => Who::User(name.clone()),
+                _ => Who::From(self.from),
+            };
+            self.charge(who, service, &mut call)?;
+            Ok(Asker { caller, credentials })
+        });
+        match admitted {
+            Ok(asker) => {
+                let Ok(response) = self.serve(service, id, request, call, asker).await;
+                response
+            }
+            Err(status) => {
+                call.end(status.code());
+                status.into_http().map(CountedBody::plain)
+            }
+        }
+    }
+
+    /// Lets a call begin within what its user may have.
+    fn charge(
+        &self,
+        who: impl FnOnce() -> Who,
+        service: Service,
+        call: &mut Call,
+    ) -> Result<(), Status> {
+        let Some(limits) = &self.member.user_limits else { return Ok(()) };
+        let (name, is_unary) = (call.name(), call.is_unary());
+        let visit = limits.begin(who(), (service, name, is_unary)).map_err(|reason| {
+            let (class, _) = Class::of_method(service, name);
+            self.member.admission.refuse(class, reason)
+        })?;
+        call.charge(visit);
+        Ok(())
+    }
+
+    /// Hands a call to its service.
+    fn serve<B: RequestBody>(
+        &self,
+        service: Service,
+        id: MethodId,
+        mut request: Request<B>,
+        call: Call,
+        asker: Asker,
+    ) -> Answer {
+        let method = self.member.metrics.grpc.get(id);
         if service == Service::Kv {
-            return match self.member.call_kv(method.name, request, call) {
+            return match self.member.call_kv(method.name, request, call, asker.caller) {
                 Ok(serving) => Answer::Unary(serving),
                 Err(call) => not_there_yet(call, method.name),
             };
+        }
+        if !asker.is_nobody() {
+            request.extensions_mut().insert(asker);
         }
         let request = request.map(|body| CountedRequest::new(body, &call));
         let servers = &self.servers;
@@ -114,7 +270,9 @@ impl Dispatch {
             Service::Cluster => servers.cluster.clone().call(request),
             Service::Auth => servers.auth.clone().call(request),
             Service::Health => servers.health.clone().call(request),
-            Service::Kv | Service::Missing => return not_there_yet(call, method.name),
+            Service::Lock => servers.lock.clone().call(request),
+            Service::Election => servers.election.clone().call(request),
+            Service::Kv => return not_there_yet(call, method.name),
         };
         Answer::Grpc { future, call: Some(call) }
     }
@@ -144,13 +302,36 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
     type Error = Infallible;
     type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
-        if self.scope == Scope::Clients && is_grpc(&request) {
+    fn call(&self, mut request: Request<Incoming>) -> Answer {
+        if let Some(name) = &self.name {
+            request.extensions_mut().insert(name.clone());
+        }
+        if matches!(self.scope, Scope::Clients | Scope::Grpc) && is_grpc(&request) {
             return self.call_grpc(request);
         }
-        let (member, scope) = (self.member.clone(), self.scope);
+        // Monitoring comes by addresses, and no browser does.
+        let access = (self.scope != Scope::Metrics).then_some(&self.member.config.access);
+        let visit = match access.map(|access| access.judge(&request, self.secure)) {
+            Some(Err(refusal)) => return Answer::now(*refusal),
+            Some(Ok(visit)) => visit,
+            None => Visit::default(),
+        };
+        if visit.is_preflight {
+            return Answer::now(visit.dress(Response::new(Body::empty())));
+        }
+        let scope = match self.scope {
+            Scope::Grpc => return Answer::now(http_routes::not_found()),
+            Scope::Http => Scope::Clients,
+            scope => scope,
+        };
+        if scope == Scope::Clients && gateway::is_for(request.uri().path()) {
+            let page = gateway::answer(self.clone(), request);
+            return Answer::Page(Box::pin(async move { visit.dress(page.await) }));
+        }
+        let member = self.member.clone();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Answer::Page(Box::pin(http_routes::answer(member, scope, method, uri)))
+        let page = http_routes::answer(member, scope, method, uri);
+        Answer::Page(Box::pin(async move { visit.dress(page.await) }))
     }
 }
 
@@ -169,6 +350,47 @@ pub(crate) enum Answer {
         /// What it answers, until it does.
         call: Option<Call>,
     },
+    /// Of a client that waits only so long.
+    Timed(Box<Timed>),
+}
+
+/// An answer, for as long as the client waits for it.
+pub(crate) struct Timed {
+    answer: Answer,
+    deadline: Instant,
+    /// Made when it is known that there is something to wait for.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Timed {
+    type Output = Result<Response<CountedBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let timed = &mut *self;
+        // What has waited for too long is not begun.
+        if timed.sleep.is_none() && Instant::now() >= timed.deadline {
+            return Poll::Ready(Ok(timed.give_up()));
+        }
+        let deadline = timed.deadline;
+        let asleep = || Box::pin(tokio::time::sleep_until(deadline.into()));
+        if let Poll::Ready(Ok(response)) = Pin::new(&mut timed.answer).poll(cx) {
+            let sleep = timed.sleep.take();
+            return Poll::Ready(Ok(response.map(|body| match body.goes_on() {
+                true => body.until(sleep.unwrap_or_else(asleep)),
+                false => body,
+            })));
+        }
+        ready!(timed.sleep.get_or_insert_with(asleep).as_mut().poll(cx));
+        Poll::Ready(Ok(timed.give_up()))
+    }
+}
+
+impl Timed {
+    /// Drops the call where it stands, which is counted as late.
+    fn give_up(&mut self) -> Response<CountedBody> {
+        self.answer = Answer::Now(None);
+        deadline::exceeded().into_http().map(CountedBody::plain)
+    }
 }
 
 impl Answer {
@@ -190,6 +412,7 @@ impl Future for Answer {
                 page.as_mut().poll(cx).map(|page| Ok(page.map(CountedBody::plain)))
             }
             Answer::Unary(serving) => serving.as_mut().poll(cx).map(Ok),
+            Answer::Timed(timed) => Pin::new(&mut **timed).poll(cx),
             Answer::Grpc { future, call } => {
                 let Ok(response) = ready!(future.as_mut().poll(cx));
                 Poll::Ready(Ok(finish(call.take().expect(ENDED), response)))

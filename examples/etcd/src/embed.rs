@@ -62,7 +62,8 @@ pub struct Options {
     pub peer: SocketAddr,
     /// How long a start may take. It replays what the last run did not save.
     pub start_max: Duration,
-    /// Further flags, as the program takes them.
+    /// Further flags, as the program takes them. Unlike there, no room is kept back for a full disk
+    /// unless `--disk-reserve-bytes` says so.
     pub flags: Vec<String>,
 }
 
@@ -93,6 +94,8 @@ impl Options {
         // Two stores that happen to get one port are two clusters all the same.
         let token = format!("embedded-{:016x}", rand::random::<u64>());
         words.extend(["--initial-cluster-token".into(), token.into()]);
+        // Whose disk it is, its host knows.
+        words.push("--disk-reserve-bytes=0".into());
         words.extend(self.flags.iter().map(OsString::from));
         match config::read(words, []) {
             Start::Serve(mut config, _) => {

@@ -49,14 +49,13 @@ impl From<Invalid> for Status {
 const KEY_NOT_FOUND: &str = "etcdserver: key not found";
 /// What a watcher below the compacted revision is told, here and in a watch's cancel reason.
 pub(crate) const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
-/// What a client is told that asks for a token.
-pub(crate) const AUTH_NOT_ENABLED: &str = "etcdserver: authentication is not enabled";
-/// The answer about a user when there is none.
-pub(crate) const NO_SUCH_USER: &str = "etcdserver: user name not found";
-/// The answer about a role when there is none.
-pub(crate) const NO_SUCH_ROLE: &str = "etcdserver: role name not found";
-/// What stands before switching authentication on.
-pub(crate) const NO_ROOT_USER: &str = "etcdserver: root user does not exist";
+/// The answer to a password of a user who has none; etcd's own slip: it leaves without a code.
+pub(crate) const NO_PASSWORD_USER: &str =
+    "auth: authentication failed, password was given for no password user";
+/// The answer to a password that would be cut; Go's words.
+pub(crate) const PASSWORD_TOO_LONG: &str = "bcrypt: password length exceeds 72 bytes";
+/// The answer to a permission that is not there.
+pub(crate) const PERMISSION_NOT_GIVEN: &str = "etcdserver: permission not given";
 /// What a promotion finds that comes too early.
 pub(crate) const LEARNER_NOT_READY: &str =
     "etcdserver: can only promote a learner member which is in sync with leader";
@@ -77,7 +76,7 @@ pub(crate) fn status(error: &Error) -> Status {
     match error {
         Error::Refused(refusal) => refused(refusal),
         // etcd's own slip: the error leaves without a code, and clients know it by its words.
-        Error::Busy => Status::unknown("etcdserver: too many requests"),
+        Error::Busy => too_many(),
         Error::TimedOut => Status::unavailable("etcdserver: request timed out"),
         Error::LeaderLost => Status::unavailable(
             "etcdserver: request timed out, possibly due to previous leader failure",
@@ -88,6 +87,38 @@ pub(crate) fn status(error: &Error) -> Status {
         // unknown, which is what this code tells a client; the cause is for the operator's log.
         _ => stopped(),
     }
+}
+
+/// The answer when too much is under way.
+pub(crate) fn too_many() -> Status {
+    Status::unknown("etcdserver: too many requests")
+}
+
+/// The answer to what is refused before it is begun: by its load, or by what its user has had. etcd
+/// has the words; the code is the one that they deserve, for here no client of etcd's knows better.
+pub(crate) fn overloaded() -> Status {
+    Status::resource_exhausted("etcdserver: too many requests")
+}
+
+/// The answer to a token that nobody was given, or that has ended.
+pub(crate) fn invalid_token() -> Status {
+    Status::unauthenticated("etcdserver: invalid auth token")
+}
+
+/// The answer of a member that believes tokens and cannot make any.
+pub(crate) fn cannot_sign() -> Status {
+    Status::unknown("auth: token signing attempted with verify-only key")
+}
+
+/// A refusal as Go prints it, where it travels as text.
+pub(crate) fn in_go(status: &Status) -> String {
+    let code = match status.code() {
+        Code::InvalidArgument => "InvalidArgument",
+        Code::Unauthenticated => "Unauthenticated",
+        Code::PermissionDenied => "PermissionDenied",
+        _ => "Unknown",
+    };
+    format!("rpc error: code = {code} desc = {}", status.message())
 }
 
 /// The answer while shutting down.
@@ -103,6 +134,47 @@ pub(crate) fn no_leader() -> Status {
 /// The answer to a change of members while too many are out of touch.
 pub(crate) fn unhealthy() -> Status {
     Status::unavailable("etcdserver: unhealthy cluster")
+}
+
+/// The answer to a version to step down to that is no version.
+pub(crate) fn bad_downgrade_version() -> Status {
+    Status::invalid_argument("etcdserver: wrong downgrade target version format")
+}
+
+/// The answer to a version that is not the minor one before.
+pub(crate) fn not_a_downgrade() -> Status {
+    Status::invalid_argument("etcdserver: invalid downgrade target version")
+}
+
+/// The answer to who calls off what was not begun.
+pub(crate) fn no_downgrade() -> Status {
+    Status::failed_precondition("etcdserver: no inflight downgrade job")
+}
+
+/// The answer to who would begin a downgrade.
+pub(crate) fn cannot_downgrade() -> Status {
+    Status::unimplemented("drystone-etcd: its data are not etcd's, and no older etcd can open them")
+}
+
+/// The answer to who waited for a lock and lost its key. It is of a library of etcd's, without a
+/// code, as are the next.
+pub(crate) fn lock_session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
+/// The answer to who speaks for a leader, and is none.
+pub(crate) fn election_not_leader() -> Status {
+    Status::unknown("election: not leader")
+}
+
+/// The answer to a question after a leader where there is none.
+pub(crate) fn election_no_leader() -> Status {
+    Status::unknown("election: no leader")
+}
+
+/// The answer to who does not say as whom it speaks.
+pub(crate) fn election_no_leader_field() -> Status {
+    Status::unknown("\"leader\" field must be provided")
 }
 
 /// The answer that would be longer than a message of gRPC may be, in the words of gRPC in Go.
@@ -123,6 +195,9 @@ pub(crate) fn unimplemented(what: &str) -> Status {
 }
 
 fn refused(refusal: &Refusal) -> Status {
+    if let Some(status) = refused_by_users(refusal) {
+        return status;
+    }
     let (code, text) = match refusal {
         Refusal::EmptyKey => return Invalid::EmptyKey.into(),
         Refusal::TooManyOps => return Invalid::TooManyOps.into(),
@@ -162,6 +237,34 @@ fn refused(refusal: &Refusal) -> Status {
         other => return Status::unknown(format!("etcdserver: {other}")),
     };
     Status::new(code, text)
+}
+
+/// What is about users and roles.
+fn refused_by_users(refusal: &Refusal) -> Option<Status> {
+    use Code::{FailedPrecondition, InvalidArgument, PermissionDenied};
+    let (code, text) = match refusal {
+        Refusal::AuthNotEnabled => (FailedPrecondition, "authentication is not enabled"),
+        Refusal::AuthFailed => {
+            (InvalidArgument, "authentication failed, invalid user ID or password")
+        }
+        Refusal::AuthRevisionOld => (InvalidArgument, "revision of auth store is old"),
+        Refusal::PermissionDenied => (PermissionDenied, "permission denied"),
+        Refusal::UserNameEmpty => (InvalidArgument, "user name is empty"),
+        Refusal::RoleNameEmpty => (InvalidArgument, "role name is empty"),
+        Refusal::RootUserMissing => (FailedPrecondition, "root user does not exist"),
+        Refusal::RootRoleMissing => (FailedPrecondition, "root user does not have root role"),
+        Refusal::UserExists => (FailedPrecondition, "user name already exists"),
+        Refusal::UserNotFound => (FailedPrecondition, "user name not found"),
+        Refusal::RoleExists => (FailedPrecondition, "role name already exists"),
+        Refusal::RoleNotFound => (FailedPrecondition, "role name not found"),
+        Refusal::RoleNotGranted => (FailedPrecondition, "role is not granted to the user"),
+        Refusal::PermissionNotGranted => {
+            (FailedPrecondition, "permission is not granted to the role")
+        }
+        Refusal::InvalidAuthManagement => (InvalidArgument, "invalid auth management"),
+        _ => return None,
+    };
+    Some(Status::new(code, format!("etcdserver: {text}")))
 }
 
 /// The answer to a message above the limit: gRPC in Go has another code and other words for it than
@@ -270,6 +373,12 @@ mod tests {
         let few = "etcdserver: re-configuration failed due to not enough started members";
         check(Refusal::LastVoter, FailedPrecondition, few);
         check(Refusal::NoCluster, FailedPrecondition, few);
+        let old = "etcdserver: revision of auth store is old";
+        check(Refusal::AuthRevisionOld, InvalidArgument, old);
+        check(Refusal::UserNameEmpty, InvalidArgument, "etcdserver: user name is empty");
+        let denied = status(&Error::Refused(Refusal::PermissionDenied));
+        let go = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+        assert_eq!(in_go(&denied), go);
     }
 
     // clientv3 maps this text to "request is too large" for its caller.

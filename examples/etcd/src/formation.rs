@@ -3,6 +3,7 @@
 //! ```text
 //!   data directory has an identity ──► that one, and the members it last knew; flags are ignored
 //!   --initial-cluster-state=new ─────► a founder: all founders work out the same numbers
+//!   --discovery-endpoints ───────────► a founder, who finds the others through another etcd
 //!   --initial-cluster-state=existing ► a newcomer: it asks the others which number it was given
 //! ```
 
@@ -17,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, Founder};
 use crate::identity::{ClusterId, Identity, MemberId};
-use crate::peers::{Heard, Known, members_at};
+use crate::peers::{Dialler, Heard, Known, members_at};
 
 /// How long one of the others may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,13 +48,21 @@ pub(crate) async fn form(
     config: &Config,
     identity: Option<Identity>,
     known: &Known,
+    dialler: &Dialler,
 ) -> Result<Formation> {
     if let Some(identity) = identity {
         return Ok(comes_back(config, identity, known));
     }
     check_advertised(config)?;
     if config.existing {
-        return join(config).await;
+        return join(config, dialler).await;
+    }
+    if let Some(discovery) = &config.discovery {
+        let own = Founder { name: config.name.clone(), peer_urls: config.peer_urls.clone() };
+        let founders = discovery.founders(&own).await?;
+        let config = Config { founders, token: discovery.token.clone(), ..config.clone() };
+        check_advertised(&config)?;
+        return Ok(found(&config));
     }
     Ok(found(config))
 }
@@ -108,10 +117,10 @@ fn comes_back(config: &Config, identity: Identity, known: &Known) -> Formation {
 /// Asks the others which number this member was given. One of them may have been away when it was,
 /// and know the cluster as it used to be, even another member at the same addresses: what no quorum
 /// confirms is believed only if nothing better comes for a while.
-async fn join(config: &Config) -> Result<Formation> {
+async fn join(config: &Config, dialler: &Dialler) -> Result<Formation> {
     let started = Instant::now();
     loop {
-        let heard = ask_others(config).await?;
+        let heard = ask_others(config, dialler).await?;
         let place = newcomer(config, &heard.cluster, heard.as_of);
         if heard.confirmed || started.elapsed() > JOIN_PATIENCE {
             return place;
@@ -124,10 +133,10 @@ async fn join(config: &Config) -> Result<Formation> {
 
 /// Asks all others at once who is in the cluster, and takes the first confirmed answer, or else the
 /// newest.
-async fn ask_others(config: &Config) -> Result<Heard> {
+async fn ask_others(config: &Config, dialler: &Dialler) -> Result<Heard> {
     let others = config.founders.iter().filter(|founder| founder.name != config.name);
     let ask = async |url: &String| {
-        let answer = timeout(ASK_TIMEOUT, members_at(url, true)).await;
+        let answer = timeout(ASK_TIMEOUT, members_at(dialler, url, true)).await;
         (url.clone(), answer)
     };
     let urls = others.flat_map(|founder| &founder.peer_urls);

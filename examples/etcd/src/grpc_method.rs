@@ -32,8 +32,10 @@ pub(crate) enum Service {
     Auth,
     /// gRPC's health check.
     Health,
-    /// Locks and elections, which are not there yet.
-    Missing,
+    /// Locks.
+    Lock,
+    /// Elections.
+    Election,
 }
 
 /// Who sends how many messages.
@@ -160,9 +162,9 @@ const ROWS: [Row; 9] = [
         ],
     ),
     (Service::Health, "grpc.health.v1.Health", &[("Check", UNARY), ("Watch", SERVER)]),
-    (Service::Missing, "v3lockpb.Lock", &[("Lock", UNARY), ("Unlock", UNARY)]),
+    (Service::Lock, "v3lockpb.Lock", &[("Lock", UNARY), ("Unlock", UNARY)]),
     (
-        Service::Missing,
+        Service::Election,
         "v3electionpb.Election",
         &[
             ("Campaign", UNARY),

@@ -12,7 +12,7 @@
 //! want a quorum behind it.
 
 use bytes::Bytes;
-use drystone_kv::command::RangeRequest;
+use drystone_kv::command::{AlarmKind, RangeRequest};
 use drystone_kv::key_range::KeyRange;
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -47,19 +47,16 @@ pub(crate) async fn answer(
         _ => match checks_of(path) {
             Some(_) if !is_get => method_not_allowed(),
             Some((checks, only)) => probe(&member, checks, only, query).await,
-            None if path.starts_with("/v3/") && scope == Scope::Clients => {
-                let what = "drystone-etcd: the JSON gateway is not implemented yet";
-                let body = format!(r#"{{"code":12,"message":"{what}"}}"#);
-                text(StatusCode::NOT_IMPLEMENTED, JSON, body)
-            }
-            None => text(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned()),
+            None => not_found(),
         },
     }
 }
 
 async fn health(member: &Member, query: &str) -> Response<Body> {
     let excluded: Vec<&str> = parameters(query, "exclude").collect();
-    let alarm = member.kv.status().alarms.into_iter().map(|alarm| metrics::alarm_name(alarm.kind));
+    let alarms = member.kv.status().alarms.into_iter();
+    let alarms = alarms.filter(|alarm| alarm.kind != AlarmKind::Corrupt || member.kv.is_corrupt());
+    let alarm = alarms.map(|alarm| metrics::alarm_name(alarm.kind));
     let mut alarm = alarm.filter(|name| !excluded.contains(name));
     let serializable = parameters(query, "serializable").any(|value| value == "true");
     let reason = if let Some(name) = alarm.next() {
@@ -86,7 +83,7 @@ async fn health(member: &Member, query: &str) -> Response<Body> {
 /// One thing that a probe looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
-    /// Nobody has found that the members' data differ.
+    /// Nobody has found that this member's data are wrong, or may be.
     DataCorruption,
     /// This member can read what it has.
     SerializableRead,
@@ -184,8 +181,7 @@ fn read_one_key(member: &Member) -> Result<(), String> {
 }
 
 fn no_corruption(member: &Member) -> Result<(), String> {
-    let corrupt = drystone_kv::command::AlarmKind::Corrupt;
-    match member.kv.status().alarms.iter().any(|alarm| alarm.kind == corrupt) {
+    match member.kv.is_corrupt() {
         true => Err("alarm activated: CORRUPT".to_owned()),
         false => Ok(()),
     }
@@ -197,6 +193,11 @@ fn parameters<'q>(query: &'q str, name: &'q str) -> impl Iterator<Item = &'q str
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == name).then_some(value)
     })
+}
+
+/// Go's answer where there is nothing.
+pub(crate) fn not_found() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned())
 }
 
 fn method_not_allowed() -> Response<Body> {

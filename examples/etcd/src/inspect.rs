@@ -77,11 +77,7 @@ impl From<anyhow::Error> for Stop {
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
     let options = match Options::read(words) {
         Ok(options) => options,
-        Err(error) => {
-            // To print is all that can be done about it.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return crate::program::misread(&error),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let told = tell(&options, &mut out);

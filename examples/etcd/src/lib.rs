@@ -10,8 +10,8 @@
 //! ```text
 //!   TCP, Unix ──► listener ──► worker (one a core) ──► connection (HTTP/1, HTTP/2)
 //!                                                         │
-//!                        http_routes ◄── dispatch ────────┤ gRPC
-//!                                                         ▼
+//!               http_routes, gateway ◄── dispatch ────────┤ gRPC
+//!                               │ JSON into gRPC          ▼
 //!         error_text ◄── service::{kv, watch, lease, …} ──► convert ──► drystone_kv
 //!                                                                           │
 //!   other members ◄──────────────────── peers ◄── consensus, questions ─────┘
@@ -26,43 +26,61 @@
 pub mod embed;
 pub mod program;
 
+mod bench;
+mod check;
 mod config;
 mod dev;
 mod logging;
 mod version;
 
+mod backup;
 mod data_dir;
+mod discovery;
 mod disk;
+mod etcd_files;
 mod formation;
 mod identity;
 mod inspect;
+mod migrate;
 mod peers;
+mod remote;
 mod restore;
 mod store;
 
 mod compactor;
+mod comparison;
 mod leaders;
 mod member;
 mod patience;
 mod place;
+mod promoter;
 mod scheduling;
 mod server;
 mod shutdown;
 mod signalled;
+mod space;
 
 mod connection;
+mod entrance;
 mod listener;
 mod notify;
 mod relay;
+mod tls;
 mod worker;
 
+mod access;
+mod admission;
+mod auth;
 mod call;
+mod deadline;
 mod dispatch;
+mod gateway;
 mod grpc_head;
 mod grpc_method;
 mod http_routes;
 mod metrics;
 mod unary;
+mod user_limits;
 
 mod convert;
 mod error_text;

@@ -22,24 +22,67 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::Semaphore;
 
 use crate::config::ListenAddress;
-use crate::connection::Plain;
+use crate::connection::{Plain, Stream};
 use crate::dispatch::Dispatch;
 use crate::shutdown::Shutdown;
+use crate::tls::{Secured, ServerTls};
 use crate::worker::Workers;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// How long somebody may take to show whether it comes under TLS.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to rest when the system has no more file descriptors: connections that close give some.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A peer whose machine vanished is noticed by TCP itself after a few of these.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// A bound address.
-pub(crate) enum Listener {
+/// A bound address, and how one comes in there.
+pub(crate) struct Listener {
+    socket: Socket,
+    door: Door,
+}
+
+enum Socket {
     /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket, removed when dropped.
     Unix(UnixListener, SocketFile),
+}
+
+/// How one comes in: in the clear, under TLS, or as one likes.
+#[derive(Clone)]
+pub(crate) struct Door {
+    plain: bool,
+    tls: Option<Arc<ServerTls>>,
+}
+
+impl Door {
+    /// In the clear or under TLS, if not both.
+    ///
+    /// # Panics
+    ///
+    /// If neither.
+    pub(crate) fn new(plain: bool, tls: Option<Arc<ServerTls>>) -> Door {
+        assert!(plain || tls.is_some(), "a door has to open somehow");
+        Door { plain, tls }
+    }
+
+    /// Lets somebody in; `None` if they did not get through.
+    pub(crate) async fn pass(&self, stream: Stream) -> Option<Secured> {
+        let tls = match &self.tls {
+            Some(tls) if !self.plain => tls,
+            Some(tls) => {
+                let begins = tokio::time::timeout(LOOK_TIMEOUT, stream.begins_tls()).await;
+                match begins.ok()?.ok()? {
+                    true => tls,
+                    false => return Some(Secured { stream, name: None }),
+                }
+            }
+            None => return Some(Secured { stream, name: None }),
+        };
+        tls.accept(stream).await
+    }
 }
 
 /// The file of a Unix socket.
@@ -54,26 +97,37 @@ impl Drop for SocketFile {
 
 impl Listener {
     /// Binds to `address`; a socket file that nobody listens on is replaced.
-    pub(crate) fn bind(address: &ListenAddress) -> io::Result<Listener> {
-        match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address).map(Listener::Tcp),
+    pub(crate) fn bind(
+        address: &ListenAddress,
+        door: Door,
+        reuse_port: bool,
+    ) -> io::Result<Listener> {
+        let socket = match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address, reuse_port).map(Socket::Tcp)?,
             ListenAddress::Unix(path) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)?;
-                Ok(Listener::Unix(listener, SocketFile(path.clone())))
+                Socket::Unix(listener, SocketFile(path.clone()))
             }
-        }
+        };
+        Ok(Listener { socket, door })
     }
 
     /// Where it listens, as a URL with the real port.
     pub(crate) fn url(&self) -> String {
-        match self {
-            Listener::Tcp(listener) => match listener.local_addr() {
-                Ok(address) => format!("http://{address}"),
-                Err(error) => format!("http://?({error})"),
+        let secure = if self.is_secure() { "s" } else { "" };
+        match &self.socket {
+            Socket::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => format!("http{secure}://{address}"),
+                Err(error) => format!("http{secure}://?({error})"),
             },
-            Listener::Unix(_, file) => format!("unix://{}", file.0.display()),
+            Socket::Unix(_, file) => format!("unix{secure}://{}", file.0.display()),
         }
+    }
+
+    /// Whether nobody comes in in the clear.
+    pub(crate) fn is_secure(&self) -> bool {
+        !self.door.plain
     }
 
     /// Hands connections to `workers` until the server stops. At most `room` are open at once, over
@@ -95,7 +149,7 @@ impl Listener {
                 () = shutdown.fired() => return,
             };
             match accepted {
-                Ok(stream) => workers.take(stream, dispatch.clone(), permit),
+                Ok(stream) => workers.take(stream, self.door.clone(), dispatch.clone(), permit),
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -106,8 +160,8 @@ impl Listener {
     }
 
     async fn accept(&self) -> io::Result<Plain> {
-        match self {
-            Listener::Tcp(listener) => {
+        match &self.socket {
+            Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
@@ -115,7 +169,7 @@ impl Listener {
                 SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
                 stream.into_std().map(Plain::Tcp)
             }
-            Listener::Unix(listener, _) => {
+            Socket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 stream.into_std().map(Plain::Unix)
             }
@@ -123,14 +177,17 @@ impl Listener {
     }
 }
 
-/// Binds to a port.
-pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds to a port; with `reuse_port`, also to one that another process has bound in this way.
+pub(crate) fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     // A restart must not wait for the connections of the last run to be forgotten.
     socket.set_reuseaddr(true)?;
+    if reuse_port {
+        socket.set_reuseport(true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

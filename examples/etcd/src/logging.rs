@@ -26,13 +26,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogConfig;
 
+mod rotation;
+
+pub(crate) use rotation::Rotation;
+
+use rotation::Rotating;
+
 /// Sends every later log event where `config` says.
 ///
 /// # Errors
 ///
 /// If a log file cannot be opened.
 pub(crate) fn start(config: &LogConfig) -> io::Result<()> {
-    let outputs: io::Result<Vec<Output>> = config.outputs.iter().map(|o| Output::open(o)).collect();
+    let outputs: io::Result<Vec<Output>> =
+        config.outputs.iter().map(|output| Output::open(output, config)).collect();
     let layer = tracing_subscriber::fmt::layer()
         .event_format(Format { json: config.json })
         .with_writer(Outputs(Arc::new(outputs?)));
@@ -196,15 +203,21 @@ enum Output {
     Stderr,
     Stdout,
     File(File),
+    Rotating(Rotating),
 }
 
 impl Output {
-    fn open(name: &str) -> io::Result<Output> {
+    fn open(name: &str, config: &LogConfig) -> io::Result<Output> {
         match name {
             "default" | "stderr" => Ok(Output::Stderr),
             "stdout" => Ok(Output::Stdout),
             "/dev/null" => Ok(Output::File(OpenOptions::new().write(true).open(name)?)),
-            path => Ok(Output::File(OpenOptions::new().append(true).create(true).open(path)?)),
+            path => match &config.rotation {
+                Some(rotation) => {
+                    Rotating::open(path.as_ref(), rotation.clone()).map(Output::Rotating)
+                }
+                None => OpenOptions::new().append(true).create(true).open(path).map(Output::File),
+            },
         }
     }
 }
@@ -230,6 +243,7 @@ impl Write for OutputsWriter<'_> {
                 Output::Stderr => io::stderr().write_all(line)?,
                 Output::Stdout => io::stdout().write_all(line)?,
                 Output::File(file) => (&*file).write_all(line)?,
+                Output::Rotating(file) => file.write(line)?,
             }
         }
         Ok(line.len())

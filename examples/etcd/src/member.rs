@@ -15,10 +15,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use drystone_etcd_api::etcdserverpb as pb;
+use drystone_kv::Caller;
 use drystone_kv::command::Command;
 use drystone_kv::reply::{AlarmReply, Reply};
 use tonic::Status;
 
+use crate::admission::{Admission, Class, Reason, class, line};
+use crate::auth::Passwords;
 use crate::config::Config;
 use crate::convert::signed;
 use crate::error_text;
@@ -29,6 +32,7 @@ use crate::place::Place;
 use crate::relay::relayed;
 use crate::shutdown::Shutdown;
 use crate::store::{Error, Replica};
+use crate::user_limits::UserLimits;
 
 /// What gRPC itself adds to a request, by etcd's reckoning.
 const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
@@ -57,6 +61,12 @@ pub(crate) struct Member {
     pub(crate) identity: Identity,
     /// As the flags gave it.
     pub(crate) config: Config,
+    /// What is let in, by what there is to do.
+    pub(crate) admission: Admission,
+    /// What is let in, by whom it is from; `None` bounds nobody.
+    pub(crate) user_limits: Option<UserLimits>,
+    /// Where passwords are hashed.
+    pub(crate) passwords: Passwords,
     /// What /metrics shows.
     pub(crate) metrics: Metrics,
     /// Tells streams to end.
@@ -87,15 +97,31 @@ impl Member {
         self.kv.rank().term.0
     }
 
-    /// Has a command done, and waits for its reply.
+    /// Has a command done for `caller`, and waits for its reply.
     ///
     /// The caller may go away while it waits; the command is done all the same.
-    pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Status> {
-        let result = relayed(pin!(self.kv.propose(command))).await;
+    pub(crate) async fn propose(&self, caller: &Caller, command: Command) -> Result<Reply, Status> {
+        let bytes = class::bytes_of(&command);
+        let pass = self.admission.command(Class::of_command(&command, bytes), bytes);
+        let pass = pass.inspect_err(|_| self.metrics.proposals_failed.add(1))?;
+        let result = self.try_propose(caller, command).await;
+        if result.is_ok() {
+            pass.done();
+        }
+        result.map_err(|error| self.failed(&error))
+    }
+
+    /// The same, with the store's own word for what went wrong.
+    pub(crate) async fn try_propose(
+        &self,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<Reply, Error> {
+        let result = relayed(pin!(self.kv.propose_as(caller, command))).await;
         if result.is_err() {
             self.metrics.proposals_failed.add(1);
         }
-        result.map_err(|error| self.failed(&error))
+        result
     }
 
     /// Resolves when nobody has led for three election timeouts: who asked to be told hears of it.
@@ -169,11 +195,16 @@ impl Shared {
         let Place { replica: kv, office, identity, is_learner, disk, applies, .. } = place.clone();
         let metrics = Metrics::new(disk, applies);
         let broken = AtomicBool::new(false);
+        let passwords = Passwords::new(config.bcrypt_cost);
+        let user_limits = UserLimits::new(config.user_limits.clone());
         Shared(Arc::new(Member {
             kv,
             office,
             identity,
             config,
+            admission: Admission::default(),
+            user_limits,
+            passwords,
             metrics,
             shutdown,
             is_learner,
@@ -191,13 +222,33 @@ impl Shared {
         done.map_err(|error| Status::internal(format!("drystone-etcd: a read broke off: {error}")))
     }
 
-    /// [`Shared::off_thread`] if `long`, else here.
-    pub(crate) async fn off_thread_if<T: Send + 'static>(
+    /// The same for a read that may be long, once it is its turn; refused if that does not come.
+    pub(crate) async fn read_long<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Member) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.read_seated(read).await.map(|(read, _)| read)
+    }
+
+    /// The same; its turn goes on until the seat is given back.
+    pub(crate) async fn read_seated<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Member) -> T + Send + 'static,
+    ) -> Result<(T, line::Place), Status> {
+        self.admission.look(Class::Large, false)?;
+        let place = line::of_this_thread().enter().await;
+        let place = place.ok_or_else(|| self.admission.refuse(Class::Large, Reason::Line))?;
+        // The thread is taken until it is done, whoever waits for it.
+        self.off_thread(move |member| (read(member), place)).await
+    }
+
+    /// [`Shared::read_long`] if `long`, else here.
+    pub(crate) async fn read_long_if<T: Send + 'static>(
         &self,
         long: bool,
         read: impl FnOnce(&Member) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        if long { self.off_thread(read).await } else { Ok(read(self)) }
+        if long { self.read_long(read).await } else { Ok(read(self)) }
     }
 }
 
@@ -224,5 +275,6 @@ reply_of! {
     lease_grant_reply: LeaseGrant -> drystone_kv::reply::LeaseGrantReply;
     lease_revoke_reply: LeaseRevoke -> drystone_kv::reply::LeaseRevokeReply;
     alarm_reply: Alarm -> AlarmReply;
+    auth_reply: Auth -> drystone_kv::reply::AuthReply;
     cluster_reply: Cluster -> drystone_kv::reply::ClusterReply;
 }

@@ -24,6 +24,7 @@ use crate::grpc_method::Methods;
 use crate::logging;
 use crate::member::Member;
 
+mod admission;
 mod applies;
 mod calls;
 mod clients;
@@ -50,7 +51,8 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn value(&self) -> u64 {
+    /// How much it is.
+    pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -189,6 +191,7 @@ pub(crate) async fn page(member: &Member) -> String {
     network::write(&mut page, member);
     store::write(&mut page, member);
     calls::write(&mut page, member);
+    admission::write(&mut page, member);
     process::write(&mut page, member.metrics.start_seconds);
     page.into_text()
 }

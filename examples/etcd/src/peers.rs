@@ -3,7 +3,8 @@
 //! ```text
 //!                         ┌─ "dryraft\n" ──► drystone_raft: consensus messages, whole states
 //!   peer port ──► first ──┤
-//!                 bytes   └─ HTTP ─────────► desk: questions to the leader; /version, /members
+//!                 bytes   └─ HTTP ─────────► desk: questions to the leader; /version, /members;
+//!                                          comparisons of what members have
 //! ```
 //!
 //! Only the leader can propose, and only it knows how long leases live. A member that is asked for
@@ -13,20 +14,24 @@
 //! Everything here runs on the runtime of the consensus node, apart from the threads that serve
 //! clients.
 
+mod compare;
 mod contact;
 mod desk;
+mod dialler;
 mod line;
 mod office;
 mod port;
 mod roll;
 mod wire;
 
+pub(crate) use compare::{BLOCKS_MAX, Correspondence, Said, Subject};
 pub(crate) use contact::follow as follow_contact;
 pub(crate) use desk::Desk;
+pub(crate) use dialler::Dialler;
 pub(crate) use line::{Heard, members_at};
 pub(crate) use office::Office;
 pub(crate) use port::Port;
-pub(crate) use roll::{Known, Roll};
+pub(crate) use roll::{FILE as PEERS_FILE, Known, Roll};
 
 /// The messages, as `build.rs` makes them of `proto/peer.proto`.
 #[allow(

@@ -20,7 +20,7 @@ use drystone_vfs::{Clock, OsClock};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, ListenUrl};
 use crate::data_dir::DataDir;
 use crate::disk::{Timed, Times};
 use crate::error_text;
@@ -28,8 +28,10 @@ use crate::formation::{self, Formation};
 use crate::identity::Identity;
 use crate::member::Shared;
 use crate::metrics::Applies;
-use crate::peers::{Desk, Heard, Known, Office, Port, Roll, members_at};
+use crate::peers::{Desk, Dialler, Heard, Known, Office, Port, Roll, members_at};
+use crate::space::{self, Reserve, Roomy};
 use crate::store::{Error, Limits, Options, Replica, ReplicaOptions};
+use crate::tls::{ClientTls, Endpoint, ServerTls};
 
 /// How often it is looked whether the members have changed.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,8 +39,6 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 const PUBLISH_RETRY: Duration = Duration::from_millis(100);
 /// How often a member without a leader asks whether it still is one.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(2);
-/// The log is saved when so much has gathered: it bounds what a restart replays.
-const PERSIST_BYTES_MIN: u64 = 64 << 20;
 
 /// The member's place in its cluster.
 #[derive(Clone)]
@@ -57,6 +57,8 @@ pub(crate) struct Place {
     pub(crate) disk: Arc<Times>,
     /// How long it takes to apply what was agreed on.
     pub(crate) applies: Arc<Applies>,
+    /// Room that is kept back for a full disk.
+    pub(crate) reserve: Arc<Reserve>,
 }
 
 /// Takes it. To be called on the runtime that is to carry the consensus.
@@ -67,10 +69,10 @@ pub(crate) struct Place {
 pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<Place> {
     let mut roll = Roll::open(data_dir.path())
         .with_context(|| format!("cannot read {}", Roll::file(data_dir.path()).display()))?;
-    let ports = bind_all(&config.listen_peer)?;
-    config.learn_peer_addresses(ports.iter().map(Port::address));
+    let (ports, dialler) = (bind_all(config)?, dialler(config)?);
+    config.learn_peer_addresses(ports.iter().map(Port::url));
     let config = &*config;
-    let formation = formation::form(config, data_dir.identity(), roll.known()).await?;
+    let formation = formation::form(config, data_dir.identity(), roll.known(), &dialler).await?;
     let Formation { identity, founders, known } = formation;
     data_dir.make()?;
     let id = identity.member.0;
@@ -78,16 +80,23 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
     let mut limits = TcpLimits::default();
     limits.patience = config.election_timeout;
     limits.frame_bytes_max = limits.frame_bytes_max.max(2 * config.max_request_bytes);
-    let (tcp, inbound) =
-        Tcp::behind(address, TcpConfig::new(identity.cluster.0, id).limits(limits));
-    let (office, desk) = (Office::new(id, tcp.clone()), Arc::<Desk>::default());
+    let mut network = TcpConfig::new(identity.cluster.0, id).limits(limits);
+    if dialler.has_tls() {
+        network = network.dial(Arc::new(dialler.clone()));
+    }
+    let (tcp, inbound) = Tcp::behind(address, network);
+    let door = ports.iter().find_map(Port::door);
+    let (office, desk) = (Office::new(id, tcp.clone(), dialler, door), Arc::<Desk>::default());
     let mut options = replica_options(config, identity, founders);
     options.returns = data_dir.identity().is_some();
     let (disk, applies) = (Arc::new(Times::new()), Arc::new(Applies::new(config.slow_apply)));
     options.observer = applies.clone();
     options.alone = config.force_new_cluster.then(|| own_member(config, identity));
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
-    let (vfs, link) = (Arc::new(Timed::new(disk.clone())), tcp.link(inbound));
+    let reserve = Arc::new(Reserve::open(data_dir.path(), config.disk_reserve_bytes));
+    options.disk = reserve.disk();
+    let roomy = Roomy::new(reserve.clone());
+    let (vfs, link) = (Arc::new(Timed::new(roomy, disk.clone())), tcp.link(inbound));
     let opened = Replica::open(vfs, clock, &data_dir.store(), link, office.clone(), options).await;
     let replica = opened.map_err(|error| cannot_open(&error))?;
     // The store is locked, and so is the directory.
@@ -100,7 +109,7 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
         tokio::spawn(port.serve(tcp.clone(), desk.clone()));
     }
     let (is_learner, roll) = (Arc::default(), Arc::new(Mutex::new(roll)));
-    let place = Place { replica, office, roll, identity, is_learner, disk, applies };
+    let place = Place { replica, office, roll, identity, is_learner, disk, applies, reserve };
     tokio::spawn(follow(place.clone()));
     Ok(place)
 }
@@ -115,14 +124,36 @@ fn cannot_open(error: &Error) -> anyhow::Error {
     }
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Port>> {
-    let mut ports = Vec::new();
-    for address in addresses {
+/// How the other members are reached.
+fn dialler(config: &Config) -> Result<Dialler> {
+    let tls = match config.peer_tls.is_empty() {
+        true => None,
+        false => Some(ClientTls::new(config.peer_tls.clone()).map_err(anyhow::Error::msg)?),
+    };
+    Ok(Dialler::new(tls))
+}
+
+fn bind_all(config: &Config) -> Result<Vec<Port>> {
+    let (mut ports, mut tls) = (Vec::new(), None);
+    for ListenUrl { address, secure, text } in &config.listen_peer {
         let ListenAddress::Tcp(address) = address else {
             bail!("--listen-peer-urls: members reach each other over TCP alone");
         };
-        let port = Port::bind(*address).with_context(|| format!("listen tcp {address}"))?;
-        ports.push(port);
+        if *secure && config.peer_tls.is_empty() {
+            bail!("cannot listen on TLS for {address}: KeyFile and CertFile are not presented");
+        }
+        if !secure && !config.peer_tls.is_empty() {
+            let what = "scheme is HTTP while key and cert files are present; ignoring key and \
+                cert files";
+            tracing::warn!(peer_url = text, "{what}");
+        }
+        if *secure && tls.is_none() {
+            let options = config.peer_tls.clone();
+            tls = Some(ServerTls::new(options, Endpoint::Peer).map_err(anyhow::Error::msg)?);
+        }
+        let tls = tls.clone().filter(|_| *secure);
+        let port = Port::bind(*address, tls, config.reuse_port);
+        ports.push(port.with_context(|| format!("listen tcp {address}"))?);
     }
     if ports.is_empty() {
         bail!("--listen-peer-urls is empty");
@@ -132,22 +163,29 @@ fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Port>> {
 
 fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -> ReplicaOptions {
     let mut options = ReplicaOptions::new(identity.member.0, identity.cluster.0, founders);
+    let log_bytes = space::log_bytes(&config.data_dir);
     let limits =
         Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
     options.store = Options {
         engine: config.storage_engine,
-        engine_memory_bytes: config.storage_memory_bytes,
+        engine_memory_bytes: config
+            .storage_memory_bytes
+            .or_else(|| space::engine_memory_bytes(&config.data_dir)),
         limits,
         quota_bytes: config.quota_bytes,
-        persist_bytes_min: PERSIST_BYTES_MIN,
+        // It bounds what a restart replays.
+        persist_bytes_min: log_bytes,
+        segment_bytes: log_bytes,
         ..Options::default()
     };
+    options.kept_bytes_max = log_bytes;
     // The queue must fit the largest command.
     let queue = &mut options.store.proposals_bytes_max;
     *queue = (*queue).max(config.max_request_bytes);
     (options.heartbeat, options.election) = (config.heartbeat, config.election_timeout);
     options.request_timeout = config.request_timeout();
     options.kept_entries = config.kept_entries;
+    options.token_ttl = config.token_ttl;
     options
 }
 
@@ -254,7 +292,11 @@ pub(crate) async fn removal(member: &Shared, place: &Place) {
         }
         // One that was restarted may know of no members before a leader has told it.
         for url in member.office.urls() {
-            let asked = tokio::time::timeout(REMOVAL_INTERVAL, members_at(&url, false)).await;
+            let asked = tokio::time::timeout(
+                REMOVAL_INTERVAL,
+                members_at(member.office.dialler(), &url, false),
+            )
+            .await;
             let Ok(Ok(Heard { cluster, as_of, .. })) = asked else { continue };
             if cluster.is_removed(own) {
                 return;

@@ -2,8 +2,13 @@
 //!
 //! ```text
 //!   words ──┬── dev … ────────► `dev`: processes of this program, a cluster to try things on
-//!           ├── snapshot … ───► `restore`: a data directory
+//!           ├── snapshot … ───► `restore`: a data directory; or what a copy holds
+//!           ├── backup … ─────► `backup`: a copy and what came since, and any moment of it back
+//!           ├── migrate … ────► `migrate`: a data directory from one of etcd's
 //!           ├── inspect … ────► `inspect`: what a data directory or a member holds
+//!           ├── bench … ──────► `bench`: what this machine, or any etcd, can do
+//!           ├── check … ──────► `check`: whether this machine, or that cluster, is good enough
+//!           ├── grpc-proxy, gateway ► not here, and it says so
 //!           └── flags ────────► log, scheduling policy, signals ──► `server`: a member
 //! ```
 //!
@@ -19,20 +24,36 @@ use rustix::process::{Signal, getpid};
 use crate::config::{self, Config, Start};
 use crate::server::{self, End};
 use crate::signalled::Process;
-use crate::{dev, inspect, logging, restore, scheduling};
+use crate::{backup, bench, check, dev, inspect, logging, migrate, restore, scheduling};
+
+/// Says what is wrong with the words behind a command, or helps, as they ask.
+pub(crate) fn misread(error: &clap::Error) -> ExitCode {
+    // To print is all that can be done about it.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
 
 /// Does what the command line says: `words` are what follows the program's name, `env` is where
 /// flags that it does not have are looked for. Returns when all is done, or dies by the signal that
 /// ended it.
 pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsString)>) -> ExitCode {
-    if words.first().is_some_and(|word| word == "dev") {
-        return dev::run(&words);
+    match words.first().and_then(|word| word.to_str()) {
+        Some("dev") => return dev::run(&words),
+        Some("snapshot") => return restore::run(&words[1..]),
+        Some("backup") => return backup::run(&words),
+        Some("migrate") => return migrate::run(&words),
+        Some("inspect") => return inspect::run(&words),
+        Some("bench") => return bench::run(&words),
+        Some("check") => return check::run(&words),
+        _ => {}
     }
-    if words.first().is_some_and(|word| word == "snapshot") {
-        return restore::run(&words[1..]);
-    }
-    if words.first().is_some_and(|word| word == "inspect") {
-        return inspect::run(&words);
+    if let Some(word) = words.first().filter(|word| *word == "grpc-proxy" || *word == "gateway") {
+        let word = word.display();
+        eprintln!(
+            "drystone-etcd has no {word}: it proxies nothing. Run etcd's own, which works with \
+             these members, or point clients at the members"
+        );
+        return ExitCode::from(2);
     }
     match config::read(words, env) {
         Start::Print(text) => {
@@ -51,6 +72,11 @@ fn serve(config: &Config, warnings: &[String]) -> ExitCode {
     if let Err(error) = logging::start(&config.log) {
         eprintln!("cannot open the log: {error}");
         return ExitCode::FAILURE;
+    }
+    if let Some(path) = &config.file {
+        let loaded = "loaded server configuration, other configuration command line flags and \
+            environment variables will be ignored if provided";
+        tracing::info!(path = %path.display(), "{loaded}");
     }
     for warning in warnings {
         tracing::warn!("{warning}");

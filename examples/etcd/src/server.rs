@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use drystone_kv::command::{Command, Compact};
 use drystone_raft::Role;
 use drystone_vfs::{Clock, OsClock};
@@ -37,9 +37,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::compactor::Compactor;
-use crate::config::{Config, ListenAddress};
+use crate::comparison;
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::dispatch::{Dispatch, Scope};
+use crate::entrance::{self, Entrances};
 use crate::error_text;
 use crate::leaders;
 use crate::listener::Listener;
@@ -47,8 +49,11 @@ use crate::member::Shared;
 use crate::patience;
 use crate::peers::follow_contact;
 use crate::place::{self, Place};
+use crate::promoter;
 use crate::shutdown::{self, Shutdown};
+use crate::space;
 use crate::store::{Error, Refusal};
+use crate::version;
 use crate::worker::Workers;
 
 /// File descriptors kept back for the store's files and the odd pipe, as etcd does.
@@ -114,16 +119,19 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
         .thread_name("consensus")
         .enable_all()
         .build()?;
+    entrance::make_certificates(&mut config, &data_dir)?;
+    let certificates = entrance::certificates(&config)?;
     let place = consensus.block_on(place::take(&mut config, data_dir))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (trigger, stop) = shutdown::channel();
-    let (clients, monitors) = runtime.block_on(async {
-        let clients = bind_all(&config.listen_client)?;
-        Ok::<_, anyhow::Error>((clients, bind_all(&config.listen_metrics)?))
+    let Entrances { clients, browsers, monitors } = runtime.block_on(async {
+        // Sockets belong to a runtime.
+        entrance::bind(&config, certificates.as_ref())
     })?;
     let urls: Vec<String> = clients.iter().map(Listener::url).collect();
     config.learn_client_urls(&urls);
     let member = Shared::new(&place, config, stop.clone());
+    let mut scrub = None;
     let served = runtime.block_on(async {
         let (workers, threads) = Workers::start(&member.config, &stop)?;
         let floor = Floor::new(&member, workers, fds, &stop);
@@ -132,8 +140,14 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
         let end = tokio::select! {
             end = &mut end => end,
             () = place::publish(&member) => {
-                floor.open(clients, Scope::Clients);
-                keep_house(&member, &stop);
+                if member.config.comparison.initial {
+                    comparison::initial_check(&member).await?;
+                }
+                let split = !browsers.is_empty();
+                floor.open(clients, if split { Scope::Grpc } else { Scope::Clients });
+                floor.open(browsers, Scope::Http);
+                keep_house(&member, &place, &stop);
+                scrub = comparison::start_scrub(&member, &stop)?;
                 announce(&data_path, &member, &urls);
                 host.serves(&Serving { data_dir: &data_path, urls: &urls });
                 end.await
@@ -148,7 +162,8 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
         trigger.fire();
         Ok::<_, anyhow::Error>((end, threads))
     });
-    let (end, threads) = served?;
+    let (end, mut threads) = served?;
+    threads.extend(scrub);
     join(threads);
     // Closes the listeners, which removes the socket files.
     drop(runtime);
@@ -203,14 +218,19 @@ impl Floor {
     }
 }
 
-fn keep_house(member: &Shared, stop: &Shutdown) {
+fn keep_house(member: &Shared, place: &Place, stop: &Shutdown) {
     if let Some(retention) = member.config.retention {
         let compactor = Compactor::new(retention);
         tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
     }
+    tokio::spawn(space::watch(member.clone(), place.reserve.clone(), stop.clone()));
+    if member.config.learner_auto_promote {
+        tokio::spawn(promoter::promote(member.clone(), stop.clone()));
+    }
     tokio::spawn(report_save_errors(member.clone(), stop.clone()));
     tokio::spawn(leaders::follow(member.clone()));
     tokio::spawn(follow_contact(member.clone(), stop.clone()));
+    tokio::spawn(comparison::follow(member.clone(), stop.clone()));
 }
 
 /// Waits for the host, the end of the storage, or the removal of the member.
@@ -267,31 +287,23 @@ async fn relinquish(consensus: &Runtime, member: &Shared) {
     }
 }
 
-fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Listener>> {
-    let bind = |address: &ListenAddress| {
-        Listener::bind(address).with_context(|| match address {
-            ListenAddress::Tcp(address) => format!("listen tcp {address}"),
-            ListenAddress::Unix(path) => format!("listen unix {}", path.display()),
-        })
-    };
-    addresses.iter().map(bind).collect()
-}
-
 /// Tells tools, in the log.
 fn announce(data_dir: &Path, member: &Shared, urls: &[String]) {
     let dir = data_dir.display();
     let serving = urls.join(", ");
     for url in urls {
-        let traffic = "serving client traffic insecurely; this is strongly discouraged!";
-        tracing::info!(address = address_of(url), "{traffic}");
+        let (scheme, address) = url.split_once("://").unwrap_or(("", url));
+        let traffic = match scheme.ends_with('s') {
+            true => "serving client traffic securely",
+            false => "serving client traffic insecurely; this is strongly discouraged!",
+        };
+        tracing::info!(address, "{traffic}");
     }
+    let cluster_version = version::MINOR;
+    tracing::info!(cluster_version, "enabled capabilities for version");
     let engine = member.kv.engine_kind().name();
     let ready = "ready to serve client requests";
     tracing::info!(address = serving, data_dir = %dir, storage_engine = engine, "{ready}");
-}
-
-fn address_of(url: &str) -> &str {
-    url.strip_prefix("http://").unwrap_or(url)
 }
 
 /// etcd's rule: of several members the leader compacts.

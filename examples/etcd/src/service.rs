@@ -1,14 +1,18 @@
 //! etcd's gRPC services, one file each. [`crate::member::Shared`] implements them all.
-//!
-//! Locks and elections have no file: [`crate::dispatch`] answers that they are not there yet.
 
 mod auth;
 mod cluster;
+mod contest;
+mod downgrade;
+mod election;
 mod health;
+mod increment;
 mod kv;
 pub(crate) mod large;
 mod lease;
+mod lock;
 mod maintenance;
+pub(crate) mod range_stream;
 pub(crate) mod snapshot;
 mod watch;
 

@@ -1,4 +1,5 @@
-//! Calls with one message each way, for the services that are called most.
+//! Calls with one message each way, for the services that are called most; and one whose answer has
+//! more.
 //!
 //! gRPC puts little around a message: five bytes before it (is it compressed, how long is it), and
 //! a status in the trailers after the answer (gRPC over HTTP/2, "Requests" and "Responses"):
@@ -22,15 +23,15 @@ use std::task::{Context, Poll};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 use prost::Message;
 use tonic::{Code, Status};
 
-use crate::call::{Call, CountedBody};
+use crate::admission::Held;
+use crate::call::{Call, CountedBody, RequestBody};
 use crate::error_text;
 use crate::grpc_head::Head;
-use crate::service::large;
+use crate::service::{large, range_stream};
 
 /// Room that is made for a message before any of it is there: its length is only a claim.
 const CLAIM_BYTES_MAX: usize = 64 << 10;
@@ -43,6 +44,8 @@ pub(crate) enum Reply {
     Whole(Bytes),
     /// A range that is read while it is sent.
     Large(Box<large::Answer>),
+    /// The same in messages, of which each is sent when it is there.
+    Parts(Box<range_stream::Parts>),
 }
 
 impl Reply {
@@ -62,8 +65,8 @@ impl Reply {
 }
 
 /// Serves a call: reads the message, hands it to `serve`, and answers with what that says.
-pub(crate) async fn serve<M, F>(
-    request: Request<Incoming>,
+pub(crate) async fn serve<B: RequestBody, M, F>(
+    request: Request<B>,
     mut call: Call,
     bytes_max: usize,
     serve: impl FnOnce(M) -> F,
@@ -72,8 +75,9 @@ where
     M: Message + Default,
     F: Future<Output = Result<Reply, Status>>,
 {
-    let reply = match read(request, bytes_max).await {
-        Ok(bytes) => {
+    let reply = match read(request, &call, bytes_max).await {
+        // What is large has its room until it is answered.
+        Ok((bytes, _held)) => {
             call.received(bytes.len());
             match M::decode(bytes) {
                 Ok(message) => serve(message).await,
@@ -82,10 +86,12 @@ where
         }
         Err(status) => Err(status),
     };
-    match reply {
-        Ok(reply) => {
-            call.end(Code::Ok);
-            let mut response = Response::new(CountedBody::new(Answer::from(reply), call));
+    match reply.and_then(|reply| Answer::new(reply, &call)) {
+        Ok(answer) => {
+            if call.is_unary() {
+                call.end(Code::Ok);
+            }
+            let mut response = Response::new(CountedBody::new(answer, call));
             response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
             response
         }
@@ -101,25 +107,32 @@ fn refuse(status: &Status, mut call: Call) -> Response<CountedBody> {
 }
 
 /// The message of a call, which must be its only one.
-async fn read(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Status> {
+async fn read<B: RequestBody>(
+    request: Request<B>,
+    call: &Call,
+    bytes_max: usize,
+) -> Result<(Bytes, Held), Status> {
     if let Some(encoding) = request.headers().get(ENCODING)
         && encoding != "identity"
     {
         return Err(error_text::unknown_encoding(encoding));
     }
     let mut body = request.into_body();
-    let mut inbox = Inbox::default();
+    let (mut inbox, mut held) = (Inbox::default(), None);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         // The client broke off; nobody hears this.
         let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
             inbox.take(data, bytes_max)?;
         }
+        if held.is_none() && inbox.head.is_whole() {
+            held = Some(call.hold_request(inbox.length)?);
+        }
         if body.is_end_stream() {
             break;
         }
     }
-    inbox.finish()
+    Ok((inbox.finish()?, held.unwrap_or_default()))
 }
 
 /// What has come of a message.
@@ -170,21 +183,28 @@ impl Inbox {
 /// The body of an answer.
 pub(crate) enum Answer {
     /// A message of which nothing was sent yet.
-    Whole(Bytes),
-    /// It was sent; its trailers were not.
-    Sent,
+    Whole(Bytes, Held),
+    /// It is on its way; its trailers are not. The connection asks for them when it has sent it.
+    Sent { _held: Held },
     /// Everything was.
     Ended,
     /// A large range.
     Large(Box<large::Answer>),
+    /// A range in parts.
+    Parts(Box<range_stream::Parts>),
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Answer {
-        match reply {
-            Reply::Whole(message) => Answer::Whole(message),
+impl Answer {
+    /// The answer to `call`, if there is room for it.
+    fn new(reply: Reply, call: &Call) -> Result<Answer, Status> {
+        Ok(match reply {
+            Reply::Whole(message) => {
+                let held = call.hold_answer(message.len())?;
+                Answer::Whole(message, held)
+            }
             Reply::Large(answer) => Answer::Large(answer),
-        }
+            Reply::Parts(parts) => Answer::Parts(parts),
+        })
     }
 }
 
@@ -204,25 +224,27 @@ impl http_body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match &mut *self {
-            Answer::Whole(message) => {
-                let message = std::mem::take(message);
-                *self = Answer::Sent;
+            Answer::Whole(message, held) => {
+                let (message, held) = (std::mem::take(message), std::mem::take(held));
+                *self = Answer::Sent { _held: held };
                 Poll::Ready(Some(Ok(Frame::data(message))))
             }
-            Answer::Sent => {
+            Answer::Sent { .. } => {
                 *self = Answer::Ended;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers()))))
             }
             Answer::Ended => Poll::Ready(None),
             Answer::Large(answer) => Pin::new(&mut **answer).poll_frame(cx),
+            Answer::Parts(parts) => Pin::new(&mut **parts).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Answer::Whole(_) | Answer::Sent => false,
+            Answer::Whole(..) | Answer::Sent { .. } => false,
             Answer::Ended => true,
             Answer::Large(answer) => answer.is_end_stream(),
+            Answer::Parts(parts) => parts.is_end_stream(),
         }
     }
 }

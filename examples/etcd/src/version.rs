@@ -8,6 +8,8 @@
 pub(crate) const SERVER: &str = "3.6.14";
 /// The version that all members of a cluster agree on: the minor release.
 pub(crate) const CLUSTER: &str = "3.6.0";
+/// The same as the log names it.
+pub(crate) const MINOR: &str = "3.6";
 /// The version of the data that etcd reports beside it.
 pub(crate) const STORAGE: &str = "3.6.0";
 /// Our own.

@@ -13,11 +13,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender};
 
+use crate::admission::{line, pulse};
 use crate::config::Config;
-use crate::connection::{DRAIN_TIMEOUT, Plain, Server};
+use crate::connection::{DRAIN_TIMEOUT, Plain, Server, Stream};
 use crate::dispatch::Dispatch;
+use crate::listener::Door;
 use crate::relay;
 use crate::shutdown::Shutdown;
+use crate::tls::Secured;
 
 /// Long reads at once on one worker; each may hold its whole answer in memory.
 pub(crate) const BLOCKING_THREADS_MAX: usize = 4;
@@ -38,6 +41,7 @@ struct Worker {
 /// A connection on its way to a worker.
 struct Handover {
     stream: Plain,
+    door: Door,
     dispatch: Dispatch,
     _permit: OwnedSemaphorePermit,
 }
@@ -68,11 +72,17 @@ impl Workers {
     }
 
     /// Gives a connection to the worker that has the fewest.
-    pub(crate) fn take(&self, stream: Plain, dispatch: Dispatch, permit: OwnedSemaphorePermit) {
+    pub(crate) fn take(
+        &self,
+        stream: Plain,
+        door: Door,
+        dispatch: Dispatch,
+        permit: OwnedSemaphorePermit,
+    ) {
         let worker = self.workers.iter().min_by_key(|w| w.connections.load(Ordering::Relaxed));
         let worker = worker.expect("there is at least one core");
         worker.connections.fetch_add(1, Ordering::Relaxed);
-        let handover = Handover { stream, dispatch, _permit: permit };
+        let handover = Handover { stream, door, dispatch, _permit: permit };
         if worker.inbox.send(handover).is_err() {
             // The worker is ending, and the connection with it.
             worker.connections.fetch_sub(1, Ordering::Relaxed);
@@ -88,6 +98,8 @@ async fn serve(
     mut shutdown: Shutdown,
 ) {
     relay::install();
+    pulse::install();
+    line::install(BLOCKING_THREADS_MAX);
     // Every connection holds a sender; when all are gone, so are the connections.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     loop {
@@ -99,9 +111,9 @@ async fn serve(
         let (server, alive, shutdown) = (server.clone(), alive.clone(), shutdown.clone());
         let connections = connections.clone();
         tokio::spawn(async move {
-            let Handover { stream, dispatch, _permit } = handover;
+            let Handover { stream, door, dispatch, _permit } = handover;
             match stream.adopt() {
-                Ok(stream) => server.serve(stream, dispatch, shutdown).await,
+                Ok(stream) => enter(&server, stream, &door, dispatch, shutdown).await,
                 Err(error) => tracing::warn!(%error, "cannot serve a connection"),
             }
             connections.fetch_sub(1, Ordering::Relaxed);
@@ -110,4 +122,23 @@ async fn serve(
     }
     drop(alive);
     let _ = tokio::time::timeout(DRAIN_TIMEOUT + JOIN_GRACE, all_gone.recv()).await;
+}
+
+/// Serves a connection, once it has come through the door.
+async fn enter(
+    server: &Server,
+    stream: Stream,
+    door: &Door,
+    dispatch: Dispatch,
+    mut shutdown: Shutdown,
+) {
+    let entered = tokio::select! {
+        entered = door.pass(stream) => entered,
+        () = shutdown.fired() => return,
+    };
+    if let Some(Secured { stream, name }) = entered {
+        let secure = matches!(stream, Stream::Tls(_));
+        let from = stream.remote().map(|address| address.ip());
+        server.serve(stream, dispatch.on(secure, name, from), shutdown).await;
+    }
 }

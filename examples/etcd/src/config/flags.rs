@@ -3,11 +3,17 @@
 //! A flag falls in one of three classes, and `--help` says which. [`Flags`] are those that do
 //! something. [`IDLE`] are accepted so that a command line written for etcd starts, and have no
 //! effect; the help text says why that is harmless. [`REFUSED`] ask for something that this server
-//! cannot do yet and whose silent absence would hurt, such as TLS: they stop the start.
+//! cannot do yet and whose silent absence would hurt, such as discovery: they stop the start.
+//!
+//! Names that etcd has given up are put right before ([`super::old_names`]).
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
+use super::comparison_flags::ComparisonFlags;
+use super::discovery_flags::DiscoveryFlags;
+use super::space_flags::SpaceFlags;
+use super::tls_flags::TlsFlags;
 use crate::store::EngineKind;
 
 const BOOLS: &str = "1 t T TRUE true True 0 f F FALSE false False";
@@ -24,7 +30,9 @@ const BOOLS: &str = "1 t T TRUE true True 0 f F FALSE false False";
 )]
 pub(crate) struct Flags {
     /// Print the version and exit
-    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "false", default_missing_value = "true", require_equals = true)]
+    #[arg(hide_default_value = true)]
     pub(crate) version: bool,
     /// Human-readable name of this member
     #[arg(long, default_value = "default")]
@@ -40,13 +48,20 @@ pub(crate) struct Flags {
     /// lsm, up to 1 GiB for btree]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1 << 20..))]
     pub(crate) storage_memory_bytes: Option<u64>,
-    /// URLs to accept clients on: http://IP:PORT or unix://PATH
+    /// A file that stands in the place of all other flags and variables, in YAML or JSON
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) config_file: String,
+    /// URLs to accept clients on: http://IP:PORT, https://IP:PORT, unix://PATH or unixs://PATH
     #[arg(long)]
     pub(crate) listen_client_urls: Option<String>,
     /// Client URLs told to others; required when --listen-client-urls is given
     #[arg(long)]
     pub(crate) advertise_client_urls: Option<String>,
-    /// URLs to accept other members on: http://IP:PORT
+    /// URLs to accept clients on that speak HTTP; those of --listen-client-urls then serve gRPC
+    /// alone
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) listen_client_http_urls: String,
+    /// URLs to accept other members on: http://IP:PORT or https://IP:PORT
     #[arg(long, default_value = "http://localhost:2380")]
     pub(crate) listen_peer_urls: String,
     /// Peer URLs of this member; with the token they make its number
@@ -85,10 +100,10 @@ pub(crate) struct Flags {
     #[arg(default_value = "true", default_missing_value = "true", require_equals = true)]
     pub(crate) strict_reconfig_check: bool,
     /// Learners allowed at once
-    #[arg(long, alias = "experimental-max-learners", default_value_t = 1)]
+    #[arg(long, default_value_t = 1)]
     pub(crate) max_learners: u64,
     /// Commands that stay in the log for members that are a little behind
-    #[arg(long, alias = "experimental-snapshot-catchup-entries", default_value_t = 5000)]
+    #[arg(long, default_value_t = 5000)]
     pub(crate) snapshot_catchup_entries: u64,
     /// Milliseconds between the signs of life of a leader
     #[arg(long, default_value_t = 100)]
@@ -104,7 +119,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "0")]
     pub(crate) auto_compaction_retention: String,
     /// How often idle watchers that asked for it are told the revision
-    #[arg(long, alias = "experimental-watch-progress-notify-interval", default_value = "10m")]
+    #[arg(long, default_value = "10m")]
     #[arg(value_parser = super::duration::parse)]
     pub(crate) watch_progress_notify_interval: std::time::Duration,
     /// How often to ping an idle connection; 0 is never
@@ -117,13 +132,50 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "basic", value_parser = ["basic", "extensive"])]
     pub(crate) metrics: String,
     /// Log and count commands that take longer to apply
-    #[arg(long, alias = "experimental-warning-apply-duration", default_value = "100ms")]
+    #[arg(long, default_value = "100ms")]
     #[arg(value_parser = super::duration::parse)]
     pub(crate) warning_apply_duration: std::time::Duration,
     /// Log unary calls that take longer
-    #[arg(long, alias = "experimental-warning-unary-request-duration", default_value = "300ms")]
+    #[arg(long, default_value = "300ms")]
     #[arg(value_parser = super::duration::parse)]
     pub(crate) warning_unary_request_duration: std::time::Duration,
+    /// Origins of pages that may read answers; * is all
+    #[arg(long, default_value = "*")]
+    pub(crate) cors: String,
+    /// Names of this server that HTTP requests may be for, unless under TLS; * is all
+    #[arg(long, default_value = "*")]
+    pub(crate) host_whitelist: String,
+    /// Bind to ports that others have bound in the same way
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(crate) socket_reuse_port: bool,
+    /// Gates of features, NAME=true or NAME=false, separated by commas; they are checked, and none
+    /// changes what a member does here
+    #[arg(long, default_value = "", value_parser = super::feature_gates::check)]
+    #[arg(hide_default_value = true)]
+    pub(crate) feature_gates: String,
+    #[command(flatten)]
+    pub(crate) space: SpaceFlags,
+    #[command(flatten)]
+    pub(crate) comparison: ComparisonFlags,
+    #[command(flatten)]
+    pub(crate) tls: TlsFlags,
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryFlags,
+    /// Tokens that users are given: simple, or
+    /// jwt,pub-key=FILE,priv-key=FILE,sign-method=METHOD,ttl=5m
+    #[arg(long, default_value = "simple")]
+    pub(crate) auth_token: String,
+    /// Seconds that a simple token lives unless it is used
+    #[arg(long, default_value_t = 300)]
+    pub(crate) auth_token_ttl: u64,
+    /// How slow passwords are hashed: 4 to 31, each step twice as slow
+    #[arg(long, default_value_t = 10)]
+    pub(crate) bcrypt_cost: u32,
+    /// How much of this member each user may have: NAME=requests:N/bytes:N/in-flight:N,... with
+    /// numbers a second, and at once; * is every other user, ? whoever has no name, by address
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) user_limits: String,
     /// zap is the only one: one JSON object a line
     #[arg(long, default_value = "zap", value_parser = ["zap"])]
     pub(crate) logger: String,
@@ -137,26 +189,47 @@ pub(crate) struct Flags {
     /// default, stderr, stdout or files, separated by commas
     #[arg(long, default_value = "default")]
     pub(crate) log_outputs: String,
+    /// Put the log file of --log-outputs aside when it has grown
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "false", default_missing_value = "true", require_equals = true)]
+    pub(crate) enable_log_rotation: bool,
+    /// When: {"maxsize": MB, "maxage": days, "maxbackups": count}; 0 is no limit, but 100 MB
+    #[arg(long, default_value = "{}", hide_default_value = true)]
+    pub(crate) log_rotation_config_json: String,
 }
 
-/// A flag outside [`Flags`]: its name, whether it is a boolean, and what to say about it.
+/// A flag outside [`Flags`]: its name, what it takes, and what to say about it.
 pub(crate) struct Extra {
     /// Without dashes.
     pub(crate) name: &'static str,
-    is_bool: bool,
-    help: &'static str,
+    kind: Kind,
+    pub(crate) help: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Value,
+    Bool,
+    /// Of old: it takes anything or nothing, as long as that is in one word.
+    Old,
 }
 
 const fn value(name: &'static str, help: &'static str) -> Extra {
-    Extra { name, is_bool: false, help }
+    Extra { name, kind: Kind::Value, help }
 }
 
 const fn boolean(name: &'static str, help: &'static str) -> Extra {
-    Extra { name, is_bool: true, help }
+    Extra { name, kind: Kind::Bool, help }
 }
 
-const UNWATCHED: &str = "members are not compared with each other yet";
+const fn old(name: &'static str) -> Extra {
+    Extra { name, kind: Kind::Old, help: "no longer supported by etcd either, which ignores it" }
+}
+
+const NO_DOWNGRADE: &str = "there is no downgrade to watch";
 const OWN_STORE: &str = "tunes etcd's storage, which this server does not have";
+const NO_TRACES: &str = "no traces are sent";
+const NO_GATE: &str = "a feature gate of old: see --feature-gates";
 
 /// Accepted without effect, and why that does no harm.
 pub(crate) const IDLE: &[Extra] = &[
@@ -168,92 +241,65 @@ pub(crate) const IDLE: &[Extra] = &[
     value("backend-batch-limit", OWN_STORE),
     value("backend-batch-interval", OWN_STORE),
     value("backend-bbolt-freelist-type", OWN_STORE),
-    boolean("experimental-memory-mlock", OWN_STORE),
     boolean("memory-mlock", OWN_STORE),
     value("compaction-batch-limit", OWN_STORE),
-    value("experimental-compaction-batch-limit", OWN_STORE),
     value("compaction-sleep-interval", OWN_STORE),
-    value("experimental-compaction-sleep-interval", OWN_STORE),
     value("bootstrap-defrag-threshold-megabytes", OWN_STORE),
-    value("experimental-bootstrap-defrag-threshold-megabytes", OWN_STORE),
-    boolean("initial-corrupt-check", "checksums are verified at every start"),
-    boolean("experimental-initial-corrupt-check", "checksums are verified at every start"),
-    value("corrupt-check-time", UNWATCHED),
-    value("experimental-corrupt-check-time", UNWATCHED),
-    boolean("compact-hash-check-enabled", UNWATCHED),
-    boolean("experimental-compact-hash-check-enabled", UNWATCHED),
-    value("compact-hash-check-time", UNWATCHED),
-    value("experimental-compact-hash-check-time", UNWATCHED),
-    value("downgrade-check-time", UNWATCHED),
-    value("experimental-downgrade-check-time", UNWATCHED),
-    value("feature-gates", "no gate changes what one member does here"),
+    value("raft-read-timeout", "a silent connection between members is ended after 10 s"),
+    value("raft-write-timeout", "a silent connection between members is ended after 10 s"),
+    value("downgrade-check-time", NO_DOWNGRADE),
     value("v2-deprecation", "there is no v2 store"),
     value("grpc-keepalive-min-time", "clients may ping as often as they like"),
-    boolean("socket-reuse-port", "one listener hands connections to all cores"),
     boolean("socket-reuse-address", "always on"),
-    value("cors", "no cross-origin headers are sent"),
-    value("host-whitelist", "the Host header is not looked at"),
     boolean("enable-pprof", "there is no Go runtime to profile"),
-    value("auth-token", "authentication is not implemented yet"),
-    value("auth-token-ttl", "authentication is not implemented yet"),
-    value("bcrypt-cost", "authentication is not implemented yet"),
-    boolean("enable-log-rotation", "log files are not rotated"),
-    value("log-rotation-config-json", "log files are not rotated"),
-    boolean("enable-distributed-tracing", "no traces are sent"),
-    boolean("experimental-enable-distributed-tracing", "no traces are sent"),
-    boolean("experimental-enable-lease-checkpoint", "leases keep their remaining time anyway"),
-    boolean(
-        "experimental-enable-lease-checkpoint-persist",
-        "leases keep their remaining time anyway",
-    ),
+    boolean("enable-grpc-gateway", "the JSON gateway is not switched off by it"),
+    boolean("enable-distributed-tracing", NO_TRACES),
+    value("distributed-tracing-address", NO_TRACES),
+    value("distributed-tracing-service-name", NO_TRACES),
+    value("distributed-tracing-instance-id", NO_TRACES),
+    value("distributed-tracing-sampling-rate", NO_TRACES),
+    boolean("experimental-enable-lease-checkpoint", NO_GATE),
+    boolean("experimental-enable-lease-checkpoint-persist", NO_GATE),
+    boolean("experimental-txn-mode-write-with-shared-buffer", NO_GATE),
+    boolean("experimental-stop-grpc-service-on-defrag", NO_GATE),
     boolean("unsafe-no-fsync", "every write is synced all the same"),
+    value("discovery-fallback", DISCOVERY),
+    value("discovery-proxy", DISCOVERY),
+    value("discovery-srv-name", DISCOVERY),
+    old("cluster-active-size"),
+    old("cluster-remove-delay"),
+    old("cluster-sync-interval"),
+    old("config"),
+    old("force"),
+    old("max-result-buffer"),
+    old("max-retry-attempts"),
+    old("peer-heartbeat-interval"),
+    old("peer-election-timeout"),
+    old("retry-interval"),
+    old("snapshot"),
+    old("v"),
+    old("vv"),
 ];
 
-const TLS: &str = "TLS is not implemented yet";
-const DISCOVERY: &str = "discovery is not implemented yet";
+const DISCOVERY: &str = "only --discovery-endpoints is implemented";
 
 /// Known to etcd, and refused here when set.
 pub(crate) const REFUSED: &[Extra] = &[
-    value("config-file", "configuration files are not implemented yet"),
     value("wal-dir", "a separate directory for the journal is not implemented yet"),
-    value("listen-client-http-urls", "splitting HTTP from gRPC is not implemented yet"),
-    value("cert-file", TLS),
-    value("key-file", TLS),
-    value("trusted-ca-file", TLS),
-    boolean("client-cert-auth", TLS),
-    value("client-crl-file", TLS),
-    value("client-cert-allowed-hostname", TLS),
-    boolean("auto-tls", TLS),
-    value("peer-cert-file", TLS),
-    value("peer-key-file", TLS),
-    value("peer-trusted-ca-file", TLS),
-    boolean("peer-client-cert-auth", TLS),
-    value("peer-client-cert-file", TLS),
-    value("peer-client-key-file", TLS),
-    value("peer-crl-file", TLS),
-    value("peer-cert-allowed-cn", TLS),
-    value("peer-cert-allowed-hostname", TLS),
-    boolean("peer-auto-tls", TLS),
-    value("cipher-suites", TLS),
-    value("tls-min-version", TLS),
-    value("tls-max-version", TLS),
     value("discovery", DISCOVERY),
     value("discovery-srv", DISCOVERY),
-    value("discovery-token", DISCOVERY),
-    value("discovery-endpoints", DISCOVERY),
 ];
 
 /// The whole command line, for clap.
 pub(crate) fn command() -> Command {
     let extra = |flag: &Extra, heading: &'static str| {
         let arg = Arg::new(flag.name).long(flag.name).help(flag.help).help_heading(heading);
-        match flag.is_bool {
-            true => arg
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true")
-                .value_parser(parse_bool),
-            false => arg.allow_hyphen_values(true),
+        let optional =
+            |arg: Arg| arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        match flag.kind {
+            Kind::Bool => optional(arg).value_parser(parse_bool),
+            Kind::Old => optional(arg),
+            Kind::Value => arg.allow_hyphen_values(true),
         }
     };
     Flags::command()
@@ -264,11 +310,7 @@ pub(crate) fn command() -> Command {
 /// The flags in `matches`, unless one of [`REFUSED`] is set.
 pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Flags, String> {
     for flag in REFUSED {
-        let set = match flag.is_bool {
-            true => matches.get_one::<bool>(flag.name) == Some(&true),
-            false => matches.get_one::<String>(flag.name).is_some_and(|value| !value.is_empty()),
-        };
-        if set {
+        if matches.get_one::<String>(flag.name).is_some_and(|value| !value.is_empty()) {
             return Err(format!("--{}: {}", flag.name, flag.help));
         }
     }
@@ -286,7 +328,7 @@ fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
     names.map(|name| name.parse().expect("only names of engines get through"))
 }
 
-fn parse_bool(text: &str) -> Result<bool, String> {
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     let place = BOOLS.split(' ').position(|word| word == text);
     place.map(|place| place < 6).ok_or_else(|| "parse error".to_owned())
 }
@@ -313,16 +355,15 @@ mod tests {
         assert!(parse_bool("yes").is_err());
     }
 
-    // A member that silently served plain text where TLS was asked for would leak everything.
+    // A member that silently founded a cluster of its own would split what it was to join.
     #[test]
-    fn tls_is_refused_rather_than_ignored() {
+    fn discovery_is_refused_rather_than_ignored() {
         let refused = |words: &[&str]| {
             let matches = command().try_get_matches_from(words).unwrap();
             from_matches(&matches).err()
         };
-        assert!(refused(&["e", "--cert-file=a.pem"]).unwrap().contains("TLS"));
-        assert!(refused(&["e", "--client-cert-auth"]).is_some());
-        assert_eq!(refused(&["e", "--client-cert-auth=false", "--cert-file="]), None);
+        assert!(refused(&["e", "--discovery-srv=a.local"]).unwrap().contains("discovery"));
+        assert_eq!(refused(&["e", "--discovery-srv=", "--wal-dir="]), None);
     }
 
     // An idle flag must be told, else its user believes in it.

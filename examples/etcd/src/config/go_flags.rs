@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::old_names;
+
 /// What the command line and the environment say together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Normalised {
@@ -22,12 +24,32 @@ pub(crate) struct Normalised {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Normalised {
+    /// The value that a flag was given last; `None` if it was not.
+    pub(crate) fn value_of(&self, flag: &str) -> Option<String> {
+        let of = |word: &OsString| {
+            let (name, value) = word.to_str()?.strip_prefix("--")?.split_once('=')?;
+            (name == flag).then(|| value.to_owned())
+        };
+        self.words.iter().rev().find_map(of)
+    }
+
+    /// Whether all that is wanted is the help or the version.
+    pub(crate) fn asks_for_text(&self) -> bool {
+        let texts = ["--help", "--version", "--version=true"];
+        self.words.iter().any(|word| texts.iter().any(|text| word == text))
+    }
+}
+
 /// Why the words cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FlagError {
     /// A word that is neither a flag nor its value.
     #[error("'{0}' is not a valid flag")]
     Stray(String),
+    /// A flag that there is not.
+    #[error("flag provided but not defined: -{0}")]
+    Unknown(String),
     /// A flag at the end of the line that needs a value.
     #[error("flag needs an argument: -{0}")]
     NeedsValue(String),
@@ -53,6 +75,11 @@ pub(crate) fn normalise(
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (flag, None),
         };
+        let name = old_names::current(name, |name| known.contains_key(name), &mut out.warnings);
+        let name = name.as_str();
+        if !known.contains_key(name) && !matches!(name, "h" | "help") {
+            return Err(FlagError::Unknown(name.to_owned()));
+        }
         let takes_next = value.is_none() && known.get(name) == Some(&Kind::Value);
         let value = match takes_next {
             false => value,
@@ -118,18 +145,28 @@ fn add_environment(
         let Ok(variable) = variable.into_string() else { continue };
         let Some(rest) = variable.strip_prefix("ETCD_") else { continue };
         let flag = rest.to_ascii_lowercase().replace('_', "-");
+        // Variables of the wrong kind are told by their own name.
+        let is_known = |name: &str| known.contains_key(name);
+        let flag = match value.is_empty() {
+            true => flag,
+            false => old_names::current(&flag, is_known, &mut out.warnings),
+        };
         variables.insert(variable, (flag, value));
     }
     for (variable, (flag, value)) in variables {
-        if value.is_empty() || matches!(flag.as_str(), "version" | "unsupported-arch") {
+        if value.is_empty() || flag == "unsupported-arch" {
+            continue;
+        }
+        if flag == "version" {
+            out.warnings.push(format!("cannot set special environment variable {variable}"));
             continue;
         }
         if !known.contains_key(&flag) {
             out.warnings.push(format!("unrecognized environment variable {variable}"));
         } else if given.contains(&flag) {
             out.warnings.push(format!(
-                "environment variable {variable} is shadowed by \
-                 corresponding command-line flag --{flag}"
+                "conflicting environment variable {variable:?} is shadowed by corresponding \
+                 command-line flag (either unset environment variable or disable flag)"
             ));
         } else {
             let value = value.into_string().map_err(|text| not_utf8(&text))?;
@@ -190,10 +227,13 @@ mod tests {
     fn command_line_shadows_the_environment() {
         assert!(check(&[], &[("ETCD_NAME", "b")], &["--name=b"]).is_empty());
         let warnings = check(&["--name=a"], &[("ETCD_NAME", "b")], &["--name=a"]);
-        assert!(warnings[0].contains("ETCD_NAME is shadowed"), "{warnings:?}");
+        assert!(warnings[0].contains("\"ETCD_NAME\" is shadowed"), "{warnings:?}");
         let warnings = check(&[], &[("ETCD_NAMES", "b"), ("HOME", "/")], &[]);
         assert_eq!(warnings, ["unrecognized environment variable ETCD_NAMES"]);
-        assert!(check(&[], &[("ETCD_NAME", ""), ("ETCD_VERSION", "3")], &[]).is_empty());
+        assert!(check(&[], &[("ETCD_NAME", "")], &[]).is_empty());
+        // It is set in images, and is no flag.
+        let warnings = check(&[], &[("ETCD_VERSION", "3")], &[]);
+        assert_eq!(warnings, ["cannot set special environment variable ETCD_VERSION"]);
     }
 
     // Go reports a missing value itself; reading past the end must not panic.

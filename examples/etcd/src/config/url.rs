@@ -15,16 +15,42 @@ pub(crate) enum ListenAddress {
     Unix(PathBuf),
 }
 
+/// A URL to accept connections at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenUrl {
+    pub(crate) address: ListenAddress,
+    /// Connections are under TLS.
+    pub(crate) secure: bool,
+    /// As it was written.
+    pub(crate) text: String,
+}
+
+impl ListenUrl {
+    /// The host as it was written, without port and brackets; empty for a Unix socket.
+    pub(crate) fn host(&self) -> &str {
+        let (scheme, rest) = self.text.split_once("://").unwrap_or(("", &self.text));
+        if scheme.starts_with("unix") {
+            return "";
+        }
+        let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
 /// The parts of `a,b,c`, trimmed; empty parts are dropped.
 pub(crate) fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Reads a URL to listen on.
-pub(crate) fn parse_listen(url: &str) -> Result<ListenAddress, String> {
+pub(crate) fn parse_listen(url: &str) -> Result<ListenUrl, String> {
     let (scheme, rest) = split_scheme(url)?;
-    if scheme == "unix" {
-        return Ok(ListenAddress::Unix(PathBuf::from(rest)));
+    let text = url.to_owned();
+    let secure = scheme.ends_with('s');
+    if scheme.starts_with("unix") {
+        // What stands where others have a host is the first part of a relative path.
+        let address = ListenAddress::Unix(PathBuf::from(rest));
+        return Ok(ListenUrl { address, secure, text });
     }
     let (host, port) = split_host_port(url, rest)?;
     let ip: IpAddr = match host {
@@ -32,14 +58,15 @@ pub(crate) fn parse_listen(url: &str) -> Result<ListenAddress, String> {
         "localhost" => Ipv4Addr::LOCALHOST.into(),
         _ => host.parse().map_err(|_| format!("expected IP in URL for binding ({url})"))?,
     };
-    Ok(ListenAddress::Tcp(SocketAddr::new(ip, port)))
+    let address = ListenAddress::Tcp(SocketAddr::new(ip, port));
+    Ok(ListenUrl { address, secure, text })
 }
 
 /// Checks a URL to be told to others, which may hold a name.
 pub(crate) fn check_advertised(url: &str) -> Result<(), String> {
     let (scheme, rest) = split_scheme(url)?;
-    if scheme == "http" {
-        split_host_port(url, rest)?;
+    if scheme.starts_with("http") && split_host_port(url, rest)?.0.is_empty() {
+        return Err(format!("unexpected empty host ({url})"));
     }
     Ok(())
 }
@@ -47,8 +74,9 @@ pub(crate) fn check_advertised(url: &str) -> Result<(), String> {
 fn split_scheme(url: &str) -> Result<(&str, &str), String> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad_scheme(url))?;
     match scheme {
-        "http" | "unix" => Ok((scheme, rest)),
-        "https" | "unixs" => Err(format!("TLS is not implemented yet: {url}")),
+        // A slash at the end means nothing, and stands there often enough.
+        "http" | "https" => Ok((scheme, rest.strip_suffix('/').unwrap_or(rest))),
+        "unix" | "unixs" => Ok((scheme, rest)),
         _ => Err(bad_scheme(url)),
     }
 }
@@ -76,21 +104,25 @@ fn split_host_port<'a>(url: &str, rest: &'a str) -> Result<(&'a str, u16), Strin
 mod tests {
     use super::*;
 
-    fn tcp(text: &str) -> ListenAddress {
-        ListenAddress::Tcp(text.parse().unwrap())
+    fn check(url: &str, address: &str, secure: bool) {
+        let address = match url.starts_with("unix") {
+            true => ListenAddress::Unix(address.into()),
+            false => ListenAddress::Tcp(address.parse().unwrap()),
+        };
+        assert_eq!(parse_listen(url), Ok(ListenUrl { address, secure, text: url.to_owned() }));
     }
 
     // The forms that manifests, tests and docker files use.
     #[test]
     fn listen_urls_are_read() {
-        assert_eq!(parse_listen("http://127.0.0.1:2379"), Ok(tcp("127.0.0.1:2379")));
-        assert_eq!(parse_listen("http://localhost:0"), Ok(tcp("127.0.0.1:0")));
-        assert_eq!(parse_listen("http://0.0.0.0:2379"), Ok(tcp("0.0.0.0:2379")));
-        assert_eq!(parse_listen("http://[::1]:2379"), Ok(tcp("[::1]:2379")));
-        assert_eq!(
-            parse_listen("unix:///tmp/etcd.sock"),
-            Ok(ListenAddress::Unix("/tmp/etcd.sock".into()))
-        );
+        check("http://127.0.0.1:2379", "127.0.0.1:2379", false);
+        check("http://localhost:0", "127.0.0.1:0", false);
+        check("http://0.0.0.0:2379/", "0.0.0.0:2379", false);
+        check("https://[::1]:2379", "[::1]:2379", true);
+        check("unix:///tmp/etcd.sock", "/tmp/etcd.sock", false);
+        check("unixs://X/etcd.sock", "X/etcd.sock", true);
+        assert_eq!(parse_listen("https://[::1]:2379").unwrap().host(), "::1");
+        assert_eq!(parse_listen("https://localhost:1").unwrap().host(), "localhost");
     }
 
     // Every refusal names the URL: the operator sees which of five lists is wrong.
@@ -101,7 +133,6 @@ mod tests {
             assert!(error.contains(url), "{error}");
         }
         assert!(parse_listen("http://1.2.3.4:1/path").is_err());
-        assert!(parse_listen("https://127.0.0.1:2379").unwrap_err().contains("TLS"));
     }
 
     // What is advertised may be a name that only clients can resolve.

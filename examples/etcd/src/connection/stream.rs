@@ -2,14 +2,17 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 use super::authority::Mender;
+use crate::tls;
 
 /// Bytes that are read at once while requests may need mending.
 const MENDED_BYTES_MAX: usize = 4096;
@@ -40,6 +43,32 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// Under TLS, over one of the others.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// Where the other end is; a Unix socket is nowhere.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Unix(_) => None,
+            Stream::Tls(stream) => stream.get_ref().0.remote(),
+        }
+    }
+
+    /// Whether what comes first is a TLS handshake. Nothing is read.
+    pub(crate) async fn begins_tls(&self) -> io::Result<bool> {
+        /// The type of the record that a handshake begins with (RFC 8446 §5.1).
+        const HANDSHAKE: u8 = 22;
+        let mut first = [0];
+        let peeked = match self {
+            Stream::Tcp(stream) => stream.peek(&mut first).await?,
+            // No more than a look is possible at these, and nobody needs it.
+            Stream::Unix(_) | Stream::Tls(_) => 0,
+        };
+        Ok(peeked == 1 && first[0] == HANDSHAKE)
+    }
 }
 
 impl AsyncRead for Stream {
@@ -51,6 +80,7 @@ impl AsyncRead for Stream {
         match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf).map_err(tls::io_error),
         }
     }
 }
@@ -64,6 +94,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -75,6 +106,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -86,6 +118,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -93,6 +126,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) struct Options {
 }
 
 /// Every kind of entry, by the name that is printed.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 30] = [
     "blank",
     "voters",
     "withheld",
@@ -96,6 +96,18 @@ const KINDS: [&str; 18] = [
     "member_update",
     "member_promote",
     "member_publish",
+    "auth_enable",
+    "auth_disable",
+    "auth_user_add",
+    "auth_user_delete",
+    "auth_user_change_password",
+    "auth_user_grant_role",
+    "auth_user_revoke_role",
+    "auth_role_add",
+    "auth_role_delete",
+    "auth_role_grant_permission",
+    "auth_role_revoke_permission",
+    "authenticate",
 ];
 
 impl Options {

@@ -171,6 +171,13 @@ fn engine(engine: &Engine, out: Out<'_>) -> io::Result<()> {
     for alarm in &engine.alarms {
         field("alarm", format_args!("{} of {:x}", alarm.alarm, alarm.member_id), out)?;
     }
+    if engine.auth_revision > 1 {
+        let state = if engine.auth_enabled { "on" } else { "off" };
+        let (users, roles) = (engine.users, engine.roles);
+        let text =
+            format!("{state}, revision {}: {users} users, {roles} roles", engine.auth_revision);
+        field("authentication", text, out)?;
+    }
     let (bytes, used) = (engine.bytes, engine.bytes_in_use);
     field("bytes", format_args!("{bytes}, {used} of them in use"), out)?;
     match &engine.files {

@@ -63,6 +63,7 @@ fn of_command(command: &Command, max: usize) -> String {
             let verb = if *raise { "raised" } else { "cleared" };
             format!("{} {verb} for {member:x}", alarm_name(*kind))
         }
+        Command::Auth(change) => format!("{change:?}"),
         Command::ClusterInit { cluster, members } => {
             let members: Vec<String> = members.iter().map(member).collect();
             format!("{cluster:x} of {}", members.join("; "))

@@ -155,6 +155,11 @@ pub(crate) struct Engine {
     pub(crate) records: u64,
     pub(crate) leases: u64,
     pub(crate) alarms: Vec<Alarm>,
+    /// Whether callers have to be users who may.
+    pub(crate) auth_enabled: bool,
+    pub(crate) auth_revision: u64,
+    pub(crate) users: usize,
+    pub(crate) roles: usize,
     pub(crate) bytes: u64,
     pub(crate) bytes_in_use: u64,
     pub(crate) files: Files,
@@ -343,6 +348,10 @@ fn engine(state: &SavedState, kind: &'static str) -> Engine {
             .iter()
             .map(|alarm| Alarm { member_id: alarm.member, alarm: alarm_name(alarm.kind) })
             .collect(),
+        auth_enabled: state.auth.enabled,
+        auth_revision: state.auth.revision,
+        users: state.auth.users.len(),
+        roles: state.auth.roles.len(),
         bytes: state.stats.bytes,
         bytes_in_use: state.stats.bytes_in_use,
         files: files(&state.shape),

@@ -11,8 +11,8 @@
 
 use drystone_kv::Member;
 use drystone_kv::command::{
-    AlarmChange, Command, Compare, CompareTarget, DeleteRange, Put, RangeRequest, Relation, SortBy,
-    SortOrder, Txn, TxnOp,
+    AlarmChange, AuthChange, Command, Compare, CompareTarget, DeleteRange, Put, RangeRequest,
+    Relation, SortBy, SortOrder, Txn, TxnOp,
 };
 use drystone_kv::key_range::KeyRange;
 use drystone_kv::runtime::inspect::{Logged, Said};
@@ -61,6 +61,7 @@ pub(crate) fn kind(entry: &Logged) -> &'static str {
             Command::LeaseGrant(_) => "lease_grant",
             Command::LeaseRevoke(_) => "lease_revoke",
             Command::Alarm(_) => "alarm",
+            Command::Auth(change) => change.verb(),
             Command::ClusterInit { .. } => "cluster_init",
             Command::ClusterForce { .. } => "cluster_force",
             Command::MemberAdd { .. } => "member_add",
@@ -97,6 +98,7 @@ fn of_command(command: &Command) -> Value {
             "memberID": member,
             "alarm": alarm_name(*kind),
         }),
+        Command::Auth(change) => auth(change),
         Command::ClusterInit { cluster, members } => {
             let members: Vec<Value> = members.iter().map(member).collect();
             json!({ "cluster_id": cluster, "members": members })
@@ -111,6 +113,31 @@ fn of_command(command: &Command) -> Value {
         Command::MemberUpdate { id, peer_urls } => json!({ "ID": id, "peerURLs": peer_urls }),
         Command::MemberPublish { id, name, client_urls } => {
             json!({ "ID": id, "name": name, "clientURLs": client_urls })
+        }
+    }
+}
+
+/// Hashes of passwords and of tokens are not for whoever looks.
+fn auth(change: &AuthChange) -> Value {
+    match change {
+        AuthChange::Enable | AuthChange::Disable => json!({}),
+        AuthChange::UserAdd { name, no_password, .. } => {
+            json!({ "name": name, "options": { "no_password": no_password } })
+        }
+        AuthChange::UserDelete { name }
+        | AuthChange::UserChangePassword { name, .. }
+        | AuthChange::RoleAdd { name } => json!({ "name": name }),
+        AuthChange::Authenticate { user, .. } => json!({ "name": user }),
+        AuthChange::UserGrantRole { name, role } => json!({ "user": name, "role": role }),
+        AuthChange::UserRevokeRole { name, role } => json!({ "name": name, "role": role }),
+        AuthChange::RoleDelete { name } => json!({ "role": name }),
+        AuthChange::RoleGrantPermission { role, permission } => {
+            let kind = ["READ", "WRITE", "READWRITE"][permission.kind as usize];
+            let (key, end) = (base64(&permission.key), base64(&permission.range_end));
+            json!({ "name": role, "perm": { "permType": kind, "key": key, "range_end": end } })
+        }
+        AuthChange::RoleRevokePermission { role, key, range_end } => {
+            json!({ "role": role, "key": base64(key), "range_end": base64(range_end) })
         }
     }
 }

@@ -67,14 +67,17 @@ fn op_name(kind: CommandKind) -> Option<&'static str> {
         CommandKind::LeaseRevoke => "LeaseRevoke",
         CommandKind::Alarm => "Alarm",
         CommandKind::MemberPublish => "ClusterMemberAttrSet",
-        CommandKind::Members => return None,
+        CommandKind::Members | CommandKind::Auth => return None,
     })
 }
 
 /// What commands do, and how many do it: `2 Put, 1 Txn`.
 fn describe(commands: &Tally) -> String {
     let part = |(kind, done, count)| {
-        let name = op_name(kind).unwrap_or("Members");
+        let name = match kind {
+            CommandKind::Auth => "Auth",
+            _ => op_name(kind).unwrap_or("Members"),
+        };
         format!("{count} {name}{}", if done { "" } else { " (refused)" })
     };
     commands.iter().map(part).collect::<Vec<_>>().join(", ")

@@ -10,6 +10,8 @@ pub(super) fn write(page: &mut Page, member: &Member) {
     write_disk(page, metrics);
     write_leases_and_watches(page, metrics);
     write_backlog(page, member);
+    let (name, help) = ("etcd_debugging_auth_revision", "Changes of users, and one.");
+    page.number(name, help, Kind::Gauge, member.kv.auth().revision);
 }
 
 fn write_keys(page: &mut Page, member: &Member) {

@@ -12,7 +12,7 @@ use futures_util::{FutureExt, Stream};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{pb, wire};
+use super::{compare, pb, wire};
 use pb::peer_server;
 
 /// Questions of one member that are being answered; no more are read meanwhile.
@@ -26,6 +26,8 @@ const CONFIRM_MAX: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(crate) struct Desk {
     replica: OnceLock<Replica>,
+    /// Held while something is compared: one after the other, whoever asks.
+    comparing: tokio::sync::Mutex<()>,
 }
 
 impl Desk {
@@ -72,6 +74,18 @@ impl peer_server::Peer for std::sync::Arc<Desk> {
             return Err(Status::unavailable("drystone-etcd: there is no cluster yet"));
         }
         Ok(Response::new(wire::members(&cluster, as_of, confirmed)))
+    }
+
+    async fn compare(
+        &self,
+        request: Request<pb::CompareRequest>,
+    ) -> Result<Response<pb::CompareResponse>, Status> {
+        let replica = self.answering()?;
+        let _turn = self.comparing.lock().await;
+        let asked = request.into_inner();
+        let answered = tokio::task::spawn_blocking(move || compare::answer(&replica, asked)).await;
+        let broken = |error| Status::internal(format!("drystone-etcd: it broke off: {error}"));
+        answered.map(Response::new).map_err(broken)
     }
 }
 

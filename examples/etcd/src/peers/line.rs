@@ -6,7 +6,10 @@
 //!    └── by number ◄── waiting questions ◄── one message ◄────────────┘
 //! ```
 //!
-//! The queue is bounded in count and bytes. While there is no connection nothing is held: what is
+//! Commands wait in one queue, all other questions in another, which goes first: the renewal of a
+//! lease does not stand behind everything that is to be written.
+//!
+//! The queues are bounded in count and bytes. While there is no connection nothing is held: what is
 //! asked then has certainly not come through, and is told so. When a connection breaks, what was
 //! asked on it may have come through or not.
 
@@ -17,6 +20,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use drystone_kv::members::Cluster;
 use drystone_kv::runtime::{Ask, Told};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -24,6 +28,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
+use super::dialler::Dialler;
 use super::{pb, wire};
 use pb::peer_client::PeerClient;
 
@@ -58,7 +63,9 @@ struct Shared {
 struct State {
     /// Whether there is a connection.
     open: bool,
-    /// To be sent.
+    /// To be sent first.
+    first: Vec<pb::Question>,
+    /// Commands, to be sent.
     queue: Vec<pb::Question>,
     queue_bytes: usize,
     waiting: HashMap<u64, oneshot::Sender<Told>>,
@@ -67,14 +74,14 @@ struct State {
 
 impl Line {
     /// A line to the member at `urls`, which are dialled in turn for as long as the line lives.
-    pub(super) fn new(urls: &[String]) -> Line {
+    pub(super) fn new(urls: &[String], dialler: Dialler) -> Line {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Notify::new() });
         let weak = Arc::downgrade(&shared);
         let urls = urls.to_owned();
         tokio::spawn(async move {
             for url in urls.iter().cycle() {
                 let Some(shared) = weak.upgrade() else { return };
-                let ended = talk(url, &shared).await;
+                let ended = talk(&dialler, url, &shared).await;
                 shared.hang_up();
                 drop(shared);
                 if let Err(error) = ended {
@@ -105,10 +112,12 @@ impl Line {
         state.next += 1;
         state.waiting.insert(id, answer);
         state.queue_bytes += bytes;
-        state.queue.push(wire::question(id, ask));
-        let first = state.queue.len() == 1;
+        let is_command = matches!(ask, Ask::Propose(_));
+        let queue = if is_command { &mut state.queue } else { &mut state.first };
+        queue.push(wire::question(id, ask));
+        let rings = queue.len() == 1;
         drop(state);
-        if first {
+        if rings {
             self.shared.bell.notify_one();
         }
         Ok(told)
@@ -120,7 +129,8 @@ impl Shared {
         let mut state = self.state.lock();
         state.open = false;
         state.queue_bytes = 0;
-        for question in std::mem::take(&mut state.queue) {
+        let (first, queue) = (std::mem::take(&mut state.first), std::mem::take(&mut state.queue));
+        for question in first.into_iter().chain(queue) {
             // It was never sent.
             if let Some(waiting) = state.waiting.remove(&question.id) {
                 let _ = waiting.send(Told::NotLeader);
@@ -141,7 +151,8 @@ impl Shared {
             }
             count += 1;
         }
-        let taken: Vec<_> = state.queue.drain(..count).collect();
+        let mut taken = std::mem::take(&mut state.first);
+        taken.extend(state.queue.drain(..count));
         let bytes: usize = taken.iter().map(question_bytes).sum();
         state.queue_bytes -= bytes;
         taken
@@ -167,14 +178,20 @@ fn question_bytes(question: &pb::Question) -> usize {
     }
 }
 
-async fn connect(url: &str) -> Result<PeerClient<Channel>, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(url.to_owned())?
+pub(super) async fn connect(dialler: &Dialler, url: &str) -> anyhow::Result<PeerClient<Channel>> {
+    // What the library is told is what it writes into requests; the dialler knows better.
+    let authority = url.replacen("https://", "http://", 1);
+    let endpoint = Endpoint::from_shared(authority)?
         .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true);
-    let client = PeerClient::new(endpoint.connect().await?);
+    let (dialler, url) = (dialler.clone(), url.to_owned());
+    let dial = tower::service_fn(move |_: http::Uri| {
+        let (dialler, url) = (dialler.clone(), url.clone());
+        async move { dialler.connect(&url).await.map(TokioIo::new) }
+    });
+    let client = PeerClient::new(endpoint.connect_with_connector(dial).await?);
     Ok(client.max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX))
 }
 
@@ -194,16 +211,20 @@ pub(crate) struct Heard {
 /// # Errors
 ///
 /// If it does not answer, or is in none.
-pub(crate) async fn members_at(url: &str, confirm: bool) -> anyhow::Result<Heard> {
-    let members = connect(url).await?.members(pb::MembersRequest { confirm }).await;
+pub(crate) async fn members_at(
+    dialler: &Dialler,
+    url: &str,
+    confirm: bool,
+) -> anyhow::Result<Heard> {
+    let members = connect(dialler, url).await?.members(pb::MembersRequest { confirm }).await;
     let members = members.map_err(|status| anyhow!("{}", status.message()))?.into_inner();
     let (as_of, confirmed) = (members.as_of, members.confirmed);
     Ok(Heard { cluster: wire::cluster(members), as_of, confirmed })
 }
 
 /// Keeps one connection for as long as it holds.
-async fn talk(url: &str, shared: &Shared) -> anyhow::Result<()> {
-    let mut client = connect(url).await?;
+async fn talk(dialler: &Dialler, url: &str, shared: &Shared) -> anyhow::Result<()> {
+    let mut client = connect(dialler, url).await?;
     let (messages, outgoing) = mpsc::channel(MESSAGES_MAX);
     let asked = client.ask(ReceiverStream::new(outgoing));
     let mut answers = timeout(CONNECT_TIMEOUT, asked).await??.into_inner();

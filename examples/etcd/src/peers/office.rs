@@ -9,13 +9,18 @@ use drystone_raft::runtime::tcp::{PeerMetrics, Tcp};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::dialler::Dialler;
 use super::line::Line;
 use super::roll::Known;
+use crate::tls::ServerTls;
 
 /// Where the other members are.
 pub(crate) struct Office {
     me: NodeId,
     tcp: Tcp,
+    dialler: Dialler,
+    /// Where members come in under TLS.
+    door: Option<Arc<ServerTls>>,
     runtime: Handle,
     others: Mutex<BTreeMap<NodeId, Other>>,
 }
@@ -27,14 +32,22 @@ struct Other {
 
 impl Office {
     /// One that knows nobody yet. Must be called within the runtime that is to carry the lines.
-    pub(crate) fn new(me: NodeId, tcp: Tcp) -> Arc<Office> {
+    pub(crate) fn new(
+        me: NodeId,
+        tcp: Tcp,
+        dialler: Dialler,
+        door: Option<Arc<ServerTls>>,
+    ) -> Arc<Office> {
         let (runtime, others) = (Handle::current(), Mutex::default());
-        Arc::new(Office { me, tcp, runtime, others })
+        Arc::new(Office { me, tcp, dialler, door, runtime, others })
     }
 
     /// Learns who is there. Lines to those who are not any more, or are elsewhere now, are cut.
     pub(crate) fn learn(&self, known: &Known) {
         let _entered = self.runtime.enter();
+        if let Some(door) = &self.door {
+            door.learn(known.members.values().flatten().filter_map(|url| host_of(url)).collect());
+        }
         let mut others = self.others.lock();
         others.retain(|id, _| {
             let stays = known.members.contains_key(id);
@@ -47,9 +60,14 @@ impl Office {
             if others.get(id).is_some_and(|other| other.urls == *urls) {
                 continue;
             }
-            let addresses = urls.iter().filter_map(|url| url.strip_prefix("http://"));
+            // Our own dialler takes URLs; the transport's takes addresses, and speaks no TLS.
+            let addresses = urls.iter().filter_map(|url| match self.dialler.has_tls() {
+                true => Some(url.as_str()),
+                false => url.strip_prefix("http://"),
+            });
             self.tcp.peer(*id, addresses.map(str::to_owned));
-            others.insert(*id, Other { urls: urls.clone(), line: Line::new(urls) });
+            let line = Line::new(urls, self.dialler.clone());
+            others.insert(*id, Other { urls: urls.clone(), line });
         }
     }
 
@@ -59,10 +77,26 @@ impl Office {
         others.values().flat_map(|other| other.urls.iter().cloned()).collect()
     }
 
+    /// Where one of the others is.
+    pub(super) fn urls_of(&self, id: NodeId) -> Vec<String> {
+        self.others.lock().get(&id).map_or(Vec::new(), |other| other.urls.clone())
+    }
+
+    /// How the others are reached.
+    pub(crate) fn dialler(&self) -> &Dialler {
+        &self.dialler
+    }
+
     /// What was exchanged with each of the others so far.
     pub(crate) fn traffic(&self) -> Vec<PeerMetrics> {
         self.tcp.peer_metrics()
     }
+}
+
+/// The host of a peer URL.
+fn host_of(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    uri.host().map(str::to_owned)
 }
 
 impl Peers for Office {

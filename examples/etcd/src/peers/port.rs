@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
@@ -21,6 +22,8 @@ use tonic::codegen::Service as _;
 
 use super::desk::Desk;
 use super::pb::peer_server::PeerServer;
+use crate::connection::{Sniffed, Stream};
+use crate::tls::{Secured, ServerTls};
 use crate::version;
 
 /// How long a connection may take to say what it wants.
@@ -34,6 +37,8 @@ const PIECE_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Port {
     listener: TcpListener,
     address: SocketAddr,
+    /// Members come under TLS.
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Port {
@@ -42,10 +47,25 @@ impl Port {
     /// # Errors
     ///
     /// If it cannot be had.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Port> {
-        let listener = crate::listener::bind_tcp(address)?;
+    pub(crate) fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<ServerTls>>,
+        reuse_port: bool,
+    ) -> io::Result<Port> {
+        let listener = crate::listener::bind_tcp(address, reuse_port)?;
         let address = listener.local_addr()?;
-        Ok(Port { listener, address })
+        Ok(Port { listener, address, tls })
+    }
+
+    /// How members come in under TLS.
+    pub(crate) fn door(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
+    }
+
+    /// Where it is, as a URL with the real port.
+    pub(crate) fn url(&self) -> String {
+        let secure = if self.tls.is_some() { "s" } else { "" };
+        format!("http{secure}://{}", self.address)
     }
 
     /// Where it is, with the real port.
@@ -61,8 +81,15 @@ impl Port {
         loop {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
-                    let (tcp, desk, service) = (tcp.clone(), desk.clone(), service.clone());
-                    tokio::spawn(async move { welcome(stream, from, tcp, desk, service).await });
+                    let hall =
+                        Hall { tcp: tcp.clone(), desk: desk.clone(), service: service.clone() };
+                    let tls = self.tls.clone();
+                    tokio::spawn(async move {
+                        match tls {
+                            Some(tls) => welcome_secured(stream, from, &tls, hall).await,
+                            None => welcome(stream, from, hall).await,
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections of members");
@@ -73,22 +100,50 @@ impl Port {
     }
 }
 
-async fn welcome(
-    stream: TcpStream,
-    from: SocketAddr,
+/// Where connections go from the door.
+struct Hall {
     tcp: Tcp,
     desk: Arc<Desk>,
     service: PeerServer<Arc<Desk>>,
-) {
+}
+
+async fn welcome(stream: TcpStream, from: SocketAddr, hall: Hall) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     match timeout(GREETING_TIMEOUT, is_consensus(&stream)).await {
-        Ok(Ok(true)) => tcp.take(stream, from),
-        Ok(Ok(false)) => serve_http(stream, desk, service).await,
+        Ok(Ok(true)) => hall.tcp.take(stream, from),
+        Ok(Ok(false)) => serve_http(TokioIo::new(stream), hall).await,
         // Whoever says nothing, or went away.
         Ok(Err(_)) | Err(_) => {}
     }
+}
+
+/// The same for somebody who has to shake hands first. What has been read cannot be looked at
+/// without being taken, so it is put back.
+async fn welcome_secured(stream: TcpStream, from: SocketAddr, tls: &ServerTls, hall: Hall) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let Some(Secured { stream, .. }) = tls.accept(Stream::Tcp(stream)).await else { return };
+    match timeout(GREETING_TIMEOUT, greeted(stream)).await {
+        Ok(Ok((stream, true))) => hall.tcp.take_wire(Box::new(stream), from),
+        Ok(Ok((stream, false))) => serve_http(TokioIo::new(stream), hall).await,
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+/// A connection with its first bytes put back, and whether they are those of the consensus.
+async fn greeted(mut stream: Stream) -> io::Result<(Sniffed, bool)> {
+    let mut head = [0; Tcp::GREETING.len()];
+    let mut filled = 0;
+    while filled < head.len() && head[..filled] == Tcp::GREETING[..filled] {
+        match stream.read(&mut head[filled..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => filled += read,
+        }
+    }
+    Ok((Sniffed::new(stream, &head[..filled], false), head == Tcp::GREETING))
 }
 
 /// Whether a connection begins as those of the consensus do. Nothing is read.
@@ -109,7 +164,11 @@ async fn is_consensus(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-async fn serve_http(stream: TcpStream, desk: Arc<Desk>, service: PeerServer<Arc<Desk>>) {
+async fn serve_http<I>(io: TokioIo<I>, hall: Hall)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Hall { desk, service, .. } = hall;
     let answering = service_fn(move |request: Request<Incoming>| {
         let (desk, mut service) = (desk.clone(), service.clone());
         async move {
@@ -123,7 +182,7 @@ async fn serve_http(stream: TcpStream, desk: Arc<Desk>, service: PeerServer<Arc<
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(GREETING_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(5));
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), answering).await {
+    if let Err(error) = builder.serve_connection(io, answering).await {
         tracing::debug!(error, "a member's connection ended with an error");
     }
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use drystone_kv::members::{Cluster, Member};
 use drystone_raft::NodeId;
 
-const FILE: &str = "peers";
+pub(crate) const FILE: &str = "peers";
 const TMP: &str = "peers.tmp";
 const FORMAT_NAME: &str = "drystone-etcd-peers";
 /// The version that this build writes, and the one before, which it reads, too.

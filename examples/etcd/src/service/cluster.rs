@@ -8,11 +8,13 @@ use std::pin::pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use drystone_etcd_api::etcdserverpb::{self as pb, cluster_server};
+use drystone_kv::Caller;
 use drystone_kv::command::Command;
 use drystone_kv::members::{Cluster, Member};
 use drystone_kv::runtime::GroupProgress;
 use tonic::{Request, Response, Status};
 
+use crate::auth::caller_of;
 use crate::error_text;
 use crate::identity::MemberId;
 use crate::member::{self, Shared};
@@ -35,6 +37,7 @@ impl cluster_server::Cluster for Shared {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
         check_peer_urls(&request.peer_ur_ls)?;
         if self.config.strict_reconfig && !request.is_learner {
@@ -50,7 +53,7 @@ impl cluster_server::Cluster for Shared {
         };
         let learners_max = self.config.learners_max;
         let command = Command::MemberAdd { member: added.clone(), learners_max };
-        let members = self.change_members(command).await?;
+        let members = self.change_members(&caller, command).await?;
         tracing::info!(member_id = %MemberId(added.id), peer_urls = added.peer_urls.join(","),
             is_learner = added.is_learner, "added a member");
         let (header, member) = (self.member_header(), Some(message(&added)));
@@ -61,11 +64,12 @@ impl cluster_server::Cluster for Shared {
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        let caller = caller_of(&request);
         let id = request.into_inner().id;
         if self.config.strict_reconfig {
             self.check_may_remove(id).await?;
         }
-        let members = self.change_members(Command::MemberRemove { id }).await?;
+        let members = self.change_members(&caller, Command::MemberRemove { id }).await?;
         tracing::info!(member_id = %MemberId(id), "removed a member");
         Ok(Response::new(pb::MemberRemoveResponse { header: self.member_header(), members }))
     }
@@ -74,9 +78,11 @@ impl cluster_server::Cluster for Shared {
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        let caller = caller_of(&request);
         let pb::MemberUpdateRequest { id, peer_ur_ls: peer_urls } = request.into_inner();
         check_peer_urls(&peer_urls)?;
-        let members = self.change_members(Command::MemberUpdate { id, peer_urls }).await?;
+        let update = Command::MemberUpdate { id, peer_urls };
+        let members = self.change_members(&caller, update).await?;
         Ok(Response::new(pb::MemberUpdateResponse { header: self.member_header(), members }))
     }
 
@@ -84,6 +90,7 @@ impl cluster_server::Cluster for Shared {
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        let caller = caller_of(&request);
         let id = request.into_inner().id;
         // What the table says is wrong with it is said first.
         let table = self.kv.cluster();
@@ -92,7 +99,7 @@ impl cluster_server::Cluster for Shared {
         {
             return Err(Status::failed_precondition(error_text::LEARNER_NOT_READY));
         }
-        let members = self.change_members(Command::MemberPromote { id }).await?;
+        let members = self.change_members(&caller, Command::MemberPromote { id }).await?;
         self.metrics.promotions.add(1);
         tracing::info!(member_id = %MemberId(id), "promoted a member");
         Ok(Response::new(pb::MemberPromoteResponse { header: self.member_header(), members }))
@@ -105,8 +112,12 @@ impl Shared {
         Some(self.header(0))
     }
 
-    async fn change_members(&self, command: Command) -> Result<Vec<pb::Member>, Status> {
-        let changed = relayed(pin!(self.kv.change_members(command))).await;
+    async fn change_members(
+        &self,
+        caller: &Caller,
+        command: Command,
+    ) -> Result<Vec<pb::Member>, Status> {
+        let changed = relayed(pin!(self.kv.change_members_as(caller, command))).await;
         let reply = changed.map_err(|error| self.failed(&error))?;
         Ok(listed(&member::cluster_reply(reply).cluster))
     }

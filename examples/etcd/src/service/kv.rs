@@ -19,14 +19,16 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use drystone_etcd_api::etcdserverpb as pb;
+use drystone_kv::Caller;
+use drystone_kv::auth::Access;
 use drystone_kv::command::{Command, Compare, RangeRequest, Txn, TxnOp};
 use drystone_kv::reply::{RangeReply, TxnOpReply, TxnReply};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tonic::Status;
 
 use super::large::{self, Answer, Measured};
-use crate::call::{Call, CountedBody};
+use crate::admission::line;
+use crate::call::{Call, CountedBody, RequestBody};
 use crate::convert;
 use crate::error_text;
 use crate::member::{self, Member, Shared};
@@ -41,46 +43,50 @@ const INLINE_KEYS_MAX: usize = 256;
 
 impl Shared {
     /// Serves a call of the method `name`; gives the call back if that is not there yet.
-    pub(crate) fn call_kv(
+    pub(crate) fn call_kv<B: RequestBody>(
         &self,
         name: &str,
-        request: Request<Incoming>,
+        request: Request<B>,
         call: Call,
+        caller: Caller,
     ) -> Result<Serving, Call> {
         let (member, max) = (self.clone(), self.message_bytes_max());
         Ok(match name {
-            "Put" => {
-                Box::pin(unary::serve(request, call, max, async move |put| member.put(put).await))
-            }
-            "Range" => Box::pin(unary::serve(request, call, max, async move |range| {
-                member.range(range).await
+            "Put" => Box::pin(unary::serve(request, call, max, async move |put| {
+                member.put(&caller, put).await
             })),
-            "Txn" => {
-                Box::pin(unary::serve(request, call, max, async move |txn| member.txn(txn).await))
-            }
+            "Range" => Box::pin(unary::serve(request, call, max, async move |range| {
+                member.range(&caller, range).await
+            })),
+            "Txn" => Box::pin(unary::serve(request, call, max, async move |txn| {
+                member.txn(&caller, txn).await
+            })),
             "DeleteRange" => Box::pin(unary::serve(request, call, max, async move |delete| {
-                member.delete_range(delete).await
+                member.delete_range(&caller, delete).await
             })),
             "Compact" => Box::pin(unary::serve(request, call, max, async move |compact| {
-                member.compact(compact).await
+                member.compact(&caller, compact).await
+            })),
+            "RangeStream" => Box::pin(unary::serve(request, call, max, async move |range| {
+                member.range_stream(&caller, range).await
             })),
             _ => return Err(call),
         })
     }
 
-    async fn range(&self, request: pb::RangeRequest) -> Result<Reply, Status> {
+    /// Reads a range for `caller`.
+    pub(crate) async fn range(
+        &self,
+        caller: &Caller,
+        request: pb::RangeRequest,
+    ) -> Result<Reply, Status> {
         let serializable = request.serializable;
         let request = convert::range(request)?;
-        self.metrics.ranges.add(1);
-        if serializable {
-            self.metrics.serializable_reads.add(1);
-        } else {
-            self.check_votes()?;
-            self.linearize().await?;
-        }
+        let permitted = self.before_range(caller, &request, serializable).await?;
         let began = Instant::now();
-        let read = read(self, request).await?;
+        let (read, seat) = read(self, request).await?;
         let took = began.elapsed();
+        self.still(permitted)?;
         match &read {
             Ok(_) => self.metrics.ranges_read.observe(took),
             Err(_) => self.metrics.ranges_failed.observe(took),
@@ -91,48 +97,89 @@ impl Shared {
             }
             Measured::Large(scan, bytes) => {
                 let header = self.header(scan.revision());
-                Ok(Reply::Large(Box::new(Answer::new(header, scan, bytes)?)))
+                Ok(Reply::Large(Box::new(Answer::new(header, scan, bytes, seat)?)))
             }
         }
     }
 
-    async fn put(&self, request: pb::PutRequest) -> Result<Reply, Status> {
+    /// What precedes a read of a range: this member is up to date, unless the caller does not mind,
+    /// and the caller may read. What it returns is for [`Member::still`], after the read.
+    pub(super) async fn before_range(
+        &self,
+        caller: &Caller,
+        request: &RangeRequest,
+        serializable: bool,
+    ) -> Result<u64, Status> {
+        self.metrics.ranges.add(1);
+        if serializable {
+            self.metrics.serializable_reads.add(1);
+        } else {
+            self.check_votes()?;
+            self.linearize().await?;
+        }
+        self.permit(|auth| auth.permit(caller, &request.range, Access::Read))
+    }
+
+    /// Sets a key for `caller`.
+    pub(crate) async fn put(
+        &self,
+        caller: &Caller,
+        request: pb::PutRequest,
+    ) -> Result<Reply, Status> {
         let put = convert::put(request)?;
-        let reply = member::put_reply(self.propose(Command::Put(put)).await?);
+        let reply = member::put_reply(self.propose(caller, Command::Put(put)).await?);
         self.metrics.puts.add(1);
         Ok(Reply::message(&convert::put_response(self.header(reply.revision), reply)))
     }
 
-    async fn delete_range(&self, request: pb::DeleteRangeRequest) -> Result<Reply, Status> {
+    /// Deletes keys for `caller`.
+    pub(crate) async fn delete_range(
+        &self,
+        caller: &Caller,
+        request: pb::DeleteRangeRequest,
+    ) -> Result<Reply, Status> {
         let delete = convert::delete_range(request)?;
-        let reply = member::delete_reply(self.propose(Command::DeleteRange(delete)).await?);
+        let reply = member::delete_reply(self.propose(caller, Command::DeleteRange(delete)).await?);
         self.metrics.deletes.add(reply.deleted);
         Ok(Reply::message(&convert::delete_response(self.header(reply.revision), reply)))
     }
 
-    async fn txn(&self, request: pb::TxnRequest) -> Result<Reply, Status> {
+    /// Runs a transaction for `caller`.
+    pub(crate) async fn txn(
+        &self,
+        caller: &Caller,
+        request: pb::TxnRequest,
+    ) -> Result<Reply, Status> {
         let serializable = is_serializable(&request);
         let txn = convert::txn(request, self.config.max_txn_ops)?;
         let reply = if txn.is_read_only() {
             if !serializable {
                 self.linearize().await?;
             }
-            let read = self.off_thread_if(!is_small(&txn), move |member| member.kv.read_txn(&txn));
-            read.await?.map_err(|error| self.failed(&error))?
+            let permitted = self.permit(|auth| auth.permit_read_txn(caller, &txn))?;
+            let read = self.read_long_if(!is_small(&txn), move |member| member.kv.read_txn(&txn));
+            let read = read.await?;
+            self.still(permitted)?;
+            read.map_err(|error| self.failed(&error))?
         } else {
-            member::txn_reply(self.propose(Command::Txn(txn)).await?)
+            member::txn_reply(self.propose(caller, Command::Txn(txn)).await?)
         };
         self.metrics.txns.add(1);
         count_ops(self, &reply);
         Ok(Reply::message(&convert::txn_response(self.header(reply.revision), reply)))
     }
 
-    async fn compact(&self, request: pb::CompactionRequest) -> Result<Reply, Status> {
+    /// Compacts for `caller`.
+    pub(crate) async fn compact(
+        &self,
+        caller: &Caller,
+        request: pb::CompactionRequest,
+    ) -> Result<Reply, Status> {
         let physical = request.physical;
         let Some(compact) = convert::compact(request) else {
             return Err(Status::out_of_range(error_text::COMPACTED));
         };
-        let reply = member::compact_reply(self.propose(Command::Compact(compact)).await?);
+        let reply = member::compact_reply(self.propose(caller, Command::Compact(compact)).await?);
         if physical {
             self.kv.swept(compact.revision).await;
         }
@@ -148,16 +195,20 @@ fn is_serializable(request: &pb::TxnRequest) -> bool {
     ops.all(|op| matches!(&op.request, Some(RequestRange(range)) if range.serializable))
 }
 
+/// What a read found, and its seat among the long ones if it is one.
+type Read = (Result<Measured, Error>, Option<line::Place>);
+
 /// Reads a range where it keeps nobody waiting.
-async fn read(member: &Shared, request: RangeRequest) -> Result<Result<Measured, Error>, Status> {
+async fn read(member: &Shared, request: RangeRequest) -> Result<Read, Status> {
     if let Some(read) = read_inline(member, &request) {
-        return Ok(read.map(Measured::Whole));
+        return Ok((read.map(Measured::Whole), None));
     }
     let read = move |member: &Member| match request.is_native() {
         true => member.kv.scan(&request).and_then(large::measure),
         false => member.kv.range(&request).map(Measured::Whole),
     };
-    member.off_thread(read).await
+    let (read, seat) = member.read_seated(read).await?;
+    Ok((read, Some(seat)))
 }
 
 /// The answer, if it can be had without keeping the thread for long.

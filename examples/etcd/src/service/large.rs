@@ -22,7 +22,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use drystone_etcd_api::etcdserverpb as pb;
@@ -35,6 +35,7 @@ use prost::Message as _;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use crate::admission::line;
 use crate::convert;
 use crate::error_text;
 use crate::store::Error;
@@ -43,7 +44,7 @@ use crate::unary;
 /// An answer of no more than this is held, and read once.
 const WHOLE_BYTES_MAX: u64 = 4 << 20;
 /// What a turn is to bring.
-const TURN_BYTES: u64 = 256 << 10;
+pub(super) const TURN_BYTES: u64 = 256 << 10;
 /// What it brings at most in keys, however small they are: the next may be large.
 const TURN_KEYS_MAX: u64 = 256;
 /// Keys of the first turn, of which nothing is known.
@@ -51,35 +52,37 @@ const FIRST_KEYS: u64 = 16;
 /// What gRPC lets a message have.
 const MESSAGE_BYTES_MAX: u64 = i32::MAX as u64;
 /// How long a client may take between two turns.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take and still be one of those that others wait for.
+pub(super) const SEATED: Duration = Duration::from_millis(100);
 
-type Scan = drystone_kv::Scan<AnyEngine>;
+pub(super) type Scan = drystone_kv::Scan<AnyEngine>;
 
 /// How many keys to read at a time, by the size of those before.
 #[derive(Debug)]
-struct Pace {
+pub(super) struct Pace {
     keys: u64,
 }
 
 impl Pace {
-    fn new() -> Pace {
+    pub(super) fn new() -> Pace {
         Pace { keys: FIRST_KEYS }
     }
 
-    fn keys(&self) -> usize {
+    pub(super) fn keys(&self) -> usize {
         usize::try_from(self.keys).expect("it is small")
     }
 
     /// A turn brought so many keys in so many bytes. The next may be larger: more keys are asked
     /// for step by step, fewer at once.
-    fn note(&mut self, keys: usize, bytes: u64) {
+    pub(super) fn note(&mut self, keys: usize, bytes: u64) {
         let one = bytes.div_ceil(keys.max(1) as u64).max(1);
         self.keys = (TURN_BYTES / one).clamp(1, TURN_KEYS_MAX.min(2 * self.keys));
     }
 }
 
 /// A response with nothing but some keys.
-fn part(kvs: Vec<KeyValue>) -> pb::RangeResponse {
+pub(super) fn part(kvs: Vec<KeyValue>) -> pb::RangeResponse {
     let kvs = kvs.into_iter().map(convert::key_value).collect();
     pb::RangeResponse { kvs, ..pb::RangeResponse::default() }
 }
@@ -121,15 +124,40 @@ pub(crate) fn measure(mut scan: Scan) -> Result<Measured, Error> {
 }
 
 /// Where a scan waits between two turns.
-struct Place {
-    scan: Option<Box<Scan>>,
+pub(super) struct Place<S> {
+    scan: Option<S>,
     turns: u64,
+    /// It is one of the few long reads that are done at once, for as long as its client takes what
+    /// it is given.
+    seat: Option<line::Place>,
+}
+
+impl<S> Place<S> {
+    pub(super) fn new(scan: S, seat: Option<line::Place>) -> Place<S> {
+        Place { scan: Some(scan), turns: 0, seat }
+    }
+
+    /// There is nothing more to be read.
+    pub(super) fn leave(&mut self) {
+        self.seat = None;
+    }
+
+    /// The scan, unless it was taken from a client that was too slow.
+    pub(super) fn take(&mut self) -> Option<S> {
+        self.scan.take()
+    }
+
+    /// A turn is over.
+    pub(super) fn give_back(&mut self, scan: S) {
+        self.turns += 1;
+        self.scan = Some(scan);
+    }
 }
 
 /// The body of the answer.
 pub(crate) struct Answer {
     stage: Stage,
-    place: Arc<Mutex<Place>>,
+    place: Arc<Mutex<Place<Box<Scan>>>>,
     pace: Pace,
     /// Bytes of keys that are still to come.
     left: u64,
@@ -162,6 +190,7 @@ impl Answer {
         header: pb::ResponseHeader,
         scan: Box<Scan>,
         bytes: u64,
+        seat: Option<line::Place>,
     ) -> Result<Answer, Status> {
         let head = pb::RangeResponse { header: Some(header), ..pb::RangeResponse::default() };
         let (more, count) = (scan.more(), convert::signed(scan.count()));
@@ -175,16 +204,16 @@ impl Answer {
         first.put_u8(0);
         first.put_u32(prefix);
         head.encode(&mut first).expect("a buffer that grows has room");
-        let place = Arc::new(Mutex::new(Place { scan: Some(scan), turns: 0 }));
+        let place = Arc::new(Mutex::new(Place::new(scan, seat)));
         let tail = Bytes::from(tail.encode_to_vec());
         let stage = Stage::Head(first.freeze());
-        tokio::spawn(outwait(Arc::downgrade(&place), PATIENCE));
+        tokio::spawn(outwait(Arc::downgrade(&place), SEATED, PATIENCE));
         Ok(Answer { stage, place, pace: Pace::new(), left: bytes, tail })
     }
 
     /// Begins to read what comes next.
     fn read(&self) -> Result<JoinHandle<Result<Turn, Error>>, Status> {
-        let scan = self.place.lock().scan.take();
+        let scan = self.place.lock().take();
         let mut scan = scan.ok_or_else(error_text::reader_too_slow)?;
         let keys_max = self.pace.keys();
         Ok(tokio::task::spawn_blocking(move || {
@@ -205,12 +234,11 @@ impl Answer {
         })?;
         self.pace.note(keys, length);
         if self.left == 0 {
+            self.place.lock().leave();
             self.stage = Stage::Tail;
         } else {
             self.stage = Stage::Idle;
-            let mut place = self.place.lock();
-            place.turns += 1;
-            place.scan = Some(scan);
+            self.place.lock().give_back(scan);
         }
         Ok(bytes)
     }
@@ -273,18 +301,30 @@ impl Answer {
     }
 }
 
-/// Takes the scan from a client that has taken no turn for so long.
-async fn outwait(place: Weak<Mutex<Place>>, patience: Duration) {
-    let mut seen = 0;
+/// Takes the seat from a client that has taken no turn for a short while, and the scan from one
+/// that has taken none for a long one.
+pub(super) async fn outwait<S>(place: Weak<Mutex<Place<S>>>, short: Duration, long: Duration) {
+    let (mut seen, mut seen_at) = (0, Instant::now());
+    let mut pause = short;
     loop {
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(pause).await;
         let Some(place) = place.upgrade() else { return };
         let mut place = place.lock();
-        if place.turns == seen {
-            place.scan = None;
+        if place.turns != seen {
+            (seen, seen_at) = (place.turns, Instant::now());
+        } else if place.scan.is_some() {
+            // It is not being read, so it is the client that takes its time.
+            place.seat = None;
+            if seen_at.elapsed() >= long {
+                place.scan = None;
+                return;
+            }
+        } else if seen_at.elapsed() >= long {
             return;
         }
-        seen = place.turns;
+        if place.seat.is_none() {
+            pause = long;
+        }
     }
 }
 

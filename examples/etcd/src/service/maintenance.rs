@@ -9,12 +9,14 @@ use drystone_kv::command::{AlarmChange, AlarmKind, Command};
 use drystone_kv::reply::Alarm;
 use pb::AlarmType;
 use pb::alarm_request::AlarmAction;
+use pb::downgrade_request::DowngradeAction;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::snapshot;
+use super::{downgrade, increment, snapshot};
+use crate::auth::{Need, caller_of};
 use crate::convert::signed;
-use crate::error_text::{self, unimplemented};
+use crate::error_text;
 use crate::member::{self, Shared};
 use crate::relay::relayed;
 use crate::version;
@@ -25,7 +27,11 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
+        if request.action != i32::from(AlarmAction::Get) {
+            self.admit(Some(Need::Root), &caller)?;
+        }
         let kind = match AlarmType::try_from(request.alarm) {
             Ok(AlarmType::None) => None,
             Ok(AlarmType::Nospace) => Some(AlarmKind::NoSpace),
@@ -45,7 +51,7 @@ impl maintenance_server::Maintenance for Shared {
         };
         let Some(kind) = kind else { return Ok(self.alarms(Vec::new(), self.kv.revision())) };
         let change = AlarmChange { raise, member: request.member_id, kind };
-        let reply = member::alarm_reply(self.propose(Command::Alarm(change)).await?);
+        let reply = member::alarm_reply(self.propose(&caller, Command::Alarm(change)).await?);
         Ok(self.alarms(reply.alarms, reply.revision))
     }
 
@@ -83,7 +89,7 @@ impl maintenance_server::Maintenance for Shared {
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let revision = request.into_inner().revision;
         let at = u64::try_from(revision).ok().filter(|&revision| revision > 0);
-        let hash = self.off_thread(move |member| {
+        let hash = self.read_long(move |member| {
             let began = Instant::now();
             let hash = member.kv.hash(at);
             member.metrics.hashes.observe(began.elapsed());
@@ -132,16 +138,24 @@ impl maintenance_server::Maintenance for Shared {
         &self,
         _: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        Err(unimplemented("Hash"))
+        let hash = self.read_long(|member| {
+            let hash = member.kv.hash(None);
+            hash.map(|hash| (hash.revision, whole_hash(hash.hash, &member.kv.status().alarms)))
+        });
+        let (revision, hash) = hash.await?.map_err(|error| self.failed(&error))?;
+        Ok(Response::new(pb::HashResponse { header: Some(self.header(revision)), hash }))
     }
 
     type SnapshotStream = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         self.check_sound()?;
+        if let Some(ask) = increment::asked(request.metadata())? {
+            return increment::answer(self, ask).await;
+        }
         Ok(Response::new(snapshot::stream(self)))
     }
 
@@ -156,9 +170,18 @@ impl maintenance_server::Maintenance for Shared {
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        Err(unimplemented("Downgrade"))
+        let request = request.into_inner();
+        let action = DowngradeAction::try_from(request.action);
+        let action = action.map_err(|_| Status::unknown("etcdserver: unknown method"))?;
+        if action != DowngradeAction::Cancel {
+            downgrade::check_format(&request.version)?;
+        }
+        self.linearize().await?;
+        downgrade::judge(action, &request.version)?;
+        let (header, version) = (Some(self.header_now()), downgrade::cluster_version());
+        Ok(Response::new(pb::DowngradeResponse { header, version }))
     }
 }
 
@@ -171,6 +194,16 @@ impl Shared {
         let header = Some(self.header(revision));
         Response::new(pb::AlarmResponse { header, alarms: alarms.collect() })
     }
+}
+
+/// A hash of the keys, with all their history, and of what else is the same on every member.
+fn whole_hash(keys: u32, alarms: &[Alarm]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(keys);
+    for alarm in alarms {
+        hasher.update(&alarm.member.to_be_bytes());
+        hasher.update(alarm_type(alarm.kind).as_str_name().as_bytes());
+    }
+    hasher.finalize()
 }
 
 fn alarm_type(kind: AlarmKind) -> AlarmType {

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use drystone_etcd_api::etcdserverpb::{self as pb, watch_server};
 use drystone_etcd_api::mvccpb;
+use drystone_kv::auth::Access;
 use drystone_kv::key_range::KeyRange;
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
@@ -30,6 +31,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::pace::Pace;
+use crate::auth::{Credentials, asker_of};
 use crate::convert;
 use crate::dispatch::wants_leader;
 use crate::error_text;
@@ -54,7 +56,9 @@ impl watch_server::Watch for Shared {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Session>, Status> {
         let leaderless = wants_leader(&request).then(|| Box::pin(self.leaderless()) as Leaderless);
-        Ok(Response::new(Session::new(self.clone(), request.into_inner(), leaderless)))
+        let credentials = asker_of(&request).credentials;
+        let requests = request.into_inner();
+        Ok(Response::new(Session::new(self.clone(), credentials, requests, leaderless)))
     }
 }
 
@@ -64,6 +68,8 @@ type Leaderless = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One call of `Watch`.
 pub(crate) struct Session {
     member: Shared,
+    /// What the client shows: who that is, is found out for each watcher.
+    credentials: Credentials,
     /// Gone when the client will ask no more; it may still listen.
     requests: Option<Streaming<pb::WatchRequest>>,
     watches: WatchStream,
@@ -83,6 +89,7 @@ pub(crate) struct Session {
 impl Session {
     fn new(
         member: Shared,
+        credentials: Credentials,
         requests: Streaming<pb::WatchRequest>,
         leaderless: Option<Leaderless>,
     ) -> Session {
@@ -92,6 +99,7 @@ impl Session {
             shutdown: member.shutdown.pollable(),
             leaderless,
             member,
+            credentials,
             requests: Some(requests),
             refusal: None,
             pace: Pace::default(),
@@ -188,6 +196,14 @@ impl Session {
     }
 
     fn create(&mut self, create: &pb::WatchCreateRequest) {
+        let permitted = self.member.recognise(&self.credentials).and_then(|caller| {
+            let range = watch_range(create);
+            self.member.permit(|auth| auth.permit(&caller, &range, Access::Read))
+        });
+        if let Err(status) = permitted {
+            self.refuse(&error_text::in_go(&status));
+            return;
+        }
         let Some(request) = watch_request(create) else {
             self.refuse(error_text::COMPACTED);
             return;
@@ -292,13 +308,8 @@ impl Drop for Session {
 fn watch_request(create: &pb::WatchCreateRequest) -> Option<WatchRequest> {
     let start = u64::try_from(create.start_revision).ok()?;
     let has = |filter: FilterType| create.filters.contains(&i32::from(filter));
-    // An empty key is the smallest one, not every one.
-    let key = match create.key.is_empty() {
-        true => bytes::Bytes::from_static(&[0]),
-        false => create.key.clone(),
-    };
     Some(WatchRequest {
-        range: KeyRange::from_etcd(key, create.range_end.clone()),
+        range: watch_range(create),
         start: (start > 0).then_some(start),
         id: (create.watch_id != 0).then_some(WatchId(create.watch_id)),
         prev_kv: create.prev_kv,
@@ -307,6 +318,16 @@ fn watch_request(create: &pb::WatchCreateRequest) -> Option<WatchRequest> {
         skip_deletes: has(FilterType::Nodelete),
         fragment: create.fragment,
     })
+}
+
+/// The keys that are watched. What is permitted is asked of these, and of no other form of them.
+fn watch_range(create: &pb::WatchCreateRequest) -> KeyRange {
+    // An empty key is the smallest one, not every one.
+    let key = match create.key.is_empty() {
+        true => bytes::Bytes::from_static(&[0]),
+        false => create.key.clone(),
+    };
+    KeyRange::from_etcd(key, create.range_end.clone())
 }
 
 /// etcd cuts fragments to what a client's message limit is by default.

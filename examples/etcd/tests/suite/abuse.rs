@@ -13,7 +13,7 @@
 //! properly is served promptly all the while. The bounds are those of README.md; memory is what the
 //! kernel counts as resident in `/proc`.
 
-mod bystander;
+pub(crate) mod bystander;
 mod crowd;
 mod garbage;
 mod http2;

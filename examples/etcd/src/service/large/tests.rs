@@ -30,7 +30,7 @@ fn header() -> pb::ResponseHeader {
 
 fn large(store: &Arc<Store<AnyEngine>>, request: &RangeRequest) -> Answer {
     match measure(store.scan(request).unwrap()).unwrap() {
-        Measured::Large(scan, bytes) => Answer::new(header(), scan, bytes).unwrap(),
+        Measured::Large(scan, bytes) => Answer::new(header(), scan, bytes, None).unwrap(),
         Measured::Whole(_) => panic!("it is larger than what is held"),
     }
 }
@@ -89,10 +89,33 @@ async fn who_takes_nothing_is_outwaited() {
         frame(&mut answer).await.unwrap().unwrap();
     }
     let patience = Duration::from_millis(5);
-    outwait(Arc::downgrade(&answer.place), patience).await;
+    outwait(Arc::downgrade(&answer.place), patience, patience).await;
     let error = frame(&mut answer).await.unwrap().unwrap_err();
     assert!(error.message().contains("took nothing"), "{error}");
     assert!(frame(&mut answer).await.is_none());
+}
+
+/// A client that is slow must not keep others from reading; one that has all needs no seat.
+#[tokio::test]
+async fn who_takes_its_time_gives_its_seat_to_others() {
+    let store = store((0..100).map(|_| 100_000));
+    let line = line::Line::new(1);
+    let request = RangeRequest::new(KeyRange::all());
+    let Measured::Large(scan, bytes) = measure(store.scan(&request).unwrap()).unwrap() else {
+        panic!("it is larger than what is held")
+    };
+    let seat = line.enter().await;
+    let mut answer = Answer::new(header(), scan, bytes, seat).unwrap();
+    frame(&mut answer).await.unwrap().unwrap();
+    tokio::spawn(outwait(Arc::downgrade(&answer.place), Duration::from_millis(5), PATIENCE));
+    let seat = line.enter().await;
+    assert!(seat.is_some(), "it was given up");
+    answer.place.lock().seat = seat;
+    while let Some(next) = frame(&mut answer).await {
+        if next.unwrap().is_trailers() {
+            assert!(answer.place.lock().seat.is_none(), "all is read");
+        }
+    }
 }
 
 /// gRPC has no longer message, so there is no such answer.
@@ -100,7 +123,7 @@ async fn who_takes_nothing_is_outwaited() {
 async fn answer_that_no_message_can_hold_is_refused() {
     let store = store(std::iter::once(1));
     let scan = Box::new(store.scan(&RangeRequest::new(KeyRange::all())).unwrap());
-    let refused = Answer::new(header(), scan, 3 << 30).map(drop).unwrap_err();
+    let refused = Answer::new(header(), scan, 3 << 30, None).map(drop).unwrap_err();
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     assert!(refused.message().starts_with("grpc: trying to send message larger than max ("));
     assert!(refused.message().ends_with(" vs. 2147483647)"), "{refused}");

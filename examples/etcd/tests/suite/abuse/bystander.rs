@@ -79,15 +79,15 @@ async fn use_properly(url: &str, over: &AtomicBool, served: &AtomicUsize) -> Vec
 
 /// What the server's process holds just now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// Memory in RAM, MiB.
-    pub(super) memory_mib: u64,
+    pub(crate) memory_mib: u64,
     /// File descriptors.
-    pub(super) files: usize,
+    pub(crate) files: usize,
 }
 
 /// Looks at the server's process.
-pub(super) fn held(server: &Server) -> Held {
+pub(crate) fn held(server: &Server) -> Held {
     let process = format!("/proc/{}", server.pid());
     let status = std::fs::read_to_string(format!("{process}/status")).expect("the server runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -5,6 +5,8 @@
 //! | 4 clients that each read all of 64 MiB at once, again and again, | together 48 MiB: |
 //! | beside 16 that ask for all of it and take nothing | 1 MiB each, and slack |
 //!
+//! Backups that nobody takes cost the disk that they take, and keep none of these waiting.
+//!
 //! A reader costs the turn that is on its way, its window, and a connection.
 
 use std::io::Write as _;
@@ -26,6 +28,8 @@ use crate::support::server::Server;
 const KEYS: usize = 1_024;
 const VALUE_BYTES: usize = 64 << 10;
 const MEMORY_MIB_MAX: u64 = 48;
+/// More than are read where a connection is served.
+const LONG_READ_KEYS: usize = 257;
 
 fn key(number: usize) -> String {
     format!("k/{number:04}")
@@ -190,4 +194,35 @@ fn readers_cost_little(engine: EngineKind, memory_mib_max: u64) {
     });
     bystander.was_served_promptly();
     assert!(server.is_running());
+}
+
+/// A backup over a line that has died, and then another: whoever reads keys must not wait for them.
+#[test]
+fn backups_that_nobody_takes_keep_no_reader_waiting() {
+    let _alone = crate::support::alone();
+    let server = Server::start(&programs::ours(), &[]);
+    // More than there are threads for long reads, whichever core one comes to.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut call = frame(HEADERS, END_HEADERS, 1, &call_of("/etcdserverpb.Maintenance/Snapshot"));
+    call.extend(frame(DATA, END_STREAM, 1, &message(&[])));
+    in_a_runtime(async {
+        let client = client_of(&server).await;
+        for number in 0..LONG_READ_KEYS {
+            calls::put(&client, &key(number), vec![1; 16 << 10], 0).await;
+        }
+        let _stuck: Vec<_> = (0..4 * cores + 4)
+            .map(|_| {
+                let mut stream = TcpStream::connect(server.client_address()).expect("it listens");
+                stream.write_all(&[opening(), call.clone()].concat()).expect("it takes a request");
+                stream
+            })
+            .collect();
+        let begun = || server.whole_log().matches("sending database snapshot").count();
+        until("backups are under way", || begun() >= 4 * cores);
+        // A second connection, which another core may have.
+        for reader in [client, client_of(&server).await] {
+            let read = tokio::time::timeout(Duration::from_secs(30), read(&reader, all())).await;
+            assert_eq!(read.expect("it waits for nobody").kvs.len(), LONG_READ_KEYS);
+        }
+    });
 }

@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Fleet {
     folder: TempDir,
     etcdctl: PathBuf,
+    /// What the members run.
+    program: PathBuf,
     members: Vec<Process>,
 }
 
@@ -39,6 +41,8 @@ struct Process {
     name: String,
     client: u16,
     peer: u16,
+    /// Members come under TLS.
+    secured: bool,
     flags: Vec<String>,
     child: Option<Child>,
 }
@@ -52,11 +56,41 @@ impl Fleet {
 
     /// The same with these flags on all members.
     pub(crate) fn start_with(test: &str, count: usize, flags: &[&str]) -> Option<Fleet> {
+        Fleet::start_as(test, &programs::ours(), count, flags)
+    }
+
+    /// The same of another program.
+    pub(crate) fn start_as(
+        test: &str,
+        program: &Path,
+        count: usize,
+        flags: &[&str],
+    ) -> Option<Fleet> {
+        Fleet::start_any(test, program, count, (flags, false))
+    }
+
+    /// The same with members that talk to each other under TLS, as the flags say.
+    pub(crate) fn start_secured(test: &str, count: usize, flags: &[String]) -> Option<Fleet> {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        Fleet::start_any(test, &programs::ours(), count, (&flags, true))
+    }
+
+    /// Nobody yet: see [`Fleet::newcomer`].
+    pub(crate) fn without_members(test: &str, program: &Path) -> Option<Fleet> {
         let etcdctl = programs::real_or_skip(test)?.etcdctl;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut fleet = Fleet { folder, etcdctl, members: Vec::new() };
+        Some(Fleet { folder, etcdctl, program: program.to_owned(), members: Vec::new() })
+    }
+
+    fn start_any(
+        test: &str,
+        program: &Path,
+        count: usize,
+        (flags, secured): (&[&str], bool),
+    ) -> Option<Fleet> {
+        let mut fleet = Fleet::without_members(test, program)?;
         for number in 0..count {
-            fleet.members.push(Process::new(number, flags));
+            fleet.members.push(Process::new(number, flags, secured));
         }
         let all = fleet.initial_cluster();
         for number in 0..count {
@@ -64,6 +98,10 @@ impl Fleet {
             fleet.launch(number);
         }
         fleet.wait_for_all();
+        // Where several suites run, a port may have been taken by somebody else's server.
+        let cluster = |number| fleet.wait_for(number).header.map(|header| header.cluster_id);
+        let first = cluster(0);
+        assert!((0..count).all(|number| cluster(number) == first), "a port is somebody else's");
         Some(fleet)
     }
 
@@ -85,8 +123,21 @@ impl Fleet {
     /// Makes room for one more member, which is not started; its number.
     pub(crate) fn newcomer(&mut self) -> usize {
         let number = self.members.len();
-        self.members.push(Process::new(number, &[]));
+        self.members.push(Process::new(number, &[], false));
         number
+    }
+
+    /// The same, for one that talks to the others under TLS, as the flags say.
+    pub(crate) fn newcomer_with(&mut self, flags: &[String]) -> usize {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let number = self.members.len();
+        self.members.push(Process::new(number, &flags, true));
+        number
+    }
+
+    /// What the members run from their next start on.
+    pub(crate) fn change_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
     }
 
     /// Starts a member, which is not running, with `flags` after the usual ones, and does not wait.
@@ -96,7 +147,7 @@ impl Fleet {
         assert!(member.child.is_none(), "two processes cannot share a folder");
         let log = File::options().create(true).append(true).open(log);
         let log = log.expect("the log can be opened");
-        let mut command = clean_command(&programs::ours());
+        let mut command = clean_command(&self.program);
         let (client, peer) = (member.client_url(), member.peer_url());
         command.args(["--name", &member.name, "--data-dir"]).arg(data);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
@@ -309,10 +360,11 @@ pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 }
 
 impl Process {
-    fn new(number: usize, flags: &[&str]) -> Process {
+    fn new(number: usize, flags: &[&str], secured: bool) -> Process {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let (client, peer) = (free_port(), free_port());
-        Process { name: format!("m{number}"), client, peer, flags, child: None }
+        let name = format!("m{number}");
+        Process { name, client, peer, secured, flags, child: None }
     }
 
     fn client_url(&self) -> String {
@@ -320,7 +372,8 @@ impl Process {
     }
 
     fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer)
+        let secure = if self.secured { "s" } else { "" };
+        format!("http{secure}://127.0.0.1:{}", self.peer)
     }
 }
 

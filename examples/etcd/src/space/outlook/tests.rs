@@ -1,0 +1,111 @@
+//! Looks in a row, and what is done about each.
+
+use super::*;
+
+const RESERVE: u64 = 1000;
+
+fn outlook(disarm_percent: Option<u64>) -> Outlook {
+    Outlook::new(Rules { reserve: RESERVE, quota: Some(100), disarm_percent })
+}
+
+/// A look at a disk with much room, and a store with nothing in it.
+fn calm() -> Look {
+    Look {
+        available: Some(1 << 40),
+        missing: 0,
+        opened: false,
+        alarmed: false,
+        in_use: 0,
+        unsaved: 0,
+    }
+}
+
+// A log that repeats itself is not read, and one that says nothing the second time is not believed.
+#[test]
+fn a_threshold_is_told_once_until_the_size_has_fallen() {
+    let mut outlook = outlook(None);
+    let mut at = |in_use| outlook.decide(&Look { in_use, ..calm() });
+    assert_eq!(at(79), []);
+    assert_eq!(at(80), [Act::Warn(80)]);
+    assert_eq!(at(89), []);
+    assert_eq!(at(79), [], "it wavers");
+    assert_eq!(at(80), []);
+    assert_eq!(at(95), [Act::Warn(90)]);
+    assert_eq!(at(10), []);
+    assert_eq!(at(99), [Act::Warn(80), Act::Warn(90)]);
+}
+
+// The quota's alarm is an operator's, as in etcd, unless he has said otherwise; and then it goes
+// well below the quota, not right at it, where the next put would raise it again.
+#[test]
+fn the_quotas_alarm_goes_by_itself_only_where_it_may() {
+    let alarmed = |in_use| Look { alarmed: true, in_use, ..calm() };
+    assert_eq!(outlook(None).decide(&alarmed(0)), []);
+    let mut asked = outlook(Some(70));
+    assert_eq!(asked.decide(&alarmed(71)), []);
+    assert_eq!(asked.decide(&alarmed(70)), [Act::Disarm]);
+    assert_eq!(asked.decide(&alarmed(70)), [Act::Disarm], "until it is gone");
+    assert_eq!(asked.decide(&calm()), []);
+}
+
+// Full, refused, raised; room, whole, disarmed: without anybody's help, and with no going to and
+// fro in between.
+#[test]
+fn a_full_disk_is_an_alarm_as_long_as_it_is_full() {
+    let mut outlook = outlook(None);
+    assert_eq!(outlook.decide(&calm()), []);
+    let low = Look { available: Some(RESERVE / 2 - 1), ..calm() };
+    assert_eq!(outlook.decide(&low), [Act::Refuse, Act::Raise]);
+    assert_eq!(outlook.decide(&low), [Act::Raise], "it did not come through");
+    let opened = Look { opened: true, missing: 100, alarmed: true, ..low };
+    assert_eq!(outlook.decide(&opened), []);
+    let between = Look { available: Some(RESERVE / 4 * 3 + 99), ..opened };
+    assert_eq!(outlook.decide(&between), [], "the reserve would not be whole");
+    let enough = Look { available: Some(RESERVE / 4 * 3 + 100), ..opened };
+    assert_eq!(outlook.decide(&enough), [Act::Fill(100), Act::GoOn, Act::Disarm]);
+    let whole = Look { available: Some(RESERVE / 4 * 3), alarmed: true, ..calm() };
+    assert_eq!(outlook.decide(&whole), [Act::Disarm]);
+    assert_eq!(outlook.decide(&Look { alarmed: false, ..whole }), []);
+}
+
+// The operator's alarm outlives a full disk; an alarm that a client's put has raised because the
+// disk was full does not.
+#[test]
+fn an_alarm_that_stood_before_stays() {
+    let mut stood = outlook(None);
+    assert_eq!(stood.decide(&Look { alarmed: true, ..calm() }), []);
+    let full = Look { opened: true, available: Some(0), alarmed: true, ..calm() };
+    assert_eq!(stood.decide(&full), [Act::Refuse]);
+    let again = Look { opened: true, alarmed: true, ..calm() };
+    assert!(!stood.decide(&again).contains(&Act::Disarm));
+    let mut came = outlook(None);
+    assert_eq!(came.decide(&calm()), []);
+    assert_eq!(came.decide(&full), [Act::Refuse]);
+    assert!(came.decide(&again).contains(&Act::Disarm));
+}
+
+// After a restart with an opened reserve the alarm goes with the need, but not if the quota has
+// cause for it.
+#[test]
+fn a_restart_in_need_ends_it_too() {
+    let opened = Look { opened: true, alarmed: true, ..calm() };
+    assert!(outlook(None).decide(&opened).contains(&Act::Disarm));
+    let over = Look { in_use: 100, ..opened };
+    assert!(!outlook(None).decide(&over).contains(&Act::Disarm));
+}
+
+// What an engine has yet to write needs room as well: an engine in memory writes everything anew.
+#[test]
+fn what_is_not_saved_counts_as_taken() {
+    let look = Look { available: Some(RESERVE + 5000), unsaved: 5000, ..calm() };
+    assert_eq!(outlook(None).decide(&look), []);
+    let look = Look { unsaved: 5501, ..look };
+    assert_eq!(outlook(None).decide(&look), [Act::Refuse, Act::Raise]);
+}
+
+// Where no reserve is wanted nobody looks at the disk.
+#[test]
+fn without_a_reserve_the_disk_is_not_watched() {
+    let mut outlook = Outlook::new(Rules { reserve: 0, quota: None, disarm_percent: None });
+    assert_eq!(outlook.decide(&Look { available: Some(0), in_use: 1, ..calm() }), []);
+}

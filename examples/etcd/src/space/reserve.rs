@@ -1,0 +1,292 @@
+//! Room that is kept back for the day when the disk is full.
+//!
+//! **The problem.** A log that cannot be written ends the member: what is not on disk cannot be
+//! acknowledged, and what the disk holds after a failed write only a restart can tell. On a full
+//! disk a restart does not help. And the way out, deletes and compactions, itself writes: to the
+//! log, then to the engine.
+//!
+//! **The idea.** A file that takes room and holds nothing. Whoever finds the disk full cuts a step
+//! off it and tries again ([`super::roomy`]); from then on what grows is refused
+//! ([`super::outlook`]), and the rest of the file is for what makes room. A neighbour on the same
+//! disk, who takes all that is free, cannot take the file.
+//!
+//! ```text
+//!   <data-dir>/reserve
+//!   ├─────────────┬──────────────────────────────────────────┤
+//!   0      bytes / 4                                       bytes
+//!    for the log   for the log and the engine's files:
+//!    alone         cut off from the end, a step at a time
+//! ```
+//!
+//! The last quarter is the log's alone. An engine that merges tables may want any amount, and gives
+//! up in good order when it does not get it; a log does not.
+//!
+//! **Opened.** A reserve that was cut is *opened* until it is made whole again. So that a restart
+//! knows, an opened one ends a little before a whole mebibyte or is empty, and any other ends at
+//! one: to note it takes no room.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drystone_kv::runtime::Disk;
+use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use tokio::sync::Notify;
+
+use super::volume;
+
+/// What it is called in the data directory.
+const NAME: &str = "reserve";
+const MIB: u64 = 1 << 20;
+/// How much an opened reserve ends before a whole mebibyte: a page, and a block of most disks.
+const MARK_BYTES: u64 = 4096;
+/// It is opened in so many steps.
+const STEPS: u64 = 16;
+/// The smallest one that is worth its name.
+const BYTES_MIN: u64 = MIB;
+/// If nobody says otherwise.
+const BYTES_DEFAULT: u64 = 128 * MIB;
+/// And then at most this part of the disk.
+const DISK_PART: u64 = 16;
+
+/// Room that is kept back.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    path: PathBuf,
+    /// What it should be; a whole number of mebibytes, 0 for none.
+    bytes: u64,
+    held: Mutex<Held>,
+    /// What the store is told.
+    disk: Arc<Disk>,
+    /// Told when it is opened.
+    pub(super) opened: Notify,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: Option<File>,
+    len: u64,
+    /// The file system cannot set room aside.
+    unable: bool,
+}
+
+/// Who wants to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The log, which cannot do without.
+    Log,
+    /// Anybody else.
+    Other,
+}
+
+impl Reserve {
+    /// The reserve in `dir` as an earlier life left it. `wanted` is what the operator asked for.
+    /// Nothing is made yet.
+    pub(crate) fn open(dir: &Path, wanted: Option<u64>) -> Reserve {
+        let total = volume::room(dir).map(|room| room.total);
+        let by_disk = total.map_or(BYTES_DEFAULT, |total| BYTES_DEFAULT.min(total / DISK_PART));
+        let bytes = match wanted {
+            Some(0) => 0,
+            Some(bytes) => bytes.max(BYTES_MIN),
+            None => by_disk.max(BYTES_MIN),
+        };
+        let path = dir.join(NAME);
+        let file = OpenOptions::new().write(true).open(&path).ok();
+        let len = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |it| it.len());
+        let was_open = file.is_some() && (len == 0 || is_cut(len)) && bytes > 0;
+        let reserve = Reserve {
+            path,
+            bytes: bytes / MIB * MIB,
+            disk: Arc::default(),
+            held: Mutex::new(Held { file, len, unable: false }),
+            opened: Notify::new(),
+        };
+        if was_open {
+            reserve.disk.set_full(true);
+            // What a start writes outside of the store is little, and nobody tries it again.
+            reserve.give(Writer::Other);
+        }
+        reserve
+    }
+
+    /// What the store is told: while that is full, what grows is refused.
+    pub(crate) fn disk(&self) -> Arc<Disk> {
+        Arc::clone(&self.disk)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.disk.is_full()
+    }
+
+    /// What it should be, bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What it lacks, bytes; nothing where there cannot be any.
+    pub(super) fn missing(&self) -> u64 {
+        let held = self.held.lock();
+        if held.unable { 0 } else { self.bytes.saturating_sub(held.len) }
+    }
+
+    /// Free bytes of the disk that it is on, if that is known.
+    pub(super) fn available(&self) -> Option<u64> {
+        let dir = self.path.parent().expect("it is in a directory");
+        volume::room(dir).map(|room| room.available)
+    }
+
+    /// From now on what grows is refused; a restart will know, if there is a file.
+    pub(super) fn refuse(&self) {
+        self.disk.set_full(true);
+        let mut held = self.held.lock();
+        if !is_cut(held.len) && held.len > MARK_BYTES {
+            let len = held.len - MARK_BYTES;
+            // Without a mark a restart decides anew.
+            let _ = held.cut(len);
+        }
+    }
+
+    /// Cuts a step off for `writer`, who found the disk full; whether there was any.
+    pub(super) fn give(&self, writer: Writer) -> bool {
+        if self.bytes == 0 {
+            return false;
+        }
+        let mut held = self.held.lock();
+        let kept = match writer {
+            Writer::Log => 0,
+            Writer::Other => self.bytes / 4 / MIB * MIB,
+        };
+        self.disk.set_full(true);
+        self.opened.notify_one();
+        let step = (self.bytes / STEPS / MIB).max(1) * MIB;
+        // Ends before a whole mebibyte, as long as there is anything left.
+        let next = held.len.div_ceil(MIB).saturating_mul(MIB).saturating_sub(step);
+        let next = next.max(kept).saturating_sub(MARK_BYTES);
+        next < held.len && held.cut(next).is_ok()
+    }
+
+    /// Makes it whole, as far as `room` bytes go, and lets what grows come again.
+    ///
+    /// # Errors
+    ///
+    /// If the file system cannot set room aside. What grows is let in all the same: how much is
+    /// free is looked at as well.
+    pub(super) fn refill(&self, room: u64) -> io::Result<()> {
+        let mut held = self.held.lock();
+        let goal = self.bytes.min((held.len + room) / MIB * MIB);
+        let filled = if goal == held.len { Ok(()) } else { held.fill(&self.path, goal) };
+        self.disk.set_full(false);
+        filled
+    }
+}
+
+/// Whether a file of this length was cut off.
+fn is_cut(len: u64) -> bool {
+    !len.is_multiple_of(MIB)
+}
+
+impl Held {
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        file.set_len(len)?;
+        self.len = len;
+        // Some file systems give blocks back when their journal has been written.
+        file.sync_all()
+    }
+
+    fn fill(&mut self, path: &Path, len: u64) -> io::Result<()> {
+        if len <= self.len {
+            return self.cut(len);
+        }
+        if self.file.is_none() {
+            let made = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+            self.file = Some(made?);
+        }
+        let file = self.file.as_ref().expect("it was made above");
+        let filled = rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len);
+        if let Err(error) = filled {
+            // Half of it may be there.
+            self.len = file.metadata()?.len();
+            self.unable = matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL);
+            if self.len == 0 {
+                // An empty one would be taken for one that was opened to its end.
+                self.file = None;
+                std::fs::remove_file(path)?;
+            }
+            return Err(error.into());
+        }
+        self.len = len;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserve(dir: &Path) -> Reserve {
+        Reserve::open(dir, Some(16 * MIB))
+    }
+
+    fn len(dir: &Path) -> u64 {
+        std::fs::metadata(dir.join(NAME)).map_or(0, |it| it.len())
+    }
+
+    // The engine must not take what the log needs to go on at all.
+    #[test]
+    fn the_last_quarter_is_the_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = reserve(dir.path());
+        assert!(!reserve.give(Writer::Log), "there is nothing to give yet");
+        reserve.refill(u64::MAX / 2).unwrap();
+        assert_eq!((len(dir.path()), reserve.missing()), (16 * MIB, 0));
+        while reserve.give(Writer::Other) {}
+        assert_eq!(len(dir.path()), 4 * MIB - MARK_BYTES);
+        assert!(reserve.give(Writer::Log));
+        while reserve.give(Writer::Log) {}
+        assert_eq!(len(dir.path()), 0);
+        assert!(reserve.is_full());
+        assert!(Reserve::open(dir.path(), Some(16 * MIB)).is_full(), "after a restart, too");
+    }
+
+    // A member that is restarted in need must not take puts until it has looked around.
+    #[test]
+    fn a_restart_knows_that_it_was_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = reserve(dir.path());
+        first.refill(u64::MAX / 2).unwrap();
+        drop(first);
+        let second = reserve(dir.path());
+        assert!(!second.is_full(), "it is whole");
+        second.refuse();
+        drop(second);
+        let third = reserve(dir.path());
+        assert!(third.is_full());
+        third.refill(u64::MAX / 2).unwrap();
+        assert!(!third.is_full());
+        assert!(!reserve(dir.path()).is_full());
+    }
+
+    // Room that is not there cannot be kept, and is not asked for.
+    #[test]
+    fn it_is_filled_as_far_as_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = reserve(dir.path());
+        reserve.refill(5 * MIB + 7).unwrap();
+        assert_eq!((len(dir.path()), reserve.missing()), (5 * MIB, 11 * MIB));
+        assert!(!reserve.is_full());
+    }
+
+    // Nobody who wants no file shall find one.
+    #[test]
+    fn none_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path(), Some(0));
+        reserve.refill(u64::MAX / 2).unwrap();
+        assert!(!reserve.give(Writer::Log));
+        assert!(!dir.path().join(NAME).exists());
+    }
+}
