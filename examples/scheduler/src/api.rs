@@ -61,6 +61,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use listen::serve as listen;
 pub use refuse::Refused;
+pub(crate) use refuse::{unknown_method, unknown_path};
 pub use token::Token;
 
 use crate::secrets::Keyring;
@@ -147,8 +148,8 @@ fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/health", get(nodes::health))
         .merge(with_copy)
-        .fallback(refuse::unknown_path)
-        .method_not_allowed_fallback(refuse::unknown_method)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
         .with_state(api)
 }
 

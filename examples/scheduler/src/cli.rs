@@ -49,12 +49,11 @@ mod out;
 mod signals;
 mod table;
 mod text;
-mod when;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use ask::Asker;
@@ -85,6 +84,8 @@ enum Command {
     Ask(AskCommand),
     /// Measure mason on this machine
     Bench(crate::bench::BenchArgs),
+    /// Print a script that lets a shell complete these commands: source <(mason completion bash)
+    Completion { shell: clap_complete::Shell },
     /// Print the version
     Version,
 }
@@ -180,6 +181,12 @@ fn perform(cli: Cli) -> Result<Exit> {
         Command::Agent(args) => on(&single()?, agent::run(*args, token)),
         Command::Bench(args) => {
             Ok(if crate::bench::run(&args)? { Exit::DONE } else { Exit::FAILED })
+        }
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mason", &mut script);
+            out::raw(&script);
+            Ok(Exit::DONE)
         }
         Command::Version => {
             out::line(&format!("mason {}", env!("CARGO_PKG_VERSION")));

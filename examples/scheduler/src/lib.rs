@@ -34,3 +34,5 @@ pub mod node;
 pub mod bench;
 
 pub mod cli;
+
+mod when;

@@ -35,8 +35,18 @@ pub fn resources(data_dir: &Path) -> Resources {
         cpu: groups.cpu().unwrap_or(u32::MAX).min(cores),
         memory: memory.unwrap_or(limit).min(limit),
         disk: disk.map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize)),
-        pids: 0,
+        pids: u32::try_from(pids(&groups)).unwrap_or(u32::MAX),
     }
+}
+
+/// So many processes and threads there can be. What cannot be read bounds nothing.
+fn pids(groups: &Groups) -> u64 {
+    let number = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let bounds = [number("pid_max"), number("threads-max"), groups.pids()];
+    bounds.into_iter().flatten().min().unwrap_or(u64::MAX)
 }
 
 /// The memory that the kernel manages, bytes.
@@ -137,8 +147,10 @@ mod tests {
     /// Placement counts in what is told here: it must not be nothing.
     #[test]
     fn this_machine_has_something() {
-        let Resources { cpu, memory, disk, .. } = resources(Path::new("/var/lib/none/such"));
+        let Resources { cpu, memory, disk, pids } = resources(Path::new("/var/lib/none/such"));
         assert!(cpu >= 1 && memory > 1 << 20 && disk > 1 << 20, "{cpu} {memory} {disk}");
+        // A task that says how many processes it may have waited for ever on such a node.
+        assert!(pids >= 256, "{pids}");
     }
 
     /// Who has installed nothing yet is told what to install.

@@ -25,7 +25,7 @@ use mason_core::leader::{Config, FlightId, Leader, Order, Outcome};
 use mason_core::mirror::{Change, Mirror};
 use mason_core::types::{NodeId, Revision, UnixMs};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::{self, Feed, KeyValue, Store, StoreError};
 use chronicle::{Before, Chronicle};
@@ -85,6 +85,7 @@ pub struct Server {
     shared: Shared,
     suspicions: mpsc::Sender<(NodeId, bool)>,
     leads: watch::Receiver<bool>,
+    stop: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Server {
@@ -96,6 +97,7 @@ impl Server {
         let (told, revision) = watch::channel(0);
         let (leading, leads) = watch::channel(false);
         let (suspicions, heard) = mpsc::channel(SUSPICIONS_MAX);
+        let (stop, stops) = mpsc::channel(1);
         let (chronicle, suspects) = (Arc::<Chronicle>::default(), Arc::default());
         let shared = Shared { mirror: mirror.clone(), revision, chronicle, suspects };
         let desk = Desk {
@@ -109,8 +111,8 @@ impl Server {
             leader: None,
             terms: 0,
         };
-        let task = tokio::spawn(desk.run(heard));
-        (Server { shared, suspicions, leads }, task)
+        let task = tokio::spawn(desk.run(heard, stops));
+        (Server { shared, suspicions, leads, stop }, task)
     }
 
     /// The copy of the store.
@@ -121,6 +123,15 @@ impl Server {
     /// Whether it leads.
     pub fn leads(&self) -> watch::Receiver<bool> {
         self.leads.clone()
+    }
+
+    /// Ends it in good order: the office, if it has it, is given up at once, so that another server
+    /// leads within moments. Nothing happens if it has ended already.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        let _ = self.stop.send(done).await;
+        // An error is that it has ended.
+        let _ = stopped.await;
     }
 
     /// Gossip suspects a node, or does not any more.
@@ -148,7 +159,11 @@ struct Desk {
 }
 
 impl Desk {
-    async fn run(mut self, mut suspicions: mpsc::Receiver<(NodeId, bool)>) -> Result<()> {
+    async fn run(
+        mut self,
+        mut suspicions: mpsc::Receiver<(NodeId, bool)>,
+        mut stops: mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Result<()> {
         let mut feed = self.store.follow(self.store.keys().prefix());
         let (ended, mut endings) = mpsc::channel::<Ending>(OUTCOMES_MAX);
         loop {
@@ -157,6 +172,13 @@ impl Desk {
                 news = feed.next() => self.hear(news.context("the copy of the store")?),
                 word = self.bench.next() => self.hear_office(word),
                 Some(ending) = endings.recv() => self.hear_ending(ending),
+                Some(done) = stops.recv() => {
+                    // What is under way may still be done; when the office is gone, it is not.
+                    self.leader = None;
+                    self.bench.leave().await;
+                    let _ = done.send(());
+                    return Ok(());
+                }
                 Some((node, suspected)) = suspicions.recv() => self.suspect(node, suspected),
                 () = tokio::time::sleep(idle) => {}
             }

@@ -27,9 +27,14 @@
 //! * **The fence.** Strict runs are killed when the store has not been heard of for too long
 //!   ([`crate::protocol::fence`]).
 //! * **What the store does not know** is killed: a run whose key is gone was superseded.
+//! * **What passes at once is not told.** With a warm image a run is prepared and created in some
+//!   milliseconds; the store hears of that only if it lasts ([`PASSING`]). A start then costs the
+//!   store a claim, one report and a result.
 
 mod local;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +49,9 @@ use crate::types::{Ms, NodeId, Revision, RunId, UnixMs};
 
 use local::{Local, Stage};
 pub use recovery::{Found, Keeper, Note};
+
+/// A phase before the container runs is told when it has lasted so long.
+pub const PASSING: Ms = 200;
 
 /// Two clocks: what people call the time, and one that never jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +220,14 @@ impl Agent {
     pub fn event(&mut self, run: &RunId, event: Event, now: Now) {
         let Some(local) = self.runs.get_mut(run) else { return };
         match event {
-            Event::Waits(message) => local.say(message, now.wall),
+            Event::Waits(message) => local.say(message, now),
             Event::Prepared if local.stage == Stage::Preparing => {
                 local.stage = Stage::Prepared;
-                local.advance(RunPhase::Created, now.wall);
+                local.advance(RunPhase::Created, now);
             }
             Event::Started if local.stage == Stage::Starting => {
                 local.stage = Stage::Running;
-                local.started(now.wall);
+                local.started(now);
             }
             Event::Ready(ready) => local.set_ready(ready, now.wall),
             Event::Unhealthy(message) => local.stop(Reason::Unhealthy, None, message),
@@ -234,24 +242,25 @@ impl Agent {
 
     /// Decides what can be decided now.
     pub fn step(&mut self, now: Now) -> Vec<Effect> {
-        let ids: Vec<RunId> = self.runs.keys().cloned().collect();
-        for run in ids {
-            self.step_run(&run, now);
+        let mut runs = std::mem::take(&mut self.runs);
+        for (run, local) in &mut runs {
+            self.step_run(run, local, now);
         }
+        self.runs = runs;
         std::mem::take(&mut self.effects)
     }
 
     /// When [`Agent::step`] has something to do though nothing was heard, by the second clock.
     pub fn wake_at(&self) -> Option<Ms> {
         let waits = |it: &Local| it.is_strict() && it.stage.has_container() && !it.is_fenced();
-        self.runs.values().any(waits).then_some(self.fence)
+        let fence = self.runs.values().any(waits).then_some(self.fence);
+        self.runs.values().filter_map(Local::tell_at).chain(fence).min()
     }
 
-    fn step_run(&mut self, run: &RunId, now: Now) {
+    fn step_run(&mut self, run: &RunId, local: &mut Local, now: Now) {
         let is_fenced = now.mono >= self.fence;
-        let local = self.runs.get_mut(run).expect("it is one of them");
         if !local.is_bound() {
-            self.step_stranger(run);
+            self.step_stranger(run, local);
             return;
         }
         if let Wish::Stop { grace, why } = local.record().wish {
@@ -270,10 +279,10 @@ impl Agent {
             Stage::Noted | Stage::Prepared if local.stopped.is_some() => {
                 local.end_unstarted(now.wall);
             }
-            Stage::Noted => self.claim(run, Stage::Claimed, now),
+            Stage::Noted => self.claim(run, local, Stage::Claimed, now),
             Stage::Claimed => {
                 local.stage = Stage::Preparing;
-                local.advance(RunPhase::Pulling, now.wall);
+                local.advance(RunPhase::Pulling, now);
                 let record = Box::new(local.record().clone());
                 self.effects.push(Effect::Prepare(run.clone(), record));
             }
@@ -284,21 +293,20 @@ impl Agent {
                 let record = Box::new(local.record().clone());
                 self.effects.push(Effect::Start(run.clone(), record));
             }
-            Stage::Prepared => self.claim(run, Stage::Prepared, now),
+            Stage::Prepared => self.claim(run, local, Stage::Prepared, now),
             Stage::Preparing | Stage::Starting | Stage::Running => {
-                let told = local.tell(run);
+                let told = local.tell(run, now);
                 self.effects.extend(told);
             }
             Stage::Noting | Stage::Claiming { .. } | Stage::Ended | Stage::Settled => {}
             Stage::Reaping => {}
         }
-        self.report(run);
-        self.close(run);
+        self.report(run, local, now);
+        self.close(run, local);
     }
 
     /// A run whose key is gone: whatever is left of it goes.
-    fn step_stranger(&mut self, run: &RunId) {
-        let local = self.runs.get_mut(run).expect("it is one of them");
+    fn step_stranger(&mut self, run: &RunId, local: &mut Local) {
         match local.stage {
             Stage::Starting | Stage::Running | Stage::Preparing => {
                 if !local.is_killed {
@@ -315,16 +323,15 @@ impl Agent {
         }
     }
 
-    fn claim(&mut self, run: &RunId, then: Stage, now: Now) {
+    fn claim(&mut self, run: &RunId, local: &mut Local, then: Stage, now: Now) {
         let Some(alive) = self.alive else { return };
-        let local = self.runs.get_mut(run).expect("it is one of them");
         if local.commit_is_open {
             return;
         }
         local.before_claim = local.stage;
         local.after_claim = then;
         local.stage = Stage::Claiming { alive };
-        local.advance(RunPhase::Claimed, now.wall);
+        local.advance(RunPhase::Claimed, now);
         let seen = local.seen(self.epoch);
         local.told = Some(seen.clone());
         local.commit_is_open = true;
@@ -334,11 +341,10 @@ impl Agent {
     }
 
     /// Tells how far it is, if that is news.
-    fn report(&mut self, run: &RunId) {
-        let local = self.runs.get_mut(run).expect("it is one of them");
+    fn report(&mut self, run: &RunId, local: &mut Local, now: Now) {
         let is_ours = local.claimed_under.is_some() || local.is_adopted;
         let news = is_ours && !local.stage.is_over();
-        if !news || local.commit_is_open {
+        if !news || local.is_passing(now) || local.commit_is_open {
             return;
         }
         let seen = local.seen(self.epoch);
@@ -351,8 +357,7 @@ impl Agent {
     }
 
     /// Tells how it ended; then nothing of it needs to be kept.
-    fn close(&mut self, run: &RunId) {
-        let local = self.runs.get_mut(run).expect("it is one of them");
+    fn close(&mut self, run: &RunId, local: &mut Local) {
         match local.stage {
             Stage::Ended if !local.commit_is_open => {
                 local.commit_is_open = true;

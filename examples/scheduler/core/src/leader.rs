@@ -34,6 +34,7 @@ mod finishing;
 mod flights;
 mod gates;
 mod jobs;
+mod lanes;
 mod makers;
 mod memory;
 mod nodes;
@@ -56,8 +57,11 @@ use crate::types::{JobKey, Ms, NodeId, Revision, RunId, UnixMs};
 pub use flights::FlightId;
 use flights::{Flight, Flights};
 pub use jobs::spec_hash;
+pub use lanes::partitions;
 use memory::Memory;
 pub use places::Places;
+pub use placing::rest;
+pub use services::new_places;
 pub use workflows::workflow_nodes;
 
 /// The leader's limits.
@@ -131,7 +135,7 @@ pub struct Leader {
     alarms: BTreeSet<(UnixMs, JobKey)>,
     /// Jobs with slots that want a place: the most important first, then the oldest.
     queue: BTreeSet<Rank>,
-    /// Jobs for whose next slot there was no place.
+    /// Jobs with slots for which there was no place.
     stuck: BTreeSet<Rank>,
     /// Whether there may be a place for them now.
     room: bool,

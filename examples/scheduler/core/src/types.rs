@@ -19,6 +19,12 @@ pub type Ms = u64;
 /// A revision of the store, in which a key was made or last changed. None has 0.
 pub type Revision = i64;
 
+/// The beginning of a text, so many bytes at most, in whole letters.
+pub fn start_of(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
 /// Why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is no name: {rule}")]
@@ -236,6 +242,14 @@ mod tests {
         }
         for bad in ["", "-", "-a", "a-", "A", "a.b", "a/b", "..", "ä", &"x".repeat(64)] {
             assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Half a letter at the end would be a panic.
+    #[test]
+    fn a_text_is_cut_between_letters() {
+        for (bytes, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aä"), (9, "aä")] {
+            assert_eq!(start_of("aä", bytes), expected);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use drystone_sim::{Input, InputOf, NodeId as Place, OutboxOf, Process, Rng};
 
+use crate::flaw::Flaw;
 use crate::host::{Disk, Host};
 use crate::message::{Event, Message};
 use crate::server::Server;
@@ -29,6 +30,8 @@ pub enum Rest {
         life: u64,
         /// What people call the time, less what its clock shows.
         wall_offset: u64,
+        /// What is broken about it.
+        flaw: Flaw,
     },
     /// A disk.
     Host(Disk),
@@ -53,8 +56,8 @@ impl Process for Node {
                 store.restarted(now);
                 Node { part: Part::Store(store), life: 0 }
             }
-            Rest::Server { life, wall_offset } => {
-                let server = Server::new(life + 1, wall_offset, now, out);
+            Rest::Server { life, wall_offset, flaw } => {
+                let server = Server::new((life + 1, flaw), wall_offset, now, out);
                 Node { part: Part::Server(Box::new(server)), life: life + 1 }
             }
             Rest::Host(disk) => {
@@ -100,7 +103,8 @@ impl Process for Node {
         match self.part {
             Part::Store(store) => Rest::Store(store),
             Part::Server(server) => {
-                Rest::Server { life: self.life, wall_offset: server.wall_offset }
+                let Server { wall_offset, flaw, .. } = *server;
+                Rest::Server { life: self.life, wall_offset, flaw }
             }
             Part::Host(host) => {
                 let keeps = usize::try_from(rng.below(4)).expect("it is small");
@@ -134,6 +138,14 @@ fn step_store(store: &mut Store, now: u64, input: InputOf<Node>, out: &mut Outbo
         }
         Input::Event(Event::Compact(keep)) => {
             store.compact(usize::try_from(keep).expect("it is small"));
+            store.tick(now)
+        }
+        Input::Event(Event::Depose) => {
+            store.depose();
+            store.tick(now)
+        }
+        Input::Event(Event::Lag(lasts)) => {
+            store.lag(now + lasts);
             store.tick(now)
         }
         Input::Event(Event::Cut) => {

@@ -32,6 +32,8 @@ pub struct Rule {
     pub told: Option<JobKey>,
     /// The workflow can succeed without it.
     pub is_optional: bool,
+    /// Nothing waits for it: if it runs, the workflow succeeds only if it does.
+    pub is_end: bool,
 }
 
 /// A workflow, and what is known of it.
@@ -56,15 +58,19 @@ impl Flow {
         let mut plain = leaf("plain", &[], vec!["plain".to_owned()]);
         plain.retry.attempts = 1 + u32::try_from(rng.below(3)).expect("small");
         let told = vec!["told".to_owned(), "{{inputs.parameters.x}}".to_owned()];
-        let pause = template("pause", Body::Suspend { duration: Some(rng.range(1..20_000)) });
+        // Some wait until somebody looks by.
+        let duration = (rng.below(3) != 0).then(|| rng.range(1..20_000));
+        let pause = template("pause", Body::Suspend { duration });
         let told = leaf("told", &["x"], told);
-        let mut spec = workflow(vec![template("main", main), plain, told, pause]);
+        let mut spec =
+            workflow(vec![template("main", main), template("pair", pair()), plain, told, pause]);
         spec.parallelism = u32::try_from(rng.below(4)).expect("small");
         spec.deadline = (rng.below(8) == 0).then(|| rng.range(10_000..200_000));
         spec.on_exit = (rng.below(3) == 0).then(|| "plain".to_owned());
         if spec.on_exit.is_some() {
             let all: Vec<_> = rules.keys().map(|it: &JobKey| (it.clone(), Verb::Anyhow)).collect();
-            rules.insert(child(key, "exit"), Rule { after: all, ..Rule::default() });
+            let rule = Rule { after: all, ..Rule::default() };
+            rules.insert(child(key, "exit"), rule);
         }
         if rng.below(4) == 0 {
             spec.ttl = Ttl { succeeded: Some(20_000), failed: Some(rng.range(1..60_000)) };
@@ -76,9 +82,8 @@ impl Flow {
 /// Two steps, of which the second is told what the first printed: what a cron makes.
 pub fn of_two() -> Workflow {
     let told = vec!["told".to_owned(), "{{inputs.parameters.x}}".to_owned()];
-    let groups = vec![vec![node("a", "plain")], vec![of("steps", node("b", "told"), "a")]];
     let plain = leaf("plain", &[], vec!["plain".to_owned()]);
-    workflow(vec![template("main", Body::Steps(groups)), plain, leaf("told", &["x"], told)])
+    workflow(vec![template("main", pair()), plain, leaf("told", &["x"], told)])
 }
 
 /// Groups one after another: each begins when all of the one before has ended, and well.
@@ -130,25 +135,34 @@ fn steps(key: &JobKey, rules: &mut BTreeMap<JobKey, Rule>, rng: &mut Rng) -> Vec
     groups
 }
 
-/// Nodes that wait for some of those before them.
+/// Nodes that wait for some of those before them. Some are pairs: two steps, of which the second is
+/// told what the first printed.
 fn dag(key: &JobKey, rules: &mut BTreeMap<JobKey, Rule>, rng: &mut Rng) -> Vec<Node> {
-    let mut nodes = Vec::new();
+    let mut nodes: Vec<Node> = Vec::new();
+    // The jobs of each; what becomes of the last becomes of it.
+    let mut jobs: Vec<Vec<JobKey>> = Vec::new();
     for at in 0..2 + rng.below(5) {
         let mut it = node(&format!("n{at}"), "plain");
         // A failure may be none of the whole, if somebody answers it.
-        let mut rule = Rule { is_optional: true, ..Rule::default() };
+        let mut rule = Rule { is_optional: true, is_end: true, ..Rule::default() };
         let mut parts = Vec::new();
         let mut parents: Vec<u64> = (0..rng.below(3)).map(|_| rng.below(at.max(1))).collect();
         parents.sort_unstable();
         parents.dedup();
         for parent in parents.into_iter().filter(|_| at > 0) {
-            let on = child(key, &format!("main.n{parent}"));
+            let its = &jobs[usize::try_from(parent).expect("few nodes")];
+            for job in its {
+                rules.get_mut(job).expect("it comes before").is_end = false;
+            }
+            let (on, is_pair) = (its.last().expect("it has a job").clone(), its.len() > 1);
             let (text, verb) = match rng.below(5) {
-                0 => (format!("n{parent}.Failed"), Verb::Badly),
-                1 => (format!("(n{parent}.Succeeded || n{parent}.Failed)"), Verb::Anyhow),
+                0 if !is_pair => (format!("n{parent}.Failed"), Verb::Badly),
+                1 if !is_pair => {
+                    (format!("(n{parent}.Succeeded || n{parent}.Failed)"), Verb::Anyhow)
+                }
                 _ => (format!("n{parent}"), Verb::Well),
             };
-            if verb == Verb::Well && rule.told.is_none() && rng.below(2) == 0 {
+            if verb == Verb::Well && !is_pair && rule.told.is_none() && rng.below(2) == 0 {
                 rule.told = Some(on.clone());
                 it.template = "told".to_owned();
                 it = of("tasks", it, &format!("n{parent}"));
@@ -157,10 +171,26 @@ fn dag(key: &JobKey, rules: &mut BTreeMap<JobKey, Rule>, rng: &mut Rng) -> Vec<N
             rule.after.push((on, verb));
         }
         it.depends = (!parts.is_empty()).then(|| parts.join(" && "));
-        rules.insert(child(key, &format!("main.n{at}")), rule);
+        let path = format!("main.n{at}");
+        if rule.told.is_none() && rng.below(4) == 0 {
+            it.template = "pair".to_owned();
+            let [p, q] = ["[0].p", "[1].q"].map(|of| child(key, &format!("{path}{of}")));
+            let after = vec![(p.clone(), Verb::Well)];
+            let second = Rule { after, told: Some(p.clone()), ..rule.clone() };
+            rules.extend([(p.clone(), rule), (q.clone(), second)]);
+            jobs.push(vec![p, q]);
+        } else {
+            rules.insert(child(key, &path), rule);
+            jobs.push(vec![child(key, &path)]);
+        }
         nodes.push(it);
     }
     nodes
+}
+
+/// Two steps, of which the second is told what the first printed.
+fn pair() -> Body {
+    Body::Steps(vec![vec![node("p", "plain")], vec![of("steps", node("q", "told"), "p")]])
 }
 
 /// Whether something that was waited for had ended as it should: its job's phase, if it has one.

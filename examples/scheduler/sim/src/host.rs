@@ -9,6 +9,7 @@ use mason_core::txn::{Compare, Op, Txn};
 use mason_core::types::{NodeId, Revision, RunId, SpecHash};
 
 use crate::caller::{Caller, Out};
+use crate::flaw::Flaw;
 use crate::machine::exit;
 pub use crate::machine::{Fate, Folder, Machine, State};
 use crate::message::{CallId, Event, Request, Response};
@@ -28,6 +29,8 @@ pub struct Disk {
     pub boot: u64,
     /// What people call the time, less what its clock shows.
     pub wall_offset: u64,
+    /// What is broken about it.
+    pub flaw: Flaw,
 }
 
 /// What a question was about.
@@ -98,6 +101,11 @@ impl Host {
     /// Which node it is.
     pub fn node(&self) -> &NodeId {
         &self.disk.node
+    }
+
+    /// How often its agent was started.
+    pub fn epoch(&self) -> u64 {
+        self.disk.epoch
     }
 
     /// Its containers.
@@ -216,6 +224,12 @@ impl Host {
 
     fn start_agent(&mut self, out: &mut Out<'_>) {
         self.disk.epoch += 1;
+        if self.disk.flaw.forgets() {
+            self.disk.notes.clear();
+        }
+        if self.disk.flaw == Flaw::LostDisk {
+            self.disk.machine.wipe();
+        }
         let boot = format!("boot {}", self.disk.boot);
         let (keys, node) = (Keys::default(), self.disk.node.clone());
         let mut mate = Mate {
@@ -287,8 +301,12 @@ impl Host {
                     Some(Key::Seen(_, run)) => Some(run),
                     _ => None,
                 });
-                let claimed: Vec<RunId> = claimed.collect();
-                let found = self.disk.machine.find();
+                let mut claimed: Vec<RunId> = claimed.collect();
+                let mut found = self.disk.machine.find();
+                if self.disk.flaw.forgets() {
+                    claimed.clear();
+                    found.clear();
+                }
                 let fence = self.disk.machine.fence;
                 mate.agent.recover(&self.disk.notes, found, (&claimed, fence), clocks);
                 mate.is_recovered = true;
@@ -302,7 +320,7 @@ impl Host {
                 mate.seen_to = Some(revision);
             }
             (About::Changes, Response::Changed(revision, changes)) => {
-                for change in &changes {
+                for change in changes.iter().filter(|it| self.disk.flaw.is_heard(it)) {
                     mate.agent.heard(change);
                 }
                 mate.seen_to = Some(revision);
@@ -358,10 +376,15 @@ impl Host {
             }
             Effect::Commit(run, txn) => {
                 let mate = self.mate.as_mut().expect("it is its effect");
+                if self.disk.flaw == Flaw::LostWords && says_end(&txn) && now % 3 == 0 {
+                    mate.agent.outcome(&run, Some(Outcome::Done(0)));
+                    self.perform_all(out);
+                    return;
+                }
                 mate.calls.ask(now, About::Run(run), Request::Commit(txn), out);
             }
             Effect::Prepare(run, _) => {
-                let slow = out.rng().below(20) == 0;
+                let slow = out.rng().below(10) == 0;
                 let lasts = out.rng().range(if slow { 1_000..40_000 } else { 5..500 });
                 let good = out.rng().below(30) != 0;
                 out.later(lasts, Event::Prepared(life, run, good));
@@ -375,6 +398,12 @@ impl Host {
             Effect::Stop(run, grace) => {
                 self.disk.machine.stop(&run, grace.unwrap_or(5_000), now);
                 self.end_unstarted(&run);
+                if self.disk.flaw == Flaw::HastyKeepers {
+                    let clocks = self.clocks();
+                    let mate = self.mate.as_mut().expect("it is its effect");
+                    let exit = exit(Reason::Exited, Some(143), clocks.wall);
+                    mate.agent.event(&run, agent::Event::Ended(exit), clocks);
+                }
             }
             Effect::Kill(run) => {
                 self.disk.machine.stop(&run, 0, now);
@@ -508,6 +537,12 @@ fn registration(disk: &Disk, lease: i64, changed: Option<Revision>) -> Txn {
         when: vec![Compare::Changed(path.clone(), changed.unwrap_or(0))],
         then: vec![Op::Put { key: path, value, lease: Some(lease) }],
     }
+}
+
+/// Whether a transaction says how a run ended.
+fn says_end(txn: &Txn) -> bool {
+    let keys = Keys::default();
+    txn.then.iter().any(|op| matches!(keys.parse(op.key()), Some(Key::Result(_))))
 }
 
 /// Some versions of services are bad: they end at once, whoever starts them.

@@ -26,6 +26,7 @@
 
 pub mod checks;
 pub mod cluster;
+pub mod flaw;
 pub mod flows;
 pub mod host;
 pub mod message;
@@ -35,4 +36,5 @@ pub mod store;
 pub mod wishes;
 
 mod caller;
+mod evening;
 mod machine;

@@ -7,6 +7,8 @@ use mason_core::record::{Exit, PRINTED, Reason, RunRecord};
 use mason_core::spec::Concurrency;
 use mason_core::types::{RunId, UnixMs};
 
+use crate::flaw::Flaw;
+
 /// What lies on the machine of a run.
 #[derive(Debug)]
 pub struct Folder {
@@ -16,6 +18,8 @@ pub struct Folder {
     pub state: State,
     /// What it will do if nobody stops it.
     fate: Fate,
+    /// Which start of a container on this machine it was: 1-based; 0 before.
+    pub serial: u64,
 }
 
 /// How long a container runs, and how it ends.
@@ -57,14 +61,27 @@ pub struct Machine {
     folders: BTreeMap<RunId, Folder>,
     /// When strict containers are killed, by its clock.
     pub fence: u64,
+    /// How many containers it has started.
+    starts: u64,
+    flaw: Flaw,
 }
 
 impl Machine {
+    /// One with nothing on it.
+    pub fn new(flaw: Flaw) -> Machine {
+        Machine { flaw, ..Machine::default() }
+    }
+
+    /// All that lies there of runs is gone, and their containers with it.
+    pub fn wipe(&mut self) {
+        self.folders.clear();
+    }
+
     /// A keeper is started for a run: its folder is there first.
     pub fn start(&mut self, run: &RunId, record: RunRecord, fate: Fate) {
-        let folder = Folder { record, state: State::Starting, fate };
+        let folder = Folder { record, state: State::Starting, fate, serial: 0 };
         let old = self.folders.insert(run.clone(), folder);
-        assert!(old.is_none(), "{run} has no folder when it is started");
+        assert!(old.is_none(), "I2: {run} is started, and its folder is there");
     }
 
     /// Its keeper has made the container, unless it was reaped meanwhile.
@@ -80,6 +97,8 @@ impl Machine {
         }
         let Fate { lasts, code, .. } = folder.fate;
         folder.state = State::Running { since: now, ends: lasts.map(|it| now + it), code };
+        self.starts += 1;
+        folder.serial = self.starts;
         true
     }
 
@@ -113,7 +132,7 @@ impl Machine {
         if let Some(folder) = self.folders.remove(run) {
             assert!(
                 !matches!(folder.state, State::Running { .. }),
-                "{run} is dead when it is reaped"
+                "I9: {run} is reaped, and alive"
             );
         }
     }
@@ -134,7 +153,7 @@ impl Machine {
         for (run, folder) in &mut self.folders {
             let is_strict = folder.is_strict();
             let State::Running { ends, code, .. } = folder.state else { continue };
-            let fenced = is_strict && self.fence <= now;
+            let fenced = is_strict && self.fence <= now && self.flaw != Flaw::IdleKeepers;
             if fenced {
                 folder.state = State::Left(exit(Reason::Fenced, Some(137), now));
             } else if ends.is_some_and(|it| it <= now) {
@@ -158,7 +177,7 @@ impl Machine {
             _ => None,
         });
         let ends = alive.map(|(ends, strict)| {
-            let fence = strict.then_some(self.fence);
+            let fence = (strict && self.flaw != Flaw::IdleKeepers).then_some(self.fence);
             [ends, fence].into_iter().flatten().min()
         });
         ends.flatten().min()

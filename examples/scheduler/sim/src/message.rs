@@ -67,6 +67,10 @@ pub enum Event {
     Compact(u64),
     /// To the store: whoever waits for changes is cut off, and not told.
     Cut,
+    /// To the store: the leader's lease is revoked, and it is not told.
+    Depose,
+    /// To the store: for so long its watchers hear nothing new, while all else is answered.
+    Lag(u64),
     /// To a server: what gossip says of a node.
     Suspect(NodeId, bool),
     /// To a server or machine: its time of day jumps by so many milliseconds.

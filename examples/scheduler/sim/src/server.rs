@@ -2,13 +2,15 @@
 
 use drystone_sim::NodeId;
 use mason_core::keys::{Key, Keys};
-use mason_core::leader::{Config, FlightId, Leader, Outcome};
+use mason_core::leader::{Config, FlightId, Leader, Order, Outcome};
 use mason_core::mirror::Mirror;
 use mason_core::protocol::Office;
 use mason_core::txn::{Compare, Op, Txn};
+use mason_core::types::Revision;
 
 use crate::caller::{Caller, Out};
-use crate::checks;
+use crate::checks::{self, Duties};
+use crate::flaw::Flaw;
 use crate::message::{CallId, Request, Response};
 
 /// How long a server's lease lasts.
@@ -56,11 +58,20 @@ pub struct Server {
     term: u64,
     /// How often it came to office.
     pub terms: u64,
+    /// How often it had to list anew because what it had missed was not kept.
+    pub gaps: u64,
+    /// What is broken about it.
+    pub flaw: Flaw,
+    duties: Duties,
+    /// The newest revision of a transaction of its that was done.
+    done_at: Revision,
+    /// What a leader decided and is not sent yet.
+    slow: Vec<(u64, Order)>,
 }
 
 impl Server {
     /// At its start.
-    pub fn new(life: u64, wall_offset: u64, now: u64, out: &mut Out<'_>) -> Server {
+    pub fn new((life, flaw): (u64, Flaw), wall_offset: u64, now: u64, out: &mut Out<'_>) -> Server {
         let mut server = Server {
             mirror: Mirror::new(Keys::default()),
             is_listed: false,
@@ -71,6 +82,11 @@ impl Server {
             now,
             term: 0,
             terms: 0,
+            gaps: 0,
+            flaw,
+            duties: Duties::default(),
+            done_at: 0,
+            slow: Vec::new(),
         };
         server.advance(out);
         server
@@ -115,24 +131,33 @@ impl Server {
                 self.seat = Seat::Nothing;
             }
             (About::List, Response::Listed(revision, all)) => {
+                let all: Vec<_> = all.iter().map(|it| self.flaw.shown(it)).collect();
                 self.mirror.reset(revision, &all);
                 self.is_listed = true;
                 // What it knew is of before the gap.
                 self.leave();
             }
             (About::Changes, Response::Changed(revision, changes)) => {
-                let keys: Vec<_> =
-                    changes.iter().filter_map(|change| self.mirror.apply(change)).collect();
+                let flaw = self.flaw;
+                let shown = changes.iter().map(|it| flaw.shown(it));
+                let keys: Vec<_> = shown.filter_map(|it| self.mirror.apply(&it)).collect();
                 self.mirror.advance(revision);
                 if let Some(leader) = &mut self.leader {
-                    keys.iter().for_each(|key| leader.heard(&self.mirror, key));
+                    let keys = keys.iter().filter(|key| flaw.tells(key, &self.mirror));
+                    keys.for_each(|key| leader.heard(&self.mirror, key));
                 }
             }
-            (About::Changes, Response::Compacted) => self.is_listed = false,
+            (About::Changes, Response::Compacted) => {
+                self.is_listed = false;
+                self.gaps += 1;
+            }
             (About::Flight(term, flight), Response::Committed { done, revision }) => {
                 if let Some(leader) = self.leader.as_mut().filter(|_| term == self.terms) {
                     let outcome = match done {
-                        true => Outcome::Done(revision),
+                        true => {
+                            self.done_at = self.done_at.max(revision);
+                            Outcome::Done(revision)
+                        }
                         false => Outcome::Refused(revision),
                     };
                     leader.outcome(flight, outcome, &self.mirror, now + self.wall_offset);
@@ -181,12 +206,24 @@ impl Server {
         self.advance_seat(out);
         let wall = now + self.wall_offset;
         if let Some(leader) = &mut self.leader {
-            for order in leader.step(&self.mirror, wall) {
-                checks::look_at_order(&self.mirror, &order.txn);
+            let late = if self.flaw == Flaw::LateClock { 60_000 } else { 0 };
+            let mut orders = leader.step(&self.mirror, wall - late);
+            if self.flaw == Flaw::SlowOrders {
+                self.slow.extend(orders.drain(..).map(|order| (now + 10_000, order)));
+                let due = self.slow.extract_if(.., |(at, _)| *at <= now);
+                orders.extend(due.map(|(_, order)| order));
+            }
+            for mut order in orders {
+                self.flaw.twist(&mut order.txn);
+                checks::look_at_order(&self.mirror, &order.txn, wall);
                 let about = About::Flight(self.terms, order.flight);
                 self.calls.ask(now, about, Request::Commit(order.txn), out);
             }
             leader.check(&self.mirror);
+            // What it has done and cannot see yet is not undone.
+            if self.mirror.revision() >= self.done_at {
+                self.duties.look(self.terms, &self.mirror, (now, wall));
+            }
         }
     }
 
@@ -227,6 +264,7 @@ impl Server {
         let office = Office { key: self.path(lease), made };
         self.term = out.rng().draw();
         self.terms += 1;
+        self.slow.clear();
         self.leader = Some(Leader::take_over(Config::default(), office, self.term, &self.mirror));
     }
 

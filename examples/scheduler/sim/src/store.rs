@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 
 use drystone_sim::NodeId;
+use mason_core::keys::{Key, Keys};
 use mason_core::mirror::Change;
 use mason_core::txn::{Op, Txn};
 use mason_core::types::Revision;
 
+use crate::flaw::Flaw;
 use crate::message::{CallId, Request, Response};
 
 /// Changes that are kept for watchers; older ones are compacted.
@@ -52,9 +54,20 @@ pub struct Store {
     leases: BTreeMap<i64, Lease>,
     next_lease: i64,
     polls: Vec<Poll>,
+    /// Until then no poll is answered.
+    lags_until: u64,
+    is_lagging: bool,
+    /// Transactions whose comparisons did not hold, by what was compared.
+    refusals: BTreeMap<&'static str, u64>,
+    flaw: Flaw,
 }
 
 impl Store {
+    /// An empty one.
+    pub fn new(flaw: Flaw) -> Store {
+        Store { flaw, ..Store::default() }
+    }
+
     /// Its newest revision.
     pub fn revision(&self) -> Revision {
         self.revision
@@ -77,7 +90,7 @@ impl Store {
     pub fn restarted(&mut self, now: u64) {
         self.polls.clear();
         for lease in self.leases.values_mut() {
-            lease.expires_at = now + lease.ttl;
+            lease.expires_at = now + lasts(self.flaw, lease.ttl);
         }
     }
 
@@ -101,14 +114,16 @@ impl Store {
             }
             Request::Grant(ttl) => {
                 self.next_lease += 1;
-                self.leases.insert(self.next_lease, Lease { ttl, expires_at: now + ttl });
+                let lease = Lease { ttl, expires_at: now + lasts(self.flaw, ttl) };
+                self.leases.insert(self.next_lease, lease);
                 Response::Granted(self.next_lease)
             }
             Request::Renew(id) => {
+                let flaw = self.flaw;
                 let lease = self.leases.get_mut(&id);
                 let there = lease.is_some();
                 if let Some(lease) = lease {
-                    lease.expires_at = now + lease.ttl;
+                    lease.expires_at = now + lasts(flaw, lease.ttl);
                 }
                 Response::Renewed(there)
             }
@@ -134,23 +149,51 @@ impl Store {
     /// When time has to be told.
     pub fn deadline(&self) -> Option<u64> {
         let lease = self.leases.values().map(|it| it.expires_at).min();
-        let poll = self.polls.iter().map(|it| it.until).min();
-        [lease, poll].into_iter().flatten().min()
+        let poll = self.polls.iter().map(|it| it.until).min().filter(|_| !self.is_lagging);
+        let lag = (!self.polls.is_empty()).then_some(self.lags_until);
+        let lag = lag.filter(|_| self.is_lagging);
+        [lease, poll, lag].into_iter().flatten().min()
     }
 
     /// Does a transaction, if its comparisons hold.
     pub fn commit(&mut self, txn: &Txn) -> bool {
         assert!(txn.fits(), "a transaction within etcd's limits");
-        let holds = txn.when.iter().all(|compare| {
+        let mut minded = txn.when.iter().filter(|it| self.flaw.minds(it.key()));
+        let holds = minded.all(|compare| {
             let value = self.keys.get(compare.key());
             let (made, changed) = value.map_or((0, 0), |it| (it.made, it.changed));
             compare.holds(made, changed)
         });
         if !holds {
+            self.note_refusal(txn);
             return false;
         }
         self.write(&txn.then);
         true
+    }
+
+    /// How often comparisons of each kind did not hold.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.iter().map(|(what, count)| (*what, *count))
+    }
+
+    fn note_refusal(&mut self, txn: &Txn) {
+        for compare in &txn.when {
+            let value = self.keys.get(compare.key());
+            let (made, changed) = value.map_or((0, 0), |it| (it.made, it.changed));
+            let what = match Keys::default().parse(compare.key()) {
+                _ if compare.holds(made, changed) => continue,
+                Some(Key::Lead(_)) => "refused: a former leader",
+                Some(Key::Job(_)) => "refused: the job has changed",
+                Some(Key::State(_)) => "refused: the state has changed",
+                Some(Key::Task(_)) => "refused: the task has changed",
+                Some(Key::Run(..)) => "refused: the run has changed",
+                Some(Key::Result(_)) => "refused: the result is there, or another",
+                Some(Key::Alive(_)) => "refused: the node lives, or does not, or anew",
+                _ => "refused: something else has changed",
+            };
+            *self.refusals.entry(what).or_default() += 1;
+        }
     }
 
     fn write(&mut self, ops: &[Op]) {
@@ -202,6 +245,22 @@ impl Store {
         self.polls.clear();
     }
 
+    /// Until then its watchers hear nothing.
+    pub fn lag(&mut self, until: u64) {
+        (self.is_lagging, self.lags_until) = (true, until);
+    }
+
+    /// The oldest lease that holds an office is revoked.
+    pub fn depose(&mut self) {
+        let keys = Keys::default();
+        let leads =
+            self.keys.iter().filter(|(path, _)| matches!(keys.parse(path), Some(Key::Lead(_))));
+        let oldest = leads.min_by_key(|(_, it)| it.made).and_then(|(_, it)| it.lease);
+        if let Some(lease) = oldest {
+            self.drop_lease(lease);
+        }
+    }
+
     /// Whether a lease lives.
     pub fn has_lease(&self, id: i64) -> bool {
         self.leases.contains_key(&id)
@@ -216,6 +275,10 @@ impl Store {
 
     fn answer_polls(&mut self, now: u64) -> Vec<(NodeId, CallId, Response)> {
         let mut answers = Vec::new();
+        self.is_lagging &= now < self.lags_until;
+        if self.is_lagging {
+            return answers;
+        }
         let mut polls = std::mem::take(&mut self.polls);
         polls.retain(|poll| {
             let answer = if poll.since <= self.compacted && self.revision >= poll.since {
@@ -233,6 +296,11 @@ impl Store {
         self.polls = polls;
         answers
     }
+}
+
+/// How long a lease of so long really lasts.
+fn lasts(flaw: Flaw, ttl: u64) -> u64 {
+    if flaw == Flaw::EarlyExpiry { ttl / 3 } else { ttl }
 }
 
 fn change(path: &str, value: Option<&Value>, at: Revision) -> Change {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mason_core::agent::Event;
-use mason_core::control::workflow::PRINTED;
 use mason_core::record::{Exit, Reason, RunRecord};
 use mason_core::spec::{Stop, Task};
 use mason_core::types::{Ms, RunId};
@@ -24,10 +23,6 @@ use crate::server::unix_now;
 
 /// How long it waits to try again what the machine refused.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Most that is kept of what a run printed with its result, whatever its spec asks for, bytes. The
-/// store takes 64 KiB.
-const CAPTURE_MAX: u32 = 32 << 10;
 
 /// What a hand is told.
 #[derive(Debug)]
@@ -214,10 +209,7 @@ impl Hand {
 
     async fn tell_end(&mut self) {
         match self.look().await {
-            Ok(Status::Ended(ended)) => {
-                let exit = self.with_output(ended.exit).await;
-                self.over(exit).await;
-            }
+            Ok(Status::Ended(ended)) => self.over(ended.exit).await,
             // It is not over: its keeper was slow to answer.
             Ok(_) => tokio::time::sleep(PAUSE).await,
             Err(Error::Unknown(_)) => {
@@ -257,26 +249,6 @@ impl Hand {
                 tracing::warn!(run = %self.run, "cannot be stopped: {}", chain(&error));
             }
         }
-    }
-
-    /// With the last of what it printed, if its spec asks for that.
-    async fn with_output(&self, mut exit: Exit) -> Exit {
-        let wanted = self.memo.as_ref().map_or(0, |memo| memo.capture_bytes.min(CAPTURE_MAX));
-        if wanted == 0 || exit.started_at.is_none() {
-            return exit;
-        }
-        let (log, wanted) = (self.tools.runner.logs(&self.run), wanted as usize);
-        let read = tokio::task::spawn_blocking(move || log.tail_bytes(wanted, true)).await;
-        match read.expect("reading a log does not panic") {
-            Ok(bytes) => {
-                let text = tail_of(&String::from_utf8_lossy(&bytes), wanted).to_owned();
-                exit.outputs.entry(PRINTED.to_owned()).or_insert(text);
-            }
-            Err(error) => {
-                tracing::warn!(run = %self.run, %error, "what it printed does not read");
-            }
-        }
-        exit
     }
 
     async fn reap(&mut self) {
@@ -368,23 +340,6 @@ async fn make_ready(
     Ok((launch, image, memo))
 }
 
-/// The end of a text, of so many bytes as JSON at most.
-fn tail_of(text: &str, bytes: usize) -> &str {
-    let len = |c: char| match c {
-        '"' | '\\' | '\n' | '\r' | '\t' => 2,
-        c if c < ' ' => 6,
-        c => c.len_utf8(),
-    };
-    let mut left = bytes;
-    for (at, c) in text.char_indices().rev() {
-        match left.checked_sub(len(c)) {
-            Some(rest) => left = rest,
-            None => return &text[at + c.len_utf8()..],
-        }
-    }
-    text
-}
-
 /// How something ended that never ran.
 fn unstarted(reason: Reason, message: String) -> Exit {
     Exit::without_code(reason, message, unix_now())
@@ -399,24 +354,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A result that is larger than the store takes is never taken, and its run never over.
-    #[test]
-    fn what_is_kept_of_the_output_is_bounded_as_it_is_written() {
-        for (text, bytes, expected) in [
-            ("abc", 3, "abc"),
-            ("abc", 2, "bc"),
-            ("a\n\n", 4, "\n\n"),
-            ("\u{1}\u{1}", 11, "\u{1}"),
-            ("äöü", 5, "öü"),
-            ("äöü", 1, ""),
-        ] {
-            assert_eq!(tail_of(text, bytes), expected, "{text:?}");
-        }
-    }
 }

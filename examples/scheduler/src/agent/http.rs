@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query};
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use mason_core::types::{NodeId, RunId, check_name};
 use parking_lot::Mutex;
@@ -41,8 +41,7 @@ use tokio::task::JoinSet;
 
 use super::hands::Tools;
 use super::upkeep::Limits;
-use crate::api::{Token, listen};
-use refused::Refused;
+use crate::api::{self, Refused, Token, listen};
 
 /// Most logs that are read at once.
 pub const LOGS_MAX: usize = 128;
@@ -151,13 +150,8 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/v1/runs/{run}/exec", post(exec::exec))
         .route("/v1/nodes/{node}/images", images)
         .route("/v1/nodes/{node}/images/pull", post(images::pull))
-        .fallback(async |uri: Uri| {
-            let path: String = uri.path().chars().take(80).collect();
-            Refused::new(StatusCode::NOT_FOUND, format!("an agent has nothing at {path}"))
-        })
-        .method_not_allowed_fallback(async || {
-            Refused::new(StatusCode::METHOD_NOT_ALLOWED, "that cannot be done with this path")
-        })
+        .fallback(api::unknown_path)
+        .method_not_allowed_fallback(api::unknown_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(desk)
 }

@@ -7,13 +7,13 @@
 //! It need not survive the machine, only the agent: after the machine's restart there is no
 //! container to be kept. So it is not synced.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use mason_core::record::RunRecord;
-use mason_core::spec::{Probe, Stop, Task};
+use mason_core::spec::{Mount, MountSource, Probe, Stop, Task};
 use mason_core::types::{JobKey, RunId, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -32,10 +32,11 @@ pub(super) struct Memo {
     pub(super) ready: Option<Probe>,
     /// Whether it should be stopped.
     pub(super) live: Option<Probe>,
-    /// So many bytes of its output go with its result.
-    pub(super) capture_bytes: u32,
     /// So much disk it may take; 0 is as much as there is.
     pub(super) disk: u64,
+    /// So much each folder of its own may take, by the number of its mount.
+    #[serde(default)]
+    pub(super) empty: BTreeMap<u32, u64>,
     /// What its readiness probe found last.
     #[serde(default)]
     pub(super) is_ready: bool,
@@ -50,8 +51,8 @@ impl Memo {
             stop: task.stop.clone(),
             ready: task.ready.clone(),
             live: task.live.clone(),
-            capture_bytes: task.capture_bytes,
             disk: task.limit.disk,
+            empty: (0..).zip(&task.mounts).filter_map(bounded).collect(),
             is_ready: false,
         }
     }
@@ -59,6 +60,14 @@ impl Memo {
     /// What its log is of, for whoever removes logs of jobs that are no more.
     pub(super) fn word(&self) -> String {
         format!("{} {}", self.job, self.uid)
+    }
+}
+
+/// How large a mount may become on the node's disk, if there is a bound to that.
+fn bounded((number, mount): (u32, &Mount)) -> Option<(u32, u64)> {
+    match mount.source {
+        MountSource::Empty { bytes: bytes @ 1.., memory: false } => Some((number, bytes)),
+        _ => None,
     }
 }
 
@@ -122,8 +131,8 @@ mod tests {
             stop: Stop { signal: 2, grace: 7 },
             ready: None,
             live: None,
-            capture_bytes: 3,
             disk: 4,
+            empty: BTreeMap::from([(1, 5)]),
             is_ready: true,
         };
         memos.write(&kept, &memo).unwrap();

@@ -125,8 +125,8 @@ async fn liveness(asked: &Asked) {
 
 /// What a run writes is counted, not held by the kernel: it may be over its bound for a moment.
 async fn disk(asked: &Asked) {
-    let most = asked.memo.disk;
-    if most == 0 {
+    let Memo { disk: most, empty, .. } = &asked.memo;
+    if *most == 0 && empty.is_empty() {
         return;
     }
     let mut clock = tokio::time::interval(MEASURE);
@@ -134,10 +134,19 @@ async fn disk(asked: &Asked) {
     loop {
         clock.tick().await;
         let (runner, run) = (asked.tools.runner.clone(), asked.run.clone());
-        let counted = tokio::task::spawn_blocking(move || runner.disk_bytes(&run)).await;
-        let bytes = counted.expect("the runtime's calls do not panic");
-        if bytes > most {
-            let message = format!("limit.disk: it takes {bytes} bytes of disk, more than {most}");
+        let counted = tokio::task::spawn_blocking(move || runner.disk_use(&run)).await;
+        let used = counted.expect("the runtime's calls do not panic");
+        let over = |(mount, most): (&u32, &u64)| {
+            let bytes = used.empty.get(mount).filter(|&bytes| bytes > most)?;
+            Some((format!("mounts[{mount}].empty.bytes"), *bytes, *most))
+        };
+        let whole =
+            (*most > 0 && used.total > *most).then(|| ("limit.disk".to_owned(), used.total, *most));
+        if let Some((field, bytes, most)) = whole.or_else(|| empty.iter().find_map(over)) {
+            let message = match bytes {
+                u64::MAX => format!("{field}: its folders nest too deep to be counted"),
+                _ => format!("{field}: it takes {bytes} bytes of disk, more than {most}"),
+            };
             asked.tell(Event::Unhealthy(message)).await;
             return;
         }

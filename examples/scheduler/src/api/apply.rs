@@ -17,6 +17,7 @@
 //! * What is the same is left alone, whatever became of it: a job that failed is not tried again.
 
 mod admit;
+mod circle;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,6 @@ mod clusters;
 mod indexes;
 mod places;
 mod story;
-mod utc;
 
 use axum::Json;
 use axum::extract::State;

@@ -3,6 +3,7 @@
 mod verbs;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -14,8 +15,13 @@ use super::Shelf;
 use super::ask::{NodeName, Sent, Verb};
 use super::refuse::Refused;
 use super::wire::{Changed, Health, NodeChange, NodeView};
+use crate::store::Store;
+
+/// How long the store may take to answer before it is said that it does not.
+const STORE_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn health(State(api): Shelf) -> Json<Health> {
+    let store = is_silent(&api.store).await;
     let leads = *api.leads.borrow();
     Json(api.shared.read(|mirror| {
         let leader = mirror.leader().and_then(|lease| mirror.lead_name(lease));
@@ -24,9 +30,24 @@ pub(super) async fn health(State(api): Shelf) -> Json<Health> {
             leader: leader.map(str::to_owned),
             revision: mirror.revision(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            store,
             bad: mirror.bad().clone(),
         }
     }))
+}
+
+/// Why the store does not answer, if it does not: all else is told from the copy, which then stands
+/// still.
+async fn is_silent(store: &Store) -> Option<String> {
+    // Any key will do; its value is not looked at.
+    match tokio::time::timeout(STORE_WAIT, store.get(store.keys().prefix())).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => {
+            let (endpoint, wait) = (store.endpoint(), STORE_WAIT.as_secs());
+            Some(format!("no answer from the store, last asked at {endpoint}, for {wait} s"))
+        }
+    }
 }
 
 pub(super) async fn list(State(api): Shelf) -> Json<Vec<NodeView>> {

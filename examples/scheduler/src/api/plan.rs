@@ -8,13 +8,13 @@ mod diff;
 
 use axum::Json;
 use axum::extract::State;
-use mason_core::leader::Places;
+use mason_core::leader::{Places, partitions};
 use mason_core::manifest::{Body, Name};
 use mason_core::mirror::Mirror;
 use mason_core::place::{Ask, Explanation};
-use mason_core::spec::{Placement as Rules, Task, Work};
+use mason_core::spec::{Job, Placement as Rules, Task, Work};
 use mason_core::types::{JobKey, NodeId, RunId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{Admitted, Verdict, admit, secret_values, templates, verdict};
 use super::ask::Sent;
@@ -84,11 +84,11 @@ fn compare(api: &Api, mirror: &Mirror, at: usize, one: &Admitted) -> Result<Comp
                     let labels = (Labels { labels: &old.labels }, Labels { labels: &new.labels });
                     let mut changes = differences(&labels.0, &labels.1);
                     changes.extend(differences(&old.work, &new.work));
-                    let first = first_tasks(at, &key, Some(&old.work), work);
+                    let first = first_tasks(mirror, at, &key, Some(&old.work), work);
                     Ok((Outcome::Changed, changes, first))
                 }
                 (Verdict::Same, _) => Ok((Outcome::Unchanged, Vec::new(), Vec::new())),
-                _ => Ok((Outcome::Created, Vec::new(), first_tasks(at, &key, None, work))),
+                _ => Ok((Outcome::Created, Vec::new(), first_tasks(mirror, at, &key, None, work))),
             }
         }
         Body::Config(config) => match mirror.config(&key) {
@@ -126,7 +126,7 @@ fn compare_secret(
     }
     // What does not unseal is another, whatever it is.
     let before = keyring.unseal(&key, &old.value).unwrap_or_default();
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(values.keys()).collect();
+    let names: BTreeSet<&String> = before.keys().chain(values.keys()).collect();
     let shown = |is_there: bool| is_there.then(|| NOT_SHOWN.to_owned());
     let differs = |name: &&&String| {
         let (old, new) = (before.get(**name), values.get(**name));
@@ -147,16 +147,26 @@ fn compare_secret(
 }
 
 /// Tasks that would begin at first.
-fn first_tasks(object: usize, key: &JobKey, old: Option<&Work>, new: &Work) -> Vec<Batch> {
+fn first_tasks(
+    mirror: &Mirror,
+    object: usize,
+    key: &JobKey,
+    old: Option<&Work>,
+    new: &Work,
+) -> Vec<Batch> {
     let count = match (old, new) {
-        (_, Work::Job(job)) if job.suspend => 0,
-        (None, Work::Job(job)) if job.parallelism > 0 => job.count.min(job.parallelism),
-        (None, Work::Job(job)) => job.count,
-        (_, Work::Service(service)) if service.suspend || service.paused => 0,
-        (Some(Work::Service(old)), Work::Service(new))
-            if old.task == new.task && old.placement == new.placement =>
-        {
-            new.replicas.saturating_sub(old.replicas)
+        (_, Work::Job(job)) if job.suspend || waits(mirror, key, job) => 0,
+        (Some(Work::Job(old)), Work::Job(_)) if !old.suspend => 0,
+        (_, Work::Job(job)) if job.parallelism > 0 => job.count.min(job.parallelism),
+        (_, Work::Job(job)) => job.count,
+        (_, Work::Service(service)) if service.suspend => 0,
+        (Some(Work::Service(old)), Work::Service(new)) if !old.suspend => {
+            let is_new = old.task != new.task || old.placement != new.placement;
+            let is_update = is_new && !new.paused;
+            // The old ones stay until the new ones answer.
+            let surge = if is_update { new.update.surge_max } else { 0 };
+            let most = new.replicas.saturating_add(surge).saturating_sub(old.replicas);
+            most.min(new.replicas)
         }
         (_, Work::Service(service)) => service.replicas,
         (None, Work::Cron(_) | Work::Workflow(_)) => 1,
@@ -176,6 +186,15 @@ fn first_tasks(object: usize, key: &JobKey, old: Option<&Work>, new: &Work) -> V
     templates(new).into_iter().map(batch).collect()
 }
 
+/// Whether a job waits for another, which may be in the same text: its tasks take no room yet.
+fn waits(mirror: &Mirror, key: &JobKey, job: &Job) -> bool {
+    job.depends_on.iter().any(|it| {
+        let on = mirror.job(&JobKey::new(&key.namespace, &it.job));
+        let state = on.and_then(|job| job.state.as_ref());
+        !state.is_some_and(|it| it.value.phase.is_final())
+    })
+}
+
 /// Places them, tells where, and takes all of it back.
 fn place_all(places: &mut Places, batches: &[Batch], objects: &mut [PlannedObject]) {
     let (mut runs, mut classes) = (Vec::new(), Vec::new());
@@ -186,12 +205,22 @@ fn place_all(places: &mut Places, batches: &[Batch], objects: &mut [PlannedObjec
         let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
         let mut waits: Option<Explanation> = None;
         let count = (*count).min(left);
+        let partitions = partitions(rules);
+        // One without a place does not hold back those of other partitions.
+        let mut out: BTreeSet<u32> = BTreeSet::new();
         for index in 0..count {
+            if out.contains(&(index % partitions)) {
+                continue;
+            }
             let run = RunId::from(format!("plan-{}", runs.len()));
             let ask = Ask { index, rest: count - index };
             let Some(node) = places.try_place(&run, class, ask) else {
-                waits = Some(places.explain(class, ask));
-                break;
+                waits.get_or_insert_with(|| places.explain(class, ask));
+                out.insert(index % partitions);
+                if out.len() == partitions as usize {
+                    break;
+                }
+                continue;
             };
             runs.push(run);
             *counts.entry(node).or_default() += 1;

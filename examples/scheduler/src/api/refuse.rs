@@ -1,5 +1,7 @@
 //! Refusals: a status, a sentence, and each thing that is wrong by its path.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -21,38 +23,38 @@ pub struct Refused {
 
 impl Refused {
     /// With this status, for this reason.
-    pub fn new(status: StatusCode, error: impl Into<String>) -> Refused {
-        Refused { status, refusal: Refusal { error: error.into(), problems: Vec::new() } }
+    pub fn new(status: StatusCode, error: impl Display) -> Refused {
+        Refused { status, refusal: Refusal { error: error.to_string(), problems: Vec::new() } }
     }
 
     /// What was sent is wrong.
-    pub fn bad(error: impl Into<String>) -> Refused {
+    pub fn bad(error: impl Display) -> Refused {
         Refused::new(StatusCode::BAD_REQUEST, error)
     }
 
     /// What was sent is wrong in these ways.
-    pub fn problems(error: impl Into<String>, problems: Vec<String>) -> Refused {
-        let refusal = Refusal { error: error.into(), problems };
+    pub fn problems(error: impl Display, problems: Vec<String>) -> Refused {
+        let refusal = Refusal { error: error.to_string(), problems };
         Refused { status: StatusCode::BAD_REQUEST, refusal }
     }
 
     /// There is no such thing.
-    pub fn missing(error: impl Into<String>) -> Refused {
+    pub fn missing(error: impl Display) -> Refused {
         Refused::new(StatusCode::NOT_FOUND, error)
     }
 
     /// It cannot be done to what is there.
-    pub fn conflict(error: impl Into<String>) -> Refused {
+    pub fn conflict(error: impl Display) -> Refused {
         Refused::new(StatusCode::CONFLICT, error)
     }
 
     /// It cannot be done for the moment.
-    pub fn unavailable(error: impl Into<String>) -> Refused {
+    pub fn unavailable(error: impl Display) -> Refused {
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
     /// There are too many of the kind.
-    pub fn busy(error: impl Into<String>) -> Refused {
+    pub fn busy(error: impl Display) -> Refused {
         Refused::new(StatusCode::TOO_MANY_REQUESTS, error)
     }
 
@@ -101,12 +103,12 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// Nothing answers there.
-pub(super) async fn unknown_path(uri: Uri) -> Refused {
+pub(crate) async fn unknown_path(uri: Uri) -> Refused {
     Refused::missing(format!("nothing answers at {}", shown(uri.path())))
 }
 
 /// Something does, but not that.
-pub(super) async fn unknown_method(method: Method, uri: Uri) -> Refused {
+pub(crate) async fn unknown_method(method: Method, uri: Uri) -> Refused {
     let error = format!("{} is not answered at {}", shown(method.as_str()), shown(uri.path()));
     Refused::new(StatusCode::METHOD_NOT_ALLOWED, error)
 }

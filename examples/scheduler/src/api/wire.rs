@@ -64,6 +64,9 @@ pub struct Health {
     pub revision: Revision,
     /// Its version.
     pub version: String,
+    /// Why the store does not answer, if it does not: what is shown then is what was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// Keys whose value does not read, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bad: BTreeMap<String, String>,
@@ -181,6 +184,9 @@ pub struct Summary {
     pub counts: Counts,
     /// What made it.
     pub owner: Option<JobKey>,
+    /// Which node of a workflow it does, as `main[0].hello`; only told with the workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// For people and selectors.
     pub labels: BTreeMap<String, String>,
     /// When it was made.
@@ -202,7 +208,10 @@ pub struct Detail {
     pub tasks: Vec<TaskView>,
     /// How many tasks were left out.
     pub tasks_left_out: u32,
-    /// What it made.
+    /// Of a workflow, its nodes as a tree, a line each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// What it made; of a workflow, in the order of its nodes.
     pub children: Vec<Summary>,
     /// The copy that this is of: to be given as `after`.
     pub revision: Revision,

@@ -2,7 +2,7 @@
 //!
 //! Three processes share the machine: the store, `mason server`, and all hollow nodes. What binds
 //! cost is therefore less than what the machine spends: nodes claim and report while the rest is
-//! still being bound, three transactions for each task beside its share of a bind.
+//! still being bound, two transactions for each task beside its share of a bind.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

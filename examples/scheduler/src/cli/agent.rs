@@ -144,7 +144,7 @@ impl MachineArgs {
             cpu: cpu - self.reserve_cpu,
             memory: memory - self.reserve_memory,
             disk: has.disk / u64::from(share),
-            pids: 0,
+            pids: has.pids / share,
         })
     }
 
@@ -258,7 +258,8 @@ pub(super) async fn run(args: AgentArgs, token: Option<Token>) -> Result<Exit> {
     let store = tokio::select! {
         store = args.store.connect() => store?,
         signal = signals.next() => {
-            tracing::info!(signal, "ends");
+            tracing::info!(signal, "ends; it has not reached the store");
+            options.runner.close();
             return Ok(Exit::DONE);
         }
     };

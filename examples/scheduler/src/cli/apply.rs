@@ -104,7 +104,7 @@ pub(super) async fn apply(args: ApplyArgs, asker: &Asker) -> Result<Exit> {
     Ok(Exit::DONE)
 }
 
-fn said(object: &AppliedObject) -> String {
+pub(super) fn said(object: &AppliedObject) -> String {
     let what = match object.outcome {
         Outcome::Created => "created",
         Outcome::Changed => "changed",

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::api::client::{Client, Path};
+use crate::api::client::{Client, ClientError, Path};
 use crate::api::wire::{Change, Changed, Detail, Summary};
 
 /// Asks a server, in a namespace.
@@ -15,6 +15,8 @@ pub(super) struct Asker {
 /// An object by its name, or one of its tasks: `train`, `train/17`, `job/train`, `@latest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
+    /// `job`, `service`, `cron` or `workflow`, if it was given: another kind is not meant.
+    pub(super) kind: Option<&'static str>,
     pub(super) name: String,
     pub(super) index: Option<u32>,
 }
@@ -22,30 +24,57 @@ pub(super) struct Target {
 /// The object of a namespace that was made last, and not by another.
 const LATEST: &str = "@latest";
 
-const KINDS: [&str; 8] =
-    ["job", "jobs", "service", "services", "cron", "crons", "workflow", "workflows"];
+/// As people write them, and what they are.
+const KINDS: [(&str, &str); 16] = [
+    ("job", "job"),
+    ("jobs", "job"),
+    ("service", "service"),
+    ("services", "service"),
+    ("deploy", "service"),
+    ("deployment", "service"),
+    ("deployments", "service"),
+    ("cron", "cron"),
+    ("crons", "cron"),
+    ("cronjob", "cron"),
+    ("cronjobs", "cron"),
+    ("cronworkflow", "cron"),
+    ("cronworkflows", "cron"),
+    ("workflow", "workflow"),
+    ("workflows", "workflow"),
+    ("wf", "workflow"),
+];
 
 impl std::str::FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Target, String> {
-        let text = match text.split_once('/') {
-            Some((kind, rest)) if KINDS.contains(&kind) => rest,
-            _ => text,
+        let kind_of = |word: &str| KINDS.iter().find(|(known, _)| *known == word);
+        let (kind, text) = match text.split_once('/') {
+            Some((word, rest)) => match kind_of(word) {
+                Some((_, kind)) => (Some(*kind), rest),
+                None => (None, text),
+            },
+            None => (None, text),
         };
         let (name, index) = match text.split_once('/') {
             None => (text, None),
             Some((name, index)) => {
-                let index =
-                    index.parse().map_err(|_| format!("`{index}` is no index of a task"))?;
+                let index = index.parse().map_err(|_| no_index(name, index))?;
                 (name, Some(index))
             }
         };
         if name != LATEST {
             mason_core::types::check_name(name).map_err(|error| error.to_string())?;
         }
-        Ok(Target { name: name.to_owned(), index })
+        Ok(Target { kind, name: name.to_owned(), index })
     }
+}
+
+fn no_index(name: &str, index: &str) -> String {
+    format!(
+        "`{index}` is no index of a task, and `{name}` none of the kinds job, service, cron and \
+         workflow"
+    )
 }
 
 impl Asker {
@@ -53,18 +82,35 @@ impl Asker {
         Path::of(&[&["objects", &self.namespace, name], more].concat())
     }
 
-    /// With a name that is one.
+    /// With a name that is one; of the kind that was given, if it is there.
     pub(super) async fn resolve(&self, target: &Target) -> Result<Target> {
         if target.name != LATEST {
+            if let Some(kind) = target.kind {
+                self.check_kind(&target.name, kind).await?;
+            }
             return Ok(target.clone());
         }
         let path = Path::of(&["objects"]).with("namespace", &self.namespace);
         let all: Vec<Summary> = self.client.get(path).await?;
-        let own = all.into_iter().filter(|it| it.owner.is_none());
+        let is_meant = |it: &Summary| target.kind.is_none_or(|kind| kind == it.kind);
+        let own = all.into_iter().filter(|it| it.owner.is_none() && is_meant(it));
         match own.max_by_key(|it| (it.created_at, it.key.clone())) {
-            Some(last) => Ok(Target { name: last.key.name.into(), index: target.index }),
-            None => bail!("there is nothing in namespace {}", self.namespace),
+            Some(last) => Ok(Target { name: last.key.name.into(), ..target.clone() }),
+            None => {
+                let what = target.kind.unwrap_or("job, service, cron or workflow");
+                bail!("there is no {what} in namespace {}", self.namespace)
+            }
         }
+    }
+
+    /// Whoever names a service must not stop a job. What is not there is for others to say.
+    async fn check_kind(&self, name: &str, kind: &str) -> Result<()> {
+        let Some(detail) = found(self.detail(name).await)? else { return Ok(()) };
+        if detail.summary.kind == kind {
+            return Ok(());
+        }
+        let error = format!("there is no {kind} {name}: {name} is a {}", detail.summary.kind);
+        Err(ClientError::absent(error).into())
     }
 
     /// All that is known of an object.
@@ -96,7 +142,7 @@ impl Asker {
 pub(super) fn found<T>(asked: Result<T>) -> Result<Option<T>> {
     match asked {
         Ok(found) => Ok(Some(found)),
-        Err(error) => match error.downcast_ref::<crate::api::client::ClientError>() {
+        Err(error) => match error.downcast_ref::<ClientError>() {
             Some(refused) if refused.is_not_found() => Ok(None),
             _ => bail!(error),
         },
@@ -110,14 +156,15 @@ mod tests {
     /// People write what other tools print: `job/train`, `train/17`.
     #[test]
     fn targets_are_read_with_and_without_their_kind() {
-        let target = |name: &str, index| Ok(Target { name: name.to_owned(), index });
+        let target = |kind, name: &str, index| Ok(Target { kind, name: name.to_owned(), index });
         for (text, expected) in [
-            ("train", target("train", None)),
-            ("train/17", target("train", Some(17))),
-            ("job/train", target("train", None)),
-            ("jobs/train/3", target("train", Some(3))),
-            ("@latest", target("@latest", None)),
-            ("@latest/2", target("@latest", Some(2))),
+            ("train", target(None, "train", None)),
+            ("train/17", target(None, "train", Some(17))),
+            ("job/train", target(Some("job"), "train", None)),
+            ("jobs/train/3", target(Some("job"), "train", Some(3))),
+            ("deployment/web", target(Some("service"), "web", None)),
+            ("@latest", target(None, "@latest", None)),
+            ("wf/@latest/2", target(Some("workflow"), "@latest", Some(2))),
         ] {
             assert_eq!(text.parse::<Target>(), expected, "{text}");
         }

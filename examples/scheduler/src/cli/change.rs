@@ -3,6 +3,8 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use mason_core::control::service::{RevisionState, ServiceProgress};
+use mason_core::record::Progress;
 
 use super::ask::{Asker, Target};
 use super::exit::Exit;
@@ -10,6 +12,7 @@ use super::out;
 use super::table::Table;
 use super::text::plain;
 use crate::api::wire::Change;
+use crate::when::ago;
 
 /// Names of objects.
 #[derive(Debug, Args)]
@@ -105,29 +108,38 @@ pub(super) async fn set(command: &SetCommand, asker: &Asker) -> Result<Exit> {
 pub(super) async fn rollout(command: &RolloutCommand, asker: &Asker) -> Result<Exit> {
     match command {
         RolloutCommand::Status { name, timeout } => {
-            super::wait::rollout(asker, &name.name, *timeout).await
+            let name = asker.resolve(name).await?.name;
+            super::wait::rollout(asker, &name, *timeout).await
         }
         RolloutCommand::Undo { name, to } => {
             let change = Change { revision: *to, ..Change::default() };
             one(asker, name, "rollback", &change).await?;
             Ok(Exit::DONE)
         }
-        RolloutCommand::History { name } => history(asker, &name.name).await,
+        RolloutCommand::History { name } => history(asker, &asker.resolve(name).await?.name).await,
     }
 }
 
 async fn history(asker: &Asker, name: &str) -> Result<Exit> {
     let detail = asker.detail(name).await?;
     let progress = detail.state.as_ref().map(|state| &state.progress);
-    let Some(mason_core::record::Progress::Service(value)) = progress else {
-        anyhow::bail!("{name} is no service that has begun");
+    let Some(Progress::Service(value)) = progress else {
+        match detail.summary.kind.as_str() {
+            "service" => anyhow::bail!("service {name} has not begun yet"),
+            kind => anyhow::bail!("{name} is a {kind}: only a service has revisions"),
+        }
     };
-    let progress = mason_core::control::service::ServiceProgress::read(value)?;
+    let progress = ServiceProgress::read(value)?;
     let mut table = Table::new(&["REVISION", "SPEC", "STATE", ""]);
     for revision in &progress.revisions {
         let now = if revision.number == progress.target { "current" } else { "" };
         let spec: String = revision.spec.as_str().chars().take(12).collect();
-        let state = format!("{:?}", revision.state);
+        let state = match revision.state {
+            RevisionState::Whole(since) => format!("whole {} ago", ago(since)),
+            RevisionState::Failed => "failed".to_owned(),
+            RevisionState::Trying if revision.number == progress.target => "under way".to_owned(),
+            RevisionState::Trying => "left before it was whole".to_owned(),
+        };
         table.row([revision.number.to_string(), spec, state, now.to_owned()]);
     }
     out::raw(table.text(true).as_bytes());

@@ -72,7 +72,7 @@ pub(super) async fn run(mut args: DevArgs, token: Option<Token>) -> Result<Exit>
     let mut signals = Signals::listen()?;
     let mut told = Site::take()?;
     let (data_dir, removed) = folder(args.data_dir.as_deref())?;
-    if args.machine.stand_ins.is_empty() {
+    if args.machine.stand_ins.iter().all(|(image, _)| image != "busybox") {
         args.machine.stand_ins.push(("busybox".to_owned(), "tiny".to_owned()));
     }
     let token = token.unwrap_or_else(Token::generate);
@@ -114,7 +114,7 @@ pub(super) async fn run(mut args: DevArgs, token: Option<Token>) -> Result<Exit>
     drop(told);
     out::line("mason dev: ends, and takes its containers with it");
     let cleared = tokio::task::spawn_blocking(move || clear(nodes)).await.context("the end")?;
-    drop(server);
+    server.stop().await;
     member.stop().context("the store")?;
     if let Some(folder) = removed {
         folder.close().context("the folder")?;

@@ -62,7 +62,11 @@ async fn running(asker: &Asker, target: &Target) -> Result<RunId> {
             break;
         }
     }
-    found.with_context(|| format!("no task of {} that is meant runs now", target.name))
+    found.with_context(|| match (target.index, detail.summary.phase) {
+        (_, Some(phase)) if phase.is_final() => format!("{} has ended", target.name),
+        (Some(index), _) => format!("task {index} of {} does not run now", target.name),
+        (None, _) => format!("no task of {0} runs now: mason status {0}", target.name),
+    })
 }
 
 /// Sends what is typed, frame by frame, and then that there is no more.

@@ -42,6 +42,8 @@ impl Exit {
         match client {
             Some(error) if error.is_not_found() => Exit::NOT_FOUND,
             Some(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => Exit::NOBODY,
+            // The server is there, and the store is not.
+            Some(ClientError::Refused { status, .. }) if status.as_u16() == 503 => Exit::NOBODY,
             Some(_) => Exit::FAILED,
             None => match error.downcast_ref::<StoreError>() {
                 Some(StoreError::Unavailable { .. }) => Exit::NOBODY,
@@ -64,5 +66,26 @@ pub(super) fn complain(error: &anyhow::Error) {
         for problem in &refusal.problems {
             eprintln!("  {}", plain(problem));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::api::wire::Refusal;
+
+    /// A script that waits for the store must tell that from a manifest that is wrong.
+    #[test]
+    fn a_store_that_does_not_answer_is_nobody() {
+        let check = |status: StatusCode, expected: Exit| {
+            let refusal = Refusal { error: String::new(), problems: Vec::new() };
+            let error = anyhow::Error::new(ClientError::Refused { status, refusal });
+            assert_eq!(Exit::of(&error.context("a file")), expected, "{status}");
+        };
+        check(StatusCode::SERVICE_UNAVAILABLE, Exit::NOBODY);
+        check(StatusCode::BAD_REQUEST, Exit::FAILED);
+        check(StatusCode::NOT_FOUND, Exit::NOT_FOUND);
     }
 }

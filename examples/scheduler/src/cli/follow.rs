@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use mason_core::types::RunId;
 
 use super::out;
-use super::when::stamp;
 use crate::api::client::{Client, ClientError, Lines, Path};
 use crate::api::wire::LogEvent;
+use crate::when::stamp;
 
 /// How long until who does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(250);

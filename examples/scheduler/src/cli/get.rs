@@ -12,9 +12,9 @@ use super::out;
 use super::signals::Signals;
 use super::table::Table;
 use super::text::plain_lines;
-use super::when::ago;
 use crate::api::client::Path;
 use crate::api::wire::{Summary, Text};
+use crate::when::ago;
 
 /// List what there is
 #[derive(Debug, Args)]

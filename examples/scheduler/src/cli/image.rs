@@ -1,5 +1,8 @@
 //! `mason image`: what images nodes have.
 
+mod layout;
+
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path as FsPath, PathBuf};
 
@@ -20,6 +23,7 @@ use super::table::Table;
 use super::text::plain;
 use crate::api::client::Path;
 use crate::api::wire::{Changed, ImageView, NodeView, PullImage};
+use layout::Part;
 
 /// How much of a file is sent at once, bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -33,9 +37,9 @@ pub(super) enum ImageCommand {
         #[arg(long, value_name = "NODE")]
         node: Option<String>,
     },
-    /// Bring one from a file: what `docker save` wrote, or an OCI layout as a tar
+    /// Bring one: what `docker save` wrote, or an OCI layout, as a folder or a tar
     Import {
-        /// The file
+        /// The file, or the folder
         file: PathBuf,
         /// What it shall be called, if the file does not say
         #[arg(long, value_name = "NAME")]
@@ -68,7 +72,7 @@ pub(super) async fn run(command: ImageCommand, asker: &Asker) -> Result<Exit> {
         ImageCommand::Import { file, name, node } => {
             for node in nodes(asker, node).await? {
                 let path = Path::of(&["nodes", &node, "images"]).with_some("name", name.as_ref());
-                let body = StreamBody::new(pieces(&file).await?);
+                let body = StreamBody::new(pieces(&file)?);
                 let images: Vec<ImageView> = asker.client.upload(path, body).await?;
                 told(&node, "has", &images);
             }
@@ -127,21 +131,54 @@ async fn list(asker: &Asker, node: Option<String>) -> Result<()> {
 
 type Pieces = stream::BoxStream<'static, io::Result<Frame<Bytes>>>;
 
-/// A file, piece by piece.
-async fn pieces(path: &FsPath) -> Result<Pieces> {
-    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-    ensure!(file.metadata()?.is_file(), "{} is no file", path.display());
-    let file = tokio::fs::File::from_std(file);
-    let next = |mut file: tokio::fs::File| async move {
-        let mut buffer = vec![0; PIECE_BYTES];
-        match file.read(&mut buffer).await {
-            Ok(0) => None,
-            Ok(count) => {
-                buffer.truncate(count);
-                Some((Ok(Frame::data(Bytes::from(buffer))), file))
-            }
-            Err(error) => Some((Err(error), file)),
+/// A file, or a layout that is a folder, piece by piece.
+fn pieces(path: &FsPath) -> Result<Pieces> {
+    let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let parts = match meta.is_dir() {
+        true => layout::parts(path)?,
+        false => {
+            ensure!(meta.is_file(), "{} is neither a file nor a folder", path.display());
+            VecDeque::from([Part::File(path.to_owned(), meta.len())])
         }
     };
-    Ok(Box::pin(stream::unfold(file, next)))
+    Ok(Box::pin(stream::unfold((parts, None), next)))
+}
+
+/// What is still to be sent: parts, and what is left of the file that is open.
+type Rest = (VecDeque<Part>, Option<(tokio::fs::File, u64)>);
+
+async fn next((mut parts, mut open): Rest) -> Option<(io::Result<Frame<Bytes>>, Rest)> {
+    loop {
+        let Some((file, left)) = &mut open else {
+            match parts.pop_front()? {
+                Part::Bytes(bytes) => {
+                    return Some((Ok(Frame::data(Bytes::from(bytes))), (parts, None)));
+                }
+                Part::File(path, size) => match tokio::fs::File::open(&path).await {
+                    Ok(file) => open = Some((file, size)),
+                    Err(error) => return Some((Err(error), (VecDeque::new(), None))),
+                },
+            }
+            continue;
+        };
+        if *left == 0 {
+            open = None;
+            continue;
+        }
+        let piece = usize::try_from(*left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let mut buffer = vec![0; piece];
+        let read = match file.read(&mut buffer).await {
+            // It has become shorter while it was read.
+            Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            read => read,
+        };
+        return match read {
+            Ok(count) => {
+                buffer.truncate(count);
+                *left -= count as u64;
+                Some((Ok(Frame::data(Bytes::from(buffer))), (parts, open)))
+            }
+            Err(error) => Some((Err(error), (VecDeque::new(), None))),
+        };
+    }
 }

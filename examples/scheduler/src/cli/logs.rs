@@ -43,12 +43,14 @@ pub(super) async fn run(args: LogsArgs, asker: &Asker) -> Result<Exit> {
     if detail.tasks.is_empty() && !children.is_empty() {
         // Of a workflow or a cron, its jobs print.
         for child in children {
-            print_all(&args, asker, &child.key.name, children.len() == 1).await?;
+            let head = child.step.as_deref().unwrap_or(&child.key.name);
+            let is_alone = children.len() == 1;
+            print_all(&args, asker, &child.key.name, (head, is_alone)).await?;
         }
         return Ok(Exit::DONE);
     }
     if args.all {
-        print_all(&args, asker, name, true).await?;
+        print_all(&args, asker, name, (name, true)).await?;
         return Ok(Exit::DONE);
     }
     let index = match target.index {
@@ -67,13 +69,18 @@ fn why(detail: &Detail) -> String {
     if message.is_empty() { String::new() } else { format!(": {}", plain(message)) }
 }
 
-/// All tasks of an object; what is one alone needs no name before its lines.
-async fn print_all(args: &LogsArgs, asker: &Asker, name: &str, is_alone: bool) -> Result<()> {
+/// All tasks of an object, under this head; what is one alone needs none before its lines.
+async fn print_all(
+    args: &LogsArgs,
+    asker: &Asker,
+    name: &str,
+    (head, is_alone): (&str, bool),
+) -> Result<()> {
     let Some(detail) = found(asker.detail(name).await)? else { return Ok(()) };
     let indexes: Vec<u32> = detail.tasks.iter().map(|task| task.index).collect();
     let is_alone = is_alone && indexes.len() == 1;
     let logs = indexes.into_iter().map(|index| {
-        let head = (!is_alone).then(|| format!("{name}/{index}"));
+        let head = (!is_alone).then(|| format!("{head}/{index}"));
         one(args, asker, name, index, head)
     });
     if args.follow {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use mason_core::manifest::quantity::{format_bytes, format_cpu, parse_span};
-use mason_core::record::TaintEffect;
+use mason_core::record::{Taint, TaintEffect};
 
 use super::ask::Asker;
 use super::exit::Exit;
@@ -11,9 +11,9 @@ use super::get::{Output, json};
 use super::out;
 use super::table::Table;
 use super::text::plain;
-use super::when::ago;
 use crate::api::client::Path;
 use crate::api::wire::{Changed, NodeChange, NodeView};
+use crate::when::ago;
 
 /// Look at nodes, and decide about them
 #[derive(Debug, Subcommand)]
@@ -142,6 +142,19 @@ fn effect(text: &str) -> Result<TaintEffect> {
     })
 }
 
+/// As `taint` takes it.
+fn taint_text(taint: &Taint) -> String {
+    let effect = match taint.effect {
+        TaintEffect::NoSchedule => "NoSchedule",
+        TaintEffect::PreferNoSchedule => "PreferNoSchedule",
+        TaintEffect::NoExecute => "NoExecute",
+    };
+    match taint.value.as_str() {
+        "" => format!("{}:{effect}", taint.key),
+        value => format!("{}={value}:{effect}", taint.key),
+    }
+}
+
 fn parse_taint(text: &str) -> Result<NodeChange> {
     let Some((what, word)) = text.rsplit_once(':') else {
         bail!("write a taint as KEY=VALUE:EFFECT or KEY:EFFECT");
@@ -206,8 +219,7 @@ pub(super) async fn list(asker: &Asker, name: Option<&str>, output: Output) -> R
             cells.push(record.runtimes.join(","));
             let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}"));
             cells.push(labels.collect::<Vec<_>>().join(","));
-            let taints = record.taints.iter().map(|taint| format!("{}={}", taint.key, taint.value));
-            cells.push(taints.collect::<Vec<_>>().join(","));
+            cells.push(record.taints.iter().map(taint_text).collect::<Vec<_>>().join(","));
         }
         table.row(cells);
     }
@@ -274,6 +286,11 @@ mod tests {
         assert_eq!((taint.key.as_str(), taint.value.as_deref()), ("gpu", Some("yes")));
         assert_eq!(taint.effect, Some(TaintEffect::NoSchedule));
         assert_eq!(parse_taint("gpu:no-execute").unwrap().value, None);
+        for text in ["gpu=yes:NoSchedule", "gpu:PreferNoSchedule", "gpu:NoExecute"] {
+            let NodeChange { key, value, effect, .. } = parse_taint(text).unwrap();
+            let (value, effect) = (value.unwrap_or_default(), effect.unwrap());
+            assert_eq!(taint_text(&Taint { key, value, effect }), text);
+        }
         assert!(parse_taint("gpu").is_err() && parse_taint("gpu:never").is_err());
         assert_eq!(parse_untaint("gpu-").unwrap().key, "gpu");
         assert_eq!(parse_label("a/b-").unwrap().value, None);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use mason_core::record::{Exit as Ended, Phase, RunPhase, TaskWait};
+use mason_core::record::{Exit as Ended, Phase, Reason, RunPhase, TaskWait};
 use mason_core::types::RunId;
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::signals::Signals;
 use super::text::{plain, plain_lines};
 use crate::api::client::Path;
 use crate::api::wire::{Applied, Apply, Change, Detail, TaskView};
+use crate::server::chronicle::reason;
 
 /// How long it waits before it says why nothing happens.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -98,7 +99,8 @@ pub(super) async fn run(args: RunArgs, asker: &Asker) -> Result<Exit> {
     let ended = tokio::select! {
         ended = watch(asker, &name) => ended?,
         _ = signals.next() => {
-            asker.change(&name, "delete", &Change::default()).await.context("stop it")?;
+            let verb = if args.rm { "delete" } else { "stop" };
+            asker.change(&name, verb, &Change::default()).await.context("stop it")?;
             return Ok(Exit::INTERRUPTED);
         }
     };
@@ -111,11 +113,13 @@ pub(super) async fn run(args: RunArgs, asker: &Asker) -> Result<Exit> {
 /// The exit code of the container, or a word about why there is none.
 fn told(name: &str, ended: &Ended) -> Exit {
     match ended.code {
-        Some(code) if ended.message.is_empty() => Exit::of_code(code),
+        Some(code) if ended.message.is_empty() && ended.reason == Reason::Exited => {
+            Exit::of_code(code)
+        }
         code => {
-            let why = serde_json::to_value(ended.reason).unwrap_or_default();
-            let why = why.as_str().unwrap_or("it ended").to_owned();
-            eprintln!("mason: {name}: {why}: {}", plain(&ended.message));
+            let why = reason(ended.reason);
+            let more = if ended.message.is_empty() { "" } else { ": " };
+            eprintln!("mason: {name}: {why}{more}{}", plain(&ended.message));
             code.map_or(Exit::OURS, Exit::of_code)
         }
     }
@@ -160,7 +164,7 @@ async fn patient(asker: &Asker, name: &str) -> Result<Detail> {
         detail = &mut begun => return detail,
         () = tokio::time::sleep(PATIENCE) => {}
     }
-    let target = Target { name: name.to_owned(), index: None };
+    let target = Target { kind: None, name: name.to_owned(), index: None };
     for explained in asker.explain(&target).await? {
         eprintln!("mason: {}", plain(&explained.state));
         if let Some(placement) = explained.placement.filter(|it| it.at.is_none()) {

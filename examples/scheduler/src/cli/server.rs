@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -17,6 +18,9 @@ use crate::store::Store;
 use super::exit::Exit;
 use super::gossip::GossipArgs;
 use super::signals::Signals;
+
+/// How long it takes to give the office up, at most.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// Run a server
 #[derive(Debug, Args)]
@@ -108,5 +112,7 @@ pub(super) async fn run(args: ServerArgs, token: Option<Token>) -> Result<Exit> 
         }
         signal = signals.next() => tracing::info!(signal, "ends"),
     }
+    // If the store does not answer, the lease runs out by itself.
+    let _ = tokio::time::timeout(LEAVE_MAX, server.stop()).await;
     Ok(Exit::DONE)
 }

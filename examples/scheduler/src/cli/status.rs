@@ -2,16 +2,18 @@
 
 use anyhow::Result;
 use clap::Args;
-use mason_core::record::{RunPhase, TaskWait};
+use mason_core::record::{Exit as Ended, Reason, RunPhase, TaskWait};
 
 use super::ask::{Asker, Target};
 use super::exit::Exit;
 use super::get::phase;
 use super::out;
 use super::text::{plain, plain_lines};
-use super::when::{ago, clock, span};
 use crate::api::client::Path;
 use crate::api::wire::{Detail, Event, Summary, TaskView};
+use crate::server::chronicle::reason;
+use crate::server::unix_now;
+use crate::when::{ago, clock, span};
 
 /// How many tasks a tree shows.
 const TASKS_SHOWN: usize = 20;
@@ -29,7 +31,11 @@ pub(super) async fn status(args: StatusArgs, asker: &Asker) -> Result<Exit> {
     let detail = asker.detail(&target.name).await?;
     let mut text = String::new();
     text += &head(&detail.summary);
-    tree(&detail, asker, &mut text).await?;
+    match &detail.tree {
+        // Its first line is the workflow itself, of which more is said above.
+        Some(tree) => tree.lines().skip(1).for_each(|line| text += &format!("{}\n", plain(line))),
+        None => tree(&detail, asker, &mut text).await?,
+    }
     out::raw(text.as_bytes());
     Ok(Exit::DONE)
 }
@@ -104,17 +110,28 @@ fn told(task: &TaskView) -> String {
     if let (Some(mark), Some(past)) = (&task.mark, &task.past) {
         let exit = &past.exit;
         let sign = if mark == "succeeded" { '✔' } else { '✖' };
-        let code = exit.code.map(|code| format!("  exit {code}")).unwrap_or_default();
         let took = exit.started_at.map(|at| exit.finished_at.saturating_sub(at));
         let took = took.map(|took| format!("  {}", span(took))).unwrap_or_default();
-        let message = if exit.message.is_empty() { "" } else { "  " };
-        return format!("{sign} {index}  {}{code}{took}{message}{}", past.node, exit.message);
+        let attempt = attempt_of(past.attempt);
+        return format!("{sign} {index}  {}  {}{took}{attempt}", past.node, how(exit));
     }
-    let Some(record) = &task.task else { return format!("○ {index}  {:?}", task.mark) };
-    let attempt =
-        if record.attempt > 1 { format!("  attempt {}", record.attempt) } else { String::new() };
+    let Some(record) = &task.task else {
+        return format!("○ {index}  {}", task.mark.as_deref().unwrap_or("has not begun"));
+    };
+    let attempt = attempt_of(record.attempt);
+    // Until it runs, what people ask is why it did not before.
+    let runs = task.seen.as_ref().is_some_and(|seen| seen.phase >= RunPhase::Running);
+    let last = task.past.as_ref().filter(|_| !runs);
+    let last = last.map(|past| format!("; before: {}", how(&past.exit))).unwrap_or_default();
     match &record.wait {
-        TaskWait::Due { .. } => format!("○ {index}  waits for a place{attempt}"),
+        TaskWait::Due { not_before } => {
+            let waits = not_before.saturating_sub(unix_now());
+            let what = match waits {
+                0 => "waits for a place".to_owned(),
+                waits => format!("is tried again in {}", span(waits)),
+            };
+            format!("○ {index}  {what}{attempt}{last}")
+        }
         TaskWait::Bound { node, .. } => {
             let state = match &task.seen {
                 None => "bound".to_owned(),
@@ -130,9 +147,23 @@ fn told(task: &TaskView) -> String {
                     format!("{word} for {}  {}", ago(seen.since), seen.message)
                 }
             };
-            format!("● {index}  {node}  {state}{attempt}")
+            format!("● {index}  {node}  {}{attempt}{last}", state.trim_end())
         }
     }
+}
+
+/// Of the second attempt and later.
+fn attempt_of(attempt: u32) -> String {
+    if attempt > 1 { format!("  attempt {attempt}") } else { String::new() }
+}
+
+/// How a run ended: its code, and why if not by itself.
+fn how(exit: &Ended) -> String {
+    let code = exit.code.map(|code| format!("exit {code}"));
+    let why = (exit.reason != Reason::Exited).then(|| reason(exit.reason));
+    let message = Some(exit.message.clone()).filter(|message| !message.is_empty());
+    let words: Vec<String> = [code, why, message].into_iter().flatten().collect();
+    words.join("  ")
 }
 
 pub(super) async fn describe(args: StatusArgs, asker: &Asker) -> Result<Exit> {
@@ -151,7 +182,10 @@ pub(super) async fn describe(args: StatusArgs, asker: &Asker) -> Result<Exit> {
     plain_lines(&detail.manifest).lines().for_each(|line| text += &format!("  {line}\n"));
     if !detail.children.is_empty() {
         text += "\nmade\n";
-        detail.children.iter().for_each(|child| text += &format!("  {}", head(child)));
+        for child in &detail.children {
+            let step = child.step.as_ref().map(|step| plain(&format!("{step}  ")).into_owned());
+            text += &format!("  {}{}", step.unwrap_or_default(), head(child));
+        }
     }
     if !detail.tasks.is_empty() {
         text += "\ntasks\n";

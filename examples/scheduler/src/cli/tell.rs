@@ -65,9 +65,13 @@ pub(super) async fn explain(args: ExplainArgs, asker: &Asker) -> Result<Exit> {
 pub(super) async fn events(args: EventsArgs, asker: &Asker) -> Result<Exit> {
     let mut signals = Signals::listen()?;
     let is_all = args.all_namespaces || args.node.is_some();
+    let name = match &args.name {
+        Some(target) => Some(asker.resolve(target).await?.name),
+        None => None,
+    };
     let path = Path::of(&["events"])
         .with_some("namespace", (!is_all).then_some(&asker.namespace))
-        .with_some("name", args.name.as_ref().map(|target| &target.name))
+        .with_some("name", name.as_ref())
         .with_some("node", args.node.as_ref());
     let path = if args.follow { path.with("follow", true) } else { path };
     let mut lines = asker.client.lines(path).await?;
@@ -91,8 +95,14 @@ pub(super) async fn health(asker: &Asker) -> Result<Exit> {
     out::line(&format!("server    {} {}", asker.client.url(), plain(&health.version)));
     out::line(&format!("leader    {}{leads}", plain(leader)));
     out::line(&format!("revision  {}", health.revision));
+    if let Some(why) = &health.store {
+        out::line(&format!("store     {}", plain(why)));
+    }
     for (key, why) in &health.bad {
         out::line(&plain(&format!("bad key   {key}: {why}")));
+    }
+    if health.store.is_some() {
+        return Ok(Exit::NOBODY);
     }
     Ok(if health.leader.is_some() { Exit::DONE } else { Exit::FAILED })
 }

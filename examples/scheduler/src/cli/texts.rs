@@ -12,6 +12,7 @@ use http::Method;
 use mason_core::record::VALUE_BYTES_MAX;
 use serde_json::json;
 
+use super::apply::said;
 use super::ask::Asker;
 use super::exit::Exit;
 use super::out;
@@ -25,9 +26,9 @@ use crate::api::wire::{Applied, Apply, Changed, NewSecret, Text};
 pub(super) enum SecretCommand {
     /// Seal one, in the place of one of that name
     Create {
-        /// `generic`, as kubectl has it
-        #[arg(value_parser = ["generic"])]
-        kind: String,
+        /// What it is called; `generic` before it, as kubectl has it, means nothing more
+        #[arg(num_args = 1..=2, value_names = ["generic", "NAME"], required = true)]
+        words: Vec<String>,
         #[command(flatten)]
         from: From,
     },
@@ -46,6 +47,8 @@ pub(super) enum SecretCommand {
 pub(super) enum ConfigCommand {
     /// Make one, or change the one of that name
     Create {
+        /// What it is called
+        name: String,
         #[command(flatten)]
         from: From,
     },
@@ -62,8 +65,6 @@ pub(super) enum ConfigCommand {
 /// What is in it.
 #[derive(Debug, Args)]
 pub(super) struct From {
-    /// What it is called
-    name: String,
     /// A key and its value. Who lists processes sees it: a file is safer for a secret
     #[arg(long = "from-literal", value_name = "KEY=VALUE", value_parser = super::agent::pair)]
     literals: Vec<(String, String)>,
@@ -94,7 +95,8 @@ impl From {
             };
             let context = || path.display().to_string();
             let size = fs::metadata(path).with_context(context)?.len();
-            ensure!(size <= VALUE_BYTES_MAX as u64, "{} is too large for a value", context());
+            let is_small = size <= VALUE_BYTES_MAX as u64;
+            ensure!(is_small, "{} is larger than {VALUE_BYTES_MAX} bytes", context());
             add(key, fs::read(path).with_context(context)?)?;
         }
         ensure!(!data.is_empty(), "nothing is in it: --from-literal, --from-file");
@@ -104,13 +106,18 @@ impl From {
 
 pub(super) async fn secret(command: SecretCommand, asker: &Asker) -> Result<Exit> {
     match command {
-        SecretCommand::Create { from, .. } => {
+        SecretCommand::Create { words, from } => {
+            let name = match &words[..] {
+                [name] => name,
+                [kind, name] if kind == "generic" => name,
+                _ => bail!("`{}` is no kind of secret that can be made: generic", words[0]),
+            };
             let data = from.read()?.into_iter();
             let data = data.map(|(key, bytes)| (key, STANDARD.encode(bytes))).collect();
             let body = NewSecret { kind: "Opaque".to_owned(), data };
-            let path = Path::of(&["secrets", &asker.namespace, &from.name]);
+            let path = Path::of(&["secrets", &asker.namespace, name]);
             let _: Changed = asker.client.json(Method::PUT, path, Some(&body)).await?;
-            out::line(&plain(&format!("secret/{} sealed", from.name)));
+            out::line(&plain(&format!("secret/{name} sealed")));
         }
         SecretCommand::List => list(asker, "secrets").await?,
         SecretCommand::Delete { names } => delete(asker, "secrets", &names).await?,
@@ -120,14 +127,14 @@ pub(super) async fn secret(command: SecretCommand, asker: &Asker) -> Result<Exit
 
 pub(super) async fn config(command: ConfigCommand, asker: &Asker) -> Result<Exit> {
     match command {
-        ConfigCommand::Create { from } => create(asker, &from).await?,
+        ConfigCommand::Create { name, from } => create(asker, &name, &from).await?,
         ConfigCommand::List => list(asker, "configs").await?,
         ConfigCommand::Delete { names } => delete(asker, "configs", &names).await?,
     }
     Ok(Exit::DONE)
 }
 
-async fn create(asker: &Asker, from: &From) -> Result<()> {
+async fn create(asker: &Asker, name: &str, from: &From) -> Result<()> {
     let (mut data, mut binary) = (BTreeMap::new(), BTreeMap::new());
     for (key, bytes) in from.read()? {
         match String::from_utf8(bytes) {
@@ -138,17 +145,15 @@ async fn create(asker: &Asker, from: &From) -> Result<()> {
     let manifest = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": { "name": from.name },
+        "metadata": { "name": name },
         "data": data,
         "binaryData": binary,
     });
     let body =
         Apply { text: manifest.to_string(), namespace: asker.namespace.clone(), lenient: false };
     let applied: Applied = asker.client.post(Path::of(&["apply"]), &body).await?;
-    if applied.objects.is_empty() {
-        bail!("the server has taken nothing in");
-    }
-    out::line(&plain(&format!("config/{} made", from.name)));
+    let Some(made) = applied.objects.first() else { bail!("the server has taken nothing in") };
+    out::line(&said(made));
     Ok(())
 }
 
@@ -184,7 +189,6 @@ mod tests {
         fs::write(&file, b"\xff").unwrap();
         let file = file.display().to_string();
         let from = |literals: &[(&str, &str)], files: &[&str]| From {
-            name: "x".to_owned(),
             literals: literals.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             files: files.iter().map(|it| (*it).to_owned()).collect(),
         };

@@ -6,13 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use mason_core::control::service::ServiceProgress;
 use mason_core::manifest::quantity::parse_span;
-use mason_core::record::{Phase, Progress};
+use mason_core::record::{Phase, Progress, RunPhase, SeenRecord};
 
 use super::ask::{Asker, Target, found};
 use super::exit::Exit;
 use super::out;
 use super::text::plain;
-use crate::api::wire::Detail;
+use crate::api::client::ClientError;
+use crate::api::wire::{Detail, Summary};
 
 /// Wait until something holds of an object: 0 if it does, 1 if it never will, 124 after the timeout
 #[derive(Debug, Args)]
@@ -54,12 +55,20 @@ enum Verdict {
 pub(super) async fn run(args: WaitArgs, asker: &Asker) -> Result<Exit> {
     let goal = args.goal;
     let target = asker.resolve(&args.name).await?;
-    within(args.timeout, until(asker, &target.name, |detail| judge(goal, detail))).await
+    within(args.timeout, until(asker, &target.name, |detail| judge(goal, detail), |_| {})).await
 }
 
-/// Waits until a service's last change is rolled out.
+/// Waits until a service's last change is rolled out, and says how far it is.
 pub(super) async fn rollout(asker: &Asker, name: &str, timeout: Option<u64>) -> Result<Exit> {
-    within(timeout, until(asker, name, judge_rollout)).await
+    let mut told = String::new();
+    let tell = |detail: &Detail| {
+        let message = &detail.summary.message;
+        if !message.is_empty() && *message != told {
+            told.clone_from(message);
+            out::line(&plain(&format!("{name}: {message}")));
+        }
+    };
+    within(timeout, until(asker, name, judge_rollout, tell)).await
 }
 
 async fn within(timeout: Option<u64>, wait: impl Future<Output = Result<Exit>>) -> Result<Exit> {
@@ -77,9 +86,11 @@ async fn until(
     asker: &Asker,
     name: &str,
     judge: impl Fn(Option<&Detail>) -> Result<Verdict>,
+    mut tell: impl FnMut(&Detail),
 ) -> Result<Exit> {
     let mut detail = found(asker.detail(name).await)?;
     loop {
+        detail.iter().for_each(&mut tell);
         match judge(detail.as_ref())? {
             Verdict::Yes => return Ok(Exit::DONE),
             Verdict::Never(why) => {
@@ -97,7 +108,7 @@ fn judge(goal: Goal, detail: Option<&Detail>) -> Result<Verdict> {
     let Some(detail) = detail else {
         return match goal {
             Goal::Deleted => Ok(Verdict::Yes),
-            _ => bail!("there is no such object"),
+            _ => Err(ClientError::absent("there is no such object".to_owned()).into()),
         };
     };
     let summary = &detail.summary;
@@ -106,7 +117,11 @@ fn judge(goal: Goal, detail: Option<&Detail>) -> Result<Verdict> {
         Goal::Succeeded => ended == Some(Phase::Succeeded),
         Goal::Failed => ended == Some(Phase::Failed),
         Goal::Finished => ended.is_some(),
-        Goal::Running => summary.ready > 0 || detail.tasks.iter().any(|task| task.seen.is_some()),
+        Goal::Running => {
+            let runs = |seen: &SeenRecord| seen.phase == RunPhase::Running;
+            let any = detail.tasks.iter().any(|task| task.seen.as_ref().is_some_and(runs));
+            any || detail.children.iter().any(|child| child.ready > 0)
+        }
         Goal::Ready => summary.ready > 0 && summary.ready >= summary.wanted,
         Goal::Deleted => false,
     };
@@ -124,7 +139,8 @@ fn judge_rollout(detail: Option<&Detail>) -> Result<Verdict> {
     let detail = detail.context("there is no such service")?;
     let Some(state) = &detail.state else { return Ok(Verdict::NotYet) };
     let Progress::Service(value) = &state.progress else {
-        bail!("{} is no service", detail.summary.key.name);
+        let Summary { key, kind, .. } = &detail.summary;
+        bail!("{} is a {kind}: only a service is rolled out", key.name);
     };
     let progress = ServiceProgress::read(value)?;
     if progress.asked.generation < detail.record.generation {

@@ -21,6 +21,7 @@ pub(super) struct Groups {
     unified: Vec<PathBuf>,
     memory: Vec<PathBuf>,
     cpu: Vec<PathBuf>,
+    pids: Vec<PathBuf>,
 }
 
 impl Groups {
@@ -48,6 +49,7 @@ impl Groups {
                 match name {
                     "memory" => groups.memory = up(&root.join(name), path),
                     "cpu" => groups.cpu = up(&root.join(name), path),
+                    "pids" => groups.pids = up(&root.join(name), path),
                     _ => {}
                 }
             }
@@ -61,6 +63,12 @@ impl Groups {
         let old = self.memory.iter();
         let old = old.filter_map(|folder| number(&folder.join("memory.limit_in_bytes")));
         unified.chain(old).min()
+    }
+
+    /// The least that any of them allows, processes and threads.
+    pub(super) fn pids(&self) -> Option<u64> {
+        let all = self.unified.iter().chain(&self.pids);
+        all.filter_map(|folder| number(&folder.join("pids.max"))).min()
     }
 
     /// The least that any of them allows, thousandths of a core.
@@ -116,7 +124,10 @@ mod tests {
         write(&root.join("a/b"), "cpu.max", "150000 100000\n");
         write(&root.join("a"), "cpu.max", "max 100000\n");
         let groups = Groups::read("0::/a/b\n", root);
+        write(&root.join("a"), "pids.max", "max\n");
+        write(root, "pids.max", "500\n");
         assert_eq!((groups.memory(), groups.cpu()), (Some(1 << 20), Some(1500)));
+        assert_eq!(groups.pids(), Some(500));
     }
 
     /// Version 1 has a hierarchy for each, and writes -1 for no limit.
@@ -128,8 +139,10 @@ mod tests {
         write(&root.join("cpu/x"), "cpu.cfs_quota_us", "-1\n");
         write(&root.join("cpu"), "cpu.cfs_quota_us", "50000\n");
         write(&root.join("cpu"), "cpu.cfs_period_us", "100000\n");
-        let groups = Groups::read("4:memory:/x\n3:cpu,cpuacct:/x\n0::/\n", root);
+        write(&root.join("pids/x"), "pids.max", "70\n");
+        let groups = Groups::read("5:pids:/x\n4:memory:/x\n3:cpu,cpuacct:/x\n0::/\n", root);
         assert_eq!((groups.memory(), groups.cpu()), (Some(4096), Some(500)));
+        assert_eq!(groups.pids(), Some(70));
     }
 
     /// In a container the path is of the world outside; it may even lead up.

@@ -32,7 +32,8 @@ pub(super) enum Word {
 #[derive(Debug)]
 pub(super) struct Bench {
     words: mpsc::Receiver<Word>,
-    resign: mpsc::Sender<()>,
+    /// None when it was left.
+    resign: Option<mpsc::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -42,7 +43,7 @@ impl Bench {
         let (told, words) = mpsc::channel(1);
         let (resign, asked) = mpsc::channel(1);
         let task = tokio::spawn(stand_for_ever(store, name.to_owned(), told, asked));
-        Bench { words, resign, task }
+        Bench { words, resign: Some(resign), task }
     }
 
     /// What happens next.
@@ -56,7 +57,17 @@ impl Bench {
     /// Gives the office up, if it has it or is about to win it.
     pub(super) fn resign(&mut self) {
         // Somebody has asked for it already: that will do.
-        let _ = self.resign.try_send(());
+        let _ = self.resign.as_ref().map(|resign| resign.try_send(()));
+    }
+
+    /// Gives the office up and stands no more: another server need not wait until the lease has
+    /// run out. Returns when the store knows.
+    pub(super) async fn leave(&mut self) {
+        // What is told from now on is heard by nobody.
+        self.words.close();
+        self.resign = None;
+        // It ends with an error if it panicked, and then holds nothing either.
+        let _ = (&mut self.task).await;
     }
 }
 
@@ -77,10 +88,13 @@ async fn stand_for_ever(
             Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot stand for leader");
-                tokio::time::sleep(PAUSE).await;
+                if !resign.is_closed() {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
-        if told.send(Word::Lost).await.is_err() {
+        // Whoever left the bench stands no more.
+        if told.send(Word::Lost).await.is_err() || resign.is_closed() {
             return;
         }
     }

@@ -41,6 +41,12 @@ pub(crate) async fn an_agent_killed_again_and_again_neither_loses_nor_repeats_no
         site.agents[0].role.launch();
         kills += 1;
     }
+    // The last one is asked to end at the end, which it hears when it has begun.
+    let parts = |site: &Site| site.agents[0].role.log().matches("takes part").count();
+    site.agents[0].role.kill();
+    let before = parts(&site);
+    site.agents[0].role.launch();
+    until(async || (parts(&site) > before).then_some(())).await;
     let how = site.see(|it| it.mirror.job(&key).unwrap().pasts.clone());
     assert_eq!(site.ended(&key).await, Phase::Succeeded, "{how:?}");
     site.beats().check_whole(COUNT);

@@ -1,7 +1,8 @@
 //! An agent over real containers: what it answers, what it asks, what it keeps to itself.
 
-mod answers;
-mod keeps;
+pub(crate) mod answers;
+pub(crate) mod keeps;
+pub(crate) mod runs;
 
 use std::sync::Arc;
 

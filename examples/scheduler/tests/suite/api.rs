@@ -9,20 +9,22 @@
 //! | [`plan`] | whether a plan is what an apply does |
 //! | [`events`] | whether what happened is told |
 //! | [`proxy`] | whether what lies on a node is asked there |
+//! | [`servers`] | whether several servers are as one, and what they say without the store |
 //! | [`secrets`] | whether a secret's value is ever seen |
 //! | [`hostile`] | what becomes of requests that nobody's tool would send |
 //! | [`docs`] | whether the manual's examples are true |
 
-mod apply;
+pub(crate) mod apply;
 mod docs;
-mod events;
-mod explain;
+pub(crate) mod events;
+pub(crate) mod explain;
 mod hostile;
-mod nodes;
-mod plan;
+pub(crate) mod nodes;
+pub(crate) mod plan;
 mod proxy;
-mod secrets;
-mod verbs;
+pub(crate) mod secrets;
+pub(crate) mod servers;
+pub(crate) mod verbs;
 
 use std::net::SocketAddr;
 
@@ -72,6 +74,11 @@ impl Site {
     async fn start_with(kind: Kind, token: Option<&str>) -> Site {
         let solo = Solo::start(kind).await;
         let store = solo.store().await;
+        Site::over(solo, store, token).await
+    }
+
+    /// By this way to the store.
+    async fn over(solo: Solo, store: Store, token: Option<&str>) -> Site {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("key");
         Keyring::create(&file).unwrap();

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use mason::server::Server;
 use mason::store::{Election, Session, Store, StoreError};
 use mason_core::protocol::{self, Bind, Office};
 use mason_core::record::{self, RunRecord, TaskRecord, TaskWait, Wish};
@@ -19,6 +20,7 @@ on_both! {
     a_candidate_whose_lease_is_gone_does_not_win
     standing_twice_is_standing_once
     etcdctl_sees_the_leader_and_waits_behind_it
+    a_server_that_is_stopped_leaves_nothing_to_wait_for
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -259,4 +261,22 @@ async fn etcdctl_sees_the_leader_and_waits_behind_it(kind: Kind) {
     };
     let (again, ()) = tokio::join!(campaign(&store, &a, "mason at n01"), stop);
     assert!(again.made > theirs.made);
+}
+
+/// Whoever restarts a server must not wait for its lease to run out.
+async fn a_server_that_is_stopped_leaves_nothing_to_wait_for(kind: Kind) {
+    let solo = Solo::start(kind).await;
+    let store = solo.store().await;
+    let (server, desk) = Server::start(store.clone(), "first");
+    server.leads().wait_for(|leads| *leads).await.unwrap();
+    let (next, waits) = Server::start(store.clone(), "next");
+    until(async || (candidates(&store).await == 2).then_some(())).await;
+    // One that waits goes as quietly as one that leads.
+    next.stop().await;
+    assert_eq!(candidates(&store).await, 1);
+    assert_eq!(leader(&store.election()).await.as_deref(), Some("first"));
+    server.stop().await;
+    assert_eq!(candidates(&store).await, 0);
+    desk.abort();
+    waits.abort();
 }

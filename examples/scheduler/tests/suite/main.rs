@@ -16,7 +16,6 @@
 //! | [`api`] | requests of people and of strangers |
 //! | [`bench`] | that what is measured can be measured |
 //! | [`cli`] | the program itself, as people start it |
-//! | [`runs`] | a server and an agent, with real containers |
 //! | [`agent`] | what an agent answers, asks, and keeps to itself |
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -33,9 +32,30 @@ mod election;
 mod endpoints;
 mod lease;
 mod read;
-mod runs;
 mod txn;
 mod watch;
+
+/// What is played several at a time, what takes long first.
+const ALL: &[&[support::play::Scene]] = &[
+    cluster::SCENES,
+    agent::keeps::SCENES,
+    agent::answers::SCENES,
+    agent::runs::SCENES,
+    api::apply::SCENES,
+    api::events::SCENES,
+    api::explain::SCENES,
+    api::nodes::SCENES,
+    api::plan::SCENES,
+    api::secrets::SCENES,
+    api::servers::SCENES,
+    api::verbs::SCENES,
+    election::SCENES,
+    watch::SCENES,
+    endpoints::SCENES,
+    lease::SCENES,
+    read::SCENES,
+    txn::SCENES,
+];
 
 /// No test: the process in which [`support::process`] runs our server.
 #[test]

@@ -1,6 +1,8 @@
 //! Stores to test on, and what tests have in common.
 
 // Another suite has this file by a path, which changes where its modules would be looked for.
+#[path = "support/play.rs"]
+pub(crate) mod play;
 #[path = "support/process.rs"]
 pub(crate) mod process;
 #[path = "support/proxy.rs"]
@@ -20,20 +22,36 @@ use process::Processes;
 /// How long a test may take. Generous: machines that test are busy.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Makes two tests of each function: `etcd::name` and `ours::name`.
+/// Makes two tests of each function: `etcd::name` and `ours::name`. They are played several at a
+/// time if the module is in the list `ALL` of the suite ([`play`]).
 macro_rules! on_both {
     ($($name:ident)*) => {
+        pub(crate) const SCENES: &[$crate::support::play::Scene] =
+            &[$($crate::support::play::Scene {
+                module: module_path!(),
+                name: stringify!($name),
+                play: |kind| Box::pin($name(kind)),
+                missing: || None,
+            }),*];
+
+        both_tests!(SCENES: $($name)*);
+    };
+}
+
+/// The two tests of each scene in a list.
+macro_rules! both_tests {
+    ($scenes:ident: $($name:ident)*) => {
         mod etcd {
             $(#[test] fn $name() {
-                let name = concat!(module_path!(), "::", stringify!($name));
-                $crate::support::run(name, $crate::support::Kind::Etcd, super::$name);
+                let kind = $crate::support::Kind::Etcd;
+                $crate::support::play::see($crate::ALL, super::$scenes, stringify!($name), kind);
             })*
         }
 
         mod ours {
             $(#[test] fn $name() {
-                let name = concat!(module_path!(), "::", stringify!($name));
-                $crate::support::run(name, $crate::support::Kind::Ours, super::$name);
+                let kind = $crate::support::Kind::Ours;
+                $crate::support::play::see($crate::ALL, super::$scenes, stringify!($name), kind);
             })*
         }
     };

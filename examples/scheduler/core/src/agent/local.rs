@@ -1,6 +1,6 @@
 //! One run, as its agent knows it.
 
-use super::Effect;
+use super::{Effect, Now, PASSING};
 use crate::record::{Exit, Reason, RunPhase, RunRecord, SeenRecord};
 use crate::types::{Ms, Revision, RunId, UnixMs};
 
@@ -76,6 +76,8 @@ pub(super) struct Local {
     since: UnixMs,
     started_at: Option<UnixMs>,
     message: String,
+    /// While what is to be told may pass at once: until when, by the second clock.
+    tell_at: Option<Ms>,
     /// What the store was told last.
     pub(super) told: Option<SeenRecord>,
 }
@@ -111,22 +113,36 @@ impl Local {
     }
 
     /// It is so far; it never goes back.
-    pub(super) fn advance(&mut self, phase: RunPhase, now: UnixMs) {
+    pub(super) fn advance(&mut self, phase: RunPhase, now: Now) {
         if self.phase.is_none_or(|it| it < phase) {
             self.phase = Some(phase);
-            self.since = now;
+            self.since = now.wall;
             self.message.clear();
+            let passes = matches!(phase, RunPhase::Pulling | RunPhase::Created);
+            self.tell_at = passes.then_some(now.mono + PASSING);
         }
     }
 
-    pub(super) fn say(&mut self, message: String, now: UnixMs) {
-        self.message = message;
-        self.since = now;
+    /// Whether what there is to tell may be over at once.
+    pub(super) fn is_passing(&mut self, now: Now) -> bool {
+        self.tell_at = self.tell_at.filter(|&at| now.mono < at);
+        self.tell_at.is_some()
     }
 
-    pub(super) fn started(&mut self, now: UnixMs) {
+    /// When something is to be told that has not passed by then.
+    pub(super) fn tell_at(&self) -> Option<Ms> {
+        self.tell_at.filter(|_| self.is_bound() && !self.stage.is_over())
+    }
+
+    pub(super) fn say(&mut self, message: String, now: Now) {
+        self.message = message;
+        self.since = now.wall;
+        self.tell_at = None;
+    }
+
+    pub(super) fn started(&mut self, now: Now) {
         self.advance(RunPhase::Running, now);
-        self.started_at = Some(now);
+        self.started_at = Some(now.wall);
     }
 
     pub(super) fn set_ready(&mut self, ready: bool, now: UnixMs) {
@@ -156,11 +172,14 @@ impl Local {
     }
 
     /// What must be passed on to its keeper.
-    pub(super) fn tell(&mut self, run: &RunId) -> Option<Effect> {
+    pub(super) fn tell(&mut self, run: &RunId, now: Now) -> Option<Effect> {
         let (why, grace, _) = self.stopped.as_ref()?;
         if std::mem::replace(&mut self.stop_is_told, true) {
             return None;
         }
+        // From now on it is stopping; what it was waiting for is of no interest any more.
+        self.since = now.wall;
+        self.message.clear();
         Some(match why {
             Reason::Fenced => Effect::Kill(run.clone()),
             _ => Effect::Stop(run.clone(), *grace),

@@ -102,7 +102,7 @@ impl Agent {
                 Keeper::Answers => {
                     local.stage = Stage::Running;
                     local.is_adopted = true;
-                    local.started(now.wall);
+                    local.started(now);
                 }
                 Keeper::Gone => {
                     if !local.stage.is_over() {

@@ -65,7 +65,7 @@ impl Leader {
         }
         self.remember(key, job, record);
         if record.value.deleted || self.is_orphan(mirror, &record.value) {
-            self.remove(mirror, key, job, record, now);
+            self.remove(mirror, key, job, record);
             return;
         }
         match (&record.value.work, &job.state) {
@@ -265,9 +265,9 @@ impl Leader {
             self.queue.remove(&old);
             self.stuck.remove(&old);
         }
-        if !self.stuck.contains(&rank) {
-            self.queue.insert(rank);
-        }
+        // For what is due by now there may be a place, though there was none for what was before.
+        self.stuck.remove(&rank);
+        self.queue.insert(rank);
     }
 
     /// Tells runs that they shall end, as many as one transaction takes.
@@ -351,7 +351,7 @@ impl Leader {
         };
         if let Some(ttl) = ttl {
             match state.value.since.saturating_add(ttl) {
-                at if at <= now => self.remove(mirror, key, sight.job, record, now),
+                at if at <= now => self.remove(mirror, key, sight.job, record),
                 at => self.set_alarm(at, key),
             }
         }

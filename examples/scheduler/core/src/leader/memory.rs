@@ -39,6 +39,8 @@ pub(super) struct Memory {
     /// Tasks without a run, by when they may have one.
     due: BTreeSet<(UnixMs, u32)>,
     due_at: BTreeMap<u32, UnixMs>,
+    /// Those of them that ask for more than the others, after they ran out of memory.
+    raised: BTreeSet<u32>,
     /// Binds under way.
     flying: BTreeSet<u32>,
     /// Those of them whose slots have no task in the copy yet.
@@ -63,6 +65,15 @@ pub(super) struct Memory {
     pub(super) to_stop: BTreeSet<u32>,
     /// It is being removed, and its results were looked for.
     pub(super) is_leaving: bool,
+}
+
+/// How far one has searched for a slot with a place.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// All before are out, of those that are due.
+    due: (UnixMs, u32),
+    /// And of those without a task.
+    slot: u32,
 }
 
 /// A bit for each slot: a set that costs what one does, and asks for no more than a look.
@@ -106,6 +117,7 @@ impl Memory {
             self.due.remove(&(at, index));
         }
         self.holes.remove(&index);
+        self.raised.remove(&index);
         let task = job.and_then(|job| job.tasks.get(&index));
         if task.is_some() {
             self.new.remove(&index);
@@ -118,6 +130,9 @@ impl Memory {
             Some(TaskWait::Due { not_before }) => {
                 self.due.insert((*not_before, index));
                 self.due_at.insert(index, *not_before);
+                if task.is_some_and(|it| it.value.memory.is_some()) {
+                    self.raised.insert(index);
+                }
             }
             Some(TaskWait::Bound { .. }) if self.stopping.is_some() => {
                 self.to_stop.insert(index);
@@ -160,6 +175,35 @@ impl Memory {
         hole.or_else(|| (self.fresh < self.count).then_some(self.fresh))
     }
 
+    /// As [`Memory::next`], but none of those for which there is no place. They stay so as long as
+    /// one searches: each is passed once.
+    pub(super) fn next_but(
+        &self,
+        now: UnixMs,
+        search: &mut Search,
+        is_out: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        for &(at, index) in self.due.range(search.due..).take_while(|(at, _)| *at <= now) {
+            if !is_out(index) {
+                return Some(index);
+            }
+            search.due = (at, index + 1);
+        }
+        for &index in self.holes.range(search.slot..) {
+            if !is_out(index) {
+                return Some(index);
+            }
+            search.slot = index + 1;
+        }
+        (self.fresh.max(search.slot)..self.count).find(|index| !is_out(*index))
+    }
+
+    /// Tasks without a run that ask for more memory than the others, and may have one now.
+    pub(super) fn raised(&self, now: UnixMs) -> impl Iterator<Item = u32> {
+        let is_due = move |index: &&u32| self.due_at.get(index).is_some_and(|at| *at <= now);
+        self.raised.iter().filter(is_due).copied()
+    }
+
     /// When the next that waits for its time may have a run.
     pub(super) fn next_due(&self) -> Option<UnixMs> {
         self.due.first().map(|(at, _)| *at)
@@ -182,8 +226,11 @@ impl Memory {
             None => drop(self.new.insert(index)),
         }
         self.holes.remove(&index);
-        if index == self.fresh {
-            self.fresh += 1;
+        self.raised.remove(&index);
+        if self.fresh <= index {
+            // Those before it, if any, had no place: they are looked at again as holes.
+            self.holes.extend(self.fresh..index);
+            self.fresh = index + 1;
         }
         assert!(self.flying.insert(index), "a slot is bound by one transaction at a time");
     }
@@ -200,14 +247,6 @@ impl Memory {
     pub(super) fn running(&self, job: &Job) -> usize {
         let bound = job.tasks.len().saturating_sub(self.due.len());
         bound + self.new.len()
-    }
-
-    /// How many slots want a place, now or later.
-    pub(super) fn rest(&self, job: &Job) -> u32 {
-        let counts = job.counts;
-        let ended = counts.succeeded + counts.failed + counts.cancelled;
-        let running = u32::try_from(self.running(job)).unwrap_or(u32::MAX);
-        self.count.saturating_sub(ended).saturating_sub(running).max(1)
     }
 
     /// Nothing is under way for it.

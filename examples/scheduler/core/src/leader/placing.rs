@@ -3,7 +3,10 @@
 //! A job that finds no place steps aside ([`Leader::stuck`](super::Leader)) so that smaller ones
 //! behind it are not held up, and comes back when anything about the nodes has changed.
 
+use std::collections::BTreeSet;
+
 use super::flights::{Binding, Flight};
+use super::lanes::{self, Lanes};
 use super::places::Found;
 use super::{Leader, Rank};
 use crate::control::service::Start;
@@ -88,26 +91,31 @@ impl Leader {
         if record.value.deleted || spec.suspend {
             return Turn::Content;
         }
+        let mut lanes = Lanes::new(&spec.placement);
         loop {
             if !batch.has_room(self.config.binds_max) {
                 return Turn::Full;
             }
             let memory = self.jobs.get(key).expect("a job in the queue is remembered");
-            let most = if spec.parallelism == 0 { spec.count } else { spec.parallelism };
-            if memory.running(job) >= most as usize {
+            let running = memory.running(job);
+            if running >= at_once(spec) as usize {
                 return Turn::Content;
             }
-            let Some(index) = memory.next(now) else { return Turn::Content };
+            let Some(index) = lanes.next(memory, job, now) else {
+                return if lanes.any_out() { Turn::Stuck } else { Turn::Content };
+            };
             let task_lock = Key::Task(key.task(index));
             if !self.flights.is_free(&task_lock) {
                 // When it lands, the job is looked at again.
                 return Turn::Content;
             }
             let run = RunId::new(self.term, self.runs_named);
-            let rest = memory.rest(job);
-            let Some(class) = self.class_of(key, job, spec, index) else { return Turn::Stuck };
-            let Some(found) = self.places.place(&run, class, Ask { index, rest }) else {
-                return Turn::Stuck;
+            let rest = rest(job, spec, running);
+            let class = self.class_of(key, job, spec, index);
+            let found = class.and_then(|it| self.places.place(&run, it, Ask { index, rest }));
+            let Some(found) = found else {
+                lanes.shut(job, index);
+                continue;
             };
             self.runs_named += 1;
             let slot = Slot { key, job, spec, hash, index };
@@ -128,6 +136,9 @@ impl Leader {
         batch: &mut Batch,
         now: UnixMs,
     ) -> Turn {
+        // Templates without a place, and in which partition: another revision may ask for less.
+        let partitions = lanes::partitions(&service.placement);
+        let mut out: BTreeSet<(SpecHash, u32)> = BTreeSet::new();
         loop {
             if !batch.has_room(self.config.binds_max) {
                 return Turn::Full;
@@ -140,8 +151,13 @@ impl Leader {
             };
             let free =
                 |index: u32| self.flights.is_free(&Key::Task(key.task(index))) && !is_bound(index);
-            let due = memory.starts.iter().find(|(at, it)| it.not_before <= now && free(**at));
-            let Some((&index, start)) = due else { return Turn::Content };
+            let lane = |index: u32, start: &Start| (start.spec.clone(), index % partitions);
+            let is_out = |index, it| !out.is_empty() && out.contains(&lane(index, it));
+            let mut starts = memory.starts.iter().filter(|(_, it)| it.not_before <= now);
+            let due = starts.find(|(at, it)| free(**at) && !is_out(**at, it));
+            let Some((&index, start)) = due else {
+                return if out.is_empty() { Turn::Content } else { Turn::Stuck };
+            };
             let start = start.clone();
             // Its template is in the copy with the state that asks for it.
             let Some(task) = mirror.spec(&start.spec).map(|it| it.value.clone()) else {
@@ -151,7 +167,13 @@ impl Leader {
             let run = RunId::new(self.term, self.runs_named);
             let rest = u32::try_from(memory.starts.len()).unwrap_or(u32::MAX);
             let found = class.and_then(|it| self.places.place(&run, it, Ask { index, rest }));
-            let Some(found) = found else { return Turn::Stuck };
+            let Some(found) = found else {
+                out.insert((start.spec, index % partitions));
+                if out.len() == lanes::OUT_MAX {
+                    return Turn::Stuck;
+                }
+                continue;
+            };
             self.runs_named += 1;
             let bind = bind_of_start(key, job, record, (service, &start, index), found, &run, now);
             batch.txn.merge(protocol::bind(&self.keys, &self.office, &bind));
@@ -194,6 +216,21 @@ impl Leader {
     pub fn waiting(&self) -> impl Iterator<Item = &JobKey> {
         self.queue.iter().chain(&self.stuck).map(|Rank { job, .. }| job)
     }
+}
+
+/// How many tasks of a job may have a run at once.
+fn at_once(spec: &spec::Job) -> u32 {
+    if spec.parallelism == 0 { spec.count } else { spec.parallelism.min(spec.count) }
+}
+
+/// How many tasks of a job, of which so many have a run, want one besides: a cluster must have room
+/// for all of those that are to run at once.
+pub fn rest(job: &Job, spec: &spec::Job, running: usize) -> u32 {
+    let counts = job.counts;
+    let ended = counts.succeeded + counts.failed + counts.cancelled;
+    let running = u32::try_from(running).unwrap_or(u32::MAX);
+    let left = spec.count.saturating_sub(ended);
+    left.min(at_once(spec)).saturating_sub(running).max(1)
 }
 
 /// The transaction cannot tell: it asks that the task is as it was seen, whatever it was.

@@ -9,7 +9,7 @@ use crate::keys::Key;
 use crate::mirror::{Entry, Job, Mirror};
 use crate::record::{JobRecord, Reason, TaskWait};
 use crate::txn::{Compare, Txn};
-use crate::types::{JobKey, UnixMs};
+use crate::types::JobKey;
 
 /// Keys that are removed by one transaction.
 const REMOVED_MAX: usize = 100;
@@ -22,7 +22,6 @@ impl Leader {
         key: &JobKey,
         job: &Job,
         record: &Entry<JobRecord>,
-        _now: UnixMs,
     ) {
         let memory = self.jobs.get_mut(key).expect("it is looked at");
         if !memory.is_still() {

@@ -28,7 +28,7 @@ use crate::record::{
     self, JobRecord, Phase, Progress, Reason, RunPhase, RunRecord, StateRecord, TaskRecord,
     TaskWait, Wish,
 };
-use crate::spec::Service;
+use crate::spec::{Service, Work};
 use crate::txn::{Compare, Txn};
 use crate::types::{JobKey, RunId, SpecHash, UnixMs};
 
@@ -64,12 +64,7 @@ impl Leader {
         };
         let read = ServiceProgress::read;
         let Some(progress) = self.progress_of((key, job), record, read) else { return };
-        let wanted = Wanted {
-            generation: record.value.generation,
-            spec: spec_hash(&service.task),
-            restarts: record.value.restarts,
-            rollback_to: record.value.rollback_to,
-        };
+        let wanted = wanted(&record.value, service);
         let heard = &mut self.jobs.get_mut(key).expect("it is looked at").heard;
         let slots = slots(mirror, (key, job), heard, now);
         let salt = record.value.created_at;
@@ -136,7 +131,7 @@ impl Leader {
                     let due = job.tasks.get(&wish.index).and_then(due_start);
                     starts.extend(due.map(|start| (wish.index, start)));
                 }
-                Act::Stop(why) => self.stop_place(mirror, sight, wish.index, *why, now),
+                Act::Stop(why) => self.stop_place(mirror, sight, wish.index, *why),
                 Act::Start(start) => {
                     if !self.end_place(mirror, sight, wish.index, Some(start)) {
                         starts.insert(wish.index, start.clone());
@@ -170,14 +165,7 @@ impl Leader {
     }
 
     /// Tells a place's run to end; removes the place if it has none.
-    fn stop_place(
-        &mut self,
-        mirror: &Mirror,
-        sight: &Sight<'_>,
-        index: u32,
-        why: Reason,
-        _now: UnixMs,
-    ) {
+    fn stop_place(&mut self, mirror: &Mirror, sight: &Sight<'_>, index: u32, why: Reason) {
         let Sight { key, job, .. } = *sight;
         if self.end_place(mirror, sight, index, None) {
             return;
@@ -242,6 +230,37 @@ impl Leader {
         let txn = protocol::done(&self.keys, &self.office, &bound, result.made, &next);
         self.send(txn, Flight { locks, binds: Vec::new() });
         true
+    }
+}
+
+/// Replicas that shall be and have no key yet, with what they are made of: those of a service that
+/// was just made or grows, and one more than it wants during an update. All that the leader looks
+/// for a place for, besides tasks that are due.
+pub fn new_places(mirror: &Mirror, key: &JobKey, now: UnixMs) -> Vec<(u32, SpecHash)> {
+    let Some(job) = mirror.job(key) else { return Vec::new() };
+    let (Some(record), Some(state)) = (&job.record, &job.state) else { return Vec::new() };
+    let (Work::Service(service), Progress::Service(progress)) =
+        (&record.value.work, &state.value.progress)
+    else {
+        return Vec::new();
+    };
+    let Ok(progress) = ServiceProgress::read(progress) else { return Vec::new() };
+    let wanted = wanted(&record.value, service);
+    let slots = slots(mirror, (key, job), &mut Heard::new(), now);
+    let step = service::step(service, &wanted, &progress, &slots, now, record.value.created_at);
+    let new = step.desired.into_iter().filter_map(|wish| match wish.act {
+        Act::Start(start) if !job.tasks.contains_key(&wish.index) => Some((wish.index, start.spec)),
+        _ => None,
+    });
+    new.collect()
+}
+
+fn wanted(record: &JobRecord, service: &Service) -> Wanted {
+    Wanted {
+        generation: record.generation,
+        spec: spec_hash(&service.task),
+        restarts: record.restarts,
+        rollback_to: record.rollback_to,
     }
 }
 

@@ -1,5 +1,7 @@
 //! A leader over a store that does what it is told, and agents that end what the test says.
 
+mod lanes;
+
 use std::collections::BTreeMap;
 
 use super::*;

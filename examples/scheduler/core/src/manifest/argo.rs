@@ -52,6 +52,7 @@ pub(super) fn object(map: &Map<'_>, kind: &str) -> Option<(Header, Body)> {
 /// The `spec` of a workflow.
 fn workflow(map: &Map<'_>) -> Workflow {
     accepted(map);
+    not_yet(map);
     let (volumes, defaults) = (Volumes::read(map), Defaults::of_pod(map));
     let fields = map.need("templates").map(|field| field.list()).unwrap_or_default();
     let templates: Vec<Template> = fields
@@ -78,6 +79,21 @@ fn workflow(map: &Map<'_>) -> Workflow {
 fn accepted(map: &Map<'_>) {
     map.no_effect(&["podGC"], "what tasks leave behind is removed anyhow");
     map.no_effect(&["serviceAccountName", "automountServiceAccountToken"], "tasks have no account");
+}
+
+/// What is right in Argo's own, and not here: no typo.
+fn not_yet(map: &Map<'_>) {
+    map.not_yet(&[
+        "hooks",
+        "metrics",
+        "synchronization",
+        "workflowTemplateRef",
+        "templateDefaults",
+    ]);
+    map.not_yet(&["volumeClaimTemplates", "volumeClaimGC", "artifactRepositoryRef", "artifactGC"]);
+    map.not_yet(&["imagePullSecrets", "hostNetwork", "dnsConfig", "dnsPolicy", "hostAliases"]);
+    map.not_yet(&["podSpecPatch", "podMetadata", "podDisruptionBudget", "podPriorityClassName"]);
+    map.not_yet(&["archiveLogs", "executor", "retryStrategy", "shutdown", "workflowMetadata"]);
 }
 
 fn ttl(map: &Map<'_>) -> Ttl {

@@ -70,6 +70,8 @@ struct Composer<'a> {
     anchors: HashMap<usize, Node>,
     /// Nodes and bytes that aliases made.
     copied: (usize, usize),
+    /// Nodes and bytes that are kept for aliases: anchors in anchors keep the same ones again.
+    kept: (usize, usize),
     document: usize,
 }
 
@@ -78,10 +80,20 @@ struct Stop;
 
 type Read<T> = Result<T, Stop>;
 
+/// The entries of a map, in order.
+type Entries = Vec<(Box<str>, Node)>;
+
 impl<'a> Composer<'a> {
     fn new(text: &'a str, options: Options, report: &'a Report) -> Composer<'a> {
         let parser = Parser::with_options(StrInput::new(text), options);
-        Composer { parser, report, anchors: HashMap::new(), copied: (0, 0), document: 0 }
+        Composer {
+            parser,
+            report,
+            anchors: HashMap::new(),
+            copied: (0, 0),
+            kept: (0, 0),
+            document: 0,
+        }
     }
 
     fn documents(mut self) -> Vec<(usize, Node)> {
@@ -154,6 +166,13 @@ impl<'a> Composer<'a> {
             }
         };
         if anchor != 0 {
+            self.kept.0 += node.count();
+            self.kept.1 += node.bytes();
+            if self.kept.0 > NODES_MAX || self.kept.1 > TEXT_BYTES_MAX {
+                let message = "has an anchor too many: they stand for too much text";
+                self.report.bad(line, path, message);
+                return Err(Stop);
+            }
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -194,21 +213,27 @@ impl<'a> Composer<'a> {
                 false => entries.push((text, node)),
             }
         }
-        for node in merged {
-            self.merge(&mut entries, node, path);
+        if !merged.is_empty() {
+            let mut known = entries.iter().map(|(key, _)| key.clone()).collect();
+            for node in merged {
+                self.merge(&mut entries, &mut known, node, path);
+            }
         }
         Ok(entries)
     }
 
     /// `<<`: the entries of another map, or of several, unless they are there.
-    fn merge(&self, entries: &mut Vec<(Box<str>, Node)>, node: Node, path: &Path) {
+    /// `known` are their keys: collected once, since a text can merge tens of thousands of maps
+    /// into one as large.
+    fn merge(&self, entries: &mut Entries, known: &mut HashSet<Box<str>>, node: Node, path: &Path) {
         match node.value {
-            Value::Map(others) => {
-                let known: HashSet<Box<str>> = entries.iter().map(|(key, _)| key.clone()).collect();
-                entries.extend(others.into_iter().filter(|(key, _)| !known.contains(key)));
+            Value::Map(mut others) => {
+                others.retain(|(key, _)| !known.contains(key));
+                known.extend(others.iter().map(|(key, _)| key.clone()));
+                entries.extend(others);
             }
             Value::List(maps) if maps.iter().all(|map| matches!(map.value, Value::Map(_))) => {
-                maps.into_iter().for_each(|map| self.merge(entries, map, path));
+                maps.into_iter().for_each(|map| self.merge(entries, known, map, path));
             }
             _ => self.report.bad(node.line, &path.key("<<"), "must be a map, or a list of maps"),
         }

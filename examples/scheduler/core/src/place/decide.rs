@@ -74,7 +74,8 @@ impl Books {
                 let (place, matched) = (place_of(class, *key), self.matched(*by_domain));
                 let eligible = (0..layout.cells.len()).filter(|&cell| view.sums[cell] > 0);
                 let counts = eligible.map(|cell| matched.at(layout.domains_of(cell)[place]));
-                Outlook::Least(counts.min().unwrap_or(0))
+                // If none counts, the first to open is the emptiest: none is too far ahead of it.
+                Outlook::Least(counts.min().unwrap_or(u32::MAX))
             }
             Plan::Partition { key, partitions: count } => {
                 let cut = partitions.cut(self, *key, *count);

@@ -89,12 +89,34 @@ impl Kind {
 
     /// An amount of it, as people write it.
     pub fn text(self, amount: u64) -> String {
+        self.rounded(amount, Round::Nearest)
+    }
+
+    /// An amount that is missing: rounded up, so that so much more is enough.
+    pub fn missing(self, amount: u64) -> String {
+        self.rounded(amount, Round::Up)
+    }
+
+    /// An amount that is there: rounded down.
+    pub fn free(self, amount: u64) -> String {
+        self.rounded(amount, Round::Down)
+    }
+
+    fn rounded(self, amount: u64, round: Round) -> String {
         match self {
             Kind::Cpu => decimal(amount as f64 / 1000.0),
-            Kind::Memory | Kind::Disk => bytes(amount),
+            Kind::Memory | Kind::Disk => bytes(amount, round),
             Kind::Pids | Kind::Tasks => amount.to_string(),
         }
     }
+}
+
+/// What becomes of less than a tenth of a unit.
+#[derive(Clone, Copy)]
+enum Round {
+    Down,
+    Nearest,
+    Up,
 }
 
 fn decimal(value: f64) -> String {
@@ -102,13 +124,22 @@ fn decimal(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn bytes(amount: u64) -> String {
+fn bytes(amount: u64, round: Round) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let Some((shift, unit)) = units.iter().find(|(shift, _)| amount >> shift > 0) else {
         return format!("{amount} B");
     };
-    let text = format!("{:.1}", amount as f64 / (1_u64 << shift) as f64);
-    format!("{} {unit}", text.trim_end_matches(".0"))
+    let unit_bytes = 1_u128 << shift;
+    let more = match round {
+        Round::Down => 0,
+        Round::Nearest => unit_bytes / 2,
+        Round::Up => unit_bytes - 1,
+    };
+    let tenths = (u128::from(amount) * 10 + more) >> shift;
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {unit}"),
+        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
+    }
 }
 
 impl Obstacle {
@@ -139,14 +170,15 @@ impl Obstacle {
     pub(crate) fn remedy(&self) -> Option<String> {
         Some(match self {
             Obstacle::ConfirmedDead | Obstacle::Short(_) => return None,
-            Obstacle::NotAlive => "if their agents came back".to_owned(),
-            Obstacle::Draining => "if they were not drained".to_owned(),
-            Obstacle::Cordoned => "if they were uncordoned".to_owned(),
-            Obstacle::Suspect => "if they were heard of again".to_owned(),
+            Obstacle::NotAlive => "with an agent that is back".to_owned(),
+            Obstacle::Draining => "if not drained".to_owned(),
+            Obstacle::Cordoned => "if uncordoned".to_owned(),
+            Obstacle::Suspect => "if heard of again".to_owned(),
             Obstacle::Taint(taint) => format!("if it tolerated {taint}"),
-            Obstacle::Label(label) => format!("without label {label}"),
-            Obstacle::Runtime(runtime) => format!("if they had runtime {runtime}"),
-            Obstacle::NoDomain(label) => format!("if they had a label {label}"),
+            // Not "without label": they are without it, and that is the trouble.
+            Obstacle::Label(label) => format!("if it did not require {label}"),
+            Obstacle::Runtime(runtime) => format!("with runtime {runtime}"),
+            Obstacle::NoDomain(label) => format!("with a label {label}"),
             Obstacle::Partition(_) => "for tasks of other partitions".to_owned(),
             Obstacle::DomainMax(label) => format!("if more were allowed in one {label}"),
             Obstacle::Skew(label) => format!("if a {label} could be further ahead"),
@@ -269,18 +301,15 @@ mod tests {
         let text = || "x".to_owned();
         let all = [
             (Obstacle::ConfirmedDead, "confirmed-dead | confirmed dead | -"),
-            (Obstacle::NotAlive, "not-alive | not alive | if their agents came back"),
-            (Obstacle::Draining, "draining | draining | if they were not drained"),
-            (Obstacle::Cordoned, "cordoned | cordoned | if they were uncordoned"),
-            (
-                Obstacle::Suspect,
-                "suspect | suspect: silent for a while | if they were heard of again",
-            ),
+            (Obstacle::NotAlive, "not-alive | not alive | with an agent that is back"),
+            (Obstacle::Draining, "draining | draining | if not drained"),
+            (Obstacle::Cordoned, "cordoned | cordoned | if uncordoned"),
+            (Obstacle::Suspect, "suspect | suspect: silent for a while | if heard of again"),
             (Obstacle::Taint(text()), "taint | taint x not tolerated | if it tolerated x"),
-            (Obstacle::Label(text()), "label | label x does not hold | without label x"),
-            (Obstacle::Runtime(text()), "runtime | no runtime x | if they had runtime x"),
+            (Obstacle::Label(text()), "label | label x does not hold | if it did not require x"),
+            (Obstacle::Runtime(text()), "runtime | no runtime x | with runtime x"),
             (Obstacle::Short(Kind::Disk), "disk | disk short | -"),
-            (Obstacle::NoDomain(text()), "no-domain | no label x | if they had a label x"),
+            (Obstacle::NoDomain(text()), "no-domain | no label x | with a label x"),
             (
                 Obstacle::Partition(2),
                 "partition | not of partition 2 | for tasks of other partitions",
@@ -323,5 +352,20 @@ mod tests {
         check(Kind::Memory, 1023, "1023 B");
         check(Kind::Disk, 3 << 40, "3 TiB");
         check(Kind::Tasks, 12, "12");
+    }
+
+    /// Whoever adds what is said to be missing must not be told then that a byte is.
+    #[test]
+    fn what_is_missing_is_rounded_up_and_what_is_free_down() {
+        let check = |amount, expected: (&str, &str)| {
+            let both = (Kind::Memory.missing(amount), Kind::Memory.free(amount));
+            assert_eq!((both.0.as_str(), both.1.as_str()), expected);
+        };
+        check(64 << 20, ("64 MiB", "64 MiB"));
+        check((1 << 30) + 1, ("1.1 GiB", "1 GiB"));
+        check((64 << 20) + 1, ("64.1 MiB", "64 MiB"));
+        check((2 << 40) - 1, ("2 TiB", "1.9 TiB"));
+        check(u64::MAX, ("16777216 TiB", "16777215.9 TiB"));
+        check(1, ("1 B", "1 B"));
     }
 }

@@ -7,7 +7,7 @@
 //!      29  memory short by 1.2 GiB to 9 GiB      n20 n21 n22 n23 n24 n25 n26 n27 …
 //!   nearest    n31: 14.8 GiB of 16 GiB memory free
 //!   would help
-//!      12  nodes without label disk=ssd          n07 n08 n11 n12 n13 n14 n15 n16 …
+//!      12  nodes if it did not require disk=ssd  n07 n08 n11 n12 n13 n14 n15 n16 …
 //!          1.2 GiB more memory on n31
 //!          when 1 task of ops/lint ends on n31
 //! ```
@@ -129,10 +129,10 @@ fn write_rejections(f: &mut fmt::Formatter<'_>, all: &Rejections, has_node: bool
     for group in order {
         let text = match (&group.obstacle, group.short) {
             (Obstacle::Short(kind), Some((lo, hi))) if lo == hi => {
-                format!("{} short by {}", kind.name(), kind.text(lo))
+                format!("{} short by {}", kind.name(), kind.missing(lo))
             }
             (Obstacle::Short(kind), Some((lo, hi))) => {
-                format!("{} short by {} to {}", kind.name(), kind.text(lo), kind.text(hi))
+                format!("{} short by {} to {}", kind.name(), kind.missing(lo), kind.missing(hi))
             }
             (obstacle, _) => obstacle.to_string(),
         };
@@ -162,7 +162,7 @@ fn write_row(
 
 fn write_nearest(f: &mut fmt::Formatter<'_>, nearest: &NearMiss) -> fmt::Result {
     let short = nearest.shortages.iter().map(|one| {
-        let (free, asked) = (one.kind.text(one.free), one.kind.text(one.asked));
+        let (free, asked) = (one.kind.free(one.free), one.kind.missing(one.asked));
         format!("{free} of {asked} {} free", one.kind.name())
     });
     let parts: Vec<String> =
@@ -181,7 +181,7 @@ fn write_help(f: &mut fmt::Formatter<'_>, help: &Help) -> fmt::Result {
             let more = nearest
                 .shortages
                 .iter()
-                .map(|one| format!("{} more {}", one.kind.text(one.short), one.kind.name()));
+                .map(|one| format!("{} more {}", one.kind.missing(one.short), one.kind.name()));
             let more: Vec<String> = more.collect();
             writeln!(f, "         {} on {}", more.join(" and "), nearest.node)
         }

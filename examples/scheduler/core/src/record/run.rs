@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Concurrency;
-use crate::types::{Ms, SpecHash, TaskKey, Uid, UnixMs};
+use crate::types::{Ms, SpecHash, TaskKey, Uid, UnixMs, start_of};
 
 /// A task bound to a node, and what it shall do there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,11 +186,7 @@ impl Exit {
             let separator = if self.message.is_empty() { "" } else { "; " };
             self.message += &format!("{separator}{why}");
         }
-        let mut end = self.message.len().min(MESSAGE_BYTES_MAX);
-        while !self.message.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.message.truncate(end);
+        self.message.truncate(start_of(&self.message, MESSAGE_BYTES_MAX).len());
     }
 }
 

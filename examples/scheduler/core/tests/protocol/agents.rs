@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use mason_core::agent::{Agent, Effect, Event, Found, Keeper, Note, Now};
+use mason_core::agent::{Agent, Effect, Event, Found, Keeper, Note, Now, PASSING};
 use mason_core::keys::{Key, Keys};
 use mason_core::leader::Outcome;
 use mason_core::mirror::Change;
@@ -127,6 +127,8 @@ pub(crate) enum Act {
 pub(crate) struct Agents {
     keys: Keys,
     concurrency: Concurrency,
+    /// Phases last so long that they are told.
+    lingers: bool,
     all: Vec<(Agent, u8)>,
     index: HashMap<String, u32>,
     #[expect(clippy::type_complexity, reason = "it is looked up by all that an answer hangs on")]
@@ -134,9 +136,9 @@ pub(crate) struct Agents {
 }
 
 impl Agents {
-    pub(crate) fn new(concurrency: Concurrency) -> Agents {
+    pub(crate) fn new(concurrency: Concurrency, lingers: bool) -> Agents {
         let (all, index, asked) = (Vec::new(), HashMap::new(), HashMap::default());
-        Agents { keys: Keys::default(), concurrency, all, index, asked }
+        Agents { keys: Keys::default(), concurrency, lingers, all, index, asked }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -170,7 +172,13 @@ impl Agents {
         // A driver lists the store's runs and registers before it lets an agent decide anything.
         let effects = match input {
             Input::Recover(_) => Vec::new(),
-            _ => agent.step(now),
+            _ => {
+                let mut effects = agent.step(now);
+                if self.lingers {
+                    effects.extend(agent.step(Now { mono: now.mono + PASSING, ..now }));
+                }
+                effects
+            }
         };
         agent.check();
         let acts = effects.into_iter().map(|it| act(it, mails)).collect();

@@ -15,6 +15,10 @@ pub(crate) enum Mutant {
     Drop(Kind, Of),
     /// A transaction without two of them.
     DropBoth(Kind, Of, Of),
+    /// A transaction of the first server without any comparison.
+    Lawless(Kind),
+    /// A leader takes any end for a good one.
+    Rosy,
     /// A claim that names the making of the run in the place of its last change.
     ClaimByMaking,
     /// An agent starts under another life than that of its claim.
@@ -93,6 +97,11 @@ impl Mutant {
             Mutant::DropBoth(of_kind, one, two) if of_kind == kind => {
                 drop(txn, one);
                 drop(txn, two);
+            }
+            Mutant::Lawless(of_kind) if of_kind == kind => {
+                let first = format!("{}0", keys.candidates());
+                let is_its = txn.when.iter().any(|it| it.key() == first);
+                txn.when.retain(|_| !is_its);
             }
             Mutant::ClaimByMaking if kind == Kind::Claim => {
                 for it in &mut txn.when {

@@ -112,6 +112,18 @@ pub(crate) const FOUND: &[Row] = &[
         "promise 2",
     ),
     (
+        "outcome of two leaders",
+        Config { offices_count: false, ..OFFICE },
+        Mutant::Lawless(Done),
+        "promise 2: a task has a second",
+    ),
+    (
+        "leader takes a bad end for a good one",
+        Config { failures: true, ..PLAIN },
+        Mutant::Rosy,
+        "promise 2: what is noted",
+    ),
+    (
         "leader binds while a bind is unknown",
         Config { eager: true, mails: 2, ..PLAIN },
         Mutant::None,
@@ -137,6 +149,25 @@ pub(crate) const FOUND: &[Row] = &[
         "promise 3",
     ),
     ("leases expire before the fence", faults(1), Mutant::EarlyExpiry, "promise 3"),
+];
+
+/// All that is looked at: each must be broken by some mutant.
+pub(crate) const PROMISES: &[&str] = &[
+    "promise 1: a run was started twice",
+    "promise 2: a run has a second result",
+    "promise 2: a task has a second outcome",
+    "promise 2: a task that has its outcome has another run",
+    "promise 2: an outcome is noted without a result",
+    "promise 2: the outcome of another task is lost",
+    "promise 2: what is noted is not what the result says",
+    "promise 3: two strict runs of a task are alive",
+    "promise 4: from here no outcome can be reached any more",
+    "effort: a task is bound more often than faults can explain",
+    "office: a transaction of an earlier leader was done",
+    "reference: a report of a run that is gone",
+    "reference: a result of a run that is gone",
+    "reference: a run of a job that is gone",
+    "reference: a run whose task is not bound to it",
 ];
 
 /// What cannot be found, for something else holds.

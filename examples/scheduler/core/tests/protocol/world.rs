@@ -72,7 +72,8 @@ pub(crate) struct Config {
     /// A leader sends a second bind of a task while the first may still arrive.
     pub(crate) eager: bool,
     /// Reports of progress travel as everything else does, and so do answers about results, and
-    /// the word that a run is reaped; otherwise they arrive at once.
+    /// the word that a run is reaped; otherwise they arrive at once. Images take long to fetch, so
+    /// that there is something to report; otherwise no phase lasts long enough to be told.
     pub(crate) chatty: bool,
     /// Containers can fail.
     pub(crate) failures: bool,
@@ -95,7 +96,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> World {
-        let agents = Agents::new(config.concurrency);
+        let agents = Agents::new(config.concurrency, config.chatty);
         let mails = Mails::new(config.mutant);
         World { keys: Keys::default(), config, mails, agents, sent: HashMap::default() }
     }

@@ -20,6 +20,7 @@ use mason_shim::parcel::Header;
 use mason_shim::settings::{BUNDLE, MEMORY, ROOT, RUNTIME, STATUS_FD, Settings, VOLUMES};
 use serde_json::{Value, json};
 
+use super::capability::bare;
 use super::config::{Class, Config, Network, check_path};
 use super::groups::Groups;
 use super::user::{Identity, look_up};
@@ -106,6 +107,13 @@ fn settings(site: &Site<'_>, launch: &Launch, class: &Class) -> Result<Settings,
     // Runtimes keep a copy of the bundle there, with all variables, so it is no place on a disk.
     runtime.push(folder.join(MEMORY).join(RUNTIME).display().to_string());
     runtime.extend(class.args.iter().cloned());
+    if class.has_own_network {
+        let network = match config.network {
+            Network::Private => "none",
+            Network::Host => "host",
+        };
+        runtime.extend(["--network", network].map(str::to_owned));
+    }
     let hidden = site.groups.unified_of_hybrid().filter(|_| class.hides_unified);
     let mut outputs = BTreeMap::new();
     for (name, path) in &task.outputs {
@@ -280,7 +288,6 @@ fn of_user(kept: Vec<String>, who: &Identity, notes: &mut Vec<String>) -> Vec<St
 
 /// What it may keep: asked for, and allowed.
 fn capabilities(config: &Config, launch: &Launch) -> Result<Vec<String>, Error> {
-    let bare = |name: &str| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
     let mut kept = Vec::new();
     for (at, asked) in launch.task.security.capabilities.iter().enumerate() {
         let name = bare(asked);
@@ -288,7 +295,7 @@ fn capabilities(config: &Config, launch: &Launch) -> Result<Vec<String>, Error> 
             let field = format!("security.capabilities[{at}]");
             return Err(Error::refused(field, format!("`{asked}` is not allowed on this node")));
         }
-        kept.push(name);
+        kept.push(name.to_owned());
     }
     Ok(kept)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mason_core::types::check_name;
 use mason_shim::log::Limits;
 
-use super::Error;
+use super::{Error, capability};
 
 /// What this machine has, and what it lets containers do.
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ pub struct Class {
     /// It hands on descriptors (`--preserve-fds`), so that how a program ended is told exactly.
     /// Without that, exit code 137 and SIGKILL look alike.
     pub hands_on_descriptors: bool,
+    /// Its sandbox has a network stack of its own, and it must be told which network that shows:
+    /// what the bundle says of namespaces is not enough.
+    pub has_own_network: bool,
 }
 
 impl Class {
@@ -57,6 +60,7 @@ impl Class {
             args: Vec::new(),
             hides_unified: false,
             hands_on_descriptors: true,
+            has_own_network: false,
         }
     }
 
@@ -65,11 +69,12 @@ impl Class {
         Class { name: "crun".to_owned(), hides_unified: true, ..Class::runc(program) }
     }
 
-    /// `runsc`, which is gVisor.
+    /// `runsc`, which is gVisor: a kernel of its own between the container and the node's.
     pub fn runsc(program: impl Into<PathBuf>) -> Class {
         let args = vec!["--platform".to_owned(), "ptrace".to_owned()];
         let name = "runsc".to_owned();
-        Class { name, args, hands_on_descriptors: false, ..Class::runc(program) }
+        let plain = Class::runc(program);
+        Class { name, args, hands_on_descriptors: false, has_own_network: true, ..plain }
     }
 }
 
@@ -123,6 +128,12 @@ impl Config {
         }
         if self.classes.is_empty() {
             return Err(Error::refused("classes", "no runtime class"));
+        }
+        for (at, name) in self.capabilities.iter().enumerate() {
+            if !capability::is_known(name) {
+                let reason = format!("Linux has no capability `{name}`");
+                return Err(Error::refused(format!("capabilities[{at}]"), reason));
+            }
         }
         for (at, path) in self.host_paths.iter().enumerate() {
             let field = format!("host_paths[{at}]");

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use mason_core::spec::Check;
 use mason_core::types::RunId;
 use mason_shim::request::Exec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{Runner, Running};
+use super::{Process, Runner, Running};
 
 /// So much of an answer is read until its first line must have come.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -46,10 +48,10 @@ pub fn check(
 fn exec(runner: &Runner, run: &RunId, command: &[String], time: Duration) -> Result<(), String> {
     let exec = Exec { command: command.to_vec(), ..Exec::default() };
     let mut process = runner.exec(run, &exec).map_err(|error| error.to_string())?;
-    // What it prints is of no use, and must not stop it.
-    drain(&process.stdout)?;
-    drain(&process.stderr)?;
-    match process.wait_for(time) {
+    process.stdin = None;
+    let until = Instant::now() + time;
+    drain(&process, until)?;
+    match process.wait_for(left(until)) {
         Ok(Some(0)) => Ok(()),
         Ok(Some(code)) => Err(format!("`{}` ended with {code}", command.join(" "))),
         Ok(None) => Err(format!("`{}` takes longer than {time:?}", command.join(" "))),
@@ -57,10 +59,33 @@ fn exec(runner: &Runner, run: &RunId, command: &[String], time: Duration) -> Res
     }
 }
 
-/// Reads a pipe to its end in a thread of its own, which ends with the process.
-fn drain(pipe: &std::io::PipeReader) -> Result<(), String> {
-    let mut pipe = pipe.try_clone().map_err(|error| error.to_string())?;
-    std::thread::spawn(move || std::io::copy(&mut pipe, &mut std::io::sink()));
+/// Reads what it prints, which is of no use and must not stop it, until it has ended or the time
+/// is over. Not to the end of the pipes: what it leaves behind may hold them for ever.
+fn drain(process: &Process, until: Instant) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("hear what it prints: {error}");
+    let ending = process.ending().map_err(failed)?;
+    let mut bytes = [0; 4096];
+    let mut pipes = vec![&process.stdout, &process.stderr];
+    while Instant::now() < until {
+        let mut fds = vec![PollFd::new(&ending, PollFlags::IN)];
+        fds.extend(pipes.iter().map(|&pipe| PollFd::new(pipe, PollFlags::IN)));
+        let time = left(until);
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let time = Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
+        match poll(&mut fds, Some(&time)) {
+            Err(Errno::INTR) => continue,
+            polled => polled.map_err(|error| failed(error.into()))?,
+        };
+        if !fds[0].revents().is_empty() {
+            break;
+        }
+        let ready: Vec<bool> = fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        pipes.retain(|pipe| {
+            let mut pipe = *pipe;
+            !ready.next().unwrap_or(false) || pipe.read(&mut bytes).is_ok_and(|count| count > 0)
+        });
+    }
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! The runs of one machine, by their folders.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mason_core::record::{Exit, Reason};
 use mason_core::spec::Stop;
@@ -26,7 +26,7 @@ use super::bundle::{Bundle, Site};
 use super::error::Context;
 use super::groups::Groups;
 use super::keeper::{self, Connection};
-use super::{Config, Error, Helpers, Launch, Process, settle};
+use super::{Config, Error, Helpers, Launch, Process, settle, tree};
 use crate::log::Reader;
 
 /// The runs of one machine.
@@ -44,6 +44,9 @@ pub struct Runner {
 
 /// How often a keeper that is about to leave is looked at again, a second apart.
 const LOOKS_MAX: usize = 30;
+
+/// How often a lock is tried whose keeper cannot be waited for.
+const LOCK_STEP: Duration = Duration::from_millis(5);
 
 /// How often a keeper is tried to be started, a millisecond apart.
 const SPAWNS_MAX: usize = 100;
@@ -83,6 +86,15 @@ pub struct Ended {
     pub oom_kills: u64,
 }
 
+/// What a run has written to disk, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Over its image, to folders of its own, and what it printed.
+    pub total: u64,
+    /// To each folder of its own, by the number of its mount in the spec.
+    pub empty: BTreeMap<u32, u64>,
+}
+
 impl Runner {
     /// Takes over a machine: its folders, and whatever runs there.
     ///
@@ -91,15 +103,20 @@ impl Runner {
     pub fn open(mut config: Config) -> Result<Runner, Error> {
         config.check()?;
         let data = &config.data_dir;
-        // The folders of containers are for root alone; what they mount is seen inside only.
         let made = fs::DirBuilder::new().recursive(true).mode(0o711).create(data);
         made.context(|| format!("make {}", data.display()))?;
         config.data_dir = data.canonicalize().context(|| format!("find {}", data.display()))?;
         config.check()?;
         let data = &config.data_dir;
-        for (name, mode) in [("runs", 0o711), ("s", 0o700), ("net", 0o700)] {
-            let made = fs::DirBuilder::new().recursive(true).mode(mode).create(data.join(name));
-            made.context(|| format!("make {}/{name}", data.display()))?;
+        // Root in a container is root here: a program that it makes setuid is one that any user of
+        // the machine could start, if the way to it were open.
+        for name in ["runs", "s", "net"] {
+            let (path, mode) = (data.join(name), 0o700);
+            let make = || -> io::Result<()> {
+                fs::DirBuilder::new().recursive(true).mode(mode).create(&path)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            };
+            make().context(|| format!("make {}/{name}", data.display()))?;
         }
         let path = data.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -179,9 +196,7 @@ impl Runner {
             if folder.exists() {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            if draft.exists() {
-                fs::remove_dir_all(&draft)?;
-            }
+            tree::remove(&draft)?;
             fs::DirBuilder::new().mode(0o711).create(&draft)?;
             for name in ["upper", "work", MEMORY, EMPTY, LOG] {
                 fs::DirBuilder::new().mode(0o755).create(draft.join(name))?;
@@ -193,6 +208,7 @@ impl Runner {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
             }
             bundle.settings.write(&draft)?;
+            exit::reserve(&draft)?;
             let log =
                 OpenOptions::new().append(true).create_new(true).open(draft.join(KEEPER_LOG))?;
             flock(&log, FlockOperation::LockExclusive)?;
@@ -298,7 +314,7 @@ impl Runner {
                     }
                 }
                 // It is about to leave: wait for that.
-                self.wait_for_keeper(run, Duration::from_secs(1))?;
+                self.is_kept(run, Duration::from_secs(1))?;
                 continue;
             }
             settle::settle(self, run)?;
@@ -312,9 +328,7 @@ impl Runner {
     /// # Errors
     /// As [`Runner::look`].
     pub fn wait(&self, run: &RunId, time: Duration) -> Result<Option<Ended>, Error> {
-        self.wait_for_keeper(run, time)?;
-        let folder = self.folder(run);
-        if keeper::lives(&folder).context(|| format!("look at run {run}"))? {
+        if self.is_kept(run, time)? {
             return Ok(None);
         }
         match self.look(run)? {
@@ -323,13 +337,26 @@ impl Runner {
         }
     }
 
-    fn wait_for_keeper(&self, run: &RunId, time: Duration) -> Result<(), Error> {
-        let Some(handle) = self.handle(run)? else { return Ok(()) };
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let wait = Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&handle, PollFlags::IN)];
-        let _ = poll(&mut fds, Some(&wait));
-        Ok(())
+    /// Whether a run still has a keeper, after so long at most.
+    fn is_kept(&self, run: &RunId, time: Duration) -> Result<bool, Error> {
+        let folder = self.folder(run);
+        let begun = Instant::now();
+        let mut is_told = false;
+        while keeper::lives(&folder).context(|| format!("look at run {run}"))? {
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(true);
+            }
+            match self.handle(run)? {
+                Some(handle) if !is_told => {
+                    wait_for(&handle, left);
+                    is_told = true;
+                }
+                // Not begun, or gone: what a dead keeper forked has its lock for a moment longer.
+                _ => std::thread::sleep(LOCK_STEP.min(left)),
+            }
+        }
+        Ok(false)
     }
 
     /// A descriptor that becomes readable when the run's keeper is gone, and so the run is over;
@@ -394,11 +421,19 @@ impl Runner {
         Reader::new(self.folder(run).join(LOG))
     }
 
-    /// What a run has written to disk: over its image, to folders of its own, and what it printed.
-    /// It is counted, so what comes and goes meanwhile may be missed.
-    pub fn disk_bytes(&self, run: &RunId) -> u64 {
+    /// What a run has written to disk. It is counted, so what comes and goes meanwhile may be
+    /// missed.
+    pub fn disk_use(&self, run: &RunId) -> DiskUse {
         let folder = self.folder(run);
-        ["upper", EMPTY, LOG].iter().map(|name| bytes_below(&folder.join(name))).sum()
+        let mut empty = BTreeMap::new();
+        for entry in fs::read_dir(folder.join(EMPTY)).into_iter().flatten().flatten() {
+            if let Some(mount) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                empty.insert(mount, tree::bytes(&entry.path()));
+            }
+        }
+        let rest = ["upper", LOG].map(|name| tree::bytes(&folder.join(name)));
+        let all = rest.into_iter().chain(empty.values().copied());
+        DiskUse { total: all.fold(0, u64::saturating_add), empty }
     }
 
     /// Forgets a run that is over: nothing of it is left.
@@ -409,7 +444,7 @@ impl Runner {
         let Status::Ended(_) = self.look(run)? else {
             return Err(Error::StillRunning(run.clone()));
         };
-        self.wait_for_keeper(run, Duration::from_secs(30))?;
+        self.is_kept(run, Duration::from_secs(30))?;
         settle::remove(self, run)
     }
 
@@ -423,25 +458,11 @@ impl Runner {
     }
 }
 
-/// What files below a folder take. No link is followed, and a file of two names counts once.
-fn bytes_below(folder: &Path) -> u64 {
-    let (mut bytes, mut seen) = (0, BTreeSet::new());
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            // What an entry says of itself is not what it links to.
-            let Ok(found) = entry.metadata() else { continue };
-            if found.nlink() > 1 && !found.is_dir() && !seen.insert(found.ino()) {
-                continue;
-            }
-            // The unit of this figure is 512 bytes, whatever the file system's is.
-            bytes += found.blocks() * 512;
-            if found.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
+/// Waits until a process is gone, so long at most.
+fn wait_for(handle: &OwnedFd, time: Duration) {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let wait = Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
+    let _ = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&wait));
 }
 
 fn running(state: &mason_shim::request::State) -> Running {

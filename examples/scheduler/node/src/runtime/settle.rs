@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::bundle::group;
 use super::error::Context;
 use super::groups::Mount;
-use super::{Error, Runner, keeper};
+use super::{Error, Runner, keeper, tree};
 
 /// How long killing may take.
 const KILL_MAX: Duration = Duration::from_secs(20);
@@ -175,10 +175,7 @@ pub(crate) fn unmount_below(path: &Path) -> Result<(), Error> {
 }
 
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done.context(|| format!("remove {}", path.display())),
-    }
+    tree::remove(path).context(|| format!("remove {}", path.display()))
 }
 
 pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {

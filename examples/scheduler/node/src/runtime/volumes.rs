@@ -77,10 +77,7 @@ impl Volumes {
                 self.mounts.push(source);
                 return Ok(());
             }
-            MountSource::Empty { bytes, memory: false } => {
-                if *bytes > 0 {
-                    self.notes.push(format!("{field}.empty.bytes: not enforced on disk"));
-                }
+            MountSource::Empty { memory: false, .. } => {
                 self.empty.push(number);
                 folder.join(EMPTY).join(number.to_string())
             }

@@ -9,6 +9,7 @@ mod isolation;
 mod limits;
 mod output;
 mod probes;
+mod sandbox;
 mod start_cost;
 mod support;
 mod sweep;

@@ -30,7 +30,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
-use super::{Desk, Refused, SESSIONS_MAX, check_run};
+use super::{Desk, SESSIONS_MAX, check_run, refused};
+use crate::api::Refused;
 use crate::api::wire::{Exec, ExecEnd, FRAME_BYTES_MAX, FrameKind, UPGRADE as PROTOCOL};
 
 /// Bytes of a frame before what it holds.
@@ -66,7 +67,7 @@ pub(super) async fn exec(
         return Err(Refused::bad("command: it has words, and no zero byte in them"));
     }
     let Ok(permit) = desk.sessions.clone().try_acquire_owned() else {
-        return Err(Refused::busy(SESSIONS_MAX, "commands"));
+        return Err(refused::full(SESSIONS_MAX, "commands"));
     };
     let runner = desk.tools.runner.clone();
     let exec = mason_shim::request::Exec { command, ..Default::default() };

@@ -19,7 +19,8 @@ use mason_node::image::{Image, Platform, Reference};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::{Desk, PULLS_MAX, Refused, UPLOADS_MAX, check_query};
+use super::{Desk, PULLS_MAX, UPLOADS_MAX, check_query, refused};
+use crate::api::Refused;
 use crate::api::wire::{Changed, ImageView, PullImage};
 
 /// How long an upload may say nothing.
@@ -68,7 +69,7 @@ pub(super) async fn import(
     let name = check_query(named)?.name;
     let name: Option<Reference> = name.map(|name| name.parse()).transpose()?;
     let Ok(_permit) = desk.uploading.try_acquire() else {
-        return Err(Refused::busy(UPLOADS_MAX, "uploads"));
+        return Err(refused::full(UPLOADS_MAX, "uploads"));
     };
     let mut file = receive(&desk, body).await?;
     let store = desk.tools.images.store().clone();
@@ -88,7 +89,7 @@ async fn receive(desk: &Desk, body: Body) -> Result<File, Refused> {
     const WHAT: &str = "the upload cannot be kept";
     let path = desk.uploads.join(format!("{:016x}", rand::random::<u64>()));
     let opened = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-    let mut file = opened.map_err(|error| Refused::io(WHAT, &error))?;
+    let mut file = opened.map_err(|error| refused::io(WHAT, &error))?;
     let _ = std::fs::remove_file(&path);
     let (pieces, mut waiting) = mpsc::channel::<Bytes>(PIECES_MAX);
     let writer = tokio::task::spawn_blocking(move || {
@@ -124,7 +125,7 @@ async fn receive(desk: &Desk, body: Body) -> Result<File, Refused> {
     }
     drop(pieces);
     let written = writer.await.expect("writing does not panic");
-    written.map_err(|error| Refused::io(WHAT, &error))
+    written.map_err(|error| refused::io(WHAT, &error))
 }
 
 /// `POST /v1/nodes/{node}/images/pull`
@@ -138,7 +139,7 @@ pub(super) async fn pull(
         body.map_err(|error| Refused::new(error.status(), error.body_text()))?;
     let name: Reference = name.parse()?;
     let Ok(_permit) = desk.pulls.try_acquire() else {
-        return Err(Refused::busy(PULLS_MAX, "pulls"));
+        return Err(refused::full(PULLS_MAX, "pulls"));
     };
     let image = desk.tools.images.pull(&name).await?;
     desk.tools.images_changed.notify_one();

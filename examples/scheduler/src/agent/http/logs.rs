@@ -29,7 +29,8 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Desk, LOGS_MAX, Refused, check_query, check_run};
+use super::{Desk, LOGS_MAX, check_query, check_run, refused};
+use crate::api::Refused;
 use crate::api::wire::LogEvent;
 
 /// Pieces of an answer that wait for the client at most.
@@ -68,7 +69,7 @@ pub(super) async fn logs(
         return Err(Refused::bad("from: it goes with neither tail nor since"));
     }
     let Ok(permit) = desk.logs.clone().try_acquire_owned() else {
-        return Err(Refused::busy(LOGS_MAX, "logs"));
+        return Err(refused::full(LOGS_MAX, "logs"));
     };
     if desk.tools.runner.any_log(&run).is_none() && !desk.tools.known.has(&run) {
         let node = &desk.tools.node;

@@ -1,43 +1,21 @@
-//! Why a request is refused, as an answer.
+//! How what went wrong on a node is answered.
 
-use std::fmt::Display;
 use std::io::ErrorKind;
 
-use axum::Json;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use mason_node::{image, runtime};
 
 use super::super::hand::chain;
-use crate::api::wire::Refusal;
+use crate::api::Refused;
 
-/// Why a request is refused.
-#[derive(Debug)]
-pub(super) struct Refused {
-    status: StatusCode,
-    error: String,
+/// So many do that already.
+pub(super) fn full(most: usize, what: &str) -> Refused {
+    Refused::unavailable(format!("this node does {most} {what} at once, and does already"))
 }
 
-impl Refused {
-    pub(super) fn new(status: StatusCode, error: impl Display) -> Refused {
-        Refused { status, error: error.to_string() }
-    }
-
-    /// What was sent is wrong.
-    pub(super) fn bad(error: impl Display) -> Refused {
-        Refused::new(StatusCode::BAD_REQUEST, error)
-    }
-
-    /// So many do that already.
-    pub(super) fn busy(most: usize, what: &str) -> Refused {
-        let error = format!("this node does {most} {what} at once, and does already");
-        Refused::new(StatusCode::SERVICE_UNAVAILABLE, error)
-    }
-
-    /// The machine refuses.
-    pub(super) fn io(what: &str, error: &std::io::Error) -> Refused {
-        Refused::new(status_of(error), format!("{what}: {error}"))
-    }
+/// The machine refuses.
+pub(super) fn io(what: &str, error: &std::io::Error) -> Refused {
+    Refused::new(status_of(error), format!("{what}: {error}"))
 }
 
 /// A full disk is the node's fault, and is told from others, for something can be done about it.
@@ -79,12 +57,5 @@ impl From<runtime::Error> for Refused {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Refused::new(status, chain(&error))
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let Refused { status, error } = self;
-        (status, Json(Refusal { error, problems: Vec::new() })).into_response()
     }
 }

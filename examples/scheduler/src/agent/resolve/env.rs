@@ -6,12 +6,20 @@ use mason_core::spec::{EnvSource, EnvVar, Task};
 
 use super::{Refusal, Sight, Source, hostname, refuse};
 
+/// Longest word or variable: Linux gives none that is longer to a program.
+const TEXT_BYTES_MAX: usize = (128 << 10) - 1;
+/// So long are all variables together, and so long all words: more than both is no program given.
+/// A variable may hold others twice, and forty of them, each the one before twice, are a terabyte.
+const ALL_BYTES_MAX: usize = 1 << 20;
+
 /// The variables of a run.
 pub(in super::super) struct Env {
     /// In order; later ones win.
     pub(in super::super) variables: Vec<(String, String)>,
     /// Names of those that a secret is in.
     secret: BTreeSet<String>,
+    /// So long they are together.
+    bytes: usize,
 }
 
 impl Env {
@@ -20,9 +28,18 @@ impl Env {
     /// # Errors
     /// One is a secret: whoever is on the node can read a command line.
     pub(in super::super) fn expand_words(&self, task: &mut Task) -> Result<(), Refusal> {
+        let mut bytes = 0;
         for (field, words) in [("command", &mut task.command), ("args", &mut task.args)] {
             for (at, word) in words.iter_mut().enumerate() {
-                let (text, named) = expand(word, &self.variables);
+                let expanded = expand(word, &self.variables);
+                let (text, named) =
+                    expanded.map_err(|why| refuse(format!("{field}[{at}]: {why}")))?;
+                bytes += text.len();
+                if bytes > ALL_BYTES_MAX {
+                    return Err(refuse(format!(
+                        "{field}[{at}]: the words are longer than {ALL_BYTES_MAX} bytes together"
+                    )));
+                }
                 if let Some(name) = named.iter().find(|name| self.secret.contains(*name)) {
                     return Err(refuse(format!(
                         "{field}[{at}]: $({name}) is a secret, which a command line would show to \
@@ -35,19 +52,27 @@ impl Env {
         Ok(())
     }
 
-    fn put(&mut self, name: String, value: String, is_secret: bool) {
+    fn put(&mut self, name: String, value: String, is_secret: bool) -> Result<(), Refusal> {
+        self.bytes += name.len() + value.len();
+        if value.len() > TEXT_BYTES_MAX || self.bytes > ALL_BYTES_MAX {
+            return Err(refuse(format!(
+                "env {name}: it is longer than {TEXT_BYTES_MAX} bytes, or all together are longer \
+                 than {ALL_BYTES_MAX}"
+            )));
+        }
         if is_secret {
             self.secret.insert(name.clone());
         } else {
             self.secret.remove(&name);
         }
         self.variables.push((name, value));
+        Ok(())
     }
 }
 
 /// All variables, in order; later ones win.
 pub(in super::super) async fn env(source: Source<'_>, sight: &Sight<'_>) -> Result<Env, Refusal> {
-    let mut env = Env { variables: standard(sight), secret: BTreeSet::new() };
+    let mut env = Env { variables: standard(sight), secret: BTreeSet::new(), bytes: 0 };
     for from in &sight.task.env_from {
         let (name, prefix) = (&from.name, &from.prefix);
         let missing = |what: &str| refuse(format!("envFrom: there is no {what} {name}"));
@@ -57,7 +82,7 @@ pub(in super::super) async fn env(source: Source<'_>, sight: &Sight<'_>) -> Resu
                     for (key, plain) in found {
                         let what = || format!("envFrom: {key} of secret {name}");
                         let value = text_of(plain.expose(), what)?;
-                        env.put(format!("{prefix}{key}"), value, true);
+                        env.put(format!("{prefix}{key}"), value, true)?;
                     }
                 }
                 None if from.optional => {}
@@ -68,7 +93,7 @@ pub(in super::super) async fn env(source: Source<'_>, sight: &Sight<'_>) -> Resu
         match source.config(sight.namespace(), name).await? {
             Some(found) => {
                 for (key, value) in found.data {
-                    env.put(format!("{prefix}{key}"), value, false);
+                    env.put(format!("{prefix}{key}"), value, false)?;
                 }
             }
             None if from.optional => {}
@@ -91,7 +116,7 @@ async fn add(
     let missing = |what: String| at(format!("there is no {what}"));
     let (value, is_secret) = match &variable.value {
         EnvSource::Text(text) => {
-            let (text, named) = expand(text, &env.variables);
+            let (text, named) = expand(text, &env.variables).map_err(at)?;
             let is_secret = named.iter().any(|name| env.secret.contains(name));
             (Some(text), is_secret)
         }
@@ -118,7 +143,7 @@ async fn add(
         }
     };
     if let Some(value) = value {
-        env.put(variable.name.clone(), value, is_secret);
+        env.put(variable.name.clone(), value, is_secret)?;
     }
     Ok(())
 }
@@ -168,16 +193,24 @@ fn field_of(sight: &Sight<'_>, field: &str) -> Result<String, String> {
 }
 
 /// `$(NAME)` is the value of an earlier variable; `$$(NAME)` is `$(NAME)`; a name that is not there
-/// stays as it is. The text, and the names that were replaced.
-fn expand(text: &str, env: &[(String, String)]) -> (String, Vec<String>) {
+/// stays as it is, and so do dollars before anything else: `$$` is a shell's own number. The text,
+/// and the names that were replaced; or that it becomes too long.
+fn expand(text: &str, env: &[(String, String)]) -> Result<(String, Vec<String>), String> {
     let (mut out, mut named) = (String::with_capacity(text.len()), Vec::new());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some(after) = rest.strip_prefix("$$") {
-            out.push('$');
-            rest = after;
+        let count = rest.bytes().take_while(|byte| *byte == b'$').count();
+        if !rest[count..].starts_with('(') {
+            out.push_str(&rest[..count]);
+            rest = &rest[count..];
+            continue;
+        }
+        // Of two, one stands for itself; what is left over begins a name.
+        out.push_str(&rest[..count / 2]);
+        rest = &rest[count / 2 * 2..];
+        if count % 2 == 0 {
             continue;
         }
         let inner = rest.strip_prefix("$(").and_then(|inner| inner.split_once(')'));
@@ -186,6 +219,9 @@ fn expand(text: &str, env: &[(String, String)]) -> (String, Vec<String>) {
             found.map(|(name, value)| (name, value, after))
         });
         match value {
+            Some((name, value, _)) if out.len() + value.len() > TEXT_BYTES_MAX => {
+                return Err(format!("with $({name}) it is longer than {TEXT_BYTES_MAX} bytes"));
+            }
             Some((name, value, after)) => {
                 out.push_str(value);
                 named.push(name.clone());
@@ -198,7 +234,7 @@ fn expand(text: &str, env: &[(String, String)]) -> (String, Vec<String>) {
         }
     }
     out.push_str(rest);
-    (out, named)
+    Ok((out, named))
 }
 
 #[cfg(test)]
@@ -216,17 +252,43 @@ mod tests {
             ("$A $", "$A $"),
             ("$(A", "$(A"),
             ("$$$(A)", "$2"),
+            ("$$$$(A)", "$$(A)"),
+            ("kill $$; echo $$$", "kill $$; echo $$$"),
+            ("$$ $(A)", "$$ 2"),
         ] {
-            assert_eq!(expand(text, &env).0, expected, "{text}");
+            assert_eq!(expand(text, &env).unwrap().0, expected, "{text}");
         }
+    }
+
+    /// Forty variables, each the one before it twice, are a terabyte in the agent's memory.
+    #[test]
+    fn variables_that_double_are_refused() {
+        let mut env = Env { variables: Vec::new(), secret: BTreeSet::new(), bytes: 0 };
+        env.put("V0".to_owned(), "x".repeat(1_000), false).unwrap();
+        let mut refusals = Vec::new();
+        for number in 1..40 {
+            let text = format!("$(V{0})$(V{0})", number - 1);
+            match expand(&text, &env.variables) {
+                Ok((value, _)) => env.put(format!("V{number}"), value, false).unwrap(),
+                Err(why) => refusals.push(why),
+            }
+        }
+        assert_eq!(refusals[0], "with $(V7) it is longer than 131071 bytes");
+        // None is too long by itself.
+        let many = (0..20).map(|number| env.put(format!("W{number}"), "x".repeat(60_000), false));
+        let refusal = many.filter_map(Result::err).next().unwrap();
+        assert!(refusal.message.contains("longer than 1048576"), "{refusal:?}");
+        let words = vec!["$(V6)"; 20];
+        let refusal = env.expand_words(&mut Task::new("x", &words)).unwrap_err();
+        assert!(refusal.message.contains("the words are longer"), "{refusal:?}");
     }
 
     /// Command lines are for all to read.
     #[test]
     fn a_secret_is_not_put_into_a_command_line() {
-        let mut env = Env { variables: Vec::new(), secret: BTreeSet::new() };
-        env.put("PASS".to_owned(), "hush".to_owned(), true);
-        env.put("WHO".to_owned(), "me".to_owned(), false);
+        let mut env = Env { variables: Vec::new(), secret: BTreeSet::new(), bytes: 0 };
+        env.put("PASS".to_owned(), "hush".to_owned(), true).unwrap();
+        env.put("WHO".to_owned(), "me".to_owned(), false).unwrap();
         let mut task = Task::new("x", &["--user=$(WHO)", "$$(PASS)"]);
         env.expand_words(&mut task).unwrap();
         assert_eq!(task.args, ["--user=me", "$(PASS)"]);
@@ -235,7 +297,7 @@ mod tests {
         assert!(refusal.message.starts_with("args[1]: $(PASS) is a secret"), "{refusal:?}");
         assert!(!format!("{refusal:?}{task:?}").contains("hush"));
         // Another value of that name is none.
-        env.put("PASS".to_owned(), "open".to_owned(), false);
+        env.put("PASS".to_owned(), "open".to_owned(), false).unwrap();
         env.expand_words(&mut task).unwrap();
         assert_eq!(task.args[1], "--pass=open");
     }

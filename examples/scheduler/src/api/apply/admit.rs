@@ -11,6 +11,7 @@ use mason_core::record::{VALUE_BYTES_MAX, encode};
 use mason_core::spec::{Body as TemplateBody, CronWork, Placement, Task, Work};
 use mason_core::types::{JobKey, check_name};
 
+use super::circle::Waits;
 use super::{new_record, verdict};
 use crate::api::Api;
 use crate::api::refuse::{Refused, shown};
@@ -83,6 +84,7 @@ pub(in crate::api) fn admit(api: &Api, apply: &Apply) -> Result<Vec<Admitted>, R
     }
     seals(api, &all)?;
     conflicts(api, &all)?;
+    circles(api, &all)?;
     Ok(all)
 }
 
@@ -191,4 +193,23 @@ fn conflicts(api: &Api, all: &[Admitted]) -> Result<(), Refused> {
     let mut refused = Refused::problems(error, problems.collect());
     refused.status = StatusCode::CONFLICT;
     Err(refused)
+}
+
+/// Whether jobs of it would wait for themselves.
+fn circles(api: &Api, all: &[Admitted]) -> Result<(), Refused> {
+    let mut own = BTreeMap::new();
+    for one in all {
+        if let (Body::Work(work), Name::Given(_)) = (&one.body, &one.name)
+            && let Work::Job(job) = &**work
+            && !job.depends_on.is_empty()
+        {
+            own.insert(one.key(), job);
+        }
+    }
+    let circle = api.shared.read(|mirror| Waits::new(mirror, own).circle());
+    let Some(circle) = circle else { return Ok(()) };
+    let names: Vec<&str> = circle.iter().chain(&circle[..1]).map(|key| &*key.name).collect();
+    let (first, way) = (&circle[0], names.join(" waits for "));
+    let problem = format!("job {first}: dependsOn: it would never begin: {way}");
+    Err(Refused::problems("1 problem with the manifest; nothing was changed", vec![problem]))
 }

@@ -59,8 +59,20 @@ pub(in crate::api) fn verdict(
         labels: labels.clone(),
         generation: old.generation + 1,
         rollback_to: None,
+        restarts: old.restarts + u32::from(moves(&old.work, work)),
         ..old.clone()
     })))
+}
+
+/// Whether replicas would stay where they may not be any more: a service whose template is the same
+/// goes to its new placement by a restart, bit by bit, as it does to a new template.
+fn moves(old: &Work, new: &Work) -> bool {
+    match (old, new) {
+        (Work::Service(old), Work::Service(new)) => {
+            old.placement != new.placement && old.task == new.task
+        }
+        _ => false,
+    }
 }
 
 /// Refuses changes of what cannot change once it is there.

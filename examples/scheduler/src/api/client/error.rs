@@ -56,6 +56,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What was asked for is not there, as we found out ourselves.
+    pub(crate) fn absent(error: String) -> ClientError {
+        let refusal = Refusal { error, problems: Vec::new() };
+        ClientError::Refused { status: StatusCode::NOT_FOUND, refusal }
+    }
+
     /// Whether it may be over by itself: whoever can wait tries again.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use mason_core::control::service::ServiceProgress;
-use mason_core::leader::Places;
+use mason_core::leader::{self, Places};
 use mason_core::mirror::Mirror;
 use mason_core::place::{Ask, Explanation};
-use mason_core::record::Progress;
+use mason_core::record::{Progress, TaskWait};
 use mason_core::spec::{Placement, Task, Work};
 use mason_core::types::JobKey;
 
 use super::Told;
 use super::indexes::Indexes;
 use super::story::{Group, Step, Story};
-use crate::server::Shared;
+use crate::server::{Shared, unix_now};
 
 /// Explanations in one answer at most: each looks at all nodes.
 const EXPLAINED_MAX: usize = 8;
@@ -45,12 +45,29 @@ fn wanted(
     memory: Option<u64>,
 ) -> Option<Explanation> {
     let indexes = group.indexes.as_ref()?;
-    let (task, placement) = shared.read(|mirror| template(mirror, key))?;
+    let look = |mirror: &Mirror| Some((template(mirror, key)?, rest(mirror, key)?));
+    let ((task, placement), rest) = shared.read(look)?;
     let class = places.class(key, &task, &placement, memory)?;
-    let ask = Ask { index: indexes.first(), rest: indexes.count() };
+    let ask = Ask { index: indexes.first(), rest };
     let explanation = places.explain(class, ask);
     places.retire(class);
     Some(explanation)
+}
+
+/// How many tasks a place is looked for besides, as the leader counts them: whoever asks about one
+/// of a cluster's tasks is not told that there is room for it alone.
+fn rest(mirror: &Mirror, key: &JobKey) -> Option<u32> {
+    let job = mirror.job(key)?;
+    let is_bound = |wait: &TaskWait| matches!(wait, TaskWait::Bound { .. });
+    let running = job.tasks.values().filter(|it| is_bound(&it.value.wait)).count();
+    Some(match &job.record.as_ref()?.value.work {
+        Work::Job(spec) => leader::rest(job, spec, running),
+        _ => {
+            let due = job.tasks.len() - running;
+            let new = leader::new_places(mirror, key, unix_now()).len();
+            u32::try_from(due + new).unwrap_or(u32::MAX).max(1)
+        }
+    })
 }
 
 /// What the next tasks of an object are made of.

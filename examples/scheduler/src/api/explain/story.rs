@@ -5,10 +5,11 @@ mod sentence;
 
 use std::collections::BTreeMap;
 
+use mason_core::leader::new_places;
 use mason_core::mirror::{Entry, Job, Mirror};
 use mason_core::place::Explanation;
 use mason_core::record::{JobRecord, Mark, Phase, Reason, RunPhase, TaskRecord, TaskWait, Wish};
-use mason_core::spec::Work;
+use mason_core::spec::{Service, Work};
 use mason_core::types::{JobKey, NodeId, RunId, UnixMs};
 
 use super::indexes::Indexes;
@@ -122,21 +123,15 @@ impl Teller<'_> {
             Work::Job(spec) => self.of_job(key, (job, record, spec), only, &mut groups),
             Work::Service(service) => {
                 self.of_bound(job, only, &mut groups);
-                let missing = service.replicas.saturating_sub(len(job.tasks.len()));
-                let free = (0..service.replicas).filter(|index| !job.tasks.contains_key(index));
-                for index in
-                    free.take(missing as usize).filter(|it| only.is_none_or(|one| one == *it))
-                {
-                    let story = match (self.before_all(job, record), service.suspend) {
-                        (Some(why), _) => Story::Held(why),
-                        (None, true) => Story::Held(SUSPENDED.to_owned()),
-                        (None, false) => Story::Wants(None),
-                    };
-                    groups.add(story, (index, index), Part::default());
+                let held = self.before_all(job, record);
+                let held = held.or_else(|| service.suspend.then(|| SUSPENDED.to_owned()));
+                for index in self.missing(key, job, service, held.is_some()) {
+                    let story = held.clone().map_or(Story::Wants(None), Story::Held);
+                    if only.is_none_or(|one| one == index) {
+                        groups.add(story, (index, index), Part::default());
+                    }
                 }
                 if groups.0.is_empty() && only.is_none() {
-                    let held = self.before_all(job, record);
-                    let held = held.or_else(|| service.suspend.then(|| SUSPENDED.to_owned()));
                     let none = "wants no replicas: `scale` gives it some".to_owned();
                     return vec![Group::plain(held.unwrap_or(none))];
                 }
@@ -150,6 +145,18 @@ impl Teller<'_> {
             group
         });
         sorted.collect()
+    }
+
+    /// Replicas without a key: those for which a place is looked for, one more than there shall be
+    /// during an update among them; of one that is held back, those that will be missing.
+    fn missing(&self, key: &JobKey, job: &Job, service: &Service, is_held: bool) -> Vec<u32> {
+        if !is_held {
+            let new = new_places(self.mirror, key, self.now).into_iter();
+            return new.map(|(index, _)| index).collect();
+        }
+        let missing = service.replicas.saturating_sub(len(job.tasks.len()));
+        let free = (0..service.replicas).filter(|index| !job.tasks.contains_key(index));
+        free.take(missing as usize).collect()
     }
 
     /// What keeps all tasks of an object that do not run.

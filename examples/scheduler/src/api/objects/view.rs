@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use mason_core::control::workflow::{self, NodeSeen};
+use mason_core::leader;
 use mason_core::manifest::{self, Body, Name, show};
 use mason_core::mirror::{Job, Mirror};
 use mason_core::record::{Counts, JobRecord, MARKS_CHUNK, Mark, TaskWait};
@@ -9,6 +11,7 @@ use mason_core::spec::Work;
 use mason_core::types::JobKey;
 
 use crate::api::wire::{Detail, Summary, TASKS_MAX, TaskView, word_of};
+use crate::server::unix_now;
 
 /// In short; none of one that is not there any more.
 fn summary(key: &JobKey, job: &Job) -> Option<Summary> {
@@ -32,6 +35,7 @@ fn summary(key: &JobKey, job: &Job) -> Option<Summary> {
         due: small(due),
         counts: job.counts,
         owner: record.owner.clone(),
+        step: None,
         labels: record.labels.clone(),
         created_at: record.created_at,
     })
@@ -105,17 +109,37 @@ pub(super) fn detail(mirror: &Mirror, key: &JobKey) -> Option<Detail> {
     let job = mirror.job(key)?;
     let record = &job.record.as_ref()?.value;
     let (tasks, tasks_left_out) = tasks(mirror, job);
-    let children = mirror.children_of(key);
+    let children = mirror.children_of(key).take(TASKS_MAX);
+    let mut children: Vec<Summary> = children.filter_map(|it| summary_in(mirror, it)).collect();
+    let summary = summary_in(mirror, key)?;
+    let tree = leader::workflow_nodes(mirror, key, unix_now()).map(|nodes| {
+        name_steps(&nodes, &mut children);
+        workflow::show(&key.name, "", &nodes, unix_now())
+    });
     Some(Detail {
-        summary: summary_in(mirror, key)?,
+        summary,
         record: record.clone(),
         manifest: text(key, record),
         state: job.state.as_ref().map(|it| it.value.clone()),
         tasks,
         tasks_left_out,
-        children: children.take(TASKS_MAX).filter_map(|it| summary_in(mirror, it)).collect(),
+        tree,
+        children,
         revision: mirror.revision(),
     })
+}
+
+/// Says which node each job of a workflow does, and puts them into the order of the nodes.
+fn name_steps(nodes: &[NodeSeen], children: &mut [Summary]) {
+    let all = nodes.iter().flat_map(NodeSeen::walk);
+    let leaves = all.filter(|node| !node.fanned).enumerate();
+    let leaves = leaves.filter_map(|(at, node)| Some((node.child.as_deref()?, (at, &node.path))));
+    let places: BTreeMap<&str, (usize, &String)> = leaves.collect();
+    let place = |child: &Summary| places.get(&*child.key.name).copied();
+    for child in children.iter_mut() {
+        child.step = place(child).map(|(_, path)| path.clone());
+    }
+    children.sort_by_key(|child| place(child).map_or(usize::MAX, |(at, _)| at));
 }
 
 /// As a manifest that can be edited and applied.

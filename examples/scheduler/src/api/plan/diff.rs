@@ -1,5 +1,6 @@
 //! What differs between two values, by path: `task.env[2].value`.
 
+use mason_core::types::start_of;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -81,8 +82,7 @@ fn step(path: &mut String, name: &str) {
 fn text(value: &Value) -> String {
     let mut text = value.to_string();
     if text.len() > VALUE_BYTES_MAX {
-        let end = (0..=VALUE_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(start_of(&text, VALUE_BYTES_MAX).len());
         text.push('…');
     }
     text

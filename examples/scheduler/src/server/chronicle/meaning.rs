@@ -1,8 +1,11 @@
 //! What a change of a key means: how it was, how it is, and so what happened.
 
+use mason_core::control::service::ServiceProgress;
 use mason_core::keys::Key;
 use mason_core::mirror::{Mirror, Run};
-use mason_core::record::{Exit, JobRecord, NodeRecord, Phase, Reason, RunPhase, TaskWait, Wish};
+use mason_core::record::{
+    Exit, JobRecord, NodeRecord, Phase, Progress, Reason, RunPhase, StateRecord, TaskWait, Wish,
+};
 use mason_core::spec::Work;
 use mason_core::types::{JobKey, NodeId, Revision, RunId, TaskKey};
 
@@ -15,7 +18,7 @@ use crate::server::unix_now;
 pub(in crate::server) enum Before {
     Nothing,
     Job(Option<Wanted>),
-    State(Option<Phase>),
+    State(Option<Stand>),
     Run(Option<(TaskKey, Wish)>),
     Seen(Option<(RunPhase, bool)>),
     Node(Option<NodeRecord>),
@@ -34,6 +37,39 @@ pub(in crate::server) struct Wanted {
     rollback_to: Option<u64>,
 }
 
+/// Of a job's state, what can be told apart: its phase, and of a service, how its update goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::server) struct Stand {
+    phase: Phase,
+    update: Option<Update>,
+}
+
+/// How the update of a service goes.
+#[derive(Debug, PartialEq, Eq)]
+struct Update {
+    /// The revision that shall run.
+    target: u64,
+    /// It is not over.
+    moves: bool,
+    /// It takes back a failed one.
+    back: bool,
+    /// What there is to say about it.
+    note: String,
+}
+
+fn stand(state: &StateRecord) -> Stand {
+    let update = match &state.progress {
+        Progress::Service(value) => ServiceProgress::read(value).ok().map(|it| Update {
+            target: it.target,
+            moves: it.rollout.is_some(),
+            back: it.rollout.as_ref().is_some_and(|rollout| rollout.back),
+            note: it.note,
+        }),
+        _ => None,
+    };
+    Stand { phase: state.phase, update }
+}
+
 impl Before {
     /// To be asked before the change is taken in.
     pub(in crate::server) fn of(mirror: &Mirror, key: &Key) -> Before {
@@ -44,7 +80,7 @@ impl Before {
             }
             Key::State(job) => {
                 let state = mirror.job(job).and_then(|it| it.state.as_ref());
-                Before::State(state.map(|it| it.value.phase))
+                Before::State(state.map(|it| stand(&it.value)))
             }
             Key::Run(_, run) => {
                 let record = mirror.run(run).and_then(|it| it.record.as_ref());
@@ -119,9 +155,7 @@ fn task_of(run: &Run) -> Option<&TaskKey> {
 pub(super) fn events(mirror: &Mirror, key: &Key, before: Before, at: Revision) -> Vec<Event> {
     match (key, before) {
         (Key::Job(job), Before::Job(before)) => job_events(mirror, job, before, at),
-        (Key::State(job), Before::State(before)) => {
-            state_event(mirror, job, before, at).into_iter().collect()
-        }
+        (Key::State(job), Before::State(before)) => state_events(mirror, job, before, at),
         (Key::Run(node, run), Before::Run(before)) => {
             run_event(mirror, (node, run), before, at).into_iter().collect()
         }
@@ -148,8 +182,15 @@ fn job_events(mirror: &Mirror, key: &JobKey, before: Option<Wanted>, at: Revisio
         }
         (None, Some(record)) => {
             let by = record.owner.as_ref().map(|it| format!(" by {it}")).unwrap_or_default();
-            let message = format!("a {} was made{by}", record.work.kind());
-            return vec![told(record.created_at, "created", message)];
+            let kind = record.work.kind();
+            let message = format!("a {kind} was made{by}");
+            let made = told(record.created_at, "created", message);
+            // Who asks what a cron did asks for its ticks.
+            let of_owner = record.owner.as_ref().map(|owner| {
+                let message = format!("{kind} {} was made", key.name);
+                to_job(happened(at, record.created_at, "made", message), owner)
+            });
+            return [Some(made), of_owner].into_iter().flatten().collect();
         }
         (Some(before), Some(record)) => (before, record),
     };
@@ -192,16 +233,39 @@ pub(crate) fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-fn state_event(
-    mirror: &Mirror,
-    key: &JobKey,
-    before: Option<Phase>,
-    at: Revision,
-) -> Option<Event> {
-    let state = &mirror.job(key)?.state.as_ref()?.value;
-    let is_new = before != Some(state.phase);
-    let event = happened(at, state.since, phase_word(state.phase), state.message.clone());
-    is_new.then(|| to_job(event, key))
+fn state_events(mirror: &Mirror, key: &JobKey, before: Option<Stand>, at: Revision) -> Vec<Event> {
+    let state = mirror.job(key).and_then(|it| it.state.as_ref());
+    let Some(state) = state.map(|it| &it.value) else { return Vec::new() };
+    let now = stand(state);
+    let mut events = Vec::new();
+    if before.as_ref().is_none_or(|before| before.phase != now.phase) {
+        let message = state.message.clone();
+        events.push(to_job(happened(at, state.since, phase_word(state.phase), message), key));
+    }
+    if let Some(before) = before
+        && let (Some(before), Some(now)) = (before.update, now.update)
+        && let Some((what, message)) = update_event(&before, &now)
+    {
+        events.push(to_job(happened(at, unix_now(), what, message), key));
+    }
+    events
+}
+
+/// What happened to the update of a service.
+fn update_event(before: &Update, now: &Update) -> Option<(&'static str, String)> {
+    let target = now.target;
+    if now.moves && before.target != target {
+        return Some(match now.back {
+            true => ("rolling-back", now.note.clone()),
+            false => ("updating", format!("to revision {target}")),
+        });
+    }
+    if before.moves && !now.moves {
+        let what = if before.back { "rolled-back" } else { "rolled-out" };
+        return Some((what, format!("all replicas are of revision {target}")));
+    }
+    let is_news = now.moves && now.note != before.note && !now.note.is_empty();
+    is_news.then(|| ("stuck", now.note.clone()))
 }
 
 fn run_event(

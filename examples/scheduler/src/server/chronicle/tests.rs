@@ -2,7 +2,7 @@
 
 use mason_core::keys::Keys;
 use mason_core::mirror::Change;
-use mason_core::record::{JobRecord, NodeRecord, encode};
+use mason_core::record::{JobRecord, NodeRecord, Phase, Progress, StateRecord, encode};
 use mason_core::spec::{Job, Task, Work};
 
 use super::*;
@@ -82,4 +82,54 @@ fn a_copy_that_begins_anew_is_told() {
     let (events, _) = chronicle.since(0, 9, |_| true);
     let revisions: Vec<_> = events.iter().map(|event| event.revision).collect();
     assert_eq!(revisions, [0, 10, 20]);
+}
+
+/// What a cron did is what it made.
+#[test]
+fn what_makes_something_is_told_too() {
+    let (mut mirror, chronicle) = (copy(), Chronicle::default());
+    let (cron, job) = (JobKey::new("x", "tick"), JobKey::new("x", "tick-1"));
+    let child = JobRecord { owner: Some(cron.clone()), ..record(1) };
+    put(&mut mirror, &chronicle, &Key::Job(job), encode(&child), 6);
+    let of_cron = |event: &Event| event.job.as_ref() == Some(&cron);
+    let (events, _) = chronicle.since(0, 9, of_cron);
+    let told: Vec<_> = events.iter().map(|it| (it.what.as_str(), it.message.as_str())).collect();
+    assert_eq!(told, [("made", "job tick-1 was made")]);
+}
+
+/// That a bad version was taken back is the first thing that its operator must find.
+#[test]
+fn how_an_update_goes_is_told() {
+    let (mut mirror, chronicle) = (copy(), Chronicle::default());
+    let key = Key::State(JobKey::new("x", "web"));
+    let mut at = 0;
+    let mut step = |target: u64, rollout: Option<bool>, note: &str| {
+        let rollout = rollout.map(|back| {
+            serde_json::json!({
+                "back": back, "best": 0, "old": 0, "replicas": 1, "progressed_at": 1
+            })
+        });
+        let progress = serde_json::json!({"target": target, "rollout": rollout, "note": note});
+        let state = StateRecord {
+            uid: "u".into(),
+            generation: 1,
+            phase: Phase::Active,
+            since: 1,
+            message: String::new(),
+            conditions: Vec::new(),
+            progress: Progress::Service(progress),
+        };
+        at += 1;
+        put(&mut mirror, &chronicle, &key, encode(&state), at);
+    };
+    step(1, None, "");
+    step(2, Some(false), "");
+    step(2, Some(false), "");
+    step(1, Some(true), "revision 2 made no progress: back to revision 1");
+    step(1, None, "revision 2 made no progress: back to revision 1");
+    step(3, Some(false), "");
+    step(3, Some(false), "revision 3 made no progress");
+    step(3, None, "");
+    let told = ["active", "updating", "rolling-back", "rolled-back", "updating", "stuck"];
+    assert_eq!(words(&chronicle), [&told[..], &["rolled-out"]].concat());
 }

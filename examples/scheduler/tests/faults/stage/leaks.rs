@@ -16,7 +16,8 @@ pub(crate) fn left(node: &str, data_dir: &Path) -> Vec<String> {
         left.push(format!("control group {group}"));
     }
     for pid in pids() {
-        // Mounts of all namespaces that somebody lives in, this one's among them.
+        // Mounts of all namespaces that somebody lives in, this one's among them. Who is in one of
+        // a container sees its root there; and one that nobody is in lives by a mount alone.
         let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
         for line in mounts.lines().filter(|line| line.contains(&format!("{data}/"))) {
             let line = format!("mount, seen by {pid}: {line}");

@@ -16,6 +16,7 @@ use crate::support::{Kind, until};
 on_both! {
     a_run_is_ready_when_its_probe_says_so_and_stays_so_under_the_next_agent
     a_run_that_is_found_dead_is_stopped_as_unhealthy
+    a_run_that_writes_more_than_it_may_is_stopped_by_the_name_of_the_bound
     secrets_reach_their_task_and_nothing_else
     a_run_is_told_its_variables_and_what_it_printed_goes_with_its_result
 }
@@ -52,6 +53,31 @@ async fn a_run_that_is_found_dead_is_stopped_as_unhealthy(kind: Kind) {
     let (_, exit) = rig.ended(&key).await;
     assert_eq!(exit.reason, Reason::Unhealthy, "{exit:?}");
     assert!(exit.message.contains("ended with 3"), "{exit:?}");
+    rig.finish().await;
+}
+
+/// A disk is shared by all that run on a node. What is bounded is said by its field.
+async fn a_run_that_writes_more_than_it_may_is_stopped_by_the_name_of_the_bound(kind: Kind) {
+    let rig = Rig::start("large", kind).await;
+    let write = |path: &str| {
+        let script = format!("seq 40000 > {path}; sleep 1000");
+        let mut task = Task::new("tiny", &["sh", "-c", &script]);
+        task.stop.grace = 500;
+        task.limit.disk = 150_000;
+        let source = MountSource::Empty { bytes: 100_000, memory: false };
+        task.mounts = vec![Mount { at: "/own".to_owned(), read_only: false, source }];
+        task
+    };
+    let mut own = write("/own/file");
+    own.limit.disk = 0;
+    let (own, whole) =
+        (rig.make("own", Job::single(own)), rig.make("whole", Job::single(write("/file"))));
+    let (own, whole) = tokio::join!(own, whole);
+    for (key, field) in [(own, "mounts[0].empty.bytes: "), (whole, "limit.disk: ")] {
+        let (_, exit) = rig.ended(&key).await;
+        assert_eq!(exit.reason, Reason::Unhealthy, "{exit:?}");
+        assert!(exit.message.starts_with(field), "{exit:?}");
+    }
     rig.finish().await;
 }
 

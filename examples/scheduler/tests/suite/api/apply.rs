@@ -1,6 +1,6 @@
 //! Apply: what is asked for is in the store, or nothing of it is.
 
-use mason::api::wire::{Apply, Change, Detail, Outcome, Summary};
+use mason::api::wire::{Apply, Change, Detail, Outcome, Refusal, Summary};
 use mason_core::record::{JobRecord, Phase};
 use mason_core::spec::Work;
 
@@ -11,6 +11,8 @@ on_both! {
     an_apply_is_in_the_store_when_it_is_answered
     problems_are_told_all_at_once_and_nothing_is_written
     what_cannot_change_says_what_to_do
+    a_service_goes_to_its_new_placement
+    jobs_that_wait_in_a_circle_are_refused
     applies_that_race_all_count
     a_name_is_free_only_when_its_object_is_gone
     generated_names_are_written_out
@@ -22,6 +24,28 @@ const WEB: &str = "{kind: Service, name: web, image: web:1, replicas: 2}";
 
 fn record(site: &Site, name: &str) -> Option<JobRecord> {
     site.shared.read(|mirror| Some(mirror.job(&key(name))?.record.as_ref()?.value.clone()))
+}
+
+/// A circle of jobs would wait for ever, and nobody would be told.
+async fn jobs_that_wait_in_a_circle_are_refused(kind: Kind) {
+    let site = Site::start(kind).await;
+    let job = |name: &str, on: &[&str]| {
+        let on: Vec<String> = on.iter().map(|on| format!("{{job: {on}}}")).collect();
+        format!("{{kind: Job, name: {name}, image: a, dependsOn: [{}]}}", on.join(", "))
+    };
+    let told = |refusal: Refusal| refusal.problems.join("\n");
+    let (status, refusal) = refused(site.apply(&job("a", &["x", "a"])).await);
+    let said = "job default/a: dependsOn: it would never begin: a waits for a";
+    assert_eq!((status, told(refusal)), (400, said.to_owned()));
+    // One that is there, and waits for one that is not yet.
+    site.apply(&job("a", &["x", "b"])).await.unwrap();
+    let text = format!("{}\n---\n{}", job("c", &["a"]), job("b", &["d", "c"]));
+    let (_, refusal) = refused(site.apply(&text).await);
+    assert!(told(refusal).contains("b waits for c waits for a waits for b"));
+    assert_eq!(record(&site, "c"), None);
+    // Two ways to one end are no circle.
+    let text = format!("{}\n---\n{}", job("c", &["x", "d"]), job("b", &["d", "c"]));
+    site.apply(&text).await.unwrap();
 }
 
 /// Who applies, and then looks, must find it; who applies the same again must change nothing.
@@ -46,6 +70,26 @@ async fn an_apply_is_in_the_store_when_it_is_answered(kind: Kind) {
     let services: Vec<Summary> =
         site.client.get("/v1/objects?namespace=default&kind=service").await.unwrap();
     assert_eq!((services.len(), services[0].wanted), (1, 3));
+}
+
+/// Replicas that stay where they were would leave a node full that was to be freed.
+async fn a_service_goes_to_its_new_placement(kind: Kind) {
+    let site = Site::start(kind).await;
+    let web = |image: &str, label: &str| {
+        format!(
+            "{{kind: Service, name: web, image: {image}, replicas: 2, \
+             placement: {{require: [disk={label}]}}}}"
+        )
+    };
+    let restarts = async |text: &str| {
+        site.apply(text).await.unwrap();
+        record(&site, "web").unwrap().restarts
+    };
+    assert_eq!(restarts(WEB).await, 0);
+    assert_eq!(restarts(&web("web:1", "ssd")).await, 1);
+    assert_eq!(restarts(&web("web:1", "ssd")).await, 1, "nothing has changed");
+    // A new template goes there by itself.
+    assert_eq!(restarts(&web("web:2", "any")).await, 1);
 }
 
 /// One mistake in ten documents must not leave nine of them running.

@@ -13,6 +13,9 @@ on_both! {
     what_waits_says_for_what
     what_runs_says_where_and_since_when
     nodes_that_are_out_of_the_question_are_named
+    an_update_that_has_no_room_says_so
+    one_of_a_cluster_is_not_told_that_there_is_room_for_it_alone
+    each_partition_is_told_of_by_itself
 }
 
 async fn explain(site: &Site, name: &str) -> Vec<Explained> {
@@ -120,4 +123,48 @@ async fn nodes_that_are_out_of_the_question_are_named(kind: Kind) {
         shown.contains("suspect").then_some(())
     })
     .await;
+}
+
+/// What an update waits for has no key in the store, and was told of by nobody.
+async fn an_update_that_has_no_room_says_so(kind: Kind) {
+    let site = Site::start(kind).await;
+    site.node("n1", 4000, "127.0.0.1:1").await;
+    let web = "{kind: Service, name: web, image: 'web:1', replicas: 1, resources: {cpu: 3}}";
+    site.apply(web).await.unwrap();
+    says(&site, "web", "is bound to n1").await;
+    site.apply(&web.replace("web:1", "web:2")).await.unwrap();
+    let waits = says(&site, "web", "waits for a place").await;
+    assert_eq!(waits.indexes, "1");
+    let shown = waits.placement.unwrap().to_string();
+    assert!(shown.contains("cpu short by 2"), "{shown}");
+    assert!(shown.contains("when a task of default/web ends on n1"), "{shown}");
+}
+
+/// Asked about by its index or with all others, a task waits for the same.
+async fn one_of_a_cluster_is_not_told_that_there_is_room_for_it_alone(kind: Kind) {
+    let site = Site::start(kind).await;
+    site.node("n1", 4000, "127.0.0.1:1").await;
+    let close = "{kind: Job, name: close, image: a, array: {size: 5}, resources: {cpu: 1},
+        placement: {strategy: cluster}}";
+    site.apply(close).await.unwrap();
+    says(&site, "close", "waits for a place").await;
+    let one: Vec<Explained> =
+        site.client.get("/v1/objects/default/close/explain?index=3").await.unwrap();
+    assert_eq!(one[0].state, "waits for a place");
+    let shown = one[0].placement.as_ref().unwrap().to_string();
+    assert!(shown.contains("4 of 5 fit in zone a"), "{shown}");
+}
+
+/// Who goes to a zone that is not there waits; the others go where they belong.
+async fn each_partition_is_told_of_by_itself(kind: Kind) {
+    let site = Site::start(kind).await;
+    site.node("n1", 4000, "127.0.0.1:1").await;
+    let cut = "{kind: Job, name: cut, image: a, array: {size: 4}, resources: {cpu: 1},
+        placement: {strategy: partition, partitions: 2}}";
+    site.apply(cut).await.unwrap();
+    let runs = says(&site, "cut", "is bound to n1").await;
+    let waits = says(&site, "cut", "waits for a place").await;
+    let mut both = [runs.indexes.as_str(), waits.indexes.as_str()];
+    both.sort_unstable();
+    assert_eq!(both, ["0,2", "1,3"]);
 }

@@ -9,6 +9,7 @@ use crate::support::Kind;
 on_both! {
     a_plan_tells_what_would_change_and_changes_nothing
     a_plan_tells_where_tasks_would_go
+    a_plan_counts_what_would_begin_and_no_more
 }
 
 async fn plan(site: &Site, text: &str) -> Result<Planned, mason::api::client::ClientError> {
@@ -70,4 +71,31 @@ async fn a_plan_tells_where_tasks_would_go(kind: Kind) {
         let why = b.waits.as_ref().unwrap().to_string();
         assert!(why.contains("cpu short by 1"), "{why}");
     }
+}
+
+/// An update is not all replicas once more, what waits for another takes no room, and a partition
+/// without a zone does not hold back the rest.
+async fn a_plan_counts_what_would_begin_and_no_more(kind: Kind) {
+    let site = Site::start(kind).await;
+    site.node("n1", 4000, "127.0.0.1:1").await;
+    let placed = async |text: &str| -> Vec<u32> {
+        let Plan { objects } = plan(&site, text).await.unwrap();
+        let counts = objects.iter().map(|it| it.placements.iter().map(|it| it.count).sum());
+        counts.collect()
+    };
+    let web = "{kind: Service, name: web, image: 'web:1', replicas: 3, resources: {cpu: 1}}";
+    assert_eq!(placed(web).await, [3]);
+    site.apply(web).await.unwrap();
+    site.shows(|mirror| (mirror.node(&"n1".into())?.runs.len() == 3).then_some(())).await;
+    assert_eq!(placed(&web.replace("web:1", "web:2")).await, [1]);
+    assert_eq!(placed(&web.replace("replicas: 3", "replicas: 4")).await, [1]);
+    assert_eq!(placed(&web.replace("replicas: 3", "replicas: 3, priority: 7")).await, [0]);
+    let flow = "{kind: Job, name: b, image: a, dependsOn: [a], resources: {cpu: 1}}
+---
+{kind: Job, name: a, image: a, resources: {cpu: 1}}
+";
+    assert_eq!(placed(flow).await, [0, 1]);
+    let cut = "{kind: Job, name: cut, image: a, array: {size: 2}, resources: {cpu: 500m},
+        placement: {strategy: partition, partitions: 2}}";
+    assert_eq!(placed(cut).await, [1]);
 }

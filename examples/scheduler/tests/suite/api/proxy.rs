@@ -37,10 +37,10 @@ fn what_cannot_be_asked_says_why() {
     run_test("what_cannot_be_asked_says_why", Kind::Ours, failures);
 }
 
-const TOKEN: &str = "0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef";
 
 /// What stands in for an agent: it streams, echoes and upgrades.
-async fn agent(go_on: Arc<Notify>) -> String {
+pub(super) async fn agent(go_on: Arc<Notify>) -> String {
     let logs = move |headers: HeaderMap, request: Request| async move {
         let sent = headers.get(header::AUTHORIZATION).map(|it| it.to_str().unwrap().to_owned());
         assert_eq!(sent.as_deref(), Some("Bearer 0123456789abcdef"), "with our token");
@@ -95,7 +95,7 @@ async fn exec(mut request: Request) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn bound(site: &Site) -> RunId {
+pub(super) async fn bound(site: &Site) -> RunId {
     site.apply("{kind: Job, name: a, image: a}").await.unwrap();
     site.shows(|mirror| mirror.node(&"n1".into())?.runs.first().cloned()).await
 }

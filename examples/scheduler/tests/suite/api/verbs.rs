@@ -3,6 +3,7 @@
 use mason::api::wire::Change;
 use mason_core::control::service::{Revision, RevisionState, ServiceProgress};
 use mason_core::keys::Key;
+use mason_core::mirror::Mirror;
 use mason_core::record::{JobRecord, Phase, Progress, StateRecord, encode};
 use mason_core::spec::Work;
 use mason_core::txn::Txn;
@@ -73,6 +74,12 @@ async fn verbs_do_what_they_say(kind: Kind) {
 async fn verbs_are_refused_where_they_mean_nothing(kind: Kind) {
     let site = Site::start(kind).await;
     site.apply(ALL).await.unwrap();
+    // Its first revision is the leader's to make.
+    let begun = |mirror: &Mirror| {
+        let progress = &mirror.job(&key("web"))?.state.as_ref()?.value.progress;
+        matches!(progress, Progress::Service(_)).then_some(())
+    };
+    site.shows(begun).await;
     let five = Change { replicas: Some(5), ..none() };
     for (name, verb, change, status, text) in [
         ("job", "scale", five.clone(), 409, "the size of a job is fixed"),

@@ -58,7 +58,7 @@ impl Dev {
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let Output { status, stdout, .. } = child.wait_with_output().unwrap();
-        assert!(status.success());
+        assert!(status.success(), "{text}");
         String::from_utf8(stdout).unwrap()
     }
 
@@ -73,9 +73,10 @@ impl Dev {
     fn traces(&self) -> Vec<String> {
         let mut found = Vec::new();
         let home = self.home.path().to_str().unwrap();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        found.extend(mounts.lines().filter(|line| line.contains(home)).map(str::to_owned));
         for entry in fs::read_dir("/proc").unwrap().flatten() {
+            // A namespace lives by what is in it, or by a mount of it, in whatever namespace.
+            let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+            found.extend(mounts.lines().filter(|line| line.contains(home)).map(str::to_owned));
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
             found.extend(line.contains(home).then_some(line));
@@ -189,6 +190,85 @@ spec:
     dev.says(&["scale", "web", "1"]);
     dev.says(&["delete", "web"]);
     dev.says(&["wait", "web", "--for", "deleted", "--timeout", "60s"]);
+    assert_eq!(dev.end(), 0);
+    assert_eq!(dev.traces(), Vec::<String>::new());
+}
+
+/// Whoever names a thing by its kind means no other, and what waits for a container can use it.
+#[test]
+fn words_mean_what_they_say() {
+    if !can_run("words_mean_what_they_say") {
+        return;
+    }
+    let mut dev = Dev::start();
+    let (code, out, _) = dev.does(&["run", "--image", "tiny", "--", "echo", "$$", "$$(MASON_JOB)"]);
+    assert_eq!((code, &*out), (0, "$$ $(MASON_JOB)\n"), "a shell's own number stays");
+    dev.says(&["run", "--name", "nap", "--detach", "--image", "tiny", "--", "sleep", "1000"]);
+    dev.says(&["wait", "nap", "--for", "running", "--timeout", "60s"]);
+    let (code, _, error) = dev.does(&["exec", "nap", "--", "echo", "in"]);
+    assert_eq!(code, 0, "it runs: {error}");
+    let (code, _, error) = dev.does(&["delete", "service/nap"]);
+    assert_eq!((code, &*error), (3, "mason: there is no service nap: nap is a job\n"));
+    assert!(dev.says(&["status", "job/nap"]).contains("nap  Active"));
+    let (code, _, error) = dev.does(&["rollout", "history", "nap"]);
+    assert!(code == 1 && error.contains("nap is a job"), "{error}");
+    assert_eq!(dev.does(&["wait", "none", "--for", "ready"]).0, 3);
+    assert_eq!(dev.does(&["wait", "job/none", "--for", "deleted"]).0, 0);
+    assert_eq!(dev.says(&["secret", "create", "a", "--from-literal", "K=V"]), "secret/a sealed\n");
+    for (value, said) in [("K=1", "created"), ("K=2", "changed"), ("K=2", "unchanged")] {
+        let words = ["config", "create", "a", "--from-literal", value];
+        assert_eq!(dev.says(&words), format!("config/a {said}\n"));
+    }
+    dev.says(&["stop", "nap"]);
+    dev.says(&["wait", "nap", "--for", "finished", "--timeout", "60s"]);
+    assert_eq!(dev.end(), 0);
+    assert_eq!(dev.traces(), Vec::<String>::new());
+}
+
+/// A graph of jobs is read by the names that its author gave, and a failure by its reason.
+#[test]
+fn trees_have_names_and_reasons() {
+    if !can_run("trees_have_names_and_reasons") {
+        return;
+    }
+    let mut dev = Dev::start();
+    dev.apply(
+        "
+kind: Workflow
+name: flow
+entrypoint: main
+templates:
+- name: main
+  dag:
+  - {name: first, template: t}
+  - {name: second, template: t, depends: [first]}
+  - {name: never, template: t, depends: [first], when: '1 == 2'}
+- {name: t, image: tiny, command: [echo, there]}
+---
+{kind: Job, name: slow, image: tiny, command: [sleep, '1000'], timeout: 1s}
+---
+kind: Job
+name: again
+image: tiny
+command: ['false']
+retry: {attempts: 2, backoff: {initial: 1h, jitter: 0}}
+",
+    );
+    dev.says(&["wait", "flow", "--for", "succeeded", "--timeout", "60s"]);
+    let tree = dev.says(&["status", "flow"]);
+    let names: Vec<_> = tree.lines().skip(1).map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(names, ["first", "second", "never"], "{tree}");
+    assert!(tree.contains("Skipped"), "{tree}");
+    assert_eq!(dev.says(&["logs", "flow"]), "main.first/0 | there\nmain.second/0 | there\n");
+    dev.says(&["wait", "slow", "--for", "failed", "--timeout", "60s"]);
+    let tree = dev.says(&["status", "slow"]);
+    assert!(tree.contains("timeout"), "{tree}");
+    let mut events = dev.says(&["events", "again"]);
+    while !events.contains("attempt 2 is due") {
+        events = dev.says(&["events", "again"]);
+    }
+    let tree = dev.says(&["status", "again"]);
+    assert!(tree.contains("is tried again in 5") && tree.contains("before: exit 1"), "{tree}");
     assert_eq!(dev.end(), 0);
     assert_eq!(dev.traces(), Vec::<String>::new());
 }

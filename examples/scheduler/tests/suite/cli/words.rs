@@ -39,3 +39,16 @@ fn a_failure_is_one_line() {
     let (code, out, _) = ends(home.path(), &["version"]);
     assert!(code == 0 && out.starts_with("mason "), "{out}");
 }
+
+/// A shell that completes nothing does not say why.
+#[test]
+fn shells_are_told_all_commands() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, _) = ends(home.path(), &["completion", shell]);
+        assert_eq!(code, 0);
+        for word in ["rollout", "explain", "drain"] {
+            assert!(out.contains(word), "{shell}: {word}");
+        }
+    }
+}

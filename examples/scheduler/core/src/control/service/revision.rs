@@ -122,7 +122,7 @@ pub(super) fn obey(
     progress: &mut ServiceProgress,
     now: UnixMs,
 ) {
-    let old = &progress.asked;
+    let old = progress.asked.clone();
     let first = old.spec.is_none();
     if service.paused && !first {
         return;
@@ -143,7 +143,7 @@ pub(super) fn obey(
         }
     } else if anew {
         progress.note.clear();
-        let number = find_or_add(wanted, progress);
+        let number = find_or_add(&template(&old, wanted, progress), wanted, progress);
         progress.aim(number, false, now);
     }
     // Asked for again, it has another chance.
@@ -156,8 +156,16 @@ pub(super) fn obey(
     }
 }
 
-fn find_or_add(wanted: &Wanted, progress: &mut ServiceProgress) -> u64 {
-    if let Some(revision) = progress.of(&wanted.spec, wanted.restarts) {
+/// What shall run. A restart starts what runs: after somebody went back to an older revision, that
+/// one, and not what they went back from. But what failed by itself has another chance.
+fn template(old: &Asked, wanted: &Wanted, progress: &ServiceProgress) -> SpecHash {
+    let restarted = old.spec.as_ref() == Some(&wanted.spec) && !is_failed(progress, old);
+    let runs = progress.revision(progress.target).filter(|_| restarted);
+    runs.map_or_else(|| wanted.spec.clone(), |revision| revision.spec.clone())
+}
+
+fn find_or_add(spec: &SpecHash, wanted: &Wanted, progress: &mut ServiceProgress) -> u64 {
+    if let Some(revision) = progress.of(spec, wanted.restarts) {
         return revision.number;
     }
     let last = progress.revisions.last().map_or(0, |revision| revision.number);
@@ -165,7 +173,7 @@ fn find_or_add(wanted: &Wanted, progress: &mut ServiceProgress) -> u64 {
     let number = last.max(progress.target).saturating_add(1);
     progress.revisions.push(Revision {
         number,
-        spec: wanted.spec.clone(),
+        spec: spec.clone(),
         restarts: wanted.restarts,
         generation: wanted.generation,
         state: RevisionState::Trying,

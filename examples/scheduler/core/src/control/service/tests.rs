@@ -300,6 +300,21 @@ fn a_restart_replaces_all_within_the_bounds() {
     assert!(world.slots.values().all(|slot| slot.revision == 2 && &*slot.spec.0 == "a"));
 }
 
+/// Who has gone back from a version and then restarts would be surprised to get it again.
+#[test]
+fn a_restart_after_going_back_starts_what_runs() {
+    let mut world = World::new(service(2, 1, 0));
+    world.run(5);
+    world.ask("bad");
+    world.run(10);
+    world.wanted.rollback_to = Some(1);
+    world.run(30);
+    world.wanted.restarts += 1;
+    world.run(60);
+    assert_eq!(world.targets, [1, 2, 1, 3]);
+    assert!(world.slots.values().all(|slot| slot.revision == 3 && &*slot.spec.0 == "a"));
+}
+
 /// A pause holds the old and the new as they are, and adds what is missing of the old.
 #[test]
 fn a_paused_update_stands_still() {

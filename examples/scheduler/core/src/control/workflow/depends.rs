@@ -11,8 +11,9 @@ const DEPTH_MAX: usize = 50;
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Depends {
-    Or(Box<Depends>, Box<Depends>),
-    And(Box<Depends>, Box<Depends>),
+    /// Flat, like `And`: a long line of names is no deep tree, and needs no stack.
+    Or(Vec<Depends>),
+    And(Vec<Depends>),
     Not(Box<Depends>),
     Node(String, Verb),
 }
@@ -60,11 +61,7 @@ impl Depends {
     /// The names in it.
     pub(super) fn names(&self) -> Vec<&str> {
         match self {
-            Depends::Or(a, b) | Depends::And(a, b) => {
-                let mut names = a.names();
-                names.extend(b.names());
-                names
-            }
+            Depends::Or(all) | Depends::And(all) => all.iter().flat_map(Depends::names).collect(),
             Depends::Not(a) => a.names(),
             Depends::Node(name, _) => vec![name],
         }
@@ -73,8 +70,8 @@ impl Depends {
     /// Whether it holds, of nodes that have all ended.
     pub(super) fn holds(&self, ended: &dyn Fn(&str) -> Ended) -> bool {
         match self {
-            Depends::Or(a, b) => a.holds(ended) || b.holds(ended),
-            Depends::And(a, b) => a.holds(ended) && b.holds(ended),
+            Depends::Or(all) => all.iter().any(|one| one.holds(ended)),
+            Depends::And(all) => all.iter().all(|one| one.holds(ended)),
             Depends::Not(a) => !a.holds(ended),
             Depends::Node(name, verb) => verb.holds(ended(name)),
         }
@@ -119,19 +116,19 @@ impl Parser<'_> {
     }
 
     fn or(&mut self) -> Result<Depends, String> {
-        let mut left = self.and()?;
+        let mut all = vec![self.and()?];
         while self.take("||") {
-            left = Depends::Or(Box::new(left), Box::new(self.and()?));
+            all.push(self.and()?);
         }
-        Ok(left)
+        Ok(if all.len() == 1 { all.remove(0) } else { Depends::Or(all) })
     }
 
     fn and(&mut self) -> Result<Depends, String> {
-        let mut left = self.atom()?;
+        let mut all = vec![self.atom()?];
         while self.take("&&") {
-            left = Depends::And(Box::new(left), Box::new(self.atom()?));
+            all.push(self.atom()?);
         }
-        Ok(left)
+        Ok(if all.len() == 1 { all.remove(0) } else { Depends::And(all) })
     }
 
     fn atom(&mut self) -> Result<Depends, String> {
@@ -235,6 +232,22 @@ mod tests {
             assert!(!Depends::parse(no).unwrap().holds(&ended), "{no}");
         }
         assert_eq!(Depends::parse("a && (b.Failed || !c)").unwrap().names(), ["a", "b", "c"]);
+    }
+
+    /// It may be as long as a manifest, and a tree as deep as it is long would overflow the stack
+    /// of whoever reads it.
+    #[test]
+    fn a_long_line_of_names_needs_no_stack() {
+        let walk = || {
+            for (sign, one, last) in [("||", "f", "s"), ("&&", "s", "s")] {
+                let line = format!("{}{last}", format!("{one}{sign}").repeat(50_000));
+                let depends = Depends::parse(&line).unwrap();
+                assert!(depends.holds(&ended));
+                assert_eq!(depends.names().len(), 50_001);
+            }
+        };
+        let small = std::thread::Builder::new().stack_size(256 << 10).spawn(walk);
+        small.unwrap().join().unwrap();
     }
 
     /// A mistake must be told when the workflow is handed in, by what is wrong.

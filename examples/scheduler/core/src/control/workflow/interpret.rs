@@ -5,6 +5,7 @@
 //! makes one. All conditions and values depend on nothing but jobs that have ended, so every walk
 //! finds the same, and one more.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::graph::Graph;
 use super::items;
-use super::node::{NodePhase, NodeSeen, Scope, begun};
+use super::node::{NodePhase, NodeSeen, Scope, begun, overspent, spend};
 use super::{ChildJob, ChildSeen, WorkflowProgress, child_name, key, leaf, text, when};
 use crate::spec::{Body, Leaf, Node, OutputSource, Template, Workflow};
 use crate::types::UnixMs;
@@ -49,6 +50,8 @@ pub(super) struct Walk<'a> {
     /// Names of nodes whose `outputs.result` somebody names.
     pub(super) asked: BTreeSet<String>,
     pub(super) nodes: usize,
+    /// On values and conditions.
+    pub(super) spent: Rc<Cell<u64>>,
     pub(super) create: Vec<ChildJob>,
     pub(super) stop: BTreeSet<String>,
     pub(super) wake_at: Option<UnixMs>,
@@ -78,6 +81,24 @@ impl<'a> Walk<'a> {
         self.call(call, template, arguments)
     }
 
+    /// The bound of the whole that was hit, if one was.
+    pub(super) fn why_fatal(&mut self) -> Option<String> {
+        self.fatal.take().or_else(|| overspent(&self.spent))
+    }
+
+    /// Counts a node that is come to, whatever becomes of it: what is skipped, or waits, takes up
+    /// room as well.
+    fn count(&mut self) -> Result<(), String> {
+        self.nodes += 1;
+        if self.fatal.is_none() && self.nodes > NODES_MAX {
+            self.fatal = Some(format!("more than {NODES_MAX} nodes"));
+        }
+        if self.fatal.is_none() {
+            self.fatal = overspent(&self.spent);
+        }
+        self.fatal.clone().map_or(Ok(()), Err)
+    }
+
     pub(super) fn wake(&mut self, at: UnixMs) {
         self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
     }
@@ -89,12 +110,6 @@ impl<'a> Walk<'a> {
         arguments: BTreeMap<String, String>,
     ) -> NodeSeen {
         let error = |message| NodeSeen::error(call.name, call.path, message);
-        self.nodes += 1;
-        if self.nodes > NODES_MAX {
-            let message = format!("more than {NODES_MAX} nodes");
-            self.fatal = Some(message.clone());
-            return error(message);
-        }
         if call.depth > DEPTH_MAX {
             return error(format!("templates nest deeper than {DEPTH_MAX}"));
         }
@@ -145,7 +160,7 @@ impl<'a> Walk<'a> {
             self.wake(self.now);
             return node;
         }
-        let mut scope = Scope::new(&self.globals, inputs);
+        let mut scope = Scope::new(&self.globals, inputs, &self.spent);
         scope.child = Some(&child);
         match leaf::job(self.workflow, template, leaf, &scope, call.is_asked) {
             Err(message) => NodeSeen::error(call.name, call.path, message),
@@ -167,8 +182,8 @@ impl<'a> Walk<'a> {
         inputs: &BTreeMap<String, String>,
     ) -> NodeSeen {
         let mut room = Room::new(self, template, call.path);
-        let globals = Rc::clone(&self.globals);
-        let mut scope = Scope::new(&globals, inputs);
+        let (globals, spent) = (Rc::clone(&self.globals), Rc::clone(&self.spent));
+        let mut scope = Scope::new(&globals, inputs, &spent);
         let mut node = NodeSeen::new(call.name, call.path, NodePhase::Waiting);
         match &template.body {
             Body::Steps(groups) => {
@@ -184,7 +199,10 @@ impl<'a> Walk<'a> {
         if node.phase == NodePhase::Succeeded {
             for (name, source) in &template.outputs.parameters {
                 let OutputSource::Text(value) = source else { continue };
-                match text::render(value, &|tag| scope.lookup(None, tag)) {
+                let rendered = text::render(value, &|tag| scope.lookup(None, tag));
+                // Kept until the walk is over, so a text without a tag is paid for as well.
+                let paid = rendered.and_then(|it| spend(&spent, it.len() as u64).map(|()| it));
+                match paid {
                     Ok(value) => drop(node.told.parameters.insert(name.clone(), value)),
                     Err(message) => {
                         node.phase = NodePhase::Errored;
@@ -265,7 +283,10 @@ impl<'a> Walk<'a> {
                         .collect();
                     self.node(node, scope, &path, call.depth, room)
                 }
-                phase => NodeSeen::new(&node.name, &path, phase),
+                phase => match self.count() {
+                    Ok(()) => NodeSeen::new(&node.name, &path, phase),
+                    Err(message) => NodeSeen::error(&node.name, &path, message),
+                },
             };
             seen[at] = Some(found);
         }
@@ -297,6 +318,9 @@ impl<'a> Walk<'a> {
         depth: usize,
         room: &mut Room,
     ) -> NodeSeen {
+        if let Some(message) = self.fatal.clone() {
+            return NodeSeen::error(&node.name, path, message);
+        }
         let Some(items) = &node.items else {
             return self.instance(node, scope, None, path, depth, room);
         };
@@ -308,14 +332,15 @@ impl<'a> Walk<'a> {
             let message = "there are no items".to_owned();
             return NodeSeen { message, ..NodeSeen::new(&node.name, path, NodePhase::Skipped) };
         }
-        let children = items
-            .iter()
-            .enumerate()
-            .map(|(number, item)| {
-                let path = format!("{path}({number})");
-                self.instance(node, scope, Some(item), &path, depth, room)
-            })
-            .collect();
+        let mut children = Vec::new();
+        for (number, item) in items.iter().enumerate() {
+            let path = format!("{path}({number})");
+            children.push(self.instance(node, scope, Some(item), &path, depth, room));
+            // Templates within templates may each have a thousand more to come to.
+            if self.fatal.is_some() {
+                break;
+            }
+        }
         NodeSeen::fan(&node.name, path, children)
     }
 
@@ -338,8 +363,11 @@ impl<'a> Walk<'a> {
                 format!("{}({number}:{shown})", node.name)
             }
         };
+        if let Err(message) = self.count() {
+            return NodeSeen::error(&name, path, message);
+        }
         let lookup = |tag: &str| scope.lookup(item, tag);
-        match node.when.as_deref().map(|when| when::holds(when, &lookup)) {
+        match node.when.as_deref().map(|when| when::holds(when, &lookup, scope.spent)) {
             None | Some(Ok(true)) => {}
             Some(Ok(false)) => {
                 let message = "its condition does not hold".to_owned();

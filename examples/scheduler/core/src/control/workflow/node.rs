@@ -1,12 +1,13 @@
 //! Nodes: how far each is, and what it told.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::text;
-use crate::types::UnixMs;
+use crate::types::{UnixMs, start_of};
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +111,12 @@ impl NodeSeen {
         }
     }
 
-    pub(super) fn error(name: &str, path: &str, message: String) -> NodeSeen {
+    /// What is said of it may quote a value, which can be long; thousands of nodes may say it.
+    pub(super) fn error(name: &str, path: &str, mut message: String) -> NodeSeen {
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(start_of(&message, MESSAGE_BYTES_MAX).len());
+            message.push('…');
+        }
         NodeSeen { message, ..NodeSeen::new(name, path, NodePhase::Errored) }
     }
 
@@ -213,6 +219,33 @@ fn together(children: &[NodeSeen]) -> Told {
     Told { result, exit_code: None, parameters }
 }
 
+/// What is said of a node, bytes.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
+
+/// So much may be spent on one walk, in bytes of values that are handed on, and in steps of
+/// conditions, which take about as long. Nodes are counted, too; but a few kilobytes of manifest
+/// can ask for megabytes at each.
+pub(super) const SPENT_MAX: u64 = 64 << 20;
+
+/// Spends, if there is so much left.
+///
+/// # Errors
+/// Says that there is not.
+pub(super) fn spend(spent: &Cell<u64>, more: u64) -> Result<(), String> {
+    spent.set(spent.get().saturating_add(more));
+    match overspent(spent) {
+        None => Ok(()),
+        Some(why) => Err(why),
+    }
+}
+
+/// Why a walk cannot go on, if it has spent too much.
+pub(super) fn overspent(spent: &Cell<u64>) -> Option<String> {
+    let most = SPENT_MAX >> 20;
+    let why = || format!("its values and conditions are more than {most} MiB of work");
+    (spent.get() > SPENT_MAX).then(why)
+}
+
 /// Values that a text may name, from one place in a workflow.
 pub(super) struct Scope<'a> {
     /// `workflow.…`, by what follows.
@@ -225,19 +258,28 @@ pub(super) struct Scope<'a> {
     pub(super) siblings: BTreeMap<&'a str, (NodePhase, Told)>,
     /// `pod.name`.
     pub(super) child: Option<&'a str>,
+    /// Each value that is handed out is paid for here.
+    pub(super) spent: &'a Cell<u64>,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(
         globals: &'a BTreeMap<String, String>,
         inputs: &'a BTreeMap<String, String>,
+        spent: &'a Cell<u64>,
     ) -> Scope<'a> {
         let (kind, siblings) = ("", BTreeMap::new());
-        Scope { globals, inputs, kind, siblings, child: None }
+        Scope { globals, inputs, kind, siblings, child: None, spent }
     }
 
-    /// The value of a tag, perhaps for one of several items.
+    /// The value of a tag, perhaps for one of several items; none once too much was spent, which
+    /// ends the walk.
     pub(super) fn lookup(&self, item: Option<&Value>, tag: &str) -> Option<String> {
+        let value = self.value(item, tag)?;
+        spend(self.spent, value.len() as u64).is_ok().then_some(value)
+    }
+
+    fn value(&self, item: Option<&Value>, tag: &str) -> Option<String> {
         if tag == "item" {
             return item.map(text::plain);
         }

@@ -89,7 +89,7 @@ fn main_part(
     let mut walk = Walk::new(workflow, who, progress, children, now);
     (walk.open, walk.killing) = (!over && !workflow.suspend, over);
     let node = walk.bounded_root("main", &workflow.entrypoint);
-    let fatal = walk.fatal.take();
+    let fatal = walk.why_fatal();
     let (create, stop, wake_at) = walk.carry();
     let fatal = fatal.or_else(|| too_large(progress));
     let ended =
@@ -145,7 +145,7 @@ fn exit_part(
     let mut walk = Walk::new(workflow, who, progress, children, now);
     walk.open = open;
     let node = walk.bounded_root("exit", template);
-    let fatal = walk.fatal.take();
+    let fatal = walk.why_fatal();
     let (create, stop, wake_at) = walk.carry();
     let fatal = fatal.or_else(|| too_large(progress));
     let create = if fatal.is_none() { create } else { Vec::new() };
@@ -233,6 +233,7 @@ impl<'a> Walk<'a> {
             active: BTreeSet::new(),
             asked: check::asked(workflow),
             nodes: 0,
+            spent: Rc::default(),
             create: Vec::new(),
             stop: BTreeSet::new(),
             wake_at: None,
@@ -246,6 +247,7 @@ impl<'a> Walk<'a> {
             let open = std::mem::replace(&mut self.open, false);
             self.root(path, template);
             (self.open, self.nodes, self.fatal) = (open, 0, None);
+            self.spent.set(0);
         }
         self.root(path, template)
     }

@@ -15,25 +15,38 @@
 //!   atom := word | quoted | "(" or ")"
 //! ```
 
+use std::cell::Cell;
+
+use super::node::spend;
 use super::text::{self, Piece};
 
 /// Parentheses and `!` within each other.
 const DEPTH_MAX: usize = 50;
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Where the values of tags come from, and what has been spent on this walk.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    spent: &'a Cell<u64>,
+}
 
 /// Whether a condition holds.
 ///
 /// # Errors
-/// Says what does not read, or which tag has no value.
-pub(super) fn holds(when: &str, lookup: Lookup<'_>) -> Result<bool, String> {
+/// Says what does not read, which tag has no value, or that the walk has done too much.
+pub(super) fn holds(
+    when: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    spent: &Cell<u64>,
+) -> Result<bool, String> {
+    spend(spent, when.len() as u64)?;
     let whole = text::pieces(when.trim());
     let handed_in = matches!(whole.as_slice(), [Piece::Tag(_)]);
     if handed_in {
         let inner = text::render(when.trim(), lookup)?;
-        return parse(&inner)?.truth(&|_| None);
+        return parse(&inner)?.truth(Source { lookup: &|_| None, spent });
     }
-    parse(when)?.truth(lookup)
+    parse(when)?.truth(Source { lookup, spent })
 }
 
 /// Reads a condition.
@@ -53,8 +66,10 @@ pub(super) fn parse(when: &str) -> Result<Expr, String> {
 /// A condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expr {
-    Or(Box<Expr>, Box<Expr>),
-    And(Box<Expr>, Box<Expr>),
+    /// Flat, like `And`: however many stand beside each other, a tree is no deeper than what is
+    /// nested in it, so that whoever walks or drops it needs no stack for a long line.
+    Or(Vec<Expr>),
+    And(Vec<Expr>),
     Not(Box<Expr>),
     Compare(Compare, Box<Expr>, Box<Expr>),
     In(Box<Expr>, Vec<Expr>),
@@ -82,34 +97,45 @@ enum Value {
 }
 
 impl Expr {
-    fn truth(&self, lookup: Lookup<'_>) -> Result<bool, String> {
-        match self.value(lookup)? {
+    fn truth(&self, source: Source<'_>) -> Result<bool, String> {
+        match self.value(source)? {
             Value::Bool(truth) => Ok(truth),
             Value::Number(number) => Err(format!("{number} is neither true nor false")),
             Value::Text(text) => Err(format!("`{text}` is neither true nor false")),
         }
     }
 
-    fn value(&self, lookup: Lookup<'_>) -> Result<Value, String> {
+    fn value(&self, source: Source<'_>) -> Result<Value, String> {
         Ok(match self {
-            Expr::Or(a, b) => Value::Bool(a.truth(lookup)? || b.truth(lookup)?),
-            Expr::And(a, b) => Value::Bool(a.truth(lookup)? && b.truth(lookup)?),
-            Expr::Not(a) => Value::Bool(!a.truth(lookup)?),
+            Expr::Or(all) => Value::Bool(any(all, true, source)?),
+            Expr::And(all) => Value::Bool(!any(all, false, source)?),
+            Expr::Not(a) => Value::Bool(!a.truth(source)?),
             Expr::Compare(how, a, b) => {
-                Value::Bool(compare(*how, &a.value(lookup)?, &b.value(lookup)?)?)
+                let (a, b) = (a.value(source)?, b.value(source)?);
+                Value::Bool(compare(*how, &a, &b, source.spent)?)
             }
             Expr::In(a, all) => {
-                let a = a.value(lookup)?;
+                let a = a.value(source)?;
                 let mut found = false;
                 for one in all {
-                    found |= one.value(lookup)? == a;
+                    found |= one.value(source)? == a;
                 }
                 Value::Bool(found)
             }
-            Expr::Word(word) => typed(text::render(word, lookup)?),
-            Expr::Quoted(quoted) => Value::Text(text::render(quoted, lookup)?),
+            Expr::Word(word) => typed(text::render(word, source.lookup)?),
+            Expr::Quoted(quoted) => Value::Text(text::render(quoted, source.lookup)?),
         })
     }
+}
+
+/// Whether one of them is that; those behind it are not looked at.
+fn any(all: &[Expr], wanted: bool, source: Source<'_>) -> Result<bool, String> {
+    for one in all {
+        if one.truth(source)? == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A number, a truth, or a text, by what it looks like.
@@ -124,7 +150,7 @@ fn typed(word: String) -> Value {
     }
 }
 
-fn compare(how: Compare, a: &Value, b: &Value) -> Result<bool, String> {
+fn compare(how: Compare, a: &Value, b: &Value, spent: &Cell<u64>) -> Result<bool, String> {
     let order = match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.partial_cmp(b),
         (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
@@ -140,17 +166,33 @@ fn compare(how: Compare, a: &Value, b: &Value) -> Result<bool, String> {
         Compare::LessOrEqual => ordered(&std::cmp::Ordering::is_le),
         Compare::Greater => ordered(&std::cmp::Ordering::is_gt),
         Compare::GreaterOrEqual => ordered(&std::cmp::Ordering::is_ge),
-        Compare::Matches => matches(a, b),
-        Compare::MatchesNot => matches(a, b).map(|found| !found),
+        Compare::Matches => matches(a, b, spent),
+        Compare::MatchesNot => matches(a, b, spent).map(|found| !found),
     }
 }
 
-fn matches(a: &Value, b: &Value) -> Result<bool, String> {
-    let pattern = show(b);
-    // This engine takes time in proportion to pattern and text, so no pattern can hang a leader.
-    let regex = regex_lite::RegexBuilder::new(&pattern).size_limit(1 << 18).build();
-    let regex = regex.map_err(|error| format!("`{pattern}` is no pattern: {error}"))?;
-    Ok(regex.is_match(&show(a)))
+/// So large a pattern may become, bytes; it is tried with the smallest, which tells what it costs.
+const PATTERN_BYTES_MAX: [usize; 3] = [2 << 10, 16 << 10, 256 << 10];
+/// What a state of a pattern takes, bytes, about.
+const STATE_BYTES: u64 = 40;
+
+fn matches(a: &Value, b: &Value, spent: &Cell<u64>) -> Result<bool, String> {
+    let (text, pattern) = (show(a), show(b));
+    let mut why = String::new();
+    for bytes_max in PATTERN_BYTES_MAX {
+        spend(spent, bytes_max as u64)?;
+        match regex_lite::RegexBuilder::new(&pattern).size_limit(bytes_max).build() {
+            // This engine takes time in proportion to states and text: that is paid for, or a few
+            // thousand nodes with a large pattern would hold up the leader for an hour.
+            Ok(regex) => {
+                let states = bytes_max as u64 / STATE_BYTES;
+                spend(spent, text.len() as u64 * states / 2)?;
+                return Ok(regex.is_match(&text));
+            }
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(format!("`{pattern}` is no pattern: {why}"))
 }
 
 fn show(value: &Value) -> String {
@@ -239,19 +281,19 @@ impl Parser<'_> {
     }
 
     fn or(&mut self) -> Result<Expr, String> {
-        let mut left = self.and()?;
+        let mut all = vec![self.and()?];
         while self.take("||") {
-            left = Expr::Or(Box::new(left), Box::new(self.and()?));
+            all.push(self.and()?);
         }
-        Ok(left)
+        Ok(if all.len() == 1 { all.remove(0) } else { Expr::Or(all) })
     }
 
     fn and(&mut self) -> Result<Expr, String> {
-        let mut left = self.not()?;
+        let mut all = vec![self.not()?];
         while self.take("&&") {
-            left = Expr::And(Box::new(left), Box::new(self.not()?));
+            all.push(self.not()?);
         }
-        Ok(left)
+        Ok(if all.len() == 1 { all.remove(0) } else { Expr::And(all) })
     }
 
     fn not(&mut self) -> Result<Expr, String> {
@@ -330,14 +372,15 @@ mod tests {
     use super::*;
 
     fn run(when: &str) -> Result<bool, String> {
-        holds(when, &|tag| match tag {
+        let lookup = |tag: &str| match tag {
             "steps.flip.outputs.result" => Some("heads".to_owned()),
             "inputs.parameters.n" => Some("10".to_owned()),
             "inputs.parameters.evil" => Some("x || true".to_owned()),
             "inputs.parameters.when" => Some("1 < 2 && a == a".to_owned()),
             "inputs.parameters.none" => Some(String::new()),
             _ => None,
-        })
+        };
+        holds(when, &lookup, &Cell::new(0))
     }
 
     /// Conditions as people write them for Argo.
@@ -400,6 +443,35 @@ mod tests {
             let found = run(bad).unwrap_err();
             assert!(found.starts_with(why), "{bad:.40}: {found}");
         }
+    }
+
+    /// A condition of sixty kilobytes fits into a manifest. A tree as deep as it is long would end
+    /// the leader that walks it, and each leader after it.
+    #[test]
+    fn a_long_line_of_conditions_needs_no_stack() {
+        let walk = || {
+            for (sign, one, last) in [("||", "1==2", "1==1"), ("&&", "1==1", "true")] {
+                let line = format!("{}{last}", format!("{one}{sign}").repeat(50_000));
+                assert_eq!(run(&line), Ok(true));
+            }
+        };
+        let small = std::thread::Builder::new().stack_size(256 << 10).spawn(walk);
+        small.unwrap().join().unwrap();
+    }
+
+    /// Matching is the one thing here that takes longer than reading; so it is paid for.
+    #[test]
+    fn patterns_are_paid_for() {
+        let text = "a".repeat(40_000);
+        let spent = Cell::new(0);
+        let hold = |pattern: &str| holds(&format!("{text} =~ '{pattern}'"), &|_| None, &spent);
+        assert_eq!(hold("^a+$"), Ok(true));
+        let large = format!("{}b", "[a-z]*".repeat(800));
+        let found = (0..20).map(|_| hold(&large)).find_map(Result::err);
+        assert_eq!(found.unwrap(), "its values and conditions are more than 64 MiB of work");
+        spent.set(0);
+        assert!((0..20).all(|_| hold("^a+$") == Ok(true)));
+        assert!(hold("(a?){100000}").unwrap_err().contains("is no pattern"));
     }
 
     /// Whatever bytes come, there is an answer.

@@ -52,6 +52,8 @@ fn body(
     let (task, script) = (map.get("container"), map.get("script"));
     let (steps, dag, wait) = (map.get("steps"), map.get("dag"), map.get("suspend"));
     map.not_yet(&["resource", "http", "plugin", "data", "containerSet"]);
+    map.not_yet(&["daemon", "memoize", "sidecars", "initContainers", "synchronization", "metrics"]);
+    map.not_yet(&["podSpecPatch", "hostAliases", "priorityClassName", "archiveLocation"]);
     match [&task, &script, &steps, &dag, &wait].into_iter().flatten().count() {
         1 => {}
         0 => map.field().bad("must have one of container, script, steps, dag and suspend"),

@@ -57,8 +57,8 @@ pub(in super::super) fn container(
     let image = map.need("image");
     task.image = image.and_then(|field| rules::image(&field)).unwrap_or_default();
     task.pull = pull(map, &task.image);
-    task.command = map.get("command").map(|field| field.texts()).unwrap_or_default();
-    task.args = map.get("args").map(|field| field.texts()).unwrap_or_default();
+    task.command = map.get("command").map(|field| words(&field)).unwrap_or_default();
+    task.args = map.get("args").map(|field| words(&field)).unwrap_or_default();
     task.workdir = map.get("workingDir").and_then(|field| rules::absolute(&field));
     task.env = map.get("env").map(|field| env::vars(&field, labels)).unwrap_or_default();
     task.env_from = map.get("envFrom").map(|field| env::whole(&field)).unwrap_or_default();
@@ -79,6 +79,25 @@ pub(in super::super) fn container(
 /// The `source` of a script, beside what a container has.
 pub(in super::super) fn scripted(map: &Map<'_>) -> Option<String> {
     map.need("source").and_then(|field| field.text())
+}
+
+/// The words of a command.
+fn words(field: &Field<'_>) -> Vec<String> {
+    field.texts().iter().map(|word| undoubled(word)).collect()
+}
+
+/// There, two dollars are one wherever they stand; here, only before a name in parentheses, where
+/// they are left as they are.
+pub(super) fn undoubled(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('$') {
+        let count = rest[at..].bytes().take_while(|byte| *byte == b'$').count();
+        let end = at + count;
+        let dropped = if rest[end..].starts_with('(') { 0 } else { count / 2 };
+        out.push_str(&rest[..end - dropped]);
+        rest = &rest[end..];
+    }
+    out + rest
 }
 
 /// An image whose name means something else every day is asked for every time.
@@ -194,4 +213,21 @@ fn kept(map: &Map<'_>, kept: &mut Vec<String>) {
     kept.extend(added);
     kept.sort();
     kept.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manifest that doubles its dollars, as it must there, means the same here.
+    #[test]
+    fn two_dollars_are_one_unless_a_name_follows() {
+        for (text, expected) in [
+            ("kill $$$$; echo $$HOME $A $", "kill $$; echo $HOME $A $"),
+            ("$$(A) $(A) $$$(A)", "$$(A) $(A) $$$(A)"),
+            ("$$$x", "$$x"),
+        ] {
+            assert_eq!(undoubled(text), expected, "{text}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::cursor::{Field, Map};
 use super::super::problem::shown;
 use super::super::{rules, twice};
+use super::container;
 use crate::spec::{EnvFrom, EnvSource, EnvVar};
 
 /// `env`.
@@ -21,7 +22,9 @@ pub(super) fn vars(field: &Field<'_>, labels: &BTreeMap<String, String>) -> Vec<
                     from.bad("must not stand beside `value`");
                     None
                 }
-                (Some(value), None) => value.text().map(EnvSource::Text),
+                (Some(value), None) => {
+                    value.text().map(|text| EnvSource::Text(container::undoubled(&text)))
+                }
                 (None, Some(from)) => from.map(|map| source(map, labels)).flatten(),
                 (None, None) => Some(EnvSource::Text(String::new())),
             };

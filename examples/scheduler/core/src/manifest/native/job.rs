@@ -22,7 +22,10 @@ pub(super) fn job(map: &Map<'_>) -> Job {
     if let Some(array) = map.get("array") {
         self::array(&array, &mut job);
     }
-    job.depends_on = map.get("dependsOn").map(|field| depends_on(&field)).unwrap_or_default();
+    if let Some(field) = map.get("dependsOn") {
+        job.depends_on = depends_on(&field);
+        waits_within_bounds(&field, &job);
+    }
     job.retry = map.get("retry").map(|field| retry::retry(&field)).unwrap_or_default();
     job.concurrency = concurrency(map, Concurrency::Strict);
     job.placement = placement(map, Strategy::Pack);
@@ -90,6 +93,22 @@ fn depends_on(field: &Field<'_>) -> Vec<Dependency> {
         one.flatten()
     };
     field.list().into_iter().filter_map(read).collect()
+}
+
+/// Tasks that wait one by one for those of other jobs are also looked at one by one.
+const WAITING_MAX: u32 = 1_000_000;
+/// So many jobs may be waited for.
+const DEPENDENCIES_MAX: usize = 100;
+
+fn waits_within_bounds(field: &Field<'_>, job: &Job) {
+    let by_index = job.depends_on.iter().any(|it| it.mode == DependencyMode::Index);
+    if by_index && job.count > WAITING_MAX {
+        let count = job.count;
+        field.bad(format!("by index asks for an array of at most {WAITING_MAX}, not {count}"));
+    }
+    if job.depends_on.len() > DEPENDENCIES_MAX {
+        field.bad(format!("has more than {DEPENDENCIES_MAX} jobs to wait for"));
+    }
 }
 
 /// A span for both ends, or a map with one for each.

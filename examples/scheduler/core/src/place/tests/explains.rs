@@ -63,10 +63,10 @@ ml/train/17  waits   4 cpu, 16 GiB memory   pack
       1  taint team not tolerated                   n09
   nearest    n06: 2 of 4 cpu free
   would help
-      3  nodes without label disk=ssd               n00 n01 n02
+      3  nodes if it did not require disk=ssd       n00 n01 n02
       2  nodes if it tolerated interruptible        n03 n04
-      1  node if their agents came back             n07
-      1  node if they were uncordoned               n08
+      1  node with an agent that is back            n07
+      1  node if uncordoned                         n08
       1  node if it tolerated team                  n09
          2 more cpu on n06
          when a task of ops/lint ends on n06
@@ -163,6 +163,34 @@ a/one/0  on n00   1 cpu, 1 GiB memory   pack
     );
     assert!(nodes.release(class, at));
     assert!(nodes.explain_at(class, 0, at).is_none(), "it is not there any more");
+}
+
+/// With all nodes closed no zone is ahead of another: each that opens would do, though one has more
+/// of its tasks than the other.
+#[test]
+fn a_spread_with_all_nodes_closed_is_told_that_any_would_do() {
+    let mut nodes = Cluster::new(1);
+    let mut web = shape("shop/web", 1, 1);
+    web.placement.strategy = spread("zone", 0, 1);
+    let records = ["a", "b"].map(|zone| node(4, 16, &[("zone", zone)]));
+    nodes.set_node(&id(0), &records[0], true, &[]);
+    let class = nodes.class(&web).unwrap();
+    nodes.place(class, Ask::one(0)).unwrap();
+    for (at, mut record) in (0..).zip(records) {
+        record.cordoned = true;
+        nodes.set_node(&id(at), &record, true, &[]);
+    }
+    check(
+        &nodes.explain(class, Ask::one(1)),
+        "
+shop/web/1  waits   1 cpu, 1 GiB memory   spread over zone, skew at most 1
+  placement  no      2 nodes looked at
+      2  cordoned                                   n00 n01
+  nearest    n00: cordoned
+  would help
+      2  nodes if uncordoned                        n00 n01
+",
+    );
 }
 
 /// A question about no nodes at all has an answer too.

@@ -161,7 +161,8 @@ impl World {
                     return Some("domain-max");
                 }
                 let least = self.least(shape, domain);
-                (*skew_max > 0 && count + 1 > least + skew_max).then_some("skew")
+                let most = least.saturating_add(*skew_max);
+                (*skew_max > 0 && count + 1 > most).then_some("skew")
             }
             Strategy::Partition { partitions, domain } => {
                 let known = self.nodes.iter().filter(|(_, place)| place.record.is_some());
@@ -185,7 +186,7 @@ impl World {
             .map(|(node, _)| node)
             .filter(|node| self.gate(node).is_none() && self.fixed(shape, node).is_none());
         let counts = open.map(|node| self.own_in(shape, label, self.domain(node, label).as_ref()));
-        counts.min().unwrap_or(0)
+        counts.min().unwrap_or(u32::MAX)
     }
 
     fn by_others(&self, shape: &Shape, node: &NodeId) -> Option<&'static str> {

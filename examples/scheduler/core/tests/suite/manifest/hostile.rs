@@ -42,6 +42,18 @@ fn alias_bombs_are_refused() {
     refused_for(&job("a: *nobody"), "", "no YAML");
 }
 
+/// What an anchor stands on is kept for its aliases, even if none comes; anchors in each other
+/// would keep the same a hundred times.
+#[test]
+fn anchors_in_anchors_are_refused() {
+    let open: String = (0..50).map(|level| format!("&a{level} [")).collect();
+    let text = |many: usize| job(&format!("args: {open}{}{}", "x,".repeat(many), "]".repeat(50)));
+    refused_for(&text(90_000), "", "an anchor too many");
+    refused_for(&text(10), "args[0]", "must be text");
+    let long = format!("args: {open}\"{}\"{}", "x".repeat(100_000), "]".repeat(50));
+    refused_for(&job(&long), "", "an anchor too many");
+}
+
 /// Depth by aliases is depth, too: each level may hide ten.
 #[test]
 fn depth_bombs_are_refused() {
@@ -118,6 +130,18 @@ fn huge_and_odd_numbers_are_refused() {
     refused_for(&job("array: 010"), "array", "whole number");
     refused_for(&job("array: 1.5"), "array", "whole number");
     refused_for(&job("array: \"5\""), "array", "not text");
+}
+
+/// A leader looks at each task that waits for another by its index, and for each at all that it
+/// waits for: billions of looks, out of two lines.
+#[test]
+fn waits_beyond_all_bounds_are_refused() {
+    let gated = |count: u32| format!("array: {count}\ndependsOn: [{{job: b, mode: index}}]");
+    refused_for(&job(&gated(1_000_001)), "dependsOn", "at most 1000000, not 1000001");
+    strict(&job(&gated(1_000_000))).unwrap();
+    strict(&job("array: 2147483647\ndependsOn: [b]")).unwrap();
+    let many: String = (0..101).map(|number| format!("b{number},")).collect();
+    refused_for(&job(&format!("dependsOn: [{many}]")), "dependsOn", "more than 100 jobs");
 }
 
 /// A name becomes a part of keys and paths.
@@ -364,6 +388,11 @@ fn a_megabyte_of_mistakes_costs_no_more_than_a_megabyte() {
             lines(&|_| "  - \"{{a.b}}\"\n".to_owned())
         )),
         job(&format!("args: [{}]", lines(&|_| "a,".to_owned()))),
+        {
+            let half = TEXT_BYTES_MAX / 2;
+            let keys: String = (0..half / 10).map(|number| format!("k{number}: 1\n")).collect();
+            job(&format!("{keys}<<: [{}]", "{},".repeat((half - 10_000) / 3)))
+        },
         job(&format!("placement: {{require: [{}]}}", lines(&|_| "a=b,".to_owned()))),
     ];
     for text in bodies {

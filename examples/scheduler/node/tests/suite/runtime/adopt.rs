@@ -5,7 +5,9 @@ use std::time::Duration;
 use mason_core::record::Reason;
 use mason_core::types::RunId;
 use mason_node::runtime::{Error, Status};
+use mason_shim::settings::KEEPER_LOG;
 use mason_shim::state::{self, Step};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::{Node, until};
@@ -84,6 +86,27 @@ fn a_killed_keeper_takes_its_container_along() {
 
 fn gone(stat: &str) -> bool {
     std::fs::read_to_string(stat).map_or(true, |text| text.contains(") Z "))
+}
+
+/// A process that is forked holds all that its parent has open until it begins a program of its
+/// own: the lock of a keeper can outlive the keeper for a moment.
+#[test]
+fn a_lock_that_outlives_its_keeper_hides_no_end() {
+    let Some(node) = Node::new("adopt::lock") else { return };
+    let launch = node.launch("echo up; sleep 1000");
+    node.start(&launch);
+    kill_process(keeper(&node, &launch.run).unwrap(), Signal::KILL).unwrap();
+    let log = node.data().join("runs").join(launch.run.as_str()).join(KEEPER_LOG);
+    let log = std::fs::File::open(log).unwrap();
+    flock(&log, FlockOperation::LockExclusive).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(log);
+        });
+        assert_eq!(node.wait(&launch.run).exit.reason, Reason::Unknown);
+    });
+    node.finish();
 }
 
 /// A keeper can die between any two steps. Whatever is reported, a run that is called never started

@@ -1,5 +1,7 @@
 //! The box that a container is in.
 
+use std::os::unix::fs::PermissionsExt;
+
 use mason_core::record::Reason;
 use mason_node::runtime::{Class, Config, Error, Network};
 
@@ -42,6 +44,25 @@ fn capabilities_are_dropped_but_those_allowed_and_asked() {
     launch.task.security.capabilities = vec!["SYS_ADMIN".to_owned()];
     let error = refused(node.runner().start(&launch));
     assert_eq!(error, "security.capabilities[0]: `SYS_ADMIN` is not allowed on this node");
+    node.finish();
+}
+
+/// Root in a container is root on the node, too: a setuid program of its making, or a file that all
+/// may read, must not lie where other users of the node can get at it.
+#[test]
+fn what_a_container_makes_is_out_of_reach_of_the_nodes_users() {
+    use std::os::unix::process::CommandExt as _;
+    let Some(node) = Node::new("isolation::reach") else { return };
+    std::fs::set_permissions(node.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let launch = node.launch("cp /bin/busybox /tmp/own; chmod 4755 /tmp/own; echo made");
+    assert_eq!(node.run_launch(&launch).1, "made\n");
+    let own = node.data().join("runs").join(launch.run.as_str()).join("upper/tmp/own");
+    let seen = |user: u32| {
+        let mut look = std::process::Command::new("/usr/bin/test");
+        look.arg("-e").arg(&own).uid(user).gid(user).status().unwrap().success()
+    };
+    assert!(seen(0), "{} is there", own.display());
+    assert!(!seen(65534), "others reach {}", own.display());
     node.finish();
 }
 

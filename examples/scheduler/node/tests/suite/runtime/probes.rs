@@ -58,3 +58,35 @@ fn a_probe_that_hangs_is_bad_in_time() {
     node.wait(&launch.run);
     node.finish();
 }
+
+/// What a probe leaves behind in the container holds its output, perhaps for ever; probed every
+/// second, an agent that waited for the end of it would run out of threads and descriptors.
+#[test]
+fn a_probe_that_leaves_something_behind_leaves_nothing_here() {
+    let Some(node) = Node::new("probes::behind") else { return };
+    let command = ["sh", "-c", "sleep 1000 & yes | head -c 300000"].map(str::to_owned).into();
+    let check = Check::Exec { command };
+    let ends = || {
+        // Other tests of this process have pipes of their own, a few at a time.
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let pipe =
+            |path: std::path::PathBuf| path.to_str().is_some_and(|it| it.starts_with("pipe"));
+        all.filter(|it| std::fs::read_link(it.path()).is_ok_and(pipe)).count()
+    };
+    for class in &node.config.classes {
+        let mut launch = node.launch("echo up; sleep 1000");
+        launch.task.runtime = Some(class.name.clone());
+        let running = node.start(&launch);
+        node.wait_for_text(&launch.run, "up");
+        let before = ends();
+        for _ in 0..20 {
+            // Some runtimes wait for what it leaves, some do not: the answer may be either.
+            let time = Duration::from_millis(400);
+            let _ = probe::check(node.runner(), (&launch.run, &running), &check, time);
+        }
+        until("its pipes are closed", || ends() < before + 20);
+        node.runner().kill(&launch.run, Reason::Stopped).unwrap();
+        node.wait(&launch.run);
+    }
+    node.finish();
+}

@@ -83,12 +83,15 @@ fn empty_folders_are_its_own() {
     // The inner one first: what it is mounted into must come before it all the same.
     launch.task.mounts = vec![
         mount("/scratch/cache", MountSource::Empty { bytes: 1 << 20, memory: true }),
-        mount("/scratch", MountSource::Empty { bytes: 5, memory: false }),
+        mount("/scratch", MountSource::Empty { bytes: 0, memory: false }),
     ];
     launch.task.outputs.insert("a".to_owned(), "/scratch/a".to_owned());
     let running = node.start(&launch);
-    assert_eq!(running.notes, ["mounts[1].empty.bytes: not enforced on disk"]);
+    assert_eq!(running.notes, [""; 0]);
     let ended = node.wait(&launch.run);
+    let used = node.runner().disk_use(&launch.run);
+    assert!((4096..1 << 20).contains(&used.empty[&1]), "the one in memory takes none: {used:?}");
+    assert!(used.total > used.empty[&1], "{used:?}");
     assert_eq!(node.text(&launch.run), "disk\nmemory\nfull\n1\n");
     assert_eq!(ended.exit.outputs["a"], "disk\n");
     node.finish();
@@ -193,6 +196,16 @@ fn a_link_swapped_in_is_never_followed() {
     });
     println!("mounted {} times, refused {} times", seen[0], seen[1]);
     node.finish();
+}
+
+/// A name that is misspelt would be allowed to nobody, and nobody would know.
+#[test]
+fn a_capability_that_does_not_exist_cannot_be_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = mason_node::runtime::Config::new(folder.path().join("d"), "n");
+    config.capabilities = vec!["CAP_KILL".to_owned(), "NET_ROW".to_owned()];
+    let error = mason_node::runtime::Runner::open(config).unwrap_err().to_string();
+    assert!(error.starts_with("capabilities[1]: Linux has no capability `NET_ROW`"), "{error}");
 }
 
 /// An agent that allows its own folder would hand out every secret on the node.

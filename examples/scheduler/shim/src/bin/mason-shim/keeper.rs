@@ -94,6 +94,13 @@ fn give_up(folder: &Path, error: &io::Error) -> io::Result<()> {
     Ok(())
 }
 
+/// One more thing that went wrong.
+fn also(wrong: &mut String, more: &str) {
+    let separator = if wrong.is_empty() || more.is_empty() { "" } else { "; " };
+    *wrong += separator;
+    *wrong += more;
+}
+
 /// Tells the agent, if it is still there, and frees the descriptor.
 fn say(word: &Begun) {
     let mut line = serde_json::to_vec(word).expect("it is made of text and numbers");
@@ -213,7 +220,7 @@ impl Keeper {
         exit.started_at = self.started_at;
         let mut wrong = String::new();
         self.clean(&mut wrong);
-        exit.error += &wrong;
+        also(&mut exit.error, &wrong);
         self.log.append(Stream::Note, unix(), format!("{}\n", exit.error).as_bytes());
         self.finish(&exit)?;
         say(&Begun::Failed(exit.error));
@@ -228,11 +235,14 @@ impl Keeper {
         }
         let at = unix();
         let code = code.or(signal.map(|signal| 128 + signal));
-        self.journal.note(&Step::Exited { code, signal, at })?;
-        let mut error = String::new();
+        let mut error = match self.journal.note(&Step::Exited { code, signal, at }) {
+            Ok(()) => String::new(),
+            // It is needed only if its keeper is killed before all is written.
+            Err(error) => format!("its end was not noted at once: {error}"),
+        };
         let oom_kills = cgroup::oom_kills(&self.settings.cgroups);
         let (mut outputs, wrong) = outputs::read(&self.folder, &self.settings);
-        error += &wrong;
+        also(&mut error, &wrong);
         self.clean(&mut error);
         // A file that was given this name by the spec, there or not, is meant.
         if self.settings.capture > 0 && !self.settings.outputs.contains_key(PRINTED) {
@@ -254,8 +264,7 @@ impl Keeper {
     fn clean(&mut self, wrong: &mut String) {
         let mut note = |what: io::Result<()>| {
             if let Err(error) = what {
-                let separator = if wrong.is_empty() { "" } else { "; " };
-                *wrong += &format!("{separator}{error}");
+                also(wrong, &error.to_string());
             }
         };
         self.clients.clear();

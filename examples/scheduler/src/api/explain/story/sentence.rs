@@ -1,14 +1,14 @@
 //! Stories as sentences.
 
 use super::{Group, Step, Story};
-use crate::api::explain::utc::utc;
 use crate::server::chronicle::reason;
+use crate::when::date;
 
 impl Group {
     /// What its tasks do.
     pub(in crate::api::explain) fn sentence(&self) -> String {
         let many = self.indexes.as_ref().is_some_and(|it| it.count() > 1);
-        let since = self.time.map(utc);
+        let since = self.time.map(date);
         let detail = match self.detail.as_str() {
             "" => String::new(),
             detail => format!(" ({detail})"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::spec::Items;
+use crate::spec::{Items, OutputSource};
 
 fn two_and_exit() -> World {
     let text = [("text", "{{workflow.status}}")];
@@ -164,6 +164,74 @@ fn too_many_nodes_end_it() {
     let step = world.run(&[]);
     assert_eq!(step.phase, Phase::Failed);
     assert_eq!(step.message, "more than 5000 nodes");
+}
+
+/// What is skipped, or waits for another, is a node as well: templates within templates would make
+/// millions of them out of a few kilobytes.
+#[test]
+fn nodes_that_never_run_count_as_well() {
+    let items = Items::List((0..1_000).map(Value::from).collect());
+    let fan = |name: &str, to: &str| Node { items: Some(items.clone()), ..node(name, to) };
+    let many = |node: &dyn Fn(usize) -> Node| (0..300).map(node).collect::<Vec<_>>();
+    let skipped = dag("inner", &[], many(&|n| when("a == b", fan(&format!("n{n}"), "t"))));
+    let waiting = dag(
+        "inner",
+        &[],
+        many(&|n| match n {
+            0 => node("n0", "w"),
+            n => after("n0.Succeeded", fan(&format!("n{n}"), "t")),
+        }),
+    );
+    let again = dag("inner", &[], many(&|n| fan(&format!("n{n}"), "inner")));
+    let wait = template("w", &[], Body::Suspend { duration: None });
+    for inner in [skipped, waiting, again] {
+        let main = dag("m", &[], vec![fan("x", "inner")]);
+        let templates = vec![main, inner, wait.clone(), task("t", &[], &["t"])];
+        let mut world = World::new(workflow(templates));
+        let step = world.look();
+        assert_eq!(step.phase, Phase::Failed);
+        assert_eq!(step.message, "more than 5000 nodes");
+        let seen = step.nodes[0].walk().len();
+        assert!(seen < 100_000, "{seen} nodes are kept in memory");
+    }
+}
+
+/// Each value is short, each node is one of five thousand, and together they are gigabytes.
+#[test]
+fn values_have_a_bound_together() {
+    let x = "{{inputs.parameters.x}}";
+    let items = Items::List((0..1_000).map(Value::from).collect());
+    let call = told("a", "inner", &[("x", &"x".repeat(40_000))]);
+    let main = dag("m", &[], vec![Node { items: Some(items), ..call }]);
+    let mut by_outputs = steps("inner", &["x"], vec![vec![when("a == b", node("b", "t"))]]);
+    for n in 0..50 {
+        by_outputs.outputs.parameters.insert(format!("p{n}"), OutputSource::Text(x.to_owned()));
+    }
+    let by_condition = {
+        let many = vec![format!("'{x}' =~ 'b'"); 50].join(" || ");
+        steps("inner", &["x"], vec![vec![when(&many, node("b", "t"))]])
+    };
+    for inner in [by_outputs, by_condition] {
+        let mut world = World::new(workflow(vec![main.clone(), inner, task("t", &[], &["t"])]));
+        let step = world.look();
+        assert_eq!(step.phase, Phase::Failed);
+        assert!(step.message.contains("more than 64 MiB of work"), "{}", step.message);
+    }
+}
+
+/// What a message quotes may be as long as a value; kept for each node, and in the progress, it
+/// must not be.
+#[test]
+fn messages_are_cut() {
+    let text = [("x", &*format!("ä b{}", "ä".repeat(20_000)))];
+    let main = steps("m", &["x"], vec![vec![when("{{inputs.parameters.x}}", node("a", "t"))]]);
+    let first = steps("f", &[], vec![vec![told("m", "m", &text)]]);
+    let mut world = World::new(workflow(vec![first, main, task("t", &[], &["t"])]));
+    let step = world.look();
+    assert_eq!(step.phase, Phase::Failed);
+    let start: String = step.message.chars().take(40).collect();
+    assert!(start.starts_with("m: a: when: `b"), "{start}");
+    assert!(step.message.ends_with('…') && step.message.len() < 1_200, "{start}");
 }
 
 /// The largest that is allowed: it is done, a transaction at a time, and its progress fits.

@@ -7,12 +7,12 @@ use mason_core::types::UnixMs;
 use crate::server::unix_now;
 
 /// How long ago, in one or two units.
-pub(super) fn ago(at: UnixMs) -> String {
+pub(crate) fn ago(at: UnixMs) -> String {
     span(unix_now().saturating_sub(at))
 }
 
 /// A span, in its two largest units at most.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let unit = match ms {
         0..1_000 => 1,
         1_000..60_000 => return format!("{}.{}s", ms / 1_000, ms / 100 % 10),
@@ -24,13 +24,18 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// The time of day by UTC, with what is below a second.
-pub(super) fn clock(at: UnixMs) -> String {
+pub(crate) fn clock(at: UnixMs) -> String {
     timestamp(at).strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// Date and time by UTC.
-pub(super) fn stamp(at: UnixMs) -> String {
+pub(crate) fn stamp(at: UnixMs) -> String {
     timestamp(at).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// Date and time by UTC in a sentence: `2026-11-29 18:43:11 UTC`.
+pub(crate) fn date(at: UnixMs) -> String {
+    timestamp(at).strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn timestamp(at: UnixMs) -> Timestamp {
@@ -47,6 +52,7 @@ mod tests {
     fn times_are_those_of_the_calendar() {
         assert_eq!(stamp(951_782_400_007), "2000-02-29T00:00:00.007Z");
         assert_eq!(clock(86_399_999), "23:59:59.999");
+        assert_eq!(date(1_709_251_199_999), "2024-02-29 23:59:59 UTC");
         assert!(stamp(u64::MAX).starts_with("9999-"), "{}", stamp(u64::MAX));
     }
 
