@@ -1,14 +1,16 @@
 //! Suites over the repository itself: rules that no single crate can check about itself.
 //!
 //! Read [`layers`] for who may know whom, [`tidy`] for how a file must look, [`supply`] for what
-//! may enter the dependency tree, and [`faults`] for which test stands for which fault. Each rule
-//! is a plain function from text to complaints, is run over the repository by one test, and is
-//! shown a bad sample by another, so that it can fail.
+//! may enter the dependency tree, [`faults`] for which test stands for which fault, and [`traps`]
+//! for which one stands in which of etcd's traps. Each rule is a plain function from text to
+//! complaints, is run over the repository by one test, and is shown a bad sample by another, so
+//! that it can fail.
 
 mod faults;
 mod layers;
 mod supply;
 mod tidy;
+mod traps;
 
 use std::path::{Path, PathBuf};
 

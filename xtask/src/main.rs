@@ -7,9 +7,9 @@
 //! everything that is wrong; a step that cannot run here says so by name and is never counted as
 //! passed.
 //!
-//! Two more are for those who touch storage and protocols: [`loom`](test::loom) tries out every
-//! order of threads and is a step of the tests as well, [`fuzz`] throws bytes at decoders for as
-//! long as you like.
+//! More are for those who touch one thing: [`loom`](test::loom) tries out every order of threads
+//! and is a step of the tests as well, [`fuzz`] throws bytes at decoders for as long as you like,
+//! [`vm`] runs containers on another kernel.
 //!
 //! Deliberately absent: caching and configuration. Cargo has the first, and the list is short
 //! enough to be read.
@@ -18,6 +18,7 @@ mod fuzz;
 mod mutants;
 mod step;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,9 @@ chores:
                  bugs put into the server on purpose, each hunted by a cluster of processes under
                  faults (etcd-faults) for three minutes at most
   mutants --past [TEXT]
-                 bugs that etcd has had put into our code, each of which must make its test fail";
+                 bugs that etcd has had put into our code, each of which must make its test fail
+  vm [TEXT]      the suite of mason-node's runtime in a virtual machine with an older kernel and
+                 version 2 of control groups alone; TEXT chooses tests by name";
 
 /// What the words of the command line ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +58,7 @@ enum Chore {
     StoreMutants { filter: String, seconds: u64 },
     ServerMutants { filter: String, seconds: u64 },
     PastBugs { filter: String },
+    Vm { filter: String },
     Help,
 }
 
@@ -82,6 +86,8 @@ fn parse(words: &[&str]) -> Option<Chore> {
             let (filter, seconds) = parse_hunt(rest, mutants::SECONDS)?;
             Chore::Mutants { filter, seconds }
         }
+        ["vm"] => Chore::Vm { filter: "runtime".to_owned() },
+        ["vm", filter] => Chore::Vm { filter: (*filter).to_owned() },
         [] | ["help" | "--help" | "-h"] => Chore::Help,
         _ => return None,
     })
@@ -118,6 +124,7 @@ fn main() -> ExitCode {
             .and_then(|target| mutants::server::run(&test::root(), &target, &filter, seconds)),
         Some(Chore::PastBugs { filter }) => test::target_dir()
             .and_then(|target| mutants::past::run(&test::root(), &target, &filter)),
+        Some(Chore::Vm { filter }) => vm::run(&filter),
         Some(Chore::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -160,6 +167,8 @@ mod tests {
         assert_eq!(parse(&["mutants", "--sever"]), None);
         let filter = "14370".to_owned();
         assert_eq!(parse(&["mutants", "--past", "14370"]), Some(Chore::PastBugs { filter }));
+        let filter = "limits".to_owned();
+        assert_eq!(parse(&["vm", "limits"]), Some(Chore::Vm { filter }));
         assert_eq!(parse(&[]), Some(Chore::Help));
         for wrong in [&["fuzz"][..], &["fuzz", "kv"], &["fuzz", "wal", "--seconds", "x"], &["tset"]]
         {

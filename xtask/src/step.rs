@@ -16,7 +16,7 @@ pub(crate) struct Step {
     pub(crate) skip: Option<String>,
     /// The step whose failure makes this one pointless.
     pub(crate) needs: Option<&'static str>,
-    /// It may take its time while the steps after it run.
+    /// It runs while the steps after it do, and has what they leave of the processors.
     pub(crate) is_beside: bool,
 }
 
@@ -82,9 +82,10 @@ impl Step {
         self
     }
 
-    /// Lets the steps after it begin before it is over.
+    /// Lets the steps after it begin before it is over, and go first wherever both could run.
     pub(crate) fn beside(mut self) -> Step {
         self.is_beside = true;
+        self.command.splice(0..0, ["nice", "-n", "19"].map(str::to_owned));
         self
     }
 

@@ -1,11 +1,13 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ no_std ─ build ─ test ─ doctest ─ loom ─ simulate ─ simulate store
-//!                                                              └ faults ─ doc ─ deny ─ summary
+//!     format ─ clippy ─ no_std ─ build ─┬ test ─ doctest ─ faults ─ deny ─────┬─ summary
+//!                                       └ simulate ─ simulate store ─ loom ─ doc ┘
 //! ```
 //!
-//! The longest simulation keeps one core busy, and runs beside the steps after it.
+//! Tests of servers wait much of their time: for disks, for elections, for what must not happen.
+//! What only computes, and minds no delay, runs beside them with what they leave of the
+//! processors.
 //!
 //! Cheap steps come first, so that a slip in formatting is seen within a second. Folders with a
 //! workspace of their own (the peers we measure against, the fuzzers) are slow to build and not
@@ -49,22 +51,28 @@ pub(crate) fn run(pace: Pace) -> anyhow::Result<bool> {
     Ok(passed(&done))
 }
 
-/// Runs steps one after another, but for those that may run beside their successors. The reports
-/// are in the order of the steps.
+/// Runs steps one after another, and beside them, from where the first of them stands, those that
+/// may, one after another too. The reports are in the order of the steps.
 fn run_all(steps: &[Step]) -> Vec<Report> {
+    let position = |i: usize| format!("{}/{}", i + 1, steps.len());
+    let numbered = || steps.iter().enumerate();
+    let run_beside = || -> Vec<(usize, Report)> {
+        let beside = numbered().filter(|(_, step)| step.is_beside);
+        beside.map(|(i, step)| (i, step.run(&position(i), &[]))).collect()
+    };
     thread::scope(|scope| {
         let mut done: Vec<Report> = Vec::new();
-        let mut beside = Vec::new();
-        for (i, step) in steps.iter().enumerate() {
-            let position = format!("{}/{}", i + 1, steps.len());
+        let mut lane = None;
+        for (i, step) in numbered() {
             if step.is_beside {
-                beside.push((i, scope.spawn(move || step.run(&position, &[]))));
+                lane.get_or_insert_with(|| scope.spawn(run_beside));
             } else {
-                done.push(step.run(&position, &done));
+                done.push(step.run(&position(i), &done));
             }
         }
-        for (i, running) in beside {
-            done.insert(i, running.join().expect("a step does not panic"));
+        let beside = lane.map_or_else(Vec::new, |lane| lane.join().expect("a step does not panic"));
+        for (i, report) in beside {
+            done.insert(i, report);
         }
         done
     })
@@ -105,26 +113,30 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     // Together, so that what both stand on is built once, with one set of features.
     let build = "cargo build --release -p drystone-etcd -p drystone-etcd-faults";
     steps.push(Step::new("build", build));
+    steps.extend(beside(pace, target_dir));
     steps.push(tests);
     steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
-    steps.push(loom(target_dir));
-    // Each run is the same seeds from the first on, as many as the time allows.
-    let simulate = "cargo run --profile quick -p drystone-raft-sim --";
-    let stored = Step::new("simulate store", simulate).arg("--store");
-    // It keeps one core busy, and minds nobody; what comes after it takes as long.
-    let simulate = Step::new("simulate", simulate).beside();
-    steps.push(match pace {
-        Pace::Slow => simulate.arg("--steps").arg("1000000000"),
-        _ => simulate.arg("--seconds").arg("270"),
-    });
-    steps.push(stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" }));
     let faults = Step::program("faults", judge).needs("build").arg("--server").arg(server);
     let faults = faults.arg("--members").arg("3").arg("--seconds");
     steps.push(faults.arg(if pace == Pace::Slow { "3600" } else { "180" }));
-    let doc = Step::new("doc", "cargo doc --workspace --no-deps");
-    steps.push(doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend(deny());
     steps
+}
+
+/// What only computes. The last of them waits until cargo has built the tests.
+fn beside(pace: Pace, target_dir: &Path) -> [Step; 4] {
+    // Each run is the same seeds from the first on, as many as the time of one processor allows.
+    let simulate = "cargo run --profile quick -p drystone-raft-sim --";
+    let stored = Step::new("simulate store", simulate).arg("--store");
+    let simulate = Step::new("simulate", simulate);
+    let simulate = match pace {
+        Pace::Slow => simulate.arg("--steps").arg("1000000000"),
+        _ => simulate.arg("--seconds").arg("250"),
+    };
+    let stored = stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" });
+    let doc =
+        Step::new("doc", "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings");
+    [simulate, stored, loom(target_dir), doc].map(Step::beside)
 }
 
 /// Crates with models in them, in modules called `model`.
@@ -230,8 +242,8 @@ mod tests {
     #[test]
     fn usual_run_covers_every_step_in_order() {
         let quick = ["format", "format benches/versus", "clippy", "no_std"];
-        let all = ["build", "test", "doctest", "loom", "simulate", "simulate store"];
-        let all = [&all[..], &["faults", "doc", "deny", "advisories"]].concat();
+        let all = ["build", "simulate", "simulate store", "loom", "doc", "test", "doctest"];
+        let all = [&all[..], &["faults", "deny", "advisories"]].concat();
         let all = [&quick[..], &all].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);
@@ -245,10 +257,11 @@ mod tests {
             Step::new("first", "true"),
             Step::new("slow", "false").beside(),
             Step::new("next", "true"),
+            Step::new("slow too", "true").beside(),
         ];
         let done = run_all(&steps);
         let names: Vec<&str> = done.iter().map(|report| report.name.as_str()).collect();
-        assert_eq!(names, ["first", "slow", "next"]);
+        assert_eq!(names, ["first", "slow", "next", "slow too"]);
         assert!(!passed(&done), "the one beside the others failed");
     }
 
