@@ -1,7 +1,13 @@
 //! One command of a chore: what it is called, how it is run, and how it ended.
 
-use std::process::Command;
+mod words;
+
+use std::io::{IsTerminal as _, pipe};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
+
+use words::Listener;
+pub(crate) use words::Words;
 
 /// A command with a name, to be run from the root of the repository.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) name: String,
     pub(crate) outcome: Outcome,
     pub(crate) time: Duration,
+    /// What it said, if somebody took note.
+    pub(crate) words: Words,
 }
 
 impl Step {
@@ -89,14 +97,17 @@ impl Step {
         self
     }
 
-    /// Runs the command with its output going straight through, and says how it ended.
+    /// Runs the command, passes on what it prints, and says how it ended.
     ///
     /// `done` are the reports of the steps before this one; `position` is for the headline.
     pub(crate) fn run(&self, position: &str, done: &[Report]) -> Report {
         println!("\n==> [{position}] {}: {}", self.name, self.line());
         let start = Instant::now();
-        let outcome = self.blocked(done).map_or_else(|| self.spawn(), Outcome::Skipped);
-        let report = Report { name: self.name.clone(), outcome, time: start.elapsed() };
+        let (outcome, words) = match self.blocked(done) {
+            Some(reason) => (Outcome::Skipped(reason), Words::default()),
+            None => self.spawn(),
+        };
+        let report = Report { name: self.name.clone(), outcome, time: start.elapsed(), words };
         println!("<== {}", report.line());
         report
     }
@@ -109,16 +120,21 @@ impl Step {
         self.skip.clone().or(broken)
     }
 
-    fn spawn(&self) -> Outcome {
+    fn spawn(&self) -> (Outcome, Words) {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]);
         for (key, value) in &self.env {
             command.env(key, value);
         }
-        match command.status() {
-            Ok(status) if status.success() => Outcome::Passed,
-            Ok(status) => Outcome::Failed(status.to_string()),
-            Err(error) => Outcome::Failed(format!("cannot start: {error}")),
+        // Somebody who watches wants colours and progress, and scrolls up by himself.
+        let ended = match std::io::stdout().is_terminal() {
+            true => command.status().map(|status| (status, Words::default())),
+            false => heard(command),
+        };
+        match ended {
+            Ok((status, words)) if status.success() => (Outcome::Passed, words),
+            Ok((status, words)) => (Outcome::Failed(status.to_string()), words),
+            Err(error) => (Outcome::Failed(format!("cannot start: {error}")), Words::default()),
         }
     }
 
@@ -126,6 +142,18 @@ impl Step {
         let env = self.env.iter().map(|(key, value)| format!("{key}='{value}' "));
         env.collect::<String>() + &self.command.join(" ")
     }
+}
+
+/// Runs a command and takes note of what it prints, of both kinds in their order.
+fn heard(mut command: Command) -> std::io::Result<(ExitStatus, Words)> {
+    let (reader, writer) = pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // It holds the ends that are written to; as long as it does, there is no end to hear.
+    drop(command);
+    let listener = Listener::new(reader);
+    let status = child.wait()?;
+    Ok((status, listener.words()))
 }
 
 impl Report {
@@ -153,6 +181,17 @@ mod tests {
         assert!(matches!(failed, Outcome::Failed(_)), "got {failed:?}");
         let missing = Step::new("gone", "/no/such/program").run("1/1", &[]).outcome;
         assert!(matches!(missing, Outcome::Failed(_)), "got {missing:?}");
+    }
+
+    /// The reason of a failure is looked for at the end of what a run prints.
+    #[test]
+    fn failed_step_keeps_what_it_said() {
+        let mut step = Step::new("no", "sh -c");
+        step = step.arg("echo error: it is broken; echo why >&2; exit 3");
+        let report = step.run("1/1", &[]);
+        assert_eq!(report.outcome, Outcome::Failed("exit status: 3".to_owned()));
+        let lines: Vec<&str> = report.words.lines().collect();
+        assert_eq!(lines[..2], ["error: it is broken", "why"]);
     }
 
     /// A step left out must never look like one that passed, and must say why.
