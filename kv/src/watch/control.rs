@@ -10,6 +10,7 @@ use super::message::{CancelReason, WatchId};
 use super::request::{CreateError, WatchRequest};
 use super::stream_state::Stream;
 use super::watcher::{Standing, Watcher};
+use crate::key_range::KeyRange;
 
 /// How many watchers are looked at under one lock.
 const BATCH_MAX: usize = 128;
@@ -93,6 +94,26 @@ impl WatchControl {
     /// id, the stream says nothing and the answer is `false`.
     pub fn cancel(&self, id: WatchId) -> bool {
         self.cancel_for(id, CancelReason::Requested, |_| true)
+    }
+
+    /// Ends the watchers whose keys are not to be watched any longer; which these are. The stream
+    /// says `Canceled` of each, after what it had ready for them: whoever must not see that either
+    /// is to be kept from it by the reader.
+    pub fn retain(&self, mut may_watch: impl FnMut(&KeyRange) -> bool) -> Vec<WatchId> {
+        let mut denied = Vec::new();
+        let mut after = None;
+        loop {
+            // The lock is not held while the caller thinks.
+            let some = self.stream.lock().watchers_after(after, BATCH_MAX);
+            let Some(last) = some.last() else { return denied };
+            after = Some(last.id);
+            for watcher in some.iter().filter(|watcher| !may_watch(&watcher.request.range)) {
+                let is_meant = |one: &Arc<Watcher>| Arc::ptr_eq(one, watcher);
+                if self.cancel_for(watcher.id, CancelReason::Denied, is_meant) {
+                    denied.push(watcher.id);
+                }
+            }
+        }
     }
 
     /// Ends a watcher that the consumer finds compacted away, if it still stands.

@@ -70,6 +70,8 @@ impl Event {
 pub enum CancelReason {
     /// The client asked for it.
     Requested,
+    /// Its keys are not to be watched any longer: see [`super::WatchControl::retain`].
+    Denied,
     /// The next revision that it had to see has been compacted away.
     Compacted {
         /// The oldest readable main revision.

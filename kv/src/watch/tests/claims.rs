@@ -374,3 +374,25 @@ fn unreadable_history_ends_the_stream_with_an_error() {
     assert!(matches!(stream.next_blocking(), Some(Err(Unreadable { .. }))));
     assert!(stream.next_blocking().is_none());
 }
+
+// Whoever may no longer see some keys is told so, once, and sees no more of them; those whose keys
+// are others go on. What was ready is still before it: the reader holds that back.
+#[test]
+fn watchers_of_keys_that_are_denied_end() {
+    let world = World::new();
+    let mut stream = world.stream();
+    let control = stream.control().clone();
+    control.create(key("a")).unwrap();
+    control.create(key("b")).unwrap();
+    control.create(WatchRequest { start: Some(1), ..prefix("") }).unwrap();
+    world.write([put("a", "1")]);
+    let may_watch = |range: &KeyRange| !range.contains(b"a");
+    assert_eq!(control.retain(may_watch), [WatchId(0), WatchId(2)]);
+    assert_eq!(control.retain(may_watch), []);
+    world.write([put("a", "2")]);
+    world.write([put("b", "3")]);
+    let all = ["0 created 1", "1 created 1", "2 created 1", "0 [2] a@2=1", "0 denied", "2 denied"];
+    expect(&mut stream, &[&all[..], &["1 [4] b@4=3"]].concat());
+    assert!(control.create(key("a")).is_ok(), "that is for whoever asks to decide");
+    world.hub.check();
+}

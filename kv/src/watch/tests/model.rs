@@ -431,6 +431,7 @@ impl Client {
                 assert!(view.created && !view.in_fragment, "canceled between messages");
                 match reason {
                     CancelReason::Requested => assert!(view.cancel_requested),
+                    CancelReason::Denied => panic!("nobody was denied anything"),
                     CancelReason::Compacted { compacted } => {
                         assert!(compacted <= oracle.compacted());
                         assert!(compacted > view.start && compacted > view.last);

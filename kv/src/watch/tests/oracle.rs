@@ -339,6 +339,9 @@ pub(super) fn lines(messages: &[WatchMessage]) -> Vec<String> {
         WatchMessage::Canceled { id, reason: CancelReason::Requested, .. } => {
             format!("{} canceled", id.0)
         }
+        WatchMessage::Canceled { id, reason: CancelReason::Denied, .. } => {
+            format!("{} denied", id.0)
+        }
         WatchMessage::Canceled { id, reason: CancelReason::Compacted { compacted }, .. } => {
             format!("{} compacted {compacted}", id.0)
         }
