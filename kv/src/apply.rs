@@ -113,7 +113,7 @@ impl<'a, E: Engine> Applier<'a, E> {
             return self.members(command).map(Reply::Cluster);
         }
         self.state.refuse_if_corrupt()?;
-        if needs_space(command) && self.state.has_alarm(AlarmKind::NoSpace) {
+        if needs_space(command) && self.state.lacks_space() {
             return Err(Refusal::NoSpace.into());
         }
         match command {
@@ -284,22 +284,40 @@ impl<'a, E: Engine> Applier<'a, E> {
     }
 
     fn alarm(&mut self, change: AlarmChange) -> AlarmReply {
-        let alarm = Alarm { member: change.member, kind: change.kind };
+        let AlarmChange { raise, member, kind } = change;
         let mut alarms = Vec::new();
-        if change.raise {
+        // The word of a disk may come when that is gone for good, and nobody would clear it.
+        let is_late = kind == AlarmKind::DiskFull && self.state.cluster.is_removed(member);
+        if raise && !is_late {
+            let alarm = Alarm { member, kind };
             self.state.alarms.insert(alarm);
             State::save_alarm(alarm, &mut self.batch);
             alarms.push(alarm);
-        } else if self.state.alarms.remove(&alarm) {
-            State::forget_alarm(alarm, &mut self.batch);
-            alarms.push(alarm);
+        } else if !raise {
+            alarms.extend(self.clear_alarm(member, kind));
+            if kind == AlarmKind::NoSpace {
+                // Clients are shown both as one.
+                alarms.extend(self.clear_alarm(member, AlarmKind::DiskFull));
+            }
         }
         AlarmReply { revision: self.state.revision, alarms }
+    }
+
+    fn clear_alarm(&mut self, member: u64, kind: AlarmKind) -> Option<Alarm> {
+        let alarm = Alarm { member, kind };
+        let stood = self.state.alarms.remove(&alarm);
+        if stood {
+            State::forget_alarm(alarm, &mut self.batch);
+        }
+        stood.then_some(alarm)
     }
 
     fn members(&mut self, command: &Command) -> Result<ClusterReply, Error> {
         check_members(command)?;
         let edit = self.state.cluster.decide(command)?;
+        for member in &edit.removed {
+            self.clear_alarm(*member, AlarmKind::DiskFull);
+        }
         self.state.edit_cluster(edit, &mut self.batch);
         let cluster = Arc::clone(&self.state.cluster);
         Ok(ClusterReply { revision: self.state.revision, cluster })

@@ -492,12 +492,17 @@ impl fmt::Debug for AuthChange {
     }
 }
 
-/// A standing trouble that stops writes until an operator clears it.
+/// A standing trouble that stops writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum AlarmKind {
-    /// The store has outgrown its quota: puts, transactions with puts and grants are refused.
+    /// The store has outgrown its quota: puts, transactions with puts and grants are refused until
+    /// an operator clears it.
     NoSpace = 1,
-    /// Members disagree: everything is refused.
+    /// Members disagree: everything is refused until an operator clears it.
     Corrupt = 2,
+    /// A member's disk is full: the same is refused as for want of space, until that member finds
+    /// room again. An alarm of its own, so that whoever clears it knows that it is his, however
+    /// late the word of it came. Goes with [`AlarmKind::NoSpace`], and with the member.
+    DiskFull = 3,
 }

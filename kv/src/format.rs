@@ -155,6 +155,7 @@ impl AlarmKind {
         match byte {
             1 => Some(AlarmKind::NoSpace),
             2 => Some(AlarmKind::Corrupt),
+            3 => Some(AlarmKind::DiskFull),
             _ => None,
         }
     }

@@ -25,7 +25,7 @@
 //!
 //! The table says who is meant to be a member. Who votes *now* is for the protocol that replicates
 //! the commands, whose own configuration changes go beside these. Alarms of a member that is
-//! removed stand until they are cleared, as in etcd.
+//! removed stand until they are cleared, as in etcd; but that its disk was full is over with it.
 
 pub(crate) mod format;
 

@@ -203,6 +203,11 @@ impl State {
         self.alarms.iter().any(|alarm| alarm.kind == kind)
     }
 
+    /// Whether what needs space is refused.
+    pub(crate) fn lacks_space(&self) -> bool {
+        self.has_alarm(AlarmKind::NoSpace) || self.has_alarm(AlarmKind::DiskFull)
+    }
+
     /// Refuses everything while the data are known to be wrong, and it is not known that they are
     /// right on a quorum of the members.
     pub(crate) fn refuse_if_corrupt(&self) -> Result<(), Refusal> {

@@ -337,11 +337,10 @@ impl<E: Engine> Store<E> {
 
     /// Whether the store refuses what needs space, or everything.
     pub fn refuses(&self, needs_space: bool) -> Option<Refusal> {
-        use crate::command::AlarmKind::NoSpace;
         let state = &self.held.read().state;
         if let Err(refusal) = state.refuse_if_corrupt() {
             Some(refusal)
-        } else if needs_space && state.has_alarm(NoSpace) {
+        } else if needs_space && state.lacks_space() {
             Some(Refusal::NoSpace)
         } else {
             None

@@ -12,6 +12,7 @@
 //!      1  who is it?        Member::who_asks    ──► Caller: nobody, or alice at auth revision 7
 //!      2  what is it, even? needs: a table of methods; what is not in it is refused
 //!      3  these keys?       reads:  permitted before, and the auth revision is the same after
+//!                           watches: permitted before, and again whenever users have changed
 //!                           writes: judged when they are applied, on every member alike
 //!                                   (drystone_kv::auth)
 //! ```
@@ -23,6 +24,7 @@
 //! |---|---|
 //! | [`credentials`] | what a client shows: a token, or the name in its certificate |
 //! | [`needs`] | what each method wants its caller to be |
+//! | [`standing`] | what goes on after it was permitted: watches |
 //! | [`passwords`] | hashing, which is slow on purpose, where it keeps nobody waiting |
 //! | [`tokens`] | simple tokens: sixteen letters that the members know by their hash |
 //! | [`jwt`] | signed tokens, which no member needs to know |
@@ -31,6 +33,7 @@ pub(crate) mod credentials;
 pub(crate) mod jwt;
 pub(crate) mod needs;
 pub(crate) mod passwords;
+pub(crate) mod standing;
 pub(crate) mod tokens;
 
 use drystone_kv::auth::Access;
@@ -42,6 +45,7 @@ use tonic::Status;
 pub(crate) use credentials::{Asker, Credentials, asker_of, caller_of};
 pub(crate) use needs::Need;
 pub(crate) use passwords::Passwords;
+pub(crate) use standing::Standing;
 pub(crate) use tokens::TokenKind;
 
 use crate::error_text;

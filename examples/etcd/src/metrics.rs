@@ -171,7 +171,7 @@ impl Metrics {
 /// etcd's name of an alarm.
 pub(crate) fn alarm_name(kind: AlarmKind) -> &'static str {
     match kind {
-        AlarmKind::NoSpace => "NOSPACE",
+        AlarmKind::NoSpace | AlarmKind::DiskFull => "NOSPACE",
         AlarmKind::Corrupt => "CORRUPT",
     }
 }

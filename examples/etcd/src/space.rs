@@ -15,7 +15,7 @@
 //!                         ▼
 //!   look at disk ──► Reserve ──► full? ──► store refuses what grows
 //!        │                        │
-//!        └──────► Outlook ────────┴──► NOSPACE raised, engine and log give back, NOSPACE disarmed
+//!        └──────► Outlook ────────┴──► alarm raised, engine and log give back, alarm disarmed
 //! ```
 //!
 //! A look is a few numbers, five times a second, and more often when it may matter; whoever opens
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drystone_kv::command::{AlarmChange, AlarmKind, Command};
+use drystone_kv::reply::Alarm;
 use tokio::task::JoinHandle;
 
 use crate::error_text;
@@ -129,14 +130,13 @@ impl Steward {
         let Ok((available, missing, opened)) = seen.await else { return PERIOD };
         self.reserve.disk().set_free(available.unwrap_or(u64::MAX));
         let (status, own) = (self.member.kv.status(), self.member.identity.member.0);
-        let is_own = |alarm: &&drystone_kv::reply::Alarm| {
-            alarm.member == own && alarm.kind == AlarmKind::NoSpace
-        };
+        let stands = |kind| status.alarms.contains(&Alarm { member: own, kind });
         let look = Look {
             available,
             missing,
             opened,
-            alarmed: status.alarms.iter().find(is_own).is_some(),
+            alarmed: stands(AlarmKind::NoSpace),
+            disk_alarmed: stands(AlarmKind::DiskFull),
             in_use: status.engine.bytes_in_use,
             unsaved: status.engine.persist_bytes,
         };
@@ -169,8 +169,8 @@ impl Steward {
                      compactions go on from what is kept back"
                 );
             }
-            Act::Raise => self.change_alarm(true),
-            Act::Disarm => self.change_alarm(false),
+            Act::Raise => self.change_alarm(true, AlarmKind::DiskFull),
+            Act::Disarm(kind) => self.change_alarm(false, kind),
             Act::Fill(room) => self.fill(room).await,
             Act::GoOn => {
                 self.looks = 0;
@@ -202,9 +202,9 @@ impl Steward {
         tokio::task::spawn_blocking(move || work(&reserve)).await.ok()
     }
 
-    /// Has NOSPACE raised or disarmed, in this member's name. It is tried again at the next look,
+    /// Has an alarm raised or disarmed, in this member's name. It is tried again at the next look,
     /// as long as it is wanted.
-    fn change_alarm(&mut self, raise: bool) {
+    fn change_alarm(&mut self, raise: bool, kind: AlarmKind) {
         let idle = self.asking.as_ref().is_none_or(JoinHandle::is_finished);
         // One without a vote must not stop those who have one.
         if !idle || (raise && self.member.is_learner()) {
@@ -213,7 +213,7 @@ impl Steward {
         let member = self.member.clone();
         self.asking = Some(tokio::spawn(async move {
             let id = member.identity.member.0;
-            let change = AlarmChange { raise, member: id, kind: AlarmKind::NoSpace };
+            let change = AlarmChange { raise, member: id, kind };
             match member.kv.propose(Command::Alarm(change)).await {
                 Ok(_) if !raise => tracing::info!(
                     member_id = %MemberId(id),

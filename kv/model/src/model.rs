@@ -135,7 +135,7 @@ impl Model {
             return self.change_members(command);
         }
         self.refuse_if_corrupt()?;
-        let full = self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace);
+        let full = self.alarms.iter().any(|alarm| alarm.kind != AlarmKind::Corrupt);
         match command {
             Command::Put(_) | Command::LeaseGrant(_) if full => Err(Refusal::NoSpace),
             Command::Txn(txn) if full && txn::has_put(txn) => Err(Refusal::NoSpace),
@@ -368,13 +368,16 @@ impl Model {
 
     fn alarm(&mut self, change: &AlarmChange) -> AlarmReply {
         let alarm = Alarm { member: change.member, kind: change.kind };
-        let stood = self.alarms.contains(&alarm);
+        let of_a_disk = Alarm { kind: AlarmKind::DiskFull, ..alarm };
         if change.raise {
-            self.alarms.insert(alarm);
-        } else {
-            self.alarms.remove(&alarm);
+            let gone = self.cluster.removed.contains(&change.member);
+            let alarms = if alarm == of_a_disk && gone { vec![] } else { vec![alarm] };
+            self.alarms.extend(&alarms);
+            return AlarmReply { revision: self.revision, alarms };
         }
-        let alarms = if change.raise || stood { vec![alarm] } else { Vec::new() };
+        let both = [alarm, of_a_disk];
+        let cleared = if alarm.kind == AlarmKind::NoSpace { &both[..] } else { &both[..1] };
+        let alarms = cleared.iter().copied().filter(|alarm| self.alarms.remove(alarm)).collect();
         AlarmReply { revision: self.revision, alarms }
     }
 }

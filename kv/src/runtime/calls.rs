@@ -59,9 +59,9 @@ impl Replica {
         if command.is_of_keys() && self.is_corrupt() {
             return Err(Refusal::Corrupt.into());
         }
-        if self.outgrows_quota(&command) {
+        if let Some(alarm) = self.lack_of_space(&command) {
             // Rare, so it gets no room in the future of every call.
-            return Err(Box::pin(self.raise_no_space()).await);
+            return Err(Box::pin(self.raise(alarm)).await);
         }
         self.drive(caller, &command)?.await
     }
@@ -412,22 +412,22 @@ impl Replica {
         }
     }
 
-    /// Whether the quota has no room for it, or the disk has none.
-    fn outgrows_quota(&self, command: &Command) -> bool {
+    /// The alarm that there is cause for if the disk has no room for it, or the quota has none.
+    fn lack_of_space(&self, command: &Command) -> Option<AlarmKind> {
         let core = self.core();
         let cost = crate::quota::cost(command);
         if cost > 0 && core.options.disk.is_full() {
-            return true;
+            return Some(AlarmKind::DiskFull);
         }
-        let Some(quota) = core.options.store.quota_bytes else { return false };
-        cost > 0 && core.store.engine().stats().bytes_in_use + cost > quota
+        let quota = core.options.store.quota_bytes?;
+        let outgrown = cost > 0 && core.store.engine().stats().bytes_in_use + cost > quota;
+        outgrown.then_some(AlarmKind::NoSpace)
     }
 
-    /// Raises the alarm that then stands until an operator clears it, and says why.
-    async fn raise_no_space(&self) -> Error {
+    /// Raises an alarm for want of space, unless one stands, and says why.
+    async fn raise(&self, kind: AlarmKind) -> Error {
         let core = self.core();
         if core.store.refuses(true).is_none() {
-            let kind = AlarmKind::NoSpace;
             let change = AlarmChange { raise: true, member: core.options.id, kind };
             // The client is refused whether or not the alarm came through.
             if let Ok(raised) = self.drive(&Caller::System, &Command::Alarm(change)) {

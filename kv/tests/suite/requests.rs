@@ -35,6 +35,13 @@ const KEYS: [&[u8]; 14] = [
 ];
 const LEASES: [i64; 6] = [1, 2, 3, -1, i64::MAX, i64::MIN];
 const MEMBERS: [u64; 3] = [0, 7, u64::MAX];
+const ALARMS: [AlarmKind; 5] = [
+    AlarmKind::NoSpace,
+    AlarmKind::NoSpace,
+    AlarmKind::DiskFull,
+    AlarmKind::DiskFull,
+    AlarmKind::Corrupt,
+];
 
 /// A source of requests. Equal seeds, and equal oracles to look at, give equal requests.
 pub(crate) struct Requests {
@@ -74,7 +81,7 @@ impl Requests {
             _ => Command::Alarm(AlarmChange {
                 raise: self.percent(60),
                 member: self.one(&MEMBERS),
-                kind: if self.percent(80) { AlarmKind::NoSpace } else { AlarmKind::Corrupt },
+                kind: self.one(&ALARMS),
             }),
         }
     }

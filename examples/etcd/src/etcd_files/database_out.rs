@@ -121,10 +121,12 @@ fn write_alarms(writer: &mut Writer<impl Write + Seek>, content: &Content) -> Re
         let kind = match alarm.kind {
             AlarmKind::NoSpace => pb::AlarmType::Nospace,
             AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+            // It is about a disk that the copy will not lie on, and etcd would never let it go.
+            AlarmKind::DiskFull => return None,
         };
-        pb::AlarmMember { member_id: alarm.member, alarm: kind.into() }.encode_to_vec()
+        Some(pb::AlarmMember { member_id: alarm.member, alarm: kind.into() }.encode_to_vec())
     };
-    let mut alarms: Vec<Vec<u8>> = content.alarms.iter().map(alarm).collect();
+    let mut alarms: Vec<Vec<u8>> = content.alarms.iter().filter_map(alarm).collect();
     alarms.sort_unstable();
     for alarm in alarms {
         writer.put(&alarm, &[])?;

@@ -358,11 +358,12 @@ fn engine(state: &SavedState, kind: &'static str) -> Engine {
     }
 }
 
-/// etcd's name.
+/// etcd's name, where it has one.
 pub(crate) fn alarm_name(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::NoSpace => "NOSPACE",
         AlarmKind::Corrupt => "CORRUPT",
+        AlarmKind::DiskFull => "DISK_FULL",
     }
 }
 

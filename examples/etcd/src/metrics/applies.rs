@@ -1,5 +1,6 @@
 //! How long it takes to apply what was agreed on.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -111,13 +112,15 @@ impl Observer for Applies {
 
     fn alarms(&self, raised: &[Alarm]) {
         let mut known = self.alarms.lock();
-        for alarm in raised.iter().filter(|alarm| !known.contains(alarm)) {
-            let (kind, member) = (alarm_name(alarm.kind), MemberId(alarm.member));
-            tracing::warn!(alarm = kind, from = %member, "alarm raised");
+        let names = |alarms: &[Alarm]| -> BTreeSet<(u64, &str)> {
+            alarms.iter().map(|alarm| (alarm.member, alarm_name(alarm.kind))).collect()
+        };
+        let (before, now) = (names(&known), names(raised));
+        for &(member, alarm) in now.difference(&before) {
+            tracing::warn!(alarm, from = %MemberId(member), "alarm raised");
         }
-        for alarm in known.iter().filter(|alarm| !raised.contains(alarm)) {
-            let (kind, member) = (alarm_name(alarm.kind), MemberId(alarm.member));
-            tracing::warn!(alarm = kind, from = %member, "alarm disarmed");
+        for &(member, alarm) in before.difference(&now) {
+            tracing::warn!(alarm, from = %MemberId(member), "alarm disarmed");
         }
         raised.clone_into(&mut known);
     }

@@ -24,7 +24,6 @@ use drystone_etcd_api::etcdserverpb as pb;
 use drystone_etcd_api::etcdserverpb::lease_server::Lease as _;
 use drystone_etcd_api::mvccpb;
 use drystone_kv::Caller;
-use drystone_kv::auth::Access;
 use drystone_kv::key_range::KeyRange;
 use futures_util::future::poll_fn;
 use pb::range_request::{SortOrder, SortTarget};
@@ -32,7 +31,7 @@ use pb::request_op::Request as Op;
 use prost::Message;
 use tonic::{Extensions, Request, Status, metadata::MetadataMap};
 
-use crate::auth::Asker;
+use crate::auth::{Asker, Standing};
 use crate::convert::signed;
 use crate::error_text;
 use crate::grpc_head::Head;
@@ -116,21 +115,22 @@ impl Desk {
         self.txn(pb::TxnRequest { compare, success, failure: Vec::new() }).await
     }
 
-    /// What happens to `range` from `revision` on, for whoever may read it when this begins.
+    /// What happens to `range` from `revision` on, for whoever may read it, and as long as he may.
     pub(super) async fn changes(&self, range: KeyRange, revision: i64) -> Result<Changes, Status> {
-        let permitted = self.caller().await.and_then(|caller| {
-            self.member.permit(|auth| auth.permit(&caller, &range, Access::Read))
-        });
-        permitted.map_err(|status| uncoded(&status))?;
+        // By what is known of users now: a wait may be long.
+        self.caller().await.map_err(|status| uncoded(&status))?;
+        let asker = self.extensions.get::<Asker>().cloned().unwrap_or_default();
+        let mut standing = Standing::new(asker.credentials);
+        standing.begin(&self.member, &range).map_err(|status| uncoded(&status))?;
         let stream = self.member.kv.watch(StreamOptions::default());
         let start = Some(u64::try_from(revision).unwrap_or(0).max(1));
-        let request = WatchRequest { start, ..WatchRequest::new(range) };
+        let request = WatchRequest { start, ..WatchRequest::new(range.clone()) };
         // A range that cannot be watched is empty, and nothing happens in it.
         let watched = stream.control().create(request).is_ok();
         let (member, shutdown) = (self.member.clone(), self.member.shutdown.pollable());
         member.metrics.watch_streams.fetch_add(1, Relaxed);
         member.metrics.watchers.fetch_add(1, Relaxed);
-        Ok(Changes { member, stream, shutdown, watched })
+        Ok(Changes { member, stream, shutdown, watched, standing, range })
     }
 }
 
@@ -140,6 +140,9 @@ pub(super) struct Changes {
     stream: WatchStream,
     shutdown: Fired,
     watched: bool,
+    /// Who reads them, and of what.
+    standing: Standing,
+    range: KeyRange,
 }
 
 impl Changes {
@@ -159,6 +162,11 @@ impl Changes {
             }
             match ready!(self.stream.poll_next(cx)) {
                 Some(Ok(WatchMessage::Events { revision, events, .. })) => {
+                    if let Some(judge) = self.standing.review(&self.member)
+                        && let Err(status) = judge.permits(&self.range)
+                    {
+                        return Poll::Ready(Err(uncoded(&status)));
+                    }
                     return Poll::Ready(Ok((signed(revision), events)));
                 }
                 Some(Ok(WatchMessage::Canceled { revision, .. })) => {

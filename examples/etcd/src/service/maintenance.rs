@@ -1,5 +1,6 @@
 //! Maintenance: status, alarms, hashes.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -41,18 +42,20 @@ impl maintenance_server::Maintenance for Shared {
         let raise = match AlarmAction::try_from(request.action) {
             Ok(AlarmAction::Get) => {
                 let alarms = self.kv.status().alarms.into_iter();
-                let wanted = alarms.filter(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
-                return Ok(self.alarms(wanted.collect(), self.kv.revision()));
+                let wanted = alarms.filter(|alarm| {
+                    kind.is_none_or(|kind| alarm_type(alarm.kind) == alarm_type(kind))
+                });
+                return Ok(self.alarms(&wanted.collect::<Vec<_>>(), self.kv.revision()));
             }
             Ok(AlarmAction::Activate) => true,
             Ok(AlarmAction::Deactivate) => false,
             // An etcd of version 3.5 crashes on this one.
             Err(_) => return Err(Status::invalid_argument("drystone-etcd: unknown alarm action")),
         };
-        let Some(kind) = kind else { return Ok(self.alarms(Vec::new(), self.kv.revision())) };
+        let Some(kind) = kind else { return Ok(self.alarms(&[], self.kv.revision())) };
         let change = AlarmChange { raise, member: request.member_id, kind };
         let reply = member::alarm_reply(self.propose(&caller, Command::Alarm(change)).await?);
-        Ok(self.alarms(reply.alarms, reply.revision))
+        Ok(self.alarms(&reply.alarms, reply.revision))
     }
 
     async fn status(
@@ -62,7 +65,7 @@ impl maintenance_server::Maintenance for Shared {
         let (status, rank) = (self.kv.status(), self.kv.rank());
         let group =
             relayed(pin!(self.kv.group_status())).await.map_err(|error| self.failed(&error))?;
-        let mut errors: Vec<String> = status.alarms.iter().map(alarm_text).collect();
+        let mut errors: Vec<String> = shown(&status.alarms).into_iter().map(alarm_text).collect();
         if rank.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
         }
@@ -186,14 +189,19 @@ impl maintenance_server::Maintenance for Shared {
 }
 
 impl Shared {
-    fn alarms(&self, alarms: Vec<Alarm>, revision: u64) -> Response<pb::AlarmResponse> {
-        let alarms = alarms.into_iter().map(|alarm| pb::AlarmMember {
-            member_id: alarm.member,
-            alarm: alarm_type(alarm.kind).into(),
-        });
+    fn alarms(&self, alarms: &[Alarm], revision: u64) -> Response<pb::AlarmResponse> {
+        let alarms = shown(alarms).into_iter();
+        let alarms =
+            alarms.map(|(member_id, kind)| pb::AlarmMember { member_id, alarm: kind.into() });
         let header = Some(self.header(revision));
         Response::new(pb::AlarmResponse { header, alarms: alarms.collect() })
     }
+}
+
+/// Alarms by what clients know of them: of a member that lacks space there is one, whatever the
+/// reasons.
+fn shown(alarms: &[Alarm]) -> BTreeSet<(u64, AlarmType)> {
+    alarms.iter().map(|alarm| (alarm.member, alarm_type(alarm.kind))).collect()
 }
 
 /// A hash of the keys, with all their history, and of what else is the same on every member.
@@ -208,24 +216,26 @@ fn whole_hash(keys: u32, alarms: &[Alarm]) -> u32 {
 
 fn alarm_type(kind: AlarmKind) -> AlarmType {
     match kind {
-        AlarmKind::NoSpace => AlarmType::Nospace,
+        AlarmKind::NoSpace | AlarmKind::DiskFull => AlarmType::Nospace,
         AlarmKind::Corrupt => AlarmType::Corrupt,
     }
 }
 
 /// Go's text of the message, with the blank at its end: tools compare it.
-fn alarm_text(alarm: &Alarm) -> String {
-    format!("memberID:{} alarm:{} ", alarm.member, alarm_type(alarm.kind).as_str_name())
+fn alarm_text((member, kind): (u64, AlarmType)) -> String {
+    format!("memberID:{member} alarm:{} ", kind.as_str_name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // Operators' scripts match on this line, trailing blank included.
+    // Operators' scripts match on this line, trailing blank included; and one trouble is one line.
     #[test]
     fn alarms_read_as_go_prints_them() {
-        let alarm = Alarm { member: 10276657743932975437, kind: AlarmKind::NoSpace };
-        assert_eq!(alarm_text(&alarm), "memberID:10276657743932975437 alarm:NOSPACE ");
+        let alarm = |kind| Alarm { member: 10276657743932975437, kind };
+        let shown = shown(&[alarm(AlarmKind::NoSpace), alarm(AlarmKind::DiskFull)]);
+        let lines: Vec<String> = shown.into_iter().map(alarm_text).collect();
+        assert_eq!(lines, ["memberID:10276657743932975437 alarm:NOSPACE "]);
     }
 }

@@ -12,9 +12,13 @@
 //! stream, which bounds it and falls back to history. A client that does not read is not read from
 //! either, since the connection then does not poll. How fast one that is behind may read, [`pace`]
 //! says.
+//!
+//! Nothing is sent to whoever may not see it any more: when users or roles have changed, the
+//! watchers are judged anew before the next message, and those that may not go on are canceled.
 
 mod pace;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -22,7 +26,6 @@ use std::time::Duration;
 
 use drystone_etcd_api::etcdserverpb::{self as pb, watch_server};
 use drystone_etcd_api::mvccpb;
-use drystone_kv::auth::Access;
 use drystone_kv::key_range::KeyRange;
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
@@ -31,7 +34,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::pace::Pace;
-use crate::auth::{Credentials, asker_of};
+use crate::auth::{Credentials, Standing, asker_of};
 use crate::convert;
 use crate::dispatch::wants_leader;
 use crate::error_text;
@@ -68,8 +71,10 @@ type Leaderless = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One call of `Watch`.
 pub(crate) struct Session {
     member: Shared,
-    /// What the client shows: who that is, is found out for each watcher.
-    credentials: Credentials,
+    /// Who watches.
+    standing: Standing,
+    /// Watchers that may not go on, and why, until the client has been told.
+    denied: BTreeMap<WatchId, String>,
     /// Gone when the client will ask no more; it may still listen.
     requests: Option<Streaming<pb::WatchRequest>>,
     watches: WatchStream,
@@ -99,7 +104,8 @@ impl Session {
             shutdown: member.shutdown.pollable(),
             leaderless,
             member,
-            credentials,
+            standing: Standing::new(credentials),
+            denied: BTreeMap::new(),
             requests: Some(requests),
             refusal: None,
             pace: Pace::default(),
@@ -134,7 +140,12 @@ impl Session {
                     tracing::error!(error = %error_text::chain(&error), "watch failed");
                     error_text::stopped()
                 })?;
-                return Poll::Ready(Ok(message));
+                // Judged now that it is known: it may be of after the change.
+                self.review();
+                if self.may_be_sent(&message) {
+                    return Poll::Ready(Ok(self.answer(message)));
+                }
+                continue;
             }
             if !asked && !self.poll_tick(cx) {
                 ready!(self.shutdown.poll(cx));
@@ -146,12 +157,11 @@ impl Session {
     fn poll_watches(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<pb::WatchResponse, Unreadable>>> {
+    ) -> Poll<Option<Result<WatchMessage, Unreadable>>> {
         let rests = self.pace.poll_rest(cx).is_pending();
         self.watches.rest(rests);
         let started = (self.watches.is_behind() && !rests).then(Instant::now);
         let polled = self.watches.poll_next(cx);
-        let polled = polled.map(|next| next.map(|next| next.map(|message| self.answer(message))));
         if let Some(started) = started {
             let (read, written) = (self.watches.revisions_read(), self.member.kv.revision());
             self.pace.worked(started.elapsed(), read, written);
@@ -195,12 +205,33 @@ impl Session {
         }
     }
 
-    fn create(&mut self, create: &pb::WatchCreateRequest) {
-        let permitted = self.member.recognise(&self.credentials).and_then(|caller| {
-            let range = watch_range(create);
-            self.member.permit(|auth| auth.permit(&caller, &range, Access::Read))
+    /// Cancels the watchers that may not go on, if users have changed.
+    fn review(&mut self) {
+        let Some(judge) = self.standing.review(&self.member) else { return };
+        let mut why = String::new();
+        let denied = self.watches.control().retain(|range| match judge.permits(range) {
+            Ok(()) => true,
+            Err(status) => {
+                why = error_text::in_go(&status);
+                false
+            }
         });
-        if let Err(status) = permitted {
+        self.denied.extend(denied.into_iter().map(|id| (id, why.clone())));
+    }
+
+    /// Whether this is not one of the last words that the store had ready for a watcher which is
+    /// not to hear them.
+    fn may_be_sent(&self, message: &WatchMessage) -> bool {
+        match message {
+            WatchMessage::Events { id, .. } | WatchMessage::Progress { id: Some(id), .. } => {
+                !self.denied.contains_key(id)
+            }
+            _ => true,
+        }
+    }
+
+    fn create(&mut self, create: &pb::WatchCreateRequest) {
+        if let Err(status) = self.standing.begin(&self.member, &watch_range(create)) {
             self.refuse(&error_text::in_go(&status));
             return;
         }
@@ -270,6 +301,7 @@ impl Session {
                     watch_id: id.0,
                     canceled: true,
                     compact_revision: convert::signed(compacted),
+                    cancel_reason: self.denied.remove(&id).unwrap_or_default(),
                     ..Default::default()
                 }
             }

@@ -8,11 +8,14 @@
 //!                      refused           goes on again       the engine has to write
 //! ```
 //!
-//! While a disk is full what grows is refused here, and NOSPACE is raised in this member's name, so
-//! that it is refused by all. This alarm goes when the disk has room again and the reserve is
-//! whole: it says how the disk is, and nobody needs to look whether that is so. An alarm that stood
-//! before, or that the quota has raised, is an operator's to disarm, unless he has said that it
-//! may go by itself.
+//! While a disk is full what grows is refused here, and an alarm is raised in this member's name,
+//! so that it is refused by all. This alarm goes when the disk has room again and the reserve is
+//! whole: it says how the disk is, and nobody needs to look whether that is so. It is another than
+//! the quota's, though clients see both as NOSPACE: what was asked for in need may happen long
+//! after it, and what stands then must be known for what it is. The quota's alarm, and one that an
+//! operator has raised, are his to disarm, unless he has said that they may go by themselves.
+
+use drystone_kv::command::AlarmKind;
 
 /// Percentages of the quota that are worth a line in the log.
 const WARNINGS: [u64; 2] = [80, 90];
@@ -38,8 +41,10 @@ pub(super) struct Look {
     pub(super) missing: u64,
     /// Somebody has opened it, because the disk is full.
     pub(super) opened: bool,
-    /// NOSPACE stands in this member's name.
+    /// NOSPACE stands in this member's name, for another reason than its disk.
     pub(super) alarmed: bool,
+    /// The alarm of the full disk stands in this member's name.
+    pub(super) disk_alarmed: bool,
     /// Bytes of the store that are in use.
     pub(super) in_use: u64,
     /// Bytes that the engine has to write until the log can be shortened.
@@ -53,27 +58,23 @@ pub(super) enum Act {
     Warn(u64),
     /// The disk is full: what grows is refused.
     Refuse,
-    /// Raise NOSPACE.
+    /// Raise the alarm of the full disk.
     Raise,
     /// Fill the reserve with so many bytes at most; what grows is let in.
     Fill(u64),
     /// The disk has room again.
     GoOn,
-    /// Disarm NOSPACE.
-    Disarm,
+    /// Disarm this alarm.
+    Disarm(AlarmKind),
 }
 
 /// What was seen so far.
-///
-/// - `raised` implies that `full`, or that the alarm is about to go.
 #[derive(Debug)]
 pub(super) struct Outlook {
     rules: Rules,
     full: bool,
-    /// The alarm that stands is the full disk's.
-    raised: bool,
-    /// The alarm stood when the disk was not full yet; unknown at first.
-    alarmed_before: Option<bool>,
+    /// Nothing was seen yet.
+    is_new: bool,
     warned: [bool; WARNINGS.len()],
 }
 
@@ -81,7 +82,7 @@ impl Outlook {
     /// Nothing was seen yet.
     pub(super) fn new(rules: Rules) -> Outlook {
         let warned = [false; WARNINGS.len()];
-        Outlook { rules, full: false, raised: false, alarmed_before: None, warned }
+        Outlook { rules, full: false, is_new: true, warned }
     }
 
     /// Whether the disk is full.
@@ -93,16 +94,11 @@ impl Outlook {
     pub(super) fn decide(&mut self, look: &Look) -> Vec<Act> {
         let mut acts = Vec::new();
         self.warn(look, &mut acts);
-        if self.rules.reserve > 0 {
-            self.watch_disk(look, &mut acts);
+        self.watch_disk(look, &mut acts);
+        if look.alarmed && !self.full && self.may_go(look) {
+            acts.push(Act::Disarm(AlarmKind::NoSpace));
         }
-        if look.alarmed && !self.full && (self.raised || self.may_go(look)) {
-            acts.push(Act::Disarm);
-        }
-        if !self.full {
-            self.raised &= look.alarmed;
-            self.alarmed_before = Some(look.alarmed && !self.raised);
-        }
+        self.is_new = false;
         acts
     }
 
@@ -120,28 +116,30 @@ impl Outlook {
 
     fn watch_disk(&mut self, look: &Look, acts: &mut Vec<Act>) {
         let reserve = self.rules.reserve;
+        if reserve == 0 {
+            // One that was raised under other rules.
+            acts.extend(look.disk_alarmed.then_some(Act::Disarm(AlarmKind::DiskFull)));
+            return;
+        }
         let room = look.available.unwrap_or(u64::MAX).saturating_sub(look.unsaved);
         let (floor, enough) = (reserve / 2, reserve / 4 * 3);
         if !self.full && (look.opened || room < floor) {
             self.full = true;
-            // After a restart nobody knows: the alarm is the disk's, unless the quota has cause.
-            let over_quota = || self.rules.quota.is_some_and(|quota| look.in_use >= quota);
-            self.raised = !self.alarmed_before.unwrap_or_else(|| look.alarmed && over_quota());
             acts.push(Act::Refuse);
         }
-        let whole = look.missing.saturating_add(enough);
-        let spare = room.saturating_sub(enough);
-        if self.full {
-            if room >= whole {
-                self.full = false;
-                acts.extend([Act::Fill(spare), Act::GoOn]);
-            } else if !look.alarmed {
-                self.raised = true;
-                acts.push(Act::Raise);
-            }
-        } else if look.missing > 0 && (room >= whole || self.alarmed_before.is_none()) {
+        let has_enough = room >= look.missing.saturating_add(enough);
+        let fill = Act::Fill(room.saturating_sub(enough));
+        if self.full && has_enough {
+            self.full = false;
+            acts.extend([fill, Act::GoOn]);
+        } else if !self.full && look.missing > 0 && (has_enough || self.is_new) {
             // At the start as far as there is room, and later all of it.
-            acts.push(Act::Fill(spare));
+            acts.push(fill);
+        }
+        if self.full && !look.disk_alarmed {
+            acts.push(Act::Raise);
+        } else if look.disk_alarmed && !self.full && has_enough {
+            acts.push(Act::Disarm(AlarmKind::DiskFull));
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`matrix`] | every call, by everybody, on keys of every kind, by rules written once more |
 //! | [`lines`] | locks and elections: whose they are, and when the right to one ends |
+//! | [`standing`] | what was permitted and goes on: watches end with the right to them |
 //! | [`tokens`] | how long tokens are good for, at which members, and what signed ones are worth |
 //! | [`secrets`] | whether passwords or tokens lie anywhere |
 //!
@@ -12,6 +13,7 @@
 mod lines;
 mod matrix;
 pub(crate) mod secrets;
+mod standing;
 mod tokens;
 
 use std::time::{Duration, Instant};

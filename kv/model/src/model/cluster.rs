@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use drystone_kv::command::Command;
+use drystone_kv::command::{AlarmKind, Command};
 use drystone_kv::members::{Cluster, Member};
-use drystone_kv::reply::ClusterReply;
+use drystone_kv::reply::{Alarm, ClusterReply};
 use drystone_kv::{Outcome, Refusal, Reply};
 
 use super::Model;
@@ -91,6 +91,11 @@ impl Model {
         if next.id.is_some() && next.members.iter().all(|member| member.is_learner) {
             return Err(Refusal::LastVoter);
         }
+        // Whoever is gone has no disk that could be full.
+        let gone = |alarm: &Alarm| {
+            alarm.kind == AlarmKind::DiskFull && next.removed.contains(&alarm.member)
+        };
+        self.alarms.retain(|alarm| !gone(alarm));
         self.cluster = next;
         let cluster = Arc::new(self.cluster.clone());
         Ok(Reply::Cluster(ClusterReply { revision: self.revision, cluster }))

@@ -30,6 +30,10 @@ fn txn(ops: Vec<TxnOp>) -> Command {
     Command::Txn(Txn { success: ops, ..Txn::default() })
 }
 
+fn voter(id: u64) -> Member {
+    Member { id, peer_urls: vec![format!("http://{id}:1")], ..Member::default() }
+}
+
 fn is_full(outcome: &Outcome) -> bool {
     *outcome == Err(Refusal::NoSpace)
 }
@@ -87,6 +91,38 @@ fn an_alarm_is_sticky_and_cleared_by_name() {
     assert_eq!(bench.store.status().alarms, []);
 }
 
+// The disk's alarm is another one, so that it can go by itself and leave an operator's alone; who
+// clears what he is shown as one clears both.
+#[test]
+fn a_full_disk_is_an_alarm_of_its_own() {
+    let bench = under(AlarmKind::DiskFull);
+    let alarm = |kind| Alarm { member: 1, kind };
+    assert!(is_full(&bench.apply(&put("x", ""))));
+    assert!(is_full(&bench.apply(&grant(8))));
+    assert_eq!(bench.store.refuses(true), Some(Refusal::NoSpace));
+    bench.ok(&change(true, 1, AlarmKind::NoSpace));
+    let cleared = alarms(&bench, &change(false, 1, AlarmKind::DiskFull));
+    assert_eq!(cleared, [alarm(AlarmKind::DiskFull)]);
+    assert!(is_full(&bench.apply(&put("x", ""))), "the operator's stands");
+    bench.ok(&change(true, 1, AlarmKind::DiskFull));
+    let cleared = alarms(&bench, &change(false, 1, AlarmKind::NoSpace));
+    assert_eq!(cleared, [alarm(AlarmKind::NoSpace), alarm(AlarmKind::DiskFull)]);
+    bench.ok(&put("x", ""));
+}
+
+// Nobody would clear it: a member that was removed says nothing any more, but what it said last may
+// come after that.
+#[test]
+fn a_full_disk_goes_with_its_member() {
+    let bench = Bench::new();
+    bench.ok(&Command::ClusterInit { cluster: 9, members: [1, 2].map(voter).to_vec() });
+    bench.ok(&change(true, 2, AlarmKind::DiskFull));
+    bench.ok(&Command::MemberRemove { id: 2 });
+    assert_eq!(bench.store.status().alarms, []);
+    assert_eq!(alarms(&bench, &change(true, 2, AlarmKind::DiskFull)), [], "it comes late");
+    bench.ok(&put("x", ""));
+}
+
 // A store known to be wrong answers nothing that anyone could act on, until it is set right.
 #[test]
 fn a_corrupt_store_refuses_everything_but_alarms() {
@@ -111,7 +147,6 @@ fn a_corrupt_store_refuses_everything_but_alarms() {
 #[test]
 fn a_quorum_goes_on_without_a_member_that_is_corrupt() {
     let bench = Bench::new();
-    let voter = |id| Member { id, peer_urls: vec![format!("http://{id}:1")], ..Member::default() };
     bench.ok(&Command::ClusterInit { cluster: 9, members: [1, 2, 3].map(voter).to_vec() });
     bench.ok(&change(true, 2, AlarmKind::Corrupt));
     bench.ok(&put("x", ""));
