@@ -142,7 +142,7 @@ fn random_commands_reach_every_kind_of_answer() {
     let mut replies = [0; 9];
     let mut refused = std::collections::BTreeMap::<&str, u32>::new();
     let (mut nested, mut compared) = (0, 0);
-    for _ in 0..8000 {
+    for _ in 0..20_000 {
         let command = requests.command(&oracle);
         let outcome = allowed(&command, &limits).and_then(|()| oracle.apply(&command));
         if oracle.history.len() > 1000 {
