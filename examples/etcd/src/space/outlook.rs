@@ -5,7 +5,7 @@
 //!                                     percent     a warning each    NOSPACE, by whoever puts
 //!
 //!   free bytes:    0 ──────────── 1/2 ──── 3/4 ──────────►   of the reserve, and beside it what
-//!                      refused           goes on again       the engine has to write
+//!                      refused           goes on again       the engine's next save takes
 //! ```
 //!
 //! While a disk is full what grows is refused here, and NOSPACE is raised in this member's name, so
@@ -42,7 +42,7 @@ pub(super) struct Look {
     pub(super) alarmed: bool,
     /// Bytes of the store that are in use.
     pub(super) in_use: u64,
-    /// Bytes that the engine has to write until the log can be shortened.
+    /// Bytes that the engine's next save takes of the disk, until which the log is not shortened.
     pub(super) unsaved: u64,
 }
 
@@ -120,9 +120,9 @@ impl Outlook {
 
     fn watch_disk(&mut self, look: &Look, acts: &mut Vec<Act>) {
         let reserve = self.rules.reserve;
-        let room = look.available.unwrap_or(u64::MAX).saturating_sub(look.unsaved);
-        let (floor, enough) = (reserve / 2, reserve / 4 * 3);
-        if !self.full && (look.opened || room < floor) {
+        let room = room(look.available, look.unsaved);
+        let enough = reserve / 4 * 3;
+        if !self.full && (look.opened || is_low(room, reserve)) {
             self.full = true;
             // After a restart nobody knows: the alarm is the disk's, unless the quota has cause.
             let over_quota = || self.rules.quota.is_some_and(|quota| look.in_use >= quota);
@@ -152,6 +152,16 @@ impl Outlook {
             u128::from(look.in_use) * 100 <= u128::from(quota) * u128::from(percent)
         })
     }
+}
+
+/// What is left of the free bytes, if these are known, when the engine has saved itself.
+pub(super) fn room(available: Option<u64>, unsaved: u64) -> u64 {
+    available.unwrap_or(u64::MAX).saturating_sub(unsaved)
+}
+
+/// Whether so little is left that what grows is refused.
+pub(super) fn is_low(room: u64, reserve: u64) -> bool {
+    room < reserve / 2
 }
 
 /// Whether `in_use` is this percentage of `quota`, or more.
