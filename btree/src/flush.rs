@@ -19,7 +19,9 @@
 //!
 //! **Failure.** Whatever fails, nothing is assumed about what reached the disk. If there is another
 //! attempt it writes all pages again, and its record goes to the same slot: the other one holds the
-//! last durable state, of which no page has been touched.
+//! last durable state, of which no page has been touched. One that finds the disk full before it
+//! has written its record gives back what the file has grown by: what is committed next may be
+//! deletes, whose flush needs less.
 
 mod cut;
 
@@ -243,9 +245,10 @@ impl Flusher {
         let pages: u32 = pieces.iter().map(|piece| piece.extent().pages).sum();
         let runs = runs_of(&pieces);
         let apart = pages > WRITTEN_PAGES_MAX || runs.len() > WRITTEN_RUNS_MAX;
-        self.make_room(&runs)?;
+        let before = self.file_bytes;
         let stride = if apart { STRIDE_PAGES.max(pages / 8) } else { u32::MAX };
-        self.write_pieces(&pieces, &runs, stride)?;
+        let laid = self.make_room(&runs).and_then(|()| self.write_pieces(&pieces, &runs, stride));
+        laid.inspect_err(|error| self.take_back(before, error))?;
         let written = if apart {
             self.sync_file()?;
             Written::Before
@@ -373,6 +376,20 @@ impl Flusher {
         Ok(())
     }
 
+    /// The disk is full, and no record was written: what the file has grown by is of no use, and
+    /// may be all the room that there is for a flush that needs less.
+    fn take_back(&self, before: u64, error: &Error) {
+        let durable = u64::from(self.end) * self.body.page_bytes as u64;
+        let is_full = matches!(error, Error::NoSpace { .. });
+        // A record of an attempt before, of which nobody knows whether it is there, does not reach
+        // beyond the length that was found after it.
+        let may_retry = is_full && !self.is_fatal() && before >= durable;
+        if may_retry && self.body.file.len().is_ok_and(|len| len > before) {
+            // What cannot be had back is looked for by the next flush.
+            drop(self.body.file.set_len(before));
+        }
+    }
+
     fn write_zeros(&self, from: u64, bytes: u64) -> Result<()> {
         static ZEROS: [u8; AHEAD_BYTES_MIN as usize] = [0; AHEAD_BYTES_MIN as usize];
         let mut bufs = Vec::new();
@@ -484,7 +501,10 @@ impl Step for Flusher {
         match self.flush(&root) {
             Ok(()) => {
                 self.carry.clear();
-                body.space.lock().settle();
+                let mut space = body.space.lock();
+                space.settle();
+                body.gauges.set_space(&space);
+                drop(space);
                 body.settled.notify_all();
                 match journal {
                     Some(journal) => journal.let_go(root.lsn),

@@ -16,6 +16,9 @@ pub struct Sizes {
     pub used_bytes: u64,
     /// Pages that are committed and not flushed.
     pub unflushed_bytes: u64,
+    /// By how much the next flush makes the file longer, at most what it writes: the rest goes over
+    /// pages that are free.
+    pub growth_bytes: u64,
 }
 
 /// What a database is made of and busy with, at one moment.
@@ -59,6 +62,9 @@ pub(crate) struct Gauges {
     file_bytes: AtomicU64,
     used_pages: AtomicU64,
     unflushed_pages: AtomicU64,
+    /// Pages that a flush has to write, and the first one behind the file as it will be.
+    backlog_pages: AtomicU64,
+    end: AtomicU64,
 }
 
 impl Gauges {
@@ -70,12 +76,18 @@ impl Gauges {
     pub(crate) fn set_space(&self, space: &Space) {
         self.used_pages.store(space.used_count(), Ordering::Relaxed);
         self.unflushed_pages.store(space.unflushed_pages(), Ordering::Relaxed);
+        self.backlog_pages.store(space.backlog_pages(), Ordering::Relaxed);
+        self.end.store(u64::from(space.end()), Ordering::Relaxed);
     }
 
     pub(crate) fn sizes(&self, page_bytes: usize) -> Sizes {
         let pages = |count: &AtomicU64| count.load(Ordering::Relaxed) * page_bytes as u64;
+        let file_bytes = self.file_bytes.load(Ordering::Relaxed);
         Sizes {
-            file_bytes: self.file_bytes.load(Ordering::Relaxed),
+            growth_bytes: pages(&self.end)
+                .saturating_sub(file_bytes)
+                .min(pages(&self.backlog_pages)),
+            file_bytes,
             used_bytes: pages(&self.used_pages),
             unflushed_bytes: pages(&self.unflushed_pages),
         }

@@ -196,6 +196,9 @@ pub struct EngineStats {
     pub bytes_in_use: u64,
     /// What [`Engine::persist`] would have to write now, in bytes and roughly.
     pub persist_bytes: u64,
+    /// How much more of the disk that would take, roughly, until what it replaces has gone: nothing
+    /// for what is written over space that is free within a file.
+    pub growth_bytes: u64,
     /// Live records of each space, by [`Space::index`].
     pub records: [u64; Space::COUNT],
 }

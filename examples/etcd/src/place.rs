@@ -99,6 +99,7 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
     let (vfs, link) = (Arc::new(Timed::new(roomy, disk.clone())), tcp.link(inbound));
     let opened = Replica::open(vfs, clock, &data_dir.store(), link, office.clone(), options).await;
     let replica = opened.map_err(|error| cannot_open(&error))?;
+    reserve.look_first(replica.status().engine.growth_bytes);
     // The store is locked, and so is the directory.
     roll.keep(known.clone()).context("cannot write the list of members")?;
     data_dir.keep_identity(identity)?;

@@ -143,10 +143,12 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
                 if member.config.comparison.initial {
                     comparison::initial_check(&member).await?;
                 }
+                let room = space::watch(member.clone(), place.reserve.clone(), stop.clone());
+                tokio::spawn(room.await);
                 let split = !browsers.is_empty();
                 floor.open(clients, if split { Scope::Grpc } else { Scope::Clients });
                 floor.open(browsers, Scope::Http);
-                keep_house(&member, &place, &stop);
+                keep_house(&member, &stop);
                 scrub = comparison::start_scrub(&member, &stop)?;
                 announce(&data_path, &member, &urls);
                 host.serves(&Serving { data_dir: &data_path, urls: &urls });
@@ -218,12 +220,11 @@ impl Floor {
     }
 }
 
-fn keep_house(member: &Shared, place: &Place, stop: &Shutdown) {
+fn keep_house(member: &Shared, stop: &Shutdown) {
     if let Some(retention) = member.config.retention {
         let compactor = Compactor::new(retention);
         tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
     }
-    tokio::spawn(space::watch(member.clone(), place.reserve.clone(), stop.clone()));
     if member.config.learner_auto_promote {
         tokio::spawn(promoter::promote(member.clone(), stop.clone()));
     }

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! A look is a few numbers, five times a second, and more often when it may matter; whoever opens
-//! the reserve has one made at once.
+//! the reserve has one made at once, and a start makes one before members are let in, and another
+//! before clients are: what they put first may be what the log has no room for.
 //! [`Outlook`] decides, and this file does what it says.
 
 use std::path::Path;
@@ -76,8 +77,13 @@ pub(crate) fn engine_memory_bytes(dir: &Path) -> Option<u64> {
     (by_disk < ENGINE_BYTES_MAX).then(|| by_disk.max(ENGINE_BYTES_MIN))
 }
 
-/// Watches the room that there is, until the member stops.
-pub(crate) async fn watch(member: Shared, reserve: Arc<Reserve>, mut stop: Shutdown) {
+/// Looks at the room that there is, and does what is to be done, before clients are let in; what
+/// is returned goes on with it until the member stops.
+pub(crate) async fn watch(
+    member: Shared,
+    reserve: Arc<Reserve>,
+    mut stop: Shutdown,
+) -> impl Future<Output = ()> {
     let rules = Rules {
         reserve: reserve.bytes(),
         quota: member.config.quota_bytes,
@@ -93,12 +99,15 @@ pub(crate) async fn watch(member: Shared, reserve: Arc<Reserve>, mut stop: Shutd
         looks: 0,
         filled_badly: false,
     };
-    loop {
-        let period = steward.look().await;
-        tokio::select! {
-            () = tokio::time::sleep(period) => {}
-            () = steward.reserve.opened.notified() => {}
-            () = stop.fired() => return,
+    let mut period = steward.look().await;
+    async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                () = steward.reserve.opened.notified() => {}
+                () = stop.fired() => return,
+            }
+            period = steward.look().await;
         }
     }
 }
@@ -125,10 +134,12 @@ impl Steward {
         let reserve = Arc::clone(&self.reserve);
         // A file system on a network may keep whoever asks waiting.
         let seen = tokio::task::spawn_blocking(move || {
-            (reserve.available(), reserve.missing(), reserve.is_full())
+            let for_engine = reserve.for_engine();
+            (reserve.available(), for_engine, reserve.missing(), reserve.is_full())
         });
-        let Ok((available, missing, opened)) = seen.await else { return PERIOD };
+        let Ok((available, for_engine, missing, opened)) = seen.await else { return PERIOD };
         self.reserve.disk().set_free(available.unwrap_or(u64::MAX));
+        self.reserve.disk().set_room(available.unwrap_or(u64::MAX).saturating_add(for_engine));
         let (status, own) = (self.member.kv.status(), self.member.identity.member.0);
         let stands = |kind| status.alarms.contains(&Alarm { member: own, kind });
         let look = Look {
@@ -138,7 +149,7 @@ impl Steward {
             alarmed: stands(AlarmKind::NoSpace),
             disk_alarmed: stands(AlarmKind::DiskFull),
             in_use: status.engine.bytes_in_use,
-            unsaved: status.engine.persist_bytes,
+            unsaved: status.engine.growth_bytes,
         };
         for act in self.outlook.decide(&look) {
             self.perform(act, &look).await;

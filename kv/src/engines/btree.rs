@@ -119,7 +119,7 @@ pub(super) fn view(
         pages_free: stats.pages_free,
     };
     let (bytes, bytes_in_use) = (stats.sizes.file_bytes, stats.sizes.used_bytes);
-    let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records };
+    let stats = EngineStats { bytes, bytes_in_use, records, ..EngineStats::default() };
     let snapshot = AnySnapshot::Btree(BtreeSnapshot { txn, trees });
     Ok(Some(EngineView { snapshot, stats, format: drystone_btree::FORMAT_VERSION, shape }))
 }
@@ -193,6 +193,7 @@ impl Engine for BtreeEngine {
             bytes: sizes.file_bytes.max(sizes.used_bytes),
             bytes_in_use: sizes.used_bytes,
             persist_bytes: sizes.unflushed_bytes,
+            growth_bytes: sizes.growth_bytes,
             records: std::array::from_fn(|space| self.records[space].load(Ordering::Relaxed)),
         }
     }

@@ -149,7 +149,8 @@ pub(super) fn view(
     let shape = Shape::Lsm { tables: found.tables, spaces: spaces_found };
     let bytes = found.table_bytes;
     let bytes_in_use = tally.bytes_in_use().min(bytes);
-    let stats = EngineStats { bytes, bytes_in_use, persist_bytes: 0, records: tally.records };
+    let (records, none) = (tally.records, EngineStats::default());
+    let stats = EngineStats { bytes, bytes_in_use, records, ..none };
     let snapshot = AnySnapshot::Lsm(LsmSnapshot { snapshot: db.snapshot(), spaces });
     Ok(Some(EngineView { snapshot, stats, format: drystone_lsm::FORMAT_VERSION, shape }))
 }
@@ -213,6 +214,7 @@ impl Engine for LsmEngine {
             bytes_in_use: tally.bytes_in_use().min(bytes),
             // A flush writes what is in memory, and memory is bounded.
             persist_bytes: 0,
+            growth_bytes: 0,
             records: tally.records,
         }
     }

@@ -151,8 +151,8 @@ fn memory(
     let len = vfs.open(&file, OpenMode::Read).and_then(|file| file.len());
     let file_bytes = len.map_err(|error| EngineError::io(&file, error))?;
     // A file has nothing in it but records that count.
-    let stats =
-        EngineStats { bytes: file_bytes, bytes_in_use: file_bytes, persist_bytes: 0, records };
+    let (bytes, bytes_in_use) = (file_bytes, file_bytes);
+    let stats = EngineStats { bytes, bytes_in_use, records, ..EngineStats::default() };
     let (snapshot, shape) = (AnySnapshot::Memory(snapshot), Shape::Memory { file, file_bytes });
     Ok(Some(EngineView { snapshot, stats, format: FORMAT_VERSION, shape }))
 }

@@ -58,8 +58,9 @@ impl Trees {
             stats.bytes_in_use += tally.bytes_in_use();
             *records = tally.records;
         }
-        // A state file is always whole.
+        // A state file is always whole, and lies beside the one before until it is.
         stats.persist_bytes = stats.bytes_in_use;
+        stats.growth_bytes = stats.bytes_in_use;
         stats
     }
 }

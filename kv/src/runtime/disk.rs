@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Disk {
     full: AtomicBool,
     free_bytes: AtomicU64,
+    room_bytes: AtomicU64,
 }
 
 impl Default for Disk {
     /// As large as anybody may wish.
     fn default() -> Disk {
-        Disk { full: AtomicBool::new(false), free_bytes: AtomicU64::new(u64::MAX) }
+        let [free_bytes, room_bytes] = [u64::MAX; 2].map(AtomicU64::new);
+        Disk { full: AtomicBool::new(false), free_bytes, room_bytes }
     }
 }
 
@@ -36,6 +38,17 @@ impl Disk {
     /// pieces, for the new ones lie beside the old ones for a while.
     pub fn set_free(&self, bytes: u64) {
         self.free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says how much the engine may take, what is kept back for it included: a save that needs more
+    /// is not begun. Half of one takes what whoever makes room could use.
+    pub fn set_room(&self, bytes: u64) {
+        self.room_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How much the engine may take, as far as anybody has said.
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.room_bytes.load(Ordering::Relaxed)
     }
 
     /// How much is free, as far as anybody has said.

@@ -78,6 +78,11 @@ impl Folder {
         self.dir.join(LOG)
     }
 
+    /// Where the engine in use has its files.
+    pub(crate) fn engine_dir(&self) -> PathBuf {
+        self.dir.join(ENGINES[*self.current.lock()])
+    }
+
     /// A new, empty engine beside the one in use.
     pub fn begin(&self) -> Result<AnyEngine, Error> {
         let other = 1 - *self.current.lock();

@@ -91,7 +91,7 @@ impl House {
             return false;
         }
         *brought_down = swept;
-        let saved = core.store.persist();
+        let saved = core.persist();
         core.note_persist(saved.as_ref().err().cloned());
         saved.is_ok()
     }

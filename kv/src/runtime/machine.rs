@@ -101,7 +101,7 @@ impl StateMachine for Machine {
         let core = Arc::clone(&self.core);
         (unsaved.pressed || unsaved.bytes >= options.persist_bytes_min.max(cost)).then(|| {
             let save = move || {
-                let saved = core.store.persist();
+                let saved = core.persist();
                 core.note_persist(saved.as_ref().err().cloned());
                 saved.map(Index).map_err(io::Error::other)
             };

@@ -18,7 +18,7 @@ use crate::auth::{Auth, Caller};
 use crate::checkpoint::Checkpoint;
 use crate::command::{Command, RangeRequest, Txn};
 use crate::data_dir;
-use crate::engine::{Engine, Progress};
+use crate::engine::{Engine, EngineError, Progress};
 use crate::engines::{AnyEngine, EngineKind};
 use crate::error::Error;
 use crate::hash::HashReply;
@@ -26,6 +26,7 @@ use crate::members::Cluster;
 use crate::part::{Part, PartReply};
 use crate::reply::{RangeReply, TxnReply};
 use crate::runtime::alone;
+use crate::runtime::disk::Disk;
 use crate::runtime::duties::Duties;
 use crate::runtime::envelope;
 use crate::runtime::folder::Folder;
@@ -104,6 +105,14 @@ impl Core {
     /// Why it has ended, if it has.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.lock().clone()
+    }
+
+    /// Has the engine saved, if the disk has room for that.
+    pub(crate) fn persist(&self) -> Result<u64, Error> {
+        if self.store.engine().stats().growth_bytes > self.options.disk.room_bytes() {
+            return Err(EngineError::NoSpace { file: self.folder.engine_dir() }.into());
+        }
+        self.store.persist()
     }
 
     pub(crate) fn note_persist(&self, error: Option<Error>) {
@@ -420,11 +429,11 @@ impl Replica {
     /// When the engine fails. Nothing is lost by it: the log stays.
     pub fn defragment(&self) -> Result<(), Error> {
         let core = self.core();
-        core.store.persist()?;
+        core.persist()?;
         let deadline = core.clock.monotonic() + DEFRAGMENT_MAX;
         let goes_on = || core.clock.monotonic() < deadline;
         if crate::upkeep::all(&core.store, core.options.disk.free_bytes(), goes_on)? {
-            core.store.persist()?;
+            core.persist()?;
         }
         Ok(())
     }
@@ -437,9 +446,14 @@ impl Replica {
     /// # Errors
     /// When the engine fails, or has failed. Nothing is lost by it: the log stays.
     pub fn save(&self) -> Result<u64, Error> {
-        let saved = self.store().persist();
+        let saved = self.core().persist();
         self.core().note_persist(saved.as_ref().err().cloned());
         saved
+    }
+
+    /// The disk that it lies on, as far as anybody has said.
+    pub fn disk(&self) -> &Disk {
+        &self.core().options.disk
     }
 
     /// From now on, or no more, the log keeps no more than members in touch still need: for a disk

@@ -5,7 +5,7 @@
 //!                                     percent     a warning each    NOSPACE, by whoever puts
 //!
 //!   free bytes:    0 ──────────── 1/2 ──── 3/4 ──────────►   of the reserve, and beside it what
-//!                      refused           goes on again       the engine has to write
+//!                      refused           goes on again       the engine's next save takes
 //! ```
 //!
 //! While a disk is full what grows is refused here, and an alarm is raised in this member's name,
@@ -47,7 +47,7 @@ pub(super) struct Look {
     pub(super) disk_alarmed: bool,
     /// Bytes of the store that are in use.
     pub(super) in_use: u64,
-    /// Bytes that the engine has to write until the log can be shortened.
+    /// Bytes that the engine's next save takes of the disk, until which the log is not shortened.
     pub(super) unsaved: u64,
 }
 
@@ -121,9 +121,9 @@ impl Outlook {
             acts.extend(look.disk_alarmed.then_some(Act::Disarm(AlarmKind::DiskFull)));
             return;
         }
-        let room = look.available.unwrap_or(u64::MAX).saturating_sub(look.unsaved);
-        let (floor, enough) = (reserve / 2, reserve / 4 * 3);
-        if !self.full && (look.opened || room < floor) {
+        let room = room(look.available, look.unsaved);
+        let enough = reserve / 4 * 3;
+        if !self.full && (look.opened || is_low(room, reserve)) {
             self.full = true;
             acts.push(Act::Refuse);
         }
@@ -150,6 +150,16 @@ impl Outlook {
             u128::from(look.in_use) * 100 <= u128::from(quota) * u128::from(percent)
         })
     }
+}
+
+/// What is left of the free bytes, if these are known, when the engine has saved itself.
+pub(super) fn room(available: Option<u64>, unsaved: u64) -> u64 {
+    available.unwrap_or(u64::MAX).saturating_sub(unsaved)
+}
+
+/// Whether so little is left that what grows is refused.
+pub(super) fn is_low(room: u64, reserve: u64) -> bool {
+    room < reserve / 2
 }
 
 /// Whether `in_use` is this percentage of `quota`, or more.

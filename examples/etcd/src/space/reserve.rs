@@ -36,15 +36,16 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
-use super::volume;
+use super::{outlook, volume};
 
 /// What it is called in the data directory.
 const NAME: &str = "reserve";
 const MIB: u64 = 1 << 20;
 /// How much an opened reserve ends before a whole mebibyte: a page, and a block of most disks.
 const MARK_BYTES: u64 = 4096;
-/// It is opened in so many steps.
+/// It is opened in so many steps, each a whole number of these.
 const STEPS: u64 = 16;
+const STEP_UNIT: u64 = 64 << 10;
 /// The smallest one that is worth its name.
 const BYTES_MIN: u64 = MIB;
 /// If nobody says otherwise.
@@ -126,6 +127,11 @@ impl Reserve {
         self.bytes
     }
 
+    /// What of it others than the log may have, bytes.
+    pub(super) fn for_engine(&self) -> u64 {
+        self.held.lock().len.saturating_sub(self.bytes / 4)
+    }
+
     /// What it lacks, bytes; nothing where there cannot be any.
     pub(super) fn missing(&self) -> u64 {
         let held = self.held.lock();
@@ -136,6 +142,16 @@ impl Reserve {
     pub(super) fn available(&self) -> Option<u64> {
         let dir = self.path.parent().expect("it is in a directory");
         volume::room(dir).map(|room| room.available)
+    }
+
+    /// The first look, before anything is let in: on a disk that is low what grows is refused from
+    /// the start, whoever has taken the room while nobody looked. The engine's next save takes
+    /// `unsaved` bytes of it.
+    pub(crate) fn look_first(&self, unsaved: u64) {
+        let room = outlook::room(self.available(), unsaved);
+        if self.bytes > 0 && outlook::is_low(room, self.bytes) {
+            self.refuse();
+        }
     }
 
     /// From now on what grows is refused; a restart will know, if there is a file.
@@ -157,13 +173,13 @@ impl Reserve {
         let mut held = self.held.lock();
         let kept = match writer {
             Writer::Log => 0,
-            Writer::Other => self.bytes / 4 / MIB * MIB,
+            Writer::Other => self.bytes / 4,
         };
         self.disk.set_full(true);
         self.opened.notify_one();
-        let step = (self.bytes / STEPS / MIB).max(1) * MIB;
+        let step = self.bytes / STEPS / STEP_UNIT * STEP_UNIT;
         // Ends before a whole mebibyte, as long as there is anything left.
-        let next = held.len.div_ceil(MIB).saturating_mul(MIB).saturating_sub(step);
+        let next = held.len.div_ceil(step).saturating_mul(step).saturating_sub(step);
         let next = next.max(kept).saturating_sub(MARK_BYTES);
         next < held.len && held.cut(next).is_ok()
     }
@@ -268,6 +284,26 @@ mod tests {
         third.refill(u64::MAX / 2).unwrap();
         assert!(!third.is_full());
         assert!(!reserve(dir.path()).is_full());
+    }
+
+    // Its disk was filled while it was away, or right before it was killed: nothing is noted, and
+    // the first put may be what the log has no room for.
+    #[test]
+    fn a_start_on_a_low_disk_knows_it_before_anything_is_let_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = reserve(dir.path());
+        whole.refill(u64::MAX / 2).unwrap();
+        whole.look_first(0);
+        assert!(!whole.is_full(), "there is room");
+        whole.look_first(u64::MAX);
+        assert!(whole.is_full(), "the engine has to write more than there is room for");
+        drop(whole);
+        let huge = Reserve::open(dir.path(), Some(1 << 60));
+        huge.look_first(0);
+        assert!(huge.is_full());
+        let none = Reserve::open(dir.path(), Some(0));
+        none.look_first(u64::MAX);
+        assert!(!none.is_full(), "nobody wants to know");
     }
 
     // Room that is not there cannot be kept, and is not asked for.

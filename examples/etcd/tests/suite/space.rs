@@ -4,13 +4,17 @@
 //! |---|---|
 //! | [`quota`] | what goes on under NOSPACE, and when the alarm goes by itself |
 //! | [`full`] | whether a server on a full disk refuses in good order, loses nothing, and goes on |
+//! | [`follower`] | whether a cluster stands that one member's disk is full |
+//! | [`start`] | whether a start in need refuses from its first moment on |
 //! | [`online`] | whether files shrink beside those who use them |
 //!
 //! The disks that are filled are small file systems of the real kernel.
 
+mod follower;
 mod full;
 mod online;
 mod quota;
+mod start;
 #[expect(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 #[path = "../../../../tests/kernel/volume.rs"]
 mod volume;

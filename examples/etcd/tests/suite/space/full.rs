@@ -23,16 +23,16 @@ use crate::support::server::Server;
 
 /// The file system's size, and room for ext4's own notes.
 const VOLUME_BYTES: u64 = 64 << 20;
-const VALUE_BYTES: usize = 32 << 10;
+pub(super) const VALUE_BYTES: usize = 64 << 10;
 /// Who puts at once.
 const WRITERS: u64 = 8;
-/// One of so many keys stays.
-const KEPT_PART: u64 = 16;
+/// One of so many keys stays: in memory's case what stays is written anew, from the reserve.
+const KEPT_PART: u64 = 64;
 /// A server without a reserve would die long before.
 const PUTS_MAX: u64 = VOLUME_BYTES / VALUE_BYTES as u64;
 
 /// What the server has acknowledged: keys that are there.
-type Acknowledged = BTreeMap<String, u64>;
+pub(super) type Acknowledged = BTreeMap<String, u64>;
 
 fn start(kind: EngineKind, volume: &Volume) -> Server {
     let data = format!("--data-dir={}", volume.place("data").display());
@@ -43,7 +43,7 @@ fn start(kind: EngineKind, volume: &Volume) -> Server {
 
 /// Puts until something is refused, or `count` are done, starting at `from`; whether it was
 /// refused. What is refused must be so in etcd's words.
-async fn fill(client: &Client, from: u64, count: u64, all: &mut Acknowledged) -> bool {
+pub(super) async fn fill(client: &Client, from: u64, count: u64, all: &mut Acknowledged) -> bool {
     let mut refused = false;
     for base in (from..from + count).step_by(WRITERS as usize) {
         let mut puts = JoinSet::new();
@@ -68,13 +68,13 @@ async fn fill(client: &Client, from: u64, count: u64, all: &mut Acknowledged) ->
     refused
 }
 
-async fn delete(client: &Client, key: &str) {
+pub(super) async fn delete(client: &Client, key: &str) {
     let request = DeleteRangeRequest { key: key.to_owned().into(), ..Default::default() };
     let deleted = client.kv().delete_range(request).await.expect("a delete needs no space");
     assert_eq!(deleted.into_inner().deleted, 1, "it was there");
 }
 
-async fn assert_holds(client: &Client, all: &Acknowledged) {
+pub(super) async fn assert_holds(client: &Client, all: &Acknowledged) {
     for (key, number) in all {
         let found = get(client, key).await.kvs;
         let whole = found.len() == 1 && found[0].value == noise(*number, VALUE_BYTES);
@@ -132,9 +132,7 @@ fn fills_up_and_goes_on(test: &str, kind: EngineKind) {
         let refused = runtime.block_on(fill(&client, 0, PUTS_MAX, &mut all));
         assert!(refused && all.len() > 100, "{} puts, refused: {refused}", all.len());
         until("the alarm is raised", || runtime.block_on(alarms(&client)).len() == 1);
-        // Pages that are free within the one file of a B+tree are not the disk's again.
-        let part_again = if kind == EngineKind::Lsm { 2 } else { usize::MAX };
-        recover(&runtime, &client, volume, &mut all, part_again);
+        recover(&runtime, &client, volume, &mut all, 2);
 
         // By a neighbour, who takes everything; then the server dies, and starts in need.
         runtime.block_on(fill(&client, 10_000, 200, &mut all));
@@ -143,15 +141,9 @@ fn fills_up_and_goes_on(test: &str, kind: EngineKind) {
         server.crash();
         let client = runtime.block_on(client_of(&server));
         until("it is still in need", || runtime.block_on(fill(&client, 30_000, WRITERS, &mut all)));
-        // The neighbour has most of the room. A B+tree cannot always do without it.
-        let waits = kind == EngineKind::Btree;
-        if waits {
-            volume.drain();
-        }
+        // The neighbour has most of the room.
         recover(&runtime, &client, volume, &mut all, usize::MAX);
-        if !waits {
-            volume.drain();
-        }
+        volume.drain();
 
         server.crash();
         let client = runtime.block_on(client_of(&server));
@@ -165,6 +157,12 @@ fn fills_up_and_goes_on(test: &str, kind: EngineKind) {
 #[test]
 fn lsm_fills_its_disk_and_goes_on() {
     fills_up_and_goes_on("space::full::lsm_fills_its_disk_and_goes_on", EngineKind::Lsm);
+}
+
+// All of it anew at each save, beside what the last one wrote.
+#[test]
+fn memory_fills_its_disk_and_goes_on() {
+    fills_up_and_goes_on("space::full::memory_fills_its_disk_and_goes_on", EngineKind::Memory);
 }
 
 // One file that shrinks from its end.
