@@ -33,7 +33,11 @@ const KEPT_MAX: Duration = Duration::from_secs(4);
 const RENEWALS: usize = 15;
 
 /// Keeps a lease alive ten times a second, until so many renewals are enough; the slowest.
-pub(super) async fn keep_alive(client: Client, id: i64, enough: impl Fn(usize) -> bool) -> Duration {
+pub(super) async fn keep_alive(
+    client: Client,
+    id: i64,
+    enough: impl Fn(usize) -> bool,
+) -> Duration {
     let (pings, requests) = mpsc::channel(1);
     pings.send(LeaseKeepAliveRequest { id }).await.expect("its receiver is here");
     let answers = client.lease().lease_keep_alive(ReceiverStream::new(requests)).await;
