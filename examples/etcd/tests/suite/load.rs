@@ -5,11 +5,9 @@
 //! | [`deadlines`] | whether a call ends on the server when its client waits no longer |
 //! | [`users`] | whether one user's flood is refused, and felt by nobody else |
 //! | [`flood`] | whether leases and leaders stand while everything else is refused |
-//! | [`burst`] | the same where all members share a disk, and all clients begin at once |
 //!
 //! What decides is tried with a simulated clock, where it is: `src/admission`, `src/user_limits`.
 
-mod burst;
 mod deadlines;
 mod flood;
 mod users;
