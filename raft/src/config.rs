@@ -21,7 +21,8 @@ pub struct Config {
     pub check_quorum: bool,
     /// Lets a leader answer reads without asking anyone, on the strength of clocks.
     pub lease: Option<Lease>,
-    /// A leader whose oldest write has not come back for this many ticks hands over.
+    /// A leader whose oldest write has not come back for this many ticks hands over, if a
+    /// quorum has meanwhile committed more than its disk holds.
     pub storage_stall: u64,
     /// After this many ticks with nothing to do a group falls silent: no heartbeats, no timers.
     pub quiesce_after: Option<u64>,

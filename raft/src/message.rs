@@ -37,6 +37,19 @@ pub struct Message {
     pub body: Body,
 }
 
+#[cfg(feature = "runtime")]
+impl Message {
+    /// Bytes of the entries that it carries.
+    pub(crate) fn entry_bytes(&self) -> usize {
+        let entries = match &self.body {
+            Body::Append { entries, .. } => &entries[..],
+            Body::Mended { entries, .. } | Body::Lent { entries, .. } => &entries[..],
+            _ => &[],
+        };
+        entries.iter().map(Entry::bytes).sum()
+    }
+}
+
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {

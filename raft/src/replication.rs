@@ -76,7 +76,7 @@ impl Raft {
                 // stays loyal, however useless the leader is.
                 return self.become_follower(self.hard.term, None, out);
             }
-            if self.writes.oldest().is_some_and(|at| now - at > self.config.storage_stall) {
+            if self.is_stalled() {
                 self.hand_over_in_need(out);
                 return self.become_follower(self.hard.term, None, out);
             }
@@ -90,6 +90,15 @@ impl Raft {
         if quiesce {
             self.rest();
         }
+    }
+
+    /// Whether its disk has not answered for too long, and the others do without: they have
+    /// committed what it does not hold. If they have not (all may share one disk), the next leader
+    /// would be no better off, and to step down would cost all that is under way.
+    fn is_stalled(&self) -> bool {
+        let stall = self.config.storage_stall;
+        let waits = self.writes.oldest().is_some_and(|at| self.now - at > stall);
+        waits && self.commit > self.log.stable()
     }
 
     /// Sends a heartbeat of the latest round to everyone.

@@ -6,13 +6,13 @@
 //!
 //! **The idea.** What counts is how long things wait, not how many there are: a queue that empties
 //! is no overload, however long it was for a moment. Three queues are watched, each by the least
-//! that anybody has waited in it lately; while even that is long, what is newly asked is refused at
-//! once, and what matters least first ([`Class`]):
+//! that anybody has waited in it lately; while even that is long, what is newly asked waits for a
+//! moment where it is in nobody's way, or is refused, and what matters least first ([`Class`]):
 //!
 //! ```text
-//!                     ┌── vital ───────────────────────────────────────► never refused here
-//!   request ──► class ┼── small ──► is this thread late? ──► commands ─► window
-//!                     └── large ──► is it a little late? ──► commands ─► half of the window
+//!                     ┌── vital ─────────────────────────────────► never waits nor is refused here
+//!   request ──► class ┼── small ──► is this thread late? ──► commands ─► window, lobby
+//!                     └── large ──► is it a little late? ──► commands ─► half of the window, lobby
 //!                                                        └─► reads ────► line
 //! ```
 //!
@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`class`] | what each call is |
 //! | [`window`] | how many bytes of commands may be under way, by how long commands take |
+//! | [`lobby`] | commands that wait until they may be |
 //! | [`line`] | long reads, of which a worker does a few at once; the others stand in line |
 //! | [`pulse`] | how late a worker gets to what has been there for it |
 //! | [`room`] | how many bytes of large messages are held, of either direction |
@@ -29,8 +30,9 @@
 //!
 //! **Left out.** Nothing here knows who asks: that is [`crate::user_limits`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tonic::Status;
 
 pub(crate) use class::Class;
@@ -42,6 +44,7 @@ use window::{Flow, Pass};
 
 pub(crate) mod class;
 pub(crate) mod line;
+mod lobby;
 pub(crate) mod pulse;
 pub(crate) mod room;
 pub(crate) mod window;
@@ -51,10 +54,13 @@ const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// Bytes of large answers that clients have not taken.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
+/// How long a command waits for room: who has waited for longer had better ask another member.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Commands take too long.
+    /// Commands take too long: it has waited in vain, or too many wait.
     Commands,
     /// It has stood in line for too long, or the line is too long.
     Line,
@@ -85,7 +91,7 @@ const REASONS: [(Reason, &str); 7] = [
 pub(crate) struct Admission {
     commands: Flow,
     /// Large requests.
-    pub(crate) requests: Room,
+    requests: Room,
     /// Large answers.
     pub(crate) answers: Room,
     refused: [[Counter; REASONS.len()]; Class::ALL.len()],
@@ -111,15 +117,37 @@ impl Admission {
         if pulse::is_late(class) {
             return Err(self.refuse(class, Reason::Late));
         }
-        if is_command && self.commands.is_full() {
+        if is_command && self.commands.is_full(class) {
             return Err(self.refuse(class, Reason::Commands));
         }
         Ok(())
     }
 
-    /// Lets a command of so many bytes go on its way.
-    pub(crate) fn command(&self, class: Class, bytes: usize) -> Result<Pass<'_>, Status> {
-        self.commands.enter(class, bytes).ok_or_else(|| self.refuse(class, Reason::Commands))
+    /// Makes room for a request of so many bytes, of which few are there yet.
+    pub(crate) fn hold_request(&self, is_command: bool, bytes: usize) -> Result<Held, Status> {
+        let class = if room::is_small(bytes) { Class::Small } else { Class::Large };
+        if is_command && self.commands.is_full(class) {
+            return Err(self.refuse(class, Reason::Commands));
+        }
+        let held = self.requests.take(bytes);
+        held.ok_or_else(|| self.refuse(Class::Large, Reason::Memory))
+    }
+
+    /// Lets a command of so many bytes go on its way, when there is room.
+    pub(crate) async fn command(&self, class: Class, bytes: usize) -> Result<Pass<'_>, Status> {
+        match self.commands.enter(class, bytes) {
+            Some(pass) => Ok(pass),
+            // Seldom: it gets no room in the future of every call.
+            None => Box::pin(self.wait(class, bytes)).await,
+        }
+    }
+
+    async fn wait(&self, class: Class, bytes: usize) -> Result<Pass<'_>, Status> {
+        let pass = match self.commands.wait(class, bytes) {
+            Some(wait) => timeout(PATIENCE, wait).await.ok(),
+            None => None,
+        };
+        pass.ok_or_else(|| self.refuse(class, Reason::Commands))
     }
 
     /// Counts a refusal, and says what is told.
@@ -138,8 +166,13 @@ impl Admission {
         })
     }
 
-    /// Bytes of commands that may be under way; `None` while there is no bound.
-    pub(crate) fn window(&self) -> Option<u64> {
+    /// Bytes of commands that may be under way.
+    pub(crate) fn window(&self) -> u64 {
         self.commands.limit()
+    }
+
+    /// How many commands wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.commands.waiting()
     }
 }

@@ -55,9 +55,8 @@ impl Call {
 
     /// Makes room for its request, of so many bytes.
     pub(crate) fn hold_request(&self, bytes: usize) -> Result<Held, Status> {
-        let admission = &self.member.admission;
-        let held = admission.requests.take(bytes);
-        held.ok_or_else(|| admission.refuse(Class::Large, Reason::Memory))
+        let is_command = matches!(self.name(), "Put" | "Txn" | "DeleteRange");
+        self.member.admission.hold_request(is_command, bytes)
     }
 
     /// Makes room for its answer, which may lie here until the client takes it.

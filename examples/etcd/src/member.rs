@@ -102,7 +102,7 @@ impl Member {
     /// The caller may go away while it waits; the command is done all the same.
     pub(crate) async fn propose(&self, caller: &Caller, command: Command) -> Result<Reply, Status> {
         let bytes = class::bytes_of(&command);
-        let pass = self.admission.command(Class::of_command(&command, bytes), bytes);
+        let pass = self.admission.command(Class::of_command(&command, bytes), bytes).await;
         let pass = pass.inspect_err(|_| self.metrics.proposals_failed.add(1))?;
         let result = self.try_propose(caller, command).await;
         if result.is_ok() {

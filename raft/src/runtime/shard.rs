@@ -11,6 +11,7 @@
 //! and set anew. With a grid (`MultiNode`), timers ring at multiples of a part of the heartbeat, so
 //! that the heartbeats of all groups fall into the same rounds, and thus into the same parcels.
 
+mod backlog;
 mod intake;
 mod round;
 mod stop;
@@ -38,6 +39,7 @@ use crate::runtime::inbox::Outlet;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::router::Peers;
 use crate::runtime::seat::Seat;
+use crate::runtime::shard::backlog::Backlog;
 use crate::runtime::tickets::{Answer, Tickets};
 use crate::runtime::transport::{Inbound, Transport};
 use crate::store::{GroupId, Store};
@@ -53,9 +55,14 @@ const REQUESTS_MAX: usize = 512;
 /// Most snapshots and loads that report at once; those who come later wait.
 pub(crate) const EVENTS_MAX: usize = 1024;
 
-/// Bytes that are handed to the log and not durable; beyond, nothing new is taken in. Less than the
-/// log's own buffers hold, so that handing on does not block.
+/// Bytes that are handed to the log and not durable; beyond, what has to be written waits
+/// (`backlog.rs`). With what is handed on at once, less than the log's own buffers hold, so that
+/// handing on does not block.
 const FLYING_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that one step takes in, of messages and of requests, unless a single one has more: what it
+/// writes is one write.
+const STEP_BYTES_MAX: usize = 1 << 20;
 
 /// Most snapshots that are served at once by a shard; others are told to come again.
 const SERVED_MAX: usize = 8;
@@ -175,6 +182,8 @@ pub(crate) struct Shard<M: StateMachine> {
     flights: VecDeque<Flight>,
     /// Bytes of all flights.
     flying: usize,
+    /// What the log has no room for yet.
+    backlog: Backlog,
     jobs: Vec<Job<M>>,
     /// Room for requests that go first.
     first: VecDeque<Request<M>>,
@@ -242,6 +251,7 @@ impl<M: StateMachine> Shard<M> {
             tickets: Tickets::new(),
             flights: VecDeque::new(),
             flying: 0,
+            backlog: Backlog::default(),
             jobs: Vec::new(),
             first: VecDeque::new(),
             mail: HashMap::new(),
@@ -261,12 +271,14 @@ impl<M: StateMachine> Shard<M> {
     /// Works until it is told to stop, or nobody can reach it any more.
     pub(crate) async fn run(mut self, mut ears: Ears<M>) {
         let mut requests = VecDeque::new();
-        let mut inbound = Vec::with_capacity(GATHER_MAX);
+        let mut inbound = VecDeque::with_capacity(GATHER_MAX);
         loop {
             let wake = self.wake();
-            // A disk that does not keep up is not given more: to hand it on would block.
-            let dry = self.flying < FLYING_BYTES_MAX;
+            // Peers are heard while the disk does not keep up; callers wait for it.
+            let open = self.backlog.has_room();
+            let dry = self.flying < FLYING_BYTES_MAX && self.backlog.is_empty();
             let room = dry && self.jobs.len() < GATHER_MAX && self.stopping.is_none();
+            let has_more = room && !requests.is_empty() || open && !inbound.is_empty();
             tokio::select! {
                 biased;
                 stored = stored(&mut self.flights), if !self.flights.is_empty() => {
@@ -275,10 +287,11 @@ impl<M: StateMachine> Shard<M> {
                 event = ears.events.recv() => {
                     if let Some(event) = event { self.on_event(event) }
                 }
-                count = ears.inbound.recv_many(&mut inbound, GATHER_MAX), if dry => {
-                    if count == 0 { break }
+                next = ears.inbound.recv(), if open && inbound.is_empty() => {
+                    let Some(next) = next else { break };
+                    inbound.push_back(next);
                 }
-                () = std::future::ready(()), if room && !requests.is_empty() => {}
+                () = std::future::ready(()), if has_more => {}
                 () = ears.requests.filled(!room), if self.may_read() => {
                     // Whoever was answered with those who ask is about to ask again.
                     tokio::task::yield_now().await;
@@ -294,7 +307,7 @@ impl<M: StateMachine> Shard<M> {
                 () = ears.rounds.closed() => break,
                 () = sleep_until(wake) => {}
             }
-            self.gather(&mut ears, &mut inbound, &mut requests, (dry, room));
+            self.gather(&mut ears, &mut inbound, &mut requests, (open, room));
             self.ring();
             self.round();
             if let Ok(permit) = ears.rounds.try_reserve()
@@ -313,9 +326,9 @@ impl<M: StateMachine> Shard<M> {
     fn gather(
         &mut self,
         ears: &mut Ears<M>,
-        inbound: &mut Vec<Inbound>,
+        inbound: &mut VecDeque<Inbound>,
         requests: &mut VecDeque<Request<M>>,
-        (dry, room): (bool, bool),
+        (open, room): (bool, bool),
     ) {
         while let Some(flight) = self.flights.front()
             && let Some(outcome) = flight.commit.try_wait()
@@ -325,16 +338,21 @@ impl<M: StateMachine> Shard<M> {
         while let Ok(event) = ears.events.try_recv() {
             self.on_event(event);
         }
-        while dry
+        while open
             && inbound.len() < GATHER_MAX
             && let Ok(next) = ears.inbound.try_recv()
         {
-            inbound.push(next);
+            inbound.push_back(next);
         }
         if room && requests.is_empty() {
             ears.requests.take(requests);
         }
-        for next in inbound.drain(..) {
+        let mut bytes = 0;
+        while open
+            && bytes < STEP_BYTES_MAX
+            && let Some(next) = inbound.pop_front()
+        {
+            bytes += Self::bytes_of(&next);
             self.on_inbound(next);
         }
         if self.may_read() {
@@ -345,8 +363,15 @@ impl<M: StateMachine> Shard<M> {
             }
             self.first = first;
         }
-        let count = if room { requests.len().min(REQUESTS_MAX) } else { 0 };
-        for next in requests.drain(..count) {
+        let (mut bytes, mut left) = (0, if room { REQUESTS_MAX } else { 0 });
+        while left > 0
+            && bytes < STEP_BYTES_MAX
+            && let Some(next) = requests.pop_front()
+        {
+            if let Request::Propose { data, .. } = &next {
+                bytes += data.len();
+            }
+            left -= 1;
             self.on_request(next);
         }
     }

@@ -282,6 +282,29 @@ fn a_leader_whose_disk_stalls_hands_over() {
     });
 }
 
+// Where all disks stand still, as those of one machine do, nobody would lead better: to hand over
+// would cost what is under way, again and again. When a quorum goes on without it, that counts.
+#[test]
+fn a_leader_whose_disk_stalls_with_all_others_stays() {
+    let mut lab = Lab::new(Config::new(E), &[1, 2, 3]);
+    lab.elect(1);
+    lab.run(E);
+    let term = lab.term(1);
+    for id in 1..=3 {
+        lab.at(id).stores = false;
+    }
+    let ticket = lab.propose(1, "x");
+    lab.run(5 * E);
+    assert_eq!((lab.raft(1).role(), lab.term(1)), (Role::Leader, term));
+    assert!(lab.answer(1, ticket).is_none(), "it is not durable");
+    lab.at(2).stores = true;
+    lab.run(5 * E);
+    assert_eq!((lab.raft(1).role(), lab.term(1)), (Role::Leader, term), "that is no quorum");
+    lab.at(3).stores = true;
+    let moved = |lab: &Lab| lab.leader().is_some_and(|id| id != 1);
+    assert!(lab.run_until(3 * E, moved).is_some(), "the others do without it");
+}
+
 // Who has the only vote has nobody to hand over to: to step down would drop what it has taken on,
 // and it would be elected again. It waits for its disk, and so do those who asked.
 #[test]

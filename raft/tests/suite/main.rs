@@ -21,6 +21,7 @@ mod node_linear;
 mod node_members;
 mod node_shared;
 mod node_snapshots;
+mod node_stalls;
 mod node_support;
 mod processes;
 mod reading;

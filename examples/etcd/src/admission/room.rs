@@ -11,6 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Messages up to this are not counted.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
+/// Whether a message of so many bytes is not counted.
+pub(super) fn is_small(bytes: usize) -> bool {
+    bytes <= SMALL_BYTES_MAX
+}
+
 /// Room for so many bytes.
 #[derive(Clone)]
 pub(crate) struct Room {
@@ -29,7 +34,7 @@ impl Room {
 
     /// Makes room for a message; `None` if there is none.
     pub(crate) fn take(&self, bytes: usize) -> Option<Held> {
-        if bytes <= SMALL_BYTES_MAX {
+        if is_small(bytes) {
             return Some(Held(None));
         }
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);

@@ -2,36 +2,53 @@
 //!
 //! **The problem.** A bound on the number of commands is wrong on every machine but one: fifty
 //! thousand small puts are a second's work here and ten seconds' there, and twenty large ones may
-//! be a second's on the same disk.
+//! be a second's on the same disk. And a bound that is found when things are slow comes too late:
+//! what was let in by then stands in the log, before everything else.
 //!
-//! **The idea.** The least time that any command took within a tenth of a second is how long the
-//! queue before it was (CoDel's insight: what comes in bursts leaves a small least, what stands
-//! does not). While that is moderate there is no bound. When it is above [`TARGET`] time after
-//! time, there is one: as many bytes as would have taken half of that, and it is looked at again
-//! after half a second. When commands are quick again the bound grows, until it is of no use and
-//! goes.
+//! **The idea.** What is under way is what has been shown to be done in time. The bound begins low
+//! ([`START_BYTES`]), and doubles as long as it is in somebody's way and commands are quick, but
+//! never beyond what is done in [`TARGET`] at the rate of late. Whatever does not fit waits before
+//! the log, in the [lobby](super::lobby), where it is in nobody's way.
+//!
+//! How quick commands are is told by the least time that any took within a tenth of a second: that
+//! is how long the queue before it was (CoDel's insight: what comes in bursts leaves a small least,
+//! what stands does not). When even that is above [`TARGET`] time after time, the bound falls to as
+//! many bytes as would have taken half of it.
 //!
 //! ```text
 //!   least of 100 ms ─── above TARGET, five times ──► bound = under way · (TARGET / 2) / least
-//!                   ─── between the two ───────────► stays
-//!                   ─── below half of TARGET ──────► grows by an eighth; at the maximum it goes
+//!                   ─── between ───────────────────► stays
+//!                   ─── below half of TARGET ──────► comes back to START_BYTES, by eighths
+//!                   ─── below a quarter, and ──────► doubles, up to what was done in these 100 ms
+//!                       somebody had to wait          · (TARGET / 100 ms)
 //! ```
 //!
-//! It is never less than [`FLOOR_BYTES`], which is about the five thousand small commands that etcd
-//! stops at: a disk that is slow for reasons of its own is used as well as it can be.
+//! What was shown [`MEMORY`] ago shows nothing any more: a bound that has been in nobody's way for
+//! so long falls back to where it began. It is never less than [`FLOOR_BYTES`], which is about the
+//! five thousand small commands that etcd stops at: a disk that is slow for reasons of its own is
+//! used as well as it can be.
+//!
+//! Where several members share a disk, or hand their commands on to one leader, each has a bound of
+//! its own, and each shows what its own share of the rate is.
 //!
 //! Commands that fail for want of a leader, or time out, say nothing about the queue, and so a
-//! cluster that looks for a leader refuses nobody.
+//! cluster that looks for a leader refuses nobody for being slow.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::pin::Pin;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::lobby::{Lobby, Place};
 use super::{Class, pulse};
 
 /// What the quickest command may take.
 const TARGET: Duration = Duration::from_millis(500);
+/// What it takes while there is room for more.
+const QUICK: Duration = Duration::from_millis(125);
 /// How often that is looked at.
 const WINDOW: Duration = Duration::from_millis(100);
 /// How often in turn it must be too much: a disk that hangs for a while lets go of everything at
@@ -39,36 +56,81 @@ const WINDOW: Duration = Duration::from_millis(100);
 const PATIENCE: u32 = 5;
 /// How long a new bound takes to show what it does.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a bound stands that is in nobody's way.
+const MEMORY: Duration = Duration::from_secs(10);
+/// What may be under way while nothing was shown yet.
+const START_BYTES: u64 = 4 << 20;
 /// What may always be under way.
 const FLOOR_BYTES: u64 = 2 << 20;
-/// What never is: the store's own bound is below.
-const CEILING_BYTES: u64 = 96 << 20;
+/// What never is: the store's own bound is not far above.
+const CEILING_BYTES: u64 = 48 << 20;
 /// What a command costs beside its bytes.
 const COMMAND_BYTES: usize = 128;
 
+const _: () = assert!(FLOOR_BYTES <= START_BYTES && START_BYTES <= CEILING_BYTES);
+
 /// Decides. It has no clock: times are since the beginning.
-#[derive(Debug, Default)]
+///
+/// * The bound is between the floor and the ceiling.
+#[derive(Debug)]
 struct Window {
-    limit: Option<u64>,
+    limit: u64,
     /// How often in turn commands have been slow.
     slow: u32,
     /// When the bound was last lowered.
     lowered_at: Option<Duration>,
+    /// When it was last in somebody's way.
+    pressed_at: Duration,
+    /// When it was last looked at.
+    closed_at: Duration,
+}
+
+/// What was seen since the bound was last looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// What the quickest command took, if any came to its end.
+    least: Option<Duration>,
+    /// Bytes of those that did.
+    done: u64,
+    /// Bytes that are under way now.
+    under_way: u64,
+    /// Somebody had to wait.
+    pressed: bool,
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        let (pressed_at, closed_at) = (Duration::ZERO, Duration::ZERO);
+        Window { limit: START_BYTES, slow: 0, lowered_at: None, pressed_at, closed_at }
+    }
 }
 
 impl Window {
-    /// A tenth of a second has ended, in which the quickest command took `least`, if any came to
-    /// its end.
-    fn close(&mut self, now: Duration, least: Option<Duration>, under_way: u64) {
-        let Some(least) = least else { return };
-        if least <= TARGET {
-            self.slow = 0;
-            if least <= TARGET / 2 {
-                self.limit = self.limit.map(|limit| limit + limit / 8);
-                self.limit = self.limit.filter(|limit| *limit < CEILING_BYTES);
-            }
-            return;
+    /// A tenth of a second has ended, or more if nothing came to its end.
+    fn close(&mut self, now: Duration, seen: Seen) {
+        let lasted = now.saturating_sub(self.closed_at).max(WINDOW);
+        self.closed_at = now;
+        if seen.pressed {
+            self.pressed_at = now;
         }
+        let Some(least) = seen.least else { return };
+        if least > TARGET {
+            return self.lower(now, least, seen.under_way);
+        }
+        self.slow = 0;
+        if seen.pressed && least <= QUICK {
+            let shown = seen.done as f64 * (TARGET.as_secs_f64() / lasted.as_secs_f64());
+            self.limit = self.limit.max((2 * self.limit).min(shown as u64)).min(CEILING_BYTES);
+        }
+        if self.limit < START_BYTES && least <= TARGET / 2 {
+            self.limit = (self.limit + self.limit / 8).min(START_BYTES);
+        } else if now.saturating_sub(self.pressed_at) > MEMORY {
+            self.limit = self.limit.min(START_BYTES);
+        }
+    }
+
+    /// Even the quickest has taken too long.
+    fn lower(&mut self, now: Duration, least: Duration, under_way: u64) {
         self.slow = self.slow.saturating_add(1);
         let is_stale = self.lowered_at.is_none_or(|at| now.saturating_sub(at) >= PAUSE);
         if self.slow < PATIENCE || !is_stale {
@@ -76,91 +138,154 @@ impl Window {
         }
         // In a queue, what it holds and how long it takes are proportional.
         let share = (TARGET / 2).as_secs_f64() / least.as_secs_f64();
-        let held = self.limit.map_or(under_way, |limit| limit.min(under_way));
-        let limit = (held as f64 * share) as u64;
-        self.limit = Some(limit.clamp(FLOOR_BYTES, CEILING_BYTES));
+        let limit = (self.limit.min(under_way) as f64 * share) as u64;
+        self.limit = limit.clamp(FLOOR_BYTES, CEILING_BYTES);
         self.lowered_at = Some(now);
     }
 }
 
-/// No bound.
-const UNBOUNDED: u64 = u64::MAX;
+/// Whether a command of this cost may join those that are under way.
+fn fits(class: Class, cost: u64, under_way: u64, limit: u64) -> bool {
+    match class {
+        Class::Vital => true,
+        // One is let in however large it is, or it would never be.
+        Class::Small => under_way == 0 || under_way + cost <= limit,
+        // Half of the room is for small ones, of which some may always be under way.
+        Class::Large => under_way <= limit / 8 || under_way + cost <= limit / 2,
+    }
+}
+
 /// No command has come to its end.
 const NONE: u64 = u64::MAX;
 
-/// Commands under way.
+/// Commands under way, and those that wait to be.
 pub(super) struct Flow {
-    under_way: AtomicUsize,
+    under_way: AtomicU64,
     limit: AtomicU64,
     /// The least microseconds since the window began.
     least: AtomicU64,
+    /// Bytes done since then.
+    done: AtomicU64,
+    /// Whether anybody had to wait since then.
+    pressed: AtomicBool,
     /// When the window ends, milliseconds since the origin.
     ends: AtomicU64,
     origin: Instant,
     window: Mutex<Window>,
+    lobby: Lobby,
 }
 
 /// A command under way.
 pub(crate) struct Pass<'a> {
     flow: &'a Flow,
-    cost: usize,
+    cost: u64,
     entered: Instant,
+}
+
+/// A command that waits for room. Dropped, it does so no more.
+pub(super) struct Wait<'a> {
+    flow: &'a Flow,
+    place: Place,
+    cost: u64,
+    entered: bool,
+}
+
+fn cost_of(bytes: usize) -> u64 {
+    (bytes + COMMAND_BYTES) as u64
 }
 
 impl Flow {
     pub(super) fn new(now: Instant) -> Flow {
         Flow {
-            under_way: AtomicUsize::new(0),
-            limit: AtomicU64::new(UNBOUNDED),
+            under_way: AtomicU64::new(0),
+            limit: AtomicU64::new(START_BYTES),
             least: AtomicU64::new(NONE),
+            done: AtomicU64::new(0),
+            pressed: AtomicBool::new(false),
             ends: AtomicU64::new(WINDOW.as_millis() as u64),
             origin: now,
             window: Mutex::default(),
+            lobby: Lobby::default(),
         }
     }
 
-    /// Whether a small command would be refused.
-    pub(super) fn is_full(&self) -> bool {
-        let limit = self.limit.load(Relaxed);
-        limit != UNBOUNDED && self.under_way.load(Relaxed) as u64 >= limit
+    /// The bound.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
     }
 
-    /// The bound, if there is one.
-    pub(super) fn limit(&self) -> Option<u64> {
-        Some(self.limit.load(Relaxed)).filter(|limit| *limit != UNBOUNDED)
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lobby.count()
     }
 
-    /// Lets a command in, if there is room.
+    /// Whether there is no room even to wait.
+    pub(super) fn is_full(&self, class: Class) -> bool {
+        self.lobby.is_full(class)
+    }
+
+    /// Lets a command in, if there is room and nobody was before it.
     pub(super) fn enter(&self, class: Class, bytes: usize) -> Option<Pass<'_>> {
-        let cost = bytes + COMMAND_BYTES;
-        let before = self.under_way.fetch_add(cost, Relaxed) as u64;
-        // From here on it is taken back whatever happens.
-        let pass = Pass { flow: self, cost, entered: Instant::now() };
-        let limit = self.limit.load(Relaxed);
-        let limit = match class {
-            Class::Vital => UNBOUNDED,
-            Class::Small => limit,
-            Class::Large if limit == UNBOUNDED => limit,
-            Class::Large => limit / 2,
-        };
-        // One is let in however large it is, or it would never be.
-        (before == 0 || before + cost as u64 <= limit).then_some(pass)
+        let cost = cost_of(bytes);
+        let may = !self.lobby.is_before(class) && self.take(class, cost);
+        may.then(|| self.pass(cost))
     }
 
-    fn note(&self, took: Duration, now: Instant) {
+    /// Stands in line for room; `None` if the line is too long.
+    pub(super) fn wait(&self, class: Class, bytes: usize) -> Option<Wait<'_>> {
+        let cost = cost_of(bytes);
+        let place = self.lobby.join(class, cost)?;
+        self.pressed.store(true, Relaxed);
+        let wait = Wait { flow: self, place, cost, entered: false };
+        // Room may have come while it was on its way into the line.
+        self.call_in();
+        Some(wait)
+    }
+
+    fn pass(&self, cost: u64) -> Pass<'_> {
+        Pass { flow: self, cost, entered: Instant::now() }
+    }
+
+    /// Takes room, if there is any. Whoever does must give it back.
+    fn take(&self, class: Class, cost: u64) -> bool {
+        let limit = self.limit.load(SeqCst);
+        let with = |before| fits(class, cost, before, limit).then_some(before + cost);
+        self.under_way.fetch_update(SeqCst, SeqCst, with).is_ok()
+    }
+
+    fn give_back(&self, cost: u64) {
+        self.under_way.fetch_sub(cost, SeqCst);
+        self.call_in();
+    }
+
+    /// Lets in those who wait, as far as there is room. Who joins the line looks for room after
+    /// that, and who gives room back looks at the line after that: one of them sees the other.
+    fn call_in(&self) {
+        if self.lobby.count() > 0 {
+            self.lobby.call(|class, cost| self.take(class, cost));
+        }
+    }
+
+    fn note(&self, took: Duration, cost: u64, now: Instant) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(NONE);
         if micros < self.least.load(Relaxed) {
             self.least.fetch_min(micros, Relaxed);
         }
+        self.done.fetch_add(cost, Relaxed);
         let now = now.saturating_duration_since(self.origin);
         if now.as_millis() as u64 >= self.ends.load(Relaxed)
             && let Some(mut window) = self.window.try_lock()
         {
             self.ends.store((now + WINDOW).as_millis() as u64, Relaxed);
             let least = Some(self.least.swap(NONE, Relaxed)).filter(|least| *least != NONE);
-            let under_way = self.under_way.load(Relaxed) as u64;
-            window.close(now, least.map(Duration::from_micros), under_way);
-            self.limit.store(window.limit.unwrap_or(UNBOUNDED), Relaxed);
+            let seen = Seen {
+                least: least.map(Duration::from_micros),
+                done: self.done.swap(0, Relaxed),
+                under_way: self.under_way.load(Relaxed),
+                pressed: self.pressed.swap(false, Relaxed) || self.lobby.count() > 0,
+            };
+            window.close(now, seen);
+            self.limit.store(window.limit, SeqCst);
         }
     }
 }
@@ -171,109 +296,251 @@ impl Pass<'_> {
         let now = Instant::now();
         // Before it came here, and after it leaves, it waits for its thread.
         let took = now.saturating_duration_since(self.entered) + 2 * pulse::late();
-        self.flow.note(took, now);
+        self.flow.note(took, self.cost, now);
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.flow.under_way.fetch_sub(self.cost, Relaxed);
+        self.flow.give_back(self.cost);
+    }
+}
+
+impl<'a> Future for Wait<'a> {
+    type Output = Pass<'a>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pass<'a>> {
+        if self.flow.lobby.still_waits(&self.place, cx.waker()) {
+            return Poll::Pending;
+        }
+        self.entered = true;
+        Poll::Ready(self.flow.pass(self.cost))
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.entered {
+            return;
+        }
+        if self.flow.lobby.leave(&self.place) {
+            // It may have been in the way of smaller ones.
+            self.flow.call_in();
+        } else {
+            // It was called, and went away before it heard of it.
+            self.flow.give_back(self.cost);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    const MIB: u64 = 1 << 20;
 
     fn millis(count: u64) -> Duration {
         Duration::from_millis(count)
     }
 
-    /// Closes a window every tenth of a second, each with this least; the time afterwards.
-    fn run(
-        window: &mut Window,
-        from: Duration,
-        count: u32,
-        least: u64,
-        under_way: u64,
-    ) -> Duration {
+    /// What is seen in a tenth of a second in which the quickest took so many milliseconds.
+    fn seen(least: u64, done: u64, under_way: u64, pressed: bool) -> Seen {
+        Seen { least: Some(millis(least)), done, under_way, pressed }
+    }
+
+    /// Closes so many windows that all show the same; the time afterwards.
+    fn run(window: &mut Window, from: Duration, count: u32, seen: Seen) -> Duration {
         let mut now = from;
         for _ in 0..count {
             now += WINDOW;
-            window.close(now, Some(millis(least)), under_way);
+            window.close(now, seen);
+            assert!((FLOOR_BYTES..=CEILING_BYTES).contains(&window.limit), "{}", window.limit);
         }
         now
+    }
+
+    // What was never shown must not be let in: it stands before everything else when it turns out
+    // that the disk is slow.
+    #[test]
+    fn the_bound_grows_by_what_was_shown() {
+        let mut window = Window::default();
+        let now = run(&mut window, Duration::ZERO, 1, seen(20, 20 * MIB, 4 * MIB, true));
+        assert_eq!(window.limit, 8 * MIB, "it doubles");
+        let now = run(&mut window, now, 1, seen(20, 2 * MIB, 8 * MIB, true));
+        assert_eq!(window.limit, 10 * MIB, "2 MiB in 100 ms are 10 MiB in half a second");
+        let now = run(&mut window, now, 9, seen(20, MIB, 8 * MIB, true));
+        assert_eq!(window.limit, 10 * MIB, "it is no less for that");
+        let now = run(&mut window, now, 9, seen(200, 20 * MIB, 8 * MIB, true));
+        assert_eq!(window.limit, 10 * MIB, "commands are not quick");
+        let now = run(&mut window, now, 9, seen(20, 20 * MIB, 8 * MIB, false));
+        assert_eq!(window.limit, 10 * MIB, "it is in nobody's way");
+        run(&mut window, now, 9, seen(20, 20 * MIB, 8 * MIB, true));
+        assert_eq!(window.limit, CEILING_BYTES);
+        // Two seconds with one answer are no tenth of a second.
+        let mut window = Window::default();
+        window.close(millis(2000), seen(20, 4 * MIB, 4 * MIB, true));
+        assert_eq!(window.limit, START_BYTES);
+    }
+
+    // A machine that was quick yesterday may be building something today.
+    #[test]
+    fn what_was_shown_long_ago_shows_nothing() {
+        let mut window = Window::default();
+        let now = run(&mut window, Duration::ZERO, 9, seen(20, 20 * MIB, 40 * MIB, true));
+        assert_eq!(window.limit, CEILING_BYTES);
+        let now = run(&mut window, now, 100, seen(20, MIB, 40 * MIB, false));
+        assert_eq!(window.limit, CEILING_BYTES);
+        run(&mut window, now, 1, seen(20, MIB, 40 * MIB, false));
+        assert_eq!(window.limit, START_BYTES);
     }
 
     // A disk that hangs for a moment, or an election, must not cost anybody a refusal.
     #[test]
     fn moments_are_no_overload() {
         let mut window = Window::default();
-        let now = run(&mut window, Duration::ZERO, 4, 3000, 50 << 20);
-        assert_eq!(window.limit, None);
-        let now = run(&mut window, now, 1, 400, 50 << 20);
-        let now = run(&mut window, now + millis(60_000), 4, 3000, 50 << 20);
-        assert_eq!(window.limit, None, "it began anew");
+        let slow = seen(3000, MIB, 4 * MIB, true);
+        let now = run(&mut window, Duration::ZERO, 4, slow);
+        assert_eq!(window.limit, START_BYTES);
+        let now = run(&mut window, now, 1, seen(400, MIB, 4 * MIB, true));
+        let now = run(&mut window, now + millis(60_000), 4, slow);
+        assert_eq!(window.limit, START_BYTES, "it began anew");
         // Nothing is done at all while nobody leads, and nothing follows from that.
-        window.close(now + millis(60_000), None, 50 << 20);
-        assert_eq!(window.limit, None);
+        window.close(now + millis(60_000), Seen { least: None, ..slow });
+        assert_eq!(window.limit, START_BYTES);
     }
 
     // What stands before everybody for so long does not go by itself.
     #[test]
     fn a_standing_queue_is_cut_to_what_is_done_in_time() {
-        let mut window = Window::default();
-        let under_way = 40 << 20;
-        let now = run(&mut window, Duration::ZERO, 5, 1000, under_way);
-        assert_eq!(window.limit, Some(under_way / 4), "a quarter of it takes 250 ms");
+        let mut window = Window { limit: 40 * MIB, ..Window::default() };
+        let slow = seen(1000, MIB, 40 * MIB, true);
+        let now = run(&mut window, Duration::ZERO, 5, slow);
+        assert_eq!(window.limit, 10 * MIB, "a quarter of it takes 250 ms");
         // The queue of before is still there, and is no reason to cut again at once.
-        let now = run(&mut window, now, 4, 1000, under_way);
-        assert_eq!(window.limit, Some(under_way / 4));
-        run(&mut window, now, 1, 1000, under_way);
-        assert_eq!(window.limit, Some(under_way / 16).max(Some(FLOOR_BYTES)));
+        let now = run(&mut window, now, 4, slow);
+        assert_eq!(window.limit, 10 * MIB);
+        run(&mut window, now, 1, slow);
+        assert_eq!(window.limit, 10 * MIB / 4);
     }
 
     // Whatever the disk, some commands are let in; and one that has recovered is used.
     #[test]
-    fn the_bound_has_a_floor_and_goes_when_it_is_of_no_use() {
+    fn the_bound_has_a_floor_and_comes_back() {
         let mut window = Window::default();
-        let now = run(&mut window, Duration::ZERO, 100, 7000, 10 << 20);
-        assert_eq!(window.limit, Some(FLOOR_BYTES));
-        let now = run(&mut window, now, 10, 400, FLOOR_BYTES);
-        assert_eq!(window.limit, Some(FLOOR_BYTES), "neither quick nor slow");
-        run(&mut window, now, 40, 10, FLOOR_BYTES);
-        assert_eq!(window.limit, None);
+        let now = run(&mut window, Duration::ZERO, 100, seen(7000, MIB, 4 * MIB, true));
+        assert_eq!(window.limit, FLOOR_BYTES);
+        let now = run(&mut window, now, 10, seen(400, MIB, 2 * MIB, true));
+        assert_eq!(window.limit, FLOOR_BYTES, "neither quick nor slow");
+        run(&mut window, now, 10, seen(10, 1000, 1000, false));
+        assert_eq!(window.limit, START_BYTES);
     }
 
-    // The first to go are the large ones; what keeps leases alive never does.
-    #[test]
-    fn classes_are_refused_one_after_the_other() {
+    /// A flow with this bound.
+    fn flow(limit: u64) -> Flow {
         let flow = Flow::new(Instant::now());
-        flow.limit.store(10_000, Relaxed);
+        flow.limit.store(limit, SeqCst);
+        flow
+    }
+
+    // The first to wait are the large ones; what keeps leases alive never does.
+    #[test]
+    fn classes_wait_one_before_the_other() {
+        let flow = flow(10_000);
         let first = flow.enter(Class::Small, 4000).expect("there is room");
         assert!(flow.enter(Class::Large, 4000).is_none(), "half of the room is for small ones");
         let second = flow.enter(Class::Small, 4000).expect("there is room");
         assert!(flow.enter(Class::Small, 4000).is_none());
         let vital = flow.enter(Class::Vital, 4000).expect("always");
-        assert!(flow.is_full());
         drop((first, second, vital));
-        assert_eq!(flow.under_way.load(Relaxed), 0, "whoever is refused leaves nothing behind");
-        assert!(flow.enter(Class::Large, 1 << 20).is_some(), "nobody is before it");
+        assert_eq!(flow.under_way.load(Relaxed), 0, "whoever found no room leaves nothing behind");
+        let few = flow.enter(Class::Small, 1000).expect("there is room");
+        let large = flow.enter(Class::Large, 1 << 20).expect("little is before it");
+        assert!(flow.enter(Class::Large, 1 << 20).is_none(), "one at a time");
+        drop((few, large));
     }
 
-    // A flow that took no note of its commands would never refuse one.
+    // Room that comes free goes to who came first, and not to who comes now.
     #[test]
-    fn commands_that_take_long_make_a_bound() {
+    fn who_waits_is_let_in_in_order() {
+        let flow = flow(10_000);
+        let first = flow.enter(Class::Small, 9000).expect("there is room");
+        let mut second = flow.wait(Class::Small, 6000).expect("the line is short");
+        let mut third = flow.wait(Class::Small, 6000).expect("the line is short");
+        assert!((&mut second).now_or_never().is_none());
+        assert!(flow.enter(Class::Small, 10).is_none(), "two are before it");
+        assert!(flow.enter(Class::Vital, 10).is_some(), "nobody is");
+        drop(first);
+        assert!((&mut third).now_or_never().is_none());
+        let second = (&mut second).now_or_never().expect("there is room for one");
+        assert_eq!(flow.waiting(), 1);
+        drop(second);
+        let third = third.now_or_never().expect("and now for the other");
+        drop(third);
+        assert_eq!((flow.under_way.load(Relaxed), flow.waiting()), (0, 0));
+    }
+
+    // A client that goes away must not take its place along, in the line or behind it.
+    #[test]
+    fn who_goes_away_leaves_nothing_behind() {
+        let flow = flow(10_000);
+        let first = flow.enter(Class::Small, 9000).expect("there is room");
+        let waits = flow.wait(Class::Small, 9000).expect("the line is short");
+        let called = flow.wait(Class::Small, 9000).expect("the line is short");
+        let last = flow.wait(Class::Small, 900).expect("the line is short");
+        drop(waits);
+        assert_eq!(flow.waiting(), 2);
+        drop(first);
+        assert_eq!(flow.waiting(), 1, "the next is called, and does not know it yet");
+        drop(called);
+        let last = last.now_or_never().expect("the room is given on");
+        drop(last);
+        assert_eq!((flow.under_way.load(Relaxed), flow.waiting()), (0, 0));
+        // A large one in front that gives up lets the smaller behind it through.
+        let first = flow.enter(Class::Small, 2000).expect("there is room");
+        let large = flow.wait(Class::Large, 9000).expect("the line is short");
+        let smaller = flow.wait(Class::Large, 1000).expect("the line is short");
+        assert_eq!(flow.waiting(), 2);
+        drop(large);
+        assert_eq!(flow.waiting(), 0);
+        drop((first, smaller));
+        assert_eq!(flow.under_way.load(Relaxed), 0);
+    }
+
+    // Room that comes while somebody joins the line must not be missed by both sides: the one would
+    // wait for nothing.
+    #[test]
+    fn nobody_waits_while_there_is_room() {
+        let flow = flow(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    for _ in 0..2000 {
+                        drop(flow.enter(Class::Small, 700).unwrap_or_else(|| {
+                            let wait = flow.wait(Class::Small, 700).expect("the line is short");
+                            runtime.block_on(wait)
+                        }));
+                    }
+                });
+            }
+        });
+        assert_eq!((flow.under_way.load(Relaxed), flow.waiting()), (0, 0));
+    }
+
+    // A flow that took no note of its commands would let in as many for ever.
+    #[test]
+    fn commands_that_take_long_lower_the_bound() {
         let origin = Instant::now();
         let flow = Flow::new(origin);
-        let held: Vec<_> = (0..100).map(|_| flow.enter(Class::Small, 100_000).unwrap()).collect();
+        let held: Vec<_> = (0..35).map(|_| flow.enter(Class::Small, 100_000).unwrap()).collect();
         for tenth in 1..=5 {
-            flow.note(millis(900), origin + tenth * WINDOW + tenth * millis(1));
+            flow.note(millis(900), 100_000, origin + tenth * WINDOW + tenth * millis(1));
         }
-        let limit = flow.limit().expect("they were slow five times in turn");
-        assert!((FLOOR_BYTES..4 << 20).contains(&limit), "{limit}");
-        assert!(flow.is_full());
+        assert_eq!(flow.limit(), FLOOR_BYTES, "they were slow five times in turn");
+        assert!(flow.enter(Class::Small, 100_000).is_none());
         drop(held);
-        assert!(!flow.is_full());
+        assert!(flow.enter(Class::Small, 100_000).is_some());
     }
 }

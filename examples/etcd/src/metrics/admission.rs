@@ -10,7 +10,9 @@ pub(super) fn write(page: &mut Page, member: &Member) {
     for (class, reason, count) in admission.refused() {
         page.sample(name, &[("class", class), ("reason", reason)], count);
     }
-    let help = "Bytes of commands that may be under way; 0 while commands are quick enough.";
-    let window = admission.window().unwrap_or(0);
-    page.number("drystone_etcd_commands_window_bytes", help, Kind::Gauge, window);
+    let help = "Bytes of commands that may be under way; what does not fit waits.";
+    page.number("drystone_etcd_commands_window_bytes", help, Kind::Gauge, admission.window());
+    let help = "Commands that wait until they may be under way.";
+    let waiting = admission.waiting() as u64;
+    page.number("drystone_etcd_commands_waiting", help, Kind::Gauge, waiting);
 }

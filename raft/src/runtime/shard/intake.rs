@@ -41,6 +41,7 @@ impl<M: StateMachine> Shard<M> {
     /// The disk failed: for everyone.
     pub(super) fn fail(&mut self) {
         self.flights.clear();
+        self.backlog.clear();
         self.flying = 0;
         for slot in 0..self.seats.len() {
             self.give(slot as u32, Input::StorageFailed);
@@ -129,6 +130,16 @@ impl<M: StateMachine> Shard<M> {
         let must = back(self.config.kept_entries_max).max(heavy.min(saved));
         let through = back(self.config.kept_entries).max(must);
         self.give(slot, Input::Compact { through, must });
+    }
+
+    /// Bytes of entries that come with it: a step takes only so many.
+    pub(super) fn bytes_of(inbound: &Inbound) -> usize {
+        let sum = |messages: &[Message]| messages.iter().map(Message::entry_bytes).sum();
+        match inbound {
+            Inbound::Messages { messages, .. } => sum(messages),
+            Inbound::Many { mail, .. } => mail.iter().map(|(_, messages)| sum(messages)).sum(),
+            Inbound::Fetch { .. } | Inbound::Down(_) => 0,
+        }
     }
 
     pub(super) fn on_inbound(&mut self, inbound: Inbound) {

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::effect::{Effect, Fault, Refused, Write};
+use crate::effect::{Effect, Fault, Refused};
 use crate::runtime::applier::Job;
 use crate::runtime::courier;
 use crate::runtime::machine::StateMachine;
+use crate::runtime::shard::backlog::Page;
 use crate::runtime::shard::{Event, Flight, INPUTS_KEPT, ROOMS_KEPT, Shard};
 use crate::runtime::tickets::Waiting;
 use crate::store::{Batch, GroupId};
-use crate::types::{Index, Ticket, WriteId};
+use crate::types::{Index, Ticket};
 
 impl<M: StateMachine> Shard<M> {
     /// Lets every group that was touched take one step, and does what comes of it.
     pub(super) fn round(&mut self) {
         let now = self.now();
         let store = Arc::clone(&self.store);
-        let mut batch: Option<Batch<'_>> = None;
-        let mut writes: Vec<(u32, WriteId)> = Vec::new();
+        let mut page = Page::of(&store);
+        self.write_backlog(&mut page);
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.iter().copied() {
             let seat = &mut self.seats[slot as usize];
@@ -32,18 +33,8 @@ impl<M: StateMachine> Shard<M> {
             }
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::Write(write) => {
-                        let batch = batch.get_or_insert_with(|| store.batch());
-                        self.write(slot, &write, batch);
-                        writes.push((slot, write.id));
-                    }
-                    Effect::Compact { through } => {
-                        let batch = batch.get_or_insert_with(|| store.batch());
-                        // Only a group that is not here could fail.
-                        let group = self.seats[slot as usize].group;
-                        let _ = batch.compact(group, through);
-                        self.compacted.push((group, through));
-                    }
+                    Effect::Write(write) => self.write(slot, write, &mut page),
+                    Effect::Compact { through } => self.shorten_log(slot, through, &mut page),
                     other => self.perform(slot, other),
                 }
             }
@@ -51,18 +42,7 @@ impl<M: StateMachine> Shard<M> {
             self.seats[slot as usize].tell();
             self.arm(slot);
         }
-        let bytes = batch.as_ref().map_or(0, Batch::bytes);
-        let committed = batch.map_or(Ok(None), Batch::commit);
-        match committed {
-            Ok(Some(commit)) => {
-                self.flying += bytes;
-                let mended = std::mem::take(&mut self.mended);
-                let compacted = std::mem::take(&mut self.compacted);
-                self.flights.push_back(Flight { commit, bytes, writes, mended, compacted });
-            }
-            Ok(None) => {}
-            Err(_) => self.fail(),
-        }
+        self.hand_on(page);
         touched.clear();
         if self.touched.is_empty() {
             self.touched = touched;
@@ -78,20 +58,19 @@ impl<M: StateMachine> Shard<M> {
         self.clean();
     }
 
-    pub(super) fn write(&mut self, slot: u32, write: &Write, batch: &mut Batch<'_>) {
-        let seat = &mut self.seats[slot as usize];
-        let entries = seat.raft.entries(write.append.clone());
-        let entries = entries.expect("entries of a write of the last step are in memory");
-        batch.note_commit(seat.group, seat.raft.commit());
-        let put = batch.put(seat.group, write, entries);
-        put.expect("a group that is in a shard is in the store");
-        if !write.mended.is_empty() {
-            self.mended.push((slot, write.mended.clone()));
-        }
-        if let Some(meta) = &write.snapshot {
-            seat.handed = seat.handed.max(meta.last.index);
-            self.jobs.push(Job::Restore { slot, meta: (**meta).clone() });
-            self.compacted.push((seat.group, meta.last.index));
+    /// Hands a page to the log.
+    pub(super) fn hand_on(&mut self, page: Page<'_>) {
+        let bytes = page.bytes();
+        let Page { batch, writes, .. } = page;
+        match batch.map_or(Ok(None), Batch::commit) {
+            Ok(Some(commit)) => {
+                self.flying += bytes;
+                let mended = std::mem::take(&mut self.mended);
+                let compacted = std::mem::take(&mut self.compacted);
+                self.flights.push_back(Flight { commit, bytes, writes, mended, compacted });
+            }
+            Ok(None) => {}
+            Err(_) => self.fail(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a shard ends: it hands over what it leads, and answers everyone who still waits.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use crate::raft::Role;
 use crate::runtime::group::refuse;
 use crate::runtime::machine::StateMachine;
 use crate::runtime::seat::Seat;
+use crate::runtime::shard::backlog::Page;
 use crate::runtime::shard::{Ears, Request, Shard, Stopping};
 use crate::runtime::tickets::Waiting;
 
@@ -45,10 +47,19 @@ impl<M: StateMachine> Shard<M> {
         }
     }
 
+    /// What waits for room in the log is written all the same: it was taken in.
+    fn end_backlog(&mut self) {
+        let store = Arc::clone(&self.store);
+        let mut page = Page::of(&store);
+        self.write_whole_backlog(&mut page);
+        self.hand_on(page);
+    }
+
     /// Answers everyone who still waits.
     pub(super) async fn end(mut self, mut ears: Ears<M>, left: VecDeque<Request<M>>) {
         // Nobody may wait for room there: the applier is waited for.
         ears.events.close();
+        self.end_backlog();
         for request in left.into_iter().chain(ears.requests.close()) {
             refuse(request);
         }

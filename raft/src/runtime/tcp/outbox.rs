@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::entry::Entry;
 use crate::message::{Body, Message};
 use crate::store::GroupId;
 
@@ -29,15 +28,11 @@ impl Parcel {
 
 /// About what a message takes in memory, and more than it takes in a frame.
 pub(super) fn weight(message: &Message) -> usize {
-    let entries = match &message.body {
-        Body::Append { entries, .. } => entries.iter().map(Entry::bytes).sum(),
-        Body::Mended { entries, .. } | Body::Lent { entries, .. } => {
-            entries.iter().map(Entry::bytes).sum()
-        }
+    let members = match &message.body {
         Body::Offer { meta } => meta.configuration.members().len() * 12,
         _ => 0,
     };
-    MESSAGE_BYTES + entries
+    MESSAGE_BYTES + message.entry_bytes() + members
 }
 
 /// A queue with a bound in bytes. Who puts into it never waits.
