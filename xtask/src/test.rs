@@ -101,6 +101,7 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps.push(Step::new("no_std", bare));
     let tests =
         Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
+    let tests = tests.env("RUST_TEST_THREADS", threads());
     if pace == Pace::Fast {
         steps.push(tests);
         return steps;
@@ -124,6 +125,13 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps.push(faults.arg(if pace == Pace::Slow { "3600" } else { "180" }));
     steps.extend(deny());
     steps
+}
+
+/// How many tests run at once, unless whoever runs them has said it: one more than processors, since
+/// most of them wait most of their time.
+fn threads() -> String {
+    let usual = || thread::available_parallelism().map_or(2, |count| count.get() + 1).to_string();
+    std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| usual())
 }
 
 /// What only computes. The last of them waits until cargo has built the tests.
