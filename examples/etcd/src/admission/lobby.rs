@@ -1,8 +1,8 @@
 //! Commands that wait for room before they go to the log.
 //!
-//! **The problem.** Whoever is refused asks again, and does so at once: a burst that could have been
-//! done within half a second costs all its clients a failure, and the server their second attempts.
-//! And what is let in on trust stands in the log, where nothing can be taken back from.
+//! **The problem.** Whoever is refused asks again, and does so at once: a burst that could have
+//! been done within half a second costs all its clients a failure, and the server their second
+//! attempts. And what is let in on trust stands in the log, where nothing can be taken back from.
 //!
 //! **The idea.** Two lines, one for small commands and one for large. Room that comes free goes to
 //! the small ones first, in the order in which they came, then to the large ones, which have a part
@@ -12,7 +12,7 @@
 //!             ┌─ small [ oldest … newest ] ─┐
 //!   no room ──┤                             ├── room comes free ──► under way
 //!             └─ large [ oldest … newest ] ─┘
-//!                 └── waited for too long, went away, or the line is full ──► nothing is left of it
+//!                 └── waited for too long, went away, or the line is full ──► nothing is left
 //! ```
 //!
 //! How much room there is says the [window](super::window), how long anybody may wait says whoever

@@ -2,6 +2,7 @@
 
 /// Name, kind, labels. Those of several members alone are marked so in `cluster/metrics.rs`.
 pub(super) const PRESENT: &[(&str, &str, &[&str])] = &[
+    ("drystone_etcd_commands_waiting", "gauge", &[]),
     ("drystone_etcd_commands_window_bytes", "gauge", &[]),
     ("drystone_etcd_requests_refused_total", "counter", &["class", "reason"]),
     ("etcd_cluster_version", "gauge", &["cluster_version"]),
