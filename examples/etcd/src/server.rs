@@ -45,6 +45,7 @@ use crate::entrance::{self, Entrances};
 use crate::error_text;
 use crate::leaders;
 use crate::listener::Listener;
+use crate::log_dir;
 use crate::member::Shared;
 use crate::patience;
 use crate::peers::follow_contact;
@@ -114,6 +115,9 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
     let fds = host.fds();
     let data_dir = DataDir::open(&config.data_dir)?;
     let data_path = data_dir.path().to_path_buf();
+    if let Some(wal_dir) = &mut config.wal_dir {
+        *wal_dir = log_dir::resolve(wal_dir)?;
+    }
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONSENSUS_THREADS)
         .thread_name("consensus")
@@ -223,7 +227,7 @@ fn keep_house(member: &Shared, place: &Place, stop: &Shutdown) {
         let compactor = Compactor::new(retention);
         tokio::spawn(compact_for_ever(compactor, member.clone(), stop.clone()));
     }
-    tokio::spawn(space::watch(member.clone(), place.reserve.clone(), stop.clone()));
+    tokio::spawn(space::watch(member.clone(), place.reserves.clone(), stop.clone()));
     if member.config.learner_auto_promote {
         tokio::spawn(promoter::promote(member.clone(), stop.clone()));
     }

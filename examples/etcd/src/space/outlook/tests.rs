@@ -5,19 +5,22 @@ use super::*;
 const RESERVE: u64 = 1000;
 
 fn outlook(disarm_percent: Option<u64>) -> Outlook {
-    Outlook::new(Rules { reserve: RESERVE, quota: Some(100), disarm_percent })
+    Outlook::new(Rules { quota: Some(100), disarm_percent })
 }
 
 /// A look at a disk with much room, and a store with nothing in it.
 fn calm() -> Look {
-    Look {
-        available: Some(1 << 40),
-        missing: 0,
-        opened: false,
-        alarmed: false,
-        in_use: 0,
-        unsaved: 0,
-    }
+    Look { data: roomy(), log: None, alarmed: false, in_use: 0 }
+}
+
+fn roomy() -> DiskLook {
+    let (available, missing, opened, unsaved) = (Some(1 << 40), 0, false, 0);
+    DiskLook { reserve: RESERVE, available, missing, opened, unsaved }
+}
+
+/// A look at a disk like that, and a store with nothing in it.
+fn at(data: DiskLook) -> Look {
+    Look { data, ..calm() }
 }
 
 // A log that repeats itself is not read, and one that says nothing the second time is not believed.
@@ -54,16 +57,18 @@ fn the_quotas_alarm_goes_by_itself_only_where_it_may() {
 fn a_full_disk_is_an_alarm_as_long_as_it_is_full() {
     let mut outlook = outlook(None);
     assert_eq!(outlook.decide(&calm()), []);
-    let low = Look { available: Some(RESERVE / 2 - 1), ..calm() };
-    assert_eq!(outlook.decide(&low), [Act::Refuse, Act::Raise]);
-    assert_eq!(outlook.decide(&low), [Act::Raise], "it did not come through");
-    let opened = Look { opened: true, missing: 100, alarmed: true, ..low };
-    assert_eq!(outlook.decide(&opened), []);
-    let between = Look { available: Some(RESERVE / 4 * 3 + 99), ..opened };
-    assert_eq!(outlook.decide(&between), [], "the reserve would not be whole");
-    let enough = Look { available: Some(RESERVE / 4 * 3 + 100), ..opened };
-    assert_eq!(outlook.decide(&enough), [Act::Fill(100), Act::GoOn, Act::Disarm]);
-    let whole = Look { available: Some(RESERVE / 4 * 3), alarmed: true, ..calm() };
+    let low = DiskLook { available: Some(RESERVE / 2 - 1), ..roomy() };
+    assert_eq!(outlook.decide(&at(low)), [Act::Refuse(On::Data), Act::Raise]);
+    assert_eq!(outlook.decide(&at(low)), [Act::Raise], "it did not come through");
+    let opened = DiskLook { opened: true, missing: 100, ..low };
+    let alarmed = |data| Look { alarmed: true, ..at(data) };
+    assert_eq!(outlook.decide(&alarmed(opened)), []);
+    let between = DiskLook { available: Some(RESERVE / 4 * 3 + 99), ..opened };
+    assert_eq!(outlook.decide(&alarmed(between)), [], "the reserve would not be whole");
+    let enough = DiskLook { available: Some(RESERVE / 4 * 3 + 100), ..opened };
+    let acts = [Act::Fill(On::Data, 100), Act::GoOn, Act::Disarm];
+    assert_eq!(outlook.decide(&alarmed(enough)), acts);
+    let whole = alarmed(DiskLook { available: Some(RESERVE / 4 * 3), ..roomy() });
     assert_eq!(outlook.decide(&whole), [Act::Disarm]);
     assert_eq!(outlook.decide(&Look { alarmed: false, ..whole }), []);
 }
@@ -74,13 +79,14 @@ fn a_full_disk_is_an_alarm_as_long_as_it_is_full() {
 fn an_alarm_that_stood_before_stays() {
     let mut stood = outlook(None);
     assert_eq!(stood.decide(&Look { alarmed: true, ..calm() }), []);
-    let full = Look { opened: true, available: Some(0), alarmed: true, ..calm() };
-    assert_eq!(stood.decide(&full), [Act::Refuse]);
-    let again = Look { opened: true, alarmed: true, ..calm() };
+    let opened = DiskLook { opened: true, ..roomy() };
+    let full = Look { alarmed: true, ..at(DiskLook { available: Some(0), ..opened }) };
+    assert_eq!(stood.decide(&full), [Act::Refuse(On::Data)]);
+    let again = Look { alarmed: true, ..at(opened) };
     assert!(!stood.decide(&again).contains(&Act::Disarm));
     let mut came = outlook(None);
     assert_eq!(came.decide(&calm()), []);
-    assert_eq!(came.decide(&full), [Act::Refuse]);
+    assert_eq!(came.decide(&full), [Act::Refuse(On::Data)]);
     assert!(came.decide(&again).contains(&Act::Disarm));
 }
 
@@ -88,7 +94,7 @@ fn an_alarm_that_stood_before_stays() {
 // cause for it.
 #[test]
 fn a_restart_in_need_ends_it_too() {
-    let opened = Look { opened: true, alarmed: true, ..calm() };
+    let opened = Look { alarmed: true, ..at(DiskLook { opened: true, ..roomy() }) };
     assert!(outlook(None).decide(&opened).contains(&Act::Disarm));
     let over = Look { in_use: 100, ..opened };
     assert!(!outlook(None).decide(&over).contains(&Act::Disarm));
@@ -97,15 +103,34 @@ fn a_restart_in_need_ends_it_too() {
 // What an engine has yet to write needs room as well: an engine in memory writes everything anew.
 #[test]
 fn what_is_not_saved_counts_as_taken() {
-    let look = Look { available: Some(RESERVE + 5000), unsaved: 5000, ..calm() };
-    assert_eq!(outlook(None).decide(&look), []);
-    let look = Look { unsaved: 5501, ..look };
-    assert_eq!(outlook(None).decide(&look), [Act::Refuse, Act::Raise]);
+    let look = DiskLook { available: Some(RESERVE + 5000), unsaved: 5000, ..roomy() };
+    assert_eq!(outlook(None).decide(&at(look)), []);
+    let look = DiskLook { unsaved: 5501, ..look };
+    assert_eq!(outlook(None).decide(&at(look)), [Act::Refuse(On::Data), Act::Raise]);
 }
 
 // Where no reserve is wanted nobody looks at the disk.
 #[test]
 fn without_a_reserve_the_disk_is_not_watched() {
-    let mut outlook = Outlook::new(Rules { reserve: 0, quota: None, disarm_percent: None });
-    assert_eq!(outlook.decide(&Look { available: Some(0), in_use: 1, ..calm() }), []);
+    let mut outlook = Outlook::new(Rules { quota: None, disarm_percent: None });
+    let full = at(DiskLook { reserve: 0, available: Some(0), ..roomy() });
+    assert_eq!(outlook.decide(&Look { in_use: 1, ..full }), []);
+}
+
+// With the log on a disk of its own, puts come again when both have room, and not before.
+#[test]
+fn each_of_two_disks_is_full_by_itself() {
+    let mut outlook = outlook(None);
+    let look = |data: u64, log: u64| {
+        let disk = |available| DiskLook { available: Some(available), ..roomy() };
+        Look { log: Some(disk(log)), alarmed: true, ..at(disk(data)) }
+    };
+    let (low, room) = (RESERVE / 2 - 1, RESERVE);
+    assert_eq!(outlook.decide(&Look { alarmed: false, ..look(room, room) }), []);
+    let acts = [Act::Refuse(On::Log), Act::Raise];
+    assert_eq!(outlook.decide(&Look { alarmed: false, ..look(room, low) }), acts);
+    assert_eq!(outlook.decide(&look(low, low)), [Act::Refuse(On::Data)]);
+    assert_eq!(outlook.decide(&look(low, room)), [Act::Fill(On::Log, RESERVE / 4)]);
+    let acts = [Act::Fill(On::Data, RESERVE / 4), Act::GoOn, Act::Disarm];
+    assert_eq!(outlook.decide(&look(room, room)), acts);
 }
