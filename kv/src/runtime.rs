@@ -84,7 +84,7 @@ pub use observer::Observer;
 pub use options::ReplicaOptions;
 pub use peers::{Ask, Asked, GroupProgress, MemberProgress, Peers, Told};
 pub use replica::Replica;
-pub use restore::restore;
+pub use restore::{move_log, restore};
 pub use tally::{CommandKind, Tally};
 pub use tokens::TokenHash;
 

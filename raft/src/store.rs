@@ -53,11 +53,13 @@
 //! [`HardState::lost_end`](crate::HardState::lost_end) stays: remove the member, and add one of
 //! another name.
 //!
-//! Snapshots are files beside the log (`snapshots.rs`); what is in them is the state machine's.
+//! Snapshots are files beside the log (`snapshots.rs`); what is in them is the state machine's. The
+//! log may have a folder apart, on a disk of its own (`home.rs`); snapshots stay.
 
 mod batch;
 mod book;
 mod error;
+mod home;
 mod record;
 
 mod inspection;
@@ -74,7 +76,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use drystone_vfs::{Clock, OsClock, Vfs};
+use drystone_vfs::{Clock, Lock, OsClock, Vfs};
 use drystone_wal::{Lsn, Wal};
 
 use crate::boot::{Boot, SnapshotMeta};
@@ -108,6 +110,10 @@ pub struct Options {
     /// A group with less than this is written again when it holds the log's oldest records; one
     /// with more has to be compacted.
     pub moved_bytes_max: u64,
+    /// A folder for the log alone, for a disk whose syncs nobody else delays; `None` is the
+    /// store's. A log that is inside moves there when the store is opened. Once it is apart it has
+    /// to be asked for there; to have it elsewhere, move the folder as a whole.
+    pub log_dir: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -117,6 +123,7 @@ impl Default for Options {
             clock: Arc::new(OsClock::new()),
             log_bytes: 256 << 20,
             moved_bytes_max: 1 << 20,
+            log_dir: None,
         }
     }
 }
@@ -132,6 +139,8 @@ pub struct Store {
     life: u64,
     damage: Option<Damage>,
     shelf: Mutex<Shelf>,
+    /// Of the log's folder, if it has one of its own.
+    _lock: Option<Lock>,
 }
 
 /// What changes.
@@ -154,8 +163,27 @@ impl Store {
     /// # Errors
     /// [`Error::Log`] if it is in use or the disk refuses; [`Error::Corrupt`] for records that pass
     /// their checksums and contradict each other. Damage is no error: see [`Store::damage`].
+    /// [`Error::LogElsewhere`], [`Error::LogGone`], [`Error::LogTaken`] and [`Error::LogForeign`]
+    /// if the log and the store do not belong together.
     pub fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<Store> {
         recovery::open(vfs, dir, options)
+    }
+
+    /// Where the store in `dir` keeps its log, if that is [apart](Options::log_dir).
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Corrupt`].
+    pub fn log_dir(vfs: &dyn Vfs, dir: &Path) -> Result<Option<PathBuf>> {
+        home::apart(vfs, dir)
+    }
+
+    /// Whether the store in `dir`, which may not be there yet, could be opened with its log in
+    /// `log_dir`, or inside. Changes nothing.
+    ///
+    /// # Errors
+    /// Those that say that the log and the store do not belong together: see [`Store::open`].
+    pub fn check_log_dir(vfs: &dyn Vfs, dir: &Path, log_dir: Option<&Path>) -> Result<()> {
+        home::find(vfs, dir, log_dir).map(drop)
     }
 
     /// What was damaged when the store was opened, if anything was.

@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) name: String,
     /// Where the data is.
     pub(crate) data_dir: PathBuf,
+    /// Where the journal is, if it is not there.
+    pub(crate) wal_dir: Option<PathBuf>,
     /// What holds the records; `None` is what the data directory was made with.
     pub(crate) storage_engine: Option<EngineKind>,
     pub(crate) storage_memory_bytes: Option<u64>,
@@ -264,6 +266,7 @@ impl Config {
         Ok(Config {
             name: flags.name.clone(),
             data_dir: data_dir.into(),
+            wal_dir: Some(&flags.wal_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             storage_engine: flags.storage_engine,
             storage_memory_bytes: flags.storage_memory_bytes,
             existing: flags.initial_cluster_state == "existing",

@@ -5,7 +5,8 @@
 //!     identity           one line, written once: who this member is, for good
 //!     identity.tmp       the same on its way
 //!     peers              where the others were ([`crate::peers`])
-//!     replica/           the store's own folder; it checks and locks it
+//!     replica/           the store's own folder; it checks and locks it. The journal is in it, or
+//!                        in a directory of its own ([`crate::log_dir`])
 //! ```
 //!
 //! ```text
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 
 use crate::identity::{ClusterId, Identity, MemberId};
+use crate::log_dir;
 
 pub(crate) const IDENTITY_FILE: &str = "identity";
 /// Where the store lives.
@@ -180,7 +182,8 @@ pub(crate) fn look(dir: &Path) -> Result<Option<Identity>, DataDirError> {
         return Err(DataDirError::Interrupted { dir: dir.to_path_buf() });
     }
     for found in ETCD_FILES.map(|file| dir.join(file)) {
-        if found.exists() {
+        // Whoever names etcd's usual place for a journal has one of ours there.
+        if found.exists() && !log_dir::is_one(&found) {
             return Err(DataDirError::Etcd { dir: dir.to_path_buf(), found });
         }
     }

@@ -1,8 +1,8 @@
 //! The disk, and how long it takes.
 //!
 //! The store reaches its files through `drystone_vfs` alone, so that is where it can be timed,
-//! without a word in the libraries: what lies under `raft/` is the log, what lies under `engine-…`
-//! is the engine.
+//! without a word in the libraries: what lies under `raft/` or in the directory of `--wal-dir` is
+//! the log, what lies under `engine-…` is the engine.
 //!
 //! ```text
 //!   log, engine ──► Timed ──► Roomy ──► OsVfs
@@ -74,7 +74,7 @@ impl Timed {
 impl Vfs for Timed {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let file = self.disk.open(path, mode)?;
-        Ok(match Part::of(path) {
+        Ok(match Part::of(path, self.disk.log_dir()) {
             Part::Other => file,
             part => Arc::new(TimedFile { file, part, times: self.times.clone() }),
         })
@@ -124,7 +124,11 @@ pub(crate) enum Part {
 
 impl Part {
     /// By the folders that it lies in, the nearest first: whoever runs the server names the others.
-    pub(crate) fn of(path: &Path) -> Part {
+    /// A log that is kept apart is in `log_dir`.
+    pub(crate) fn of(path: &Path, log_dir: Option<&Path>) -> Part {
+        if log_dir.is_some_and(|log_dir| path.starts_with(log_dir)) {
+            return Part::Log;
+        }
         let folders = path.parent().into_iter().flat_map(Path::components).rev();
         let names = folders.filter_map(|component| match component {
             Component::Normal(name) => name.to_str(),
@@ -210,11 +214,13 @@ mod tests {
     // A user's folder may be called anything, and must not turn the engine into the log.
     #[test]
     fn the_nearest_folder_says_what_a_file_is() {
-        let part = |path: &str| Part::of(Path::new(path));
+        let part = |path: &str| Part::of(Path::new(path), Some(Path::new("/x/wal")));
         assert_eq!(part("/raft/replica/raft/log/0001.wal"), Part::Log);
         assert_eq!(part("/raft/replica/engine-b/data"), Part::Engine);
         assert_eq!(part("/x/replica/raft/snapshots/7"), Part::State);
         assert_eq!(part("/raft/replica/ENGINE"), Part::Other);
         assert_eq!(part("/tmp/raft"), Part::Other);
+        assert_eq!(part("/x/wal/log-1/0001.wal"), Part::Log);
+        assert_eq!(part("/x/wals/log-1/0001.wal"), Part::Other);
     }
 }

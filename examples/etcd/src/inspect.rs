@@ -48,6 +48,7 @@ use drystone_vfs::{Clock, OsClock, OsVfs};
 
 use crate::data_dir::{self, DataDirError};
 use crate::identity::Identity;
+use crate::log_dir;
 use crate::peers::Roll;
 use line::Line;
 use options::{Options, Section};
@@ -107,7 +108,9 @@ fn tell(options: &Options, out: &mut dyn Write) -> Result<bool, Stop> {
     let store = options.dir.join("replica");
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
     let depth = Depth { census: options.shows(Section::Engine) };
-    let mut inspection = Inspection::open(Arc::new(OsVfs::new()), &clock, &store, depth);
+    let (vfs, wal_dir) = (Arc::new(OsVfs::new()), options.wal_dir.as_deref().map(log_dir::resolve));
+    let wal_dir = wal_dir.transpose()?;
+    let mut inspection = Inspection::open(vfs, &clock, &store, wal_dir.as_deref(), depth);
     if identity.is_none() && matches!(inspection.engine, Ok(None)) {
         let dir = options.dir.display();
         return Err(anyhow::anyhow!("{dir} holds no data of drystone-etcd").into());

@@ -41,6 +41,7 @@ mod etcd_files;
 mod formation;
 mod identity;
 mod inspect;
+mod log_dir;
 mod migrate;
 mod peers;
 mod remote;

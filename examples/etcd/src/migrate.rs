@@ -66,7 +66,8 @@ struct Migrate {
     /// etcd's data directory
     #[arg(long)]
     data_dir: PathBuf,
-    /// etcd's journal, if it was kept elsewhere (--wal-dir) [default: DATA_DIR/member/wal]
+    /// etcd's journal, if it was kept elsewhere (--wal-dir) [default: DATA_DIR/member/wal]; it is
+    /// only read
     #[arg(long)]
     wal_dir: Option<PathBuf>,
     /// A new directory, instead of converting in place

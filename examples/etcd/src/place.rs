@@ -7,11 +7,12 @@
 //!   removal  a member that was removed finds out, if it has to ask
 //! ```
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use drystone_kv::command::Command;
 use drystone_kv::members::Member;
 use drystone_raft::runtime::tcp::{Limits as TcpLimits, Tcp, TcpConfig};
@@ -26,11 +27,12 @@ use crate::disk::{Timed, Times};
 use crate::error_text;
 use crate::formation::{self, Formation};
 use crate::identity::Identity;
+use crate::log_dir;
 use crate::member::Shared;
 use crate::metrics::Applies;
 use crate::peers::{Desk, Dialler, Heard, Known, Office, Port, Roll, members_at};
-use crate::space::{self, Reserve, Roomy};
-use crate::store::{Error, Limits, Options, Replica, ReplicaOptions};
+use crate::space::{self, Reserves, Roomy};
+use crate::store::{Limits, Options, Replica, ReplicaOptions};
 use crate::tls::{ClientTls, Endpoint, ServerTls};
 
 /// How often it is looked whether the members have changed.
@@ -58,7 +60,7 @@ pub(crate) struct Place {
     /// How long it takes to apply what was agreed on.
     pub(crate) applies: Arc<Applies>,
     /// Room that is kept back for a full disk.
-    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) reserves: Reserves,
 }
 
 /// Takes it. To be called on the runtime that is to carry the consensus.
@@ -93,13 +95,14 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
     options.observer = applies.clone();
     options.alone = config.force_new_cluster.then(|| own_member(config, identity));
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
-    let reserve = Arc::new(Reserve::open(data_dir.path(), config.disk_reserve_bytes));
-    options.disk = reserve.disk();
-    let roomy = Roomy::new(reserve.clone());
+    let wanted = config.disk_reserve_bytes;
+    let reserves = Reserves::open(data_dir.path(), options.log_dir.as_deref(), wanted);
+    options.disk = reserves.disk();
+    let roomy = Roomy::new(reserves.clone(), options.log_dir.clone());
     let (vfs, link) = (Arc::new(Timed::new(roomy, disk.clone())), tcp.link(inbound));
     let opened = Replica::open(vfs, clock, &data_dir.store(), link, office.clone(), options).await;
-    let replica = opened.map_err(|error| cannot_open(&error))?;
-    reserve.look_first(replica.status().engine.growth_bytes);
+    let replica = opened.map_err(|error| log_dir::cannot_open(&error))?;
+    reserves.look_first(replica.status().engine.growth_bytes);
     // The store is locked, and so is the directory.
     roll.keep(known.clone()).context("cannot write the list of members")?;
     data_dir.keep_identity(identity)?;
@@ -110,19 +113,9 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
         tokio::spawn(port.serve(tcp.clone(), desk.clone()));
     }
     let (is_learner, roll) = (Arc::default(), Arc::new(Mutex::new(roll)));
-    let place = Place { replica, office, roll, identity, is_learner, disk, applies, reserve };
+    let place = Place { replica, office, roll, identity, is_learner, disk, applies, reserves };
     tokio::spawn(follow(place.clone()));
     Ok(place)
-}
-
-fn cannot_open(error: &Error) -> anyhow::Error {
-    let text = error_text::chain(error);
-    match error {
-        Error::WrongEngine { found, .. } => {
-            anyhow!("cannot open the data: {text}; start with --storage-engine={found}")
-        }
-        _ => anyhow!("cannot open the data: {text}"),
-    }
 }
 
 /// How the other members are reached.
@@ -164,7 +157,8 @@ fn bind_all(config: &Config) -> Result<Vec<Port>> {
 
 fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -> ReplicaOptions {
     let mut options = ReplicaOptions::new(identity.member.0, identity.cluster.0, founders);
-    let log_bytes = space::log_bytes(&config.data_dir);
+    let log_dir = config.wal_dir.as_deref();
+    let log_bytes = space::log_bytes(log_dir.into_iter().chain([&*config.data_dir]));
     let limits =
         Limits { txn_ops_max: config.max_txn_ops, command_bytes_max: config.max_request_bytes };
     options.store = Options {
@@ -187,6 +181,7 @@ fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -
     options.request_timeout = config.request_timeout();
     options.kept_entries = config.kept_entries;
     options.token_ttl = config.token_ttl;
+    options.log_dir = log_dir.map(Path::to_path_buf);
     options
 }
 

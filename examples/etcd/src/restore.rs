@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Parser, ValueEnum};
-use drystone_kv::runtime::{Import, restore};
+use drystone_kv::runtime::{Import, move_log, restore};
 use drystone_vfs::{OsClock, OsVfs};
 
 use crate::backup::label::refuse_increment;
@@ -35,6 +35,7 @@ use crate::error_text;
 use crate::etcd_files::database::{Database, Reached};
 use crate::etcd_files::summary::Summary;
 use crate::formation;
+use crate::log_dir;
 use crate::peers::Roll;
 use crate::service::snapshot;
 use crate::store::Options;
@@ -75,6 +76,9 @@ pub(crate) struct NewMember {
     /// Directory for the data; must not exist [default: NAME.etcd]
     #[arg(long, default_value = "", hide_default_value = true)]
     data_dir: String,
+    /// Directory for the journal alone; must not exist [default: in the data directory]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    wal_dir: String,
     /// Human-readable name of this member
     #[arg(long, default_value = "default")]
     name: String,
@@ -160,6 +164,7 @@ pub(crate) fn config(told: &NewMember) -> Result<Config> {
     let mut words = vec![
         format!("--name={}", told.name),
         format!("--data-dir={}", told.data_dir),
+        format!("--wal-dir={}", told.wal_dir),
         format!("--initial-cluster={}", told.initial_cluster),
         format!("--initial-cluster-token={}", told.initial_cluster_token),
         format!("--initial-advertise-peer-urls={}", told.initial_advertise_peer_urls),
@@ -170,6 +175,9 @@ pub(crate) fn config(told: &NewMember) -> Result<Config> {
             formation::check_advertised(&config)?;
             if config.data_dir.exists() {
                 bail!("data-dir {:?} not empty or could not be read", config.data_dir.display());
+            }
+            if let Some(wal_dir) = config.wal_dir.as_ref().filter(|dir| dir.exists()) {
+                bail!("wal-dir {:?} exists", wal_dir.display());
             }
             Ok(*config)
         }
@@ -222,6 +230,9 @@ fn whole_or_nothing(
         // It was not there before, and what there is of it is of no use.
         std::fs::remove_dir_all(&config.data_dir).context("cannot remove what was begun")?;
     }
+    if let (Err(_), Some(wal_dir)) = (&made, config.wal_dir.as_ref().filter(|dir| dir.exists())) {
+        std::fs::remove_dir_all(wal_dir).context("cannot remove what was begun")?;
+    }
     made
 }
 
@@ -229,6 +240,11 @@ fn make(config: &Config, fill: impl FnOnce(&Path, &Options) -> Result<u64>) -> R
     let mut data_dir = DataDir::open(&config.data_dir)?;
     let options = Options { engine: config.storage_engine, ..Options::default() };
     let revision = fill(&data_dir.store(), &options)?;
+    if let Some(wal_dir) = &config.wal_dir {
+        let wal_dir = log_dir::resolve(wal_dir)?;
+        move_log(Arc::new(OsVfs::new()), &data_dir.store(), &wal_dir)
+            .map_err(|error| log_dir::cannot_open(&error))?;
+    }
     let formation = formation::found(config);
     Roll::open(data_dir.path())?.keep(formation.known)?;
     data_dir.keep_identity(formation.identity)?;

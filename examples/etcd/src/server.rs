@@ -45,6 +45,7 @@ use crate::entrance::{self, Entrances};
 use crate::error_text;
 use crate::leaders;
 use crate::listener::Listener;
+use crate::log_dir;
 use crate::member::Shared;
 use crate::patience;
 use crate::peers::follow_contact;
@@ -114,6 +115,9 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
     let fds = host.fds();
     let data_dir = DataDir::open(&config.data_dir)?;
     let data_path = data_dir.path().to_path_buf();
+    if let Some(wal_dir) = &mut config.wal_dir {
+        *wal_dir = log_dir::resolve(wal_dir)?;
+    }
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONSENSUS_THREADS)
         .thread_name("consensus")
@@ -143,7 +147,7 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
                 if member.config.comparison.initial {
                     comparison::initial_check(&member).await?;
                 }
-                let room = space::watch(member.clone(), place.reserve.clone(), stop.clone());
+                let room = space::watch(member.clone(), place.reserves.clone(), stop.clone());
                 tokio::spawn(room.await);
                 let split = !browsers.is_empty();
                 floor.open(clients, if split { Scope::Grpc } else { Scope::Clients });

@@ -41,8 +41,9 @@ mod reserve;
 mod roomy;
 mod volume;
 
-use outlook::{Act, Look, Outlook, Rules};
-pub(crate) use reserve::Reserve;
+use outlook::{Act, DiskLook, Look, Outlook, Rules};
+pub(crate) use reserve::Reserves;
+use reserve::{On, Reserve};
 pub(crate) use roomy::Roomy;
 
 /// How often it is looked, and while there is less free than some reserves.
@@ -64,9 +65,10 @@ const ENGINE_DISK_PART: u64 = 16;
 const ENGINE_BYTES_MAX: u64 = 128 << 20;
 const ENGINE_BYTES_MIN: u64 = 4 << 20;
 
-/// What the log may take for each of its purposes, on the disk that `dir` is or will be on.
-pub(crate) fn log_bytes(dir: &Path) -> u64 {
-    let total = volume::room(dir).map_or(u64::MAX, |room| room.total);
+/// What the log may take for each of its purposes, on the disks that these are or will be on.
+pub(crate) fn log_bytes<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> u64 {
+    let total = |dir| volume::room(dir).map_or(u64::MAX, |room| room.total);
+    let total = dirs.into_iter().map(total).min().unwrap_or(u64::MAX);
     (total / LOG_DISK_PART).clamp(LOG_BYTES_MIN, LOG_BYTES_MAX)
 }
 
@@ -81,18 +83,15 @@ pub(crate) fn engine_memory_bytes(dir: &Path) -> Option<u64> {
 /// is returned goes on with it until the member stops.
 pub(crate) async fn watch(
     member: Shared,
-    reserve: Arc<Reserve>,
+    reserves: Reserves,
     mut stop: Shutdown,
 ) -> impl Future<Output = ()> {
-    let rules = Rules {
-        reserve: reserve.bytes(),
-        quota: member.config.quota_bytes,
-        disarm_percent: member.config.disarm_percent,
-    };
+    let rules =
+        Rules { quota: member.config.quota_bytes, disarm_percent: member.config.disarm_percent };
     let mut steward = Steward {
         outlook: Outlook::new(rules),
         member,
-        reserve,
+        reserves,
         asking: None,
         reclaiming: None,
         reclaimed: (0, None),
@@ -104,7 +103,7 @@ pub(crate) async fn watch(
         loop {
             tokio::select! {
                 () = tokio::time::sleep(period) => {}
-                () = steward.reserve.opened.notified() => {}
+                () = steward.reserves.opened() => {}
                 () = stop.fired() => return,
             }
             period = steward.look().await;
@@ -116,7 +115,7 @@ pub(crate) async fn watch(
 struct Steward {
     outlook: Outlook,
     member: Shared,
-    reserve: Arc<Reserve>,
+    reserves: Reserves,
     /// A change of the alarm that is under way.
     asking: Option<JoinHandle<()>>,
     /// Room is being made.
@@ -124,32 +123,39 @@ struct Steward {
     /// As of when it was made last: what was applied, and swept.
     reclaimed: (u64, Option<u64>),
     looks: u32,
-    /// That the reserve cannot be filled has been told.
+    /// That a reserve cannot be filled has been told.
     filled_badly: bool,
+}
+
+/// Looks at a disk, on which so much is yet to be written.
+fn look_at(reserve: &Reserve, unsaved: u64) -> DiskLook {
+    let (available, missing) = (reserve.available(), reserve.missing());
+    DiskLook { reserve: reserve.bytes(), available, missing, opened: reserve.is_full(), unsaved }
 }
 
 impl Steward {
     /// Looks, and does what is to be done. Returns when to look again.
     async fn look(&mut self) -> Duration {
-        let reserve = Arc::clone(&self.reserve);
+        let reserves = self.reserves.clone();
+        let unsaved = self.member.kv.status().engine.growth_bytes;
         // A file system on a network may keep whoever asks waiting.
         let seen = tokio::task::spawn_blocking(move || {
-            let for_engine = reserve.for_engine();
-            (reserve.available(), for_engine, reserve.missing(), reserve.is_full())
+            // What the engine has to write does not go to the log's disk.
+            let log = reserves.log.as_deref().map(|log| look_at(log, 0));
+            (look_at(&reserves.data, unsaved), reserves.data.for_engine(), log)
         });
-        let Ok((available, for_engine, missing, opened)) = seen.await else { return PERIOD };
-        self.reserve.disk().set_free(available.unwrap_or(u64::MAX));
-        self.reserve.disk().set_room(available.unwrap_or(u64::MAX).saturating_add(for_engine));
+        let Ok((data, for_engine, log)) = seen.await else { return PERIOD };
+        let available = data.available.unwrap_or(u64::MAX);
+        self.reserves.disk().set_free(available);
+        self.reserves.disk().set_room(available.saturating_add(for_engine));
         let (status, own) = (self.member.kv.status(), self.member.identity.member.0);
         let stands = |kind| status.alarms.contains(&Alarm { member: own, kind });
         let look = Look {
-            available,
-            missing,
-            opened,
+            data,
+            log,
             alarmed: stands(AlarmKind::NoSpace),
             disk_alarmed: stands(AlarmKind::DiskFull),
             in_use: status.engine.bytes_in_use,
-            unsaved: status.engine.growth_bytes,
         };
         for act in self.outlook.decide(&look) {
             self.perform(act, &look).await;
@@ -157,13 +163,15 @@ impl Steward {
         if self.outlook.is_full() {
             self.reclaim((status.applied, status.swept));
         }
-        let is_near = available.is_some_and(|bytes| bytes < NEAR * self.reserve.bytes());
+        let is_near =
+            |disk: &DiskLook| disk.available.is_some_and(|bytes| bytes < NEAR * disk.reserve);
+        let is_near = is_near(&look.data) || look.log.as_ref().is_some_and(is_near);
         if is_near && !self.outlook.is_full() { PERIOD_NEAR } else { PERIOD }
     }
 
     async fn perform(&mut self, act: Act, look: &Look) {
         let quota_bytes = self.member.config.quota_bytes.unwrap_or(0);
-        let (in_use_bytes, reserve_bytes) = (look.in_use, self.reserve.bytes());
+        let in_use_bytes = look.in_use;
         match act {
             Act::Warn(percent) => tracing::warn!(
                 in_use_bytes,
@@ -171,29 +179,31 @@ impl Steward {
                 "the store has reached {percent} % of its quota; compact, delete, or raise \
                  --quota-backend-bytes before writes are refused"
             ),
-            Act::Refuse => {
-                self.on_reserve(Reserve::refuse).await;
+            Act::Refuse(on) => {
+                self.on_reserve(on, Reserve::refuse).await;
+                let disk = look.log.filter(|_| on == On::Log).unwrap_or(look.data);
                 tracing::error!(
-                    available_bytes = look.available,
-                    reserve_bytes,
+                    available_bytes = disk.available,
+                    reserve_bytes = disk.reserve,
+                    dir = %self.reserves.on(on).dir().display(),
                     "the disk is full: writes that need space are refused; deletes and \
                      compactions go on from what is kept back"
                 );
             }
             Act::Raise => self.change_alarm(true, AlarmKind::DiskFull),
             Act::Disarm(kind) => self.change_alarm(false, kind),
-            Act::Fill(room) => self.fill(room).await,
+            Act::Fill(on, room) => self.fill(on, room).await,
             Act::GoOn => {
                 self.looks = 0;
-                tracing::info!(available_bytes = look.available, "the disk has room again");
+                tracing::info!(available_bytes = look.data.available, "the disk has room again");
                 // The node stops, if anything.
                 drop(self.member.kv.be_frugal(false).await);
             }
         }
     }
 
-    async fn fill(&mut self, room: u64) {
-        let filled = self.on_reserve(move |reserve| reserve.refill(room)).await;
+    async fn fill(&mut self, on: On, room: u64) {
+        let filled = self.on_reserve(on, move |reserve| reserve.refill(room)).await;
         match filled {
             Some(Err(error)) if !self.filled_badly => {
                 self.filled_badly = true;
@@ -207,9 +217,10 @@ impl Steward {
     /// Does something to the file, where it may take its time.
     async fn on_reserve<T: Send + 'static>(
         &self,
+        on: On,
         work: impl FnOnce(&Reserve) -> T + Send + 'static,
     ) -> Option<T> {
-        let reserve = Arc::clone(&self.reserve);
+        let reserve = Arc::clone(self.reserves.on(on));
         tokio::task::spawn_blocking(move || work(&reserve)).await.ok()
     }
 

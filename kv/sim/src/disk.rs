@@ -98,6 +98,7 @@ impl Disk {
             clock: Arc::new(lives),
             log_bytes: self.ways.log_bytes,
             moved_bytes_max: self.ways.moved_bytes_max,
+            log_dir: None,
         };
         let log = Log::open(vfs, &folder.log(), options)?;
         if !log.groups().contains(&GROUP) {

@@ -37,6 +37,7 @@ pub(crate) fn check<E: crate::engine::Engine>(
     log_options: &GroupOptions,
 ) -> Result<(), Error> {
     let survey = GroupStore::survey(vfs, log, log_options).map_err(log_failed)?;
+    let log = log_options.log_dir.as_deref().unwrap_or(log);
     if survey.is_none() && options.returns {
         // Of several, too: it may have voted, and does not know for whom.
         let reason = "the consensus log is missing";

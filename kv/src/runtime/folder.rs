@@ -6,7 +6,7 @@
 //!       ENGINE      one line: which of the two holds the state
 //!       engine-a/   one engine's files
 //!       engine-b/   the other's, while a state that was sent takes the place of the first
-//!       raft/       the consensus log
+//!       raft/       the consensus log, unless that is kept apart, and states on their way
 //!
 //! ENGINE = "engine-a\n" | "engine-b\n"     no such file: engine-a
 //! ```
@@ -73,7 +73,7 @@ impl Folder {
         self.config.kind
     }
 
-    /// Where the consensus log lives.
+    /// Where the consensus log lives, unless it is kept apart.
     pub fn log(&self) -> PathBuf {
         self.dir.join(LOG)
     }

@@ -67,6 +67,8 @@ const COUNTED_MAX: usize = 900_000;
 pub struct Inspection {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
+    /// Where the log is, if that was said.
+    log_dir: Option<PathBuf>,
     /// Which engine the folder was made with; `None` if there is no replica in it.
     pub engine: Result<Option<EngineKind>, Error>,
     /// What that engine has saved; `None` if nothing.
@@ -170,8 +172,15 @@ impl Inspection {
     /// The group that a replica's log is about.
     pub const GROUP: GroupId = Node::<Machine>::GROUP;
 
-    /// Looks into the folder `dir`. Locks nothing and changes nothing.
-    pub fn open(vfs: Arc<dyn Vfs>, clock: &Arc<dyn Clock>, dir: &Path, depth: Depth) -> Inspection {
+    /// Looks into the folder `dir`. Locks nothing and changes nothing. A log that is kept apart is
+    /// found; if it was moved since, `log_dir` says to where.
+    pub fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+        log_dir: Option<&Path>,
+        depth: Depth,
+    ) -> Inspection {
         let engine = look(&vfs, dir, REPLICA);
         let state = match &engine {
             Ok(Some(kind)) => settled(|| {
@@ -186,8 +195,16 @@ impl Inspection {
             }),
             Ok(None) | Err(_) => Ok(None),
         };
-        let log = read_log(&vfs, dir);
-        Inspection { vfs, dir: dir.to_path_buf(), engine, state, log }
+        let log = read_log(&vfs, dir, log_dir);
+        let (dir, log_dir) = (dir.to_path_buf(), log_dir.map(Path::to_path_buf));
+        Inspection { vfs, dir, log_dir, engine, state, log }
+    }
+
+    /// Where the log is, or would be.
+    fn log_place(&self) -> PathBuf {
+        let log = self.dir.join(LOG);
+        let kept = || GroupStore::log_dir(&*self.vfs, &log).ok().flatten();
+        self.log_dir.clone().or_else(kept).unwrap_or(log)
     }
 
     /// What the log says of the group.
@@ -274,7 +291,7 @@ impl Inspection {
                 Some(text) => before = text,
             }
             // Files that were let go of are used again: what stands there now is another's.
-            self.log = read_log(&self.vfs, &self.dir);
+            self.log = read_log(&self.vfs, &self.dir, self.log_dir.as_deref());
         }
     }
 }
@@ -416,8 +433,12 @@ impl Visitor for Counting {
     }
 }
 
-fn read_log(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<LogInspection>, Error> {
-    GroupStore::inspect(vfs, &dir.join(LOG)).map_err(log_failed)
+fn read_log(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    log_dir: Option<&Path>,
+) -> Result<Option<LogInspection>, Error> {
+    GroupStore::inspect(vfs, &dir.join(LOG), log_dir).map_err(log_failed)
 }
 
 fn logged(entry: Entry, committed: u64) -> Logged {

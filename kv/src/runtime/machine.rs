@@ -28,7 +28,7 @@ impl Machine {
     /// Applies commands, and returns their outcomes. The error is the engine's, or one of a log
     /// that cannot be what this member and the others wrote.
     fn run(&self, commands: &[(Index, &Bytes)]) -> Result<Vec<Result<Reply, Error>>, Error> {
-        let (core, log) = (&self.core, self.core.folder.log());
+        let (core, log) = (&self.core, self.core.log());
         let began = core.clock.monotonic();
         let ran = steps::run(&core.store, &core.lessor, core.options.id, &log, commands)?;
         core.options.observer.applied(&ran.tally, core.clock.monotonic() - began);

@@ -1,5 +1,6 @@
 //! How a replica behaves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ pub struct ReplicaOptions {
     pub kept_bytes_max: u64,
     /// How long a token lives that is not used. Default 300 s, as etcd's.
     pub token_ttl: Duration,
+    /// A folder for the consensus log alone, on a disk whose syncs the engine does not delay. A log
+    /// that is in the replica's folder moves there; from then on it has to be asked for there. See
+    /// [`drystone_raft::store::Options::log_dir`]. Default none.
+    pub log_dir: Option<PathBuf>,
     /// The disk, as whoever watches it says. Default always with room.
     pub disk: Arc<Disk>,
     /// Who is told how long things take. Default nobody.
@@ -72,6 +77,7 @@ impl ReplicaOptions {
             request_timeout: Duration::from_secs(7),
             kept_entries: 5_000,
             kept_bytes_max: 64 << 20,
+            log_dir: None,
             disk: Arc::default(),
             observer: Arc::new(()),
         }
@@ -123,6 +129,7 @@ impl ReplicaOptions {
         node.kept_entries_max = u64::MAX;
         node.store.wal = node.store.wal.segment_bytes(self.store.segment_bytes);
         // What is kept and what is not saved yet has room; beyond, the log is shortened in need.
+        node.store.log_dir.clone_from(&self.log_dir);
         node.store.log_bytes = 2 * (self.kept_bytes_max + self.store.persist_bytes_min);
         node
     }

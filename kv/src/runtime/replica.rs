@@ -1,6 +1,6 @@
 //! The handle to a member of a replicated store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::runtime::alone;
 use crate::runtime::disk::Disk;
 use crate::runtime::duties::Duties;
 use crate::runtime::envelope;
-use crate::runtime::folder::Folder;
+use crate::runtime::folder::{Folder, LOG};
 use crate::runtime::house::House;
 use crate::runtime::lessor::Lessor;
 use crate::runtime::machine::Machine;
@@ -86,6 +86,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Where the consensus log is, for whoever has to name it.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.options.log_dir.clone().unwrap_or_else(|| self.folder.log())
+    }
+
     /// Ends the replica: nothing is acknowledged any more.
     pub(crate) fn fail(&self, error: &Error) {
         self.store.give_up();
@@ -161,8 +166,8 @@ impl Replica {
     ///
     /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
     /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Log`] for
-    /// damaged data, with the file. Alone, [`Error::Irreparable`], [`Error::JournalGap`] or
-    /// [`Error::JournalEndsEarly`] for what other members would send it.
+    /// damaged data, with the file, or for a log that is not where it was asked for. Alone,
+    /// [`Error::Irreparable`], [`Error::JournalGap`] or [`Error::JournalEndsEarly`] for what other members would send it.
     pub async fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
@@ -176,6 +181,9 @@ impl Replica {
             let reason = "the member's store is missing";
             return Err(Error::Damaged { file: dir.to_path_buf(), reason });
         }
+        // Before an engine is opened, which may write.
+        GroupStore::check_log_dir(&*vfs, &dir.join(LOG), options.log_dir.as_deref())
+            .map_err(log_failed)?;
         let (folder, engine) = Folder::open(vfs.clone(), clock.clone(), dir, &options.store)?;
         let store = Arc::new(Store::open(engine)?);
         store.belongs_to(options.id);

@@ -19,11 +19,12 @@ use drystone_raft::store::{Options as GroupOptions, Store as GroupStore};
 use drystone_vfs::{Clock, Vfs};
 
 use crate::checkpoint;
+use crate::data_dir::{DataDir, REPLICA};
 use crate::engine::{Batch, Engine};
 use crate::error::Error;
 use crate::members::format::forget_all;
 use crate::options::Options;
-use crate::runtime::folder::Folder;
+use crate::runtime::folder::{Folder, LOG};
 use crate::runtime::replica::log_failed;
 use crate::state::State;
 
@@ -60,6 +61,20 @@ pub fn restore(
     // From here on the folder holds the state; until then it was empty.
     folder.adopt()?;
     Ok(revision)
+}
+
+/// Moves the consensus log of the replica in `dir`, which must not be running, to a folder of its
+/// own: see [`ReplicaOptions::log_dir`](crate::runtime::ReplicaOptions::log_dir).
+///
+/// # Errors
+///
+/// [`Error::Locked`]; [`Error::Log`] if it cannot be there, and what the disk says.
+pub fn move_log(vfs: Arc<dyn Vfs>, dir: &Path, log_dir: &Path) -> Result<(), Error> {
+    let _lock = DataDir::open(&vfs, dir, REPLICA, None)?;
+    let log_dir = Some(log_dir.to_path_buf());
+    let options = GroupOptions { log_dir, ..GroupOptions::default() };
+    let log = GroupStore::open(vfs, &dir.join(LOG), options).map_err(log_failed)?;
+    log.close().map_err(log_failed)
 }
 
 /// Refuses a folder that holds anything.

@@ -138,7 +138,8 @@ impl<S: StateMachine> Stored<S> {
         let clock = SimClock::default();
         clock.advance(Duration::from_millis(self.starts));
         let Sizes { log_bytes, moved_bytes_max, .. } = self.sizes;
-        let options = Options { wal, clock: Arc::new(clock), log_bytes, moved_bytes_max };
+        let options =
+            Options { wal, clock: Arc::new(clock), log_bytes, moved_bytes_max, log_dir: None };
         let store = Store::open(Arc::new(self.vfs.clone()), Path::new(DIR), options)?;
         if !store.groups().contains(&GROUP) {
             store.create(GROUP, self.founders.clone())?;

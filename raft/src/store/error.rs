@@ -37,6 +37,59 @@ pub enum Error {
     #[error("there is a group {0} here")]
     GroupExists(GroupId),
 
+    /// The log is kept in another folder than where it was looked for: see
+    /// [`Options::log_dir`](crate::store::Options::log_dir). Nothing was changed; nor was it by the
+    /// errors that follow.
+    #[error("the log is kept in {}, not in {}", kept.display(), asked.display())]
+    LogElsewhere {
+        /// Where it is.
+        kept: PathBuf,
+        /// Where it was looked for.
+        asked: PathBuf,
+    },
+
+    /// The folder in which the log is kept has no log of this store any more: perhaps its disk is
+    /// not there.
+    #[error("the log of {} is kept in {}, and is not there", store.display(), kept.display())]
+    LogGone {
+        /// The store's folder.
+        store: PathBuf,
+        /// Where the log is kept.
+        kept: PathBuf,
+    },
+
+    /// The folder in which the log is to be kept is another store's.
+    #[error(
+        "{} holds the log of {}, and not that of {}",
+        dir.display(),
+        owner.display(),
+        store.display()
+    )]
+    LogTaken {
+        /// The folder that was asked for.
+        dir: PathBuf,
+        /// The store that was to have its log there.
+        store: PathBuf,
+        /// The store whose log it is, as that was called when it began.
+        owner: PathBuf,
+    },
+
+    /// The folder in which the log is to be kept holds something else.
+    #[error(
+        "{} cannot hold the log of {}: there is {} in it",
+        dir.display(),
+        store.display(),
+        found.display()
+    )]
+    LogForeign {
+        /// The folder that was asked for.
+        dir: PathBuf,
+        /// The store that was to have its log there.
+        store: PathBuf,
+        /// What is in it.
+        found: PathBuf,
+    },
+
     /// The file system refused.
     #[error("{}: cannot {action}", path.display())]
     Io {

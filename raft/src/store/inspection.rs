@@ -39,7 +39,7 @@ use crate::store::error::{Error, Result};
 use crate::store::record::{GroupId, Record};
 use crate::store::recovery::{Reading, current, log_dir};
 use crate::store::snapshots::Snapshots;
-use crate::store::{SnapshotFile, Store, last};
+use crate::store::{SnapshotFile, Store, home, last};
 use crate::types::{Index, NodeId, Position};
 
 /// How often it is looked for a moment at which nothing changes.
@@ -76,7 +76,8 @@ pub struct GroupLog<'a> {
 
 impl Store {
     /// Looks into the store in `dir`, which may be open here or in another process. Locks nothing
-    /// and changes nothing. `None` if there is none.
+    /// and changes nothing. `None` if there is none. A log that is kept apart is found where it is;
+    /// if that folder was moved since, `log_dir` says to where.
     ///
     /// Takes 40 bytes of memory for some 65,000 entries in a row, and for each place where the log
     /// was cut and went on. Damage is no error: what is sound is shown, and [`Inspection::holes`]
@@ -84,7 +85,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Log`] or [`Error::Io`] if the disk refuses.
-    pub fn inspect(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Inspection>> {
+    pub fn inspect(
+        vfs: &Arc<dyn Vfs>,
+        dir: &Path,
+        log_dir: Option<&Path>,
+    ) -> Result<Option<Inspection>> {
         let vfs: Arc<dyn Vfs> = Arc::new(AsideVfs::over(Arc::clone(vfs)));
         match vfs.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -92,7 +97,7 @@ impl Store {
         }
         let mut before = None;
         for look in 1.. {
-            let found = Inspection::look(&vfs, dir);
+            let found = Inspection::look(&vfs, dir, log_dir);
             let trouble = match &found {
                 Ok(None) => None,
                 Ok(Some(found)) => found.trouble(),
@@ -108,8 +113,12 @@ impl Store {
 }
 
 impl Inspection {
-    fn look(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Option<Inspection>> {
-        let log = log_dir(dir, current(&**vfs, dir)?);
+    fn look(vfs: &Arc<dyn Vfs>, dir: &Path, asked: Option<&Path>) -> Result<Option<Inspection>> {
+        let kept = home::apart(&**vfs, dir)?;
+        // Of a log that is inside nothing else is true.
+        let asked = kept.as_deref().map(|kept| asked.unwrap_or(kept));
+        let logs = home::find(&**vfs, dir, asked)?;
+        let log = log_dir(&logs, current(&**vfs, &logs)?);
         // Before the log is read: a note that is older than what it is about is always true.
         let noted = last::noted(&**vfs, &log);
         let salvage = match Wal::salvage(&**vfs, &log) {

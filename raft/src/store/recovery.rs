@@ -1,7 +1,7 @@
 //! Opening a store: which log is the one, and what it says.
 //!
 //! ```text
-//!     dir/log-1/          the log, until it is damaged
+//!     dir/log-1/          the log, until it is damaged; dir may be another's than that of snapshots
 //!     dir/log-2/          what was sound of it; the first is kept
 //!     dir/log-2/WHOLE     all of that was carried over, durably; in log-1: it was made
 //!     dir/snapshots/
@@ -23,7 +23,7 @@ use crate::store::error::{Error, Result};
 use crate::store::record::{GroupId, Record};
 use crate::store::repair::{self, Damage};
 use crate::store::snapshots::Snapshots;
-use crate::store::{Options, Shelf, Store, last};
+use crate::store::{Options, Shelf, Store, home, last};
 
 const WHOLE: &str = "WHOLE";
 
@@ -99,6 +99,18 @@ pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, options: Options) -> Result<St
     vfs.create_dir_all(dir).map_err(|e| Error::io("make", dir, e))?;
     let snapshots = Snapshots::open(vfs, &dir.join("snapshots"))?;
     let vfs = &snapshots.vfs();
+    let home = home::take(&**vfs, dir, &options)?;
+    let dir = &*home.logs;
+    Ok(Store { _lock: home.lock, ..open_log(vfs, dir, options, snapshots)? })
+}
+
+/// Opens the store whose logs are in `dir`.
+fn open_log(
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    options: Options,
+    snapshots: Snapshots,
+) -> Result<Store> {
     let number = current(&**vfs, dir)?;
     let log = log_dir(dir, number);
     match read(vfs, &log, &options) {
@@ -172,7 +184,8 @@ fn build(
         doubtful: reading.doubtful,
         ..Shelf::default()
     };
-    let store = Store { log, options, wal, snapshots, life, damage, shelf: Mutex::new(shelf) };
+    let shelf = Mutex::new(shelf);
+    let store = Store { log, options, wal, snapshots, life, damage, shelf, _lock: None };
     let mut batch = store.batch();
     let doubtful = batch.is_doubtful();
     batch.start(life, doubtful);

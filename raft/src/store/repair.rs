@@ -131,6 +131,7 @@ fn fresh(
         life: 0,
         damage: None,
         shelf: Mutex::new(Shelf { own_serial: 1, ..Shelf::default() }),
+        _lock: None,
     })
 }
 

@@ -22,7 +22,7 @@ use crate::configuration::Configuration;
 use crate::store::error::{Error, Result};
 use crate::store::record::GroupId;
 use crate::store::recovery::{Reading, current, is_whole, log_dir, read_all};
-use crate::store::{Options, Store, last, repair};
+use crate::store::{Options, Store, home, last, repair};
 use crate::types::Index;
 
 /// What a look at a store told.
@@ -73,6 +73,12 @@ impl Store {
         match vfs.list(dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             names => drop(names.map_err(|e| Error::io("list", dir, e))?),
+        }
+        let dir = &home::find(&**vfs, dir, options.log_dir.as_deref())?;
+        if let Err(error) = vfs.list(dir)
+            && error.kind() == std::io::ErrorKind::NotFound
+        {
+            return Ok(None);
         }
         let log = log_dir(dir, current(&**vfs, dir)?);
         match vfs.list(&log) {

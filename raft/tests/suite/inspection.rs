@@ -13,7 +13,7 @@ use crate::store_support::{DIR, Hand, closed_store, disk_with, open};
 const GROUPS: u64 = 4;
 
 fn look(vfs: &Arc<dyn Vfs>) -> Inspection {
-    Store::inspect(vfs, Path::new(DIR)).unwrap().expect("there is a store")
+    Store::inspect(vfs, Path::new(DIR), None).unwrap().expect("there is a store")
 }
 
 fn entries(inspection: &Inspection, group: GroupId) -> Vec<Entry> {
@@ -47,7 +47,7 @@ fn a_look_beside_an_open_store_shows_what_was_written() {
         println!("seed {seed}: cargo test -p drystone-raft --test suite inspection");
         let disk = SimVfs::new(seed);
         let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
-        assert!(Store::inspect(&vfs, Path::new(DIR)).unwrap().is_none(), "there is none yet");
+        assert!(Store::inspect(&vfs, Path::new(DIR), None).unwrap().is_none(), "there is none yet");
         let store = open(Arc::clone(&vfs)).unwrap();
         let mut hand = Hand::new(seed);
         hand.create(&store, GROUPS).unwrap();

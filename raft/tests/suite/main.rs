@@ -11,6 +11,7 @@ mod flow;
 mod fuzz;
 mod inspection;
 mod lab;
+mod log_apart;
 mod log_safety;
 mod membership;
 mod multi_groups;

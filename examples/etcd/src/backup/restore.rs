@@ -45,7 +45,7 @@ pub(super) struct Restore {
     #[arg(long)]
     chain: Option<u64>,
     /// Write a copy to this file, for `etcdctl`, `etcdutl` or `drystone-etcd snapshot restore`
-    #[arg(long, conflicts_with_all = ["data_dir", "name", "initial_cluster"])]
+    #[arg(long, conflicts_with_all = ["data_dir", "wal_dir", "name", "initial_cluster"])]
     to: Option<PathBuf>,
     /// Begin so many revisions above the newest that is in any backup of the folder
     #[arg(long, default_value_t = MARGIN)]

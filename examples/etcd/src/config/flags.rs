@@ -40,6 +40,9 @@ pub(crate) struct Flags {
     /// Directory for the data [default: NAME.etcd]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) data_dir: String,
+    /// Directory for the journal alone, best on a disk of its own [default: in the data directory]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) wal_dir: String,
     /// What holds the records: memory, btree or lsm [default: what the data directory was made
     /// with, lsm for a new one]
     #[arg(long, value_parser = engine_parser(), hide_possible_values = true)]
@@ -284,11 +287,8 @@ pub(crate) const IDLE: &[Extra] = &[
 const DISCOVERY: &str = "only --discovery-endpoints is implemented";
 
 /// Known to etcd, and refused here when set.
-pub(crate) const REFUSED: &[Extra] = &[
-    value("wal-dir", "a separate directory for the journal is not implemented yet"),
-    value("discovery", DISCOVERY),
-    value("discovery-srv", DISCOVERY),
-];
+pub(crate) const REFUSED: &[Extra] =
+    &[value("discovery", DISCOVERY), value("discovery-srv", DISCOVERY)];
 
 /// The whole command line, for clap.
 pub(crate) fn command() -> Command {
@@ -363,7 +363,7 @@ mod tests {
             from_matches(&matches).err()
         };
         assert!(refused(&["e", "--discovery-srv=a.local"]).unwrap().contains("discovery"));
-        assert_eq!(refused(&["e", "--discovery-srv=", "--wal-dir="]), None);
+        assert_eq!(refused(&["e", "--discovery-srv="]), None);
     }
 
     // An idle flag must be told, else its user believes in it.

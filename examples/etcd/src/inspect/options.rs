@@ -43,6 +43,9 @@ struct Words {
     /// The data directory
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The journal's directory, if it was moved since the member ran last
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Option<PathBuf>,
     /// One JSON document a line: a summary, the entries, an end
     #[arg(long)]
     json: bool,
@@ -67,6 +70,7 @@ struct Words {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) dir: PathBuf,
+    pub(crate) wal_dir: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -131,6 +135,7 @@ impl Options {
         }
         Ok(Options {
             dir: dir.unwrap_or_else(|| PathBuf::from("default.etcd")),
+            wal_dir: told.wal_dir,
             json: told.json,
             from: told.from,
             to: told.to,

@@ -8,14 +8,17 @@
 //!                      refused           goes on again       the engine's next save takes
 //! ```
 //!
-//! While a disk is full what grows is refused here, and an alarm is raised in this member's name,
-//! so that it is refused by all. This alarm goes when the disk has room again and the reserve is
-//! whole: it says how the disk is, and nobody needs to look whether that is so. It is another than
-//! the quota's, though clients see both as NOSPACE: what was asked for in need may happen long
+//! The log may be on a disk of its own: then both are looked at, and full is whoever has one that
+//! is. While a disk is full what grows is refused here, and an alarm is raised in this member's
+//! name, so that it is refused by all. This alarm goes when there is room again and the reserves
+//! are whole: it says how the disks are, and nobody needs to look whether that is so. It is another
+//! than the quota's, though clients see both as NOSPACE: what was asked for in need may happen long
 //! after it, and what stands then must be known for what it is. The quota's alarm, and one that an
 //! operator has raised, are his to disarm, unless he has said that they may go by themselves.
 
 use drystone_kv::command::AlarmKind;
+
+use super::reserve::On;
 
 /// Percentages of the quota that are worth a line in the log.
 const WARNINGS: [u64; 2] = [80, 90];
@@ -25,8 +28,6 @@ const WARNING_SLACK: u64 = 2;
 /// What does not change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// What the reserve should be, bytes; 0 for none, and then nobody looks at the disk.
-    pub(super) reserve: u64,
     pub(super) quota: Option<u64>,
     /// Percentage of the quota at which its alarm may go.
     pub(super) disarm_percent: Option<u64>,
@@ -35,19 +36,31 @@ pub(super) struct Rules {
 /// What can be seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
-    /// Free bytes of the disk, if that is known.
-    pub(super) available: Option<u64>,
-    /// What the reserve lacks, bytes.
-    pub(super) missing: u64,
-    /// Somebody has opened it, because the disk is full.
-    pub(super) opened: bool,
+    /// The disk of the data.
+    pub(super) data: DiskLook,
+    /// That of the log, if it is another.
+    pub(super) log: Option<DiskLook>,
     /// NOSPACE stands in this member's name, for another reason than its disk.
     pub(super) alarmed: bool,
     /// The alarm of the full disk stands in this member's name.
     pub(super) disk_alarmed: bool,
     /// Bytes of the store that are in use.
     pub(super) in_use: u64,
-    /// Bytes that the engine's next save takes of the disk, until which the log is not shortened.
+}
+
+/// What can be seen of a disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DiskLook {
+    /// What its reserve should be, bytes; 0 for none, and then nobody looks at the disk.
+    pub(super) reserve: u64,
+    /// Free bytes, if that is known.
+    pub(super) available: Option<u64>,
+    /// What the reserve lacks, bytes.
+    pub(super) missing: u64,
+    /// Somebody has opened it, because the disk is full.
+    pub(super) opened: bool,
+    /// Bytes that are yet to be written to it, until the log can be shortened: what the engine's
+    /// next save takes.
     pub(super) unsaved: u64,
 }
 
@@ -56,13 +69,13 @@ pub(super) struct Look {
 pub(super) enum Act {
     /// The size in use has reached this percentage of the quota.
     Warn(u64),
-    /// The disk is full: what grows is refused.
-    Refuse,
+    /// This disk is full: what grows is refused.
+    Refuse(On),
     /// Raise the alarm of the full disk.
     Raise,
-    /// Fill the reserve with so many bytes at most; what grows is let in.
-    Fill(u64),
-    /// The disk has room again.
+    /// Fill the reserve there with so many bytes at most; for this disk what grows may come.
+    Fill(On, u64),
+    /// There is room again on all disks.
     GoOn,
     /// Disarm this alarm.
     Disarm(AlarmKind),
@@ -72,7 +85,7 @@ pub(super) enum Act {
 #[derive(Debug)]
 pub(super) struct Outlook {
     rules: Rules,
-    full: bool,
+    full: [bool; 2],
     /// Nothing was seen yet.
     is_new: bool,
     warned: [bool; WARNINGS.len()],
@@ -82,20 +95,20 @@ impl Outlook {
     /// Nothing was seen yet.
     pub(super) fn new(rules: Rules) -> Outlook {
         let warned = [false; WARNINGS.len()];
-        Outlook { rules, full: false, is_new: true, warned }
+        Outlook { rules, full: [false; 2], is_new: true, warned }
     }
 
-    /// Whether the disk is full.
+    /// Whether a disk is full.
     pub(super) fn is_full(&self) -> bool {
-        self.full
+        self.full.contains(&true)
     }
 
     /// What is to be done.
     pub(super) fn decide(&mut self, look: &Look) -> Vec<Act> {
         let mut acts = Vec::new();
         self.warn(look, &mut acts);
-        self.watch_disk(look, &mut acts);
-        if look.alarmed && !self.full && self.may_go(look) {
+        self.watch_disks(look, &mut acts);
+        if look.alarmed && !self.is_full() && self.may_go(look) {
             acts.push(Act::Disarm(AlarmKind::NoSpace));
         }
         self.is_new = false;
@@ -114,33 +127,48 @@ impl Outlook {
         }
     }
 
-    fn watch_disk(&mut self, look: &Look, acts: &mut Vec<Act>) {
-        let reserve = self.rules.reserve;
-        if reserve == 0 {
-            // One that was raised under other rules.
-            acts.extend(look.disk_alarmed.then_some(Act::Disarm(AlarmKind::DiskFull)));
+    fn watch_disks(&mut self, look: &Look, acts: &mut Vec<Act>) {
+        let (mut enough, mut again) = self.watch_disk(On::Data, &look.data, acts);
+        if let Some(log) = &look.log {
+            let (enough_there, again_there) = self.watch_disk(On::Log, log, acts);
+            enough &= enough_there;
+            again |= again_there;
+        }
+        if self.is_full() {
+            acts.extend((!look.disk_alarmed).then_some(Act::Raise));
             return;
         }
-        let room = room(look.available, look.unsaved);
-        let enough = reserve / 4 * 3;
-        if !self.full && (look.opened || is_low(room, reserve)) {
-            self.full = true;
-            acts.push(Act::Refuse);
+        acts.extend(again.then_some(Act::GoOn));
+        // Also one that comes late, or was raised under other rules.
+        if look.disk_alarmed && enough {
+            acts.push(Act::Disarm(AlarmKind::DiskFull));
         }
-        let has_enough = room >= look.missing.saturating_add(enough);
-        let fill = Act::Fill(room.saturating_sub(enough));
-        if self.full && has_enough {
-            self.full = false;
-            acts.extend([fill, Act::GoOn]);
-        } else if !self.full && look.missing > 0 && (has_enough || self.is_new) {
+    }
+
+    /// Says whether there is enough room on a disk, and whether that is so after it was full.
+    fn watch_disk(&mut self, on: On, disk: &DiskLook, acts: &mut Vec<Act>) -> (bool, bool) {
+        let reserve = disk.reserve;
+        if reserve == 0 {
+            return (true, false);
+        }
+        let room = room(disk.available, disk.unsaved);
+        let enough = reserve / 4 * 3;
+        if !self.full[on as usize] && (disk.opened || is_low(room, reserve)) {
+            self.full[on as usize] = true;
+            acts.push(Act::Refuse(on));
+        }
+        let has_enough = room >= disk.missing.saturating_add(enough);
+        let fill = Act::Fill(on, room.saturating_sub(enough));
+        if self.full[on as usize] && has_enough {
+            self.full[on as usize] = false;
+            acts.push(fill);
+            return (true, true);
+        }
+        if !self.full[on as usize] && disk.missing > 0 && (has_enough || self.is_new) {
             // At the start as far as there is room, and later all of it.
             acts.push(fill);
         }
-        if self.full && !look.disk_alarmed {
-            acts.push(Act::Raise);
-        } else if look.disk_alarmed && !self.full && has_enough {
-            acts.push(Act::Disarm(AlarmKind::DiskFull));
-        }
+        (has_enough, false)
     }
 
     /// Whether the operator lets the quota's alarm go.

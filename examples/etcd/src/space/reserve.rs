@@ -11,7 +11,7 @@
 //! disk, who takes all that is free, cannot take the file.
 //!
 //! ```text
-//!   <data-dir>/reserve
+//!   <data-dir>/reserve, and <wal-dir>/reserve if that is on another disk
 //!   ├─────────────┬──────────────────────────────────────────┤
 //!   0      bytes / 4                                       bytes
 //!    for the log   for the log and the engine's files:
@@ -61,9 +61,82 @@ pub(crate) struct Reserve {
     bytes: u64,
     held: Mutex<Held>,
     /// What the store is told.
+    word: Arc<Word>,
+    on: On,
+}
+
+/// One for the disk of the data, and one for that of the log if it is another.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserves {
+    pub(super) data: Arc<Reserve>,
+    pub(super) log: Option<Arc<Reserve>>,
+    word: Arc<Word>,
+}
+
+/// Which disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum On {
+    /// That of the data directory, and of the log if it is there.
+    Data,
+    /// That of the log, if it is another.
+    Log,
+}
+
+/// What the store is told of all its disks together: full is whoever has one that is.
+#[derive(Debug, Default)]
+struct Word {
     disk: Arc<Disk>,
-    /// Told when it is opened.
-    pub(super) opened: Notify,
+    full: Mutex<[bool; 2]>,
+    /// Told when a reserve is opened.
+    opened: Notify,
+}
+
+impl Word {
+    fn set_full(&self, on: On, full: bool) {
+        let mut all = self.full.lock();
+        all[on as usize] = full;
+        self.disk.set_full(all.contains(&true));
+    }
+
+    fn is_full(&self, on: On) -> bool {
+        self.full.lock()[on as usize]
+    }
+}
+
+impl Reserves {
+    /// Those of the data in `dir`, and of a log that is kept in `log_dir`: see [`Reserve::open`].
+    pub(crate) fn open(dir: &Path, log_dir: Option<&Path>, wanted: Option<u64>) -> Reserves {
+        let word = Arc::<Word>::default();
+        let data = Arc::new(Reserve::open(dir, wanted, On::Data, &word));
+        let other = log_dir.filter(|log_dir| volume::device(log_dir) != volume::device(dir));
+        let log = other.map(|log_dir| Arc::new(Reserve::open(log_dir, wanted, On::Log, &word)));
+        Reserves { data, log, word }
+    }
+
+    /// What the store is told: while that is full, what grows is refused.
+    pub(crate) fn disk(&self) -> Arc<Disk> {
+        Arc::clone(&self.word.disk)
+    }
+
+    /// The one on that disk.
+    pub(super) fn on(&self, on: On) -> &Arc<Reserve> {
+        match on {
+            On::Data => &self.data,
+            On::Log => self.log.as_ref().unwrap_or(&self.data),
+        }
+    }
+
+    /// The first look, before anything is let in: see [`Reserve::look_first`].
+    pub(crate) fn look_first(&self, unsaved: u64) {
+        self.data.look_first(unsaved);
+        // What the engine has to write does not go there.
+        self.log.iter().for_each(|log| log.look_first(0));
+    }
+
+    /// Resolves when one of them is opened.
+    pub(super) async fn opened(&self) {
+        self.word.opened.notified().await;
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +159,7 @@ pub(crate) enum Writer {
 impl Reserve {
     /// The reserve in `dir` as an earlier life left it. `wanted` is what the operator asked for.
     /// Nothing is made yet.
-    pub(crate) fn open(dir: &Path, wanted: Option<u64>) -> Reserve {
+    fn open(dir: &Path, wanted: Option<u64>, on: On, word: &Arc<Word>) -> Reserve {
         let total = volume::room(dir).map(|room| room.total);
         let by_disk = total.map_or(BYTES_DEFAULT, |total| BYTES_DEFAULT.min(total / DISK_PART));
         let bytes = match wanted {
@@ -101,25 +174,25 @@ impl Reserve {
         let reserve = Reserve {
             path,
             bytes: bytes / MIB * MIB,
-            disk: Arc::default(),
             held: Mutex::new(Held { file, len, unable: false }),
-            opened: Notify::new(),
+            word: Arc::clone(word),
+            on,
         };
         if was_open {
-            reserve.disk.set_full(true);
+            word.set_full(on, true);
             // What a start writes outside of the store is little, and nobody tries it again.
             reserve.give(Writer::Other);
         }
         reserve
     }
 
-    /// What the store is told: while that is full, what grows is refused.
-    pub(crate) fn disk(&self) -> Arc<Disk> {
-        Arc::clone(&self.disk)
+    pub(super) fn is_full(&self) -> bool {
+        self.word.is_full(self.on)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.disk.is_full()
+    /// The directory that it is in.
+    pub(super) fn dir(&self) -> &Path {
+        self.path.parent().expect("it is in a directory")
     }
 
     /// What it should be, bytes.
@@ -140,14 +213,13 @@ impl Reserve {
 
     /// Free bytes of the disk that it is on, if that is known.
     pub(super) fn available(&self) -> Option<u64> {
-        let dir = self.path.parent().expect("it is in a directory");
-        volume::room(dir).map(|room| room.available)
+        volume::room(self.dir()).map(|room| room.available)
     }
 
     /// The first look, before anything is let in: on a disk that is low what grows is refused from
     /// the start, whoever has taken the room while nobody looked. The engine's next save takes
     /// `unsaved` bytes of it.
-    pub(crate) fn look_first(&self, unsaved: u64) {
+    fn look_first(&self, unsaved: u64) {
         let room = outlook::room(self.available(), unsaved);
         if self.bytes > 0 && outlook::is_low(room, self.bytes) {
             self.refuse();
@@ -156,7 +228,7 @@ impl Reserve {
 
     /// From now on what grows is refused; a restart will know, if there is a file.
     pub(super) fn refuse(&self) {
-        self.disk.set_full(true);
+        self.word.set_full(self.on, true);
         let mut held = self.held.lock();
         if !is_cut(held.len) && held.len > MARK_BYTES {
             let len = held.len - MARK_BYTES;
@@ -175,9 +247,9 @@ impl Reserve {
             Writer::Log => 0,
             Writer::Other => self.bytes / 4,
         };
-        self.disk.set_full(true);
-        self.opened.notify_one();
-        let step = self.bytes / STEPS / STEP_UNIT * STEP_UNIT;
+        self.word.set_full(self.on, true);
+        self.word.opened.notify_one();
+        let step = (self.bytes / STEPS / STEP_UNIT).max(1) * STEP_UNIT;
         // Ends before a whole mebibyte, as long as there is anything left.
         let next = held.len.div_ceil(step).saturating_mul(step).saturating_sub(step);
         let next = next.max(kept).saturating_sub(MARK_BYTES);
@@ -194,7 +266,7 @@ impl Reserve {
         let mut held = self.held.lock();
         let goal = self.bytes.min((held.len + room) / MIB * MIB);
         let filled = if goal == held.len { Ok(()) } else { held.fill(&self.path, goal) };
-        self.disk.set_full(false);
+        self.word.set_full(self.on, false);
         filled
     }
 }
@@ -244,7 +316,7 @@ mod tests {
     use super::*;
 
     fn reserve(dir: &Path) -> Reserve {
-        Reserve::open(dir, Some(16 * MIB))
+        Reserve::open(dir, Some(16 * MIB), On::Data, &Arc::default())
     }
 
     fn len(dir: &Path) -> u64 {
@@ -265,7 +337,8 @@ mod tests {
         while reserve.give(Writer::Log) {}
         assert_eq!(len(dir.path()), 0);
         assert!(reserve.is_full());
-        assert!(Reserve::open(dir.path(), Some(16 * MIB)).is_full(), "after a restart, too");
+        let again = Reserve::open(dir.path(), Some(16 * MIB), On::Data, &Arc::default());
+        assert!(again.is_full(), "after a restart, too");
     }
 
     // A member that is restarted in need must not take puts until it has looked around.
@@ -316,11 +389,26 @@ mod tests {
         assert!(!reserve.is_full());
     }
 
+    // One disk that has room again does not make the other one less full.
+    #[test]
+    fn the_store_is_told_of_whichever_disk_is_full() {
+        let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let word = Arc::<Word>::default();
+        let [data, log] = [(On::Data, &data), (On::Log, &log)]
+            .map(|(on, dir)| Reserve::open(dir.path(), Some(MIB), on, &word));
+        data.refuse();
+        log.refuse();
+        data.refill(0).unwrap();
+        assert!(word.disk.is_full() && log.is_full() && !data.is_full());
+        log.refill(0).unwrap();
+        assert!(!word.disk.is_full());
+    }
+
     // Nobody who wants no file shall find one.
     #[test]
     fn none_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let reserve = Reserve::open(dir.path(), Some(0));
+        let reserve = Reserve::open(dir.path(), Some(0), On::Data, &Arc::default());
         reserve.refill(u64::MAX / 2).unwrap();
         assert!(!reserve.give(Writer::Log));
         assert!(!dir.path().join(NAME).exists());

@@ -1,44 +1,71 @@
 //! A disk whose last room is opened by whoever needs it.
 //!
 //! Calls that find the disk full are made again after a step was cut off the [`Reserve`], until
-//! they succeed or it has no more for them. To write the same bytes to the same place once more
+//! they succeed or it has no more for them. A log that is on a disk of its own has a reserve there. To write the same bytes to the same place once more
 //! does no harm. A sync is not made again: after one that failed nobody knows what of the bytes
 //! before it is there. File systems that find room when bytes are synced, and not when they are
 //! written (NFS), are not helped.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use drystone_vfs::{File, Lock, OpenMode, OsVfs, Vfs};
 
-use super::reserve::{Reserve, Writer};
+use super::reserve::{On, Reserve, Reserves, Writer};
 use crate::disk::Part;
 
 /// The disk of the operating system, with a reserve.
 #[derive(Debug)]
 pub(crate) struct Roomy {
     disk: OsVfs,
-    reserve: Arc<Reserve>,
+    reserves: Reserves,
+    log_dir: Option<PathBuf>,
 }
 
 impl Roomy {
-    /// With this reserve.
-    pub(crate) fn new(reserve: Arc<Reserve>) -> Roomy {
-        Roomy { disk: OsVfs::new(), reserve }
+    /// With these reserves. A log that is kept apart is in `log_dir`.
+    pub(crate) fn new(reserves: Reserves, log_dir: Option<PathBuf>) -> Roomy {
+        Roomy { disk: OsVfs::new(), reserves, log_dir }
+    }
+
+    /// Where the log is, if it is kept apart.
+    pub(crate) fn log_dir(&self) -> Option<&Path> {
+        self.log_dir.as_deref()
     }
 
     fn try_for<T>(&self, path: &Path, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        insist(&self.reserve, writer(path), call)
+        let (reserve, writer) = self.reserve_of(path);
+        insist(reserve, writer, call)
     }
-}
 
-/// Who writes to this path.
-fn writer(path: &Path) -> Writer {
-    match Part::of(path) {
-        Part::Log => Writer::Log,
-        Part::Engine | Part::State | Part::Other => Writer::Other,
+    /// Who writes to this path, and the reserve of the disk that it is on.
+    fn reserve_of(&self, path: &Path) -> (&Arc<Reserve>, Writer) {
+        let log_dir = self.log_dir();
+        let on = match log_dir.is_some_and(|log_dir| path.starts_with(log_dir)) {
+            true => On::Log,
+            false => On::Data,
+        };
+        let writer = match Part::of(path, log_dir) {
+            Part::Log => Writer::Log,
+            Part::Engine | Part::State | Part::Other => Writer::Other,
+        };
+        (self.reserves.on(on), writer)
+    }
+
+    /// Makes the log's directory, for its owner alone.
+    fn make_log_dir(&self, dir: &Path) -> io::Result<()> {
+        if let Some(parent) = dir.parent() {
+            self.disk.create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            made => made?,
+        }
+        dir.parent().map_or(Ok(()), |parent| self.disk.sync_dir(parent))
     }
 }
 
@@ -61,8 +88,8 @@ impl Vfs for Roomy {
         if mode == OpenMode::Read {
             return Ok(file);
         }
-        let reserve = Arc::clone(&self.reserve);
-        Ok(Arc::new(RoomyFile { file, writer: writer(path), reserve }))
+        let (reserve, writer) = self.reserve_of(path);
+        Ok(Arc::new(RoomyFile { file, writer, reserve: Arc::clone(reserve) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -82,7 +109,10 @@ impl Vfs for Roomy {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.try_for(dir, || self.disk.create_dir_all(dir))
+        self.try_for(dir, || match self.log_dir() {
+            Some(log_dir) if log_dir == dir => self.make_log_dir(dir),
+            _ => self.disk.create_dir_all(dir),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Lock> {

@@ -10,6 +10,7 @@
 //! other members have is not lost: a member of several mends its log and fetches its state
 //! ([`crate::cluster`]). All members here are alone.
 
+mod apart;
 pub(crate) mod attempt;
 mod damage;
 mod place;

@@ -14,7 +14,6 @@ use drystone_wal::Error as WalError;
 use super::Inspection;
 use crate::data_dir::{format_file, version_of};
 use crate::error::Error;
-use crate::runtime::folder::LOG;
 
 /// A file, or files of a kind, and the version of their format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +62,7 @@ impl Inspection {
             })))) => {
                 add("log", file.clone(), vec![*version]);
             }
-            Err(_) => add("log", self.dir.join(LOG), Vec::new()),
+            Err(_) => add("log", self.log_place(), Vec::new()),
         }
         match (&self.state, kind) {
             (Ok(Some(state)), Some(kind)) => {

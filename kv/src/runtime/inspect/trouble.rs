@@ -9,7 +9,6 @@ use drystone_wal::{Error as WalError, Hole};
 use super::Inspection;
 use crate::engine::EngineError;
 use crate::error::Error;
-use crate::runtime::folder::LOG;
 
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +77,7 @@ impl Inspection {
         match &self.log {
             Ok(Some(log)) => self.log_troubles(log, &mut troubles),
             Ok(None) if self.applied() > 0 => {
-                troubles.push(Trouble::new(&store.join(LOG), None, "the log is missing"));
+                troubles.push(Trouble::new(&self.log_place(), None, "the log is missing"));
             }
             Ok(None) => {}
             Err(error) => troubles.push(Trouble::of(error, store)),

@@ -6,20 +6,22 @@ const RESERVE: u64 = 1000;
 const DISARM: Act = Act::Disarm(AlarmKind::DiskFull);
 
 fn outlook(disarm_percent: Option<u64>) -> Outlook {
-    Outlook::new(Rules { reserve: RESERVE, quota: Some(100), disarm_percent })
+    Outlook::new(Rules { quota: Some(100), disarm_percent })
 }
 
 /// A look at a disk with much room, and a store with nothing in it.
 fn calm() -> Look {
-    Look {
-        available: Some(1 << 40),
-        missing: 0,
-        opened: false,
-        alarmed: false,
-        disk_alarmed: false,
-        in_use: 0,
-        unsaved: 0,
-    }
+    Look { data: roomy(), log: None, alarmed: false, disk_alarmed: false, in_use: 0 }
+}
+
+fn roomy() -> DiskLook {
+    let (available, missing, opened, unsaved) = (Some(1 << 40), 0, false, 0);
+    DiskLook { reserve: RESERVE, available, missing, opened, unsaved }
+}
+
+/// A look at a disk like that, and a store with nothing in it.
+fn at(data: DiskLook) -> Look {
+    Look { data, ..calm() }
 }
 
 // A log that repeats itself is not read, and one that says nothing the second time is not believed.
@@ -56,16 +58,18 @@ fn the_quotas_alarm_goes_by_itself_only_where_it_may() {
 fn a_full_disk_is_an_alarm_as_long_as_it_is_full() {
     let mut outlook = outlook(None);
     assert_eq!(outlook.decide(&calm()), []);
-    let low = Look { available: Some(RESERVE / 2 - 1), ..calm() };
-    assert_eq!(outlook.decide(&low), [Act::Refuse, Act::Raise]);
-    assert_eq!(outlook.decide(&low), [Act::Raise], "it did not come through");
-    let opened = Look { opened: true, missing: 100, disk_alarmed: true, ..low };
-    assert_eq!(outlook.decide(&opened), []);
-    let between = Look { available: Some(RESERVE / 4 * 3 + 99), ..opened };
-    assert_eq!(outlook.decide(&between), [], "the reserve would not be whole");
-    let enough = Look { available: Some(RESERVE / 4 * 3 + 100), ..opened };
-    assert_eq!(outlook.decide(&enough), [Act::Fill(100), Act::GoOn, DISARM]);
-    let whole = Look { available: Some(RESERVE / 4 * 3), disk_alarmed: true, ..calm() };
+    let low = DiskLook { available: Some(RESERVE / 2 - 1), ..roomy() };
+    assert_eq!(outlook.decide(&at(low)), [Act::Refuse(On::Data), Act::Raise]);
+    assert_eq!(outlook.decide(&at(low)), [Act::Raise], "it did not come through");
+    let opened = DiskLook { opened: true, missing: 100, ..low };
+    let alarmed = |data| Look { disk_alarmed: true, ..at(data) };
+    assert_eq!(outlook.decide(&alarmed(opened)), []);
+    let between = DiskLook { available: Some(RESERVE / 4 * 3 + 99), ..opened };
+    assert_eq!(outlook.decide(&alarmed(between)), [], "the reserve would not be whole");
+    let enough = DiskLook { available: Some(RESERVE / 4 * 3 + 100), ..opened };
+    let acts = [Act::Fill(On::Data, 100), Act::GoOn, DISARM];
+    assert_eq!(outlook.decide(&alarmed(enough)), acts);
+    let whole = alarmed(DiskLook { available: Some(RESERVE / 4 * 3), ..roomy() });
     assert_eq!(outlook.decide(&whole), [DISARM]);
     assert_eq!(outlook.decide(&Look { disk_alarmed: false, ..whole }), []);
 }
@@ -75,9 +79,10 @@ fn a_full_disk_is_an_alarm_as_long_as_it_is_full() {
 fn another_alarm_than_the_disks_stays() {
     let mut outlook = outlook(None);
     assert_eq!(outlook.decide(&Look { alarmed: true, ..calm() }), []);
-    let full = Look { opened: true, available: Some(0), alarmed: true, ..calm() };
-    assert_eq!(outlook.decide(&full), [Act::Refuse, Act::Raise]);
-    let again = Look { opened: true, alarmed: true, disk_alarmed: true, ..calm() };
+    let opened = DiskLook { opened: true, ..roomy() };
+    let full = Look { alarmed: true, ..at(DiskLook { available: Some(0), ..opened }) };
+    assert_eq!(outlook.decide(&full), [Act::Refuse(On::Data), Act::Raise]);
+    let again = Look { alarmed: true, disk_alarmed: true, ..at(opened) };
     let acts = outlook.decide(&again);
     assert!(acts.contains(&DISARM) && !acts.contains(&Act::Disarm(AlarmKind::NoSpace)), "{acts:?}");
 }
@@ -89,8 +94,8 @@ fn an_alarm_that_comes_late_goes_too() {
     let late = Look { disk_alarmed: true, ..calm() };
     let mut outlook = outlook(None);
     assert_eq!(outlook.decide(&calm()), []);
-    let low = Look { available: Some(0), ..calm() };
-    assert_eq!(outlook.decide(&low), [Act::Refuse, Act::Raise]);
+    let low = at(DiskLook { available: Some(0), ..roomy() });
+    assert_eq!(outlook.decide(&low), [Act::Refuse(On::Data), Act::Raise]);
     assert_eq!(outlook.decide(&calm()).last(), Some(&Act::GoOn));
     for _ in 0..10 {
         assert_eq!(outlook.decide(&calm()), []);
@@ -99,30 +104,22 @@ fn an_alarm_that_comes_late_goes_too() {
     assert_eq!(self::outlook(None).decide(&late), [DISARM]);
 }
 
-// After a restart there must be as much room as without it.
-#[test]
-fn a_restart_in_need_does_not_end_it() {
-    let between = Look { available: Some(RESERVE / 4 * 3 - 1), disk_alarmed: true, ..calm() };
-    assert_eq!(outlook(None).decide(&between), []);
-    let opened = Look { opened: true, available: Some(0), ..between };
-    assert_eq!(outlook(None).decide(&opened), [Act::Refuse]);
-}
-
 // What an engine has yet to write needs room as well: an engine in memory writes everything anew.
 #[test]
 fn what_is_not_saved_counts_as_taken() {
-    let look = Look { available: Some(RESERVE + 5000), unsaved: 5000, ..calm() };
-    assert_eq!(outlook(None).decide(&look), []);
-    let look = Look { unsaved: 5501, ..look };
-    assert_eq!(outlook(None).decide(&look), [Act::Refuse, Act::Raise]);
+    let look = DiskLook { available: Some(RESERVE + 5000), unsaved: 5000, ..roomy() };
+    assert_eq!(outlook(None).decide(&at(look)), []);
+    let look = DiskLook { unsaved: 5501, ..look };
+    assert_eq!(outlook(None).decide(&at(look)), [Act::Refuse(On::Data), Act::Raise]);
 }
 
 // Where no reserve is wanted nobody looks at the disk.
 #[test]
 fn without_a_reserve_the_disk_is_not_watched() {
-    let mut outlook = Outlook::new(Rules { reserve: 0, quota: None, disarm_percent: None });
-    let low = Look { available: Some(0), in_use: 1, ..calm() };
-    assert_eq!(outlook.decide(&low), []);
-    // There was one before the last start.
-    assert_eq!(outlook.decide(&Look { disk_alarmed: true, ..low }), [DISARM]);
+fn a_restart_in_need_does_not_end_it() {
+    let between = DiskLook { available: Some(RESERVE / 4 * 3 - 1), ..roomy() };
+    let alarmed = |data| Look { disk_alarmed: true, ..at(data) };
+    assert_eq!(outlook(None).decide(&alarmed(between)), []);
+    let opened = DiskLook { opened: true, available: Some(0), ..between };
+    assert_eq!(outlook(None).decide(&alarmed(opened)), [Act::Refuse(On::Data)]);
 }

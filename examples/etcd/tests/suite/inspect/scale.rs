@@ -31,7 +31,7 @@ const GROWTH_KB_MAX: u64 = 4 << 10;
 fn append(data: &Path, count: u64) {
     let dir = data.join("replica/raft");
     let vfs: Arc<dyn Vfs> = Arc::new(OsVfs::new());
-    let found = Store::inspect(&vfs, &dir).expect("it can be read").expect("there is a log");
+    let found = Store::inspect(&vfs, &dir, None).expect("it can be read").expect("there is a log");
     let Position { term, index } = found.group(Inspection::GROUP).expect("it is there").last();
     drop(found);
     let store = Store::open(vfs, &dir, Options::default()).expect("the log opens");

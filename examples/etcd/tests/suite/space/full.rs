@@ -31,6 +31,10 @@ const KEPT_PART: u64 = 64;
 /// A server without a reserve would die long before.
 const PUTS_MAX: u64 = VOLUME_BYTES / VALUE_BYTES as u64;
 
+/// A small disk for the journal, which is shortened to a few MiB there; and more than it holds.
+const JOURNAL_VOLUME_BYTES: u64 = 32 << 20;
+const JOURNAL_PUTS: u64 = JOURNAL_VOLUME_BYTES / VALUE_BYTES as u64 + 100;
+
 /// What the server has acknowledged: keys that are there.
 pub(super) type Acknowledged = BTreeMap<String, u64>;
 
@@ -150,6 +154,44 @@ fn fills_up_and_goes_on(test: &str, kind: EngineKind) {
         runtime.block_on(assert_holds(&client, &all));
         assert!(runtime.block_on(try_put(&client, 40_000, VALUE_BYTES)).is_ok());
         runtime.block_on(delete_everything(&client));
+    });
+}
+
+// A journal on a disk of its own: a neighbour there must not end the member, whose own disk has
+// room.
+#[test]
+fn journals_disk_fills_up_and_the_member_goes_on() {
+    if !is_ours() {
+        return;
+    }
+    let test = "space::full::journals_disk_fills_up_and_the_member_goes_on";
+    on_each(test, JOURNAL_VOLUME_BYTES, JOURNAL_VOLUME_BYTES + (16 << 20), |volume| {
+        let wal = format!("--wal-dir={}", volume.place("wal").display());
+        let mut server = Server::start(&ours(), &["--quota-backend-bytes=-1", &wal]);
+        let runtime = runtime();
+        let mut all = Acknowledged::new();
+        let client = runtime.block_on(client_of(&server));
+        // The journal is shortened as it grows: more than its disk holds goes through it.
+        assert!(!runtime.block_on(fill(&client, 0, JOURNAL_PUTS, &mut all)), "there is room");
+        assert!(volume.place("wal/reserve").exists(), "room is kept back there");
+        volume.fill(0);
+        until("puts are refused", || runtime.block_on(fill(&client, 10_000, WRITERS, &mut all)));
+        until("the alarm is raised", || runtime.block_on(alarms(&client)).len() == 1);
+        let gone = key(0);
+        runtime.block_on(delete(&client, &gone));
+        all.remove(&gone);
+        server.crash();
+        let client = runtime.block_on(client_of(&server));
+        until("it is still in need", || runtime.block_on(fill(&client, 20_000, WRITERS, &mut all)));
+        volume.drain();
+        until("puts are taken again", || {
+            !runtime.block_on(fill(&client, 30_000, WRITERS, &mut all))
+        });
+        until("the alarm goes", || runtime.block_on(alarms(&client)).is_empty());
+        server.crash();
+        let client = runtime.block_on(client_of(&server));
+        runtime.block_on(assert_holds(&client, &all));
+        assert!(runtime.block_on(get(&client, &gone)).kvs.is_empty(), "it was deleted");
     });
 }
 
