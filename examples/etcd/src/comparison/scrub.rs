@@ -15,6 +15,8 @@ use crate::store::Error;
 
 /// It rests after so much work, and not after each block.
 const WORK: Duration = Duration::from_millis(5);
+/// After it gave way it begins anew.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// Starts the thread that does it, unless it may take nothing. It ends when the server stops.
 pub(crate) fn start(member: &Shared, stop: &Shutdown) -> std::io::Result<Option<JoinHandle<()>>> {
@@ -35,11 +37,22 @@ struct Scrub {
     clock: Runtime,
 }
 
+/// What came of a piece.
+enum Read {
+    /// It is sound, and there are others behind it.
+    Next(u64),
+    /// It was the last one.
+    All,
+    /// It was left.
+    GaveWay,
+}
+
 impl Scrub {
     fn run(&self) {
+        let pause = self.member.config.comparison.pause;
         loop {
-            self.pass();
-            if !self.rest(self.member.config.comparison.pause) {
+            let pause = if self.pass() { pause } else { pause.min(AWAY) };
+            if !self.rest(pause) {
                 return;
             }
         }
@@ -51,40 +64,49 @@ impl Scrub {
         self.clock.block_on(async { tokio::time::timeout(pause, stop.fired()).await.is_err() })
     }
 
-    /// Reads everything once, up to the first damage.
-    fn pass(&self) {
+    /// Whether there is something more urgent: the server stops, or the disk is full. Whoever reads
+    /// all of a file as it was, and slowly, keeps what was deleted since from being given back.
+    fn gives_way(&self) -> bool {
+        self.stop.has_fired() || self.member.kv.disk().is_full()
+    }
+
+    /// Reads everything once, up to the first damage. False if it gave way before.
+    fn pass(&self) -> bool {
         let mut after = None;
         loop {
-            match self.piece(after) {
-                Ok(Some(piece)) => after = Some(piece),
-                Ok(None) => return,
-                Err(_) if self.stop.has_fired() => return,
-                // Once more: what was read wrongly once may be right on the disk.
-                Err(_) => match self.piece(after) {
-                    Ok(Some(piece)) => after = Some(piece),
-                    Ok(None) => return,
-                    Err(_) if self.stop.has_fired() => return,
-                    Err(error) => return self.report(&error),
-                },
+            // Once more if need be: what was read wrongly once may be right on the disk.
+            match self.piece(after).or_else(|_| self.piece(after)) {
+                Ok(Read::Next(piece)) => after = Some(piece),
+                Ok(Read::All) => return true,
+                Ok(Read::GaveWay) => return false,
+                Err(error) => {
+                    self.report(&error);
+                    return true;
+                }
             }
         }
     }
 
-    fn piece(&self, after: Option<u64>) -> Result<Option<u64>, Error> {
-        let mut began = Instant::now();
+    fn piece(&self, after: Option<u64>) -> Result<Read, Error> {
+        let (mut began, mut gave_way) = (Instant::now(), self.gives_way());
+        if gave_way {
+            return Ok(Read::GaveWay);
+        }
         let mut pace = |_: u64| {
-            if self.stop.has_fired() {
-                return false;
-            }
             let worked = began.elapsed();
-            let goes_on = worked < WORK || self.rest(self.share.rest_after(worked));
+            let rested = worked < WORK || self.rest(self.share.rest_after(worked));
             if worked >= WORK {
                 began = Instant::now();
             }
-            goes_on
+            gave_way |= !rested || self.gives_way();
+            !gave_way
         };
-        let read = self.member.kv.verify_next(after, &mut pace)?;
-        if self.stop.has_fired() { Ok(None) } else { Ok(read) }
+        let read = self.member.kv.verify_next(after, &mut pace);
+        if gave_way {
+            // What was read means nothing.
+            return Ok(Read::GaveWay);
+        }
+        Ok(read?.map_or(Read::All, Read::Next))
     }
 
     fn report(&self, error: &Error) {
