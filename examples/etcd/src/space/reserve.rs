@@ -316,7 +316,11 @@ mod tests {
     use super::*;
 
     fn reserve(dir: &Path) -> Reserve {
-        Reserve::open(dir, Some(16 * MIB), On::Data, &Arc::default())
+        reserve_of(dir, 16 * MIB)
+    }
+
+    fn reserve_of(dir: &Path, bytes: u64) -> Reserve {
+        Reserve::open(dir, Some(bytes), On::Data, &Arc::default())
     }
 
     fn len(dir: &Path) -> u64 {
@@ -371,10 +375,10 @@ mod tests {
         whole.look_first(u64::MAX);
         assert!(whole.is_full(), "the engine has to write more than there is room for");
         drop(whole);
-        let huge = Reserve::open(dir.path(), Some(1 << 60));
+        let huge = reserve_of(dir.path(), 1 << 60);
         huge.look_first(0);
         assert!(huge.is_full());
-        let none = Reserve::open(dir.path(), Some(0));
+        let none = reserve_of(dir.path(), 0);
         none.look_first(u64::MAX);
         assert!(!none.is_full(), "nobody wants to know");
     }

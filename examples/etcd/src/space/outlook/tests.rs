@@ -113,13 +113,41 @@ fn what_is_not_saved_counts_as_taken() {
     assert_eq!(outlook(None).decide(&at(look)), [Act::Refuse(On::Data), Act::Raise]);
 }
 
-// Where no reserve is wanted nobody looks at the disk.
+// After a restart there must be as much room as without it.
 #[test]
-fn without_a_reserve_the_disk_is_not_watched() {
 fn a_restart_in_need_does_not_end_it() {
     let between = DiskLook { available: Some(RESERVE / 4 * 3 - 1), ..roomy() };
     let alarmed = |data| Look { disk_alarmed: true, ..at(data) };
     assert_eq!(outlook(None).decide(&alarmed(between)), []);
     let opened = DiskLook { opened: true, available: Some(0), ..between };
     assert_eq!(outlook(None).decide(&alarmed(opened)), [Act::Refuse(On::Data)]);
+}
+
+// Where no reserve is wanted nobody looks at the disk.
+#[test]
+fn without_a_reserve_the_disk_is_not_watched() {
+    let mut outlook = Outlook::new(Rules { quota: None, disarm_percent: None });
+    let low = at(DiskLook { reserve: 0, available: Some(0), ..roomy() });
+    let low = Look { in_use: 1, ..low };
+    assert_eq!(outlook.decide(&low), []);
+    // There was one before the last start.
+    assert_eq!(outlook.decide(&Look { disk_alarmed: true, ..low }), [DISARM]);
+}
+
+// With the log on a disk of its own, puts come again when both have room, and not before.
+#[test]
+fn each_of_two_disks_is_full_by_itself() {
+    let mut outlook = outlook(None);
+    let look = |data: u64, log: u64| {
+        let disk = |available| DiskLook { available: Some(available), ..roomy() };
+        Look { log: Some(disk(log)), disk_alarmed: true, ..at(disk(data)) }
+    };
+    let (low, room) = (RESERVE / 2 - 1, RESERVE);
+    assert_eq!(outlook.decide(&Look { disk_alarmed: false, ..look(room, room) }), []);
+    let acts = [Act::Refuse(On::Log), Act::Raise];
+    assert_eq!(outlook.decide(&Look { disk_alarmed: false, ..look(room, low) }), acts);
+    assert_eq!(outlook.decide(&look(low, low)), [Act::Refuse(On::Data)]);
+    assert_eq!(outlook.decide(&look(low, room)), [Act::Fill(On::Log, RESERVE / 4)]);
+    let acts = [Act::Fill(On::Data, RESERVE / 4), Act::GoOn, DISARM];
+    assert_eq!(outlook.decide(&look(room, room)), acts);
 }
