@@ -127,8 +127,8 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     steps
 }
 
-/// How many tests run at once, unless whoever runs them has said it: one more than processors, since
-/// most of them wait most of their time.
+/// How many tests run at once, unless whoever runs them has said it: one more than there are
+/// processors, since most of them wait most of their time.
 fn threads() -> String {
     let usual = || thread::available_parallelism().map_or(2, |count| count.get() + 1).to_string();
     std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| usual())

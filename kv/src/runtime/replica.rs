@@ -167,7 +167,8 @@ impl Replica {
     /// [`Error::Locked`], [`Error::Foreign`], [`Error::Unsupported`], [`Error::WrongEngine`] or
     /// [`Error::Damaged`] for a folder that cannot be used; [`Error::Engine`] or [`Error::Log`] for
     /// damaged data, with the file, or for a log that is not where it was asked for. Alone,
-    /// [`Error::Irreparable`], [`Error::JournalGap`] or [`Error::JournalEndsEarly`] for what other members would send it.
+    /// [`Error::Irreparable`], [`Error::JournalGap`] or [`Error::JournalEndsEarly`] for what other
+    /// members would send it.
     pub async fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,

@@ -1,7 +1,7 @@
 //! Opening a store: which log is the one, and what it says.
 //!
 //! ```text
-//!     dir/log-1/          the log, until it is damaged; dir may be another's than that of snapshots
+//!     dir/log-1/          the log, until it is damaged; dir may be another than that of snapshots
 //!     dir/log-2/          what was sound of it; the first is kept
 //!     dir/log-2/WHOLE     all of that was carried over, durably; in log-1: it was made
 //!     dir/snapshots/

@@ -1,10 +1,10 @@
 //! A disk whose last room is opened by whoever needs it.
 //!
 //! Calls that find the disk full are made again after a step was cut off the [`Reserve`], until
-//! they succeed or it has no more for them. A log that is on a disk of its own has a reserve there. To write the same bytes to the same place once more
-//! does no harm. A sync is not made again: after one that failed nobody knows what of the bytes
-//! before it is there. File systems that find room when bytes are synced, and not when they are
-//! written (NFS), are not helped.
+//! they succeed or it has no more for them. A log that is on a disk of its own has a reserve there.
+//! To write the same bytes to the same place once more does no harm. A sync is not made again:
+//! after one that failed nobody knows what of the bytes before it is there. File systems that find
+//! room when bytes are synced, and not when they are written (NFS), are not helped.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
