@@ -154,7 +154,7 @@ fn fills_up_and_goes_on(test: &str, kind: EngineKind) {
         server.crash();
         let client = runtime.block_on(client_of(&server));
         runtime.block_on(assert_holds(&client, &all));
-        let mut put = || runtime.block_on(try_put(&client, 40_000, VALUE_BYTES)).is_ok();
+        let put = || runtime.block_on(try_put(&client, 40_000, VALUE_BYTES)).is_ok();
         if is_slow {
             until("the first save is made", put);
         } else {
