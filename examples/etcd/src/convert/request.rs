@@ -17,10 +17,10 @@ pub(crate) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Invalid> 
     }
     let sort = sort(request.sort_order, request.sort_target)?;
     let bounds = RevisionBounds {
-        mod_min: lower_bound(request.min_mod_revision),
-        mod_max: upper_bound(request.max_mod_revision),
-        create_min: lower_bound(request.min_create_revision),
-        create_max: upper_bound(request.max_create_revision),
+        mod_min: bound(request.min_mod_revision),
+        mod_max: bound(request.max_mod_revision),
+        create_min: bound(request.min_create_revision),
+        create_max: bound(request.max_create_revision),
     };
     Ok(RangeRequest {
         range: KeyRange::from_etcd(request.key, request.range_end),
@@ -142,13 +142,9 @@ fn sort(order: i32, target: i32) -> Result<Option<Sort>, Invalid> {
     })
 }
 
-/// Zero is no bound; no revision lies below a negative one.
-fn lower_bound(revision: i64) -> Option<u64> {
-    u64::try_from(revision).ok().filter(|&revision| revision > 0)
-}
-
-/// Zero is no bound; every revision lies above a negative one, as it does above zero.
-fn upper_bound(revision: i64) -> Option<u64> {
+/// Zero is no bound. A negative one is one: as a minimum it keeps everything, as a maximum nothing,
+/// and a limit counts what it has kept, not what was there before.
+fn bound(revision: i64) -> Option<u64> {
     (revision != 0).then(|| u64::try_from(revision).unwrap_or(0))
 }
 
@@ -179,14 +175,18 @@ mod tests {
         assert_eq!((request.revision, request.limit), (Some(7), 9));
     }
 
-    // A negative maximum keeps nothing, a negative minimum everything.
+    // A negative maximum keeps nothing, a negative minimum everything; but it is one, and of a range
+    // with bounds a limit cuts what was sorted, where it else is cut first.
     #[test]
     fn negative_revision_bounds_keep_their_meaning() {
         let request =
             pb::RangeRequest { min_mod_revision: -5, max_create_revision: -5, ..range_of("k") };
         let bounds = range(request).unwrap().bounds;
-        assert_eq!(bounds.mod_min, None);
+        assert_eq!(bounds.mod_min, Some(0));
         assert!(!bounds.keep(2, 2));
+        let request = pb::RangeRequest { min_create_revision: -1, ..range_of("k") };
+        let bounds = range(request).unwrap().bounds;
+        assert!(bounds.keep(2, 2) && !bounds.is_open());
         assert!(range(range_of("k")).unwrap().bounds.is_open());
     }
 
