@@ -191,13 +191,13 @@ fn a_folder_that_was_moved_is_known_again() {
     let copied = open_at(&vfs, &dir, Some(&second));
     assert!(matches!(copied, Err(Error::LogElsewhere { .. })), "{copied:?}");
     fs::remove_dir_all(&second).unwrap();
-    fs::rename(&first, &second).unwrap();
+    vfs.rename(&first, &second).unwrap();
     assert!(matches!(open_at(&vfs, &dir, Some(&first)), Err(Error::LogGone { .. })));
     let found = Store::inspect(&vfs, &dir, Some(&second)).unwrap().unwrap();
     assert!(found.holes().is_empty());
     model.check(&open_at(&vfs, &dir, Some(&second)).unwrap(), GROUP);
     assert_eq!(Store::log_dir(&*vfs, &dir).unwrap(), Some(second.clone()));
     // And it may come back.
-    fs::rename(&second, &first).unwrap();
+    vfs.rename(&second, &first).unwrap();
     model.check(&open_at(&vfs, &dir, Some(&first)).unwrap(), GROUP);
 }

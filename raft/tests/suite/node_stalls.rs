@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use drystone_raft::{Config, ReadMode, Refused, Role};
 use drystone_vfs::{Call, MemVfs, TapVfs, Vfs};
 use parking_lot::{Condvar, Mutex};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::node_support::{Cluster, tick};
 
