@@ -53,6 +53,14 @@ async fn with_alice(client: &Client) {
     }
 }
 
+/// The same with authentication on; tokens of root and of her.
+async fn root_and_alice(client: &Client) -> (String, String) {
+    with_alice(client).await;
+    enable(client, "pw").await;
+    let root = log_in(client, "root", "pw").await.expect("that is it");
+    (root, log_in(client, "alice", "pw").await.expect("that is it"))
+}
+
 async fn next(watch: &mut Watch) -> (i64, String) {
     told(&watch.message().await.expect("the stream goes on"))
 }
@@ -67,10 +75,7 @@ fn watch_ends_with_the_right_to_it() {
     let server = Server::start(&programs::ours(), &[CHEAP]);
     in_a_runtime(async {
         let client = client_of(&server).await;
-        with_alice(&client).await;
-        enable(&client, "pw").await;
-        let root = log_in(&client, "root", "pw").await.expect("that is it");
-        let alice = log_in(&client, "alice", "pw").await.expect("that is it");
+        let (root, alice) = root_and_alice(&client).await;
         let (mut watch, _) =
             Watch::open_by(&client, by(&alice, ()), whole("a", "b")).await.expect("she may");
         for (prefix, end) in [("b", "c"), ("a1", "a2")] {
@@ -137,10 +142,7 @@ fn observer_ends_with_the_right_to_it() {
     let server = Server::start(&programs::ours(), &[CHEAP]);
     in_a_runtime(async {
         let client = client_of(&server).await;
-        with_alice(&client).await;
-        enable(&client, "pw").await;
-        let root = log_in(&client, "root", "pw").await.expect("that is it");
-        let alice = log_in(&client, "alice", "pw").await.expect("that is it");
+        let (root, alice) = root_and_alice(&client).await;
         put(&client, &root, "a/1").await;
         let mut elections = ElectionClient::new(client.channel());
         let observe = by(&alice, LeaderRequest { name: "a".into() });
