@@ -175,8 +175,8 @@ mod tests {
         assert_eq!((request.revision, request.limit), (Some(7), 9));
     }
 
-    // A negative maximum keeps nothing, a negative minimum everything; but it is one, and of a range
-    // with bounds a limit cuts what was sorted, where it else is cut first.
+    // A negative maximum keeps nothing, a negative minimum everything; but it is one, and of a
+    // range with bounds a limit cuts what was sorted, not what is to be.
     #[test]
     fn negative_revision_bounds_keep_their_meaning() {
         let request =
