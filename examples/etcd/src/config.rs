@@ -22,6 +22,7 @@ use crate::compactor::Retention;
 use crate::comparison;
 use crate::discovery::Discovery;
 use crate::logging::Rotation;
+use crate::srv::Search;
 use crate::store::EngineKind;
 use crate::tls::TlsOptions;
 use crate::user_limits::Rules;
@@ -87,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) founders: Vec<Founder>,
     /// Where a new member finds them instead.
     pub(crate) discovery: Option<Discovery>,
+    /// Or whose records name them.
+    pub(crate) srv: Option<Search>,
     /// Tells clusters with equal URLs apart.
     pub(crate) token: String,
     /// Whether changes of members that could cost the quorum are refused.
@@ -256,8 +259,9 @@ impl Config {
         let peer_urls = advertised_urls(&flags.initial_advertise_peer_urls)?;
         check_times(flags)?;
         let (client_tls, peer_tls) = flags.tls.options()?;
+        flags.discovery.check(&flags.initial_cluster)?;
         let founders = founders(flags, &peer_urls)?;
-        let discovery = flags.discovery.discovery(&flags.initial_cluster)?;
+        let discovery = flags.discovery.discovery()?;
         let election_timeout = Duration::from_millis(flags.election_timeout);
         let data_dir = match flags.data_dir.as_str() {
             "" => format!("{}.etcd", flags.name),
@@ -279,6 +283,7 @@ impl Config {
             listen_peer: listen_urls(&flags.listen_peer_urls)?,
             founders,
             discovery,
+            srv: flags.discovery.search(),
             token: flags.initial_cluster_token.clone(),
             strict_reconfig: flags.strict_reconfig_check,
             learners_max: flags.max_learners,

@@ -21,8 +21,8 @@
 //! what stands there and is wrong ends the start, with the words of etcd. A member that has data
 //! does not ask.
 //!
-//! **Left out.** The older discovery over version 2 of the interface (`--discovery`), and DNS
-//! (`--discovery-srv`).
+//! **Left out.** The older discovery over version 2 of the interface (`--discovery`). The records
+//! of a domain are another way ([`crate::srv`]).
 
 use std::time::Duration;
 

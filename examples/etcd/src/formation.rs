@@ -4,6 +4,7 @@
 //!   data directory has an identity ──► that one, and the members it last knew; flags are ignored
 //!   --initial-cluster-state=new ─────► a founder: all founders work out the same numbers
 //!   --discovery-endpoints ───────────► a founder, who finds the others through another etcd
+//!   --discovery-srv ─────────────────► either, with the others that the records of a domain name
 //!   --initial-cluster-state=existing ► a newcomer: it asks the others which number it was given
 //! ```
 
@@ -52,6 +53,18 @@ pub(crate) async fn form(
 ) -> Result<Formation> {
     if let Some(identity) = identity {
         return Ok(comes_back(config, identity, known));
+    }
+    if let Some(search) = &config.srv {
+        let own = Founder { name: config.name.clone(), peer_urls: config.peer_urls.clone() };
+        let founders = search.founders(&own).await?;
+        // Others know this member by its record, so that is where it says that it is.
+        let own = founders.iter().find(|founder| founder.name == config.name);
+        let peer_urls = own.map_or_else(Vec::new, |own| own.peer_urls.clone());
+        let config = Config { founders, peer_urls, ..config.clone() };
+        return match config.existing {
+            true => join(&config, dialler).await,
+            false => Ok(found(&config)),
+        };
     }
     check_advertised(config)?;
     if config.existing {

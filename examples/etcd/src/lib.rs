@@ -46,6 +46,7 @@ mod migrate;
 mod peers;
 mod remote;
 mod restore;
+mod srv;
 mod store;
 
 mod compactor;

@@ -1,4 +1,4 @@
-//! The flags about finding the other founders through another etcd.
+//! The flags about finding the other founders: through another etcd, or through DNS.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::flags::parse_bool;
 use super::url::split_list;
 use crate::discovery::Discovery;
 use crate::remote::Reach;
+use crate::srv::Search;
 
 /// Where the founders of a cluster meet, and how that etcd is reached.
 #[derive(Clone, Debug, Args)]
@@ -57,15 +58,42 @@ pub(crate) struct DiscoveryFlags {
     /// The password, if --discovery-user does not have it
     #[arg(long, default_value = "", hide_default_value = true)]
     discovery_password: String,
+    /// Domain whose SRV records name the founders: _etcd-server-ssl._tcp and _etcd-server._tcp
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "DOMAIN")]
+    discovery_srv: String,
+    /// What follows the names of those services: _etcd-server-NAME._tcp
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    discovery_srv_name: String,
 }
 
 impl DiscoveryFlags {
-    /// What they ask for, if anything.
+    /// Whether there is one way to find the founders, at most.
+    ///
+    /// # Errors
+    ///
+    /// If there are several.
+    pub(super) fn check(&self, initial_cluster: &str) -> Result<(), String> {
+        let ways = [initial_cluster, &self.discovery_srv, &self.discovery_endpoints];
+        match ways.iter().filter(|way| !way.is_empty()).count() {
+            0 | 1 => Ok(()),
+            _ => Err("multiple discovery or bootstrap flags are set. Choose one of \
+                \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\""
+                .to_owned()),
+        }
+    }
+
+    /// Whose records are to be asked, if any.
+    pub(super) fn search(&self) -> Option<Search> {
+        let (domain, name) = (self.discovery_srv.clone(), self.discovery_srv_name.clone());
+        (!domain.is_empty()).then_some(Search { domain, name })
+    }
+
+    /// The etcd to be asked, if any.
     ///
     /// # Errors
     ///
     /// If only half of it is said.
-    pub(super) fn discovery(&self, initial_cluster: &str) -> Result<Option<Discovery>, String> {
+    pub(super) fn discovery(&self) -> Result<Option<Discovery>, String> {
         let endpoints = split_list(&self.discovery_endpoints);
         match (self.discovery_token.is_empty(), endpoints.is_empty()) {
             (true, true) => return Ok(None),
@@ -73,11 +101,6 @@ impl DiscoveryFlags {
             _ => {
                 return Err("both --discovery-token and --discovery-endpoints must be set".into());
             }
-        }
-        if !initial_cluster.is_empty() {
-            return Err("multiple discovery or bootstrap flags are set. Choose one of \
-                \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\""
-                .to_owned());
         }
         if self.discovery_cert.is_empty() != self.discovery_key.is_empty() {
             return Err("--discovery-cert and --discovery-key belong together".to_owned());

@@ -3,7 +3,7 @@
 //! A flag falls in one of three classes, and `--help` says which. [`Flags`] are those that do
 //! something. [`IDLE`] are accepted so that a command line written for etcd starts, and have no
 //! effect; the help text says why that is harmless. [`REFUSED`] ask for something that this server
-//! cannot do yet and whose silent absence would hurt, such as discovery: they stop the start.
+//! cannot do and whose silent absence would hurt: they stop the start.
 //!
 //! Names that etcd has given up are put right before ([`super::old_names`]).
 
@@ -268,7 +268,6 @@ pub(crate) const IDLE: &[Extra] = &[
     boolean("unsafe-no-fsync", "every write is synced all the same"),
     value("discovery-fallback", DISCOVERY),
     value("discovery-proxy", DISCOVERY),
-    value("discovery-srv-name", DISCOVERY),
     old("cluster-active-size"),
     old("cluster-remove-delay"),
     old("cluster-sync-interval"),
@@ -284,11 +283,10 @@ pub(crate) const IDLE: &[Extra] = &[
     old("vv"),
 ];
 
-const DISCOVERY: &str = "only --discovery-endpoints is implemented";
+const DISCOVERY: &str = "only --discovery-endpoints and --discovery-srv are implemented";
 
 /// Known to etcd, and refused here when set.
-pub(crate) const REFUSED: &[Extra] =
-    &[value("discovery", DISCOVERY), value("discovery-srv", DISCOVERY)];
+pub(crate) const REFUSED: &[Extra] = &[value("discovery", DISCOVERY)];
 
 /// The whole command line, for clap.
 pub(crate) fn command() -> Command {
@@ -362,8 +360,8 @@ mod tests {
             let matches = command().try_get_matches_from(words).unwrap();
             from_matches(&matches).err()
         };
-        assert!(refused(&["e", "--discovery-srv=a.local"]).unwrap().contains("discovery"));
-        assert_eq!(refused(&["e", "--discovery-srv="]), None);
+        assert!(refused(&["e", "--discovery=http://a.local"]).unwrap().contains("discovery"));
+        assert_eq!(refused(&["e", "--discovery="]), None);
     }
 
     // An idle flag must be told, else its user believes in it.

@@ -50,6 +50,7 @@ mod random;
 mod restart;
 mod session;
 mod space;
+mod srv;
 mod stop;
 mod support;
 mod tls;

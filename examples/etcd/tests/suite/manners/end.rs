@@ -86,7 +86,11 @@ fn questions_and_mistakes_have_etcds_status() {
     let crossed = ["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"];
     check(&crossed, 1, "min version (TLS1.3) is greater than max version (TLS1.2)");
     check(&["--feature-gates=Foo=true"], 2, "unrecognized feature gate: Foo");
-    check(&["--discovery-srv=a.local"], 1, "discovery");
+    check(&["--discovery=http://a.local/x"], 1, "discovery");
+    let two = ["--discovery-srv=a.local", "--initial-cluster=default=http://localhost:2380"];
+    check(&two, 1, "multiple discovery or bootstrap flags are set");
+    let two = ["--discovery-srv=a.local", "--discovery-endpoints=b", "--discovery-token=c"];
+    check(&two, 1, "multiple discovery or bootstrap flags are set");
 }
 
 /// What cannot be served as asked is not served at all, in etcd's words.
