@@ -39,7 +39,8 @@ mod space_flags;
 mod tls_flags;
 pub(crate) mod url;
 
-pub(crate) use duration::parse as duration_of;
+pub(crate) use duration::{go_text, parse as duration_of};
+pub(crate) use flags::parse_bool;
 pub(crate) use url::{ListenAddress, ListenUrl};
 
 use flags::Flags;

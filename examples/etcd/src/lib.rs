@@ -30,6 +30,7 @@ mod bench;
 mod check;
 mod config;
 mod dev;
+mod forward;
 mod logging;
 mod version;
 

@@ -177,14 +177,10 @@ impl Reach {
         if !self.endpoints.iter().any(|url| self.is_secure(url)) {
             return Ok(None);
         }
-        let system = || {
-            let authorities = PathBuf::from(SYSTEM_AUTHORITIES);
-            authorities.is_file().then_some(authorities)
-        };
         let options = TlsOptions {
             cert_file: self.cert.clone(),
             key_file: self.key.clone(),
-            trusted_ca_file: self.cacert.clone().or_else(system),
+            trusted_ca_file: self.cacert.clone().or_else(system_authorities),
             self_signed: self.is_unverified,
             ..TlsOptions::default()
         };
@@ -236,6 +232,12 @@ impl Reach {
             Err(status) => bail!("{}", status.message()),
         }
     }
+}
+
+/// The authorities that the system trusts, if it has any.
+pub(crate) fn system_authorities() -> Option<PathBuf> {
+    let authorities = PathBuf::from(SYSTEM_AUTHORITIES);
+    authorities.is_file().then_some(authorities)
 }
 
 async fn shake_hands(address: &str, tls: Option<&ClientTls>) -> io::Result<Stream> {

@@ -11,7 +11,8 @@
 //! Whoever sets up a cluster writes records in place of lists on every command line. Services may
 //! have a suffix (`_etcd-server-NAME`), so that several clusters share a domain.
 //!
-//! What is asked of them is who founds a cluster ([`Search::founders`]).
+//! Two questions are asked of them: who founds a cluster ([`Search::founders`]), and where clients
+//! find one ([`client_endpoints`]).
 //!
 //! **What is asked how.** Records are asked for by the library `domain`, of the servers and with
 //! the search list in `/etc/resolv.conf`; where an answer does not fit a datagram, once more over
@@ -21,6 +22,7 @@
 //! **Left out.** Answers are not kept: nobody asks twice. Signatures (DNSSEC) are for the server in
 //! `resolv.conf` to check.
 
+mod endpoints;
 mod founders;
 
 use std::fmt;
@@ -32,6 +34,8 @@ use domain::base::name::{FromStrError, Name};
 use domain::base::{ParsedName, Question};
 use domain::rdata::Srv;
 use domain::resolv::StubResolver;
+
+pub(crate) use endpoints::{ClientSearch, client_endpoints};
 
 /// One SRV record. The order is that in which they are to be tried, and else any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -38,6 +38,7 @@ mod clients;
 mod cluster;
 mod data_dir;
 mod durability;
+mod forward;
 mod gateway;
 mod inspect;
 mod load;
