@@ -125,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) keepalive_interval: Option<Duration>,
     /// How long a ping may stay unanswered.
     pub(crate) keepalive_timeout: Duration,
+    /// How often clients may ping; zero is gRPC's own choice.
+    pub(crate) keepalive_min_time: Duration,
     /// Whether /metrics shows the times of gRPC calls.
     pub(crate) extensive_metrics: bool,
     /// What takes longer to apply is logged and counted.
@@ -307,6 +309,7 @@ impl Config {
             watch_progress_interval: flags.watch_progress_notify_interval,
             keepalive_interval: Some(flags.grpc_keepalive_interval).filter(|t| !t.is_zero()),
             keepalive_timeout: flags.grpc_keepalive_timeout,
+            keepalive_min_time: flags.grpc_keepalive_min_time,
             extensive_metrics: flags.metrics == "extensive",
             slow_apply: flags.warning_apply_duration,
             slow_call: flags.warning_unary_request_duration,

@@ -14,7 +14,7 @@
 //! headers have 30 s and 16 KiB. On HTTP/2 the peer may send [`STREAM_WINDOW_BYTES`] ahead on one
 //! call and
 //! [`CONNECTION_WINDOW_BYTES`] in all; what we send waits for the peer's window, so a peer that
-//! does not read costs one message per call above that.
+//! does not read costs one message per call above that. How often it may ping is in [`pings`].
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,8 +30,12 @@ use crate::dispatch::Dispatch;
 use crate::shutdown::Shutdown;
 
 mod authority;
+mod paced;
+mod pings;
 mod stream;
 
+use paced::Paced;
+use pings::{PACE_OF_ZERO, Pings};
 pub(crate) use stream::{Plain, Sniffed, Stream};
 
 /// Whom the certificate of a client is for, verified (`--client-cert-auth`). Every request of its
@@ -62,6 +66,8 @@ const HTTP1_BUFFER_BYTES_MAX: usize = 16 * 1024;
 pub(crate) struct Server {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    /// How often clients may ping.
+    ping_pace: Duration,
 }
 
 impl Server {
@@ -83,7 +89,8 @@ impl Server {
             .max_pending_accept_reset_streams(CANCELED_UNSEEN_MAX)
             .max_header_list_size(HEADER_BYTES_MAX)
             .auto_date_header(false);
-        Server { http1, http2 }
+        let ping_pace = Some(config.keepalive_min_time).filter(|pace| !pace.is_zero());
+        Server { http1, http2, ping_pace: ping_pace.unwrap_or(PACE_OF_ZERO) }
     }
 
     /// Serves a connection to its end. Errors are the peer's affair: they end this connection.
@@ -93,12 +100,13 @@ impl Server {
             () = shutdown.fired() => return,
         };
         let Ok(Some((stream, is_http2))) = sniffed else { return };
-        let io = TokioIo::new(stream);
         let result = if is_http2 {
-            let connection = self.http2.serve_connection(io, dispatch);
+            let pings = || Pings::new(self.ping_pace, PREFACE.len());
+            let stream = Paced::new(stream, dispatch.counts_pings().then(pings));
+            let connection = self.http2.serve_connection(TokioIo::new(stream), dispatch);
             drive(connection, http2::Connection::graceful_shutdown, shutdown).await
         } else {
-            let connection = self.http1.serve_connection(io, dispatch);
+            let connection = self.http1.serve_connection(TokioIo::new(stream), dispatch);
             drive(connection, http1::Connection::graceful_shutdown, shutdown).await
         };
         if let Err(error) = result {

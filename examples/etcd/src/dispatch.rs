@@ -105,6 +105,16 @@ impl Dispatch {
         self.member.message_bytes_max()
     }
 
+    /// Whether clients are sent away that ping too often. Under TLS, unless gRPC has the port to
+    /// itself, it is Go's server for HTTP/2 that serves etcd's clients, and that does not mind.
+    pub(crate) fn counts_pings(&self) -> bool {
+        match self.scope {
+            Scope::Grpc => true,
+            Scope::Clients => !self.secure,
+            Scope::Http | Scope::Metrics => false,
+        }
+    }
+
     /// Serves `member` within `scope`.
     pub(crate) fn new(member: Shared, scope: Scope) -> Dispatch {
         let max = member.message_bytes_max();

@@ -39,6 +39,9 @@ pub(crate) use page::page;
 const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 /// Bytes that may be under way to one call, and on one connection.
 const WINDOW_BYTES: u32 = 4 << 20;
+/// Pings are no closer, whatever is asked for: gRPC in Go does the same, and members end the
+/// connection of whoever pings more often than every 5 s.
+const PING_INTERVAL_MIN: Duration = Duration::from_secs(10);
 /// Where distributions keep whom they trust.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -198,7 +201,7 @@ impl Reach {
         // What the library is told is what it writes into requests; TLS is done below.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.dial_timeout)
-            .http2_keep_alive_interval(self.ping_interval)
+            .http2_keep_alive_interval(self.ping_interval.max(PING_INTERVAL_MIN))
             .keep_alive_timeout(self.ping_timeout)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);

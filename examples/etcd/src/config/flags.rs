@@ -131,6 +131,10 @@ pub(crate) struct Flags {
     /// How long a ping may stay unanswered
     #[arg(long, default_value = "20s", value_parser = super::duration::parse)]
     pub(crate) grpc_keepalive_timeout: std::time::Duration,
+    /// How often clients may ping that have a call open; the third ping too soon ends the
+    /// connection. 0 is 5m
+    #[arg(long, default_value = "5s", value_parser = super::duration::parse)]
+    pub(crate) grpc_keepalive_min_time: std::time::Duration,
     /// basic, or extensive: times of gRPC calls as well
     #[arg(long, default_value = "basic", value_parser = ["basic", "extensive"])]
     pub(crate) metrics: String,
@@ -252,7 +256,6 @@ pub(crate) const IDLE: &[Extra] = &[
     value("raft-write-timeout", "a silent connection between members is ended after 10 s"),
     value("downgrade-check-time", NO_DOWNGRADE),
     value("v2-deprecation", "there is no v2 store"),
-    value("grpc-keepalive-min-time", "clients may ping as often as they like"),
     boolean("socket-reuse-address", "always on"),
     boolean("enable-pprof", "there is no Go runtime to profile"),
     boolean("enable-grpc-gateway", "the JSON gateway is not switched off by it"),

@@ -16,7 +16,7 @@
 pub(crate) mod bystander;
 mod crowd;
 mod garbage;
-mod http2;
+pub(crate) mod http2;
 mod readers;
 mod requests;
 mod watchers;

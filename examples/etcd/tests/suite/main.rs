@@ -47,6 +47,7 @@ mod metrics;
 mod migration;
 mod past_bugs;
 mod patroni;
+mod pings;
 mod random;
 mod restart;
 mod session;

@@ -5,23 +5,23 @@
 //! ```
 
 /// What every HTTP/2 connection begins with.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// One frame.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
@@ -31,12 +31,12 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// The preface and empty settings: a connection that is open.
-pub(super) fn opening() -> Vec<u8> {
+pub(crate) fn opening() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
 /// A header as HPACK writes it without any table or compression (RFC 7541 §6.2.2).
-pub(super) fn header(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn header(name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![0];
     for text in [name, value] {
         let length = text.len();
@@ -57,7 +57,7 @@ pub(super) fn header(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The headers of a gRPC call of `path`.
-pub(super) fn call_of(path: &str) -> Vec<u8> {
+pub(crate) fn call_of(path: &str) -> Vec<u8> {
     [
         header(":method", "POST"),
         header(":scheme", "http"),
@@ -70,7 +70,7 @@ pub(super) fn call_of(path: &str) -> Vec<u8> {
 }
 
 /// A gRPC message: not compressed, its length, its bytes.
-pub(super) fn message(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn message(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("a message is short").to_be_bytes();
     [&[0][..], &length, bytes].concat()
 }
