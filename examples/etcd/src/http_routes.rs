@@ -6,6 +6,7 @@
 //! | `/livez`, `/readyz` | `ok`, or 503 with what failed; `?verbose`, `?exclude=`, or by path |
 //! | `/version` | what this server is, as JSON |
 //! | `/metrics` | Prometheus' text format |
+//! | `/debug/vars` | what this process is and where it stands, as JSON |
 //!
 //! A probe reads one key, like a client: a store that cannot answer is not healthy, whatever the
 //! process thinks of itself. `/livez` is content with what this member has; `/readyz` and `/health`
@@ -18,6 +19,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use tonic::body::Body;
 
+use crate::debug_vars;
 use crate::dispatch::Scope;
 use crate::error_text;
 use crate::logging::push_json_string;
@@ -26,6 +28,7 @@ use crate::metrics;
 use crate::version;
 
 const JSON: &str = "application/json";
+const JSON_TEXT: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The version of the text format that Prometheus expects without asking.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -41,6 +44,10 @@ pub(crate) async fn answer(
     let is_get = matches!(method, Method::GET | Method::HEAD);
     match path {
         "/health" | "/version" | "/metrics" if !is_get => method_not_allowed(),
+        "/debug/vars" if scope == Scope::Clients && method != Method::GET => method_not_allowed(),
+        "/debug/vars" if scope == Scope::Clients => {
+            text(StatusCode::OK, JSON_TEXT, debug_vars::page(&member).await)
+        }
         "/health" => health(&member, query).await,
         "/metrics" => text(StatusCode::OK, METRICS_TEXT, metrics::page(&member).await),
         "/version" if scope == Scope::Clients => text(StatusCode::OK, JSON, version::json()),

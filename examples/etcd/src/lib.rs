@@ -76,6 +76,7 @@ mod admission;
 mod auth;
 mod call;
 mod deadline;
+mod debug_vars;
 mod dispatch;
 mod gateway;
 mod grpc_head;

@@ -4,3 +4,4 @@ mod browsers;
 mod end;
 mod file;
 mod sockets;
+mod variables;
