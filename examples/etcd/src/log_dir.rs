@@ -101,7 +101,7 @@ fn advice(error: &LogError) -> Option<String> {
         LogError::LogTaken { .. } => {
             format!("{error}; each member needs a --wal-dir of its own")
         }
-        LogError::LogForeign { found, .. } if found.extension().is_some_and(|it| it == "wal") => {
+        LogError::LogForeign { dir, .. } if is_etcds(dir) => {
             format!("{error}, which is of etcd's own journal; let --wal-dir name another directory")
         }
         LogError::LogForeign { .. } => {
@@ -109,6 +109,12 @@ fn advice(error: &LogError) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Whether etcd keeps its journal in `dir`, in which there is more than that (`0.tmp`).
+fn is_etcds(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|file| file.extension().is_some_and(|it| it == "wal"))
 }
 
 #[cfg(test)]

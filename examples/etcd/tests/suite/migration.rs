@@ -10,6 +10,7 @@
 //! included, and the pictures must be equal. Where both ends are etcd, so must be its own hash of
 //! all history.
 
+mod apart;
 mod damage;
 mod fill;
 mod into;
