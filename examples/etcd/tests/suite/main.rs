@@ -22,6 +22,9 @@
 //! | [`load`] | whether leases, leaders and other users stand a flood, and deadlines are kept |
 //! | [`clients`] | whether client libraries of others work with it |
 //! | [`patroni`] | whether Patroni keeps databases available with it |
+//! | [`forward`] | whether its TCP gateway carries connections as etcd's does |
+//! | [`pings`] | whether clients that ping too often hear what etcd says |
+//! | [`srv`] | whether members and clients find each other by the records of a domain |
 //! | [`tools`] | whether `bench` and `check` say what is so |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
