@@ -29,7 +29,7 @@ pub(crate) struct DiscoveryFlags {
     /// How long it may take to answer
     #[arg(long, default_value = "5s", value_parser = duration::parse)]
     discovery_request_timeout: Duration,
-    /// Pings to it while it is waited for
+    /// Pings to it while it is waited for; no closer than every 10 s, as with etcd
     #[arg(long, default_value = "2s", value_parser = duration::parse)]
     discovery_keepalive_time: Duration,
     /// How long a ping may stay unanswered
