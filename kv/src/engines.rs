@@ -28,6 +28,7 @@ mod view;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ pub use lsm::{LsmEngine, LsmSnapshot};
 pub use view::{EngineView, Level, LevelsOf, Shape, Visitor};
 
 /// How to open an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Which one.
     pub kind: EngineKind,
@@ -53,6 +54,8 @@ pub struct EngineConfig {
     pub background: bool,
     /// See [`crate::Options::engine_memory_bytes`].
     pub memory_bytes: Option<u64>,
+    /// Bytes that there is room for on its disk, as far as anybody says.
+    pub room: Arc<AtomicU64>,
 }
 
 /// One of the engines.

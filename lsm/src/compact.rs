@@ -1,7 +1,7 @@
 //! Merges tables, so that a reader finds few places to look in and what is gone takes no space.
 //!
 //! ```text
-//!   pick      tables, claimed so that nobody else takes them           pick.rs
+//!   pick      tables, claimed so that nobody else takes them           pick.rs, light.rs
 //!   merge ─► sieve ─► tables of the next level, synced                 sieve.rs, outputs.rs
 //!             in parts, for threads with nothing to do                 split.rs
 //!   manifest  the new in, the old out, in one edit
@@ -14,6 +14,7 @@
 //! keys that cannot be read.
 
 mod dropped;
+mod light;
 mod pick;
 mod split;
 
@@ -35,16 +36,23 @@ use crate::state::State;
 use crate::table::{Fill, TableCursor, TableMeta};
 use crate::version::{Swap, Tree};
 
+use self::light::Misfits;
 use self::pick::Job;
 use self::split::Written;
 
 pub(crate) use self::split::Split;
 
 impl Core {
-    /// Does the most urgent compaction; whether there was one.
+    /// Does the most urgent compaction that there is room for; whether there was one.
     pub(crate) fn compact_once(&self) -> Result<bool> {
         self.check_open()?;
-        let outcome = self.compact_picked(Core::pick);
+        let outcome = self.compact_picked(|core, versions| {
+            let (urgent, room) = (core.pick(versions)?, core.room());
+            if light::weight(&urgent) <= room {
+                return Some(urgent);
+            }
+            core.light_jobs(versions).into_iter().find(|job| light::weight(job) <= room)
+        });
         self.work.note_compact(&outcome);
         if matches!(outcome, Ok(true)) {
             // What it has written may be due in turn.
@@ -73,29 +81,49 @@ impl Core {
         })
     }
 
-    /// Merges what is due, or what brings deletes a level down; whether there was any.
+    /// Merges what is due or brings deletes a level down, the lightest first, and what does not fit
+    /// is passed by; whether there was any.
     pub(crate) fn lighten_once(&self) -> Result<bool> {
         self.check_open()?;
-        self.compact_picked(|core, versions| {
-            core.pick(versions).or_else(|| {
-                let version = Arc::clone(&core.state().version);
-                let leveled = |tree: &&Arc<Tree>| core.policy(tree.id) == Policy::Leveled;
-                let due = core.sizes.due_table_bytes(version.bytes());
-                let mut trees = version.trees().iter().filter(leveled);
-                trees.find_map(|tree| pick::piece(tree, &versions.running, &core.sizes, due))
-            })
-        })
+        let (mut tried, mut full) = (Misfits::default(), None);
+        loop {
+            let outcome = self.compact_picked(|core, versions| {
+                core.pick_dropped(versions)
+                    .or_else(|| core.light_jobs(versions).into_iter().find(|job| tried.admit(job)))
+            });
+            match outcome {
+                Err(error @ Error::NoSpace { .. }) => full = full.or(Some(error)),
+                Ok(false) => return full.map_or(Ok(false), Err),
+                outcome => return outcome,
+            }
+        }
     }
 
     fn pick(&self, versions: &Versions) -> Option<Job> {
+        self.pick_dropped(versions).or_else(|| {
+            let version = Arc::clone(&self.state().version);
+            pick::pick(&version, |id| self.policy(id), &versions.running, &self.sizes)
+        })
+    }
+
+    fn light_jobs(&self, versions: &Versions) -> Vec<Job> {
+        let version = Arc::clone(&self.state().version);
+        light::jobs(&version, |id| self.policy(id), &versions.running, &self.sizes)
+    }
+
+    /// Bytes that a compaction may write: what is in memory has to be flushed as well.
+    fn room(&self) -> u64 {
+        let Some(room) = &self.options.room else { return u64::MAX };
+        let unsaved: u64 = self.state().memtables().map(|memtable| memtable.bytes()).sum();
+        room.load(Ordering::Relaxed).saturating_sub(unsaved)
+    }
+
+    /// Tables that can go as they are.
+    fn pick_dropped(&self, versions: &Versions) -> Option<Job> {
         let version = Arc::clone(&self.state().version);
         // A snapshot taken later sees the deletes.
         let snapshots = self.snapshots.list();
-        let now = |tree: &Tree| self.expiring(tree);
-        if let Some(job) = dropped::pick(&version, &versions.running, &snapshots, now) {
-            return Some(job);
-        }
-        pick::pick(&version, |id| self.policy(id), &versions.running, &self.sizes)
+        dropped::pick(&version, &versions.running, &snapshots, |tree| self.expiring(tree))
     }
 
     /// The time, for a keyspace whose entries expire.
@@ -253,6 +281,7 @@ impl Core {
         let snapshots = self.snapshots.list();
         let table_bytes = self.sizes.due_table_bytes(self.table_bytes.load(Ordering::Relaxed));
         let mut plan = self.plan(keyspace, table_bytes);
+        plan.dispensable = true;
         if let Some(tree) = self.state().version.tree(job.space).filter(|_| job.output_level > 0) {
             plan.stops = pick::stops(tree, job.output_level, table_bytes).into();
         }

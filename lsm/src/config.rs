@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::compress::Compression;
@@ -44,12 +45,20 @@ pub struct Options {
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) threads: usize,
     pub(crate) journal: bool,
+    pub(crate) room: Option<Arc<AtomicU64>>,
     pub(crate) seed: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { memory_bytes: 512 << 20, disk_bytes: None, threads: 2, journal: true, seed: None }
+        Options {
+            memory_bytes: 512 << 20,
+            disk_bytes: None,
+            threads: 2,
+            journal: true,
+            room: None,
+            seed: None,
+        }
     }
 }
 
@@ -85,6 +94,15 @@ impl Options {
     #[must_use]
     pub fn journal(mut self, yes: bool) -> Options {
         self.journal = yes;
+        self
+    }
+
+    /// Bytes that there is room for on the disk, kept up to date by whoever knows. A compaction that
+    /// needs more is not begun, and a lighter one may be: what is written until the disk is full,
+    /// and thrown away, takes the room of what makes some. Default: any amount.
+    #[must_use]
+    pub fn room(mut self, bytes: Arc<AtomicU64>) -> Options {
+        self.room = Some(bytes);
         self
     }
 

@@ -315,9 +315,11 @@ impl Db {
     }
 
     /// The same in pieces, for a disk that is nearly full: deletes go down a level at a time, a
-    /// table with what it overlaps, until what they hide is gone. A piece takes no more room than
-    /// some tables beside those that it replaces, where [`compact`](Db::compact) may take as much
-    /// as there is. What was overwritten, and not deleted, may stay.
+    /// table with what it overlaps, until what they hide is gone. What fits is
+    /// done, the lightest first: one and a half times
+    /// [`memory_bytes`](crate::Options::memory_bytes) of room are enough if compactions have kept
+    /// up, where [`compact`](Db::compact) may take as much as there is. What was overwritten, and
+    /// not deleted, may stay.
     ///
     /// # Errors
     /// As [`compact_once`](Db::compact_once).

@@ -136,6 +136,7 @@ impl Core {
             compression: keyspace.options().compression,
             keyspace,
             filter_bits: FILTER_BITS,
+            dispensable: false,
             table_bytes,
             stops: Arc::default(),
         }

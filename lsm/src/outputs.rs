@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use drystone_vfs::Vfs;
+use drystone_vfs::{OpenMode, Vfs};
 
 use crate::compress::Compression;
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) keyspace: Arc<Shared>,
     pub(crate) compression: Compression,
     pub(crate) filter_bits: u32,
+    /// They bring into order what is there already, and are done without where there is no room.
+    pub(crate) dispensable: bool,
     /// A table is ended at about this size.
     pub(crate) table_bytes: u64,
     /// And before each of these keys, which ascend.
@@ -127,7 +129,12 @@ impl<'a> Outputs<'a> {
                 filter_bits: self.plan.filter_bits,
                 ..TableOptions::default()
             };
-            self.builder = Some(TableBuilder::new(&*self.plan.vfs, &path, options)?);
+            let file = match self.plan.dispensable {
+                true => self.plan.vfs.create_dispensable(&path),
+                false => self.plan.vfs.open(&path, OpenMode::CreateNew),
+            };
+            let file = file.map_err(|e| Error::io("create", &path, e))?;
+            self.builder = Some(TableBuilder::to(file, &path, options));
         }
         Ok(self.builder.as_mut().expect("made above"))
     }

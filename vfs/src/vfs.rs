@@ -62,6 +62,13 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Opens one file. A new file's name is durable only after [`sync_dir`](Vfs::sync_dir).
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
 
+    /// Makes a file that its writer can do without, as long as there is no room for it: one that
+    /// brings what is there into a better order. Otherwise as with [`OpenMode::CreateNew`]. A disk
+    /// that keeps room back for need does not give it away for this.
+    fn create_dispensable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path, OpenMode::CreateNew)
+    }
+
     /// Renames a file atomically, replacing any file at `to`. Durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

@@ -69,15 +69,22 @@ impl Timed {
     pub(crate) fn new(disk: Roomy, times: Arc<Times>) -> Timed {
         Timed { disk, times }
     }
+
+    fn time(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        match Part::of(path, self.disk.log_dir()) {
+            Part::Other => file,
+            part => Arc::new(TimedFile { file, part, times: self.times.clone() }),
+        }
+    }
 }
 
 impl Vfs for Timed {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let file = self.disk.open(path, mode)?;
-        Ok(match Part::of(path, self.disk.log_dir()) {
-            Part::Other => file,
-            part => Arc::new(TimedFile { file, part, times: self.times.clone() }),
-        })
+        Ok(self.time(path, self.disk.open(path, mode)?))
+    }
+
+    fn create_dispensable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.time(path, self.disk.create_dispensable(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -60,10 +60,11 @@ const LOG_BYTES_MIN: u64 = 1 << 20;
 /// And at most this part of the disk.
 const LOG_DISK_PART: u64 = 64;
 
-/// On a small disk the engine has memory as this part of it.
-const ENGINE_DISK_PART: u64 = 16;
+/// On a small disk the engine has memory as this part of it: about as much is merged at once, and
+/// the reserve has twice that for merges.
+const ENGINE_DISK_PART: u64 = 64;
 const ENGINE_BYTES_MAX: u64 = 128 << 20;
-const ENGINE_BYTES_MIN: u64 = 4 << 20;
+const ENGINE_BYTES_MIN: u64 = 1 << 20;
 
 /// What the log may take for each of its purposes, on the disks that these are or will be on.
 pub(crate) fn log_bytes<'a>(dirs: impl IntoIterator<Item = &'a Path>) -> u64 {

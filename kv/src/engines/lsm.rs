@@ -82,6 +82,7 @@ impl LsmEngine {
     ) -> Result<LsmEngine, EngineError> {
         let memory_bytes = config.memory_bytes.unwrap_or(MEMORY_BYTES);
         let mut options = Options::default().journal(false).memory_bytes(memory_bytes);
+        options = options.room(Arc::clone(&config.room));
         if !config.background {
             options = options.threads(0);
         }

@@ -59,6 +59,7 @@ impl Folder {
             kind: lock.kind(),
             background: options.background,
             memory_bytes: options.engine_memory_bytes,
+            room: options.disk.room(),
         };
         let current = Mutex::new(read_pointer(&*vfs, &dir.join(POINTER))?);
         let dir = dir.to_path_buf();

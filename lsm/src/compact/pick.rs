@@ -87,6 +87,13 @@ pub(crate) fn base_level(tree: &Tree, sizes: &Sizes) -> usize {
     level
 }
 
+/// The level that level 0 is compacted into, as levels lie now. Whatever lies above the base is
+/// older than level 0, and must not be passed by.
+pub(super) fn below_level_0(tree: &Tree, sizes: &Sizes) -> usize {
+    let base = base_level(tree, sizes);
+    (1..=base).find(|level| !tree.level(*level).is_empty()).unwrap_or(base)
+}
+
 /// How urgent each level is.
 fn scores(tree: &Tree, sizes: &Sizes) -> Vec<(f64, usize)> {
     let base = base_level(tree, sizes);
@@ -108,10 +115,7 @@ fn scores(tree: &Tree, sizes: &Sizes) -> Vec<(f64, usize)> {
 
 /// The oldest tables of level 0 and all that they overlap, into the base.
 fn from_level_0(tree: &Tree, running: &[Running], sizes: &Sizes, due: u64) -> Option<Job> {
-    let base = base_level(tree, sizes);
-    // Whatever lies above the base is older than level 0, and must not be passed by.
-    let first_below = (1..=base).find(|level| !tree.level(*level).is_empty()).unwrap_or(base);
-    let output_level = first_below.min(base);
+    let output_level = below_level_0(tree, sizes);
     let all: Vec<&Arc<TableFile>> = tree.sublevels.iter().flat_map(|run| run.tables()).collect();
     let seeds = tree.sublevels.first()?.tables();
     for (at, seed) in seeds.iter().enumerate().filter(|(_, seed)| seed.is_usable()) {
@@ -130,6 +134,15 @@ fn from_level_0(tree: &Tree, running: &[Running], sizes: &Sizes, due: u64) -> Op
         return Some(job);
     }
     None
+}
+
+/// Whether the table, on that level, would drag along far more of the next than one that is written
+/// for it: such a one is cut into pieces there. A few deletes may lie over all there is.
+fn is_wide(table: &TableFile, tree: &Tree, level: usize) -> bool {
+    let meta = table.meta();
+    let next = level < LEVELS;
+    let next = next.then(|| tree.level(level + 1).overlapping(&meta.smallest, meta.largest.key()));
+    next.is_some_and(|next| next.len() as u64 > 2 * OVERLAPPED_TABLES_MAX)
 }
 
 /// The first of `tables` and those that follow it, up to `due` bytes, as long as they overlap no
@@ -151,7 +164,10 @@ fn joined(tree: &Tree, tables: &[Arc<TableFile>], due: u64) -> Vec<Arc<TableFile
 
 /// `seed`, what overlaps it, and what older tables those overlap, until nothing is added; nothing
 /// if one of them cannot be had.
-fn closure(seed: &Arc<TableFile>, all: &[&Arc<TableFile>]) -> Option<Vec<Arc<TableFile>>> {
+pub(super) fn closure(
+    seed: &Arc<TableFile>,
+    all: &[&Arc<TableFile>],
+) -> Option<Vec<Arc<TableFile>>> {
     let mut taken = vec![false; all.len()];
     let overlaps = |a: &TableFile, b: &TableFile| {
         a.meta().overlaps(&b.meta().smallest, b.meta().largest.key())
@@ -295,25 +311,6 @@ pub(crate) fn whole(
     (!running.iter().any(|other| other.conflicts(&job.running))).then_some(job)
 }
 
-/// The next step that brings deletes down a level, and in the end makes room of what they hide:
-/// from level 0, or one table of the highest level that has any, and what that overlaps below.
-pub(crate) fn piece(tree: &Tree, running: &[Running], sizes: &Sizes, due: u64) -> Option<Job> {
-    let ready = |table: &&Arc<TableFile>| table.is_usable() && has_deletes(table);
-    let level_0 = tree.sublevels.iter().flat_map(|run| run.tables());
-    if level_0.into_iter().any(|table| ready(&table))
-        && let Some(job) = from_level_0(tree, running, sizes, due)
-    {
-        return Some(job);
-    }
-    (1..LEVELS).find_map(|level| {
-        tree.level(level).tables().iter().filter(ready).find_map(|table| {
-            let inputs = vec![Arc::clone(table)];
-            let hull = Hull::of(&inputs);
-            job(tree, inputs, &hull, level + 1, running)
-        })
-    })
-}
-
 /// Keys before which tables of a level end, so that none of them overlaps more than a few of the
 /// next: a table of deletes alone is small, and may lie over all there is.
 pub(crate) fn stops(tree: &Tree, level: usize, table_bytes: u64) -> Vec<Vec<u8>> {
@@ -336,7 +333,7 @@ pub(crate) fn has_deletes(table: &TableFile) -> bool {
 }
 
 /// A job for `inputs` of one level (or of level 0), with what they overlap below.
-fn job(
+pub(super) fn job(
     tree: &Tree,
     mut inputs: Vec<Arc<TableFile>>,
     hull: &Hull,
@@ -351,7 +348,11 @@ fn job(
         .any(|level| !tree.level(level).overlapping(&hull.smallest, &hull.largest).is_empty());
     let alone = below.is_empty() && Run::new(inputs.clone()).is_ok();
     // Deletes that arrive at the bottom have nothing left to do there.
-    let moves = alone && (deeper || !inputs.iter().any(|table| has_deletes(table)));
+    let deletes = || inputs.iter().filter(|table| has_deletes(table));
+    let moves = match deeper {
+        true => alone && !deletes().any(|table| is_wide(table, tree, output_level)),
+        false => alone && deletes().next().is_none(),
+    };
     inputs.extend(below.iter().cloned());
     let hull = Hull::of(&inputs);
     let running_here = hull.running(tree.id, output_level);

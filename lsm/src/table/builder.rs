@@ -99,10 +99,18 @@ impl TableBuilder {
     /// # Panics
     /// If `options` are beyond the limits they name.
     pub fn new(vfs: &dyn Vfs, path: &Path, options: TableOptions) -> Result<TableBuilder> {
-        assert!(options.block_bytes <= 1 << 20, "blocks are closed at 1 MiB or before");
         let file = vfs.open(path, OpenMode::CreateNew).map_err(|e| Error::io("create", path, e))?;
+        Ok(TableBuilder::to(file, path, options))
+    }
+
+    /// Writes to the empty file `file`, which is at `path`.
+    ///
+    /// # Panics
+    /// As [`new`](TableBuilder::new).
+    pub(crate) fn to(file: Arc<dyn File>, path: &Path, options: TableOptions) -> TableBuilder {
+        assert!(options.block_bytes <= 1 << 20, "blocks are closed at 1 MiB or before");
         let (id, salt) = (options.id, options.salt);
-        Ok(TableBuilder {
+        TableBuilder {
             path: path.to_path_buf(),
             file,
             seal: Seal::new(id, salt),
@@ -119,7 +127,7 @@ impl TableBuilder {
             written: 0,
             meta: TableMeta { seq_min: SeqNo::MAX, ..TableMeta::empty(id, salt) },
             options,
-        })
+        }
     }
 
     /// Appends an entry, which must come after the last one: user keys ascending, then numbers

@@ -2,15 +2,20 @@
 
 use drystone_lsm::{Db, Error, Progress};
 use drystone_vfs::SimVfs;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 use crate::hurt::{key, noise};
-use crate::support::{keyspace, options, try_open};
+use crate::support::{keyspace, options, seeds, try_open};
 
 /// 600 KB of what cannot be packed, in tables of 4 KiB.
 const KEYS: u64 = 3000;
 const VALUE_BYTES: usize = 200;
 /// Room beside that, enough for some tables.
 const SPARE_BYTES: u64 = 60 << 10;
+/// One and a half times what the engine may have in memory; and a new manifest.
+const CROWDED_SPARE_BYTES: u64 = (96 + 64) << 10;
 
 fn is_gone(number: u64) -> bool {
     !number.is_multiple_of(3)
@@ -57,6 +62,65 @@ fn deletes_make_room_on_a_disk_that_has_none() {
     for n in 0..KEYS {
         let found = db.get(&left, &key(n)).unwrap().map(|value| value.to_vec());
         assert_eq!(found, (!is_gone(n)).then(|| noise(n, VALUE_BYTES)), "key {n}");
+    }
+}
+
+/// Puts keys in any order, with flushes and compactions in between, and takes the room; then deletes
+/// most of them, while compactions try to go on. What is left of them, bytes.
+fn crowded(seed: u64) -> (SimVfs, Db, u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let disk = SimVfs::new(seed);
+    let db = try_open(&disk, options().journal(false)).unwrap();
+    let left = keyspace(&db, "left");
+    let value_bytes = [200, 500, 1000][rng.random_range(0..3)];
+    let mut keys: Vec<u64> = (0..rng.random_range(200_000..600_000) / value_bytes).collect();
+    if rng.random() {
+        keys.shuffle(&mut rng);
+    }
+    let (flush, compact) = (rng.random_range(0.0..0.02), rng.random_range(0.0..0.05));
+    for n in &keys {
+        drop(db.put(&left, &key(*n), &noise(*n, value_bytes as usize)).unwrap());
+        if rng.random_bool(flush) {
+            db.flush().unwrap();
+        }
+        // As threads do it, who may lag behind.
+        while rng.random_bool(0.8) && db.compact_once().unwrap() {}
+    }
+    db.flush().unwrap();
+    while db.compact_once().unwrap() {}
+    let taken: u64 = disk.files().iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    disk.set_capacity_bytes(Some(taken + CROWDED_SPARE_BYTES));
+    if rng.random() {
+        keys.shuffle(&mut rng);
+    }
+    for (at, n) in keys.iter().filter(|n| !n.is_multiple_of(8)).enumerate() {
+        drop(db.delete(&left, &key(*n)).unwrap());
+        // As whoever deletes that much has to.
+        if at % 500 == 499 {
+            let made = db.compact_deletes(std::time::Duration::MAX);
+            assert!(made.is_ok(), "seed {seed}, delete {at}: {made:?}");
+        }
+        if rng.random_bool(compact) {
+            let due = db.compact_once();
+            assert!(matches!(due, Ok(_) | Err(Error::NoSpace { .. })), "seed {seed}: {due:?}");
+        }
+    }
+    db.flush().unwrap();
+    let stays = keys.iter().filter(|n| n.is_multiple_of(8)).count() as u64;
+    (disk, db, stays * (value_bytes + 20))
+}
+
+// Whatever else is due may not fit: what makes room must not stand in line behind it.
+#[test]
+fn deletes_make_room_whatever_else_is_due() {
+    for seed in seeds("deletes_make_room_whatever_else_is_due", 100) {
+        let (_disk, db, stays) = crowded(seed);
+        let before = db.bytes();
+        let done = db.compact_deletes(std::time::Duration::MAX);
+        let after = db.bytes();
+        let what = format!("seed {seed}: {before} bytes became {after}, {stays} stay");
+        assert!(matches!(done, Ok(Progress::Done)), "{what}: {done:?}");
+        assert!(after < 2 * stays + CROWDED_SPARE_BYTES, "{what}");
     }
 }
 

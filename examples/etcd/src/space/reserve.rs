@@ -12,14 +12,18 @@
 //!
 //! ```text
 //!   <data-dir>/reserve, and <wal-dir>/reserve if that is on another disk
-//!   ├─────────────┬──────────────────────────────────────────┤
-//!   0      bytes / 4                                       bytes
-//!    for the log   for the log and the engine's files:
-//!    alone         cut off from the end, a step at a time
+//!   ├─────────────┬─────────────┬────────────────────────────┤
+//!   0      bytes / 4      bytes / 2                        bytes
+//!    for the log   and for what  and for merges, once it is
+//!    alone         the engine    known that the disk is full
+//!                  has to save          ◄── cut off from the end, a step at a time
 //! ```
 //!
-//! The last quarter is the log's alone. An engine that merges tables may want any amount, and gives
-//! up in good order when it does not get it; a log does not.
+//! The last quarter is the log's alone, and the one before it is not for merges. These may want any
+//! amount, and give up in good order when they do not get it; a log does not. And an engine that
+//! cannot save itself keeps the log from being shortened, for ever if merges have taken what it
+//! needs for that. While nobody knows yet that the disk is full, a merge gets nothing: it was begun
+//! to tidy up, and what it takes before it fails is gone for those that make room.
 //!
 //! **Opened.** A reserve that was cut is *opened* until it is made whole again. So that a restart
 //! knows, an opened one ends a little before a whole mebibyte or is empty, and any other ends at
@@ -49,7 +53,7 @@ const STEP_UNIT: u64 = 64 << 10;
 /// The smallest one that is worth its name.
 const BYTES_MIN: u64 = MIB;
 /// If nobody says otherwise.
-const BYTES_DEFAULT: u64 = 128 * MIB;
+const BYTES_DEFAULT: u64 = 256 * MIB;
 /// And then at most this part of the disk.
 const DISK_PART: u64 = 16;
 
@@ -152,7 +156,9 @@ struct Held {
 pub(crate) enum Writer {
     /// The log, which cannot do without.
     Log,
-    /// Anybody else.
+    /// Who brings what is there into a better order, and may make room by it.
+    Merge,
+    /// Anybody else, and so an engine that saves itself: only then can the log be shortened.
     Other,
 }
 
@@ -242,10 +248,14 @@ impl Reserve {
         if self.bytes == 0 {
             return false;
         }
+        if writer == Writer::Merge && !self.is_full() {
+            return false;
+        }
         let mut held = self.held.lock();
         let kept = match writer {
             Writer::Log => 0,
             Writer::Other => self.bytes / 4,
+            Writer::Merge => self.bytes / 2,
         };
         self.word.set_full(self.on, true);
         self.word.opened.notify_one();
@@ -343,6 +353,21 @@ mod tests {
         assert!(reserve.is_full());
         let again = Reserve::open(dir.path(), Some(16 * MIB), On::Data, &Arc::default());
         assert!(again.is_full(), "after a restart, too");
+    }
+
+    // A merge that was begun to tidy up gets nothing, and none may take what the engine needs to
+    // save itself: until it has, the log cannot be shortened.
+    #[test]
+    fn merges_get_half_of_it_and_only_in_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = reserve(dir.path());
+        reserve.refill(u64::MAX / 2).unwrap();
+        assert!(!reserve.give(Writer::Merge), "nobody is in need");
+        assert_eq!((len(dir.path()), reserve.is_full()), (16 * MIB, false));
+        reserve.refuse();
+        while reserve.give(Writer::Merge) {}
+        assert_eq!(len(dir.path()), 8 * MIB - MARK_BYTES);
+        assert!(reserve.give(Writer::Other), "there is some for what must be saved");
     }
 
     // A member that is restarted in need must not take puts until it has looked around.

@@ -92,6 +92,13 @@ impl Vfs for Roomy {
         Ok(Arc::new(RoomyFile { file, writer, reserve: Arc::clone(reserve) }))
     }
 
+    fn create_dispensable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let reserve = self.reserve_of(path).0;
+        let create = || self.disk.open(path, OpenMode::CreateNew);
+        let file = insist(reserve, Writer::Merge, create)?;
+        Ok(Arc::new(RoomyFile { file, writer: Writer::Merge, reserve: Arc::clone(reserve) }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.try_for(to, || self.disk.rename(from, to))
     }
