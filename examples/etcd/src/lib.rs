@@ -44,6 +44,7 @@ mod inspect;
 mod log_dir;
 mod migrate;
 mod peers;
+mod proxy;
 mod remote;
 mod restore;
 mod store;

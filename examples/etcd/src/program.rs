@@ -8,7 +8,8 @@
 //!           ├── inspect … ────► `inspect`: what a data directory or a member holds
 //!           ├── bench … ──────► `bench`: what this machine, or any etcd, can do
 //!           ├── check … ──────► `check`: whether this machine, or that cluster, is good enough
-//!           ├── grpc-proxy, gateway ► not here, and it says so
+//!           ├── grpc-proxy … ─► `proxy`: a proxy in front of members
+//!           ├── gateway ──────► not here, and it says so
 //!           └── flags ────────► log, scheduling policy, signals ──► `server`: a member
 //! ```
 //!
@@ -24,7 +25,7 @@ use rustix::process::{Signal, getpid};
 use crate::config::{self, Config, Start};
 use crate::server::{self, End};
 use crate::signalled::Process;
-use crate::{backup, bench, check, dev, inspect, logging, migrate, restore, scheduling};
+use crate::{backup, bench, check, dev, inspect, logging, migrate, proxy, restore, scheduling};
 
 /// Says what is wrong with the words behind a command, or helps, as they ask.
 pub(crate) fn misread(error: &clap::Error) -> ExitCode {
@@ -45,9 +46,10 @@ pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsStri
         Some("inspect") => return inspect::run(&words),
         Some("bench") => return bench::run(&words),
         Some("check") => return check::run(&words),
+        Some("grpc-proxy") => return proxy::run(&words[1..]),
         _ => {}
     }
-    if let Some(word) = words.first().filter(|word| *word == "grpc-proxy" || *word == "gateway") {
+    if let Some(word) = words.first().filter(|word| *word == "gateway") {
         let word = word.display();
         eprintln!(
             "drystone-etcd has no {word}: it proxies nothing. Run etcd's own, which works with \

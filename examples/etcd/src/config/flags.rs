@@ -328,7 +328,7 @@ fn engine_parser() -> impl TypedValueParser<Value = EngineKind> {
     names.map(|name| name.parse().expect("only names of engines get through"))
 }
 
-pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     let place = BOOLS.split(' ').position(|word| word == text);
     place.map(|place| place < 6).ok_or_else(|| "parse error".to_owned())
 }
