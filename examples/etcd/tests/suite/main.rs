@@ -22,6 +22,7 @@
 //! | [`load`] | whether leases, leaders and other users stand a flood, and deadlines are kept |
 //! | [`clients`] | whether client libraries of others work with it |
 //! | [`patroni`] | whether Patroni keeps databases available with it |
+//! | [`proxy`] | whether clients notice a proxy, and members are spared by it |
 //! | [`tools`] | whether `bench` and `check` say what is so |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
@@ -46,6 +47,7 @@ mod metrics;
 mod migration;
 mod past_bugs;
 mod patroni;
+mod proxy;
 mod random;
 mod restart;
 mod session;
