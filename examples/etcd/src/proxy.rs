@@ -45,6 +45,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use prost::Message;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::config::url::parse_listen;
@@ -65,6 +66,10 @@ use front::{Front, Scope};
 use message::{Framed, Sizes};
 use namespace::{Leave, Namespace};
 use upstream::Upstream;
+
+/// File descriptors kept back for connections to members and the odd file. Of the others half may be
+/// connections of clients, as each may be under way to a page of a member.
+const FDS_RESERVED: usize = 150;
 
 const USAGE: &str = "Usage:
   drystone-etcd grpc-proxy [command]
@@ -192,9 +197,10 @@ fn start(words: &Words) -> Result<()> {
     }
     let tls = client_tls(words)?;
     let upstream = Upstream::new(words.reach(), words.pings_idle())?;
-    signalled::raise_fds();
+    let fds = usize::try_from(signalled::raise_fds()).unwrap_or(usize::MAX);
+    let room = (fds.saturating_sub(FDS_RESERVED).max(2) / 2).min(Semaphore::MAX_PERMITS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(words, tls, upstream))
+    runtime.block_on(serve(words, tls, upstream, Arc::new(Semaphore::new(room))))
 }
 
 /// Members take the common name of a certificate for a user: all clients of the proxy would be
@@ -233,7 +239,12 @@ fn client_tls(words: &Words) -> Result<Option<Arc<ServerTls>>> {
     tls.map(Some).map_err(|error| anyhow!("failed to create TLS listener: {error}"))
 }
 
-async fn serve(words: &Words, tls: Option<Arc<ServerTls>>, upstream: Upstream) -> Result<()> {
+async fn serve(
+    words: &Words,
+    tls: Option<Arc<ServerTls>>,
+    upstream: Upstream,
+    room: Arc<Semaphore>,
+) -> Result<()> {
     let door = || Door::new(tls.is_none(), tls.clone());
     let listener = bind(&words.listen_addr, door())?;
     let monitor = match &words.metrics_addr[..] {
@@ -266,11 +277,12 @@ async fn serve(words: &Words, tls: Option<Arc<ServerTls>>, upstream: Upstream) -
         listener,
         server.clone(),
         Front::new(proxy.clone(), Scope::All),
+        room.clone(),
         stop.clone(),
     ))];
     if let Some(monitor) = monitor {
         let front = Front::new(proxy.clone(), Scope::Pages);
-        floors.push(tokio::spawn(accept(monitor, server, front, stop)));
+        floors.push(tokio::spawn(accept(monitor, server, front, room, stop)));
     }
     tracing::info!(address, "started gRPC proxy");
     notify::ready();
@@ -284,13 +296,24 @@ async fn serve(words: &Words, tls: Option<Arc<ServerTls>>, upstream: Upstream) -
     Ok(())
 }
 
-/// Takes connections until the proxy stops, and waits for those that are open then.
-async fn accept(listener: Listener, server: Server, front: Front, mut stop: Shutdown) {
+/// Takes connections until the proxy stops, and waits for those that are open then. So many are open
+/// at once as there is room for; further ones wait in the kernel's backlog.
+async fn accept(
+    listener: Listener,
+    server: Server,
+    front: Front,
+    room: Arc<Semaphore>,
+    mut stop: Shutdown,
+) {
     // Every connection holds a sender; when all are gone, so are the connections.
     let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let permit = room.clone().acquire_owned().await;
+            (permit.expect("the semaphore is never closed"), listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next,
             () = stop.fired() => break,
         };
         let stream = match accepted.and_then(|plain| plain.adopt()) {
@@ -304,7 +327,7 @@ async fn accept(listener: Listener, server: Server, front: Front, mut stop: Shut
         let alive = alive.clone();
         tokio::spawn(async move {
             entered.await;
-            drop(alive);
+            drop((alive, permit));
         });
     }
     drop((alive, listener));

@@ -31,6 +31,7 @@
 
 mod feed;
 mod hub;
+mod line;
 mod session;
 mod watcher;
 

@@ -25,20 +25,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use drystone_etcd_api::etcdserverpb as pb;
-use pb::watch_client::WatchClient;
-use pb::watch_request::RequestUnion;
-use pb::{ResponseHeader, WatchRequest, WatchResponse};
+use pb::{ResponseHeader, WatchResponse};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::hub::{Shared, Topic};
+use super::line::Line;
 use super::watcher::Watcher;
 use crate::proxy::Shared as Proxy;
-use crate::proxy::asker;
 use crate::proxy::namespace::Leave as _;
-use crate::proxy::upstream::AnsweredBy;
 
 /// How long to wait after the first failure; twice as long after each that follows.
 const REST_MIN: Duration = Duration::from_millis(20);
@@ -98,14 +93,6 @@ struct Waiting {
     session: u64,
     id: i64,
     reply: oneshot::Sender<ResponseHeader>,
-}
-
-/// Both ends of a watch at a member.
-struct Line {
-    requests: mpsc::UnboundedSender<WatchRequest>,
-    messages: Streaming<WatchResponse>,
-    /// Which member it is.
-    at: Option<AnsweredBy>,
 }
 
 /// Whether a feed goes on.
@@ -181,31 +168,12 @@ impl Feed {
 
     /// Opens a watch at a member; nothing, if nobody waits for it any more.
     async fn open(&mut self) -> Option<Result<Line, Status>> {
-        let (requests, outgoing) = mpsc::unbounded_channel();
         let next = self.next();
-        let create = pb::WatchCreateRequest {
-            key: self.topic.key.clone(),
-            range_end: self.topic.end.clone(),
-            start_revision: if next == UNKNOWN { self.start } else { next },
-            progress_notify: true,
-            prev_kv: true,
-            ..Default::default()
-        };
-        ask(&requests, RequestUnion::CreateRequest(create));
-        let mut request = Request::new(UnboundedReceiverStream::new(outgoing));
-        *request.metadata_mut() = MetadataMap::from_headers(asker::own(&self.topic.asker));
-        let max = self.proxy.sizes.answer_max;
-        let mut client =
-            WatchClient::new(self.proxy.upstream.clone()).max_decoding_message_size(max);
-        let mut opening = std::pin::pin!(async move { client.watch(request).await });
+        let start = if next == UNKNOWN { self.start } else { next };
+        let mut opening = std::pin::pin!(Line::open(self.proxy.clone(), self.topic.clone(), start));
         loop {
             tokio::select! {
-                opened = &mut opening => {
-                    return Some(opened.map(|opened| {
-                        let at = opened.extensions().get().copied();
-                        Line { requests, messages: opened.into_inner(), at }
-                    }));
-                }
+                opened = &mut opening => return Some(opened),
                 command = self.commands.recv() => {
                     if self.take(command) == Life::Ended {
                         return None;
@@ -222,17 +190,15 @@ impl Feed {
         loop {
             if self.asked.is_empty() && !self.to_ask.is_empty() && self.next() != UNKNOWN {
                 self.asked = std::mem::take(&mut self.to_ask);
-                let progress = pb::WatchProgressRequest {};
-                ask(&line.requests, RequestUnion::ProgressRequest(progress));
+                line.ask_progress();
             }
             tokio::select! {
-                message = line.messages.message() => match message {
-                    Ok(Some(message)) => {
+                message = line.message() => match message {
+                    Ok(message) => {
                         if self.hear(message).await == Life::Ended {
                             return None;
                         }
                     }
-                    Ok(None) => return Some(Status::unavailable("the member has ended the watch")),
                     Err(status) => {
                         self.proxy.upstream.heed(line.at, &status);
                         return Some(status);
@@ -543,9 +509,4 @@ impl Feed {
             }
         }
     }
-}
-
-fn ask(requests: &mpsc::UnboundedSender<WatchRequest>, what: RequestUnion) {
-    // When the watch has ended it says so by itself.
-    let _ = requests.send(WatchRequest { request_union: Some(what) });
 }

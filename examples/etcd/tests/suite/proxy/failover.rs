@@ -78,11 +78,8 @@ fn a_watch_and_a_lock_outlive_the_member_they_were_at() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     let (mut watch, client, held, lease, waiter, keepers) = runtime.block_on(async {
         let client = proxy.client().await;
-        let create = WatchCreateRequest {
-            key: "w".into(),
-            range_end: "x".into(),
-            ..Default::default()
-        };
+        let create =
+            WatchCreateRequest { key: "w".into(), range_end: "x".into(), ..Default::default() };
         let watch = Watch::open(&client, create).await.unwrap().0;
         let (first, second) = (granted(&client).await, granted(&client).await);
         let keepers = [first, second].map(|id| keep_alive(client.clone(), id));

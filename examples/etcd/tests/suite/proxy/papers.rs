@@ -15,7 +15,12 @@ fn show(path: &Path) -> String {
 }
 
 /// A member whose clients must show a certificate; where it is.
-fn member(program: &Path, folder: &Path, authority: &Authority, papers: &Papers) -> (Started, String) {
+fn member(
+    program: &Path,
+    folder: &Path,
+    authority: &Authority,
+    papers: &Papers,
+) -> (Started, String) {
     let (client, peer) = (free_port(), free_port());
     let url = format!("https://127.0.0.1:{client}");
     let peer_url = format!("http://127.0.0.1:{peer}");

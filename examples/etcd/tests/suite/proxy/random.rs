@@ -83,7 +83,8 @@ async fn check(watched: &mut Watched, history: &History) {
     while seen.len() < expected.len() {
         let message = watched.watch.message();
         let message = tokio::time::timeout(crate::cluster::fleet::PATIENCE, message).await;
-        let message = message.unwrap_or_else(|_| panic!("{range:?} from {from} misses: {seen:?} of {expected:?}"));
+        let message = message
+            .unwrap_or_else(|_| panic!("{range:?} from {from} misses: {seen:?} of {expected:?}"));
         for event in message.expect("the stream goes on").events {
             let kv = event.kv.expect("it has one");
             seen.push((kv.mod_revision, String::from_utf8_lossy(&kv.key).into_owned()));
@@ -124,7 +125,8 @@ fn every_watcher_sees_exactly_its_history() {
         });
         // The member that the proxy is with goes, and the one that went before comes back.
         let current = (0..3).find(|number| {
-            let name = format!("drystone_etcd_proxy_endpoint{{endpoint=\"{}\"}}", fleet.url(*number));
+            let name =
+                format!("drystone_etcd_proxy_endpoint{{endpoint=\"{}\"}}", fleet.url(*number));
             proxy.number(&name) == Some(1.0)
         });
         let gone: Vec<usize> = (0..3).filter(|number| !fleet.running().contains(number)).collect();

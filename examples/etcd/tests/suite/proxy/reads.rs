@@ -13,7 +13,8 @@ use crate::support::programs;
 use crate::support::server::Server;
 
 async fn read(client: &Client, key: &str) -> Option<String> {
-    let range = RangeRequest { key: key.to_owned().into(), serializable: true, ..Default::default() };
+    let range =
+        RangeRequest { key: key.to_owned().into(), serializable: true, ..Default::default() };
     let answer = client.kv().range(range).await.expect("a range is answered").into_inner();
     answer.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned())
 }
@@ -58,7 +59,8 @@ fn nobody_sees_what_was_before_his_own_write() {
             success: vec![op(Request::RequestPut(put_of("3")))],
             ..Default::default()
         };
-        let txn = TxnRequest { success: vec![op(Request::RequestTxn(inner))], ..Default::default() };
+        let txn =
+            TxnRequest { success: vec![op(Request::RequestTxn(inner))], ..Default::default() };
         client.kv().txn(txn).await.expect("a transaction is answered");
         assert_eq!(read(&client, "k").await, Some("3".to_owned()));
         assert_eq!(read_until_kept(&proxy, &client, "k").await, Some("3".to_owned()));
@@ -99,7 +101,8 @@ fn a_change_from_elsewhere_shows_after_a_while() {
     let server = Server::start(&programs::ours(), &[]);
     let proxy = Proxy::start(&[server.client_url()], &[]);
     let runtime = crate::support::calls::runtime();
-    let (client, member) = runtime.block_on(async { (proxy.client().await, client_of(&server).await) });
+    let (client, member) =
+        runtime.block_on(async { (proxy.client().await, client_of(&server).await) });
     runtime.block_on(async {
         put(&client, "k", "1", 0).await;
         read_until_kept(&proxy, &client, "k").await;

@@ -143,7 +143,8 @@ fn nobody_reads_what_was_answered_to_another() {
         let (member, client) = (client_of(&server).await, proxy.client().await);
         let people = settle(&member).await;
         put_secret(&client, &people.alice).await.unwrap();
-        let range = || RangeRequest { key: "secret".into(), serializable: true, ..Default::default() };
+        let range =
+            || RangeRequest { key: "secret".into(), serializable: true, ..Default::default() };
         for _ in 0..3 {
             let read = client.kv().range(by(&people.alice, range())).await.unwrap();
             assert_eq!(read.into_inner().kvs[0].value, "v");

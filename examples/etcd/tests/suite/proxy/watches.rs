@@ -29,9 +29,13 @@ async fn events(watch: &mut Watch, count: usize) -> Vec<(i64, String)> {
     while seen.len() < count {
         let message = watch.message().await.expect("the stream goes on");
         assert!(!message.canceled, "{message:?}");
-        seen.extend(message.events.into_iter().filter_map(|event| event.kv).map(|kv| {
-            (kv.mod_revision, String::from_utf8_lossy(&kv.value).into_owned())
-        }));
+        seen.extend(
+            message
+                .events
+                .into_iter()
+                .filter_map(|event| event.kv)
+                .map(|kv| (kv.mod_revision, String::from_utf8_lossy(&kv.value).into_owned())),
+        );
     }
     seen
 }
@@ -151,10 +155,8 @@ fn each_has_its_own_wishes() {
     in_a_runtime(async {
         let (client, member) = (proxy.client().await, client_of(&server).await);
         put(&member, "k", "before", 0).await;
-        let filter = |filter: FilterType| WatchCreateRequest {
-            filters: vec![filter.into()],
-            ..on("k", 0)
-        };
+        let filter =
+            |filter: FilterType| WatchCreateRequest { filters: vec![filter.into()], ..on("k", 0) };
         let mut plain = open(&client, on("k", 0)).await;
         let mut puts = open(&client, filter(FilterType::Nodelete)).await;
         let mut deletes = open(&client, filter(FilterType::Noput)).await;
@@ -199,7 +201,9 @@ fn refusals_and_ends_are_the_members() {
             // Created, and then canceled.
             said.push(watch.message().await.expect("the stream goes on"));
             for message in &mut said {
-                message.header = message.header.map(|header| drystone_etcd_api::etcdserverpb::ResponseHeader { raft_term: 0, ..header });
+                message.header = message.header.map(|header| {
+                    drystone_etcd_api::etcdserverpb::ResponseHeader { raft_term: 0, ..header }
+                });
             }
             said
         })

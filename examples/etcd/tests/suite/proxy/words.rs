@@ -94,8 +94,7 @@ fn proxies_are_listed_while_they_live() {
     let flags = ["--resolver-prefix=proxies", "--resolver-ttl=2"];
     let named = |name: &'static str| [flags[0], flags[1], name];
     let first = Proxy::start(&endpoints, &named("--advertise-client-url=first:1"));
-    let etcds =
-        Proxy::start_as(&real.etcd, &endpoints, &named("--advertise-client-url=second:2"));
+    let etcds = Proxy::start_as(&real.etcd, &endpoints, &named("--advertise-client-url=second:2"));
     let asks = |proxy: &Proxy| in_a_runtime(async { members(&proxy.client().await).await });
     let all = [["first:1".to_owned()], ["second:2".to_owned()]];
     for proxy in [&first, &etcds] {
@@ -123,11 +122,13 @@ fn sizes_are_bounded() {
     let proxy = Proxy::start(&endpoints, &["--max-send-bytes=1000", "--max-recv-bytes=3000"]);
     in_a_runtime(async {
         let (client, member) = (proxy.client().await, client_of(&server).await);
-        let large = PutRequest { key: "k".into(), value: vec![0; 2000].into(), ..Default::default() };
+        let large =
+            PutRequest { key: "k".into(), value: vec![0; 2000].into(), ..Default::default() };
         let refused = client.kv().put(large).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert!(refused.message().starts_with("trying to send message larger than max"));
-        let huge = PutRequest { key: "k".into(), value: vec![0; 5 << 20].into(), ..Default::default() };
+        let huge =
+            PutRequest { key: "k".into(), value: vec![0; 5 << 20].into(), ..Default::default() };
         let refused = client.kv().put(huge).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
         put(&member, "k", vec![0; 4000], 0).await;
