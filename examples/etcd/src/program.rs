@@ -52,7 +52,7 @@ pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsStri
     if let Some(word) = words.first().filter(|word| *word == "gateway") {
         let word = word.display();
         eprintln!(
-            "drystone-etcd has no {word}: it proxies nothing. Run etcd's own, which works with \
+            "drystone-etcd has no {word}: run etcd's own, which works with \
              these members, or point clients at the members"
         );
         return ExitCode::from(2);

@@ -270,9 +270,6 @@ async fn serve(
     let server = Server::with(words.manners());
     let (address, secure) = (&words.listen_addr, listener.is_secure());
     tracing::info!(address, secure, "listening for gRPC proxy client requests");
-    if let Some(register) = proxy.advertised.register.clone() {
-        tokio::spawn(cluster::keep_listed(proxy.clone(), register));
-    }
     let mut floors = vec![tokio::spawn(accept(
         listener,
         server.clone(),
@@ -283,6 +280,9 @@ async fn serve(
     if let Some(monitor) = monitor {
         let front = Front::new(proxy.clone(), Scope::Pages);
         floors.push(tokio::spawn(accept(monitor, server, front, room, stop)));
+    }
+    if let Some(register) = proxy.advertised.register.clone() {
+        floors.push(tokio::spawn(cluster::keep_listed(proxy.clone(), register)));
     }
     tracing::info!(address, "started gRPC proxy");
     notify::ready();

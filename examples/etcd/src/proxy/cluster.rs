@@ -11,6 +11,7 @@
 //! URL that it advertises; if that is empty, the members themselves.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -51,7 +52,10 @@ pub(crate) struct Register {
 
 /// The proxies that are listed: their keys, addresses and names.
 #[derive(Debug, Default)]
-pub(crate) struct Listed(Mutex<BTreeMap<Bytes, (String, String)>>);
+pub(crate) struct Listed(Mutex<BTreeMap<Bytes, (String, String)>>, OwnLease);
+
+/// The lease that this proxy is listed under; 0 if it is not.
+type OwnLease = AtomicI64;
 
 /// An entry.
 #[derive(Debug, Deserialize, Serialize)]
@@ -119,7 +123,7 @@ impl Proxy {
     }
 }
 
-/// Keeps this proxy listed, and knows who else is, until the proxy stops.
+/// Keeps this proxy listed, and knows who else is, until the proxy stops; then it is not any more.
 pub(crate) async fn keep_listed(proxy: Shared, register: Register) {
     let mut stop = proxy.shutdown.clone();
     let (registering, following) = (proxy.clone(), proxy.clone());
@@ -133,6 +137,13 @@ pub(crate) async fn keep_listed(proxy: Shared, register: Register) {
     tokio::select! {
         () = both => {}
         () = stop.fired() => {}
+    }
+    let id = proxy.listed.1.load(Ordering::Relaxed);
+    if id != 0 {
+        let mut leases = LeaseClient::new(proxy.upstream.clone());
+        let revoke = leases.lease_revoke(pb::LeaseRevokeRequest { id });
+        // If it cannot be said, it is noticed.
+        let _ = tokio::time::timeout(RETRY, revoke).await;
     }
 }
 
@@ -153,6 +164,7 @@ async fn registered(proxy: &Shared, register: &Register) -> Result<()> {
     let granted = leases.lease_grant(pb::LeaseGrantRequest { ttl, id: 0 }).await;
     let granted = granted.context("no lease")?.into_inner();
     let lease = granted.id;
+    proxy.listed.1.store(lease, Ordering::Relaxed);
     let key = format!("{}/{address}", register.prefix);
     let key = proxy.namespace.key(&key.into());
     let value = serde_json::to_vec(&Entry::new(address, name)?)?;

@@ -23,6 +23,7 @@ use crate::tls::{self, TlsOptions, Version};
 /// What gRPC in Go takes of a client.
 const RECEIVED_BYTES_MAX: usize = 4 << 20;
 /// How often the members are pinged while calls are open, if the operator does not say.
+/// Clients in Go ping no more often, and members end connections that do.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What `grpc-proxy start` is told.
@@ -249,12 +250,14 @@ impl Words {
                 other => other.to_string(),
             })
         })?;
-        let matches = command.try_get_matches_from(normal.words).map_err(|error| {
+        let matches = command.try_get_matches_from(last_of_each(normal.words));
+        let matches = matches.map_err(|error| {
             let text = error.to_string();
-            match error.use_stderr() {
-                true => Stop::Misread(text.trim_start_matches("error: ").trim_end().to_owned()),
-                false => Stop::Print(text),
+            if !error.use_stderr() {
+                return Stop::Print(text);
             }
+            let first = text.lines().next().unwrap_or_default();
+            Stop::Misread(first.trim_start_matches("error: ").to_owned())
         })?;
         Words::from_arg_matches(&matches).map_err(|error| Stop::Misread(error.to_string()))
     }
@@ -303,7 +306,6 @@ impl Words {
 
     /// The way to the members.
     pub(crate) fn reach(&self) -> Reach {
-        let ping = self.dial_keepalive_time;
         Reach {
             endpoints: self.endpoints.iter().flat_map(|list| split_list(list)).collect(),
             cacert: file(&self.cacert),
@@ -313,7 +315,7 @@ impl Words {
             user: None,
             password: None,
             dial_timeout: DIAL_TIMEOUT,
-            ping_interval: if ping.is_zero() { PING_INTERVAL } else { ping },
+            ping_interval: self.dial_keepalive_time.max(PING_INTERVAL),
             ping_timeout: self.dial_keepalive_timeout,
         }
     }
@@ -417,6 +419,21 @@ impl Words {
     }
 }
 
+/// Of a flag that is given twice the last counts, as in Go; endpoints add up.
+fn last_of_each(words: Vec<OsString>) -> Vec<OsString> {
+    let comes_again = |at: usize| match flag_name(&words[at]) {
+        None | Some("endpoints") => false,
+        name => words[at + 1..].iter().any(|later| flag_name(later) == name),
+    };
+    let kept = (0..words.len()).filter(|at| !comes_again(*at));
+    kept.map(|at| words[at].clone()).collect()
+}
+
+fn flag_name(word: &OsString) -> Option<&str> {
+    let flag = word.to_str()?.strip_prefix("--")?;
+    flag.split('=').next()
+}
+
 /// A flag in its default, written out, asks for nothing.
 fn is_set(said: &str) -> bool {
     !matches!(said, "" | "0" | "0s" | "false")
@@ -454,7 +471,9 @@ mod tests {
             "c:3",
             "-namespace=app/",
             "--auto-tls",
+            "--debug",
             "--debug=false",
+            "--max-send-bytes=1",
             "--max-send-bytes=100",
         ]);
         let words = words.unwrap();

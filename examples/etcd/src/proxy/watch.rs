@@ -32,6 +32,7 @@
 mod feed;
 mod hub;
 mod line;
+mod out;
 mod session;
 mod watcher;
 

@@ -309,14 +309,10 @@ impl Feed {
             if messages.is_empty() {
                 continue;
             }
-            match watcher.out.try_reserve_many(messages.len()) {
-                Ok(room) => room.zip(messages).for_each(|(room, it)| room.send(Ok(it))),
-                // It is told of progress another time.
-                Err(_) if message.events.is_empty() => {}
-                Err(_) => {
-                    watcher.next = before;
-                    slow.push(at);
-                }
+            // It is told of progress another time.
+            if !watcher.out.try_send_all(messages) && !message.events.is_empty() {
+                watcher.next = before;
+                slow.push(at);
             }
         }
         for at in slow.into_iter().rev() {
@@ -333,15 +329,10 @@ impl Feed {
         let Some(watcher) = self.watchers.first_mut() else { return };
         let (messages, out) = (watcher.see(message), watcher.out.clone());
         for message in messages {
+            let mut sent = std::pin::pin!(out.send(Ok(message)));
             loop {
                 tokio::select! {
-                    room = out.reserve() => {
-                        // Without a client there is nobody to send to; the stream says so.
-                        if let Ok(room) = room {
-                            room.send(Ok(message));
-                        }
-                        break;
-                    }
+                    () = &mut sent => break,
                     command = self.commands.recv() => {
                         if self.take(command) == Life::Ended {
                             return;

@@ -11,21 +11,19 @@ use http::uri::PathAndQuery;
 use hyper::body::Incoming;
 use pb::WatchResponse;
 use pb::watch_request::RequestUnion;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::{Response, Streaming};
 
 use super::feed::{Command, Feed};
 use super::hub::Topic;
-use super::watcher::{Birth, Leash, Out, Outcome, Watcher};
+use super::out::{self, Out};
+use super::watcher::{Birth, Leash, Outcome, Watcher};
 use crate::error_text;
 use crate::proxy::asker::{self, Asker};
 use crate::proxy::message::{self, Framed};
 use crate::proxy::{Shared as Proxy, streaming};
 
-/// Messages that may wait for a client; a watcher beyond that gets a feed of its own.
-const WAITING_MAX: usize = 1024;
 /// What stands for a watcher in an answer that is about none.
 const NO_WATCHER: i64 = -1;
 /// Ids that the proxy gives come from below; a client may take others.
@@ -36,12 +34,12 @@ pub(crate) async fn serve(proxy: Proxy, request: Request<Incoming>) -> http::Res
     let max = proxy.sizes.received_max;
     streaming::serve(request, max, move |request: tonic::Request<Streaming<pb::WatchRequest>>| {
         let asker = Asker::of(request.metadata().as_ref());
-        let (out, answers) = mpsc::channel(WAITING_MAX);
+        let (out, answers) = out::channel();
         let number = proxy.watches.number();
         let session =
             Session { proxy, asker, number, out, watchers: HashMap::new(), next_id: FIRST_ID };
         tokio::spawn(session.run(request.into_inner()));
-        Response::new(ReceiverStream::new(answers))
+        Response::new(answers)
     })
     .await
 }
@@ -62,8 +60,7 @@ impl Session {
             () = out.closed() => {}
             () = self.take_all(&mut requests) => {}
             () = stop.fired() => {
-                // It may have ended by itself.
-                let _ = out.try_send(Err(error_text::stopped()));
+                out.send_late(Err(error_text::stopped()));
             }
         }
         self.watchers.values().for_each(|leash| leash.leave());
@@ -77,9 +74,7 @@ impl Session {
                 Ok(None) => return self.out.closed().await,
                 Err(status) => {
                     let status = error_text::too_large(&status).unwrap_or(status);
-                    // It may have ended by itself.
-                    let _ = self.out.send(Err(status)).await;
-                    return;
+                    return self.out.send(Err(status)).await;
                 }
             }
         }
@@ -105,16 +100,16 @@ impl Session {
             0 => (self.next_id..).find(|id| !self.watchers.contains_key(id)),
             id => (!self.watchers.contains_key(&id)).then_some(id),
         };
-        let Some(id) = id else { return self.refuse_id().await };
+        let (key, end) = self.proxy.namespace.range(&create.key, &create.range_end);
+        let topic = Topic { asker: self.asker.clone(), key, end };
+        let Some(id) = id else { return self.refuse_id(&topic).await };
         // Gone with the client.
-        let Ok(room) = self.out.clone().reserve_owned().await else { return };
+        let Some(place) = self.out.place().await else { return };
         let (outcome, ended) = oneshot::channel();
-        let birth = Birth { room, outcome };
+        let birth = Birth { place, outcome };
         let watcher = Watcher::new(&create, (self.number, id), self.out.clone(), birth);
         let leash = watcher.leash.clone();
         self.watchers.insert(id, leash);
-        let (key, end) = self.proxy.namespace.range(&create.key, &create.range_end);
-        let topic = Topic { asker: self.asker.clone(), key, end };
         self.place(topic, watcher, create.start_revision).await;
         match ended.await {
             Ok(Outcome::Created) if create.watch_id == 0 => self.next_id = id + 1,
@@ -171,17 +166,16 @@ impl Session {
         answer.decode::<pb::RangeResponse>().ok()?.header
     }
 
-    async fn refuse_id(&self) {
+    async fn refuse_id(&self, topic: &Topic) {
         let refusal = WatchResponse {
-            header: Some(pb::ResponseHeader::default()),
+            header: Some(self.admit(topic).await.unwrap_or_default()),
             watch_id: NO_WATCHER,
             created: true,
             canceled: true,
             cancel_reason: "mvcc: duplicate watch ID provided on the WatchStream".to_owned(),
             ..Default::default()
         };
-        // The client may be gone.
-        let _ = self.out.send(Ok(refusal)).await;
+        self.out.send(Ok(refusal)).await;
     }
 
     /// Asks the members of all its watchers how far they are. The answer is good for all of them, and
@@ -208,8 +202,7 @@ impl Session {
                 };
             }
             let told = WatchResponse { header: least, watch_id: NO_WATCHER, ..Default::default() };
-            // The client may be gone.
-            let _ = out.send(Ok(told)).await;
+            out.send(Ok(told)).await;
         });
     }
 }

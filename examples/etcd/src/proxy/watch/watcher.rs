@@ -14,17 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
 use super::feed::Command;
+use super::out::{Out, Place};
 
 /// A larger message is sent in fragments to whoever wants that, as etcd does with its default of
 /// 1.5 MiB for requests and half a MiB for what gRPC puts around them.
 const FRAGMENT_BYTES_MAX: usize = 2 << 20;
-
-/// What goes out on a client's stream.
-pub(super) type Out = mpsc::Sender<Result<WatchResponse, Status>>;
-
-/// Room for the word with which a creation ends: it must not come behind anything else, and not
-/// wait for a client that does not read.
-type Room = mpsc::OwnedPermit<Result<WatchResponse, Status>>;
 
 /// How the creation of a watcher ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +30,9 @@ pub(super) enum Outcome {
 
 /// A creation that has not ended yet.
 pub(super) struct Birth {
-    pub(super) room: Room,
+    /// Room for the word with which it ends: that must not come behind anything else, nor wait for
+    /// a client that does not read.
+    pub(super) place: Place,
     pub(super) outcome: oneshot::Sender<Outcome>,
 }
 
@@ -122,8 +118,8 @@ impl Watcher {
 
     /// Says that it is created, as a member did or would.
     pub(super) fn be_created(&mut self, created: WatchResponse) {
-        if let Some(Birth { room, outcome }) = self.birth.take() {
-            room.send(Ok(created));
+        if let Some(Birth { place, outcome }) = self.birth.take() {
+            place.fill(Ok(created));
             // The stream may have ended meanwhile.
             let _ = outcome.send(Outcome::Created);
         }
@@ -132,13 +128,12 @@ impl Watcher {
     /// Sends the last word, for which there may be no room yet. The watcher is over.
     pub(super) fn bid_farewell(mut self, last: Result<WatchResponse, Status>) {
         self.leash.end();
-        if let Some(Birth { room, outcome }) = self.birth.take() {
-            room.send(last);
+        if let Some(Birth { place, outcome }) = self.birth.take() {
+            place.fill(last);
             // The stream may have ended meanwhile.
             let _ = outcome.send(Outcome::Refused);
-        } else if let Err(mpsc::error::TrySendError::Full(last)) = self.out.try_send(last) {
-            let out = self.out;
-            tokio::spawn(async move { out.send(last).await.ok() });
+        } else {
+            self.out.send_late(last);
         }
     }
 }
@@ -233,6 +228,7 @@ impl Leash {
 #[cfg(test)]
 mod tests {
     use drystone_etcd_api::mvccpb::KeyValue;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -248,9 +244,9 @@ mod tests {
     }
 
     fn watcher(create: pb::WatchCreateRequest) -> Watcher {
-        let (out, _answers) = mpsc::channel(1);
-        let room = out.clone().try_reserve_owned().expect("there is room for one");
-        let birth = Birth { room, outcome: oneshot::channel().0 };
+        let (out, _messages) = super::super::out::channel();
+        let place = out.place().now_or_never().flatten().expect("there is room");
+        let birth = Birth { place, outcome: oneshot::channel().0 };
         Watcher::new(&create, (1, 7), out, birth)
     }
 

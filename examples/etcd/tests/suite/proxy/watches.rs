@@ -147,6 +147,30 @@ fn a_client_that_does_not_read_holds_up_nobody() {
     });
 }
 
+/// What nobody reads waits at the member, and not in the proxy.
+#[test]
+fn what_a_client_does_not_read_is_not_kept_here() {
+    const EVENTS: usize = 800;
+    let server = Server::start(&programs::ours(), &[]);
+    let proxy = in_front_of(&server, &[]);
+    let runtime = runtime();
+    let resident = || proxy.number("process_resident_memory_bytes").expect("it is on the page");
+    let before = resident();
+    let mut slow = runtime.block_on(async {
+        let (client, member) = (proxy.client().await, client_of(&server).await);
+        let slow = open(&client, on("k", 0)).await;
+        let value = "v".repeat(256 << 10);
+        for _ in 0..EVENTS {
+            put(&member, "k", value.clone(), 0).await;
+        }
+        slow
+    });
+    let more = resident() - before;
+    assert!(more < f64::from(64 << 20), "{more} bytes for 200 MiB that nobody reads");
+    let seen = runtime.block_on(events(&mut slow, EVENTS));
+    assert_eq!(seen.last().map(|(revision, _)| *revision), Some(1 + EVENTS as i64));
+}
+
 /// What one stream asks for is its own affair, whatever the others want of the same keys.
 #[test]
 fn each_has_its_own_wishes() {
@@ -200,10 +224,8 @@ fn refusals_and_ends_are_the_members() {
             }
             // Created, and then canceled.
             said.push(watch.message().await.expect("the stream goes on"));
-            for message in &mut said {
-                message.header = message.header.map(|header| {
-                    drystone_etcd_api::etcdserverpb::ResponseHeader { raft_term: 0, ..header }
-                });
+            for header in said.iter_mut().filter_map(|it| it.header.as_mut()) {
+                header.raft_term = 0;
             }
             said
         })
