@@ -1,7 +1,7 @@
 //! `drystone-etcd grpc-proxy start`: a proxy in front of members, ours or etcd's.
 //!
 //! ```text
-//!   etcdctl, clientv3 ──► Front ──┬── Watch ────────► watches of many clients share few at a member
+//!   etcdctl, clientv3 ──► Front ──┬── Watch ────────► many of clients are few at a member
 //!                                 ├── keep-alives ──► one stream for all
 //!                                 ├── ranges ───────► kept for a while, if they may be old
 //!                                 └── the rest ─────► as it is
@@ -67,8 +67,8 @@ use message::{Framed, Sizes};
 use namespace::{Leave, Namespace};
 use upstream::Upstream;
 
-/// File descriptors kept back for connections to members and the odd file. Of the others half may be
-/// connections of clients, as each may be under way to a page of a member.
+/// File descriptors kept back for connections to members and the odd file. Of the others half may
+/// be connections of clients, as each may be under way to a page of a member.
 const FDS_RESERVED: usize = 150;
 
 const USAGE: &str = "Usage:
@@ -113,6 +113,7 @@ impl Proxy {
         framed: Framed,
         repeatable: bool,
     ) -> Result<Response<Incoming>, Status> {
+        framed.check(self.sizes)?;
         self.upstream.call(&head.path, &head.headers, framed.0, repeatable).await
     }
 
@@ -296,8 +297,8 @@ async fn serve(
     Ok(())
 }
 
-/// Takes connections until the proxy stops, and waits for those that are open then. So many are open
-/// at once as there is room for; further ones wait in the kernel's backlog.
+/// Takes connections until the proxy stops, and waits for those that are open then. So many are
+/// open at once as there is room for; further ones wait in the kernel's backlog.
 async fn accept(
     listener: Listener,
     server: Server,

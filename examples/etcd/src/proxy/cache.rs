@@ -8,9 +8,9 @@
 //! range is never answered from here, but its answer is kept for serializable ones.
 //!
 //! **No answer from before a write that passed through here.** A range may be on its way while
-//! such a write is: what was answered to it may be of before, and must not be kept. So a range notes
-//! the clock of writes when it begins ([`Cache::begin`]), every write is noted twice, when it begins
-//! and when it has ended, and an answer is kept only if no write to its keys was noted since:
+//! such a write is: what was answered to it may be of before, and must not be kept. So a range
+//! notes the clock of writes when it begins ([`Cache::begin`]), every write is noted twice, when it
+//! begins and when it has ended, and an answer is kept only if no write to its keys came since:
 //!
 //! ```text
 //!   range   begin(7) ───────────────► keep(7)?  a write to these keys at 8: no

@@ -4,8 +4,8 @@
 //!   gRPC ──┬── Watch/Watch, Lease/LeaseKeepAlive ──► coalesced: watch.rs, lease.rs
 //!          ├── KV ─────────────────────────────────► kv.rs: cache, namespace
 //!          ├── Cluster/MemberList ─────────────────► cluster.rs: the proxies themselves
-//!          └── everything else ────────────────────► passed on as it is, with the names of locks and
-//!                                                    elections in the namespace
+//!          └── everything else ────────────────────► passed on as it is, but for names of locks
+//!                                                    and elections in a namespace
 //!   HTTP ───── /metrics, /health, /proxy/… ────────► pages.rs
 //! ```
 

@@ -42,6 +42,7 @@ const QUEUED_MAX: usize = 256;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How often a question is asked of members that break off.
 const ATTEMPTS_MAX: u32 = 3;
+const ENDED: &str = "the member has ended the stream";
 
 type Answer = Result<LeaseKeepAliveResponse, Status>;
 
@@ -193,7 +194,7 @@ impl Line {
                 answer = ends.from.message() => {
                     let answer = match answer {
                         Ok(Some(answer)) => answer,
-                        Ok(None) => return Err(Status::unavailable("the member has ended the stream")),
+                        Ok(None) => return Err(Status::unavailable(ENDED)),
                         Err(status) => {
                             self.proxy.upstream.heed(ends.at, &status);
                             return Err(status);
@@ -247,5 +248,5 @@ impl Line {
 
 async fn send(ends: &Ends, id: i64) -> Result<(), Status> {
     let asked = ends.to.send(LeaseKeepAliveRequest { id }).await;
-    asked.map_err(|_| Status::unavailable("the member has ended the stream"))
+    asked.map_err(|_| Status::unavailable(ENDED))
 }

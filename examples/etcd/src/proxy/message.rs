@@ -37,7 +37,7 @@ const CLAIM_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Sizes {
     /// From clients, bytes.
     pub(crate) received_max: usize,
-    /// From clients to members, bytes.
+    /// To members, bytes.
     pub(crate) sent_max: usize,
     /// From members, bytes.
     pub(crate) answer_max: usize,
@@ -67,6 +67,20 @@ impl Framed {
     /// What it says.
     pub(crate) fn decode<M: Message + Default>(&self) -> Result<M, Status> {
         M::decode(self.message()).map_err(|error| error_text::malformed(&error))
+    }
+
+    /// Whether a member is to be sent it.
+    ///
+    /// # Errors
+    ///
+    /// If it is too large.
+    pub(crate) fn check(&self, sizes: Sizes) -> Result<(), Status> {
+        let (length, max) = (self.0.len() - Head::BYTES, sizes.sent_max);
+        if length > max {
+            let text = format!("trying to send message larger than max ({length} vs. {max})");
+            return Err(Status::resource_exhausted(text));
+        }
+        Ok(())
     }
 
     /// A call's good end, with it as the answer.
@@ -105,14 +119,7 @@ pub(crate) async fn read(
             break;
         }
     }
-    let framed = inbox.finish()?;
-    let length = framed.0.len() - Head::BYTES;
-    if length > sizes.sent_max {
-        let max = sizes.sent_max;
-        let text = format!("trying to send message larger than max ({length} vs. {max})");
-        return Err(Status::resource_exhausted(text));
-    }
-    Ok(framed)
+    inbox.finish()
 }
 
 /// Takes a member's one message, if its status is good.

@@ -4,7 +4,7 @@
 //!   client says            members hear                 namespace "app/"
 //!   k                      app/k
 //!   [a, c)                 [app/a, app/c)
-//!   [a, \0)  all from a    [app/a, app0)                the end is the first key behind the namespace
+//!   [a, \0)  all from a    [app/a, app0)                its end is the first key behind them all
 //!   [\0, \0) everything    [app/\0, app0)
 //! ```
 //!

@@ -4,7 +4,7 @@
 //!   call ──► the member of last time ── connected? ── no ──► dial ── fails ──► the next member …
 //!                                          │ yes                                     │ none
 //!                                          ▼                                         ▼
-//!                                       send it                            "no connection available"
+//!                                       send it                          "no connection available"
 //! ```
 //!
 //! **What is sent twice.** A request that never left is offered to the next member, whatever it is.
@@ -14,11 +14,11 @@
 //!
 //! **Bounds.** A dial has five seconds, and whoever needs the same connection waits for the same
 //! dial. A stream may have [`STREAM_WINDOW_BYTES`] under way that nobody reads; the window of the
-//! connection is large enough for thousands of such streams, so that they do not hold up the others.
+//! connection is large enough for thousands of such streams, so that they hold up nobody else.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ struct Members {
     members: Vec<Member>,
     /// Which of them calls go to.
     current: AtomicUsize,
+    /// Connections made.
+    made: AtomicU64,
 }
 
 struct Member {
@@ -64,7 +66,15 @@ struct Member {
     authority: Authority,
     scheme: Scheme,
     /// Locked while it is dialled: the others wait for that, and dial not again.
-    sender: tokio::sync::Mutex<Option<SendRequest<Body>>>,
+    kept: tokio::sync::Mutex<Option<Connection>>,
+}
+
+/// A connection to a member.
+#[derive(Clone)]
+struct Connection {
+    /// No other has it.
+    number: u64,
+    sender: SendRequest<Body>,
 }
 
 /// Which member has answered, among the extensions of its response.
@@ -105,7 +115,8 @@ impl Upstream {
         if members.is_empty() {
             bail!("no endpoints");
         }
-        Ok(Upstream(Arc::new(Members { reach, tls, pings_idle, members, current })))
+        let made = AtomicU64::new(0);
+        Ok(Upstream(Arc::new(Members { reach, tls, pings_idle, members, current, made })))
     }
 
     /// The member that calls go to, as the operator wrote it.
@@ -166,15 +177,15 @@ impl Upstream {
         let mut why = Vec::new();
         for at in (first..first + count).map(|at| at % count) {
             let member = &self.0.members[at];
-            let mut sender = match self.connect(member).await {
-                Ok(sender) => sender,
+            let mut connection = match self.connect(member).await {
+                Ok(connection) => connection,
                 Err(error) => {
                     why.push(format!("{}: {error:#}", member.url));
                     continue;
                 }
             };
             *request.uri_mut() = member.uri(path.clone());
-            match sender.try_send_request(request).await {
+            match connection.sender.try_send_request(request).await {
                 Ok(mut response) => {
                     self.stay(first, at);
                     response.extensions_mut().insert(AnsweredBy(at));
@@ -183,6 +194,7 @@ impl Upstream {
                 Err(mut error) => {
                     let taken = error.take_message();
                     let error = crate::error_text::chain(error.error());
+                    member.forget(connection.number).await;
                     match taken {
                         Some(back) => request = back,
                         None => return Err(Failure::Broken(error)),
@@ -216,17 +228,18 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self, member: &Member) -> Result<SendRequest<Body>> {
-        let mut kept = member.sender.lock().await;
-        if let Some(sender) = kept.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+    async fn connect(&self, member: &Member) -> Result<Connection> {
+        let mut kept = member.kept.lock().await;
+        if let Some(connection) = kept.as_ref().filter(|it| !it.sender.is_closed()) {
+            return Ok(connection.clone());
         }
         *kept = None;
         let limit = self.0.reach.dial_timeout;
         let dialled = timeout(limit, self.dial(member)).await;
         let sender = dialled.with_context(|| format!("no answer within {limit:?}"))??;
-        *kept = Some(sender.clone());
-        Ok(sender)
+        let connection = Connection { number: self.0.made.fetch_add(1, Ordering::Relaxed), sender };
+        *kept = Some(connection.clone());
+        Ok(connection)
     }
 
     async fn dial(&self, member: &Member) -> Result<SendRequest<Body>> {
@@ -265,7 +278,16 @@ impl Member {
             bail!("endpoint {url} has no port");
         }
         let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Member { url: url.to_owned(), authority, scheme, sender: tokio::sync::Mutex::default() })
+        Ok(Member { url: url.to_owned(), authority, scheme, kept: tokio::sync::Mutex::default() })
+    }
+
+    /// Nothing more is sent on that connection. It may be broken without knowing it yet; if it is
+    /// not, what is under way there goes on.
+    async fn forget(&self, number: u64) {
+        let mut kept = self.kept.lock().await;
+        if kept.as_ref().is_some_and(|connection| connection.number == number) {
+            *kept = None;
+        }
     }
 
     fn uri(&self, path: PathAndQuery) -> Uri {

@@ -23,8 +23,8 @@
 //! what the member shows to that token; and whoever joins is first let through by the member, with
 //! a read of that range which counts one key. What the member refuses, it refuses in its own words.
 //!
-//! **When a member dies** a feed goes on at another one from its `next`: nothing is lost or doubled.
-//! If that has been compacted meanwhile, its watchers are told so.
+//! **When a member dies** a feed goes on at another one from its `next`: nothing is lost or
+//! doubled. If that has been compacted meanwhile, its watchers are told so.
 //!
 //! **Answers in order.** A stream's creations are done one after another: clients take the answers
 //! for those of their requests in order.

@@ -2,9 +2,9 @@
 //!
 //! | room | asks |
 //! |---|---|
-//! | [`transparent`] | whether `etcdctl` gets the same answers through it, of our member and of etcd |
+//! | [`transparent`] | whether `etcdctl` gets the same answers through it, of ours and of etcd |
 //! | [`beside`] | the same questions through it and through etcd's own proxy, field by field |
-//! | [`watches`] | whether many watchers are one at the member, and none misses or doubles anything |
+//! | [`watches`] | whether many watchers are one, and none misses or doubles anything |
 //! | [`random`] | the same of watchers that nobody thought of, while members come and go |
 //! | [`rights`] | whether nobody hears or reads what he may not |
 //! | [`reads`] | what is kept, and that nobody sees what was before his own write |

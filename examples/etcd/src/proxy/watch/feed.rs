@@ -5,7 +5,7 @@
 //!                  ▼                                                 │
 //!   spawn ──► opening ── created ──► following ── events ──► to each watcher
 //!                                        │
-//!                 own: caught up? ───────┼──► the topic's feed takes its watcher, or it is that feed
+//!                 own: caught up? ───────┼──► the topic's feed takes its watcher, or it is one
 //!                 shared: no room at ────┘    from now on
 //!                 a watcher: it gets a feed of its own, from its `next`
 //! ```

@@ -119,8 +119,8 @@ mod tests {
         WatchResponse { cancel_reason: "x".repeat(bytes), ..WatchResponse::default() }
     }
 
-    // A client that does not read must cost what is promised and no more, whether events are many or
-    // large.
+    // A client that does not read must cost what is promised and no more, whether events are many
+    // or large.
     #[tokio::test]
     async fn the_queue_is_bounded_by_messages_and_by_bytes() {
         let (out, messages) = channel();

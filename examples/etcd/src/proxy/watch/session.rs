@@ -178,8 +178,8 @@ impl Session {
         self.out.send(Ok(refusal)).await;
     }
 
-    /// Asks the members of all its watchers how far they are. The answer is good for all of them, and
-    /// behind everything that they have been sent until then.
+    /// Asks the members of all its watchers how far they are. The answer is good for all of them,
+    /// and behind everything that they have been sent until then.
     fn ask_progress(&self) {
         let mut answers = Vec::new();
         for (&id, leash) in self.watchers.iter().filter(|(_, leash)| !leash.is_over()) {

@@ -78,8 +78,8 @@ impl Watcher {
         }
     }
 
-    /// What it is to be sent of a member's message, which has events or tells of progress. It stands
-    /// behind that message afterwards.
+    /// What it is to be sent of a member's message, which has events or tells of progress. It
+    /// stands behind that message afterwards.
     pub(super) fn see(&mut self, message: &WatchResponse) -> Vec<WatchResponse> {
         let from = self.next;
         let Some(last) = message.events.last().map(revision_of) else {
@@ -259,7 +259,7 @@ mod tests {
         seen.iter().flat_map(|it| &it.events).map(revision_of).collect()
     }
 
-    // Where feeds overlap, the place decides: an event twice, or never, is a broken cache somewhere.
+    // Where feeds overlap, the place decides: an event twice, or never, breaks somebody's cache.
     #[test]
     fn what_it_has_had_is_left_out() {
         let mut it = watcher(pb::WatchCreateRequest { start_revision: 5, ..Default::default() });
