@@ -50,7 +50,7 @@ use tonic::Status;
 
 use crate::config::url::parse_listen;
 use crate::config::{ListenAddress, LogConfig};
-use crate::connection::{Server, Stream};
+use crate::connection::{Plain, Server, Stream};
 use crate::grpc_method::Methods;
 use crate::listener::{Door, Listener, rest_after};
 use crate::metrics::ProxyCounts;
@@ -317,7 +317,7 @@ async fn accept(
             next = next => next,
             () = stop.fired() => break,
         };
-        let stream = match accepted.and_then(|plain| plain.adopt()) {
+        let stream = match accepted.and_then(Plain::adopt) {
             Ok(stream) => stream,
             Err(error) => {
                 rest_after(&error).await;

@@ -250,7 +250,7 @@ impl Words {
                 other => other.to_string(),
             })
         })?;
-        let matches = command.try_get_matches_from(last_of_each(normal.words));
+        let matches = command.try_get_matches_from(last_of_each(&normal.words));
         let matches = matches.map_err(|error| {
             let text = error.to_string();
             if !error.use_stderr() {
@@ -420,7 +420,7 @@ impl Words {
 }
 
 /// Of a flag that is given twice the last counts, as in Go; endpoints add up.
-fn last_of_each(words: Vec<OsString>) -> Vec<OsString> {
+fn last_of_each(words: &[OsString]) -> Vec<OsString> {
     let comes_again = |at: usize| match flag_name(&words[at]) {
         None | Some("endpoints") => false,
         name => words[at + 1..].iter().any(|later| flag_name(later) == name),

@@ -113,7 +113,7 @@ pub(crate) async fn read(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
-            inbox.take(data)?;
+            inbox.take(&data)?;
         }
         if body.is_end_stream() {
             break;
@@ -136,7 +136,7 @@ pub(crate) async fn collect(response: Response<Incoming>, max: usize) -> Result<
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| torn(&error))?;
         match frame.into_data() {
-            Ok(data) => inbox.take(data)?,
+            Ok(data) => inbox.take(&data)?,
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
@@ -201,7 +201,7 @@ impl Kept {
         let (mut inbox, mut trailers) = (Inbox::new(max), None);
         while let Some(frame) = body.frame().await {
             match frame.map_err(|error| torn(&error))?.into_data() {
-                Ok(data) => inbox.take(data)?,
+                Ok(data) => inbox.take(&data)?,
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
             if inbox.length.is_some_and(|length| length > small) {
@@ -271,8 +271,8 @@ impl Inbox {
         Inbox { max, bytes: BytesMut::new(), length: None }
     }
 
-    fn take(&mut self, data: Bytes) -> Result<(), Status> {
-        self.bytes.extend_from_slice(&data);
+    fn take(&mut self, data: &Bytes) -> Result<(), Status> {
+        self.bytes.extend_from_slice(data);
         if self.length.is_none() && self.bytes.len() >= Head::BYTES {
             let mut head = Head::default();
             head.fill(&mut &self.bytes[..]);
@@ -334,7 +334,7 @@ impl Passing {
         Ok(())
     }
 
-    fn end(&mut self, status: Status) -> Frame<Bytes> {
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.ended = true;
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
@@ -364,12 +364,12 @@ impl http_body::Body for Passing {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 let status = torn(&error);
-                return Poll::Ready(Some(Ok(self.end(status))));
+                return Poll::Ready(Some(Ok(self.end(&status))));
             }
         };
         let looked = frame.data_ref().map(|data| self.look(data));
         Poll::Ready(Some(Ok(match looked {
-            Some(Err(status)) => self.end(status),
+            Some(Err(status)) => self.end(&status),
             _ => frame,
         })))
     }

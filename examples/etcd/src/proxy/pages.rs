@@ -63,10 +63,10 @@ pub(crate) async fn answer(proxy: Shared, method: Method, uri: Uri) -> Response<
             refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
             refusal
         }
-        "/health" => health(proxy.read_one_key().await),
+        "/health" => health(&proxy.read_one_key().await),
         "/proxy/health" => {
             let read = proxy.read_one_key().await;
-            health(if read.is_empty() { proxy.watch_one_key().await } else { read })
+            health(&if read.is_empty() { proxy.watch_one_key().await } else { read })
         }
         _ => not_found(),
     }
@@ -116,10 +116,10 @@ fn is_answer(status: &Status) -> bool {
         || status.message().ends_with("user name is empty")
 }
 
-fn health(reason: String) -> Response<Body> {
+fn health(reason: &str) -> Response<Body> {
     let is_healthy = reason.is_empty();
     let mut body = format!(r#"{{"health":"{is_healthy}","reason":"#);
-    push_json_string(&mut body, &reason);
+    push_json_string(&mut body, reason);
     body.push('}');
     let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     reply(status, TEXT, body)

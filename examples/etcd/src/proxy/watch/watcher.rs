@@ -243,11 +243,11 @@ mod tests {
         Event { r#type: r#type.into(), kv: Some(kv(vec![0; bytes])), prev_kv }
     }
 
-    fn watcher(create: pb::WatchCreateRequest) -> Watcher {
+    fn watcher(create: &pb::WatchCreateRequest) -> Watcher {
         let (out, _messages) = super::super::out::channel();
         let place = out.place().now_or_never().flatten().expect("there is room");
         let birth = Birth { place, outcome: oneshot::channel().0 };
-        Watcher::new(&create, (1, 7), out, birth)
+        Watcher::new(create, (1, 7), out, birth)
     }
 
     fn message(events: Vec<Event>) -> WatchResponse {
@@ -262,7 +262,7 @@ mod tests {
     // Where feeds overlap, the place decides: an event twice, or never, breaks somebody's cache.
     #[test]
     fn what_it_has_had_is_left_out() {
-        let mut it = watcher(pb::WatchCreateRequest { start_revision: 5, ..Default::default() });
+        let mut it = watcher(&pb::WatchCreateRequest { start_revision: 5, ..Default::default() });
         let both = message(vec![event(EventType::Put, 4, 1), event(EventType::Put, 5, 1)]);
         assert_eq!(revisions(&it.see(&both)), [5]);
         assert_eq!(it.next, 6);
@@ -276,18 +276,18 @@ mod tests {
     fn each_sees_what_it_wants() {
         let (put, delete) = (event(EventType::Put, 5, 1), event(EventType::Delete, 6, 1));
         let both = message(vec![put, delete]);
-        let mut plain = watcher(pb::WatchCreateRequest::default());
+        let mut plain = watcher(&pb::WatchCreateRequest::default());
         let seen = plain.see(&both);
         assert!(seen[0].events.iter().all(|event| event.prev_kv.is_none()));
         assert_eq!(seen[0].watch_id, 7);
-        let mut before = watcher(pb::WatchCreateRequest { prev_kv: true, ..Default::default() });
+        let mut before = watcher(&pb::WatchCreateRequest { prev_kv: true, ..Default::default() });
         assert!(before.see(&both)[0].events.iter().all(|event| event.prev_kv.is_some()));
         let filters = |filter: FilterType| pb::WatchCreateRequest {
             filters: vec![filter.into()],
             ..Default::default()
         };
-        assert_eq!(revisions(&watcher(filters(FilterType::Noput)).see(&both)), [6]);
-        let mut deaf = watcher(filters(FilterType::Nodelete));
+        assert_eq!(revisions(&watcher(&filters(FilterType::Noput)).see(&both)), [6]);
+        let mut deaf = watcher(&filters(FilterType::Nodelete));
         assert_eq!(revisions(&deaf.see(&both)), [5]);
         assert_eq!(deaf.next, 7, "what it did not want is behind it as well");
         assert!(plain.see(&message(Vec::new())).is_empty(), "it did not ask for progress");
@@ -299,8 +299,8 @@ mod tests {
     fn large_messages_are_sent_in_fragments_to_whoever_wants_that() {
         let events: Vec<Event> = (1..=5).map(|at| event(EventType::Put, at, 1 << 20)).collect();
         let large = message(events);
-        assert_eq!(watcher(pb::WatchCreateRequest::default()).see(&large).len(), 1);
-        let mut it = watcher(pb::WatchCreateRequest { fragment: true, ..Default::default() });
+        assert_eq!(watcher(&pb::WatchCreateRequest::default()).see(&large).len(), 1);
+        let mut it = watcher(&pb::WatchCreateRequest { fragment: true, ..Default::default() });
         let seen = it.see(&large);
         assert_eq!(revisions(&seen), [1, 2, 3, 4, 5]);
         let more: Vec<bool> = seen.iter().map(|it| it.fragment).collect();

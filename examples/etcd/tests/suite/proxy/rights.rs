@@ -14,6 +14,8 @@ use crate::support::programs;
 use crate::support::server::Server;
 use crate::support::watch::Watch;
 
+const OPENED: &str = "a watch is opened";
+
 /// Alice and Amy may read `secret`, Eve may not; their tokens, and root's.
 struct People {
     root: String,
@@ -34,10 +36,10 @@ async fn settle(member: &Client) -> People {
     enable(member, "pw").await;
     let token = |name: &'static str| log_in(member, name, "pw");
     People {
-        root: token("root").await.unwrap(),
-        alice: token("alice").await.unwrap(),
-        amy: token("amy").await.unwrap(),
-        eve: token("eve").await.unwrap(),
+        root: token("root").await.expect("a token is given"),
+        alice: token("alice").await.expect("a token is given"),
+        amy: token("amy").await.expect("a token is given"),
+        eve: token("eve").await.expect("a token is given"),
     }
 }
 
@@ -69,11 +71,11 @@ fn nobody_hears(program: &std::path::Path) {
         let people = settle(&member).await;
         let mut alices = Vec::new();
         for _ in 0..10 {
-            let (opened, created) = watch(&client, &people.alice).await.unwrap();
+            let (opened, created) = watch(&client, &people.alice).await.expect(OPENED);
             assert!(!created.canceled, "{created:?}");
             alices.push(opened);
         }
-        let (amys, created) = watch(&client, &people.amy).await.unwrap();
+        let (amys, created) = watch(&client, &people.amy).await.expect(OPENED);
         assert!(!created.canceled, "{created:?}");
         // Whether there is a watch already that shows it, or not.
         for token in [&people.eve, ""] {
@@ -88,13 +90,14 @@ fn nobody_hears(program: &std::path::Path) {
     wait_for_watchers(&server.client_address(), 2);
     runtime.block_on(async {
         let client = proxy.client().await;
-        let denied = put_secret(&client, &people.eve).await.unwrap_err();
+        let denied = put_secret(&client, &people.eve).await;
+        let denied = denied.expect_err("she may not");
         assert_eq!(denied.code(), Code::PermissionDenied);
         assert_eq!(denied.message(), "etcdserver: permission denied");
-        let revision = put_secret(&client, &people.alice).await.unwrap();
+        let revision = put_secret(&client, &people.alice).await.expect("she may");
         for opened in alices.iter_mut().chain([&mut amys]) {
-            let message = opened.message().await.unwrap();
-            let kv = message.events[0].kv.as_ref().unwrap();
+            let message = opened.message().await.expect("the stream goes on");
+            let kv = message.events[0].kv.as_ref().expect("it has one");
             assert_eq!((kv.mod_revision, &kv.value[..]), (revision, &b"v"[..]));
         }
     });

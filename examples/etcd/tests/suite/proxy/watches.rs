@@ -209,7 +209,7 @@ fn refusals_and_ends_are_the_members() {
             let mut said: Vec<WatchResponse> = Vec::new();
             let (mut watch, created) = Watch::open(&client, on("k", 0)).await.unwrap();
             said.push(created);
-            let create = |it| RequestUnion::CreateRequest(it);
+            let create = RequestUnion::CreateRequest;
             let asked = [
                 create(WatchCreateRequest { watch_id: 7, ..on("k", 0) }),
                 create(WatchCreateRequest { watch_id: 7, ..on("k", 0) }),

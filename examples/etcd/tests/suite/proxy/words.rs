@@ -6,6 +6,8 @@ use drystone_etcd_api::etcdserverpb::{
 };
 use drystone_etcd_api::health::HealthCheckRequest;
 use drystone_etcd_api::health::health_client::HealthClient;
+use drystone_etcd_api::v3electionpb::election_client::ElectionClient;
+use drystone_etcd_api::v3electionpb::{CampaignRequest, LeaderRequest};
 use tonic::{Code, Request};
 
 use super::running::{Proxy, command, page};
@@ -78,7 +80,8 @@ fn pages_are_etcds() {
 }
 
 async fn members(client: &Client) -> Vec<Vec<String>> {
-    let list = client.cluster().member_list(MemberListRequest::default()).await.unwrap();
+    let list = client.cluster().member_list(MemberListRequest::default()).await;
+    let list = list.expect("members are listed");
     let mut urls: Vec<_> =
         list.into_inner().members.into_iter().map(|member| member.client_ur_ls).collect();
     urls.sort();
@@ -151,8 +154,6 @@ fn deadlines_and_ends_are_passed_on() {
     let runtime = crate::support::calls::runtime();
     runtime.block_on(async {
         let client = proxy.client().await;
-        use drystone_etcd_api::v3electionpb::election_client::ElectionClient;
-        use drystone_etcd_api::v3electionpb::{CampaignRequest, LeaderRequest};
         let campaign = |lease| CampaignRequest { name: "e".into(), lease, value: "v".into() };
         let mut election = ElectionClient::new(client.channel());
         crate::support::calls::grant(&client, 7, 60).await;
