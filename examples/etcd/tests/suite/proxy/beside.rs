@@ -123,7 +123,7 @@ async fn keys(client: &Client, told: &mut Told) {
     told.push(("range in an interval", text(kv.range(range("a", "c")).await)));
     told.push(("range from a key on", text(kv.range(range("b", "\0")).await)));
     told.push(("range of everything", text(kv.range(range("\0", "\0")).await)));
-    let old = pb::RangeRequest { revision: 2, serializable: true, ..range("a", "") };
+    let old = pb::RangeRequest { revision: 3, serializable: true, ..range("a", "") };
     told.push(("range at a revision", text(kv.range(old).await)));
     let counted = pb::RangeRequest { count_only: true, ..range("a", "z") };
     told.push(("count", text(kv.range(counted).await)));
@@ -155,7 +155,7 @@ async fn watches(client: &Client, told: &mut Told) {
         let create = pb::WatchCreateRequest {
             key: key.to_owned().into(),
             range_end: end.to_owned().into(),
-            start_revision: 6,
+            start_revision: 7,
             prev_kv: true,
             ..Default::default()
         };
@@ -240,10 +240,12 @@ fn asked(proxy: &Path, program: &Path, flags: &[&str]) -> Told {
     let proxy = Proxy::start_as(proxy, &[server.client_url()], &flags);
     in_a_runtime(async {
         let (client, mut told) = (proxy.client().await, Told::new());
+        let member = client_of(&server).await;
+        // The first key behind the namespace: whoever looks too far sees it.
+        member.kv().put(put("ns0", "a neighbour's")).await.expect("a put is answered");
         keys(&client, &mut told).await;
         watches(&client, &mut told).await;
         leases(&client, &mut told).await;
-        let member = client_of(&server).await;
         contests(&client, &member, &mut told).await;
         cluster(&client, &mut told).await;
         let stands = member.kv().range(range("\0", "\0")).await;
