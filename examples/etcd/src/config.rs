@@ -33,7 +33,7 @@ pub(crate) mod duration;
 mod feature_gates;
 mod file;
 pub(crate) mod flags;
-mod go_flags;
+pub(crate) mod go_flags;
 mod old_names;
 mod space_flags;
 mod tls_flags;
@@ -181,6 +181,12 @@ pub(crate) struct LogConfig {
 }
 
 impl LogConfig {
+    /// JSON on standard error, from this level on.
+    pub(crate) fn on_stderr(level: &str) -> LogConfig {
+        let outputs = vec!["stderr".to_owned()];
+        LogConfig { level: level.to_owned(), json: true, outputs, rotation: None }
+    }
+
     /// Whether log lines appear on standard error.
     pub(crate) fn is_on_stderr(&self) -> bool {
         self.outputs.iter().any(|output| matches!(output.as_str(), "default" | "stderr"))

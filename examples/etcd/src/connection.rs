@@ -16,17 +16,23 @@
 //! [`CONNECTION_WINDOW_BYTES`] in all; what we send waits for the peer's window, so a peer that
 //! does not read costs one message per call above that. How often it may ping is in [`pings`].
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tower::BoxError;
 
 use crate::config::Config;
-use crate::dispatch::Dispatch;
 use crate::shutdown::Shutdown;
 
 mod authority;
@@ -70,9 +76,29 @@ pub(crate) struct Server {
     ping_pace: Duration,
 }
 
+/// What can be chosen of that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    /// Pings on idle connections; `None` is never.
+    pub(crate) ping_interval: Option<Duration>,
+    /// How long a ping may stay unanswered.
+    pub(crate) ping_timeout: Duration,
+    /// Calls at once on one connection.
+    pub(crate) streams_max: u32,
+}
+
 impl Server {
     /// As `config` has it.
     pub(crate) fn new(config: &Config) -> Server {
+        Server::with(Manners {
+            ping_interval: config.keepalive_interval,
+            ping_timeout: config.keepalive_timeout,
+            streams_max: config.max_concurrent_streams,
+        })
+    }
+
+    /// With these manners.
+    pub(crate) fn with(manners: Manners) -> Server {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -81,9 +107,9 @@ impl Server {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .keep_alive_interval(config.keepalive_interval)
-            .keep_alive_timeout(config.keepalive_timeout)
-            .max_concurrent_streams(config.max_concurrent_streams)
+            .keep_alive_interval(manners.ping_interval)
+            .keep_alive_timeout(manners.ping_timeout)
+            .max_concurrent_streams(manners.streams_max)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_pending_accept_reset_streams(CANCELED_UNSEEN_MAX)
@@ -94,7 +120,12 @@ impl Server {
     }
 
     /// Serves a connection to its end. Errors are the peer's affair: they end this connection.
-    pub(crate) async fn serve(&self, stream: Stream, dispatch: Dispatch, mut shutdown: Shutdown) {
+    pub(crate) async fn serve<S, B>(&self, stream: Stream, dispatch: S, mut shutdown: Shutdown)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let sniffed = tokio::select! {
             sniffed = timeout(HEAD_TIMEOUT, sniff(stream)) => sniffed,
             () = shutdown.fired() => return,

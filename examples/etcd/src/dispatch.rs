@@ -467,12 +467,14 @@ fn finish(mut call: Call, response: Response<Body>) -> Response<CountedBody> {
     response.map(CountedBody::plain)
 }
 
-fn is_grpc(request: &Request<Incoming>) -> bool {
+/// Whether a request says that it is a call of gRPC.
+pub(crate) fn is_grpc(request: &Request<Incoming>) -> bool {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn unknown_method(unknown: Unknown<'_>) -> Status {
+/// The answer to a call of what is not there.
+pub(crate) fn unknown_method(unknown: Unknown<'_>) -> Status {
     Status::unimplemented(match unknown {
         Unknown::Path => "malformed method name".to_owned(),
         Unknown::Service(service) => format!("unknown service {service}"),

@@ -45,6 +45,7 @@ mod inspect;
 mod log_dir;
 mod migrate;
 mod peers;
+mod proxy;
 mod remote;
 mod restore;
 mod srv;

@@ -125,6 +125,11 @@ impl Listener {
         }
     }
 
+    /// What one comes in by.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
+    }
+
     /// Whether nobody comes in in the clear.
     pub(crate) fn is_secure(&self) -> bool {
         !self.door.plain
@@ -150,16 +155,13 @@ impl Listener {
             };
             match accepted {
                 Ok(stream) => workers.take(stream, self.door.clone(), dispatch.clone(), permit),
-                Err(error) if is_peers_fault(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
+                Err(error) => rest_after(&error).await,
             }
         }
     }
 
-    async fn accept(&self) -> io::Result<Plain> {
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Plain> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -204,6 +206,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits before connections are accepted again after one could not be.
+pub(crate) async fn rest_after(error: &io::Error) {
+    if !is_peers_fault(error) {
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(ACCEPT_RETRY).await;
     }
 }
 

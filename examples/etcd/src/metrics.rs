@@ -32,10 +32,12 @@ pub(crate) mod histogram;
 mod network;
 mod page;
 mod process;
+mod proxy;
 mod server;
 mod store;
 
 pub(crate) use applies::Applies;
+pub(crate) use proxy::{Counts as ProxyCounts, page as proxy_page};
 
 use clients::Clients;
 use histogram::{BACKUP, DEFRAGMENT, HASH, Histogram, LEASE, RANGE};

@@ -9,7 +9,7 @@
 //!           ├── bench … ──────► `bench`: what this machine, or any etcd, can do
 //!           ├── check … ──────► `check`: whether this machine, or that cluster, is good enough
 //!           ├── gateway … ────► `forward`: hands TCP connections on to members
-//!           ├── grpc-proxy ───► not here, and it says so
+//!           ├── grpc-proxy … ─► `proxy`: a proxy in front of members
 //!           └── flags ────────► log, scheduling policy, signals ──► `server`: a member
 //! ```
 //!
@@ -25,7 +25,9 @@ use rustix::process::{Signal, getpid};
 use crate::config::{self, Config, Start};
 use crate::server::{self, End};
 use crate::signalled::Process;
-use crate::{backup, bench, check, dev, forward, inspect, logging, migrate, restore, scheduling};
+use crate::{
+    backup, bench, check, dev, forward, inspect, logging, migrate, proxy, restore, scheduling,
+};
 
 /// Says what is wrong with the words behind a command, or helps, as they ask.
 pub(crate) fn misread(error: &clap::Error) -> ExitCode {
@@ -47,15 +49,8 @@ pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsStri
         Some("bench") => return bench::run(&words),
         Some("check") => return check::run(&words),
         Some("gateway") => return forward::run(&words),
+        Some("grpc-proxy") => return proxy::run(&words[1..]),
         _ => {}
-    }
-    if let Some(word) = words.first().filter(|word| *word == "grpc-proxy") {
-        let word = word.display();
-        eprintln!(
-            "drystone-etcd has no {word}: it proxies nothing. Run etcd's own, which works with \
-             these members, or point clients at the members"
-        );
-        return ExitCode::from(2);
     }
     match config::read(words, env) {
         Start::Print(text) => {

@@ -171,12 +171,17 @@ impl Reach {
 
     /// Whether TLS is spoken there. Where a URL does not say, what else there is does: a password
     /// is not sent in the clear to somebody whose certificate was to be verified.
-    fn is_secure(&self, url: &str) -> bool {
+    pub(crate) fn is_secure(&self, url: &str) -> bool {
         let asks = self.cacert.is_some() || self.cert.is_some() || self.is_unverified;
         url.starts_with("https://") || (asks && !url.contains("://"))
     }
 
-    fn tls(&self) -> Result<Option<Arc<ClientTls>>> {
+    /// What is shown and believed there; `None` if no endpoint wants it.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientTls>>> {
         if !self.endpoints.iter().any(|url| self.is_secure(url)) {
             return Ok(None);
         }
@@ -243,7 +248,12 @@ pub(crate) fn system_authorities() -> Option<PathBuf> {
     authorities.is_file().then_some(authorities)
 }
 
-async fn shake_hands(address: &str, tls: Option<&ClientTls>) -> io::Result<Stream> {
+/// A connection to `address`, under TLS if that is given.
+///
+/// # Errors
+///
+/// If nobody is there, or it is somebody else.
+pub(crate) async fn shake_hands(address: &str, tls: Option<&ClientTls>) -> io::Result<Stream> {
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
     let stream = Stream::Tcp(socket);

@@ -17,31 +17,14 @@ const SAVE_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Process;
 
 impl Host for Process {
-    /// Raises the limit on file descriptors as far as we may; returns where it stands.
     fn fds(&self) -> u64 {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        let now = match setrlimit(Resource::Nofile, raised) {
-            Ok(()) => raised.current,
-            Err(error) => {
-                tracing::warn!(%error, "cannot raise the limit on open files");
-                limit.current
-            }
-        };
-        // No limit at all is written as none.
-        now.unwrap_or(u64::MAX)
+        raise_fds()
     }
 
     /// Waits for SIGTERM or SIGINT.
     fn end(&mut self) -> io::Result<impl Future<Output = End> + use<>> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        Ok(async move {
-            tokio::select! {
-                _ = terminate.recv() => End::Signal(Signal::TERM),
-                _ = interrupt.recv() => End::Signal(Signal::INT),
-            }
-        })
+        let signalled = terminated()?;
+        Ok(async move { End::Signal(signalled.await) })
     }
 
     /// Tells people on standard output, and systemd where it is.
@@ -58,4 +41,31 @@ impl Host for Process {
     fn save_max(&self) -> Option<Duration> {
         Some(SAVE_MAX)
     }
+}
+
+/// Raises the limit on file descriptors as far as we may; returns where it stands.
+pub(crate) fn raise_fds() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit on open files");
+            limit.current
+        }
+    };
+    // No limit at all is written as none.
+    now.unwrap_or(u64::MAX)
+}
+
+/// Waits for SIGTERM or SIGINT, which are heard from when this returns.
+pub(crate) fn terminated() -> io::Result<impl Future<Output = Signal> + use<>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => Signal::TERM,
+            _ = interrupt.recv() => Signal::INT,
+        }
+    })
 }

@@ -39,6 +39,7 @@ mod verify;
 mod words;
 
 pub(crate) use auto::make as make_self_signed;
+pub(crate) use certificate::common_name;
 pub(crate) use client::ClientTls;
 pub(crate) use files::read as read_file;
 pub(crate) use server::{Endpoint, Secured, ServerTls};

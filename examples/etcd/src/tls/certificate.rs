@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::files;
 
 /// The names that a certificate is for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,15 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Names {
         }
     }
     names
+}
+
+/// Whom the first certificate of a file is for; empty if it does not say.
+///
+/// # Errors
+///
+/// If there is none.
+pub(crate) fn common_name(file: &Path) -> Result<String, String> {
+    Ok(files::chain(file)?.first().map(|first| names(first).common).unwrap_or_default())
 }
 
 /// Whether a certificate is for this host, which may be an address: `*` stands for one label.

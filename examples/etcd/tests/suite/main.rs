@@ -25,6 +25,7 @@
 //! | [`forward`] | whether its TCP gateway carries connections as etcd's does |
 //! | [`pings`] | whether clients that ping too often hear what etcd says |
 //! | [`srv`] | whether members and clients find each other by the records of a domain |
+//! | [`proxy`] | whether clients notice a proxy, and members are spared by it |
 //! | [`tools`] | whether `bench` and `check` say what is so |
 //! | [`abuse`] | whether it stands what strangers send |
 //!
@@ -51,6 +52,7 @@ mod migration;
 mod past_bugs;
 mod patroni;
 mod pings;
+mod proxy;
 mod random;
 mod restart;
 mod session;

@@ -76,7 +76,7 @@ fn questions_and_mistakes_have_etcds_status() {
     };
     check(&["--enable-v2"], 2, "flag provided but not defined: -enable-v2");
     check(&["--proxy=on"], 2, "flag provided but not defined: -proxy");
-    check(&["grpc-proxy", "start"], 2, "no grpc-proxy");
+    check(&["grpc-proxy", "stop"], 1, "unknown command \"stop\"");
     check(&["stray"], 1, "'stray' is not a valid flag");
     check(&["--cipher-suites=FOO"], 1, "unexpected TLS cipher suite \"FOO\"");
     check(&["--tls-min-version=TLS1.1"], 1, "unexpected TLS version \"TLS1.1\"");

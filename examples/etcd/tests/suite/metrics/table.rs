@@ -92,7 +92,7 @@ const BBOLT: &str = "a step of etcd's own storage engine, which is not here";
 pub(super) const ABSENT: &[(&str, &str)] = &[
     ("go_", "there is no Go runtime"),
     ("etcd_server_go_version", "there is no Go runtime"),
-    ("etcd_grpc_proxy_", "there is no proxy; etcd shows zeros where none runs"),
+    ("etcd_grpc_proxy_", "of proxies, which show it themselves; etcd shows zeros where none runs"),
     ("etcd_debugging_store_", "the store of etcd's second interface is not here"),
     ("etcd_debugging_disk_backend_commit_", BBOLT),
     ("etcd_debugging_mvcc_db_compaction_", BBOLT),

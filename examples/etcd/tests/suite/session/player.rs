@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::script::{Step, expand, words};
+use crate::proxy::running::Proxy;
 use crate::support::mask::Mask;
 use crate::support::server::Server;
 
@@ -25,6 +26,8 @@ pub(crate) struct Player {
     /// Ids that the server chose, by the name the script gave them.
     kept: BTreeMap<String, String>,
     background: BTreeMap<String, Running>,
+    /// What stands in front of the server, if anything does.
+    proxy: Option<Proxy>,
 }
 
 /// What one command said and how it ended.
@@ -40,7 +43,23 @@ impl Player {
     pub(crate) fn new(etcdctl: PathBuf, server: Server) -> Player {
         let mask = Mask::new(&server);
         let (kept, background) = (BTreeMap::new(), BTreeMap::new());
-        Player { etcdctl, server, mask, kept, background }
+        Player { etcdctl, server, mask, kept, background, proxy: None }
+    }
+
+    /// Asks through `proxy`, whose address counts as the server's.
+    pub(crate) fn through(mut self, proxy: Proxy) -> Player {
+        self.mask.hide_address(&proxy.address());
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// What the proxy has said.
+    pub(crate) fn log_of_proxy(&self) -> String {
+        self.proxy.as_ref().map(Proxy::log).unwrap_or_default()
+    }
+
+    fn address(&self) -> String {
+        self.proxy.as_ref().map_or_else(|| self.server.client_address(), Proxy::address)
     }
 
     /// The last lines of the log of the server.
@@ -56,7 +75,7 @@ impl Player {
         };
         let mut words: Vec<String> = words(command).iter().map(|word| expand(word)).collect();
         for word in &mut words {
-            *word = word.replace("$URL", &self.server.client_url());
+            *word = word.replace("$URL", &format!("http://{}", self.address()));
             // Backwards, so that a name is tried before one that it starts with.
             for (name, value) in self.kept.iter().rev() {
                 *word = word.replace(name, value);
@@ -116,7 +135,7 @@ impl Player {
         // The limits of the client are for people; a busy machine needs more.
         command.args(["--command-timeout=40s", "--dial-timeout=20s"]);
         if !arguments.iter().any(|argument| argument.starts_with("--endpoints")) {
-            command.arg(format!("--endpoints={}", self.server.client_address()));
+            command.arg(format!("--endpoints={}", self.address()));
         }
         command.args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -71,6 +71,12 @@ impl Mask {
         mask
     }
 
+    /// Hides one more address of the server.
+    pub(crate) fn hide_address(&mut self, address: &str) {
+        self.hide_text(format!("http://{address}"), "<client-url>");
+        self.hide_text(address.to_owned(), "<client>");
+    }
+
     /// Hides an id in decimal and in hexadecimal.
     pub(crate) fn hide_id(&mut self, id: u64, word: &str) {
         self.hide_text(format!("{id:016x}"), word);
