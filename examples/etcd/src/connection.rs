@@ -83,6 +83,8 @@ pub(crate) struct Manners {
     pub(crate) ping_interval: Option<Duration>,
     /// How long a ping may stay unanswered.
     pub(crate) ping_timeout: Duration,
+    /// How often clients may ping, where that counts; 0 is as etcd takes it.
+    pub(crate) ping_pace: Duration,
     /// Calls at once on one connection.
     pub(crate) streams_max: u32,
 }
@@ -93,6 +95,7 @@ impl Server {
         Server::with(Manners {
             ping_interval: config.keepalive_interval,
             ping_timeout: config.keepalive_timeout,
+            ping_pace: config.keepalive_min_time,
             streams_max: config.max_concurrent_streams,
         })
     }
@@ -115,13 +118,19 @@ impl Server {
             .max_pending_accept_reset_streams(CANCELED_UNSEEN_MAX)
             .max_header_list_size(HEADER_BYTES_MAX)
             .auto_date_header(false);
-        let ping_pace = Some(config.keepalive_min_time).filter(|pace| !pace.is_zero());
+        let ping_pace = Some(manners.ping_pace).filter(|pace| !pace.is_zero());
         Server { http1, http2, ping_pace: ping_pace.unwrap_or(PACE_OF_ZERO) }
     }
 
-    /// Serves a connection to its end. Errors are the peer's affair: they end this connection.
-    pub(crate) async fn serve<S, B>(&self, stream: Stream, dispatch: S, mut shutdown: Shutdown)
-    where
+    /// Serves a connection to its end; whoever pings too often there may be sent away. Errors are
+    /// the peer's affair: they end this connection.
+    pub(crate) async fn serve<S, B>(
+        &self,
+        stream: Stream,
+        service: S,
+        counts_pings: bool,
+        mut shutdown: Shutdown,
+    ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S::Future: Send + 'static,
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -133,11 +142,11 @@ impl Server {
         let Ok(Some((stream, is_http2))) = sniffed else { return };
         let result = if is_http2 {
             let pings = || Pings::new(self.ping_pace, PREFACE.len());
-            let stream = Paced::new(stream, dispatch.counts_pings().then(pings));
-            let connection = self.http2.serve_connection(TokioIo::new(stream), dispatch);
+            let stream = Paced::new(stream, counts_pings.then(pings));
+            let connection = self.http2.serve_connection(TokioIo::new(stream), service);
             drive(connection, http2::Connection::graceful_shutdown, shutdown).await
         } else {
-            let connection = self.http1.serve_connection(TokioIo::new(stream), dispatch);
+            let connection = self.http1.serve_connection(TokioIo::new(stream), service);
             drive(connection, http1::Connection::graceful_shutdown, shutdown).await
         };
         if let Err(error) = result {

@@ -54,9 +54,10 @@ use crate::connection::{Plain, Server, Stream};
 use crate::grpc_method::Methods;
 use crate::listener::{Door, Listener, rest_after};
 use crate::metrics::ProxyCounts;
+use crate::remote::Reach;
 use crate::shutdown::{self, Shutdown};
 use crate::tls::{self, Endpoint, Secured, ServerTls, TlsOptions};
-use crate::{logging, notify, signalled};
+use crate::{logging, notify, signalled, srv};
 
 use asker::Asker;
 use cache::Cache;
@@ -197,11 +198,25 @@ fn start(words: &Words) -> Result<()> {
         nameless(&cert)?;
     }
     let tls = client_tls(words)?;
-    let upstream = Upstream::new(words.reach(), words.pings_idle())?;
     let fds = usize::try_from(signalled::raise_fds()).unwrap_or(usize::MAX);
     let room = (fds.saturating_sub(FDS_RESERVED).max(2) / 2).min(Semaphore::MAX_PERMITS);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(words, tls, upstream, Arc::new(Semaphore::new(room))))
+    runtime.block_on(async {
+        let upstream = Upstream::new(reach(words).await?, words.pings_idle())?;
+        serve(words, tls, upstream, Arc::new(Semaphore::new(room))).await
+    })
+}
+
+/// The way to the members: those that a domain names, or else those of the flag.
+async fn reach(words: &Words) -> Result<Reach> {
+    let mut reach = words.reach();
+    if let Some(wanted) = words.search() {
+        let found = srv::client_endpoints(&wanted).await?;
+        if !found.is_empty() {
+            reach.endpoints = found.iter().map(srv::ClientEndpoint::url).collect();
+        }
+    }
+    Ok(reach)
 }
 
 /// Members take the common name of a certificate for a user: all clients of the proxy would be
@@ -342,7 +357,7 @@ async fn enter(server: Server, stream: Stream, door: Door, front: Front, mut sto
         () = stop.fired() => return,
     };
     if let Some(Secured { stream, .. }) = entered {
-        server.serve(stream, front, stop).await;
+        server.serve(stream, front, true, stop).await;
     }
 }
 

@@ -35,7 +35,7 @@ use domain::base::{ParsedName, Question};
 use domain::rdata::Srv;
 use domain::resolv::StubResolver;
 
-pub(crate) use endpoints::{ClientSearch, client_endpoints};
+pub(crate) use endpoints::{ClientSearch, Endpoint as ClientEndpoint, client_endpoints};
 
 /// One SRV record. The order is that in which they are to be tried, and else any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

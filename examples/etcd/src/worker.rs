@@ -139,6 +139,7 @@ async fn enter(
     if let Some(Secured { stream, name }) = entered {
         let secure = matches!(stream, Stream::Tls(_));
         let from = stream.remote().map(|address| address.ip());
-        server.serve(stream, dispatch.on(secure, name, from), shutdown).await;
+        let counts_pings = dispatch.counts_pings();
+        server.serve(stream, dispatch.on(secure, name, from), counts_pings, shutdown).await;
     }
 }

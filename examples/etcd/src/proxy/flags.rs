@@ -18,6 +18,7 @@ use crate::config::go_flags::{FlagError, normalise};
 use crate::config::url::split_list;
 use crate::connection::Manners;
 use crate::remote::Reach;
+use crate::srv::{ClientSearch, Search};
 use crate::tls::{self, TlsOptions, Version};
 
 /// What gRPC in Go takes of a client.
@@ -45,6 +46,12 @@ pub(crate) struct Words {
     #[arg(long, default_value = "127.0.0.1:2379", value_name = "URL,...")]
     #[arg(value_delimiter = ',', action = ArgAction::Append)]
     endpoints: Vec<String>,
+    /// Take the members from the records that this domain has for clients
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "DOMAIN")]
+    discovery_srv: String,
+    /// What follows the names of the services in those records
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    discovery_srv_name: String,
     /// Where clients reach this proxy; MemberList tells them. Empty: it tells of the members
     #[arg(long, default_value = "127.0.0.1:23790", value_name = "HOST:PORT")]
     advertise_client_url: String,
@@ -78,7 +85,7 @@ pub(crate) struct Words {
     /// Ping members while no call is open, too
     #[command(flatten)]
     switches: Switches,
-    /// Has no effect: clients may ping as often as they like
+    /// How often clients may ping while calls are open; who does more often is sent away
     #[arg(long, default_value = "5s", value_parser = duration::parse, value_name = "TIME")]
     grpc_keepalive_min_time: Duration,
     /// Pings to clients on idle connections; 0 is never
@@ -125,7 +132,8 @@ pub(crate) struct Words {
 }
 
 /// The flags that are on or off, by name.
-const SWITCHES: [(&str, &str); 6] = [
+const SWITCHES: [(&str, &str); 7] = [
+    ("insecure-discovery", "Take what records say without a certificate for the domain"),
     ("permit-without-stream", "Ping members while no call is open, too"),
     ("insecure-skip-tls-verify", "Do not verify the members' certificates"),
     ("auto-tls", "Make a certificate for clients where none is given"),
@@ -183,10 +191,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 }
 
 /// The flags that are refused when they are set, and why.
-const REFUSED: [(&str, &str); 6] = [
-    ("discovery-srv", "members are not looked up by DNS here; name them with --endpoints"),
-    ("discovery-srv-name", "members are not looked up by DNS here; name them with --endpoints"),
-    ("insecure-discovery", "members are not looked up by DNS here; name them with --endpoints"),
+const REFUSED: [(&str, &str); 3] = [
     ("endpoints-auto-sync-interval", "the endpoints are those of --endpoints until the end"),
     ("experimental-leasing-prefix", "reads are not leased here"),
     (
@@ -203,7 +208,7 @@ impl clap::Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {
         command.args(REFUSED.map(|(name, why)| {
             let help = format!("Refused: {why}");
-            match name.starts_with("insecure") || name.ends_with("ordering") {
+            match name.ends_with("ordering") {
                 true => switch(name, "").help(help),
                 false => Arg::new(name).long(name).help(help).value_name("VALUE"),
             }
@@ -320,6 +325,17 @@ impl Words {
         }
     }
 
+    /// Which records name the members, if any do.
+    pub(crate) fn search(&self) -> Option<ClientSearch> {
+        let search = Search {
+            domain: self.discovery_srv.clone(),
+            name: self.discovery_srv_name.clone(),
+        };
+        let insecure = self.switches.is_on("insecure-discovery");
+        let wanted = ClientSearch { search, insecure, trusted_ca_file: file(&self.cacert) };
+        is_set(&self.discovery_srv).then_some(wanted)
+    }
+
     /// The certificate that members are shown, if there is one.
     pub(crate) fn shown_certificate(&self) -> Option<PathBuf> {
         file(&self.cert)
@@ -393,6 +409,7 @@ impl Words {
         Manners {
             ping_interval: pings,
             ping_timeout: self.grpc_keepalive_timeout,
+            ping_pace: self.grpc_keepalive_min_time,
             streams_max: self.max_concurrent_streams,
         }
     }
@@ -496,7 +513,7 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         for (name, _) in REFUSED {
-            let flag = match name.starts_with("insecure") || name.ends_with("ordering") {
+            let flag = match name.ends_with("ordering") {
                 true => format!("--{name}"),
                 false => format!("--{name}=1s"),
             };
