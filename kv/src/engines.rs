@@ -54,8 +54,8 @@ pub struct EngineConfig {
     pub background: bool,
     /// See [`crate::Options::engine_memory_bytes`].
     pub memory_bytes: Option<u64>,
-    /// Bytes that there is room for on its disk, as far as anybody says.
-    pub room: Arc<AtomicU64>,
+    /// Bytes that there is room for on its disk, if anybody keeps that up to date.
+    pub room: Option<Arc<AtomicU64>>,
 }
 
 /// One of the engines.

@@ -161,7 +161,7 @@ impl Kv {
             kind: data_dir.kind(),
             background: options.background,
             memory_bytes: options.engine_memory_bytes,
-            room: options.disk.room(),
+            room: None,
         };
         let engine = AnyEngine::open(vfs.clone(), clock.clone(), &data_dir.engine(), &config)?;
         Kv::start(vfs, clock, data_dir, engine, options)

@@ -86,7 +86,7 @@ impl Disk {
         let options = Options { engine: kind, background: false, ..Options::default() };
         let vfs = self.seen();
         let (folder, engine) =
-            Folder::open(Arc::clone(&vfs), Arc::clone(clock) as _, Path::new(DIR), &options)?;
+            Folder::open(Arc::clone(&vfs), Arc::clone(clock) as _, Path::new(DIR), &options, None)?;
         let wal = drystone_wal::Options::default()
             .writer(Writer::Caller)
             .segment_bytes(self.ways.segment_bytes)

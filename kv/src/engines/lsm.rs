@@ -82,7 +82,9 @@ impl LsmEngine {
     ) -> Result<LsmEngine, EngineError> {
         let memory_bytes = config.memory_bytes.unwrap_or(MEMORY_BYTES);
         let mut options = Options::default().journal(false).memory_bytes(memory_bytes);
-        options = options.room(Arc::clone(&config.room));
+        if let Some(room) = &config.room {
+            options = options.room(Arc::clone(room));
+        }
         if !config.background {
             options = options.threads(0);
         }

@@ -18,6 +18,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use drystone_vfs::{Clock, OpenMode, Vfs};
 use parking_lot::Mutex;
@@ -47,19 +48,21 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes `dir`, creating it where there is none, and opens its engine.
+    /// Takes `dir`, creating it where there is none, and opens its engine. `room` is kept up to date
+    /// by whoever knows how much its disk has.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         dir: &Path,
         options: &Options,
+        room: Option<Arc<AtomicU64>>,
     ) -> Result<(Folder, AnyEngine), Error> {
         let lock = DataDir::open(&vfs, dir, REPLICA, options.engine)?;
         let config = EngineConfig {
             kind: lock.kind(),
             background: options.background,
             memory_bytes: options.engine_memory_bytes,
-            room: options.disk.room(),
+            room,
         };
         let current = Mutex::new(read_pointer(&*vfs, &dir.join(POINTER))?);
         let dir = dir.to_path_buf();
@@ -186,7 +189,8 @@ mod tests {
             let disk = SimVfs::new(1);
             let options = Options { engine: Some(kind), background: false, ..Options::default() };
             let (vfs, clock) = (Arc::new(disk.clone()), Arc::new(OsClock::new()));
-            let (folder, engine) = Folder::open(vfs, clock, Path::new("kv"), &options).unwrap();
+            let (folder, engine) =
+                Folder::open(vfs, clock, Path::new("kv"), &options, None).unwrap();
             let other = folder.begin().unwrap();
             let mut batch = Batch::new();
             batch.put(Space::Meta, b"k", "v".into());

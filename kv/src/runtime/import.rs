@@ -107,7 +107,7 @@ impl Import {
         options: &Options,
     ) -> Result<Import, Error> {
         check_unused(&*vfs, dir)?;
-        let (folder, _) = Folder::open(vfs.clone(), clock, dir, options)?;
+        let (folder, _) = Folder::open(vfs.clone(), clock, dir, options, None)?;
         let engine = folder.begin()?;
         let mut mark = Batch::new();
         mark.put(Space::Meta, META_LOADING, Bytes::new());
@@ -350,7 +350,8 @@ mod tests {
         let (vfs, found) = import(&records);
         assert_eq!(found.unwrap(), 1);
         let clock = Arc::new(OsClock::new());
-        let (_, engine) = Folder::open(vfs, clock, Path::new("r"), &Options::default()).unwrap();
+        let (_, engine) =
+            Folder::open(vfs, clock, Path::new("r"), &Options::default(), None).unwrap();
         let store = Store::open(engine).unwrap();
         assert_eq!((store.revision(), store.status().compacted), (9, Some(3)));
         let lease = store.lease(LeaseId(7)).unwrap();

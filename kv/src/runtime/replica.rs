@@ -185,7 +185,13 @@ impl Replica {
         // Before an engine is opened, which may write.
         GroupStore::check_log_dir(&*vfs, &dir.join(LOG), options.log_dir.as_deref())
             .map_err(log_failed)?;
-        let (folder, engine) = Folder::open(vfs.clone(), clock.clone(), dir, &options.store)?;
+        let (folder, engine) = Folder::open(
+            vfs.clone(),
+            clock.clone(),
+            dir,
+            &options.store,
+            Some(options.disk.room()),
+        )?;
         let store = Arc::new(Store::open(engine)?);
         store.belongs_to(options.id);
         let (node, log) = (options.node(), folder.log());

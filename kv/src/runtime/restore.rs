@@ -43,7 +43,7 @@ pub fn restore(
     from: &mut dyn io::Read,
 ) -> Result<u64, Error> {
     check_unused(&*vfs, dir)?;
-    let (folder, _) = Folder::open(vfs.clone(), clock, dir, options)?;
+    let (folder, _) = Folder::open(vfs.clone(), clock, dir, options, None)?;
     let engine = folder.begin()?;
     let failed = |error| Error::Restore(Arc::new(error));
     checkpoint::load(&engine, from).map_err(failed)?;

@@ -36,7 +36,8 @@ impl Home {
     }
 
     pub(crate) fn open(&self) -> AnyEngine {
-        let config = EngineConfig { kind: self.kind, background: false, memory_bytes: None };
+        let config =
+            EngineConfig { kind: self.kind, background: false, memory_bytes: None, room: None };
         let clock = Arc::new(SimClock::new());
         AnyEngine::open(self.vfs.clone(), clock, Path::new(DIR), &config).expect("in order")
     }

@@ -32,7 +32,7 @@ mod conformance {
 
                 fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<AnyEngine, EngineError> {
                     let kind = EngineKind::$kind;
-                    let config = EngineConfig { kind, background: false, memory_bytes: None };
+                    let config = EngineConfig { kind, background: false, memory_bytes: None, room: None };
                     AnyEngine::open(vfs, Arc::new(SimClock::new()), dir, &config)
                 }
 

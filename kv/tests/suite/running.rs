@@ -89,7 +89,8 @@ impl Machine {
     /// Opens the engine of a store that is closed, without the store.
     pub(crate) fn open_engine(&self) -> AnyEngine {
         let dir = Path::new(DIR).join("engine");
-        let config = EngineConfig { kind: self.kind, background: false, memory_bytes: None };
+        let config =
+            EngineConfig { kind: self.kind, background: false, memory_bytes: None, room: None };
         let (vfs, clock) = (Arc::new(self.disk.clone()), self.clock.clone());
         AnyEngine::open(vfs, clock, &dir, &config).expect("the engine is in order")
     }

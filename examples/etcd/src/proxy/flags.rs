@@ -327,10 +327,8 @@ impl Words {
 
     /// Which records name the members, if any do.
     pub(crate) fn search(&self) -> Option<ClientSearch> {
-        let search = Search {
-            domain: self.discovery_srv.clone(),
-            name: self.discovery_srv_name.clone(),
-        };
+        let search =
+            Search { domain: self.discovery_srv.clone(), name: self.discovery_srv_name.clone() };
         let insecure = self.switches.is_on("insecure-discovery");
         let wanted = ClientSearch { search, insecure, trusted_ca_file: file(&self.cacert) };
         is_set(&self.discovery_srv).then_some(wanted)

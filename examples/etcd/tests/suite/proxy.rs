@@ -8,6 +8,7 @@
 //! | [`random`] | the same of watchers that nobody thought of, while members come and go |
 //! | [`rights`] | whether nobody hears or reads what he may not |
 //! | [`reads`] | what is kept, and that nobody sees what was before his own write |
+//! | [`records`] | members that a domain names |
 //! | [`failover`] | whether a watch and a lock outlive the member that they were at |
 //! | [`papers`] | certificates on both sides |
 //! | [`words`] | flags, statuses, pages, and who is listed |
@@ -17,6 +18,7 @@ mod failover;
 mod papers;
 mod random;
 mod reads;
+mod records;
 mod rights;
 pub(crate) mod running;
 mod transparent;

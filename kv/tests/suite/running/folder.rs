@@ -354,7 +354,7 @@ fn a_lost_engine_is_not_a_fresh_start(kind: EngineKind) {
         if attempt == 2 {
             assert_eq!(files_in(&machine, "engine").len(), 0, "{kind}: an engine was made");
             let (vfs, clock) = (Arc::new(machine.disk.clone()), Arc::new(SimClock::new()));
-            let config = EngineConfig { kind, background: false, memory_bytes: None };
+            let config = EngineConfig { kind, background: false, memory_bytes: None, room: None };
             drop(
                 AnyEngine::open(vfs, clock, &path("engine"), &config)
                     .expect("an empty engine can be made"),

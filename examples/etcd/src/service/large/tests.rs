@@ -12,7 +12,12 @@ use super::*;
 
 /// A store whose keys have values of these sizes.
 fn store(sizes: impl Iterator<Item = usize>) -> Arc<Store<AnyEngine>> {
-    let config = EngineConfig { kind: EngineKind::Memory, background: false, memory_bytes: None };
+    let config = EngineConfig {
+        kind: EngineKind::Memory,
+        background: false,
+        memory_bytes: None,
+        room: None,
+    };
     let (vfs, clock) = (Arc::new(MemVfs::new()), Arc::new(OsClock::new()));
     let engine = AnyEngine::open(vfs, clock, Path::new("large"), &config).unwrap();
     let store = Store::open(engine).unwrap();

@@ -33,7 +33,8 @@ fn engine_dir(fleet: &Fleet, number: usize) -> PathBuf {
 /// Changes one byte of the value that `key` was given last, in the engine of a member that does not
 /// run. All checksums are right afterwards.
 fn change_a_value(fleet: &Fleet, number: usize, key: &str) {
-    let config = EngineConfig { kind: EngineKind::Lsm, background: false, memory_bytes: None };
+    let config =
+        EngineConfig { kind: EngineKind::Lsm, background: false, memory_bytes: None, room: None };
     let (vfs, clock) = (Arc::new(OsVfs::new()), Arc::new(OsClock::new()));
     let engine = AnyEngine::open(vfs, clock, &engine_dir(fleet, number), &config);
     let engine = engine.expect("the engine of a member that has stopped can be opened");

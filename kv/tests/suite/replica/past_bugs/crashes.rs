@@ -104,7 +104,7 @@ async fn commands_that_change_no_key_move_the_position_too() {
 
 /// Where the engine on this disk stands, before the log is looked at.
 fn position_on(disk: &SimVfs, kind: EngineKind) -> u64 {
-    let config = EngineConfig { kind, background: false, memory_bytes: None };
+    let config = EngineConfig { kind, background: false, memory_bytes: None, room: None };
     let (vfs, clock) = (Arc::new(disk.clone()), Arc::new(OsClock::new()));
     let engine = AnyEngine::open(vfs, clock, Path::new("data/engine-a"), &config);
     Store::open(engine.expect("it is sound")).expect("it is sound").status().applied
