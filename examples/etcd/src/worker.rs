@@ -139,7 +139,8 @@ async fn enter(
     if let Some(Secured { stream, name }) = entered {
         let secure = matches!(stream, Stream::Tls(_));
         let from = stream.remote().map(|address| address.ip());
+        let dispatch = dispatch.on(secure, name, from);
         let counts_pings = dispatch.counts_pings();
-        server.serve(stream, dispatch.on(secure, name, from), counts_pings, shutdown).await;
+        server.serve(stream, dispatch, counts_pings, shutdown).await;
     }
 }
