@@ -61,7 +61,7 @@ const LOG_BYTES_MIN: u64 = 1 << 20;
 const LOG_DISK_PART: u64 = 64;
 
 /// On a small disk the engine has memory as this part of it: about as much is merged at once, and
-/// the reserve has twice that for merges.
+/// the reserve has four times that for merges.
 const ENGINE_DISK_PART: u64 = 64;
 const ENGINE_BYTES_MAX: u64 = 128 << 20;
 const ENGINE_BYTES_MIN: u64 = 1 << 20;

@@ -53,9 +53,11 @@ const STEP_UNIT: u64 = 64 << 10;
 /// The smallest one that is worth its name.
 const BYTES_MIN: u64 = MIB;
 /// If nobody says otherwise.
-const BYTES_DEFAULT: u64 = 256 * MIB;
-/// And then at most this part of the disk.
-const DISK_PART: u64 = 16;
+const BYTES_DEFAULT: u64 = 512 * MIB;
+/// And then at most this part of the disk: each quarter of it holds twice what the log gathers
+/// until the engine is saved ([`super::log_bytes`]). Once may have been saved on the way into need,
+/// and has to be once more on the way out.
+const DISK_PART: u64 = 8;
 
 /// Room that is kept back.
 #[derive(Debug)]
