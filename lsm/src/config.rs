@@ -97,9 +97,9 @@ impl Options {
         self
     }
 
-    /// Bytes that there is room for on the disk, kept up to date by whoever knows. A compaction that
-    /// needs more is not begun, and a lighter one may be: what is written until the disk is full,
-    /// and thrown away, takes the room of what makes some. Default: any amount.
+    /// Bytes that there is room for on the disk, kept up to date by whoever knows. A compaction
+    /// that needs more is not begun, and a lighter one may be: what is written until the disk is
+    /// full, and thrown away, takes the room of what makes some. Default: any amount.
     #[must_use]
     pub fn room(mut self, bytes: Arc<AtomicU64>) -> Options {
         self.room = Some(bytes);

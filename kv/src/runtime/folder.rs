@@ -48,8 +48,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes `dir`, creating it where there is none, and opens its engine. `room` is kept up to date
-    /// by whoever knows how much its disk has.
+    /// Takes `dir`, creating it where there is none, and opens its engine. `room` is kept up to
+    /// date by whoever knows how much its disk has.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,

@@ -31,8 +31,12 @@ mod conformance {
                 use drystone_vfs::{SimClock, Vfs};
 
                 fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> Result<AnyEngine, EngineError> {
-                    let kind = EngineKind::$kind;
-                    let config = EngineConfig { kind, background: false, memory_bytes: None, room: None };
+                    let config = EngineConfig {
+                        kind: EngineKind::$kind,
+                        background: false,
+                        memory_bytes: None,
+                        room: None,
+                    };
                     AnyEngine::open(vfs, Arc::new(SimClock::new()), dir, &config)
                 }
 

@@ -65,8 +65,8 @@ fn deletes_make_room_on_a_disk_that_has_none() {
     }
 }
 
-/// Puts keys in any order, with flushes and compactions in between, and takes the room; then deletes
-/// most of them, while compactions try to go on. What is left of them, bytes.
+/// Puts keys in any order, with flushes and compactions in between, and takes the room; then
+/// deletes most of them, while compactions try to go on. What is left of them, bytes.
 fn crowded(seed: u64) -> (SimVfs, Db, u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let disk = SimVfs::new(seed);
