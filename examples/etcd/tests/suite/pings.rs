@@ -16,8 +16,8 @@ use crate::abuse::http2::{
     DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, call_of, frame, message, opening,
 };
 use crate::support::calls::{client_of, in_a_runtime, put};
-use crate::support::programs;
 use crate::support::server::{Server, clean_command, free_port};
+use crate::support::{has_time_for, programs};
 use crate::tls::papers::{Authority, Person};
 use crate::tls::secured::Started;
 
@@ -264,7 +264,7 @@ fn pings_under_tls_count_where_grpc_has_the_port_to_itself() {
 #[test]
 fn watch_of_etcdctl_lives_on_pings() {
     let test = "pings::watch_of_etcdctl_lives_on_pings";
-    if std::env::var_os("SLOW").is_none() {
+    if !has_time_for(test) {
         return;
     }
     let Some(real) = programs::real_or_skip(test) else { return };

@@ -55,6 +55,16 @@ pub(crate) fn skip(test: &str, reason: &str) {
     say(&format!("SKIPPED {test}: {reason}"));
 }
 
+/// Whether there is time for a test that takes some: with `SLOW=1`. Without, it says that the test
+/// was left out.
+pub(crate) fn has_time_for(test: &str) -> bool {
+    let has_time = std::env::var_os("SLOW").is_some();
+    if !has_time {
+        say(&format!("SKIPPED {test}: SLOW=1 runs it"));
+    }
+    has_time
+}
+
 /// Writes a line past the capture of the test harness.
 pub(crate) fn say(line: &str) {
     // Nothing better can be done about a broken standard error than to go on.

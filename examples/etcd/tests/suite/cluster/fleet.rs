@@ -319,17 +319,21 @@ impl Fleet {
 
     /// The answer to `GET path`: its status and body.
     pub(crate) fn http(&self, number: usize, path: &str) -> (u16, String) {
-        let port = self.members[number].client;
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it answers in text");
-        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-        (status.expect("an answer has a status"), body)
+        page(&format!("127.0.0.1:{}", self.members[number].client), path)
     }
+}
+
+/// The answer of whoever is at an address to `GET path`: its status and body.
+pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers in text");
+    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    (status.expect("an answer has a status"), body)
 }
 
 async fn try_put(url: &str, key: &str) -> Result<(), tonic::Status> {

@@ -14,6 +14,7 @@ use super::picture::{Picture, hash};
 use super::{done, ours_does, run_ours, save, text, word};
 use crate::cluster::fleet::Fleet;
 use crate::support::calls::{client_of, in_a_runtime, put};
+use crate::support::has_time_for;
 use crate::support::programs::{later_or_skip, ours, real_or_skip};
 use crate::support::server::{Server, clean_command};
 
@@ -257,7 +258,7 @@ fn members_that_never_started_are_members_all_the_same() {
 #[test]
 fn hundred_thousand_keys_go_there_and_back() {
     let test = "migration::into::hundred_thousand_keys_go_there_and_back";
-    if std::env::var_os("SLOW").is_none() {
+    if !has_time_for(test) {
         return;
     }
     let (Some(real), Some(later)) = (real_or_skip(test), later_or_skip(test)) else { return };

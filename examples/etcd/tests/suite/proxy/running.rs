@@ -1,8 +1,6 @@
 //! A proxy as a process, ours or etcd's.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -10,7 +8,7 @@ use drystone_etcd_api::client::{Client, Config, connect};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::cluster::fleet::{PATIENCE, wait};
+use crate::cluster::fleet::{page, wait};
 use crate::support::programs;
 use crate::support::server::{clean_command, free_port};
 
@@ -95,19 +93,6 @@ pub(crate) fn command(program: &Path, endpoints: &[String], port: u16, folder: &
     command.arg(format!("--data-dir={}", folder.join("proxy").display()));
     command.current_dir(folder).stdin(Stdio::null());
     command
-}
-
-/// The status and the body of a page.
-pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers in text");
-    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-    (status.expect("an answer has a status"), body)
 }
 
 /// A number on a page of metrics.

@@ -10,8 +10,8 @@ use drystone_etcd_api::v3electionpb::election_client::ElectionClient;
 use drystone_etcd_api::v3electionpb::{CampaignRequest, LeaderRequest};
 use tonic::{Code, Request};
 
-use super::running::{Proxy, command, page};
-use crate::cluster::fleet::wait;
+use super::running::{Proxy, command};
+use crate::cluster::fleet::{page, wait};
 use crate::support::calls::{client_of, get, in_a_runtime, put};
 use crate::support::programs;
 use crate::support::server::{Server, free_port};
