@@ -33,6 +33,7 @@ mod certificate;
 mod client;
 mod files;
 mod origin;
+mod own_authority;
 mod room;
 mod server;
 mod verify;

@@ -1,7 +1,7 @@
 //! Who is let in: beyond what a signature proves, whether they are on the list.
 //!
 //! ```text
-//!   certificate ──► signed by an authority, in date, for this use (webpki)
+//!   certificate ──► signed by an authority, or one itself, in date, for this use (webpki)
 //!               ──► not revoked ──► its common name, or a host of it, is allowed
 //! ```
 //!
@@ -22,6 +22,7 @@ use rustls::{
 };
 
 use super::certificate;
+use super::own_authority::{self, Use};
 use super::{TlsOptions, files};
 
 /// What a certificate has to fulfil beyond its signature.
@@ -71,6 +72,7 @@ impl Judge {
 pub(super) struct Guard {
     /// `None` where no authority is given: then nobody's signature is known.
     signed: Option<Arc<dyn ClientCertVerifier>>,
+    roots: Arc<RootCertStore>,
     judge: Judge,
     provider: Arc<CryptoProvider>,
 }
@@ -81,16 +83,16 @@ impl Guard {
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
     ) -> Result<Guard, String> {
-        let judge = Judge::new(options)?;
+        let (judge, roots) = (Judge::new(options)?, Arc::new(roots));
         let signed = match roots.is_empty() {
             true => None,
             false => Some(
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
                     .build()
                     .map_err(|error| error.to_string())?,
             ),
         };
-        Ok(Guard { signed, judge, provider })
+        Ok(Guard { signed, roots, judge, provider })
     }
 }
 
@@ -107,9 +109,12 @@ impl ClientCertVerifier for Guard {
     ) -> Result<ClientCertVerified, Error> {
         let unknown = || Error::from(CertificateError::UnknownIssuer);
         let signed = self.signed.as_ref().ok_or_else(unknown)?;
-        let verified = signed.verify_client_cert(end_entity, chain, now).map_err(plainly)?;
+        if let Err(error) = signed.verify_client_cert(end_entity, chain, now) {
+            let error = plainly(error);
+            own_authority::judge(error, end_entity, &self.roots, now, Use::Client)?;
+        }
         self.judge.judge(end_entity, chain)?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -158,7 +163,7 @@ pub(super) struct Scout {
 #[derive(Debug)]
 enum Trust {
     /// In those whom an authority has signed.
-    Signed(Arc<WebPkiServerVerifier>),
+    Signed(Arc<WebPkiServerVerifier>, Arc<RootCertStore>),
     /// In nobody, for want of an authority.
     Nobody,
     /// In everybody: certificates that members make for themselves keep listeners out, not liars.
@@ -177,9 +182,10 @@ impl Scout {
         } else if roots.is_empty() {
             Trust::Nobody
         } else {
+            let roots = Arc::new(roots);
             let builder =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-            Trust::Signed(builder.build().map_err(|error| error.to_string())?)
+                WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
+            Trust::Signed(builder.build().map_err(|error| error.to_string())?, roots)
         };
         Ok(Scout { trust, judge, provider })
     }
@@ -197,9 +203,16 @@ impl ServerCertVerifier for Scout {
         match &self.trust {
             Trust::Everybody => return Ok(ServerCertVerified::assertion()),
             Trust::Nobody => return Err(CertificateError::UnknownIssuer.into()),
-            Trust::Signed(signed) => {
+            Trust::Signed(signed, roots) => {
                 let verified = signed.verify_server_cert(end_entity, chain, name, ocsp, now);
-                verified.map_err(plainly)?;
+                if let Err(error) = verified {
+                    let error = plainly(error);
+                    own_authority::judge(error, end_entity, roots, now, Use::Server)?;
+                    let names = certificate::names(end_entity);
+                    if !certificate::is_for(&names, &name.to_str()) {
+                        return Err(CertificateError::NotValidForName.into());
+                    }
+                }
             }
         }
         self.judge.judge(end_entity, chain)?;
