@@ -40,8 +40,8 @@ impl cluster_server::Cluster for Shared {
         let caller = caller_of(&request);
         let request = request.into_inner();
         check_peer_urls(&request.peer_ur_ls)?;
-        if self.config.strict_reconfig && !request.is_learner {
-            self.check_may_add().await?;
+        if self.config.strict_reconfig {
+            self.check_may_add(request.is_learner).await?;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let added = Member {
@@ -126,18 +126,20 @@ impl Shared {
         relayed(pin!(self.kv.progress())).await.map_err(|error| self.failed(&error))
     }
 
-    /// Whether one more voter, which may never come, leaves a quorum of those who are there.
-    async fn check_may_add(&self) -> Result<(), Status> {
+    /// Whether those who are there are a quorum beside one more voter, which may never come. A
+    /// learner is looked at as what it is to become.
+    async fn check_may_add(&self, is_learner: bool) -> Result<(), Status> {
         let (table, progress) = (self.kv.cluster(), self.progress().await?);
         let voters: Vec<&Member> = table.voters().collect();
-        let started = voters.iter().filter(|voter| !voter.name.is_empty()).count();
+        let quorum_after = voters.len().div_ceil(2) + 1;
         // A cluster of one whose member has started is always let grow.
-        let enough = (voters.len() == 1 && started == 1) || started > voters.len().div_ceil(2);
-        if !enough {
+        let is_alone = voters.len() == 1;
+        let started = voters.iter().filter(|voter| !voter.name.is_empty()).count();
+        if !is_learner && started < quorum_after && !(is_alone && started == 1) {
             return Err(Status::unknown(error_text::NOT_ENOUGH_STARTED));
         }
-        let all_in_touch = voters.iter().all(|voter| progress.is_in_touch(voter.id));
-        if all_in_touch { Ok(()) } else { Err(error_text::unhealthy()) }
+        let in_touch = voters.iter().filter(|voter| progress.is_in_touch(voter.id)).count();
+        if is_alone || in_touch >= quorum_after { Ok(()) } else { Err(error_text::unhealthy()) }
     }
 
     /// Whether those who are left are a quorum, and in touch.
