@@ -21,6 +21,7 @@
 //! | [`auth`] | whether users may do what they may, and nobody more |
 //! | [`load`] | whether leases, leaders and other users stand a flood, and deadlines are kept |
 //! | [`clients`] | whether client libraries of others work with it |
+//! | [`kubernetes`] | whether an API server of Kubernetes finds in it what it needs |
 //! | [`patroni`] | whether Patroni keeps databases available with it |
 //! | [`forward`] | whether its TCP gateway carries connections as etcd's does |
 //! | [`pings`] | whether clients that ping too often hear what etcd says |
@@ -45,6 +46,7 @@ mod durability;
 mod forward;
 mod gateway;
 mod inspect;
+mod kubernetes;
 mod load;
 mod manners;
 mod metrics;

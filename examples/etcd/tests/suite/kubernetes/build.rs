@@ -1,0 +1,96 @@
+//! The API server, from Debian's source package: version 1.20 is the last that has all of it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::programs::install;
+use crate::support::say;
+
+const RELEASE: &str = "kubernetes-1.20.2";
+const TREE: &str = "src/k8s.io/kubernetes";
+/// Where Debian 12 puts the compiler that this source was still built with.
+const GO: &str = "/usr/lib/go-1.19";
+
+/// The program, or why there is none. Built once for a build folder.
+pub(super) fn api_server() -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(RELEASE);
+    let program = folder.join("kube-apiserver");
+    if program.is_file() {
+        return Ok(program);
+    }
+    install(&["golang-1.19-go", "curl", "openssl", "dpkg-dev"])?;
+    std::fs::create_dir_all(folder.join("lists/partial")).map_err(|error| error.to_string())?;
+    say("fetching and building Kubernetes' API server: this takes some minutes");
+    fetch(&folder)?;
+    make_documents(&folder)?;
+    // Renamed when it is whole: a test that is interrupted must not leave half a program.
+    let made = folder.join("made");
+    let words = ["build", "-o", "made", "k8s.io/kubernetes/cmd/kube-apiserver"];
+    run(go(&folder).args(words))?;
+    std::fs::rename(made, &program).map_err(|error| error.to_string())?;
+    Ok(program)
+}
+
+/// The source, where Go looks for it.
+fn fetch(folder: &Path) -> Result<(), String> {
+    let list = "deb-src http://deb.debian.org/debian bookworm main\n";
+    std::fs::write(folder.join("sources.list"), list).map_err(|error| error.to_string())?;
+    let apt = |words: &[&str]| {
+        let option = |name: &str, file: &str| format!("{name}={}", folder.join(file).display());
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(folder).args(["-o", &option("Dir::Etc::sourcelist", "sources.list")]);
+        apt.args(["-o", "Dir::Etc::sourceparts=-"]);
+        run(apt.args(["-o", &option("Dir::State::lists", "lists")]).args(words))
+    };
+    apt(&["update"])?;
+    apt(&["source", "--download-only", "kubernetes"])?;
+    let tree = folder.join(TREE);
+    std::fs::create_dir_all(&tree).map_err(|error| error.to_string())?;
+    let unpack = format!("tar xzf *.orig.tar.gz --strip-components=1 -C {TREE}");
+    run(Command::new("sh").current_dir(folder).args(["-c", &unpack]))
+}
+
+/// The one generated file that the source does not have: descriptions of all kinds of objects,
+/// without which the server does not start.
+fn make_documents(folder: &Path) -> Result<(), String> {
+    let find = "(grep -rlE --include=doc.go '^// ?\\+k8s:openapi-gen=true' pkg staging/src/k8s.io; \
+                grep -rl --include=*.go '+k8s:openapi-gen=true' staging/src/k8s.io/apimachinery \
+                staging/src/k8s.io/client-go/pkg) | xargs -n1 dirname | sort -u | \
+                grep -v -e sample-apiserver -e code-generator | \
+                sed -e 's#^staging/src/#k8s.io/kubernetes/vendor/#' \
+                    -e 's#^pkg#k8s.io/kubernetes/pkg#' | paste -sd,";
+    let tree = folder.join(TREE);
+    let found = Command::new("sh").current_dir(&tree).args(["-c", find]).output();
+    let found = found.map_err(|error| format!("cannot look through the source: {error}"))?;
+    let kinds = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    let generator = "k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen";
+    run(go(folder).args(["build", "-o", "openapi-gen", generator]))?;
+    let mut generate = Command::new(folder.join("openapi-gen"));
+    setting(&mut generate, folder).current_dir(&tree);
+    generate.args(["-h", "hack/boilerplate/boilerplate.generatego.txt"]);
+    generate.args(["-O", "zz_generated.openapi", "-p", "k8s.io/kubernetes/pkg/generated/openapi"]);
+    generate.args(["-r", "/dev/null", "-i", &kinds, "--output-base"]).arg(folder.join("src"));
+    run(&mut generate)
+}
+
+fn go(folder: &Path) -> Command {
+    let mut go = Command::new(format!("{GO}/bin/go"));
+    setting(&mut go, folder).current_dir(folder);
+    go
+}
+
+/// Go as it was before modules, which this source still has its dependencies laid out for.
+fn setting<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{GO}/bin:{path}")).env("GOROOT", GO);
+    command.env("GO111MODULE", "off").env("CGO_ENABLED", "0").env("GOFLAGS", "");
+    command.env("GOPATH", folder).env("GOCACHE", folder.join("cache"))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let end: String = said.lines().rev().take(5).collect::<Vec<_>>().join("; ");
+    output.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {end}"))
+}
