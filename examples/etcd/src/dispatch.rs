@@ -334,7 +334,8 @@ impl hyper::service::Service<Request<Incoming>> for Dispatch {
             Scope::Http => Scope::Clients,
             scope => scope,
         };
-        if scope == Scope::Clients && gateway::is_for(request.uri().path()) {
+        let is_json = gateway::is_for(request.uri().path()) && self.member.config.serves_json;
+        if scope == Scope::Clients && is_json {
             let page = gateway::answer(self.clone(), request);
             return Answer::Page(Box::pin(async move { visit.dress(page.await) }));
         }

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use crate::gateway::http;
 use crate::support::programs;
 use crate::support::server::Server;
 
@@ -32,4 +33,21 @@ fn pages_see_what_the_flags_let_them_see() {
     let rebound = "GET /version HTTP/1.1\r\nHost: evil.example";
     let answer = send(&server, rebound);
     assert!(answer.starts_with("http/1.1 421") && !answer.contains("etcdserver"), "{answer}");
+}
+
+/// Whoever switches the gateway off means it: as with etcd, nothing is behind its paths.
+#[test]
+fn json_is_not_served_where_it_is_switched_off() {
+    let test = "manners::browsers::json_is_not_served_where_it_is_switched_off";
+    let answer = |program: &std::path::Path| {
+        let server = Server::start(program, &["--enable-grpc-gateway=false"]);
+        let range = http::request(&server, "POST", "/v3/kv/range", "", br#"{"key":"Zm9v"}"#);
+        assert_eq!(http::request(&server, "GET", "/version", "", b"").status, 200);
+        (range.status, range.body)
+    };
+    let ours = answer(&programs::ours());
+    assert_eq!(ours, (404, "404 page not found\n".to_owned()));
+    if let Some(real) = programs::real_or_skip(test) {
+        assert_eq!(ours, answer(&real.etcd));
+    }
 }
