@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Where the journal is, if it is not there.
     pub(crate) wal_dir: Option<PathBuf>,
+    /// Whether a directory of etcd's is made ours, or refused.
+    pub(crate) converts_etcd_data: bool,
     /// What holds the records; `None` is what the data directory was made with.
     pub(crate) storage_engine: Option<EngineKind>,
     pub(crate) storage_memory_bytes: Option<u64>,
@@ -142,6 +144,8 @@ pub(crate) struct Config {
     pub(crate) access: Access,
     /// Ports may be bound that others have bound in the same way.
     pub(crate) reuse_port: bool,
+    /// JSON is served.
+    pub(crate) serves_json: bool,
     /// The file that all this is from, if it is from one.
     pub(crate) file: Option<PathBuf>,
     /// What kind of tokens users are given.
@@ -279,6 +283,7 @@ impl Config {
         Ok(Config {
             name: flags.name.clone(),
             data_dir: data_dir.into(),
+            converts_etcd_data: flags.convert_etcd_data,
             wal_dir: Some(&flags.wal_dir).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             storage_engine: flags.storage_engine,
             storage_memory_bytes: flags.storage_memory_bytes,
@@ -327,6 +332,7 @@ impl Config {
                 url::split_list(&flags.host_whitelist),
             ),
             reuse_port: flags.socket_reuse_port,
+            serves_json: flags.enable_grpc_gateway,
             file,
             tokens: tokens(&flags.auth_token)?,
             token_ttl: Duration::from_secs(flags.auth_token_ttl),

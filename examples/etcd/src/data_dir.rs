@@ -17,8 +17,8 @@
 //! Version 1 was that of a server with one member and no consensus log; it is refused by name.
 //!
 //! A directory that real etcd has written is refused: a member that started empty on top of it
-//! would look like one that has lost its data. [`crate::migrate`] converts it, when it is asked to;
-//! one that it was stopped in the midst of is refused as well.
+//! would look like one that has lost its data. [`crate::migrate`] converts it before it comes to
+//! that, unless it is told not to; one that it was stopped in the midst of is refused as well.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -181,13 +181,22 @@ pub(crate) fn look(dir: &Path) -> Result<Option<Identity>, DataDirError> {
     if dir.join(MIGRATED).exists() {
         return Err(DataDirError::Interrupted { dir: dir.to_path_buf() });
     }
-    for found in ETCD_FILES.map(|file| dir.join(file)) {
-        // Whoever names etcd's usual place for a journal has one of ours there.
-        if found.exists() && !log_dir::is_one(&found) {
-            return Err(DataDirError::Etcd { dir: dir.to_path_buf(), found });
-        }
+    if let Some(found) = etcds_file(dir) {
+        return Err(DataDirError::Etcd { dir: dir.to_path_buf(), found });
     }
     read_identity(&identity_file(dir))
+}
+
+/// Whether etcd itself keeps its data in `dir`.
+pub(crate) fn is_etcds(dir: &Path) -> bool {
+    etcds_file(dir).is_some()
+}
+
+/// What gives away that `dir` is etcd's own.
+fn etcds_file(dir: &Path) -> Option<PathBuf> {
+    let files = ETCD_FILES.map(|file| dir.join(file));
+    // Whoever names etcd's usual place for a journal has one of ours there.
+    files.into_iter().find(|found| found.exists() && !log_dir::is_one(found))
 }
 
 /// The file that says who the member is.

@@ -112,7 +112,7 @@ fn advice(error: &LogError) -> Option<String> {
 }
 
 /// Whether etcd keeps its journal in `dir`, in which there is more than that (`0.tmp`).
-fn is_etcds(dir: &Path) -> bool {
+pub(crate) fn is_etcds(dir: &Path) -> bool {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|file| file.extension().is_some_and(|it| it == "wal"))
 }

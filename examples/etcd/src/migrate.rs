@@ -26,10 +26,10 @@
 //! is finished by running the command once more; no server starts on anything in between. With
 //! `--to` the new directory is another one, and etcd's stays where it is.
 //!
-//! It has to be asked for: who starts this server on the wrong directory by mistake wants to be
-//! told, not converted.
+//! A start on etcd's directory does the same by itself ([`start`]), unless it is told not to.
 
 mod place;
+mod start;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -55,6 +55,8 @@ use crate::etcd_files::raft_snapshot;
 use crate::identity::{ClusterId, Identity, MemberId};
 use crate::peers::{Known, Roll};
 use crate::store::Options;
+
+pub(crate) use start::at_start;
 
 /// What `migrate` is told.
 #[derive(Debug, Parser)]
@@ -118,17 +120,26 @@ fn perform(told: &Migrate) -> Result<String> {
         place::put_beside(&beside, to)?;
         return Ok(format!("{}\n{} is as it was", moved.text(to), dir.display()));
     }
+    let Some(moved) = in_place(told)? else {
+        return Ok(format!("finished what was begun: {} is ready", dir.display()));
+    };
+    let kept = dir.join(place::KEPT);
+    Ok(format!("{}\netcd's own files are kept in {}", moved.text(dir), kept.display()))
+}
+
+/// Converts the directory where it is; nothing is told where that had been begun before.
+fn in_place(told: &Migrate) -> Result<Option<Moved>> {
+    let dir = &told.data_dir;
     if place::is_begun(dir) {
         place::put_in_place(dir, usize::MAX)?;
-        return Ok(format!("finished what was begun: {} is ready", dir.display()));
+        return Ok(None);
     }
     place::check_room(dir)?;
     let building = place::building(dir);
     let moved = convert(told, &building)?;
     place::sync_all(&building)?;
     place::put_in_place(dir, usize::MAX)?;
-    let kept = dir.join(place::KEPT);
-    Ok(format!("{}\netcd's own files are kept in {}", moved.text(dir), kept.display()))
+    Ok(Some(moved))
 }
 
 impl Moved {

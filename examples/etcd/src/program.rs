@@ -36,6 +36,20 @@ pub(crate) fn misread(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
+/// The words of `gateway` or `grpc-proxy` with `start` before its flags. etcd takes it behind them as
+/// well: `gateway --endpoints=a:2379 start`.
+fn start_first(words: &[OsString]) -> Vec<OsString> {
+    let mut words = words.to_vec();
+    let is_flag = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    // What is neither a flag nor may be the value of the one before it is another command.
+    let is_other = |at: usize| !is_flag(&words[at]) && (at == 1 || !is_flag(&words[at - 1]));
+    let stop = (1..words.len()).find(|&at| words[at] == "start" || is_other(at));
+    if let Some(at) = stop.filter(|&at| words[at] == "start") {
+        words[1..=at].rotate_right(1);
+    }
+    words
+}
+
 /// Does what the command line says: `words` are what follows the program's name, `env` is where
 /// flags that it does not have are looked for. Returns when all is done, or dies by the signal that
 /// ended it.
@@ -48,8 +62,8 @@ pub fn run(words: Vec<OsString>, env: impl IntoIterator<Item = (OsString, OsStri
         Some("inspect") => return inspect::run(&words),
         Some("bench") => return bench::run(&words),
         Some("check") => return check::run(&words),
-        Some("gateway") => return forward::run(&words),
-        Some("grpc-proxy") => return proxy::run(&words[1..]),
+        Some("gateway") => return forward::run(&start_first(&words)),
+        Some("grpc-proxy") => return proxy::run(&start_first(&words)[1..]),
         _ => {}
     }
     match config::read(words, env) {
@@ -106,5 +120,25 @@ fn die_by(signal: Signal) -> ExitCode {
     match signal_hook::low_level::emulate_default_handler(signal.as_raw()) {
         // It returns only when the signal did not kill us.
         Ok(()) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_may_stand_behind_its_flags() {
+        let check = |words: &str, wanted: &str| {
+            let words: Vec<_> = words.split(' ').map(OsString::from).collect();
+            let wanted: Vec<_> = wanted.split(' ').map(OsString::from).collect();
+            assert_eq!(start_first(&words), wanted);
+        };
+        check("gateway start --a=b", "gateway start --a=b");
+        check("gateway --a=b start --c d", "gateway start --a=b --c d");
+        check("gateway --a b --on start", "gateway start --a b --on");
+        check("gateway halt start", "gateway halt start");
+        check("gateway --a", "gateway --a");
+        check("gateway", "gateway");
     }
 }

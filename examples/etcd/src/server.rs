@@ -47,6 +47,7 @@ use crate::leaders;
 use crate::listener::Listener;
 use crate::log_dir;
 use crate::member::Shared;
+use crate::migrate;
 use crate::patience;
 use crate::peers::follow_contact;
 use crate::place::{self, Place};
@@ -89,8 +90,6 @@ pub(crate) trait Host {
 
 /// What can be said of a member that serves its clients.
 pub(crate) struct Serving<'a> {
-    /// Where its data is.
-    pub(crate) data_dir: &'a Path,
     /// Where clients reach it, with the real ports.
     pub(crate) urls: &'a [String],
 }
@@ -113,11 +112,15 @@ pub(crate) enum End {
 /// If the data cannot be opened, a port cannot be bound, or the storage fails.
 pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
     let fds = host.fds();
-    let data_dir = DataDir::open(&config.data_dir)?;
-    let data_path = data_dir.path().to_path_buf();
     if let Some(wal_dir) = &mut config.wal_dir {
         *wal_dir = log_dir::resolve(wal_dir)?;
     }
+    if config.converts_etcd_data {
+        let wal_dir = config.wal_dir.as_deref();
+        migrate::at_start(&config.data_dir, wal_dir, config.storage_engine)?;
+    }
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_path = data_dir.path().to_path_buf();
     let consensus = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONSENSUS_THREADS)
         .thread_name("consensus")
@@ -155,7 +158,7 @@ pub(crate) fn run(mut config: Config, mut host: impl Host) -> Result<End> {
                 keep_house(&member, &stop);
                 scrub = comparison::start_scrub(&member, &stop)?;
                 announce(&data_path, &member, &urls);
-                host.serves(&Serving { data_dir: &data_path, urls: &urls });
+                host.serves(&Serving { urls: &urls });
                 end.await
             }
         };
@@ -308,7 +311,8 @@ fn announce(data_dir: &Path, member: &Shared, urls: &[String]) {
     tracing::info!(cluster_version, "enabled capabilities for version");
     let engine = member.kv.engine_kind().name();
     let ready = "ready to serve client requests";
-    tracing::info!(address = serving, data_dir = %dir, storage_engine = engine, "{ready}");
+    let program = format!("drystone-etcd {}", version::OWN);
+    tracing::info!(address = serving, data_dir = %dir, storage_engine = engine, program, "{ready}");
 }
 
 /// etcd's rule: of several members the leader compacts.

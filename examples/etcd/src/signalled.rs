@@ -1,6 +1,6 @@
 //! A member that has the process to itself: it ends by signals, and tells the world on its own.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -8,7 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify;
 use crate::server::{End, Host, Serving};
-use crate::version;
 
 /// How much longer a stop may take for the sake of the next start.
 const SAVE_MAX: Duration = Duration::from_secs(1);
@@ -27,14 +26,8 @@ impl Host for Process {
         Ok(async move { End::Signal(signalled.await) })
     }
 
-    /// Tells people on standard output, and systemd where it is.
-    fn serves(&mut self, serving: &Serving<'_>) {
-        let (dir, urls) = (serving.data_dir.display(), serving.urls.join(", "));
-        let (own, like) = (version::OWN, version::SERVER);
-        // Nobody may be reading; that is no reason not to serve.
-        let _ = io::stdout().write_fmt(format_args!(
-            "drystone-etcd {own} (speaks etcd {like}) serves {urls} with its data in {dir}\n"
-        ));
+    /// Tells systemd. Nothing is printed: who reads both streams of etcd's expects a log.
+    fn serves(&mut self, _: &Serving<'_>) {
         notify::ready();
     }
 

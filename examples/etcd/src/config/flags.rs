@@ -43,6 +43,11 @@ pub(crate) struct Flags {
     /// Directory for the journal alone, best on a disk of its own [default: in the data directory]
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) wal_dir: String,
+    /// Start on data that etcd itself has written, which converts them and keeps etcd's files;
+    /// otherwise they are refused
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "true", default_missing_value = "true", require_equals = true)]
+    pub(crate) convert_etcd_data: bool,
     /// What holds the records: memory, btree or lsm [default: what the data directory was made
     /// with, lsm for a new one]
     #[arg(long, value_parser = engine_parser(), hide_possible_values = true)]
@@ -156,6 +161,10 @@ pub(crate) struct Flags {
     #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
     #[arg(default_value = "false", default_missing_value = "true", require_equals = true)]
     pub(crate) socket_reuse_port: bool,
+    /// Serve JSON below /v3/
+    #[arg(long, action = ArgAction::Set, value_parser = parse_bool, num_args = 0..=1)]
+    #[arg(default_value = "true", default_missing_value = "true", require_equals = true)]
+    pub(crate) enable_grpc_gateway: bool,
     /// Gates of features, NAME=true or NAME=false, separated by commas; they are checked, and none
     /// changes what a member does here
     #[arg(long, default_value = "", value_parser = super::feature_gates::check)]
@@ -258,7 +267,6 @@ pub(crate) const IDLE: &[Extra] = &[
     value("v2-deprecation", "there is no v2 store"),
     boolean("socket-reuse-address", "always on"),
     boolean("enable-pprof", "there is no Go runtime to profile"),
-    boolean("enable-grpc-gateway", "the JSON gateway is not switched off by it"),
     boolean("enable-distributed-tracing", NO_TRACES),
     value("distributed-tracing-address", NO_TRACES),
     value("distributed-tracing-service-name", NO_TRACES),

@@ -38,6 +38,11 @@ pub(super) fn is_begun(dir: &Path) -> bool {
     dir.join(MIGRATED).exists()
 }
 
+/// Whether `dir` was etcd's once, and is ours now.
+pub(super) fn was_converted(dir: &Path) -> bool {
+    dir.join(KEPT).is_dir() && !is_begun(dir) && dir.join(IDENTITY_FILE).is_file()
+}
+
 /// Whether there is something to convert, and nothing in the way.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! From etcd to this server and back, with the real programs on the other side.
 //!
 //! ```text
-//!   etcd 3.4, 3.5 ── data directory, `migrate` ──────────────► ours
+//!   etcd 3.4, 3.5 ── data directory, `migrate`, or a start ───► ours
 //!                 ── etcdctl snapshot save, `restore` ───────► ours
 //!   ours ── etcdctl snapshot save ── etcdctl, etcdutl restore ──► etcd 3.4, 3.5
 //! ```
@@ -16,6 +16,7 @@ mod fill;
 mod into;
 pub(crate) mod out;
 pub(crate) mod picture;
+mod started;
 mod users;
 
 use std::path::Path;

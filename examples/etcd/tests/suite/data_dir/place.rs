@@ -87,14 +87,16 @@ fn data_of_real_etcd_are_refused() {
         calls::put(&client_of(&etcd).await, "k", "v", 0).await;
     });
     etcd.terminate();
-    refused(&etcd.data_dir(), "member/snap/db", "etcd");
+    let asked = ["--convert-etcd-data=false"];
+    refused_with(&asked, &etcd.data_dir(), "member/snap/db", "etcd");
     etcd.start_again();
     let found = in_a_runtime(async { calls::get(&client_of(&etcd).await, "k").await });
     assert_eq!(found.count, 1, "etcd reads them as before");
     // Half of it is still etcd's.
     etcd.kill();
     fs::remove_file(etcd.data_dir().join("member/snap/db")).expect("it is there");
-    refused(&etcd.data_dir(), "member/wal", "etcd");
+    refused_with(&asked, &etcd.data_dir(), "member/wal", "etcd");
+    refused(&etcd.data_dir(), "", "no member/snap/db");
 }
 
 /// A store without its mark is a folder of strange files.

@@ -30,26 +30,25 @@ fn journals(data: &Path, wal: &Path) -> (bool, bool) {
     (has_files(&wal.join("log-1")), has_files(&data.join(sample::LOG)))
 }
 
-/// etcd has its journal in a directory apart, and so will ours, in another one: the first start
+/// etcd has its journal in a directory apart, and so has ours, in the place of it: the first start
 /// moves it there. What is seen is the same, then and after a crash and a stop.
 fn check(etcd: &Path) {
     let outside = tempfile::tempdir().expect("a temporary folder can be made");
-    let [etcds, own] = ["etcds", "own"].map(|name| outside.path().join(name));
-    let mut server = Server::start(etcd, &[BEHIND, &flag(&etcds)]);
+    let [own, kept] = ["wal", "wal.etcd"].map(|name| outside.path().join(name));
+    let mut server = Server::start(etcd, &[BEHIND, &flag(&own)]);
     let filled = in_a_runtime(async { fill(&client_of(&server).await, KEYS).await });
     let before = Picture::of(&server, &filled);
     server.kill();
     let data = server.data_dir();
-    let said = ours_does(&["migrate", "--data-dir", word(&data), "--wal-dir", word(&etcds)]);
+    let etcds = tree::files(&own).len();
+    let said = ours_does(&["migrate", "--data-dir", word(&data), "--wal-dir", word(&own)]);
     assert!(!said.contains(" 0 behind it"), "the journal has it: {said}");
     assert_eq!(journals(&data, &own), (false, true), "it is made in the data directory");
-    // The directory that etcd's command line names has etcd's journal, which is left alone.
-    let refused = run_ours(&["--data-dir", word(&data), &flag(&etcds)]);
-    let told = text(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && told.contains("of etcd's own journal"), "{told}");
+    assert_eq!(tree::files(&own).len(), etcds, "etcd's is only read");
     server.change_program(&ours(), &[&flag(&own)]);
     server.start_again();
     assert_eq!(journals(&data, &own), (true, false), "it has moved");
+    assert_eq!(tree::files(&kept).len(), etcds, "etcd's is kept");
     assert_eq!(Picture::of(&server, &filled), before);
     let revision = in_a_runtime(async {
         let client = client_of(&server).await;
