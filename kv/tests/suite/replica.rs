@@ -21,7 +21,7 @@ use drystone_kv::runtime::{Ask, Asked, Peers, Replica, ReplicaOptions, Told};
 use drystone_kv::{EngineKind, Error};
 use drystone_raft::runtime::Channels;
 use drystone_raft::{NodeId, Role};
-use drystone_vfs::{MemVfs, OsClock, Vfs};
+use drystone_vfs::{MemVfs, OpenMode, OsClock, Vfs};
 use parking_lot::Mutex;
 
 /// Who can be asked, and from where.
