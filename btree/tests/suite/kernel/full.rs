@@ -161,7 +161,10 @@ fn a_flush_without_space_works_when_there_is_some() {
 fn deleted_space_comes_back_after_a_flush_that_found_none() {
     let test = "kernel::full::deleted_space_comes_back_after_a_flush_that_found_none";
     on_each(test, TMPFS_BYTES, EXT4_BYTES, |volume| {
+        // ext4 counts as free what it keeps for itself: a fiftieth, for what it has yet to decide.
+        let kept = if volume.kind == "ext4" { 256 << 10 } else { 0 };
         for spare in SPARES.into_iter().filter(|spare| *spare >= 65_536) {
+            let spare = spare + kept;
             println!("{}: {spare} bytes to begin with", volume.kind);
             let db = try_open(volume, Sync::OnRequest).unwrap();
             let tree = db.tree("t").unwrap();
@@ -178,7 +181,7 @@ fn deleted_space_comes_back_after_a_flush_that_found_none() {
                 w.delete(tree, &key(i)).unwrap();
             }
             // The places of those above cannot be used before they are free for good.
-            w.put(tree, b"too large", &[7; 600_000]).unwrap();
+            w.put(tree, b"too large", &vec![7; 700_000]).unwrap();
             drop(w.commit().unwrap());
             assert_full(db.persist());
             let mut w = db.write().unwrap();
