@@ -58,6 +58,7 @@ mod observer;
 mod options;
 
 mod envelope;
+mod fence;
 mod folder;
 mod machine;
 mod pending;

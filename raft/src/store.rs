@@ -380,13 +380,22 @@ impl Store {
         if crowded || self.has_slack() { self.let_go(crowded) } else { Ok(Vec::new()) }
     }
 
-    /// Lets go of what nobody needs at the front of the shared log, however little that is: for a
-    /// disk that is nearly full.
+    /// From now on, or no more, the log takes no room ahead of what is written to it.
+    pub fn be_thrifty(&self, yes: bool) {
+        self.wal.be_thrifty(yes);
+    }
+
+    /// Lets go of what nobody needs at the front of the shared log, however little that is, and of
+    /// what was prepared behind its end: for a disk that is nearly full.
     ///
     /// # Errors
     /// [`Error::Log`].
     pub fn clean_all(&self) -> Result<Vec<GroupId>> {
-        self.let_go(self.wal.bytes() > self.options.log_bytes)
+        // First, for that needs no room, and what follows may.
+        let dropped = self.wal.drop_spare();
+        let held = self.let_go(self.wal.bytes() > self.options.log_bytes)?;
+        dropped?;
+        Ok(held)
     }
 
     fn let_go(&self, crowded: bool) -> Result<Vec<GroupId>> {

@@ -20,6 +20,10 @@
 //!
 //! A segment that [`truncate_prefix`](crate::Wal::truncate_prefix) gives back is as good as a new
 //! one, its old frames notwithstanding: see [`format`](crate::format) on "creation".
+//!
+//! **Where room is dear.** A disk that is nearly full has better use for a file that waits for its
+//! turn. A [thrifty](crate::Wal::be_thrifty) log makes none ahead and keeps none for later; when it
+//! needs a segment it begins a hole, which takes what is written to it.
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
@@ -80,6 +84,8 @@ pub(crate) struct Spares {
 struct State {
     place: Place,
     stopped: bool,
+    /// None is made before it is needed, nor kept.
+    thrifty: bool,
 }
 
 #[derive(Debug)]
@@ -96,7 +102,7 @@ impl Spares {
         Spares {
             vfs,
             path: dir.join(SPARE_NAME),
-            state: Mutex::new(State { place: Place::Empty, stopped: false }),
+            state: Mutex::new(State { place: Place::Empty, stopped: false, thrifty: false }),
             changed: Condvar::new(),
             threaded,
         }
@@ -105,7 +111,8 @@ impl Spares {
     /// Asks for a spare to be made ready, if none is.
     pub(crate) fn want(&self, want: Want) {
         let mut state = self.state.lock();
-        if self.threaded && !state.stopped && matches!(state.place, Place::Empty) {
+        let may = self.threaded && !state.stopped && !state.thrifty;
+        if may && matches!(state.place, Place::Empty) {
             state.place = Place::Wanted(want);
             self.changed.notify_all();
         }
@@ -115,7 +122,8 @@ impl Spares {
     /// says how that went, by [`settle`](Spares::settle).
     pub(crate) fn claim(&self) -> bool {
         let mut state = self.state.lock();
-        let free = matches!(state.place, Place::Empty | Place::Wanted(_)) && !state.stopped;
+        let free = matches!(state.place, Place::Empty | Place::Wanted(_));
+        let free = free && !state.stopped && !state.thrifty;
         if free {
             state.place = Place::Making;
         }
@@ -140,6 +148,16 @@ impl Spares {
         // Nobody else may make the file meanwhile: the lock is held, and an empty place starts no
         // one.
         make(&*self.vfs, &self.path, want)
+    }
+
+    /// From now on none is made ahead and none kept, or again as usual. What lies ready stays.
+    pub(crate) fn be_thrifty(&self, yes: bool) {
+        self.state.lock().thrifty = yes;
+    }
+
+    /// Whether none is made ahead.
+    pub(crate) fn are_thrifty(&self) -> bool {
+        self.state.lock().thrifty
     }
 
     /// Removes the spare that lies ready, if there is one, and forgets what was wanted.

@@ -200,6 +200,23 @@ impl Wal {
         core.writer.lock().truncate_suffix(&core.queue, last)
     }
 
+    /// From now on, or no more, the log takes no room ahead: it prepares no segment, keeps none
+    /// that it has let go of, and its next segments take what is written to them. For a disk that
+    /// is nearly full; writes cost more syncs meanwhile. What is prepared already stays until
+    /// [`drop_spare`](Wal::drop_spare).
+    pub fn be_thrifty(&self, yes: bool) {
+        self.open.spares.be_thrifty(yes);
+    }
+
+    /// Removes the segment that was prepared, if there is one. Blocks while one is being made.
+    ///
+    /// # Errors
+    /// [`Io`](Error::Io) if the file cannot be removed; the log goes on.
+    pub fn drop_spare(&self) -> Result<()> {
+        let spares = &self.open.spares;
+        spares.discard().map_err(|e| Error::io("remove", &spares.path, e))
+    }
+
     /// Bytes the log takes on disk, prepared segments included.
     pub fn bytes(&self) -> u64 {
         self.open.catalog.bytes() + self.open.spares.bytes()

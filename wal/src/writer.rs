@@ -162,7 +162,8 @@ impl Writer {
     /// What the segment after this one is to be made of.
     fn ground(&self) -> Ground {
         let large = self.writes > 0 && self.written >= self.writes * self.large_bytes();
-        if self.lean && large { Ground::Hole } else { Ground::Zeros }
+        let hole = self.lean && large || self.spares.are_thrifty();
+        if hole { Ground::Hole } else { Ground::Zeros }
     }
 
     /// Seals frames and puts them at the tail, and so many zeros behind them, durably.

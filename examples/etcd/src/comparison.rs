@@ -35,6 +35,7 @@ mod initial;
 mod parts;
 mod report;
 mod rest;
+mod right_of_way;
 mod scrub;
 mod verdict;
 
@@ -55,6 +56,7 @@ use parts::Pass;
 use rest::Share;
 
 pub(crate) use initial::check as initial_check;
+pub(crate) use right_of_way::RightOfWay;
 pub(crate) use scrub::start as start_scrub;
 
 /// How often blocks are compared, and at least how often is looked for something to do.

@@ -26,8 +26,9 @@
 //!
 //! **Bounds.** A document has at most twice the bytes of the largest message and comes within
 //! [`DOCUMENT_TIMEOUT`] of its first byte. Of a stream one message at a time is turned into JSON,
-//! when the client has room for it. A single answer is held whole, once as a message and once as
-//! JSON; large ones are turned on a blocking thread, of which there are few.
+//! when the client has room for it, and once for all who are sent the same ([`shared`]). A single
+//! answer is held whole, once as a message and once as JSON; large ones are turned on a blocking
+//! thread, of which there are few.
 //!
 //! **Deadlines.** `Grpc-Timeout` says how long the caller waits, as in gRPC.
 //!
@@ -58,6 +59,7 @@ mod json;
 mod refusal;
 mod request;
 mod route;
+mod shared;
 
 /// How long a document may take from its first byte to its last.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(60);

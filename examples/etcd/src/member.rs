@@ -22,6 +22,7 @@ use tonic::Status;
 
 use crate::admission::{Admission, Class, Reason, class, line};
 use crate::auth::Passwords;
+use crate::comparison::RightOfWay;
 use crate::config::Config;
 use crate::convert::signed;
 use crate::error_text;
@@ -65,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) admission: Admission,
     /// What is let in, by whom it is from; `None` bounds nobody.
     pub(crate) user_limits: Option<UserLimits>,
+    /// Who goes before the scrub.
+    pub(crate) right_of_way: RightOfWay,
     /// Where passwords are hashed.
     pub(crate) passwords: Passwords,
     /// What /metrics shows.
@@ -204,6 +207,7 @@ impl Shared {
             config,
             admission: Admission::default(),
             user_limits,
+            right_of_way: RightOfWay::default(),
             passwords,
             metrics,
             shutdown,

@@ -262,8 +262,11 @@ impl Steward {
         (self.reclaimed, self.looks) = (stand, 0);
         let member = self.member.clone();
         self.reclaiming = Some(tokio::spawn(async move {
-            let replica = member.kv.clone();
-            let engine = tokio::task::spawn_blocking(move || replica.defragment());
+            let shared = member.clone();
+            let engine = tokio::task::spawn_blocking(move || {
+                let _way = shared.right_of_way.take();
+                shared.kv.defragment()
+            });
             if let Ok(Err(error)) = engine.await {
                 let error = error_text::chain(&error);
                 tracing::debug!(error, "the engine could not give space back");

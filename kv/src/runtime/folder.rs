@@ -14,6 +14,10 @@
 //! A state that comes from another member is built in the engine that is not in use. It counts from
 //! the moment at which `ENGINE` names it, which a rename does in one step; until then a restart
 //! finds the old one.
+//!
+//! Of an engine whose place was taken the files go when nobody reads it any more, or when the next
+//! state comes, whichever is first. In the second case somebody may still hold the engine: it is
+//! kept from the folder, by its [`Fence`], before another moves in.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -27,6 +31,7 @@ use crate::data_dir::{DataDir, REPLICA};
 use crate::engines::{AnyEngine, EngineConfig, EngineKind};
 use crate::error::Error;
 use crate::options::Options;
+use crate::runtime::fence::Fence;
 
 pub(super) const POINTER: &str = "ENGINE";
 const POINTER_TMP: &str = "ENGINE.tmp";
@@ -42,9 +47,25 @@ pub struct Folder {
     vfs: Arc<dyn Vfs>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
-    /// Which of the two engines is in use.
-    current: Mutex<usize>,
+    places: Mutex<Places>,
     _lock: DataDir,
+}
+
+/// Who is in the two folders.
+#[derive(Debug)]
+struct Places {
+    /// Which of the two engines is in use.
+    current: usize,
+    /// The other is being filled, and nobody but who fills it may touch its files.
+    is_begun: bool,
+    /// The way to the disk of the engine that was opened last in each.
+    fences: [Option<Arc<Fence>>; 2],
+}
+
+impl Places {
+    fn other(&self) -> usize {
+        1 - self.current
+    }
 }
 
 impl Folder {
@@ -64,11 +85,11 @@ impl Folder {
             memory_bytes: options.engine_memory_bytes,
             room,
         };
-        let current = Mutex::new(read_pointer(&*vfs, &dir.join(POINTER))?);
+        let current = read_pointer(&*vfs, &dir.join(POINTER))?;
+        let places = Mutex::new(Places { current, is_begun: false, fences: [None, None] });
         let dir = dir.to_path_buf();
-        let folder = Folder { dir, vfs, clock, config, current, _lock: lock };
-        let current = *folder.current.lock();
-        let engine = folder.open_engine(current)?;
+        let folder = Folder { dir, vfs, clock, config, places, _lock: lock };
+        let engine = folder.open_engine(&mut folder.places.lock(), current)?;
         Ok((folder, engine))
     }
 
@@ -84,21 +105,25 @@ impl Folder {
 
     /// Where the engine in use has its files.
     pub(crate) fn engine_dir(&self) -> PathBuf {
-        self.dir.join(ENGINES[*self.current.lock()])
+        self.dir.join(ENGINES[self.places.lock().current])
     }
 
-    /// A new, empty engine beside the one in use.
+    /// A new, empty engine beside the one in use. Whatever was there before, and may be held by
+    /// somebody yet, changes nothing of it.
     pub fn begin(&self) -> Result<AnyEngine, Error> {
-        let other = 1 - *self.current.lock();
-        self.clear(other).map_err(|error| self.failed(other, error))?;
-        self.open_engine(other)
+        let mut places = self.places.lock();
+        let other = places.other();
+        self.clear(&mut places, other).map_err(|error| self.failed(other, error))?;
+        places.is_begun = true;
+        self.open_engine(&mut places, other)
     }
 
     /// From now on the engine that was begun is the one, after a restart too. All that it must hold
     /// is durable.
     pub fn adopt(&self) -> Result<(), Error> {
-        let mut current = self.current.lock();
-        let other = 1 - *current;
+        let mut places = self.places.lock();
+        assert!(places.is_begun, "an engine is filled before it is adopted");
+        let other = places.other();
         let (tmp, path) = (self.dir.join(POINTER_TMP), self.dir.join(POINTER));
         let write = || -> io::Result<()> {
             let file = self.vfs.open(&tmp, OpenMode::Create)?;
@@ -109,29 +134,41 @@ impl Folder {
             self.vfs.sync_dir(&self.dir)
         };
         write().map_err(|error| Error::io(&path, error))?;
-        *current = other;
+        (places.current, places.is_begun) = (other, false);
         Ok(())
     }
 
-    /// Removes the files of the engine that is not in use; nobody may be using it any more.
+    /// Removes the files of the engine that is not in use, unless the next one is just being filled
+    /// in its place. Nobody may be using it any more.
     pub fn clear_other(&self) -> io::Result<()> {
-        let current = self.current.lock();
-        self.clear(1 - *current)
+        let mut places = self.places.lock();
+        if places.is_begun {
+            return Ok(());
+        }
+        let other = places.other();
+        self.clear(&mut places, other)
     }
 
     /// Removes what a process that died may have left half built. Only once it is known that the
     /// engine in use is the right one.
     pub(crate) fn tidy(&self) -> Result<(), Error> {
-        let other = 1 - *self.current.lock();
-        self.clear(other).map_err(|error| self.failed(other, error))
+        let mut places = self.places.lock();
+        let other = places.other();
+        self.clear(&mut places, other).map_err(|error| self.failed(other, error))
     }
 
-    fn open_engine(&self, which: usize) -> Result<AnyEngine, Error> {
+    fn open_engine(&self, places: &mut Places, which: usize) -> Result<AnyEngine, Error> {
         let dir = self.dir.join(ENGINES[which]);
-        Ok(AnyEngine::open(self.vfs.clone(), self.clock.clone(), &dir, &self.config)?)
+        let fence = Arc::new(Fence::over(self.vfs.clone()));
+        places.fences[which] = Some(fence.clone());
+        Ok(AnyEngine::open(fence, self.clock.clone(), &dir, &self.config)?)
     }
 
-    fn clear(&self, which: usize) -> io::Result<()> {
+    fn clear(&self, places: &mut Places, which: usize) -> io::Result<()> {
+        // What was there may not be gone, nor all of its threads.
+        if let Some(fence) = places.fences[which].take() {
+            fence.shut();
+        }
         remove_files(&*self.vfs, &self.dir.join(ENGINES[which]))
     }
 
@@ -175,7 +212,7 @@ pub(super) fn read_pointer(vfs: &dyn Vfs, path: &Path) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
-    use drystone_vfs::{OsClock, SimVfs};
+    use drystone_vfs::{MemVfs, OsClock, SimVfs};
 
     use super::*;
     use crate::engine::{Batch, Engine as _, Space};
@@ -191,22 +228,79 @@ mod tests {
             let (vfs, clock) = (Arc::new(disk.clone()), Arc::new(OsClock::new()));
             let (folder, engine) =
                 Folder::open(vfs, clock, Path::new("kv"), &options, None).unwrap();
+            put(&engine, "v");
+            engine.persist().unwrap();
             let other = folder.begin().unwrap();
-            let mut batch = Batch::new();
-            batch.put(Space::Meta, b"k", "v".into());
-            other.write(batch).unwrap();
-            other.persist().unwrap();
-            drop(other);
+            folder.adopt().unwrap();
             let within = |disk: &SimVfs| {
                 let files = disk.files().into_iter().map(|(path, _)| path);
-                files.filter(|path| path.starts_with("kv/engine-b")).collect::<Vec<_>>()
+                files.filter(|path| path.starts_with("kv/engine-a")).collect::<Vec<_>>()
             };
             assert!(!within(&disk).is_empty(), "{kind}: there is something to be cleared");
             folder.clear_other().unwrap();
             for seed in 0..100 {
                 assert_eq!(within(&disk.crash_copy(seed)), Vec::<PathBuf>::new(), "{kind} {seed}");
             }
-            drop((folder, engine));
+            drop((folder, engine, other));
+        }
+    }
+
+    fn open(disk: &MemVfs, kind: EngineKind) -> (Folder, AnyEngine) {
+        let options = Options { engine: Some(kind), background: false, ..Options::default() };
+        let (vfs, clock) = (Arc::new(disk.clone()), Arc::new(OsClock::new()));
+        Folder::open(vfs, clock, Path::new("kv"), &options, None).unwrap()
+    }
+
+    fn put(engine: &AnyEngine, value: &'static str) {
+        let mut batch = Batch::new();
+        batch.put(Space::Meta, b"k", value.into());
+        engine.write(batch).unwrap();
+    }
+
+    fn get(engine: &AnyEngine) -> Option<bytes::Bytes> {
+        engine.get(Space::Meta, b"k").unwrap()
+    }
+
+    /// The housekeeper clears an engine's folder when the last reader has left, at any time: also
+    /// when the next state has been sent by then and is just being built there. What is built would
+    /// go on, over files without names, and the next start would find half of it.
+    #[test]
+    fn engine_that_is_being_filled_is_not_cleared() {
+        for kind in EngineKind::ALL {
+            let disk = MemVfs::new();
+            let (folder, engine) = open(&disk, kind);
+            let other = folder.begin().unwrap();
+            put(&other, "new");
+            other.persist().unwrap();
+            folder.clear_other().unwrap();
+            put(&other, "newer");
+            other.persist().unwrap();
+            folder.adopt().unwrap();
+            drop((folder, engine, other));
+            assert_eq!(get(&open(&disk, kind).1).as_deref(), Some(&b"newer"[..]), "{kind}");
+        }
+    }
+
+    /// Two states that are sent in a row: the second is built where the engine was that the first
+    /// has taken the place of. That one may still be read, and be saving itself.
+    #[test]
+    fn engine_that_was_replaced_changes_nothing_of_the_one_in_its_folder() {
+        for kind in EngineKind::ALL {
+            let disk = MemVfs::new();
+            let (folder, first) = open(&disk, kind);
+            put(&first, "first");
+            let second = folder.begin().unwrap();
+            folder.adopt().unwrap();
+            let third = folder.begin().unwrap();
+            put(&third, "third");
+            third.persist().unwrap();
+            // Whether it can be saved does not matter, as long as nobody finds it.
+            drop(first.persist());
+            assert_eq!(get(&first).as_deref(), Some(&b"first"[..]), "{kind}: it can be read");
+            drop(first);
+            folder.adopt().unwrap();
+            drop((folder, second, third));
+            assert_eq!(get(&open(&disk, kind).1).as_deref(), Some(&b"third"[..]), "{kind}");
         }
     }
 }

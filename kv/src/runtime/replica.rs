@@ -437,6 +437,12 @@ impl Replica {
         self.core().sweep_step()
     }
 
+    /// Whether the engine takes far more than it needs. It then gives that back, bit by bit, as far
+    /// as nobody reads what was deleted.
+    pub fn has_slack(&self) -> bool {
+        crate::upkeep::has_slack(self.store(), self.core().options.disk.free_bytes())
+    }
+
     /// Gives back what space the engine can spare. Runs beside reads and writes; stops after a
     /// minute if writes always leave more to do.
     ///

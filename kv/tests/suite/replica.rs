@@ -21,7 +21,7 @@ use drystone_kv::runtime::{Ask, Asked, Peers, Replica, ReplicaOptions, Told};
 use drystone_kv::{EngineKind, Error};
 use drystone_raft::runtime::Channels;
 use drystone_raft::{NodeId, Role};
-use drystone_vfs::{MemVfs, OsClock, Vfs};
+use drystone_vfs::{MemVfs, OpenMode, OsClock, Vfs};
 use parking_lot::Mutex;
 
 /// Who can be asked, and from where.
@@ -176,11 +176,29 @@ impl Party {
     }
 }
 
-/// A put that must come through.
+/// A put that must come through. On a busy machine a leader may be lost, and with it the answer:
+/// then it is put once more.
 async fn set(replica: &Replica, key: &str, value: &str) -> u64 {
-    match replica.propose(put(key, value)).await {
-        Ok(Reply::Put(reply)) => reply.revision,
-        other => panic!("{key}={value}: {other:?}"),
+    loop {
+        match replica.propose(put(key, value)).await {
+            Ok(Reply::Put(reply)) => return reply.revision,
+            Err(Error::LeaderLost) => {}
+            other => panic!("{key}={value}: {other:?}"),
+        }
+    }
+}
+
+/// Has a command done that can be done once. If its answer is lost with a leader, it may be found
+/// to have been done.
+async fn insist(replica: &Replica, command: Command) {
+    let mut is_unsure = false;
+    loop {
+        match replica.propose(command.clone()).await {
+            Ok(_) => return,
+            Err(Error::Refused(_)) if is_unsure => return,
+            Err(Error::LeaderLost) => is_unsure = true,
+            Err(error) => panic!("{command:?}: {error}"),
+        }
     }
 }
 

@@ -45,6 +45,22 @@ fn spares() -> (Arc<Spares>, MemVfs, Arc<Shared>) {
     (Arc::new(Spares::new(held, Path::new("log"), true)), disk, shared)
 }
 
+// Room is dear: nobody may begin a file for later, nor move one there.
+#[test]
+fn thrifty_ones_make_and_keep_nothing_ahead() {
+    let (spares, disk, _) = spares();
+    spares.be_thrifty(true);
+    spares.want(WANT);
+    assert!(matches!(spares.state.lock().place, Place::Empty), "nobody is asked for one");
+    assert!(!spares.claim(), "nor is one kept");
+    assert_eq!(disk.list(Path::new("log")).unwrap(), Vec::<std::ffi::OsString>::new());
+    let spare = spares.take(WANT).unwrap();
+    assert_eq!(spare.capacity, CAPACITY, "who needs one gets it");
+    spares.be_thrifty(false);
+    assert!(spares.claim());
+    spares.settle(None);
+}
+
 // Two files under one name, one after the other: records would go to the one, the name to the
 // other, and a crash would show which was which. Found by 64 threads, once in some ten thousand
 // lives.

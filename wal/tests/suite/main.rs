@@ -74,6 +74,7 @@ mod space;
 mod stress;
 mod syncs;
 mod tail;
+mod thrifty;
 mod truncate;
 mod twice;
 mod view;

@@ -50,8 +50,12 @@ enum Read {
 impl Scrub {
     fn run(&self) {
         let pause = self.member.config.comparison.pause;
+        let mut was_whole = true;
         loop {
-            let pause = if self.pass() { pause } else { pause.min(AWAY) };
+            // A store that has slack for reasons of its own must be read all the same.
+            let yields = was_whole && !self.member.kv.has_slack();
+            was_whole = self.pass(yields);
+            let pause = if was_whole { pause } else { pause.min(AWAY) };
             if !self.rest(pause) {
                 return;
             }
@@ -64,18 +68,33 @@ impl Scrub {
         self.clock.block_on(async { tokio::time::timeout(pause, stop.fired()).await.is_err() })
     }
 
-    /// Whether there is something more urgent: the server stops, or the disk is full. Whoever reads
-    /// all of a file as it was, and slowly, keeps what was deleted since from being given back.
-    fn gives_way(&self) -> bool {
-        self.stop.has_fired() || self.member.kv.disk().is_full()
+    /// Whether there is something more urgent: the server stops, the disk is full, somebody wants
+    /// space back, or, for one who `yields` to it, there is much to be given back. Whoever reads
+    /// all of a file as it was, and slowly, keeps what was deleted since in it.
+    fn gives_way(&self, yields: bool) -> bool {
+        let (way, kv) = (&self.member.right_of_way, &self.member.kv);
+        let urgent = way.is_wanted() || self.stop.has_fired() || kv.disk().is_full();
+        urgent || yields && kv.has_slack()
+    }
+
+    /// A rest within a piece, which ends when somebody wants space back; false if the server stops.
+    fn rest_within(&self, pause: Duration) -> bool {
+        let mut stop = self.stop.clone();
+        self.clock.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => true,
+                () = self.member.right_of_way.wanted() => true,
+                () = stop.fired() => false,
+            }
+        })
     }
 
     /// Reads everything once, up to the first damage. False if it gave way before.
-    fn pass(&self) -> bool {
+    fn pass(&self, yields: bool) -> bool {
         let mut after = None;
         loop {
             // Once more if need be: what was read wrongly once may be right on the disk.
-            match self.piece(after).or_else(|_| self.piece(after)) {
+            match self.piece(after, yields).or_else(|_| self.piece(after, yields)) {
                 Ok(Read::Next(piece)) => after = Some(piece),
                 Ok(Read::All) => return true,
                 Ok(Read::GaveWay) => return false,
@@ -87,18 +106,20 @@ impl Scrub {
         }
     }
 
-    fn piece(&self, after: Option<u64>) -> Result<Read, Error> {
-        let (mut began, mut gave_way) = (Instant::now(), self.gives_way());
+    fn piece(&self, after: Option<u64>, yields: bool) -> Result<Read, Error> {
+        let (mut began, mut gave_way) = (Instant::now(), self.gives_way(yields));
         if gave_way {
             return Ok(Read::GaveWay);
         }
+        let Some(_file) = self.member.right_of_way.yielded() else { return Ok(Read::GaveWay) };
         let mut pace = |_: u64| {
             let worked = began.elapsed();
-            let rested = worked < WORK || self.rest(self.share.rest_after(worked));
             if worked >= WORK {
+                let rested = self.rest_within(self.share.rest_after(worked));
+                gave_way |= !rested || self.gives_way(yields);
                 began = Instant::now();
             }
-            gave_way |= !rested || self.gives_way();
+            gave_way |= self.gives_way(false);
             !gave_way
         };
         let read = self.member.kv.verify_next(after, &mut pace);

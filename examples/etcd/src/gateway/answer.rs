@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use prost_reflect::MessageDescriptor;
 use tonic::{Code, Status};
 
-use super::{json, refusal};
+use super::{refusal, shared};
 use crate::grpc_head::Head;
 
 /// Room that is made for a message before any of it is there.
@@ -101,12 +101,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Lines<B> {
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         let Some(message) = ready!(self.messages.poll_next(cx)) else { return Poll::Ready(None) };
-        let line = message.and_then(|message| {
-            let mut line = json::encode(&self.output, message, br#"{"result":"#.to_vec())?;
-            line.extend_from_slice(b"}\n");
-            Ok(Bytes::from(line))
-        });
-        Poll::Ready(Some(line))
+        Poll::Ready(Some(message.and_then(|message| shared::line(&self.output, message))))
     }
 }
 

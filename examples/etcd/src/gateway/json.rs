@@ -46,18 +46,19 @@ pub(super) fn malformed(why: &dyn std::fmt::Display) -> Status {
     Status::invalid_argument(format!("drystone-etcd: malformed JSON: {why}"))
 }
 
+/// What a message of that name looks like.
+#[cfg(test)]
+pub(super) fn descriptor(name: &str) -> MessageDescriptor {
+    let set = drystone_etcd_api::FILE_DESCRIPTOR_SET;
+    let pool = prost_reflect::DescriptorPool::decode(set).unwrap();
+    pool.get_message_by_name(&format!("etcdserverpb.{name}")).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
-    use drystone_etcd_api::FILE_DESCRIPTOR_SET;
     use drystone_etcd_api::etcdserverpb as pb;
-    use prost_reflect::DescriptorPool;
 
     use super::*;
-
-    fn descriptor(name: &str) -> MessageDescriptor {
-        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-        pool.get_message_by_name(&format!("etcdserverpb.{name}")).unwrap()
-    }
 
     fn read<M: prost::Message + Default>(name: &str, json: &str) -> Result<M, Status> {
         let framed = decode(&descriptor(name), json.as_bytes())?;

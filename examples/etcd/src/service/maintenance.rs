@@ -117,7 +117,9 @@ impl maintenance_server::Maintenance for Shared {
             metrics.defragments_under_way.fetch_add(1, Ordering::Relaxed);
             let (began, before) = (Instant::now(), member.kv.status().engine.bytes);
             tracing::info!(bytes = before, "starting defragment");
+            let way = member.right_of_way.take();
             let done = member.kv.defragment();
+            drop(way);
             let took = began.elapsed();
             metrics.defragments.observe(took);
             metrics.defragments_under_way.fetch_sub(1, Ordering::Relaxed);

@@ -5,11 +5,13 @@
 //! | [`deadlines`] | whether a call ends on the server when its client waits no longer |
 //! | [`users`] | whether one user's flood is refused, and felt by nobody else |
 //! | [`flood`] | whether leases and leaders stand while everything else is refused |
+//! | [`members`] | whether three members do what they can, and refuse what matters least |
 //!
 //! What decides is tried with a simulated clock, where it is: `src/admission`, `src/user_limits`.
 
 mod deadlines;
 mod flood;
+mod members;
 mod users;
 
 use bytes::Bytes;

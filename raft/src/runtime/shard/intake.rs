@@ -89,6 +89,7 @@ impl<M: StateMachine> Shard<M> {
     /// what was cut off before, and stayed because it is little.
     fn be_frugal(&mut self, slot: u32, yes: bool) {
         self.frugal = yes;
+        self.store.be_thrifty(yes);
         let Some(seat) = self.seats.get(slot as usize).filter(|_| yes) else { return };
         self.cleanable.push((seat.group, seat.raft.base().index));
         self.jobs.push(Job::Save { slot });

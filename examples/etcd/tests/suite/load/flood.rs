@@ -27,13 +27,17 @@ use crate::support::server::Server;
 
 /// The shortest lease that members with the usual timeouts give, and with these; and how long it
 /// may take to keep it alive so that a client that does so every second does not lose it.
-const TTL_SECONDS: i64 = 5;
-const KEPT_MAX: Duration = Duration::from_secs(4);
+pub(super) const TTL_SECONDS: i64 = 5;
+pub(super) const KEPT_MAX: Duration = Duration::from_secs(4);
 /// How long a flood of writes lasts, in renewals of a lease beside it.
 const RENEWALS: usize = 15;
 
 /// Keeps a lease alive ten times a second, until so many renewals are enough; the slowest.
-async fn keep_alive(client: Client, id: i64, enough: impl Fn(usize) -> bool) -> Duration {
+pub(super) async fn keep_alive(
+    client: Client,
+    id: i64,
+    enough: impl Fn(usize) -> bool,
+) -> Duration {
     let (pings, requests) = mpsc::channel(1);
     pings.send(LeaseKeepAliveRequest { id }).await.expect("its receiver is here");
     let answers = client.lease().lease_keep_alive(ReceiverStream::new(requests)).await;

@@ -26,11 +26,14 @@ const SLACK_BYTES: u64 = 80 << 20;
 /// Of which the first are deleted first.
 const FIRST: u64 = 64;
 const WRITERS: u64 = 8;
+/// Values that are deleted between two Defragments beside a scrub, and how often.
+const ROUND: u64 = 24;
+const ROUNDS: u64 = 5;
 /// Nobody waits longer beside a Defragment, whatever the machine is doing besides.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-async fn fill(client: &Client) {
-    for base in (0..VALUES).step_by(WRITERS as usize) {
+async fn fill(client: &Client, count: u64) {
+    for base in (0..count).step_by(WRITERS as usize) {
         let mut puts = JoinSet::new();
         for number in base..base + WRITERS {
             let client = client.clone();
@@ -85,7 +88,7 @@ fn space_comes_back(kind: EngineKind) {
     let (runtime, engine) = (runtime(), server.data_dir().join("replica/engine-a"));
     let client = runtime.block_on(client_of(&server));
     runtime.block_on(async {
-        fill(&client).await;
+        fill(&client, VALUES).await;
         save(&client).await;
     });
     let filled = disk_bytes(&engine);
@@ -111,6 +114,37 @@ fn space_comes_back(kind: EngineKind) {
     let took = until("files shrink", || disk_bytes(&engine) < SLACK_BYTES);
     println!("{kind}: files shrank from {after} bytes within {took:?}");
     assert_eq!(runtime.block_on(get(&client, &key(VALUES - 1))).kvs.len(), 1);
+}
+
+/// The disk is verified by someone who reads slowly, and the file as it was when he began. Whoever
+/// asks for space meanwhile must not be told that all is done, and have none.
+#[test]
+fn defragment_goes_before_the_scrub() {
+    if !is_ours() {
+        return;
+    }
+    let _alone = crate::support::alone();
+    // One pass after the other: one is always under way.
+    let flags = [flags_of(EngineKind::Btree), &["--scrub-pause=10ms"]].concat();
+    let server = Server::start(&ours(), &flags);
+    let (runtime, engine) = (runtime(), server.data_dir().join("replica/engine-a"));
+    let client = runtime.block_on(client_of(&server));
+    runtime.block_on(async {
+        fill(&client, ROUNDS * ROUND).await;
+        save(&client).await;
+    });
+    for round in 0..ROUNDS {
+        let before = disk_bytes(&engine);
+        runtime.block_on(async {
+            delete(&client, round * ROUND, (round + 1) * ROUND).await;
+            save(&client).await;
+        });
+        let after = disk_bytes(&engine);
+        println!("round {round}: {before} bytes became {after}");
+        // A file keeps a part of what is in use as room for what comes.
+        let deleted = ROUND * VALUE_BYTES as u64;
+        assert!(after + deleted / 8 < before, "{before} bytes became {after}");
+    }
 }
 
 // Tables are merged beside readers and writers.

@@ -104,8 +104,7 @@ async fn states_that_are_sent_in_a_row_leave_one_history() {
 async fn one_after_the_other(party: &Party, late: NodeId) {
     let leader = party.at(party.leader().await);
     let lease = LeaseId(7);
-    let granted = leader.propose(Command::LeaseGrant(LeaseGrant { id: lease, ttl: 10_000 })).await;
-    granted.expect("there is none of that name");
+    insist(&leader, Command::LeaseGrant(LeaseGrant { id: lease, ttl: 10_000 })).await;
     set(&leader, "ends", "1").await;
     party.agree().await;
     send_state(party, late).await;
@@ -115,11 +114,11 @@ async fn one_after_the_other(party: &Party, late: NodeId) {
         Command::DeleteRange(DeleteRange { range, prev_kv: false }),
     ];
     for command in ended {
-        leader.propose(command).await.expect("it is there");
+        insist(&leader, command).await;
     }
     // Of the compacted revision everything stays: the deletion must lie below.
     let revision = set(&leader, "later", "1").await;
-    leader.propose(Command::Compact(Compact { revision })).await.expect("it is new");
+    insist(&leader, Command::Compact(Compact { revision })).await;
     leader.swept(revision).await;
     send_state(party, late).await;
     send_state(party, late).await;
