@@ -26,7 +26,7 @@ const USAGE: &str = "\
 usage: cargo xtask <chore>
 
 chores:
-  test           format, clippy, optimised build, every test, models, docs, dependency rules
+  test           format, optimised build, every test, models, docs, clippy, dependency rules
   test --fast    format, clippy and every test against the dev build; no docs, no deny
   test --slow    as test, and the slow tests too (SLOW=1)
   loom           the models of what threads share, alone

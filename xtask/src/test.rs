@@ -1,8 +1,8 @@
 //! The one test command: the steps, in order, and what decides that the whole passed.
 //!
 //! ```text
-//!     format ─ clippy ─ no_std ─ build ─┬ test ─ doctest ─ faults ─ deny ─────┬─ summary
-//!                                       └ simulate ─ simulate store ─ loom ─ doc ┘
+//!     format ─ no_std ─ build ─┬ test ─ faults ─ deny ───────────────────────────────┬─ summary
+//!                              └ simulate ─ simulate store ─ loom ─ doc ─ clippy ─ doctest ┘
 //! ```
 //!
 //! Tests of servers wait much of their time: for disks, for elections, for what must not happen.
@@ -95,7 +95,7 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         let manifest = folder.join("Cargo.toml").display().to_string();
         steps.push(step.arg("--manifest-path").arg(manifest));
     }
-    steps.push(Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings"));
+    let clippy = Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings");
     // Features are joined over a whole workspace: alone, the crate shows what it can do without.
     let bare = "cargo build -p drystone-raft --no-default-features --lib";
     steps.push(Step::new("no_std", bare));
@@ -103,6 +103,7 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
         Step::new("test", "cargo test --workspace --lib --bins --tests --examples --no-fail-fast");
     let tests = tests.env("RUST_TEST_THREADS", threads());
     if pace == Pace::Fast {
+        steps.insert(steps.len() - 1, clippy);
         steps.push(tests);
         return steps;
     }
@@ -117,9 +118,8 @@ pub(crate) fn plan(pace: Pace, target_dir: &Path, workspaces: &[PathBuf]) -> Vec
     // Together, so that what both stand on is built once, with one set of features.
     let build = Step::new("build", "cargo build -p drystone-etcd -p drystone-etcd-faults");
     steps.push(build.arg("--profile").arg(profile));
-    steps.extend(beside(pace, target_dir));
+    steps.extend(beside(pace, target_dir, clippy));
     steps.push(tests);
-    steps.push(Step::new("doctest", "cargo test --workspace --doc --no-fail-fast"));
     let faults = Step::program("faults", judge).needs("build").arg("--server").arg(server);
     let faults = faults.arg("--members").arg("3").arg("--seconds");
     steps.push(faults.arg(if pace == Pace::Slow { "3600" } else { "180" }));
@@ -134,8 +134,8 @@ fn threads() -> String {
     std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| usual())
 }
 
-/// What only computes. The last of them waits until cargo has built the tests.
-fn beside(pace: Pace, target_dir: &Path) -> [Step; 4] {
+/// What only computes. The last of them wait until cargo has built the tests.
+fn beside(pace: Pace, target_dir: &Path, clippy: Step) -> [Step; 6] {
     // Each run is the same seeds from the first on, as many as the time of one processor allows.
     let simulate = "cargo run --profile quick -p drystone-raft-sim --";
     let stored = Step::new("simulate store", simulate).arg("--store");
@@ -147,7 +147,8 @@ fn beside(pace: Pace, target_dir: &Path) -> [Step; 4] {
     let stored = stored.arg("--seconds").arg(if pace == Pace::Slow { "900" } else { "30" });
     let doc =
         Step::new("doc", "cargo doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings");
-    [simulate, stored, loom(target_dir), doc].map(Step::beside)
+    let examples = Step::new("doctest", "cargo test --workspace --doc --no-fail-fast");
+    [simulate, stored, loom(target_dir), doc, clippy, examples].map(Step::beside)
 }
 
 /// Crates with models in them, in modules called `model`.
@@ -262,13 +263,13 @@ mod tests {
     /// Whoever shortens the list must change this line, and say why in the commit.
     #[test]
     fn usual_run_covers_every_step_in_order() {
-        let quick = ["format", "format benches/versus", "clippy", "no_std"];
-        let all = ["build", "simulate", "simulate store", "loom", "doc", "test", "doctest"];
-        let all = [&all[..], &["faults", "deny", "advisories"]].concat();
-        let all = [&quick[..], &all].concat();
+        let first = ["format", "format benches/versus"];
+        let beside = ["simulate", "simulate store", "loom", "doc", "clippy", "doctest"];
+        let last = ["test", "faults", "deny", "advisories"];
+        let all = [&first[..], &["no_std", "build"], &beside, &last].concat();
         assert_eq!(names(Pace::Usual), all);
         assert_eq!(names(Pace::Slow), all);
-        assert_eq!(names(Pace::Fast), [&quick[..], &["test"]].concat());
+        assert_eq!(names(Pace::Fast), [&first[..], &["clippy", "no_std", "test"]].concat());
     }
 
     /// A step that runs beside others must be waited for, and be told in its place.
