@@ -22,6 +22,7 @@
 
 mod asker;
 mod cache;
+mod change;
 mod cluster;
 mod flags;
 mod front;
@@ -29,8 +30,10 @@ mod kv;
 mod lease;
 mod message;
 mod namespace;
+mod order;
 mod pages;
 mod streaming;
+mod sync;
 mod upstream;
 mod watch;
 
@@ -66,6 +69,7 @@ use flags::{Stop, Words};
 use front::{Front, Scope};
 use message::{Framed, Sizes};
 use namespace::{Leave, Namespace};
+use order::Newest;
 use upstream::Upstream;
 
 /// File descriptors kept back for connections to members and the odd file. Of the others half may
@@ -90,6 +94,9 @@ pub(crate) struct Proxy {
     listed: Listed,
     methods: Methods,
     sizes: Sizes,
+    newest: Newest,
+    /// Serializable ranges never go back.
+    keeps_order: bool,
     logs_calls: bool,
     /// When it began, seconds since 1970.
     start_seconds: f64,
@@ -120,7 +127,7 @@ impl Proxy {
 
     /// The one message of a member's answer.
     async fn collect(&self, response: Response<Incoming>) -> Result<Framed, Status> {
-        let by = response.extensions().get().copied();
+        let by = response.extensions().get().cloned();
         let collected = message::collect(response, self.sizes.answer_max).await;
         collected.inspect_err(|status| self.upstream.heed(by, status))
     }
@@ -131,6 +138,11 @@ impl Proxy {
         response: Response<Incoming>,
     ) -> Result<Framed, Status> {
         let answer = self.collect(response).await?;
+        self.left::<A>(answer)
+    }
+
+    /// A member's answer as a client in its namespace is to see it.
+    fn left<A: Message + Default + Leave>(&self, answer: Framed) -> Result<Framed, Status> {
         if self.namespace.is_none() {
             return Ok(answer);
         }
@@ -148,7 +160,7 @@ impl Proxy {
             cache_hits: cache.hits,
             cache_misses: cache.misses,
             start_seconds: self.start_seconds,
-            endpoint: self.upstream.current_url().to_owned(),
+            endpoint: self.upstream.current_url(),
         }
     }
 }
@@ -278,11 +290,19 @@ async fn serve(
         listed: Listed::default(),
         methods: Methods::new(),
         sizes: words.sizes(),
+        newest: Newest::new(words.keeps_order()),
+        keeps_order: words.keeps_order(),
         logs_calls: words.logs_calls(),
         start_seconds: logging::unix_seconds(),
         shutdown: stop.clone(),
     });
-    let end = signalled::terminated()?;
+    let mut end = std::pin::pin!(signalled::terminated()?);
+    if proxy.keeps_order {
+        tokio::select! {
+            () = proxy.begin_in_order() => {}
+            _ = &mut end => return Ok(()),
+        }
+    }
     let server = Server::with(words.manners());
     let (address, secure) = (&words.listen_addr, listener.is_secure());
     tracing::info!(address, secure, "listening for gRPC proxy client requests");
@@ -296,6 +316,9 @@ async fn serve(
     if let Some(monitor) = monitor {
         let front = Front::new(proxy.clone(), Scope::Pages);
         floors.push(tokio::spawn(accept(monitor, server, front, room, stop)));
+    }
+    if let Some(interval) = words.sync_interval() {
+        floors.push(tokio::spawn(sync::keep_synced(proxy.clone(), interval)));
     }
     if let Some(register) = proxy.advertised.register.clone() {
         floors.push(tokio::spawn(cluster::keep_listed(proxy.clone(), register)));

@@ -163,7 +163,7 @@ impl Proxy {
     }
 
     /// Passes a call on, and its answer back, as they are.
-    async fn relay(
+    pub(crate) async fn relay(
         &self,
         head: &Head,
         framed: Framed,
@@ -171,7 +171,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Status> {
         let response = self.ask(head, framed, repeatable).await?;
         if let Some(status) = message::early_end(response.status(), response.headers()) {
-            self.upstream.heed(response.extensions().get().copied(), &status);
+            self.upstream.heed(response.extensions().get().cloned(), &status);
         }
         Ok(message::pass_on(response, self.sizes.answer_max))
     }
