@@ -163,10 +163,6 @@ impl Words {
     ///
     /// The first, in etcd's words where it has some.
     pub(crate) fn refuse(&self) -> Result<(), String> {
-        if !self.experimental_leasing_prefix.is_empty() {
-            let text = "--experimental-leasing-prefix is not supported: reads are not leased here";
-            return Err(text.to_owned());
-        }
         let (prefix, ttl) = (&self.resolver_prefix, self.resolver_ttl);
         if !prefix.is_empty() && ttl < 1 {
             return Err(format!("invalid resolver-ttl {ttl}"));

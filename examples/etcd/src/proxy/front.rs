@@ -147,9 +147,9 @@ impl Proxy {
             }
             (Service::Auth, _) if !is_repeatable(service, name) => {
                 // Before, for whoever asks meanwhile; and after, for what was kept meanwhile.
-                self.cache.clear();
+                self.distrust();
                 let answer = self.relay(head, framed, false).await;
-                self.cache.clear();
+                self.distrust();
                 return answer;
             }
             _ if !self.namespace.is_none() => {
@@ -160,6 +160,14 @@ impl Proxy {
             _ => {}
         }
         self.relay(head, framed, is_repeatable(service, name)).await
+    }
+
+    /// Who may read what may have changed.
+    fn distrust(&self) {
+        self.cache.clear();
+        if let Some(leasing) = &self.leasing {
+            leasing.close();
+        }
     }
 
     /// Passes a call on, and its answer back, as they are.

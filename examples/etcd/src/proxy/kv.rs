@@ -1,4 +1,9 @@
-//! Keys: ranges answered from the cache where that is allowed, writes that the cache hears of.
+//! Keys: ranges answered here where that is allowed, writes that others have to hear of first.
+//!
+//! ```text
+//!   range ──► held by a lease? ──► kept, and it may be old? ──► a member, within the namespace
+//!   write ──► the cache hears of it ──► nobody else holds it ──► a member, within the namespace
+//! ```
 
 use std::time::Instant;
 
@@ -46,6 +51,9 @@ impl Proxy {
     async fn range(&self, head: &Head, framed: Framed) -> Result<Response<Body>, Status> {
         let mut request: pb::RangeRequest = framed.decode()?;
         let (question, floor) = (question(&head.asker, &request), self.floor());
+        if let Some(answer) = self.range_leased(head, &request).await {
+            return Ok(answer.into_response());
+        }
         let is_good = |answer: &Framed| order::is_of(answer, floor);
         if request.serializable
             && !head.asker.wants_leader
@@ -89,10 +97,13 @@ impl Proxy {
         framed: Framed,
         mut change: Change,
     ) -> Result<Response<Body>, Status> {
-        framed.check(self.sizes)?;
         let _noted = Noted::begin(&self.cache, change.touched());
         if self.keeps_order {
             change.linearize();
+        }
+        if let Some(leasing) = self.leasing.as_ref().filter(|_| !change.written().is_empty()) {
+            framed.check(self.sizes)?;
+            return Ok(self.write_leased(leasing, head, change).await?.into_response());
         }
         let framed = match self.namespace.is_none() && !self.keeps_order {
             true => framed,

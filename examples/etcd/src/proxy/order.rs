@@ -17,8 +17,8 @@
 //!
 //! The mark is one for all clients: two of them may talk to each other. What is kept of answers is
 //! measured by it too, so that under writes less of it can be used. Ranges inside transactions, and
-//! those that come in parts, are made linearizable. A proxy begins with a linearizable read, so that
-//! its mark is not below what its predecessor has shown.
+//! those that come in parts, are made linearizable. A proxy begins with a linearizable read, so
+//! that its mark is not below what its predecessor has shown.
 //!
 //! **Weaker than one would like.** Two proxies have two marks.
 
@@ -129,15 +129,18 @@ impl Proxy {
                 return Ok(answer);
             }
         }
+        let revision = request.revision;
         let newest = Framed::of(&pb::RangeRequest { serializable: false, ..request });
         let answered = match self.ask(head, newest, true).await {
             Ok(response) => self.collect(response).await,
             Err(status) => Err(status),
         };
+        if is_behind(&answered, revision, floor) {
+            return Err(Status::unavailable(NOBODY_NEWER));
+        }
         match answered {
-            Ok(answer) if is_of(&answer, floor) => Ok(answer),
-            Err(status) if is_refusal(&status) => Err(status),
-            _ => Err(Status::unavailable(NOBODY_NEWER)),
+            Err(status) if !is_refusal(&status) => Err(Status::unavailable(NOBODY_NEWER)),
+            answered => answered,
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`records`] | members that a domain names |
 //! | [`endpoints`] | whether it learns who the members are |
 //! | [`order`] | whether serializable reads never go back, with the flag for it |
+//! | [`leasing`] | what it answers itself, and whether that is what a member would have said |
 //! | [`failover`] | whether a watch and a lock outlive the member that they were at |
 //! | [`papers`] | certificates on both sides |
 //! | [`words`] | flags, statuses, pages, and who is listed |
@@ -18,6 +19,7 @@
 mod beside;
 mod endpoints;
 mod failover;
+mod leasing;
 mod order;
 mod papers;
 mod random;

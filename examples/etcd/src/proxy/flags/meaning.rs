@@ -46,6 +46,11 @@ impl Words {
         self.switches.is_on("experimental-serializable-ordering")
     }
 
+    /// What lease keys begin with, if reads are leased.
+    pub(crate) fn leasing_prefix(&self) -> Option<&str> {
+        Some(&self.experimental_leasing_prefix[..]).filter(|prefix| !prefix.is_empty())
+    }
+
     /// Which records name the members, if any do.
     pub(crate) fn search(&self) -> Option<ClientSearch> {
         let search =

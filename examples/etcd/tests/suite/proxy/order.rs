@@ -79,7 +79,7 @@ fn a_member_that_is_behind_is_passed_over() {
     assert_eq!(flagged.number(&name), Some(1.0));
     trio.0[2].kill();
     runtime.block_on(async {
-        for range in [here("k"), RangeRequest { revision: shown, ..here("k") }] {
+        for range in [here("q"), RangeRequest { revision: shown, ..here("q") }] {
             let refused = read(&with, range).await.expect_err("nobody is that far");
             assert_eq!(refused.code(), Code::Unavailable);
             assert!(
