@@ -27,8 +27,8 @@
 //!
 //! **Who is answered from the book.** Whoever shows no token, while members let such people read:
 //! that is looked at every second, and believed for three. Everybody else's reads go to a member,
-//! by whom alone rights are judged; their writes ask for leases as all do, for which their users need
-//! rights to the lease keys.
+//! by whom alone rights are judged; their writes ask for leases as all do, for which their users
+//! need rights to the lease keys.
 //!
 //! **What is held.** Keys that are there and hang on no lease. Those that are not there could be
 //! made by locks and elections, which write at the member and ask nobody.

@@ -9,7 +9,8 @@
 //!
 //! **Time.** The lease ends at the members no sooner than its time after the renewal was asked for.
 //! A fifth less is what is counted on here: clocks do not run quite alike, and a leader that has
-//! been replaced without knowing it yet may have given the answer, for as long as an election takes.
+//! been replaced without knowing it yet may have given the answer, for as long as an election
+//! takes.
 
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! What the book says, step by step.
+
 use super::*;
 
 const LEASE: i64 = 7;
