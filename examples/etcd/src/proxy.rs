@@ -22,20 +22,24 @@
 
 mod asker;
 mod cache;
+mod change;
 mod cluster;
+mod entrance;
 mod flags;
 mod front;
 mod kv;
 mod lease;
+mod leasing;
 mod message;
 mod namespace;
+mod order;
 mod pages;
 mod streaming;
+mod sync;
 mod upstream;
 mod watch;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,24 +52,26 @@ use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use crate::config::url::parse_listen;
-use crate::config::{ListenAddress, LogConfig};
-use crate::connection::{Plain, Server, Stream};
+use crate::config::LogConfig;
+use crate::connection::Server;
 use crate::grpc_method::Methods;
-use crate::listener::{Door, Listener, rest_after};
+use crate::listener::Door;
 use crate::metrics::ProxyCounts;
 use crate::remote::Reach;
 use crate::shutdown::{self, Shutdown};
-use crate::tls::{self, Endpoint, Secured, ServerTls, TlsOptions};
+use crate::tls::{self, Endpoint, ServerTls, TlsOptions};
 use crate::{logging, notify, signalled, srv};
 
 use asker::Asker;
 use cache::Cache;
 use cluster::{Advertised, Listed};
+use entrance::{accept, bind, bind_url};
 use flags::{Stop, Words};
 use front::{Front, Scope};
+use leasing::Leasing;
 use message::{Framed, Sizes};
 use namespace::{Leave, Namespace};
+use order::Newest;
 use upstream::Upstream;
 
 /// File descriptors kept back for connections to members and the odd file. Of the others half may
@@ -86,10 +92,15 @@ pub(crate) struct Proxy {
     cache: Cache,
     watches: watch::Hub,
     leases: lease::Lines,
+    /// The keys that it answers for, if it is to have any.
+    leasing: Option<Leasing>,
     advertised: Advertised,
     listed: Listed,
     methods: Methods,
     sizes: Sizes,
+    newest: Newest,
+    /// Serializable ranges never go back.
+    keeps_order: bool,
     logs_calls: bool,
     /// When it began, seconds since 1970.
     start_seconds: f64,
@@ -120,7 +131,7 @@ impl Proxy {
 
     /// The one message of a member's answer.
     async fn collect(&self, response: Response<Incoming>) -> Result<Framed, Status> {
-        let by = response.extensions().get().copied();
+        let by = response.extensions().get().cloned();
         let collected = message::collect(response, self.sizes.answer_max).await;
         collected.inspect_err(|status| self.upstream.heed(by, status))
     }
@@ -131,6 +142,11 @@ impl Proxy {
         response: Response<Incoming>,
     ) -> Result<Framed, Status> {
         let answer = self.collect(response).await?;
+        self.left::<A>(answer)
+    }
+
+    /// A member's answer as a client in its namespace is to see it.
+    fn left<A: Message + Default + Leave>(&self, answer: Framed) -> Result<Framed, Status> {
         if self.namespace.is_none() {
             return Ok(answer);
         }
@@ -141,14 +157,17 @@ impl Proxy {
 
     fn counts(&self) -> ProxyCounts {
         let cache = self.cache.counts();
+        let leased = self.leasing.as_ref().map(Leasing::counts).unwrap_or_default();
         ProxyCounts {
             watchers_coalesced: self.watches.coalesced(),
             events_coalesced: self.watches.messages_spared(),
             cache_keys: cache.entries,
             cache_hits: cache.hits,
             cache_misses: cache.misses,
+            leased_keys: leased.held,
+            leased_reads: leased.reads,
             start_seconds: self.start_seconds,
-            endpoint: self.upstream.current_url().to_owned(),
+            endpoint: self.upstream.current_url(),
         }
     }
 }
@@ -268,21 +287,31 @@ async fn serve(
         url => Some(bind_url(url, tls.as_ref())?),
     };
     let (trigger, stop) = shutdown::channel();
+    let (leasing, given_up) = words.leasing_prefix().map(Leasing::new).unzip();
     let proxy = Arc::new(Proxy {
         upstream,
         namespace: Namespace::new(&words.namespace),
         cache: Cache::default(),
         watches: watch::Hub::default(),
         leases: lease::Lines::default(),
+        leasing,
         advertised: words.advertised(host_name()),
         listed: Listed::default(),
         methods: Methods::new(),
         sizes: words.sizes(),
+        newest: Newest::new(words.keeps_order() || given_up.is_some()),
+        keeps_order: words.keeps_order(),
         logs_calls: words.logs_calls(),
         start_seconds: logging::unix_seconds(),
         shutdown: stop.clone(),
     });
-    let end = signalled::terminated()?;
+    let mut end = std::pin::pin!(signalled::terminated()?);
+    if proxy.keeps_order {
+        tokio::select! {
+            () = proxy.begin_in_order() => {}
+            _ = &mut end => return Ok(()),
+        }
+    }
     let server = Server::with(words.manners());
     let (address, secure) = (&words.listen_addr, listener.is_secure());
     tracing::info!(address, secure, "listening for gRPC proxy client requests");
@@ -297,6 +326,12 @@ async fn serve(
         let front = Front::new(proxy.clone(), Scope::Pages);
         floors.push(tokio::spawn(accept(monitor, server, front, room, stop)));
     }
+    if let Some(given_up) = given_up {
+        floors.push(tokio::spawn(leasing::keep(proxy.clone(), given_up)));
+    }
+    if let Some(interval) = words.sync_interval() {
+        floors.push(tokio::spawn(sync::keep_synced(proxy.clone(), interval)));
+    }
     if let Some(register) = proxy.advertised.register.clone() {
         floors.push(tokio::spawn(cluster::keep_listed(proxy.clone(), register)));
     }
@@ -310,81 +345,6 @@ async fn serve(
         let _ = floor.await;
     }
     Ok(())
-}
-
-/// Takes connections until the proxy stops, and waits for those that are open then. So many are
-/// open at once as there is room for; further ones wait in the kernel's backlog.
-async fn accept(
-    listener: Listener,
-    server: Server,
-    front: Front,
-    room: Arc<Semaphore>,
-    mut stop: Shutdown,
-) {
-    // Every connection holds a sender; when all are gone, so are the connections.
-    let (alive, mut all_gone) = tokio::sync::mpsc::channel::<()>(1);
-    loop {
-        let next = async {
-            let permit = room.clone().acquire_owned().await;
-            (permit.expect("the semaphore is never closed"), listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            next = next => next,
-            () = stop.fired() => break,
-        };
-        let stream = match accepted.and_then(Plain::adopt) {
-            Ok(stream) => stream,
-            Err(error) => {
-                rest_after(&error).await;
-                continue;
-            }
-        };
-        let entered = enter(server.clone(), stream, listener.door(), front.clone(), stop.clone());
-        let alive = alive.clone();
-        tokio::spawn(async move {
-            entered.await;
-            drop((alive, permit));
-        });
-    }
-    drop((alive, listener));
-    all_gone.recv().await;
-}
-
-/// Serves a connection, once it has come through the door.
-async fn enter(server: Server, stream: Stream, door: Door, front: Front, mut stop: Shutdown) {
-    let entered = tokio::select! {
-        entered = door.pass(stream) => entered,
-        () = stop.fired() => return,
-    };
-    if let Some(Secured { stream, .. }) = entered {
-        server.serve(stream, front, true, stop).await;
-    }
-}
-
-/// Binds to `HOST:PORT`.
-fn bind(address: &str, door: Door) -> Result<Listener> {
-    let failed = || format!("listen tcp {address}: failed to listen");
-    let (host, port) = address.rsplit_once(':').with_context(failed)?;
-    let host = match host.trim_start_matches('[').trim_end_matches(']') {
-        "" => "0.0.0.0",
-        "localhost" => "127.0.0.1",
-        host => host,
-    };
-    let ip = host.parse().with_context(|| format!("listen tcp {address}: no IP address"))?;
-    let port = port.parse().with_context(|| format!("listen tcp {address}: no port"))?;
-    let address = ListenAddress::Tcp(SocketAddr::new(ip, port));
-    Listener::bind(&address, door, false).with_context(failed)
-}
-
-/// Binds to a URL, which says whether one comes in the clear.
-fn bind_url(url: &str, tls: Option<&Arc<ServerTls>>) -> Result<Listener> {
-    let parsed = parse_listen(url).map_err(|error| anyhow!("cannot parse {url:?}: {error}"))?;
-    let secured = tls.filter(|_| parsed.secure).cloned();
-    if parsed.secure && secured.is_none() {
-        bail!("--metrics-addr {url}: https needs --cert-file and --key-file");
-    }
-    let door = Door::new(!parsed.secure, secured);
-    Listener::bind(&parsed.address, door, false).with_context(|| format!("listen {url}"))
 }
 
 /// What this machine is called.

@@ -15,6 +15,9 @@ pub(crate) struct Counts {
     pub(crate) cache_keys: usize,
     pub(crate) cache_hits: u64,
     pub(crate) cache_misses: u64,
+    /// Keys that the proxy answers for, and reads of them.
+    pub(crate) leased_keys: usize,
+    pub(crate) leased_reads: u64,
     /// When the proxy began, seconds since 1970.
     pub(crate) start_seconds: f64,
     /// The member that calls go to.
@@ -41,6 +44,10 @@ pub(crate) fn page(methods: &Methods, counts: &Counts) -> String {
     page.number(name, "Ranges answered with what was kept.", Gauge, counts.cache_hits);
     let name = "etcd_grpc_proxy_cache_misses_total";
     page.number(name, "Serializable ranges that a member was asked.", Gauge, counts.cache_misses);
+    let name = "drystone_etcd_proxy_leased_keys";
+    page.number(name, "Keys that this proxy answers for.", Gauge, counts.leased_keys);
+    let name = "drystone_etcd_proxy_leased_reads_total";
+    page.number(name, "Reads of them, of which no member knows.", Counter, counts.leased_reads);
     let name = "drystone_etcd_proxy_endpoint";
     let labels = [("endpoint", counts.endpoint.as_str())];
     page.labeled(name, "The member that calls go to.", Gauge, &labels, 1);

@@ -38,6 +38,11 @@ impl Asker {
         }
     }
 
+    /// Whether it shows nothing by which a member could tell who it is.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.token.is_none() && self.authorization.is_none()
+    }
+
     /// Says it in a request of the proxy's own.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         let leader = self.wants_leader.then(|| HeaderValue::from_static("true"));

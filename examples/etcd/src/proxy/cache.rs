@@ -100,10 +100,16 @@ pub(crate) struct Counts {
 }
 
 impl Cache {
-    /// The answer that is kept, if it is not too old at `now`.
-    pub(crate) fn find(&self, question: &Question, now: Instant) -> Option<Framed> {
+    /// The answer that is kept, if it is not too old at `now` and also `is_good`.
+    pub(crate) fn find(
+        &self,
+        question: &Question,
+        now: Instant,
+        is_good: impl FnOnce(&Framed) -> bool,
+    ) -> Option<Framed> {
         let mut shelf = self.0.lock();
-        let fresh = shelf.entries.get(question).map(|entry| now - entry.born <= AGE_MAX);
+        let fresh = shelf.entries.get(question);
+        let fresh = fresh.map(|entry| now - entry.born <= AGE_MAX && is_good(&entry.answer));
         match fresh {
             Some(true) => {
                 shelf.hits += 1;
@@ -245,6 +251,10 @@ mod tests {
         Question { asker: asker.into(), request: request.into() }
     }
 
+    fn all(_: &Framed) -> bool {
+        true
+    }
+
     fn answer(text: &'static str) -> Framed {
         Framed(text.into())
     }
@@ -273,19 +283,19 @@ mod tests {
         let (me, keys) = (question("", "a"), (span("a", ""), 0));
         let begun = cache.begin();
         cache.keep(me.clone(), answer("old"), keys.clone(), (begun, now));
-        assert_eq!(cache.find(&me, now).map(|it| it.0), Some("old".into()));
+        assert_eq!(cache.find(&me, now, all).map(|it| it.0), Some("old".into()));
         cache.write(&[span("a", "")]);
-        assert!(cache.find(&me, now).is_none(), "a write has begun");
+        assert!(cache.find(&me, now, all).is_none(), "a write has begun");
         let during = cache.begin();
         cache.keep(me.clone(), answer("old"), keys.clone(), (begun, now));
-        assert!(cache.find(&me, now).is_none(), "the range began before the write");
+        assert!(cache.find(&me, now, all).is_none(), "the range began before the write");
         cache.write(&[span("a", "")]);
         cache.keep(me.clone(), answer("old"), keys.clone(), (during, now));
-        assert!(cache.find(&me, now).is_none(), "the range began before the write had ended");
+        assert!(cache.find(&me, now, all).is_none(), "the range began before the write had ended");
         let after = cache.begin();
         cache.write(&[span("b", "")]);
         cache.keep(me.clone(), answer("new"), keys, (after, now));
-        assert_eq!(cache.find(&me, now).map(|it| it.0), Some("new".into()));
+        assert_eq!(cache.find(&me, now, all).map(|it| it.0), Some("new".into()));
     }
 
     // What one may read, another may not.
@@ -294,10 +304,10 @@ mod tests {
         let (cache, now) = (Cache::default(), Instant::now());
         let keys = (span("a", ""), 0);
         cache.keep(question("root", "a"), answer("secret"), keys, (cache.begin(), now));
-        assert!(cache.find(&question("eve", "a"), now).is_none());
-        assert!(cache.find(&question("root", "a"), now + AGE_MAX).is_some());
+        assert!(cache.find(&question("eve", "a"), now, all).is_none());
+        assert!(cache.find(&question("root", "a"), now + AGE_MAX, all).is_some());
         let later = now + AGE_MAX + Duration::from_millis(1);
-        assert!(cache.find(&question("root", "a"), later).is_none());
+        assert!(cache.find(&question("root", "a"), later, all).is_none());
         assert_eq!(cache.counts(), Counts { entries: 0, hits: 1, misses: 2 });
     }
 
@@ -310,10 +320,10 @@ mod tests {
         for at in 0..ENTRIES_MAX {
             cache.keep(number(at), answer("x"), (span("a", ""), 0), (cache.begin(), now));
         }
-        assert!(cache.find(&number(0), now).is_some());
+        assert!(cache.find(&number(0), now, all).is_some());
         cache.keep(number(ENTRIES_MAX), answer("x"), (span("a", ""), 0), (cache.begin(), now));
-        assert!(cache.find(&number(0), now).is_some(), "it was used");
-        assert!(cache.find(&number(1), now).is_none());
+        assert!(cache.find(&number(0), now, all).is_some(), "it was used");
+        assert!(cache.find(&number(1), now, all).is_none());
         assert_eq!(cache.counts().entries, ENTRIES_MAX);
     }
 
@@ -326,6 +336,6 @@ mod tests {
             cache.write(&[span("elsewhere", "")]);
         }
         cache.keep(question("", "a"), answer("x"), (span("a", ""), 0), (begun, now));
-        assert!(cache.find(&question("", "a"), now).is_none());
+        assert!(cache.find(&question("", "a"), now, all).is_none());
     }
 }

@@ -186,7 +186,8 @@ async fn registered(proxy: &Shared, register: &Register) -> Result<()> {
     }
 }
 
-async fn renew(proxy: &Shared, id: i64) -> Result<i64> {
+/// Renews a lease: the seconds that it lives from then on; 0 if it does not live.
+pub(super) async fn renew(proxy: &Proxy, id: i64) -> Result<i64> {
     let once = tokio_stream::once(pb::LeaseKeepAliveRequest { id });
     let mut leases = LeaseClient::new(proxy.upstream.clone());
     let mut answers = leases.lease_keep_alive(once).await?.into_inner();

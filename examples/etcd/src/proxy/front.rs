@@ -147,9 +147,9 @@ impl Proxy {
             }
             (Service::Auth, _) if !is_repeatable(service, name) => {
                 // Before, for whoever asks meanwhile; and after, for what was kept meanwhile.
-                self.cache.clear();
+                self.distrust();
                 let answer = self.relay(head, framed, false).await;
-                self.cache.clear();
+                self.distrust();
                 return answer;
             }
             _ if !self.namespace.is_none() => {
@@ -162,8 +162,16 @@ impl Proxy {
         self.relay(head, framed, is_repeatable(service, name)).await
     }
 
+    /// Who may read what may have changed.
+    fn distrust(&self) {
+        self.cache.clear();
+        if let Some(leasing) = &self.leasing {
+            leasing.close();
+        }
+    }
+
     /// Passes a call on, and its answer back, as they are.
-    async fn relay(
+    pub(crate) async fn relay(
         &self,
         head: &Head,
         framed: Framed,
@@ -171,7 +179,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Status> {
         let response = self.ask(head, framed, repeatable).await?;
         if let Some(status) = message::early_end(response.status(), response.headers()) {
-            self.upstream.heed(response.extensions().get().copied(), &status);
+            self.upstream.heed(response.extensions().get().cloned(), &status);
         }
         Ok(message::pass_on(response, self.sizes.answer_max))
     }

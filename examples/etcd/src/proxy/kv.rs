@@ -1,19 +1,24 @@
-//! Keys: ranges answered from the cache where that is allowed, writes that the cache hears of.
+//! Keys: ranges answered here where that is allowed, writes that others have to hear of first.
+//!
+//! ```text
+//!   range ──► held by a lease? ──► kept, and it may be old? ──► a member, within the namespace
+//!   write ──► the cache hears of it ──► nobody else holds it ──► a member, within the namespace
+//! ```
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use drystone_etcd_api::etcdserverpb as pb;
 use http::Response;
-use pb::request_op::Request;
-use prost::Message;
+use prost::Message as _;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::asker::Asker;
 use super::cache::{ANSWER_BYTES_MAX, Cache, Question, Span};
+use super::change::Change;
 use super::message::{Framed, Kept};
-use super::namespace::{Enter, Leave};
+use super::namespace::Enter as _;
+use super::order::{self, header_of};
 use super::{Head, Proxy};
 
 impl Proxy {
@@ -26,26 +31,33 @@ impl Proxy {
     ) -> Option<Result<Response<Body>, Status>> {
         Some(match name {
             "Range" => self.range(head, framed).await,
-            "Put" => {
-                let spans = |put: &pb::PutRequest| vec![Span::new(&put.key, &Bytes::new())];
-                self.write::<_, pb::PutResponse>(head, framed, spans).await
+            "RangeStream" if self.keeps_order && self.namespace.is_none() => {
+                match framed.decode::<pb::RangeRequest>() {
+                    Ok(range) => {
+                        let newest = pb::RangeRequest { serializable: false, ..range };
+                        self.relay(head, Framed::of(&newest), true).await
+                    }
+                    Err(status) => Err(status),
+                }
             }
-            "DeleteRange" => {
-                let spans = |it: &pb::DeleteRangeRequest| vec![Span::new(&it.key, &it.range_end)];
-                self.write::<_, pb::DeleteRangeResponse>(head, framed, spans).await
-            }
-            "Txn" => self.write::<_, pb::TxnResponse>(head, framed, spans_of).await,
             "Compact" => self.compact(head, framed).await,
-            _ => return None,
+            _ => match Change::of(name, &framed)? {
+                Ok(change) => self.write(head, framed, change).await,
+                Err(status) => Err(status),
+            },
         })
     }
 
     async fn range(&self, head: &Head, framed: Framed) -> Result<Response<Body>, Status> {
         let mut request: pb::RangeRequest = framed.decode()?;
-        let question = question(&head.asker, &request);
+        let (question, floor) = (question(&head.asker, &request), self.floor());
+        if let Some(answer) = self.range_leased(head, &request).await {
+            return Ok(answer.into_response());
+        }
+        let is_good = |answer: &Framed| order::is_of(answer, floor);
         if request.serializable
             && !head.asker.wants_leader
-            && let Some(answer) = self.cache.find(&question, Instant::now())
+            && let Some(answer) = self.cache.find(&question, Instant::now(), is_good)
         {
             return Ok(answer.into_response());
         }
@@ -58,50 +70,73 @@ impl Proxy {
                 Framed::of(&request)
             }
         };
-        let response = self.ask(head, framed, true).await?;
-        let answer = if self.namespace.is_none() {
-            let by = response.extensions().get().copied();
-            let kept = Kept::of(response, ANSWER_BYTES_MAX, self.sizes.answer_max).await;
-            match kept.inspect_err(|status| self.upstream.heed(by, status))? {
-                Kept::Whole(answer) => answer,
-                Kept::Large(response) => return Ok(response),
-            }
+        let answer = if floor > 0 && request.serializable {
+            self.range_from(head, request, floor).await?
         } else {
-            self.answer_of::<pb::RangeResponse>(response).await?
+            let response = self.ask(head, framed, true).await?;
+            if self.namespace.is_none() && !self.newest.is_kept() {
+                let by = response.extensions().get().cloned();
+                let kept = Kept::of(response, ANSWER_BYTES_MAX, self.sizes.answer_max).await;
+                match kept.inspect_err(|status| self.upstream.heed(by, status))? {
+                    Kept::Whole(answer) => answer,
+                    Kept::Large(response) => return Ok(response),
+                }
+            } else {
+                self.collect(response).await?
+            }
         };
+        self.heard(&answer);
+        let answer = self.left::<pb::RangeResponse>(answer)?;
         self.cache.keep(question, answer.clone(), about, (begun, Instant::now()));
         Ok(answer.into_response())
     }
 
-    async fn write<M, A>(
+    async fn write(
         &self,
         head: &Head,
         framed: Framed,
-        spans: impl FnOnce(&M) -> Vec<Span>,
-    ) -> Result<Response<Body>, Status>
-    where
-        M: Message + Default + Enter,
-        A: Message + Default + Leave,
-    {
-        let mut request: M = framed.decode()?;
-        let _noted = Noted::begin(&self.cache, spans(&request));
-        let framed = match self.namespace.is_none() {
+        mut change: Change,
+    ) -> Result<Response<Body>, Status> {
+        let _noted = Noted::begin(&self.cache, change.touched());
+        if self.keeps_order {
+            change.linearize();
+        }
+        if let Some(leasing) = self.leasing.as_ref().filter(|_| !change.written().is_empty()) {
+            framed.check(self.sizes)?;
+            return Ok(self.write_leased(leasing, head, change).await?.into_response());
+        }
+        let framed = match self.namespace.is_none() && !self.keeps_order {
             true => framed,
             false => {
-                request.enter(&self.namespace)?;
-                Framed::of(&request)
+                change.enter(&self.namespace)?;
+                change.framed()
             }
         };
         let response = self.ask(head, framed, false).await?;
-        Ok(self.answer_of::<A>(response).await?.into_response())
+        let answer = self.collect(response).await?;
+        self.heard(&answer);
+        let answer = match change {
+            Change::Put(_) => self.left::<pb::PutResponse>(answer),
+            Change::Delete(_) => self.left::<pb::DeleteRangeResponse>(answer),
+            Change::Txn(_) => self.left::<pb::TxnResponse>(answer),
+        };
+        Ok(answer?.into_response())
     }
 
     async fn compact(&self, head: &Head, framed: Framed) -> Result<Response<Body>, Status> {
         let request: pb::CompactionRequest = framed.decode()?;
         let response = self.ask(head, framed, false).await?;
         let answer = self.collect(response).await?;
+        self.heard(&answer);
         self.cache.compact(request.revision);
         Ok(answer.into_response())
+    }
+
+    /// A member has given this answer.
+    fn heard(&self, answer: &Framed) {
+        if self.newest.is_kept() {
+            self.newest.note(header_of(answer));
+        }
     }
 }
 
@@ -110,22 +145,6 @@ impl Proxy {
 fn question(asker: &Asker, request: &pb::RangeRequest) -> Question {
     let request = pb::RangeRequest { serializable: true, ..request.clone() };
     Question { asker: asker.tokens(), request: request.encode_to_vec().into() }
-}
-
-/// What a transaction may write, and what it compared: who is told that a comparison failed looks
-/// again, and must not see what he had before.
-fn spans_of(txn: &pb::TxnRequest) -> Vec<Span> {
-    let compared = txn.compare.iter().map(|it| Span::new(&it.key, &it.range_end));
-    let mut spans: Vec<Span> = compared.collect();
-    for op in txn.success.iter().chain(&txn.failure) {
-        match &op.request {
-            Some(Request::RequestPut(put)) => spans.push(Span::new(&put.key, &Bytes::new())),
-            Some(Request::RequestDeleteRange(it)) => spans.push(Span::new(&it.key, &it.range_end)),
-            Some(Request::RequestTxn(txn)) => spans.extend(spans_of(txn)),
-            Some(Request::RequestRange(_)) | None => {}
-        }
-    }
-    spans
 }
 
 /// A write that is under way, noted when it begins and when it has ended, however it ends.

@@ -196,7 +196,7 @@ impl Line {
                         Ok(Some(answer)) => answer,
                         Ok(None) => return Err(Status::unavailable(ENDED)),
                         Err(status) => {
-                            self.proxy.upstream.heed(ends.at, &status);
+                            self.proxy.upstream.heed(ends.at.clone(), &status);
                             return Err(status);
                         }
                     };
@@ -220,7 +220,7 @@ impl Line {
         *request.metadata_mut() = MetadataMap::from_headers(asker::own(&self.asker));
         let mut client = LeaseClient::new(self.proxy.upstream.clone());
         let opened = client.lease_keep_alive(request).await?;
-        let at = opened.extensions().get().copied();
+        let at = opened.extensions().get().cloned();
         Ok(Ends { to, from: opened.into_inner(), at })
     }
 

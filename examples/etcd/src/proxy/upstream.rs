@@ -12,74 +12,60 @@
 //! asked again, and everything else is answered with UNAVAILABLE, by which clients know that they
 //! cannot know.
 //!
+//! **Who they are** may change while the proxy runs ([`Upstream::replace`]): a member that stays
+//! keeps its connection, and what is under way at one that goes is not cut off.
+//!
 //! **Bounds.** A dial has five seconds, and whoever needs the same connection waits for the same
-//! dial. A stream may have [`STREAM_WINDOW_BYTES`] under way that nobody reads; the window of the
-//! connection is large enough for thousands of such streams, so that they hold up nobody else.
+//! dial. A stream may have a part of the connection's window under way that nobody reads; that is
+//! large enough for thousands of such streams, so that they hold up nobody else.
+
+mod member;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::timeout;
+use parking_lot::Mutex;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::remote::{Reach, shake_hands};
+use crate::remote::Reach;
 use crate::tls::ClientTls;
 
-/// Bytes that may be under way to one call that nobody reads.
-const STREAM_WINDOW_BYTES: u32 = 512 << 10;
-/// Bytes that may be under way on one connection: the most that HTTP/2 can say.
-const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+use member::{Member, Way};
+
+/// How long a dial may take, as etcd's proxy has it.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a client of etcd's takes for a call that never left, and may repeat.
 const NOBODY: &str = "there is no connection available";
 
 /// The way to the members. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Upstream(Arc<Members>);
+pub(crate) struct Upstream(Arc<Inner>);
 
-struct Members {
-    reach: Reach,
-    tls: Option<Arc<ClientTls>>,
-    /// Pings go out even while no call is open.
-    pings_idle: bool,
-    members: Vec<Member>,
-    /// Which of them calls go to.
-    current: AtomicUsize,
-    /// Connections made.
-    made: AtomicU64,
+struct Inner {
+    way: Way,
+    list: Mutex<List>,
 }
 
-struct Member {
-    /// As the operator wrote it.
-    url: String,
-    authority: Authority,
-    scheme: Scheme,
-    /// Locked while it is dialled: the others wait for that, and dial not again.
-    kept: tokio::sync::Mutex<Option<Connection>>,
-}
-
-/// A connection to a member.
+/// Whom there is. The invariant: `current` is one of `members`, of whom there is one at least.
 #[derive(Clone)]
-struct Connection {
-    /// No other has it.
-    number: u64,
-    sender: SendRequest<Body>,
+struct List {
+    members: Arc<[Arc<Member>]>,
+    current: usize,
 }
 
 /// Which member has answered, among the extensions of its response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AnsweredBy(usize);
+#[derive(Clone)]
+pub(crate) struct AnsweredBy(Arc<Member>);
 
 /// Why a call came to nothing.
 #[derive(Debug)]
@@ -109,30 +95,62 @@ impl Upstream {
     /// If one is no address, or a file of certificates cannot be used.
     pub(crate) fn new(reach: Reach, pings_idle: bool) -> Result<Upstream> {
         let tls = reach.tls()?;
-        let members: Result<Vec<Member>> =
-            reach.endpoints.iter().map(|url| Member::at(url, reach.is_secure(url))).collect();
-        let (members, current) = (members?, AtomicUsize::new(0));
+        let urls = reach.endpoints.clone();
+        let way = Way { reach, tls, pings_idle, made: AtomicU64::new(0) };
+        let members: Result<Vec<Arc<Member>>> =
+            urls.iter().map(|url| way.member(url).map(Arc::new)).collect();
+        let members: Arc<[Arc<Member>]> = members?.into();
         if members.is_empty() {
             bail!("no endpoints");
         }
-        let made = AtomicU64::new(0);
-        Ok(Upstream(Arc::new(Members { reach, tls, pings_idle, members, current, made })))
+        let list = Mutex::new(List { members, current: 0 });
+        Ok(Upstream(Arc::new(Inner { way, list })))
     }
 
-    /// The member that calls go to, as the operator wrote it.
-    pub(crate) fn current_url(&self) -> &str {
-        &self.0.members[self.current()].url
+    fn list(&self) -> List {
+        self.0.list.lock().clone()
+    }
+
+    /// The member that calls go to, by its URL.
+    pub(crate) fn current_url(&self) -> String {
+        self.list().first().url.clone()
     }
 
     /// Where the member is that calls go to, and whether under TLS.
     pub(crate) fn current_place(&self) -> (String, Option<Arc<ClientTls>>) {
-        let member = &self.0.members[self.current()];
-        let tls = self.0.tls.clone().filter(|_| member.scheme == Scheme::HTTPS);
-        (member.authority.to_string(), tls)
+        self.list().first().place(&self.0.way)
     }
 
-    fn current(&self) -> usize {
-        self.0.current.load(Ordering::Relaxed)
+    /// How many members there are.
+    pub(crate) fn count(&self) -> usize {
+        self.list().members.len()
+    }
+
+    /// From now on the members are those at `urls`. The one that calls go to stays that if it is
+    /// among them. URLs that cannot be used are left out; if none is left, everything stays as it
+    /// is. Whether anything has changed.
+    pub(crate) fn replace(&self, urls: &[String]) -> bool {
+        let mut fresh: Vec<Arc<Member>> = Vec::with_capacity(urls.len());
+        let before = self.list();
+        for url in urls {
+            match self.0.way.member(url) {
+                Ok(member) if fresh.iter().any(|known| known.is_at(&member)) => {}
+                Ok(member) => {
+                    let known = before.members.iter().find(|known| known.is_at(&member));
+                    fresh.push(known.cloned().unwrap_or_else(|| Arc::new(member)));
+                }
+                Err(error) => tracing::debug!(error = format!("{error:#}"), "cannot be used"),
+            }
+        }
+        let mut list = self.0.list.lock();
+        let same = |member: &Arc<Member>| list.members.iter().any(|it| Arc::ptr_eq(it, member));
+        if fresh.is_empty() || (fresh.len() == list.members.len() && fresh.iter().all(same)) {
+            return false;
+        }
+        let current = list.first().clone();
+        let current = fresh.iter().position(|it| Arc::ptr_eq(it, &current)).unwrap_or(0);
+        *list = List { members: fresh.into(), current };
+        true
     }
 
     /// Makes a call whose whole message is at hand, on `path`, with these headers. It is made again
@@ -148,12 +166,9 @@ impl Upstream {
         message: Bytes,
         repeatable: bool,
     ) -> Result<Response<Incoming>, Status> {
-        let mut left = if repeatable { self.0.members.len() } else { 0 };
+        let mut left = if repeatable { self.count() } else { 0 };
         loop {
-            let mut request = Request::new(Body::new(Full::new(message.clone())));
-            *request.headers_mut() = headers.clone();
-            *request.uri_mut() = path.clone().into();
-            match self.send(request).await {
+            match self.send(request(path, headers, message.clone())).await {
                 Err(Failure::Broken(_)) if left > 0 => left -= 1,
                 sent => return Ok(sent?),
             }
@@ -169,38 +184,15 @@ impl Upstream {
         &self,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Failure> {
-        let (first, count) = (self.current(), self.0.members.len());
-        let path = request.uri().path_and_query().cloned();
-        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
+        let list = self.list();
         let mut why = Vec::new();
-        for at in (first..first + count).map(|at| at % count) {
-            let member = &self.0.members[at];
-            let mut connection = match self.connect(member).await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    why.push(format!("{}: {error:#}", member.url));
-                    continue;
+        for member in list.in_turn() {
+            match self.offer(member, request, &mut why).await {
+                Ok(response) => {
+                    self.stay(list.first(), member);
+                    return response;
                 }
-            };
-            *request.uri_mut() = member.uri(path.clone());
-            match connection.sender.try_send_request(request).await {
-                Ok(mut response) => {
-                    self.stay(first, at);
-                    response.extensions_mut().insert(AnsweredBy(at));
-                    return Ok(response);
-                }
-                Err(mut error) => {
-                    let taken = error.take_message();
-                    let error = crate::error_text::chain(error.error());
-                    member.forget(connection.number).await;
-                    match taken {
-                        Some(back) => request = back,
-                        None => return Err(Failure::Broken(error)),
-                    }
-                    why.push(format!("{}: {error}", member.url));
-                }
+                Err(back) => request = back,
             }
         }
         let why = why.join("; ");
@@ -208,95 +200,109 @@ impl Upstream {
         Err(Failure::Unreachable)
     }
 
-    /// Calls go to the member `at` from now on, if they still went to the one `before`.
-    fn stay(&self, before: usize, at: usize) {
-        let current = &self.0.current;
-        let moved = before != at
-            && current.compare_exchange(before, at, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if moved {
-            let (from, to) = (&self.0.members[before].url, &self.0.members[at].url);
-            tracing::warn!(from, to, "an endpoint is gone; calls go to another");
+    /// Makes a call at the one behind `turns` others, counted from the member that calls go to.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, or the connection breaks.
+    pub(crate) async fn call_at(
+        &self,
+        turns: usize,
+        (path, headers): (&PathAndQuery, &HeaderMap),
+        message: Bytes,
+    ) -> Result<Response<Incoming>, Status> {
+        let list = self.list();
+        let member = list.in_turn().nth(turns % list.members.len());
+        let member = member.expect("there are as many turns as members");
+        let sent = self.offer(member, request(path, headers, message), &mut Vec::new()).await;
+        Ok(sent.unwrap_or(Err(Failure::Unreachable))?)
+    }
+
+    /// Offers a request to one member. It comes back if it never left.
+    async fn offer(
+        &self,
+        member: &Arc<Member>,
+        mut request: Request<Body>,
+        why: &mut Vec<String>,
+    ) -> Result<Result<Response<Incoming>, Failure>, Request<Body>> {
+        let mut connection = match member.connect(&self.0.way).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                why.push(format!("{}: {error:#}", member.url));
+                return Err(request);
+            }
+        };
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = member.uri(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        match connection.sender.try_send_request(request).await {
+            Ok(mut response) => {
+                response.extensions_mut().insert(AnsweredBy(member.clone()));
+                Ok(Ok(response))
+            }
+            Err(mut error) => {
+                let taken = error.take_message();
+                let error = crate::error_text::chain(error.error());
+                member.forget(connection.number).await;
+                why.push(format!("{}: {error}", member.url));
+                taken.map_or(Ok(Err(Failure::Broken(error))), Err)
+            }
         }
+    }
+
+    /// Calls go to `member` from now on, if they still went to the one `before`.
+    fn stay(&self, before: &Arc<Member>, member: &Arc<Member>) {
+        if Arc::ptr_eq(before, member) {
+            return;
+        }
+        let mut list = self.0.list.lock();
+        let at = list.members.iter().position(|it| Arc::ptr_eq(it, member));
+        let Some(at) = at.filter(|_| Arc::ptr_eq(list.first(), before)) else { return };
+        list.current = at;
+        drop(list);
+        let (from, to) = (&before.url, &member.url);
+        tracing::warn!(from, to, "an endpoint is left; calls go to another");
     }
 
     /// Looks at what a member has answered: one without a leader is left for the next.
     pub(crate) fn heed(&self, answered: Option<AnsweredBy>, status: &Status) {
         let leaderless =
             status.code() == Code::Unavailable && status.message().ends_with("no leader");
-        if let (true, Some(AnsweredBy(at))) = (leaderless, answered) {
-            self.stay(at, (at + 1) % self.0.members.len());
+        if let (true, Some(AnsweredBy(member))) = (leaderless, answered) {
+            let list = self.list();
+            let at = list.members.iter().position(|it| Arc::ptr_eq(it, &member));
+            let Some(at) = at else { return };
+            self.stay(&member, &list.members[(at + 1) % list.members.len()]);
         }
     }
 
-    async fn connect(&self, member: &Member) -> Result<Connection> {
-        let mut kept = member.kept.lock().await;
-        if let Some(connection) = kept.as_ref().filter(|it| !it.sender.is_closed()) {
-            return Ok(connection.clone());
+    /// Calls go to the member that has answered from now on.
+    pub(crate) fn prefer(&self, answered: Option<AnsweredBy>) {
+        if let Some(AnsweredBy(member)) = answered {
+            self.stay(self.list().first(), &member);
         }
-        *kept = None;
-        let limit = self.0.reach.dial_timeout;
-        let dialled = timeout(limit, self.dial(member)).await;
-        let sender = dialled.with_context(|| format!("no answer within {limit:?}"))??;
-        let connection = Connection { number: self.0.made.fetch_add(1, Ordering::Relaxed), sender };
-        *kept = Some(connection.clone());
-        Ok(connection)
-    }
-
-    async fn dial(&self, member: &Member) -> Result<SendRequest<Body>> {
-        let tls = self.0.tls.as_deref().filter(|_| member.scheme == Scheme::HTTPS);
-        let stream = shake_hands(member.authority.as_str(), tls).await?;
-        let reach = &self.0.reach;
-        let pings = Some(reach.ping_interval).filter(|interval| !interval.is_zero());
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .keep_alive_interval(pings)
-            .keep_alive_timeout(reach.ping_timeout)
-            .keep_alive_while_idle(self.0.pings_idle)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        let url = member.url.clone();
-        tokio::spawn(async move {
-            let ended = connection.await;
-            tracing::debug!(url, error = ?ended.err(), "a connection to a member has ended");
-        });
-        Ok(sender)
     }
 }
 
-impl Member {
-    fn at(url: &str, is_secure: bool) -> Result<Member> {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        if !matches!(scheme, "http" | "https") {
-            bail!("endpoint {url}: {scheme}:// is not spoken here; http:// and https:// are");
-        }
-        let address = rest.trim_end_matches('/');
-        let authority: Authority =
-            address.parse().with_context(|| format!("endpoint {url} is no address"))?;
-        if authority.port_u16().is_none() {
-            bail!("endpoint {url} has no port");
-        }
-        let scheme = if is_secure { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Member { url: url.to_owned(), authority, scheme, kept: tokio::sync::Mutex::default() })
+impl List {
+    /// The one that calls go to.
+    fn first(&self) -> &Arc<Member> {
+        &self.members[self.current]
     }
 
-    /// Nothing more is sent on that connection. It may be broken without knowing it yet; if it is
-    /// not, what is under way there goes on.
-    async fn forget(&self, number: u64) {
-        let mut kept = self.kept.lock().await;
-        if kept.as_ref().is_some_and(|connection| connection.number == number) {
-            *kept = None;
-        }
+    /// All of them, the one first that calls go to.
+    fn in_turn(&self) -> impl Iterator<Item = &Arc<Member>> {
+        let (behind, before) = (&self.members[self.current..], &self.members[..self.current]);
+        behind.iter().chain(before)
     }
+}
 
-    fn uri(&self, path: PathAndQuery) -> Uri {
-        let mut parts = Uri::default().into_parts();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts).expect("all parts are there")
-    }
+fn request(path: &PathAndQuery, headers: &HeaderMap, message: Bytes) -> Request<Body> {
+    let mut request = Request::new(Body::new(Full::new(message)));
+    *request.headers_mut() = headers.clone();
+    *request.uri_mut() = path.clone().into();
+    request
 }
 
 /// What generated clients go through.
@@ -315,5 +321,49 @@ impl tower::Service<Request<Body>> for Upstream {
     }
 }
 
-/// How long a dial may take, as etcd's proxy has it.
-pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(urls: &[&str]) -> Upstream {
+        let reach = Reach {
+            endpoints: urls.iter().map(|url| (*url).to_owned()).collect(),
+            cacert: None,
+            cert: None,
+            key: None,
+            is_unverified: false,
+            user: None,
+            password: None,
+            dial_timeout: DIAL_TIMEOUT,
+            ping_interval: DIAL_TIMEOUT,
+            ping_timeout: DIAL_TIMEOUT,
+        };
+        Upstream::new(reach, false).unwrap()
+    }
+
+    fn replace(upstream: &Upstream, urls: &[&str]) -> bool {
+        let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+        upstream.replace(&urls)
+    }
+
+    // A proxy that drops the connection it is using at every look at the list would cut off all
+    // its clients; one that trusts an empty list would have nobody left to ask.
+    #[test]
+    fn a_new_list_keeps_who_stays() {
+        let upstream = upstream(&["http://a:1", "b:2"]);
+        let list = upstream.list();
+        upstream.stay(&list.members[0], &list.members[1]);
+        assert_eq!(upstream.current_url(), "b:2");
+        assert!(replace(&upstream, &["http://c:3", "http://b:2", "http://b:2/"]));
+        assert_eq!((upstream.count(), upstream.current_url()), (2, "b:2".to_owned()));
+        assert!(Arc::ptr_eq(upstream.list().first(), &list.members[1]), "it keeps its connection");
+        assert!(!replace(&upstream, &["http://b:2", "http://c:3"]), "they are the same");
+        assert!(!replace(&upstream, &[]) && !replace(&upstream, &["unix://x", "nowhere"]));
+        assert_eq!(upstream.count(), 2);
+        assert!(replace(&upstream, &["http://d:4"]));
+        assert_eq!(upstream.current_url(), "http://d:4");
+        // Whoever has answered meanwhile is none of them any more.
+        upstream.stay(upstream.list().first(), &list.members[0]);
+        assert_eq!(upstream.current_url(), "http://d:4");
+    }
+}

@@ -45,7 +45,7 @@ impl Line {
         let max = proxy.sizes.answer_max;
         let client = WatchClient::new(proxy.upstream.clone());
         let opened = client.max_decoding_message_size(max).watch(request).await?;
-        let at = opened.extensions().get().copied();
+        let at = opened.extensions().get().cloned();
         Ok(Line { requests, messages: opened.into_inner(), at })
     }
 

@@ -1,7 +1,7 @@
 //! A proxy as a process, ours or etcd's.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use drystone_etcd_api::client::{Client, Config, connect};
@@ -18,6 +18,9 @@ pub(crate) struct Proxy {
     child: Child,
     folder: TempDir,
     port: u16,
+    program: PathBuf,
+    endpoints: Vec<String>,
+    flags: Vec<String>,
 }
 
 impl Proxy {
@@ -30,18 +33,40 @@ impl Proxy {
     pub(crate) fn start_as(program: &Path, endpoints: &[String], flags: &[&str]) -> Proxy {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = free_port();
-        let log = File::create(folder.path().join("log")).expect("the log can be made");
-        let mut command = command(program, endpoints, port, folder.path());
-        command.args(flags).stdout(log.try_clone().expect("the log can be shared")).stderr(log);
-        let child = command.spawn().expect("the proxy can be started");
-        let mut proxy = Proxy { child, folder, port };
-        let started = wait(|| {
-            let ended = proxy.child.try_wait().expect("the child is ours to wait for");
-            assert!(ended.is_none(), "it ended: {ended:?}\n{}", proxy.log());
-            proxy.log().contains("started gRPC proxy").then_some(())
-        });
-        assert!(started.is_some(), "it does not start\n{}", proxy.log());
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (program, endpoints) = (program.to_owned(), endpoints.to_vec());
+        let child = launch(command(&program, &endpoints, port, folder.path()), &flags, &folder);
+        let mut proxy = Proxy { child, folder, port, program, endpoints, flags };
+        proxy.wait_for_start();
         proxy
+    }
+
+    fn wait_for_start(&mut self) {
+        let started = wait(|| {
+            let ended = self.child.try_wait().expect("the child is ours to wait for");
+            assert!(ended.is_none(), "it ended: {ended:?}\n{}", self.log());
+            self.log().contains("started gRPC proxy").then_some(())
+        });
+        assert!(started.is_some(), "it does not start\n{}", self.log());
+    }
+
+    /// Ends it where it stands (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("the child is ours to wait for");
+    }
+
+    /// The same, and starts it again at the same place.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let command = command(&self.program, &self.endpoints, self.port, self.folder.path());
+        self.child = launch(command, &self.flags, &self.folder);
+        self.wait_for_start();
+    }
+
+    /// Sends a signal, and does not wait.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// What it has said.
@@ -65,7 +90,7 @@ impl Proxy {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
         let ended = wait(|| self.child.try_wait().expect("the child is ours to wait for"));
         ended.unwrap_or_else(|| panic!("it does not end\n{}", self.log()))
     }
@@ -82,6 +107,12 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn launch(mut command: Command, flags: &[String], folder: &TempDir) -> Child {
+    let log = File::create(folder.path().join("log")).expect("the log can be made");
+    command.args(flags).stdout(log.try_clone().expect("the log can be shared")).stderr(log);
+    command.spawn().expect("the proxy can be started")
 }
 
 /// The command that starts a proxy.

@@ -43,9 +43,6 @@ fn mistakes_end_with_etcds_status() {
             assert!(err.contains(text), "{words:?}: {err}");
         }
     }
-    // What etcd takes, and cannot be honoured here.
-    let (status, err) = run(&programs::ours(), &["--experimental-leasing-prefix=l/"]);
-    assert_eq!((status, err.contains("is not supported")), (Some(1), true), "{err}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let address = format!("--listen-addr={}", taken.local_addr().expect("it has one"));
     let (status, err) = run(&programs::ours(), &[&address]);
