@@ -21,6 +21,7 @@
 //! | [`auth`] | whether users may do what they may, and nobody more |
 //! | [`load`] | whether leases, leaders and other users stand a flood, and deadlines are kept |
 //! | [`clients`] | whether client libraries of others work with it |
+//! | [`end_to_end`] | whether etcd's own end-to-end tests take it for etcd |
 //! | [`kubernetes`] | whether an API server of Kubernetes finds in it what it needs |
 //! | [`patroni`] | whether Patroni keeps databases available with it |
 //! | [`forward`] | whether its TCP gateway carries connections as etcd's does |
@@ -43,6 +44,7 @@ mod clients;
 mod cluster;
 mod data_dir;
 mod durability;
+mod end_to_end;
 mod forward;
 mod gateway;
 mod inspect;
