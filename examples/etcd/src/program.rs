@@ -36,8 +36,8 @@ pub(crate) fn misread(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// The words of `gateway` or `grpc-proxy` with `start` before its flags. etcd takes it behind them as
-/// well: `gateway --endpoints=a:2379 start`.
+/// The words of `gateway` or `grpc-proxy` with `start` before its flags. etcd takes it behind them
+/// as well: `gateway --endpoints=a:2379 start`.
 fn start_first(words: &[OsString]) -> Vec<OsString> {
     let mut words = words.to_vec();
     let is_flag = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");

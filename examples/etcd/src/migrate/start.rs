@@ -3,12 +3,12 @@
 //! Scripts restore a copy with `etcdutl` and start etcd on what that has made; packages replace a
 //! program and start the unit again. Neither knows of another command in between, so with the same
 //! command line as etcd's the data go on. What makes that safe to do unasked is that nothing of
-//! etcd's is changed: its files are renamed, and the log says where to, and how to go back.
+//! etcd's is changed: its files are renamed, the log says where to, and the README how to go back.
 //!
 //! ```text
 //!   --data-dir D                  D/member ──► D/member.etcd
-//!   --data-dir D --wal-dir W      and first W ──► W.etcd, where etcd had its journal in W:
-//!                                 ours begins in an empty directory, and is moved to W by the start
+//!   --data-dir D --wal-dir W      and W ──► W.etcd, where etcd had its journal in W: ours is
+//!                                 then moved to W, by the start
 //! ```
 //!
 //! Renaming `W` comes last, once all else is in its place: a crash leaves it to the next start,

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! They were written by others, for another program, and know nothing of ours: whoever takes this
-//! server for etcd has come this far. What fails has to fail, each for the [reason](EXCEPTIONS) that
-//! stands beside it; one that passes is no exception any more.
+//! server for etcd has come this far. What fails has to fail, each for the [reason](EXCEPTIONS)
+//! that stands beside it; one that passes is no exception any more.
 //!
 //! It takes a compiler for Go, two minutes of building and three of running, and a network
 //! namespace, for their ports are fixed: only where there is time.
