@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drystone_etcd_api::client::{Client, Config, connect};
 use drystone_etcd_api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
@@ -147,6 +147,9 @@ impl Person {
     }
 }
 
+/// How long it may take until a proxy holds a key that is read all the time.
+const HELD_MAX: Duration = Duration::from_secs(30);
+
 /// A write of which nobody knows what became, unless that is said.
 struct Unknown<'a> {
     history: &'a History,
@@ -206,13 +209,24 @@ fn leased(proxy: &Proxy) -> f64 {
     proxy.number("drystone_etcd_proxy_leased_reads_total").unwrap_or(0.0)
 }
 
+/// Waits until one of these proxies has answered for a key: the game may not be over before.
+fn until_held(proxies: &[&Proxy]) {
+    let deadline = Instant::now() + HELD_MAX;
+    while proxies.iter().all(|proxy| leased(proxy) == 0.0) {
+        assert!(Instant::now() < deadline, "nothing was held");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn clients_of_two_proxies_see_one_history() {
     let server = Server::start(&programs::ours(), &[]);
     let proxies = [0, 1].map(|_| Proxy::start(&[server.client_url()], &[FLAG]));
     let urls = proxies.each_ref().map(Proxy::url);
-    play("proxy::leasing::random::clients_of_two", &urls, History::default(), |_| {});
-    assert!(proxies.iter().any(|proxy| leased(proxy) > 0.0), "nothing was held");
+    let [one, other] = &proxies;
+    play("proxy::leasing::random::clients_of_two", &urls, History::default(), |_| {
+        until_held(&[one, other]);
+    });
 }
 
 /// What clients of etcd's own proxy write counts, and what they read does not: this is about ours.
@@ -224,8 +238,7 @@ fn clients_of_ours_see_one_history_beside_etcds() {
     let ours = Proxy::start(&[server.client_url()], &[FLAG]);
     let etcds = Proxy::start_as(&real.etcd, &[server.client_url()], &[FLAG]);
     let judged = History::without_reads_of("1.");
-    play(test, &[ours.url(), etcds.url()], judged, |_| {});
-    assert!(leased(&ours) > 0.0, "nothing was held");
+    play(test, &[ours.url(), etcds.url()], judged, |_| until_held(&[&ours]));
 }
 
 /// Members die and come back under it, and one proxy is killed and started anew.
