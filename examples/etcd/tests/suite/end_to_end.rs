@@ -19,7 +19,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::programs::{install, ours_after, real};
+use crate::support::programs::{install, ours_after, real, run};
 use crate::support::{has_time_for, say, skip};
 
 /// Where Debian 12 has Go, and what is written in it.
@@ -79,13 +79,6 @@ fn build(folder: &Path) -> Result<Theirs, String> {
     go.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
     run(go.args(["test", "-c", "-o"]).arg(&program).arg("go.etcd.io/etcd/tests/e2e"))?;
     Ok(Theirs { program, place })
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    output.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {said}"))
 }
 
 impl Theirs {

@@ -1,9 +1,9 @@
 //! The API server, from Debian's source package: version 1.20 is the last that has all of it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::support::programs::install;
+use crate::support::programs::{install, run};
 use crate::support::say;
 
 const RELEASE: &str = "kubernetes-1.20.2";
@@ -85,12 +85,4 @@ fn setting<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command.env("PATH", format!("{GO}/bin:{path}")).env("GOROOT", GO);
     command.env("GO111MODULE", "off").env("CGO_ENABLED", "0").env("GOFLAGS", "");
     command.env("GOPATH", folder).env("GOCACHE", folder.join("cache"))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let end: String = said.lines().rev().take(5).collect::<Vec<_>>().join("; ");
-    output.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {end}"))
 }

@@ -165,6 +165,15 @@ fn first_line(program: &Path, argument: &str) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
 }
 
+/// Runs a command that must succeed, or says what it said in the end.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let end = said.lines().rev().take(5).collect::<Vec<_>>().join("; ");
+    output.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {end}"))
+}
+
 /// Asks Debian's package manager for programs.
 pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
     let install = [&["install", "-y"], packages].concat();
