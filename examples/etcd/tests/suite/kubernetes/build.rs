@@ -10,6 +10,8 @@ const RELEASE: &str = "kubernetes-1.20.2";
 const TREE: &str = "src/k8s.io/kubernetes";
 /// Where Debian 12 puts the compiler that this source was still built with.
 const GO: &str = "/usr/lib/go-1.19";
+/// Where it puts packages written in Go.
+const GO_CODE: &str = "/usr/share/gocode/src";
 
 /// The program, or why there is none. Built once for a build folder.
 pub(super) fn api_server() -> Result<PathBuf, String> {
@@ -18,7 +20,8 @@ pub(super) fn api_server() -> Result<PathBuf, String> {
     if program.is_file() {
         return Ok(program);
     }
-    install(&["golang-1.19-go", "curl", "openssl", "dpkg-dev"])?;
+    let reflect = "golang-github-modern-go-reflect2-dev";
+    install(&["golang-1.19-go", reflect, "curl", "openssl", "dpkg-dev"])?;
     std::fs::create_dir_all(folder.join("lists/partial")).map_err(|error| error.to_string())?;
     say("fetching and building Kubernetes' API server: this takes some minutes");
     fetch(&folder)?;
@@ -47,7 +50,11 @@ fn fetch(folder: &Path) -> Result<(), String> {
     let tree = folder.join(TREE);
     std::fs::create_dir_all(&tree).map_err(|error| error.to_string())?;
     let unpack = format!("tar xzf *.orig.tar.gz --strip-components=1 -C {TREE}");
-    run(Command::new("sh").current_dir(folder).args(["-c", &unpack]))
+    run(Command::new("sh").current_dir(folder).args(["-c", &unpack]))?;
+    // The one that comes with it does not know the maps of Go 1.18, and crashes over each.
+    let reflect = "github.com/modern-go/reflect2";
+    let replace = format!("rm -r vendor/{reflect} && cp -rL {GO_CODE}/{reflect} vendor/{reflect}");
+    run(Command::new("sh").current_dir(tree).args(["-c", &replace]))
 }
 
 /// The one generated file that the source does not have: descriptions of all kinds of objects,
