@@ -83,7 +83,12 @@ fn warn_of_plain(options: &TlsOptions, client_url: &str) {
     }
 }
 
-fn bind_all(
+/// The same for any URLs, each bound once.
+///
+/// # Errors
+///
+/// If an address cannot be had.
+pub(crate) fn bind_all(
     urls: &[ListenUrl],
     tls: Option<&Arc<ServerTls>>,
     reuse_port: bool,

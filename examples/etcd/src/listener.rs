@@ -68,6 +68,11 @@ impl Door {
         Door { plain, tls }
     }
 
+    /// How one comes in under TLS, if one can.
+    pub(crate) fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.tls.as_ref()
+    }
+
     /// Lets somebody in; `None` if they did not get through.
     pub(crate) async fn pass(&self, stream: Stream) -> Option<Secured> {
         let tls = match &self.tls {
@@ -122,6 +127,14 @@ impl Listener {
                 Err(error) => format!("http{secure}://?({error})"),
             },
             Socket::Unix(_, file) => format!("unix{secure}://{}", file.0.display()),
+        }
+    }
+
+    /// Where it listens, unless that is a file.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
         }
     }
 

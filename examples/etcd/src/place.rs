@@ -21,9 +21,10 @@ use drystone_vfs::{Clock, OsClock};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::config::{Config, ListenAddress, ListenUrl};
+use crate::config::{Config, ListenUrl};
 use crate::data_dir::DataDir;
 use crate::disk::{Timed, Times};
+use crate::entrance;
 use crate::error_text;
 use crate::formation::{self, Formation};
 use crate::identity::Identity;
@@ -78,15 +79,12 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
     let Formation { identity, founders, known } = formation;
     data_dir.make()?;
     let id = identity.member.0;
-    let address = ports[0].address();
     let mut limits = TcpLimits::default();
     limits.patience = config.election_timeout;
     limits.frame_bytes_max = limits.frame_bytes_max.max(2 * config.max_request_bytes);
-    let mut network = TcpConfig::new(identity.cluster.0, id).limits(limits);
-    if dialler.has_tls() {
-        network = network.dial(Arc::new(dialler.clone()));
-    }
-    let (tcp, inbound) = Tcp::behind(address, network);
+    let network = TcpConfig::new(identity.cluster.0, id).limits(limits);
+    let network = network.dial(Arc::new(dialler.clone()));
+    let (tcp, inbound) = Tcp::behind(ports[0].address(), network);
     let door = ports.iter().find_map(Port::door);
     let (office, desk) = (Office::new(id, tcp.clone(), dialler, door), Arc::<Desk>::default());
     let mut options = replica_options(config, identity, founders);
@@ -109,7 +107,9 @@ pub(crate) async fn take(config: &mut Config, mut data_dir: DataDir) -> Result<P
     office.learn(&known);
     desk.open(replica.clone());
     for port in ports {
-        tracing::info!(address = %port.address(), "serving peer traffic");
+        let url = port.url();
+        let address = url.split_once("://").map_or(&*url, |(_, address)| address);
+        tracing::info!(address, "serving peer traffic");
         tokio::spawn(port.serve(tcp.clone(), desk.clone()));
     }
     let (is_learner, roll) = (Arc::default(), Arc::new(Mutex::new(roll)));
@@ -128,31 +128,28 @@ fn dialler(config: &Config) -> Result<Dialler> {
 }
 
 fn bind_all(config: &Config) -> Result<Vec<Port>> {
-    let (mut ports, mut tls) = (Vec::new(), None);
-    for ListenUrl { address, secure, text } in &config.listen_peer {
-        let ListenAddress::Tcp(address) = address else {
-            bail!("--listen-peer-urls: members reach each other over TCP alone");
-        };
+    if config.listen_peer.is_empty() {
+        bail!("--listen-peer-urls is empty");
+    }
+    for ListenUrl { secure, text, .. } in &config.listen_peer {
         if *secure && config.peer_tls.is_empty() {
-            bail!("cannot listen on TLS for {address}: KeyFile and CertFile are not presented");
+            bail!("cannot listen on TLS for {text}: KeyFile and CertFile are not presented");
         }
         if !secure && !config.peer_tls.is_empty() {
             let what = "scheme is HTTP while key and cert files are present; ignoring key and \
                 cert files";
             tracing::warn!(peer_url = text, "{what}");
         }
-        if *secure && tls.is_none() {
-            let options = config.peer_tls.clone();
-            tls = Some(ServerTls::new(options, Endpoint::Peer).map_err(anyhow::Error::msg)?);
+    }
+    let tls = match config.listen_peer.iter().any(|url| url.secure) {
+        true => {
+            let tls = ServerTls::new(config.peer_tls.clone(), Endpoint::Peer);
+            Some(tls.map_err(anyhow::Error::msg)?)
         }
-        let tls = tls.clone().filter(|_| *secure);
-        let port = Port::bind(*address, tls, config.reuse_port);
-        ports.push(port.with_context(|| format!("listen tcp {address}"))?);
-    }
-    if ports.is_empty() {
-        bail!("--listen-peer-urls is empty");
-    }
-    Ok(ports)
+        false => None,
+    };
+    let listeners = entrance::bind_all(&config.listen_peer, tls.as_ref(), config.reuse_port)?;
+    Ok(listeners.into_iter().map(Port::new).collect())
 }
 
 fn replica_options(config: &Config, identity: Identity, founders: Vec<Member>) -> ReplicaOptions {

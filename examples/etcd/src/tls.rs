@@ -23,8 +23,6 @@
 //! out its own.
 //!
 //! **Left out.** Sessions are not resumed: whoever was revoked in between would come in again.
-//! Certificates of version 1, and a certificate that is its own authority, are refused where Go
-//! takes them.
 
 use std::path::PathBuf;
 
@@ -33,9 +31,10 @@ mod certificate;
 mod client;
 mod files;
 mod origin;
-mod own_authority;
 mod room;
+mod second_opinion;
 mod server;
+mod signature;
 mod verify;
 mod words;
 

@@ -1,10 +1,10 @@
-//! How other members are reached: by TCP, under TLS where their URL says so.
+//! How other members are reached: by TCP or a Unix socket, under TLS where their URL says so.
 
 use std::io;
 use std::sync::Arc;
 
 use drystone_raft::runtime::tcp::{Dial, Dialling, Wire};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::connection::Stream;
 use crate::tls::ClientTls;
@@ -21,21 +21,21 @@ impl Dialler {
         Dialler { tls: tls.map(Arc::new) }
     }
 
-    /// Whether it can do more than TCP.
-    pub(crate) fn has_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// A connection to a member.
     ///
     /// # Errors
     ///
     /// If it is not there, or is somebody else.
     pub(super) async fn connect(&self, url: &str) -> io::Result<Stream> {
-        let (address, secure) = address(url)?;
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        let stream = Stream::Tcp(socket);
+        let Home { address, host, secure } = Home::of(url)?;
+        let stream = match address {
+            Address::Tcp(address) => {
+                let socket = TcpStream::connect(address).await?;
+                socket.set_nodelay(true)?;
+                Stream::Tcp(socket)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+        };
         if !secure {
             return Ok(stream);
         }
@@ -44,7 +44,7 @@ impl Dialler {
             io::Error::new(io::ErrorKind::Unsupported, reason)
         };
         let tls = self.tls.as_ref().ok_or_else(no_tls)?;
-        tls.connect(host(address), stream).await
+        tls.connect(host, stream).await
     }
 }
 
@@ -54,14 +54,40 @@ impl Dial for Dialler {
     }
 }
 
-/// `host:port` of a URL, and whether TLS is spoken there.
-fn address(url: &str) -> io::Result<(&str, bool)> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let rest = rest.trim_end_matches('/');
-    match scheme {
-        "http" => Ok((rest, false)),
-        "https" => Ok((rest, true)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no peer URL: {url}"))),
+/// Where a member is, as its URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Home<'a> {
+    address: Address<'a>,
+    /// What its certificate is compared with.
+    host: &'a str,
+    secure: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Address<'a> {
+    /// `host:port`
+    Tcp(&'a str),
+    /// The file of a Unix socket.
+    Unix(&'a str),
+}
+
+impl Home<'_> {
+    fn of(url: &str) -> io::Result<Home<'_>> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let secure = scheme.ends_with('s');
+        match scheme {
+            "http" | "https" => {
+                let address = rest.trim_end_matches('/');
+                Ok(Home { address: Address::Tcp(address), host: host(address), secure })
+            }
+            // What stands where others have a host is the first part of a relative path.
+            "unix" | "unixs" => {
+                let first = rest.split('/').next().unwrap_or_default();
+                let host = if first.is_empty() { "localhost" } else { host(first) };
+                Ok(Home { address: Address::Unix(rest), host, secure })
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no peer URL: {url}"))),
+        }
     }
 }
 
@@ -78,10 +104,20 @@ mod tests {
     // The host is what a member's certificate is compared with.
     #[test]
     fn host_is_read_from_any_address() {
-        let of = |url| address(url).map(|(address, secure)| (host(address), secure)).unwrap();
+        let of = |url| Home::of(url).map(|home| (home.host, home.secure)).unwrap();
         assert_eq!(of("https://m0.etcd:2380"), ("m0.etcd", true));
         assert_eq!(of("http://10.0.0.1:2380/"), ("10.0.0.1", false));
         assert_eq!(of("https://[::1]:2380"), ("::1", true));
-        assert!(address("unix:///a").is_err());
+        assert_eq!(of("unixs://m0.etcd:1"), ("m0.etcd", true));
+        assert_eq!(of("unix:///run/m0.sock"), ("localhost", false));
+        assert!(Home::of("ftp://a:1").is_err());
+    }
+
+    #[test]
+    fn path_is_all_that_follows_unix() {
+        let of = |url| Home::of(url).map(|home| home.address).unwrap();
+        assert_eq!(of("unix://etcd.unix:1"), Address::Unix("etcd.unix:1"));
+        assert_eq!(of("unixs:///run/m0.sock"), Address::Unix("/run/m0.sock"));
+        assert_eq!(of("http://a:1/"), Address::Tcp("a:1"));
     }
 }

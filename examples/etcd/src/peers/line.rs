@@ -180,7 +180,10 @@ fn question_bytes(question: &pb::Question) -> usize {
 
 pub(super) async fn connect(dialler: &Dialler, url: &str) -> anyhow::Result<PeerClient<Channel>> {
     // What the library is told is what it writes into requests; the dialler knows better.
-    let authority = url.replacen("https://", "http://", 1);
+    let authority = match url.starts_with("unix") {
+        true => "http://localhost".to_owned(),
+        false => url.replacen("https://", "http://", 1),
+    };
     let endpoint = Endpoint::from_shared(authority)?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)

@@ -60,12 +60,7 @@ impl Office {
             if others.get(id).is_some_and(|other| other.urls == *urls) {
                 continue;
             }
-            // Our own dialler takes URLs; the transport's takes addresses, and speaks no TLS.
-            let addresses = urls.iter().filter_map(|url| match self.dialler.has_tls() {
-                true => Some(url.as_str()),
-                false => url.strip_prefix("http://"),
-            });
-            self.tcp.peer(*id, addresses.map(str::to_owned));
+            self.tcp.peer(*id, urls.iter().cloned());
             let line = Line::new(urls, self.dialler.clone());
             others.insert(*id, Other { urls: urls.clone(), line });
         }

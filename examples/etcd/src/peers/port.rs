@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,62 +15,46 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::Service as _;
 
 use super::desk::Desk;
 use super::pb::peer_server::PeerServer;
-use crate::connection::{Sniffed, Stream};
+use crate::connection::{Plain, Sniffed, Stream};
+use crate::listener::{Door, Listener, rest_after};
 use crate::tls::{Secured, ServerTls};
 use crate::version;
 
 /// How long a connection may take to say what it wants.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to rest when the system has no more file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How long to wait for the rest of a greeting that came in pieces.
-const PIECE_PAUSE: Duration = Duration::from_millis(5);
+/// Where somebody is who comes through a file.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A port that other members connect to.
 pub(crate) struct Port {
-    listener: TcpListener,
-    address: SocketAddr,
-    /// Members come under TLS.
-    tls: Option<Arc<ServerTls>>,
+    listener: Listener,
 }
 
 impl Port {
-    /// Binds to `address`.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be had.
-    pub(crate) fn bind(
-        address: SocketAddr,
-        tls: Option<Arc<ServerTls>>,
-        reuse_port: bool,
-    ) -> io::Result<Port> {
-        let listener = crate::listener::bind_tcp(address, reuse_port)?;
-        let address = listener.local_addr()?;
-        Ok(Port { listener, address, tls })
+    /// One behind what has been bound.
+    pub(crate) fn new(listener: Listener) -> Port {
+        Port { listener }
     }
 
     /// How members come in under TLS.
     pub(crate) fn door(&self) -> Option<Arc<ServerTls>> {
-        self.tls.clone()
+        self.listener.door().tls().cloned()
     }
 
     /// Where it is, as a URL with the real port.
     pub(crate) fn url(&self) -> String {
-        let secure = if self.tls.is_some() { "s" } else { "" };
-        format!("http{secure}://{}", self.address)
+        self.listener.url()
     }
 
-    /// Where it is, with the real port.
+    /// Where it is, with the real port; nowhere, if that is a file.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address().unwrap_or(NOWHERE)
     }
 
     /// Hands connections to those they are for, for ever.
@@ -80,21 +64,12 @@ impl Port {
             .max_encoding_message_size(usize::MAX);
         loop {
             match self.listener.accept().await {
-                Ok((stream, from)) => {
+                Ok(stream) => {
                     let hall =
                         Hall { tcp: tcp.clone(), desk: desk.clone(), service: service.clone() };
-                    let tls = self.tls.clone();
-                    tokio::spawn(async move {
-                        match tls {
-                            Some(tls) => welcome_secured(stream, from, &tls, hall).await,
-                            None => welcome(stream, from, hall).await,
-                        }
-                    });
+                    tokio::spawn(welcome(stream, self.listener.door(), hall));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections of members");
-                    sleep(ACCEPT_RETRY).await;
-                }
+                Err(error) => rest_after(&error).await,
             }
         }
     }
@@ -107,28 +82,14 @@ struct Hall {
     service: PeerServer<Arc<Desk>>,
 }
 
-async fn welcome(stream: TcpStream, from: SocketAddr, hall: Hall) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    match timeout(GREETING_TIMEOUT, is_consensus(&stream)).await {
-        Ok(Ok(true)) => hall.tcp.take(stream, from),
-        Ok(Ok(false)) => serve_http(TokioIo::new(stream), hall).await,
-        // Whoever says nothing, or went away.
-        Ok(Err(_)) | Err(_) => {}
-    }
-}
-
-/// The same for somebody who has to shake hands first. What has been read cannot be looked at
-/// without being taken, so it is put back.
-async fn welcome_secured(stream: TcpStream, from: SocketAddr, tls: &ServerTls, hall: Hall) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let Some(Secured { stream, .. }) = tls.accept(Stream::Tcp(stream)).await else { return };
+async fn welcome(stream: Plain, door: Door, hall: Hall) {
+    let Ok(stream) = stream.adopt() else { return };
+    let from = stream.remote().unwrap_or(NOWHERE);
+    let Some(Secured { stream, .. }) = door.pass(stream).await else { return };
     match timeout(GREETING_TIMEOUT, greeted(stream)).await {
         Ok(Ok((stream, true))) => hall.tcp.take_wire(Box::new(stream), from),
         Ok(Ok((stream, false))) => serve_http(TokioIo::new(stream), hall).await,
+        // Whoever says nothing, or went away.
         Ok(Err(_)) | Err(_) => {}
     }
 }
@@ -144,24 +105,6 @@ async fn greeted(mut stream: Stream) -> io::Result<(Sniffed, bool)> {
         }
     }
     Ok((Sniffed::new(stream, &head[..filled], false), head == Tcp::GREETING))
-}
-
-/// Whether a connection begins as those of the consensus do. Nothing is read.
-async fn is_consensus(stream: &TcpStream) -> io::Result<bool> {
-    let mut head = [0; Tcp::GREETING.len()];
-    loop {
-        let count = stream.peek(&mut head).await?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if head[..count] != Tcp::GREETING[..count] {
-            return Ok(false);
-        }
-        if count == head.len() {
-            return Ok(true);
-        }
-        sleep(PIECE_PAUSE).await;
-    }
 }
 
 async fn serve_http<I>(io: TokioIo<I>, hall: Hall)

@@ -93,7 +93,7 @@ fn build(options: &TlsOptions, protocols: &[&[u8]]) -> Result<ClientConfig, Stri
     let provider = provider(options)?;
     let roots = files::roots(options.trusted_ca_file.as_ref())?;
     let scout = Scout::new(options, roots, provider.clone())?;
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions(options))
         .map_err(|error| error.to_string())?
         .dangerous()
@@ -101,9 +101,10 @@ fn build(options: &TlsOptions, protocols: &[&[u8]]) -> Result<ClientConfig, Stri
     let cert = options.client_cert_file.as_ref().or(options.cert_file.as_ref());
     let key = options.client_key_file.as_ref().or(options.key_file.as_ref());
     let mut config = match (cert, key) {
-        (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(files::chain(cert)?, files::key(key)?)
-            .map_err(|error| format!("tls: {}: {error}", cert.display()))?,
+        (Some(cert), Some(key)) => {
+            let certified = files::certified(cert, key, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(certified))
+        }
         _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

@@ -4,9 +4,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::second_opinion::is_of_version_one;
 
 /// Tells one content of some files from the next: files are replaced, by a rename or behind a
 /// symbolic link, or written over.
@@ -57,10 +62,35 @@ pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 }
 
 /// A private key.
-pub(super) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let text = read(file)?;
     PrivateKeyDer::from_pem_slice(&text)
         .map_err(|error| format!("{}: tls: failed to find a private key: {error}", file.display()))
+}
+
+/// A certificate with its key, to be shown.
+pub(super) fn certified(
+    cert_file: &Path,
+    key_file: &Path,
+    provider: &CryptoProvider,
+) -> Result<SingleCertAndKey, String> {
+    let bad = |error: Error| format!("tls: {}: {error}", cert_file.display());
+    let key = provider.key_provider.load_private_key(key(key_file)?).map_err(bad)?;
+    let certified = CertifiedKey::new(chain(cert_file)?, key);
+    match certified.keys_match() {
+        // A key that does not say which it is shows itself in the first handshake.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(error) if is_of_version_one(&error, &certified.cert[0]) => {
+            let own = certified.key.public_key();
+            let named = X509Certificate::from_der(&certified.cert[0]);
+            let named = named.as_ref().ok().map(|(_, parsed)| parsed.public_key().raw);
+            if own.is_some_and(|own| Some(&*own) != named) {
+                return Err(bad(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)));
+            }
+        }
+        Err(error) => return Err(bad(error)),
+    }
+    Ok(certified.into())
 }
 
 /// The authorities of a file; none where there is no file.

@@ -175,13 +175,12 @@ fn build(options: &TlsOptions) -> Result<ServerConfig, String> {
     let builder = match options.asks_for_certificates() {
         true => {
             let roots = files::roots(options.trusted_ca_file.as_ref())?;
-            builder.with_client_cert_verifier(Arc::new(Guard::new(options, roots, provider)?))
+            let guard = Guard::new(options, roots, provider.clone())?;
+            builder.with_client_cert_verifier(Arc::new(guard))
         }
         false => builder.with_no_client_auth(),
     };
-    let mut config = builder
-        .with_single_cert(files::chain(cert)?, files::key(key)?)
-        .map_err(|error| format!("tls: {}: {error}", cert.display()))?;
+    let mut config = builder.with_cert_resolver(Arc::new(files::certified(cert, key, &provider)?));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Nobody comes in by a ticket of yesterday: the files may say otherwise today.
     config.session_storage = Arc::new(NoServerSessionStorage {});

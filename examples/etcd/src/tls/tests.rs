@@ -1,5 +1,7 @@
 //! Both ends in one process: what is agreed on, and who is whom.
 
+mod forms;
+
 use std::fs;
 use std::os::unix::net::UnixStream as Std;
 use std::path::Path;
@@ -100,56 +102,4 @@ fn no_authority_lets_nobody_in() {
     assert_eq!(shake(&alone, &options, "localhost"), None);
     let blind = TlsOptions { trusted_ca_file: None, ..options.clone() };
     assert_eq!(shake(&options, &blind, "localhost"), None);
-}
-
-/// A certificate that is its own authority, as `openssl req -x509` makes it, in both places.
-fn own_authority(folder: &Path, change: impl FnOnce(&mut CertificateParams)) -> TlsOptions {
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "root");
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    let cert = params.self_signed(&key).unwrap();
-    let file = |name: &str, text: String| {
-        let file = folder.join(name);
-        fs::write(&file, text).unwrap();
-        Some(file)
-    };
-    let cert_file = file("own.pem", cert.pem());
-    TlsOptions {
-        trusted_ca_file: cert_file.clone(),
-        cert_file,
-        key_file: file("own-key.pem", key.serialize_pem()),
-        client_cert_auth: true,
-        ..TlsOptions::default()
-    }
-}
-
-// etcd takes a trusted certificate for what it is; webpki alone would refuse all that are
-// authorities. What is not trusted, out of date or for something else is refused all the same.
-#[test]
-fn certificate_may_be_its_own_authority() {
-    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let own = own_authority(folders[0].path(), |_| {});
-    let root = PeerName("root".into());
-    assert_eq!(shake(&own, &own, "localhost"), Some(Some(root)));
-    assert_eq!(shake(&own, &own, "elsewhere"), None, "it is for a host");
-    let other = own_authority(folders[1].path(), |_| {});
-    let stranger = TlsOptions { trusted_ca_file: own.trusted_ca_file.clone(), ..other.clone() };
-    assert_eq!(shake(&own, &stranger, "localhost"), None, "same name, other key");
-    assert_eq!(shake(&stranger, &own, "localhost"), None);
-    let old =
-        own_authority(folders[1].path(), |it| it.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    assert_eq!(shake(&old, &old, "localhost"), None, "out of date");
-    let early =
-        own_authority(folders[1].path(), |it| it.not_before = rcgen::date_time_ymd(2999, 1, 1));
-    assert_eq!(shake(&early, &early, "localhost"), None, "not yet in date");
-    let hosts = own_authority(folders[1].path(), |it| {
-        it.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    });
-    assert_eq!(shake(&hosts, &hosts, "localhost"), None, "not for who connects");
-    let asks_nobody =
-        TlsOptions { trusted_ca_file: None, client_cert_auth: false, ..hosts.clone() };
-    let visitor = TlsOptions { cert_file: None, key_file: None, ..hosts };
-    assert_eq!(shake(&asks_nobody, &visitor, "localhost"), Some(None), "but for a host");
 }

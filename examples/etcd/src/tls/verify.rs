@@ -1,7 +1,7 @@
 //! Who is let in: beyond what a signature proves, whether they are on the list.
 //!
 //! ```text
-//!   certificate ──► signed by an authority, or one itself, in date, for this use (webpki)
+//!   certificate ──► signed by an authority, in date, for this use (webpki, or a second opinion)
 //!               ──► not revoked ──► its common name, or a host of it, is allowed
 //! ```
 //!
@@ -12,18 +12,17 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ProtocolVersion,
+    RootCertStore, SignatureScheme,
 };
 
-use super::certificate;
-use super::own_authority::{self, Use};
-use super::{TlsOptions, files};
+use super::second_opinion::{Grounds, Use};
+use super::{TlsOptions, certificate, files, signature};
 
 /// What a certificate has to fulfil beyond its signature.
 #[derive(Debug)]
@@ -111,7 +110,13 @@ impl ClientCertVerifier for Guard {
         let signed = self.signed.as_ref().ok_or_else(unknown)?;
         if let Err(error) = signed.verify_client_cert(end_entity, chain, now) {
             let error = plainly(error);
-            own_authority::judge(error, end_entity, &self.roots, now, Use::Client)?;
+            let grounds = Grounds {
+                trusted: &self.roots,
+                algorithms: &self.provider.signature_verification_algorithms,
+                now,
+                purpose: Use::Client,
+            };
+            grounds.judge(error, end_entity, chain)?;
         }
         self.judge.judge(end_entity, chain)?;
         Ok(ClientCertVerified::assertion())
@@ -121,20 +126,20 @@ impl ClientCertVerifier for Guard {
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, algorithms)
+        signature::of_handshake(ProtocolVersion::TLSv1_2, message, cert, signed, algorithms)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, algorithms)
+        signature::of_handshake(ProtocolVersion::TLSv1_3, message, cert, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -207,7 +212,13 @@ impl ServerCertVerifier for Scout {
                 let verified = signed.verify_server_cert(end_entity, chain, name, ocsp, now);
                 if let Err(error) = verified {
                     let error = plainly(error);
-                    own_authority::judge(error, end_entity, roots, now, Use::Server)?;
+                    let grounds = Grounds {
+                        trusted: roots,
+                        algorithms: &self.provider.signature_verification_algorithms,
+                        now,
+                        purpose: Use::Server,
+                    };
+                    grounds.judge(error, end_entity, chain)?;
                     let names = certificate::names(end_entity);
                     if !certificate::is_for(&names, &name.to_str()) {
                         return Err(CertificateError::NotValidForName.into());
@@ -223,20 +234,20 @@ impl ServerCertVerifier for Scout {
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, algorithms)
+        signature::of_handshake(ProtocolVersion::TLSv1_2, message, cert, signed, algorithms)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, algorithms)
+        signature::of_handshake(ProtocolVersion::TLSv1_3, message, cert, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

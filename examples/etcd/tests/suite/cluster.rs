@@ -11,6 +11,7 @@
 //! | [`disaster`] | what is left when the quorum is gone, or a disk is damaged |
 //! | [`clients`] | whether leases and watches live on any member |
 //! | [`comparison`] | whether a member that has something else than the others is found |
+//! | [`files`] | whether members reach each other by Unix sockets |
 //! | [`inspect`] | whether all members' directories show the same members and commands |
 //! | [`metrics`] | what they tell of each other |
 //! | [`leaderless`] | what a member says while nobody leads |
@@ -24,6 +25,7 @@ mod clients;
 mod comparison;
 mod disaster;
 mod discovery;
+pub(crate) mod files;
 pub(crate) mod fleet;
 mod health;
 mod inspect;

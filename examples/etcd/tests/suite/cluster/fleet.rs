@@ -37,12 +37,26 @@ pub(crate) struct Fleet {
     members: Vec<Process>,
 }
 
+/// How members come to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Road {
+    /// By TCP.
+    Plain,
+    /// By TCP, under TLS.
+    Secured,
+    /// By Unix sockets.
+    Files,
+    /// By Unix sockets, under TLS.
+    SecuredFiles,
+}
+
 struct Process {
     name: String,
     client: u16,
     peer: u16,
-    /// Members come under TLS.
-    secured: bool,
+    /// The file that stands for that port.
+    socket: PathBuf,
+    road: Road,
     flags: Vec<String>,
     child: Option<Child>,
 }
@@ -66,13 +80,23 @@ impl Fleet {
         count: usize,
         flags: &[&str],
     ) -> Option<Fleet> {
-        Fleet::start_any(test, program, count, (flags, false))
+        Fleet::start_any(test, program, count, (flags, Road::Plain))
     }
 
     /// The same with members that talk to each other under TLS, as the flags say.
     pub(crate) fn start_secured(test: &str, count: usize, flags: &[String]) -> Option<Fleet> {
+        Fleet::start_by(test, count, Road::Secured, flags)
+    }
+
+    /// The same with members that come to each other by this road.
+    pub(crate) fn start_by(
+        test: &str,
+        count: usize,
+        road: Road,
+        flags: &[String],
+    ) -> Option<Fleet> {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        Fleet::start_any(test, &programs::ours(), count, (&flags, true))
+        Fleet::start_any(test, &programs::ours(), count, (&flags, road))
     }
 
     /// Nobody yet: see [`Fleet::newcomer`].
@@ -86,11 +110,11 @@ impl Fleet {
         test: &str,
         program: &Path,
         count: usize,
-        (flags, secured): (&[&str], bool),
+        (flags, road): (&[&str], Road),
     ) -> Option<Fleet> {
         let mut fleet = Fleet::without_members(test, program)?;
-        for number in 0..count {
-            fleet.members.push(Process::new(number, flags, secured));
+        for _ in 0..count {
+            fleet.add(flags, road);
         }
         let all = fleet.initial_cluster();
         for number in 0..count {
@@ -122,17 +146,24 @@ impl Fleet {
 
     /// Makes room for one more member, which is not started; its number.
     pub(crate) fn newcomer(&mut self) -> usize {
+        self.add(&[], Road::Plain)
+    }
+
+    fn add(&mut self, flags: &[&str], road: Road) -> usize {
         let number = self.members.len();
-        self.members.push(Process::new(number, &[], false));
+        self.members.push(Process::new(number, flags, road, self.folder.path()));
         number
     }
 
     /// The same, for one that talks to the others under TLS, as the flags say.
     pub(crate) fn newcomer_with(&mut self, flags: &[String]) -> usize {
+        self.newcomer_by(Road::Secured, flags)
+    }
+
+    /// The same, for one that comes to the others by this road.
+    pub(crate) fn newcomer_by(&mut self, road: Road, flags: &[String]) -> usize {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let number = self.members.len();
-        self.members.push(Process::new(number, &flags, true));
-        number
+        self.add(&flags, road)
     }
 
     /// What the members run from their next start on.
@@ -364,11 +395,12 @@ pub(crate) fn wait<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 }
 
 impl Process {
-    fn new(number: usize, flags: &[&str], secured: bool) -> Process {
+    fn new(number: usize, flags: &[&str], road: Road, folder: &Path) -> Process {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let (client, peer) = (free_port(), free_port());
         let name = format!("m{number}");
-        Process { name, client, peer, secured, flags, child: None }
+        let socket = folder.join(format!("{name}.sock"));
+        Process { name, client, peer, socket, road, flags, child: None }
     }
 
     fn client_url(&self) -> String {
@@ -376,8 +408,12 @@ impl Process {
     }
 
     fn peer_url(&self) -> String {
-        let secure = if self.secured { "s" } else { "" };
-        format!("http{secure}://127.0.0.1:{}", self.peer)
+        match self.road {
+            Road::Plain => format!("http://127.0.0.1:{}", self.peer),
+            Road::Secured => format!("https://127.0.0.1:{}", self.peer),
+            Road::Files => format!("unix://{}", self.socket.display()),
+            Road::SecuredFiles => format!("unixs://{}", self.socket.display()),
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::papers::{Authority, Papers, Person};
 use super::secured::flag;
-use crate::cluster::fleet::{Fleet, wait};
+use crate::cluster::files::lives_as_one;
+use crate::cluster::fleet::{Fleet, Road, wait};
 
 const MEMBER: Person<'static> =
     Person { common_name: "member", hosts: &["127.0.0.1"], serial: 5, expired: false };
@@ -27,27 +28,10 @@ fn members_under_tls_are_a_cluster() {
     let papers = authority.sign("member", MEMBER);
     let mut flags = mutual(&authority.file(), &papers);
     flags.push("--peer-cert-allowed-cn=other,member".to_owned());
-    let Some(mut fleet) = Fleet::start_secured("tls::members::members_under_tls", 3, &flags) else {
+    let Some(fleet) = Fleet::start_secured("tls::members::members_under_tls", 3, &flags) else {
         return;
     };
-    let follower = fleet.follower();
-    fleet.ctl_ok(&[follower], &["put", "a", "1"]);
-    let leader = fleet.leader();
-    assert_eq!(fleet.get(leader, "a"), "1", "{}\n{}", fleet.log(follower), fleet.log(leader));
-    fleet.kill(follower);
-    fleet.ctl_ok(&fleet.running(), &["put", "a", "2"]);
-    fleet.launch(follower);
-    fleet.wait_for(follower);
-    assert_eq!(fleet.get(follower, "a"), "2");
-    // A newcomer asks the others who it is, under TLS as well.
-    let newcomer = fleet.newcomer_with(&flags);
-    let (url, running) = (fleet.peer_url(newcomer), fleet.running());
-    fleet.ctl_ok(&running, &["member", "add", "m3", &format!("--peer-urls={url}")]);
-    let all = fleet.initial_cluster();
-    fleet.set_cluster(newcomer, &all, "existing");
-    fleet.launch(newcomer);
-    fleet.wait_for(newcomer);
-    assert_eq!(fleet.get(newcomer, "a"), "2");
+    lives_as_one(fleet, Road::Secured, &flags);
 }
 
 /// A certificate of the right authority and the wrong person does not make a member: both sides say
