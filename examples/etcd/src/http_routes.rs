@@ -29,7 +29,7 @@ use crate::version;
 
 const JSON: &str = "application/json";
 const JSON_TEXT: &str = "application/json; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 /// The version of the text format that Prometheus expects without asking.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -41,10 +41,10 @@ pub(crate) async fn answer(
     uri: Uri,
 ) -> Response<Body> {
     let (path, query) = (uri.path(), uri.query().unwrap_or(""));
-    let is_get = matches!(method, Method::GET | Method::HEAD);
+    let is_get = method == Method::GET;
     match path {
-        "/health" | "/version" | "/metrics" if !is_get => method_not_allowed(),
-        "/debug/vars" if scope == Scope::Clients && method != Method::GET => method_not_allowed(),
+        "/health" if !is_get => method_not_allowed(),
+        "/version" | "/debug/vars" if scope == Scope::Clients && !is_get => method_not_allowed(),
         "/debug/vars" if scope == Scope::Clients => {
             text(StatusCode::OK, JSON_TEXT, debug_vars::page(&member).await)
         }
@@ -83,8 +83,10 @@ async fn health(member: &Member, query: &str) -> Response<Body> {
     let mut body = format!(r#"{{"health":"{healthy}","reason":"#);
     push_json_string(&mut body, &reason);
     body.push('}');
-    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(status, TEXT, body)
+    match healthy {
+        true => text(StatusCode::OK, TEXT, body),
+        false => failure(StatusCode::SERVICE_UNAVAILABLE, body),
+    }
 }
 
 /// One thing that a probe looks at.
@@ -140,7 +142,7 @@ fn checks_of(path: &str) -> Option<(&'static [Check], Option<&str>)> {
         "readyz" => READYZ,
         _ => return None,
     };
-    let only = parts.next().filter(|name| !name.is_empty());
+    let only = parts.next();
     only.is_none_or(|only| checks.iter().any(|check| check.name() == only))
         .then_some((checks, only))
 }
@@ -168,11 +170,11 @@ async fn probe(
         }
     }
     match healthy {
-        false => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines),
+        false => failure(StatusCode::SERVICE_UNAVAILABLE, lines),
         true if parameters(query, "verbose").next().is_some() => {
-            text(StatusCode::OK, TEXT, lines + "ok\n")
+            unsniffed(text(StatusCode::OK, TEXT, lines + "ok\n"))
         }
-        true => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        true => unsniffed(text(StatusCode::OK, TEXT, "ok\n".to_owned())),
     }
 }
 
@@ -204,17 +206,29 @@ fn parameters<'q>(query: &'q str, name: &'q str) -> impl Iterator<Item = &'q str
 
 /// Go's answer where there is nothing.
 pub(crate) fn not_found() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned())
+    failure(StatusCode::NOT_FOUND, "404 page not found".to_owned())
 }
 
-fn method_not_allowed() -> Response<Body> {
-    let mut response =
-        text(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n".to_owned());
+/// Go's answer to whoever does more than look.
+pub(crate) fn method_not_allowed() -> Response<Body> {
+    let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".to_owned());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
     response
 }
 
-fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+/// A failure as Go's library writes it: with one more line end, and not to be taken for anything
+/// but text.
+pub(crate) fn failure(status: StatusCode, message: String) -> Response<Body> {
+    unsniffed(text(status, TEXT, message + "\n"))
+}
+
+fn unsniffed(mut response: Response<Body>) -> Response<Body> {
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+pub(crate) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     let mut response = Response::new(Body::new(Full::new(Bytes::from(body))));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -229,7 +243,7 @@ mod tests {
     #[test]
     fn probes_are_found_by_path() {
         assert_eq!(checks_of("/livez").map(|found| found.1), Some(None));
-        assert_eq!(checks_of("/readyz/").map(|found| found.1), Some(None));
+        assert!(checks_of("/readyz/").is_none());
         let one = checks_of("/readyz/non_learner").map(|found| found.1);
         assert_eq!(one, Some(Some("non_learner")));
         assert!(checks_of("/livez/non_learner").is_none());

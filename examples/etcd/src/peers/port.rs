@@ -22,6 +22,7 @@ use tonic::codegen::Service as _;
 use super::desk::Desk;
 use super::pb::peer_server::PeerServer;
 use crate::connection::{Plain, Sniffed, Stream};
+use crate::http_routes;
 use crate::listener::{Door, Listener, rest_after};
 use crate::tls::{Secured, ServerTls};
 use crate::version;
@@ -138,7 +139,7 @@ fn page(desk: &Desk, path: &str) -> Response<Body> {
             Some(replica) => (StatusCode::OK, members(replica)),
             None => (StatusCode::SERVICE_UNAVAILABLE, "the member is starting\n".to_owned()),
         },
-        _ => (StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
+        _ => return http_routes::not_found(),
     };
     let mut response = Response::new(Body::new(Full::new(Bytes::from(body))));
     *response.status_mut() = status;

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use drystone_etcd_api::etcdserverpb as pb;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
@@ -27,12 +27,11 @@ use tonic::body::Body;
 use super::asker::{self, Asker};
 use super::message::{self, Framed};
 use super::{Proxy, Shared};
-use crate::http_routes::not_found;
+use crate::http_routes::{self, TEXT};
 use crate::logging::push_json_string;
 use crate::metrics;
 use crate::remote::shake_hands;
 
-const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS_TEXT: &str = "text/plain; version=0.0.4";
 /// How long a probe waits, as in etcd.
 const READ_PATIENCE: Duration = Duration::from_secs(1);
@@ -43,10 +42,9 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The answer to a request that is not gRPC.
 pub(crate) async fn answer(proxy: Shared, method: Method, uri: Uri) -> Response<Body> {
-    let is_get = matches!(method, Method::GET | Method::HEAD);
     match uri.path() {
         "/metrics" => match timeout(PAGE_PATIENCE, members_page(&proxy)).await {
-            Ok(Ok(page)) => reply(StatusCode::OK, METRICS_TEXT, page),
+            Ok(Ok(page)) => http_routes::text(StatusCode::OK, METRICS_TEXT, page),
             Ok(Err(error)) => {
                 tracing::warn!(error = format!("{error:#}"), "a member shows no metrics");
                 unavailable()
@@ -55,20 +53,15 @@ pub(crate) async fn answer(proxy: Shared, method: Method, uri: Uri) -> Response<
         },
         "/proxy/metrics" => {
             let page = metrics::proxy_page(&proxy.methods, &proxy.counts());
-            reply(StatusCode::OK, METRICS_TEXT, page)
+            http_routes::text(StatusCode::OK, METRICS_TEXT, page)
         }
-        "/health" | "/proxy/health" if !is_get => {
-            let mut refusal =
-                reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Method Not Allowed\n".to_owned());
-            refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-            refusal
-        }
+        "/health" | "/proxy/health" if method != Method::GET => http_routes::method_not_allowed(),
         "/health" => health(&proxy.read_one_key().await),
         "/proxy/health" => {
             let read = proxy.read_one_key().await;
             health(&if read.is_empty() { proxy.watch_one_key().await } else { read })
         }
-        _ => not_found(),
+        _ => http_routes::not_found(),
     }
 }
 
@@ -121,20 +114,14 @@ fn health(reason: &str) -> Response<Body> {
     let mut body = format!(r#"{{"health":"{is_healthy}","reason":"#);
     push_json_string(&mut body, reason);
     body.push('}');
-    let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply(status, TEXT, body)
+    match is_healthy {
+        true => http_routes::text(StatusCode::OK, TEXT, body),
+        false => http_routes::failure(StatusCode::SERVICE_UNAVAILABLE, body),
+    }
 }
 
 fn unavailable() -> Response<Body> {
-    let text = "Internal server error\n".to_owned();
-    reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
-}
-
-fn reply(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    http_routes::failure(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error".to_owned())
 }
 
 /// The page of the member that calls go to.

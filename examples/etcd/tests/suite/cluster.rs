@@ -16,6 +16,7 @@
 //! | [`metrics`] | what they tell of each other |
 //! | [`leaderless`] | what a member says while nobody leads |
 //! | [`health`] | what probes are told with and without a quorum |
+//! | [`probes`] | whether that is what a late etcd tells them, byte by byte |
 //!
 //! Everything listens on loopback. The times that are promised are those of an idle machine: tests
 //! that measure them run alone.
@@ -34,3 +35,4 @@ mod leadership;
 mod learners;
 mod members;
 mod metrics;
+mod probes;

@@ -5,6 +5,7 @@
 //! by side and next to an etcd that somebody uses.
 
 pub(crate) mod calls;
+pub(crate) mod debian;
 pub(crate) mod mask;
 pub(crate) mod programs;
 pub(crate) mod server;

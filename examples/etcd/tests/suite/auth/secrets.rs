@@ -30,7 +30,7 @@ pub(crate) fn all_bytes(folder: &Path) -> Vec<u8> {
 
 /// Whether the text is in there.
 pub(crate) fn has(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
 async fn snapshot(client: &Client, token: &str) -> Vec<u8> {

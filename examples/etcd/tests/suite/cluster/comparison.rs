@@ -124,7 +124,7 @@ fn member_with_another_value_is_named_and_the_others_go_on() {
     assert_eq!(fleet.http(odd, "/readyz").0, 503);
     assert_eq!(
         fleet.http(odd, "/health"),
-        (503, r#"{"health":"false","reason":"ALARM CORRUPT"}"#.to_owned())
+        (503, format!("{}\n", r#"{"health":"false","reason":"ALARM CORRUPT"}"#))
     );
     assert_eq!(fleet.http(sound, "/health").0, 200);
     // If it comes to lead, it does not for long.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::debian::Archive;
 use crate::support::programs::{install, run};
 use crate::support::say;
 
@@ -22,7 +23,6 @@ pub(super) fn api_server() -> Result<PathBuf, String> {
     }
     let reflect = "golang-github-modern-go-reflect2-dev";
     install(&["golang-1.19-go", reflect, "curl", "openssl", "dpkg-dev"])?;
-    std::fs::create_dir_all(folder.join("lists/partial")).map_err(|error| error.to_string())?;
     say("fetching and building Kubernetes' API server: this takes some minutes");
     fetch(&folder)?;
     make_documents(&folder)?;
@@ -36,17 +36,8 @@ pub(super) fn api_server() -> Result<PathBuf, String> {
 
 /// The source, where Go looks for it.
 fn fetch(folder: &Path) -> Result<(), String> {
-    let list = "deb-src http://deb.debian.org/debian bookworm main\n";
-    std::fs::write(folder.join("sources.list"), list).map_err(|error| error.to_string())?;
-    let apt = |words: &[&str]| {
-        let option = |name: &str, file: &str| format!("{name}={}", folder.join(file).display());
-        let mut apt = Command::new("apt-get");
-        apt.current_dir(folder).args(["-o", &option("Dir::Etc::sourcelist", "sources.list")]);
-        apt.args(["-o", "Dir::Etc::sourceparts=-"]);
-        run(apt.args(["-o", &option("Dir::State::lists", "lists")]).args(words))
-    };
-    apt(&["update"])?;
-    apt(&["source", "--download-only", "kubernetes"])?;
+    let archive = Archive::open(folder, "deb-src http://deb.debian.org/debian bookworm main")?;
+    archive.apt(&["source", "--download-only", "kubernetes"])?;
     let tree = folder.join(TREE);
     std::fs::create_dir_all(&tree).map_err(|error| error.to_string())?;
     let unpack = format!("tar xzf *.orig.tar.gz --strip-components=1 -C {TREE}");

