@@ -14,7 +14,8 @@
 //! headers have 30 s and 16 KiB. On HTTP/2 the peer may send [`STREAM_WINDOW_BYTES`] ahead on one
 //! call and
 //! [`CONNECTION_WINDOW_BYTES`] in all; what we send waits for the peer's window, so a peer that
-//! does not read costs one message per call above that. How often it may ping is in [`pings`].
+//! does not read costs one message per call above that. How often it may ping is in [`pings`]; how
+//! small answers come through beside large ones, in [`sliced`].
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -38,10 +39,12 @@ use crate::shutdown::Shutdown;
 mod authority;
 mod paced;
 mod pings;
+mod sliced;
 mod stream;
 
 use paced::Paced;
 use pings::{PACE_OF_ZERO, Pings};
+use sliced::Slicing;
 pub(crate) use stream::{Plain, Sniffed, Stream};
 
 /// Whom the certificate of a client is for, verified (`--client-cert-auth`). Every request of its
@@ -133,7 +136,7 @@ impl Server {
     ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S::Future: Send + 'static,
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let sniffed = tokio::select! {
             sniffed = timeout(HEAD_TIMEOUT, sniff(stream)) => sniffed,
@@ -143,7 +146,7 @@ impl Server {
         let result = if is_http2 {
             let pings = || Pings::new(self.ping_pace, PREFACE.len());
             let stream = Paced::new(stream, counts_pings.then(pings));
-            let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+            let connection = self.http2.serve_connection(TokioIo::new(stream), Slicing(service));
             drive(connection, http2::Connection::graceful_shutdown, shutdown).await
         } else {
             let connection = self.http1.serve_connection(TokioIo::new(stream), service);
