@@ -53,6 +53,28 @@ impl Vfs for OsVfs {
         Ok(Arc::new(OsFile { file: options.open(path)? }))
     }
 
+    /// The bytes lie behind the end of the file until they are written.
+    #[cfg(target_os = "linux")]
+    fn create_sized(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let taken = match bytes {
+            0 => Ok(()),
+            _ => retry_on_intr(|| fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes)),
+        };
+        match taken {
+            Err(Errno::NOSPC | Errno::DQUOT) => {
+                // Some of it may have been taken.
+                fs::remove_file(path)?;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            // Another file system cannot, or will not, and the writes will show.
+            Ok(()) | Err(_) => Ok(Arc::new(OsFile { file })),
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

@@ -69,6 +69,15 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
         self.open(path, OpenMode::CreateNew)
     }
 
+    /// Makes a file that is going to take so many bytes. Where there is no room for them that is
+    /// said at once, as `StorageFull`, and nothing is taken; where nobody can tell, this is
+    /// [`OpenMode::CreateNew`]. Whoever has needed less gives the rest back by
+    /// [`set_len`](File::set_len).
+    fn create_sized(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+        let _ = bytes;
+        self.open(path, OpenMode::CreateNew)
+    }
+
     /// Renames a file atomically, replacing any file at `to`. Durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

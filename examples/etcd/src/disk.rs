@@ -87,6 +87,10 @@ impl Vfs for Timed {
         Ok(self.time(path, self.disk.create_dispensable(path)?))
     }
 
+    fn create_sized(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+        Ok(self.time(path, self.disk.create_sized(path, bytes)?))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
     }

@@ -12,7 +12,7 @@ use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
-use drystone_vfs::{File, OpenMode, Vfs};
+use drystone_vfs::{File, Vfs};
 
 use super::file::{self, FRAME_BYTES, HEADER_BYTES, Kind, Totals};
 use super::trees::Trees;
@@ -48,7 +48,9 @@ pub(super) fn save(
 }
 
 fn write(vfs: &dyn Vfs, path: &Path, sequence: u64, trees: &Trees) -> Result<(), EngineError> {
-    let file = vfs.open(path, OpenMode::CreateNew).map_err(|error| EngineError::io(path, error))?;
+    // About as much: all of it or nothing, since on a disk that fills up half a state is room lost.
+    let bytes = trees.stats().bytes_in_use;
+    let file = vfs.create_sized(path, bytes).map_err(|error| EngineError::io(path, error))?;
     let mut output = Output { file, path, sequence, offset: 0, unsynced: 0, blocks: 0 };
     output.write(&[&file::header(sequence)])?;
     let mut payload = Vec::with_capacity(BLOCK_BYTES);
@@ -72,6 +74,8 @@ fn write(vfs: &dyn Vfs, path: &Path, sequence: u64, trees: &Trees) -> Result<(),
     totals.file_bytes = output.offset + (FRAME_BYTES + Totals::BYTES) as u64;
     output.block(Kind::End, &totals.encode())?;
     assert!(output.offset == totals.file_bytes, "the end block ends the file");
+    // What was too much.
+    output.file.set_len(output.offset).map_err(|error| EngineError::io(path, error))?;
     output.sync()
 }
 

@@ -78,6 +78,10 @@ impl Vfs for Fence {
         self.pass(|disk| disk.create_dispensable(path))
     }
 
+    fn create_sized(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+        self.pass(|disk| disk.create_sized(path, bytes))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.pass(|disk| disk.rename(from, to))
     }

@@ -234,3 +234,21 @@ fn handles_are_shared_between_threads() {
         assert_eq!(text(&*file), expected);
     });
 }
+
+// Room that was taken for what is still to be written is no content, and what was too much of it
+// goes back.
+#[test]
+fn a_sized_file_is_empty_until_it_is_written() {
+    check(|vfs, dir| {
+        let path = dir.join("sized");
+        let file = vfs.create_sized(&path, 1 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 0);
+        file.write_at(&[IoSlice::new(b"abc")], 0).unwrap();
+        assert_eq!(text(&*file), b"abc");
+        file.set_len(3).unwrap();
+        assert_eq!(text(&*file), b"abc");
+        assert!(file.allocated().unwrap() < 1 << 19, "the rest was given back");
+        let again = vfs.create_sized(&path, 1).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    });
+}

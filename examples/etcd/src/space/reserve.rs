@@ -213,6 +213,11 @@ impl Reserve {
         self.held.lock().len.saturating_sub(self.bytes / 4)
     }
 
+    /// Whether others than the log can have so many bytes, with what is free.
+    pub(super) fn is_enough_for(&self, bytes: u64) -> bool {
+        self.available().is_none_or(|free| bytes <= free.saturating_add(self.for_engine()))
+    }
+
     /// What it lacks, bytes; nothing where there cannot be any.
     pub(super) fn missing(&self) -> u64 {
         let held = self.held.lock();
@@ -325,6 +330,9 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use drystone_vfs::Vfs as _;
+
+    use super::super::Roomy;
     use super::*;
 
     fn reserve(dir: &Path) -> Reserve {
@@ -355,6 +363,25 @@ mod tests {
         assert!(reserve.is_full());
         let again = Reserve::open(dir.path(), Some(16 * MIB), On::Data, &Arc::default());
         assert!(again.is_full(), "after a restart, too");
+    }
+
+    // A state that is saved whole or not at all must not eat what a smaller one will need.
+    #[test]
+    fn what_it_is_not_enough_for_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = reserve(dir.path());
+        reserve.refill(u64::MAX / 2).unwrap();
+        assert!(reserve.is_enough_for(MIB));
+        // Others write to this disk as well.
+        assert!(!reserve.is_enough_for(reserve.available().unwrap() + 1024 * 1024 * MIB));
+        let reserves = Reserves { data: Arc::new(reserve), log: None, word: Arc::default() };
+        let roomy = Roomy::new(reserves.clone(), None);
+        let path = dir.path().join("file");
+        let refused = roomy.create_sized(&path, u64::MAX / 4).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(!path.exists() && !reserves.data.is_full() && len(dir.path()) == 16 * MIB);
+        let file = roomy.create_sized(&path, MIB).unwrap();
+        assert_eq!((file.len().unwrap(), file.allocated().unwrap() >= MIB), (0, true));
     }
 
     // A merge that was begun to tidy up gets nothing, and none may take what the engine needs to

@@ -99,6 +99,17 @@ impl Vfs for Roomy {
         Ok(Arc::new(RoomyFile { file, writer: Writer::Merge, reserve: Arc::clone(reserve) }))
     }
 
+    /// The reserve is opened for it only if it is enough: half of a file is of no use, and what was
+    /// opened for that goes to whoever else writes to this disk.
+    fn create_sized(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn File>> {
+        let (reserve, writer) = self.reserve_of(path);
+        if !reserve.is_enough_for(bytes) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = insist(reserve, writer, || self.disk.create_sized(path, bytes))?;
+        Ok(Arc::new(RoomyFile { file, writer, reserve: Arc::clone(reserve) }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.try_for(to, || self.disk.rename(from, to))
     }
