@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use sha1::{Digest as _, Sha1};
 
-use crate::support::programs;
 use crate::support::server::{command, free_port};
+use crate::support::{programs, tree};
 
 /// A refusal is quick: it comes before anything is served.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,8 +80,13 @@ pub(crate) fn picture(folder: &Path) -> BTreeMap<PathBuf, Entry> {
             let path = entry.expect("the folder can be read").path();
             let found = fs::symlink_metadata(&path).expect("the entry is there");
             let hash = found.is_file().then(|| {
-                let bytes = fs::read(&path).expect("the file can be read");
-                Sha1::digest(&bytes).into()
+                let mut hash = Sha1::new();
+                let see = |at: u64, block: &[u8]| {
+                    hash.update(at.to_le_bytes());
+                    hash.update(block);
+                };
+                tree::blocks(&path, see).expect("the file can be read");
+                hash.finalize().into()
             });
             let changed = (found.mtime(), found.mtime_nsec());
             if found.is_dir() {

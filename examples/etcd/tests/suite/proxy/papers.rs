@@ -3,37 +3,41 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::running::{Proxy, command};
+use super::running::{Proxy, command, number};
 use crate::cluster::fleet::wait;
 use crate::support::programs::{self, Real};
 use crate::support::server::{clean_command, free_port};
 use crate::tls::papers::{Authority, Papers, Person};
 use crate::tls::secured::Started;
 
+/// etcdctl tries for as long as it may, whatever it is told.
+const BRIEF: &str = "--command-timeout=3s";
+
 fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A member whose clients must show a certificate; where it is.
+/// A member whose clients must show a certificate; where it is, and where it says that it is, which
+/// is another port of the same member.
 fn member(
     program: &Path,
     folder: &Path,
     authority: &Authority,
     papers: &Papers,
-) -> (Started, String) {
-    let (client, peer) = (free_port(), free_port());
-    let url = format!("https://127.0.0.1:{client}");
+) -> (Started, [String; 2]) {
+    let urls = [free_port(), free_port()].map(|port| format!("https://127.0.0.1:{port}"));
+    let peer = free_port();
     let peer_url = format!("http://127.0.0.1:{peer}");
     let mut command = clean_command(program);
     command.args(["--name", "solo", "--data-dir", &show(&folder.join("data"))]);
-    command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+    command.args(["--listen-client-urls", &urls.join(","), "--advertise-client-urls", &urls[1]]);
     command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
     command.args(["--initial-cluster", &format!("solo={peer_url}")]);
     command.args(["--cert-file", &show(&papers.cert), "--key-file", &show(&papers.key)]);
     command.args(["--trusted-ca-file", &show(&authority.file()), "--client-cert-auth"]);
     let mut started = Started::new(command, &folder.join("member.log"));
     started.wait_until("ready to serve client requests");
-    (started, url)
+    (started, urls)
 }
 
 fn ctl(real: &Real, endpoint: &str, authority: &Authority, papers: Option<&Papers>) -> Command {
@@ -58,7 +62,7 @@ fn both_sides(test: &str, of_etcd: bool) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let inner = Authority::new(&folder.path().join("inner"));
     let outer = Authority::new(&folder.path().join("outer"));
-    let (_member, url) =
+    let (_member, [url, other_url]) =
         member(&program, folder.path(), &inner, &inner.sign("server", Person::SERVER));
     let nameless = inner.sign("proxy", Person { common_name: "", ..Person::CLIENT });
     let shown = outer.sign("front", Person::SERVER);
@@ -70,17 +74,26 @@ fn both_sides(test: &str, of_etcd: bool) {
         format!("--key-file={}", show(&shown.key)),
         format!("--trusted-ca-file={}", show(&outer.file())),
     ];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let monitor = format!("127.0.0.1:{}", free_port());
+    let metrics = format!("--metrics-addr=http://{monitor}");
+    flags.extend(["--endpoints-auto-sync-interval=50ms", &metrics]);
     let proxy = Proxy::start(&[url], &flags);
+    let now = format!("drystone_etcd_proxy_endpoint{{endpoint=\"{other_url}\"}}");
     let endpoint = format!("https://{}", proxy.address());
     let client = outer.sign("client", Person::CLIENT);
     let ask = |papers| ctl(&real, &endpoint, &outer, papers);
     assert_eq!(works(ask(Some(&client)), &["put", "k", "v"]).as_deref(), Ok("OK"));
     assert_eq!(works(ask(Some(&client)), &["get", "k"]).as_deref(), Ok("k\nv"));
+    // Members are asked for where they are with the same papers, and are reached there.
+    let moved = wait(|| (number(&monitor, "/proxy/metrics", &now) == Some(1.0)).then_some(()));
+    assert!(moved.is_some(), "{}", proxy.log());
+    assert_eq!(works(ask(Some(&client)), &["get", "k"]).as_deref(), Ok("k\nv"));
     // Without papers nobody comes in, nor with those of another authority.
-    works(ask(None), &["--dial-timeout=2s", "get", "k"]).expect_err("it has to show something");
+    works(ask(None), &[BRIEF, "get", "k"]).expect_err("it has to show something");
     let stranger = inner.sign("stranger", Person::CLIENT);
-    works(ask(Some(&stranger)), &["get", "k"]).expect_err("nobody knows that authority here");
+    works(ask(Some(&stranger)), &[BRIEF, "get", "k"])
+        .expect_err("nobody knows that authority here");
     assert!(proxy.log().contains("rejected connection on client endpoint"), "{}", proxy.log());
 }
 
