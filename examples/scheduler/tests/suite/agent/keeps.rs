@@ -88,10 +88,10 @@ fn with(folder: &Path, canary: &str) -> Vec<String> {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.extend(with(&path, canary));
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            if memchr::memmem::find(&bytes, canary.as_bytes()).is_some() {
-                found.push(path.display().to_string());
-            }
+        } else if let Ok(bytes) = std::fs::read(&path)
+            && memchr::memmem::find(&bytes, canary.as_bytes()).is_some()
+        {
+            found.push(path.display().to_string());
         }
     }
     found
