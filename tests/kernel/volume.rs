@@ -78,8 +78,8 @@ impl Volume {
             if count == 0 {
                 break;
             }
-            // A write that does not fit may still take what there is. And what did not fit may fit a
-            // moment later, when a file that was removed is gone at last.
+            // A write that does not fit may still take what there is. And what did not fit may fit
+            // a moment later, when a file that was removed is gone at last.
             piece = match file.write_at(&[io::IoSlice::new(&block[..count])], end) {
                 Ok(()) => block.len().min(2 * piece),
                 Err(_) => piece / 2,

@@ -1,9 +1,9 @@
 //! Answers in slices, so that small ones come through beside large ones.
 //!
 //! **The problem.** All calls of a connection share its window: what the peer lets us send ahead.
-//! The HTTP/2 library gives the window to who asked first, as much as he has handed it; ten reads of
-//! four megabytes are forty in front of an event that is to be sent to a watcher on the same
-//! connection, and however often the peer opens its window, the event waits for all of them.
+//! The HTTP/2 library gives each opening of it to who has waited longest, as much as he has handed
+//! it. Beside ten reads of four megabytes, an event for a watcher on the same connection waits
+//! until each of the ten has had an opening for himself: of a Go client, megabytes each.
 //!
 //! **The idea.** A body hands over [`SLICE_BYTES`] at a time, and the next slice when that is sent.
 //! Then everybody who waits for the window asks for a little, and gets it in turn:

@@ -1,3 +1,5 @@
+//! Slices, and what comes between them.
+
 use std::convert::Infallible;
 
 use http::Request;
