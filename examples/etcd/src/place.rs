@@ -50,9 +50,9 @@ pub(crate) struct Place {
     pub(crate) replica: Replica,
     /// The way to the others.
     pub(crate) office: Arc<Office>,
-    /// Who this is.
     /// Where the members were when it last heard.
     roll: Arc<Mutex<Roll>>,
+    /// Who this is.
     pub(crate) identity: Identity,
     /// Whether it has no vote.
     pub(crate) is_learner: Arc<AtomicBool>,

@@ -356,15 +356,21 @@ impl Fleet {
 
 /// The answer of whoever is at an address to `GET path`: its status and body.
 pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
+    let (head, body) = exchange(address, "GET", path);
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    (status.expect("an answer has a status"), body)
+}
+
+/// The same for any method: the head of the answer, and its body.
+pub(crate) fn exchange(address: &str, method: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("it answers in text");
-    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-    (status.expect("an answer has a status"), body)
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+    (head.to_owned(), body.to_owned())
 }
 
 async fn try_put(url: &str, key: &str) -> Result<(), tonic::Status> {

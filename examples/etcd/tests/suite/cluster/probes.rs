@@ -3,11 +3,9 @@
 //! Three members each of etcd 3.5 as Debian 13 has it and of ours are asked for all pages of probes
 //! in all ways: when all is well, when the quota is used up, and when two of three are gone.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 
-use super::fleet::{Fleet, PATIENCE, wait};
+use super::fleet::{Fleet, exchange, wait};
 use crate::support::{debian, programs};
 
 /// A request without a quorum fails sooner than by default, and the quota is soon used up.
@@ -52,13 +50,7 @@ const NEWER: &str = "[+]non_learner ok";
 /// The answer to a request: status, headers that say how to take it, and body. etcd asks its checks
 /// in no order.
 fn ask(address: &str, method: &str, page: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let request = format!("{method} {page} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers in text");
-    let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+    let (head, body) = exchange(address, method, page);
     let status = head.split(' ').nth(1).expect("an answer has a status");
     let heads = head.lines().map(str::to_ascii_lowercase);
     let matters = ["content-type:", "allow:", "x-content-type-options:"];
