@@ -21,6 +21,19 @@ impl Dialler {
         Dialler { tls: tls.map(Arc::new) }
     }
 
+    /// A member's URL in the form that libraries know, for requests to it.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub(super) fn authority(url: &str) -> io::Result<String> {
+        let Home { address, host, .. } = Home::of(url)?;
+        Ok(match address {
+            Address::Tcp(address) => format!("http://{address}"),
+            Address::Unix(_) => format!("http://{host}"),
+        })
+    }
+
     /// A connection to a member.
     ///
     /// # Errors

@@ -180,11 +180,7 @@ fn question_bytes(question: &pb::Question) -> usize {
 
 pub(super) async fn connect(dialler: &Dialler, url: &str) -> anyhow::Result<PeerClient<Channel>> {
     // What the library is told is what it writes into requests; the dialler knows better.
-    let authority = match url.starts_with("unix") {
-        true => "http://localhost".to_owned(),
-        false => url.replacen("https://", "http://", 1),
-    };
-    let endpoint = Endpoint::from_shared(authority)?
+    let endpoint = Endpoint::from_shared(Dialler::authority(url)?)?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{CertificateError, Error, OtherError, RootCertStore};
 use x509_parser::extensions::ParsedExtension;
@@ -44,13 +44,24 @@ pub(super) enum Use {
 /// What a judgement stands on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grounds<'a> {
-    pub(super) trusted: &'a RootCertStore,
-    pub(super) algorithms: &'a WebPkiSupportedAlgorithms,
-    pub(super) now: UnixTime,
-    pub(super) purpose: Use,
+    trusted: &'a RootCertStore,
+    algorithms: &'a WebPkiSupportedAlgorithms,
+    now: UnixTime,
+    purpose: Use,
 }
 
-impl Grounds<'_> {
+impl<'a> Grounds<'a> {
+    /// Whom to trust, what `provider` can verify, and what a certificate is shown for `now`.
+    pub(super) fn new(
+        trusted: &'a RootCertStore,
+        provider: &'a CryptoProvider,
+        now: UnixTime,
+        purpose: Use,
+    ) -> Grounds<'a> {
+        let algorithms = &provider.signature_verification_algorithms;
+        Grounds { trusted, algorithms, now, purpose }
+    }
+
     /// What there is to say of a certificate that webpki has refused with `error`: nothing, if it
     /// is refused for its form alone.
     ///

@@ -110,12 +110,7 @@ impl ClientCertVerifier for Guard {
         let signed = self.signed.as_ref().ok_or_else(unknown)?;
         if let Err(error) = signed.verify_client_cert(end_entity, chain, now) {
             let error = plainly(error);
-            let grounds = Grounds {
-                trusted: &self.roots,
-                algorithms: &self.provider.signature_verification_algorithms,
-                now,
-                purpose: Use::Client,
-            };
+            let grounds = Grounds::new(&self.roots, &self.provider, now, Use::Client);
             grounds.judge(error, end_entity, chain)?;
         }
         self.judge.judge(end_entity, chain)?;
@@ -212,12 +207,7 @@ impl ServerCertVerifier for Scout {
                 let verified = signed.verify_server_cert(end_entity, chain, name, ocsp, now);
                 if let Err(error) = verified {
                     let error = plainly(error);
-                    let grounds = Grounds {
-                        trusted: roots,
-                        algorithms: &self.provider.signature_verification_algorithms,
-                        now,
-                        purpose: Use::Server,
-                    };
+                    let grounds = Grounds::new(roots, &self.provider, now, Use::Server);
                     grounds.judge(error, end_entity, chain)?;
                     let names = certificate::names(end_entity);
                     if !certificate::is_for(&names, &name.to_str()) {
